@@ -1,0 +1,36 @@
+"""A local server that lets any OpenAI client use Claude Code.
+
+The way of the data, one direction: `web/routes` -> `protocol/request` -> `runs.open_run` (-> `admission`) -> `claude/*`
+-> `protocol/events` -> `protocol/response` -> `protocol/sse` -> `web/body`.
+
+- `errors`, `config`, `logs`: what can go wrong, what is configured, what is written down.
+- `protocol`: pure translation between OpenAI's wire format and Claude Code's. No I/O.
+- `claude`: how a turn is run: a supervised process, the SDK's transport over it, a transcript for the history.
+- `admission`, `runs`: who may run now, and one run as one `async with`. A run belongs to its request: when the client
+  goes away, the request is cancelled, with it the run's nursery, with it the turn, with it the process group.
+- `web`: who may call, which route, how a run becomes a response.
+- `server`: the composition root; `commands`: flags, signals, exit codes.
+- `testing`: a stand-in for Claude's Messages API, for harnesses outside this project too.
+
+As a library: `urls = await nursery.start(claude_openai.serve, claude_openai.Config(port=0))`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from claude_openai.config import Config
+
+if TYPE_CHECKING:
+    from claude_openai.server import serve
+
+__all__ = ["Config", "__version__", "serve"]
+
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    # `serve` brings the whole HTTP stack; a command such as --help must not pay for it.
+    if name == "serve":
+        from claude_openai.server import serve
+
+        return serve
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,78 @@
+"""Who may run now, who waits, who is turned away.
+
+The decision is synchronous and the wait is not: `admit` counts a request in or raises at once, so no cancel can split
+it, and the waiting happens later, in the task that will run the turn, in the order of arrival. Knows numbers only; no
+runs, no HTTP.
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import trio
+
+from claude_openai.errors import QUEUE_FULL_RETRY_AFTER_S, UNAVAILABLE_RETRY_AFTER_S, QueueFull, ShuttingDown
+
+__all__ = ["Admission"]
+
+
+class Admission:
+    """The slots and the queue before them.
+
+    Args:
+        max_concurrency: slots.
+        max_queue_size: how many may wait for one.
+    """
+
+    def __init__(self, max_concurrency: int, max_queue_size: int) -> None:
+        self._limiter = trio.CapacityLimiter(max_concurrency)
+        self._max_queue_size = max_queue_size
+        self._admitted = 0
+        self._idle = trio.Event()
+        self._idle.set()
+        self.draining = False
+
+    @property
+    def running(self) -> int:
+        return int(self._limiter.borrowed_tokens)
+
+    @property
+    def queued(self) -> int:
+        return self._admitted - self.running
+
+    def admit(self) -> AbstractContextManager[None]:
+        """Count a request in. What is returned must be entered by the task that runs it, with no await in between.
+
+        Raises:
+            ShuttingDown: nobody is let in any more.
+            QueueFull: all slots are taken and the queue is full.
+        """
+        if self.draining:
+            raise ShuttingDown("The server is shutting down.", retry_after_s=UNAVAILABLE_RETRY_AFTER_S)
+        if self._admitted >= self._limiter.total_tokens + self._max_queue_size:
+            raise QueueFull(
+                f"{self.running} turns are running and {self.queued} are waiting; try again later, or start the server "
+                "with a larger --max-concurrency or --max-queue-size.",
+                retry_after_s=QUEUE_FULL_RETRY_AFTER_S,
+            )
+        self._admitted += 1
+        if self._idle.is_set():
+            self._idle = trio.Event()
+        return self._place()
+
+    async def wait_idle(self) -> None:
+        """Return when nobody runs or waits."""
+        while self._admitted:
+            await self._idle.wait()
+
+    def slot(self) -> trio.CapacityLimiter:
+        """What to enter with `async with` to wait for a slot, first come first served."""
+        return self._limiter
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._admitted -= 1
+            if not self._admitted:
+                self._idle.set()

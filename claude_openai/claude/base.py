@@ -1,0 +1,35 @@
+"""What a backend is: something that runs one turn and says what happens as events.
+
+The rest of the program knows no more of Claude Code than this interface. A turn is a plain coroutine, not an async
+generator: cancel it to stop the turn, and when it has returned, or raised Cancelled, nothing of the turn is left
+running.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+from claude_openai.logs import Log
+from claude_openai.protocol.events import Event
+from claude_openai.protocol.request import ChatRequest
+
+__all__ = ["Backend", "Emit"]
+
+Emit: TypeAlias = Callable[[Event], Awaitable[None]]
+
+
+class Backend(ABC):
+    """Runs turns, any number at once."""
+
+    name: str
+
+    @abstractmethod
+    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
+        """Run one turn; returns when its process is gone, which may be a while after the last event.
+
+        Args:
+            request: what to answer.
+            emit: takes the events in the order of `protocol/events.py`; waits when the reader is slow. Failures are
+                events too: an exception other than Cancelled is a bug.
+            log: bound to the run.
+        """

@@ -1,0 +1,138 @@
+"""How `claude` is started so that a turn sees the client's words and nothing else, and costs one upstream call.
+
+The only place that knows the CLI's flags and environment. Both backends start it this way. Each entry has its reason
+beside it, and a test on the bundled CLI that shows it at work.
+"""
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from claude_openai.errors import ConfigError, StartError
+
+__all__ = ["claude_argv", "claude_environment", "find_claude", "login_command"]
+
+_FLAGS = (
+    *("--output-format", "stream-json", "--input-format", "stream-json", "--verbose"),
+    "--include-partial-messages",  # the text token by token
+    *("--tools", ""),  # none of the built-in tools
+    "--setting-sources=",  # no settings, hooks or CLAUDE.md of the user or the folder
+    "--strict-mcp-config",  # no MCP servers of the user
+    "--safe-mode",  # no skills, plugins, agents, commands; the login still works
+    "--no-session-persistence",  # no session files
+    *("--permission-mode", "dontAsk"),
+    *("--thinking-display", "summarized"),  # thinking as text, not as progress notes
+)
+
+_ENVIRONMENT = {
+    "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
+    # Without it a second, billed request asks for a session title.
+    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    "DISABLE_AUTOUPDATER": "1",
+    # What fails is reported, not repeated in another way: each of these would be one more billed call.
+    "CLAUDE_CODE_MAX_RETRIES": "2",
+    "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
+    "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK": "1",
+    "CLAUDE_CODE_DISABLE_REFUSAL_RETRY": "1",
+    "CLAUDE_CODE_NO_MODEL_FALLBACK": "1",
+    "CLAUDE_CODE_DISABLE_MODEL_ACCESS_FALLBACK": "1",
+    # A history that is too long is the client's to shorten: OpenCode and others do, when they are told.
+    "DISABLE_COMPACT": "1",
+    "DISABLE_AUTO_COMPACT": "1",
+    "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
+}
+
+# Not for the child: our own settings, which may be secrets, and the marks of a Claude Code session we may run inside
+# of.
+_DROPPED_PREFIXES = ("CLAUDE_OPENAI_",)
+_DROPPED = ("API_KEY", "CLAUDECODE", "CLAUDE_CODE_SSE_PORT", "CLAUDE_CODE_SESSION_ID", "CLAUDE_CODE_SIMPLE")
+
+# What leads the CLI to an account or another upstream; dropped where a stand-in answers instead.
+ACCOUNT_VARIABLES = (
+    *("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_MODEL", "CLAUDE_CODE_OAUTH_TOKEN"),
+    *("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
+)
+
+
+def claude_argv(claude: Path, *, model: str, resume: Path | None = None) -> list[str]:
+    """The command line of a turn.
+
+    Args:
+        claude: the program.
+        model: passed on as it is; never begins with '-'.
+        resume: a transcript file with the history.
+    """
+    argv = [str(claude), *_FLAGS, "--model", model]
+    if resume is not None:
+        argv.append(f"--resume={resume}")
+    return argv
+
+
+def claude_environment(base: Mapping[str, str], *, extra: Mapping[str, str], cwd: Path) -> dict[str, str]:
+    """The environment of a turn: the server's own, so that logins, proxies and certificates work, made hermetic.
+
+    Args:
+        base: the server's environment.
+        extra: wins over everything.
+        cwd: the folder the child starts in.
+    """
+    kept = {k: v for k, v in base.items() if k not in _DROPPED and not k.startswith(_DROPPED_PREFIXES)}
+    return {**kept, **_ENVIRONMENT, "PWD": str(cwd), **extra}
+
+
+def stand_in_environment(base_url: str, config_folder: Path) -> dict[str, str]:
+    """Extra variables that make the CLI talk to a stand-in, without touching the user's own login and settings."""
+    return {
+        **dict.fromkeys(ACCOUNT_VARIABLES, ""),
+        "ANTHROPIC_BASE_URL": base_url,
+        "ANTHROPIC_API_KEY": "stand-in",
+        "CLAUDE_CONFIG_DIR": str(config_folder),
+        "NO_PROXY": "*",
+        "no_proxy": "*",
+    }
+
+
+def find_claude(command: str | None) -> Path:
+    """The `claude` program to run: the one named, else the SDK's own, else the one on PATH.
+
+    Raises:
+        ConfigError: the one named is not there or cannot be run.
+        StartError: none is found.
+    """
+    if command is not None:
+        found = shutil.which(Path(command).expanduser())
+        if found is None:
+            raise ConfigError(
+                f"--claude-command / CLAUDE_OPENAI_CLAUDE_COMMAND or CLAUDE_COMMAND: {command!r} is not a program that "
+                "can be run; leave it out to use the one that comes with the SDK"
+            )
+        return Path(found).absolute()
+    bundled = _bundled_claude()
+    if bundled is not None:
+        return bundled
+    found = shutil.which("claude")
+    if found is None:
+        raise StartError(
+            "no Claude Code found: the installed claude-agent-sdk brings none for this platform; install it with "
+            "`npm install -g @anthropic-ai/claude-code`, or name it with --claude-command"
+        )
+    return Path(found).absolute()
+
+
+def _bundled_claude() -> Path | None:
+    # Looked up without importing the SDK, which takes half a second.
+    spec = importlib.util.find_spec("claude_agent_sdk")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(spec.submodule_search_locations[0]) / "_bundled" / "claude"
+    return path if path.is_file() and os.access(path, os.X_OK) else None
+
+
+def login_command(claude: Path) -> str:
+    """What to type to log this `claude` in."""
+    on_path = shutil.which("claude")
+    same = on_path is not None and Path(on_path).resolve() == claude.resolve()
+    return "claude auth login" if same else f"{claude} auth login"

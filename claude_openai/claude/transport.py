@@ -1,0 +1,108 @@
+"""The SDK's Transport over a process of ours.
+
+The SDK's own transport starts the process, in no session of its own, and kills the child alone. Ours is handed a
+running `SupervisedProcess` and only carries lines. It adds to the `initialize` request what the CLI takes there and the
+Python SDK does not send: so the system prompt goes by standard input, not in argv, where Linux allows 128 KiB, and a
+process started ahead can be bound late. The SDK calls `write` from several tasks, `read_messages` from a trio system
+task, and `close` under an unbounded shield, so every wait in here is bounded.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import trio
+from claude_agent_sdk import CLIConnectionError, CLIJSONDecodeError, ProcessError, Transport
+
+from claude_openai.claude.process import SupervisedProcess
+from claude_openai.logs import Level, Log
+from claude_openai.protocol.cli_stream import LineFramer, LineTooLong
+
+__all__ = ["ProcessTransport"]
+
+# A turn that is over leaves by itself in about 60 ms once its input ends.
+GRACE_S = 1.0
+EXIT_CODE_WAIT_S = 1.0
+
+
+class ProcessTransport(Transport):
+    """Carries the SDK's lines to and from a supervised process.
+
+    Args:
+        process: owned by the caller; `close` ends it.
+        bind: fields to add to the `initialize` request.
+        log: raw frames at trace level.
+    """
+
+    def __init__(self, process: SupervisedProcess, bind: Mapping[str, Any], log: Log) -> None:
+        self._process = process
+        self._bind: Mapping[str, Any] | None = bind
+        self._log = log
+        self.turn_over = False
+
+    async def connect(self) -> None:
+        """The process runs already."""
+
+    def is_ready(self) -> bool:
+        return self._process.running
+
+    async def write(self, data: str) -> None:
+        if self._bind is not None:
+            data = self._bound(data)
+        if self._log.enabled(Level.TRACE):
+            self._log.trace("sdk.write", frame=data)
+        try:
+            await self._process.write(data.encode())
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise CLIConnectionError(await self._why_gone()) from error
+
+    def read_messages(self) -> AsyncIterator[dict[str, Any]]:
+        return self._messages()
+
+    async def end_input(self) -> None:
+        """Only `close` ends the input: the SDK calls this for its empty opening stream too."""
+
+    async def close(self) -> None:
+        await self._process.stop(grace_s=GRACE_S if self.turn_over else 0)
+
+    def _bound(self, data: str) -> str:
+        frame = json.loads(data)
+        if frame.get("request", {}).get("subtype") != "initialize":
+            return data
+        frame["request"].update(self._bind)
+        self._bind = None
+        return json.dumps(frame) + "\n"
+
+    async def _messages(self) -> AsyncIterator[dict[str, Any]]:
+        framer = LineFramer()
+        while chunk := await self._process.read():
+            try:
+                lines = framer.feed(chunk)
+            except LineTooLong as error:
+                raise CLIConnectionError(str(error)) from error
+            for line in lines:
+                message = self._parsed(line)
+                if message is not None:
+                    yield message
+        # No clean end of output is expected: the turn's result comes first, and then nobody reads.
+        raise ProcessError(await self._why_gone(), exit_code=self._process.exit_code)
+
+    def _parsed(self, line: bytes) -> dict[str, Any] | None:
+        if not line.lstrip().startswith(b"{"):
+            # Some builds of the CLI print notices between the records.
+            self._log.debug("claude.notice", text=line)
+            return None
+        try:
+            message: dict[str, Any] = json.loads(line)
+        except ValueError as error:
+            raise CLIJSONDecodeError(line[:200].decode(errors="replace"), error) from error
+        if self._log.enabled(Level.TRACE):
+            self._log.trace("sdk.message", frame=message)
+        return message
+
+    async def _why_gone(self) -> str:
+        with trio.move_on_after(EXIT_CODE_WAIT_S):
+            await self._process.wait_exit()
+        code, words = self._process.exit_code, self._process.stderr_tail
+        ended = "its output ended" if code is None else f"it ended with exit status {code}"
+        return f"{ended}; its last words: {words}" if words else ended

@@ -1,0 +1,299 @@
+"""Every setting of the server, read once at the edge into one frozen `Config`.
+
+`SETTINGS` is the one place where a setting has its flag, its variables, its default and its help: the parser, `--help`
+and the README's table are made from it. Below this module nobody reads flags or the environment for the server's own
+settings.
+"""
+
+import argparse
+import ipaddress
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+from claude_openai.errors import ConfigError
+from claude_openai.protocol.models import ModelCatalog
+
+__all__ = ["SETTINGS", "Config", "Setting", "is_loopback"]
+
+BACKENDS: Final = ("sdk",)
+LOG_LEVELS: Final = ("trace", "debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the server is told to do. Every field has a default, so `Config(port=0)` serves a test.
+
+    The fields of the second group have no flag: they are for harnesses and tests.
+
+    Raises:
+        ConfigError: on fields that cannot stand together, such as a public address without a key.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    api_key: str | None = field(default=None, repr=False)
+    backend: str = "sdk"
+    default_model: str = "sonnet"
+    models: tuple[str, ...] = ()
+    claude_command: str | None = None
+    max_concurrency: int = 2
+    max_queue_size: int = 100
+    process_timeout_ms: int = 120_000
+    drain_timeout_ms: int = 10_000
+    max_request_bytes: int = 32 * 1024 * 1024
+    allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    demo: bool = False
+    log: bool = True
+    log_level: str = "debug"
+    log_file: Path | None = None
+    debug: bool = False
+
+    # Until Claude says something, or this long, the status line waits: so a failed start has its true status code.
+    hold_status_ms: int = 10_000
+    # OpenCode gives up after 300 s without a byte, common proxies after 60 s.
+    comment_interval_ms: int = 15_000
+    # A client that takes nothing for this long loses its run and its connection.
+    stall_timeout_ms: int = 30_000
+    # Longer than HTTP clients keep an idle connection, so that it is they who close it.
+    idle_connection_ms: int = 75_000
+    extra_env: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.host == "":
+            raise ConfigError("--host / CLAUDE_OPENAI_HOST: '' is not a host name; use 127.0.0.1")
+        if not is_loopback(self.host) and not self.api_key:
+            raise ConfigError(
+                f"--host / CLAUDE_OPENAI_HOST: {self.host} can be reached from other machines, and without a key "
+                "anybody there could use your Claude account; set --api-key / CLAUDE_OPENAI_API_KEY, or bind 127.0.0.1"
+            )
+        if "*" in self.cors_origins and not self.api_key:
+            raise ConfigError(
+                "--cors-origins / CLAUDE_OPENAI_CORS_ORIGINS: '*' lets every web page in, so it needs a key: "
+                "set --api-key / CLAUDE_OPENAI_API_KEY"
+            )
+        self.catalog()
+
+    def catalog(self) -> ModelCatalog:
+        """The models this server offers.
+
+        Raises:
+            ConfigError: the default model, or a name of the override, cannot be used.
+        """
+        return ModelCatalog(default_model=self.default_model, override=self.models)
+
+    @property
+    def effective_log_level(self) -> str:
+        return "debug" if self.debug and self.log_level != "trace" else self.log_level
+
+    @classmethod
+    def from_sources(cls, argv: Sequence[str], environ: Mapping[str, str]) -> "Config":
+        """Build the one Config: flags win over variables, variables over defaults.
+
+        Raises:
+            ConfigError: one line that names the flag and the variable of a bad value.
+            SystemExit: after --help and --version.
+        """
+        given = vars(_parser().parse_args(list(argv)))
+        values: dict[str, Any] = {}
+        for setting in SETTINGS:
+            raw, source = setting.find(given.get(setting.name), environ)
+            if raw is not None:
+                values[setting.name] = setting.read(raw, source)
+        return cls(**values)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only be reached from this machine."""
+    if host.rstrip(".").lower() == "localhost" or host.lower().endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting: where it comes from, how it is read, what its help says.
+
+    Attributes:
+        name: the field of Config.
+        variables: environment variables, the first that is set and not empty counts.
+        convert: text to value; raises ValueError with what would be right.
+        metavar: shown in --help; "" for a switch.
+        flag: the flag, "" if there is none.
+    """
+
+    name: str
+    variables: tuple[str, ...]
+    convert: Callable[[str], Any]
+    metavar: str
+    help: str
+    flag: str = ""
+
+    @property
+    def default(self) -> Any:
+        return next(f.default for f in fields(Config) if f.name == self.name)
+
+    @property
+    def label(self) -> str:
+        return " / ".join(([self.flag] if self.flag else []) + [" or ".join(self.variables)])
+
+    def find(self, flag_value: str | None, environ: Mapping[str, str]) -> tuple[str | None, str]:
+        """The text given for this setting and the flag or variable it came from; (None, "") if it was not given."""
+        if flag_value is not None:
+            return flag_value, self.flag
+        return next(((environ[name], name) for name in self.variables if environ.get(name)), (None, ""))
+
+    def read(self, raw: str, source: str) -> Any:
+        try:
+            return self.convert(raw)
+        except ValueError as error:
+            shown = "the value given" if self.name == "api_key" else repr(raw)
+            raise ConfigError(f"{self.label}: {shown} (from {source}) {error}") from None
+
+
+def _whole(low: int, high: float = math.inf) -> Callable[[str], int]:
+    bounds = f"from {low} to {high}" if high < math.inf else f"of at least {low}"
+
+    def convert(raw: str) -> int:
+        try:
+            value = int(raw)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise ValueError(f"is not a whole number {bounds}")
+        return value
+
+    return convert
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def convert(raw: str) -> str:
+        if raw.lower() not in allowed:
+            raise ValueError(f"is not one of {', '.join(allowed)}")
+        return raw.lower()
+
+    return convert
+
+
+def _switch(raw: str) -> bool:
+    if raw.lower() in ("1", "true", "yes", "on"):
+        return True
+    if raw.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("is neither yes (1, true, yes, on) nor no (0, false, no, off)")
+
+
+def _words(raw: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in raw.split(",") if word.strip())
+
+
+def _text(raw: str) -> str:
+    if not raw.strip():
+        raise ValueError("is empty")
+    return raw
+
+
+def _key(raw: str) -> str:
+    if not raw.isascii() or not raw.isprintable() or " " in raw:
+        raise ValueError("cannot be sent in an Authorization header: use printable ASCII without spaces")
+    return raw
+
+
+def _path(raw: str) -> Path:
+    return Path(_text(raw)).expanduser()
+
+
+_PREFIX: Final = "CLAUDE_OPENAI_"
+
+
+def _setting(
+    name: str,
+    convert: Callable[[str], Any],
+    metavar: str,
+    help_text: str,
+    *others: str,
+    variable: str | None = None,
+    flag: str | None = None,
+) -> Setting:
+    return Setting(
+        name=name,
+        variables=(variable or _PREFIX + name.upper(), *others),
+        convert=convert,
+        metavar=metavar,
+        help=help_text,
+        flag="--" + name.replace("_", "-") if flag is None else flag,
+    )
+
+
+SETTINGS: Final[tuple[Setting, ...]] = (
+    _setting("host", str.strip, "HOST", "address to listen on; other than loopback needs a key"),
+    _setting("port", _whole(0, 65535), "PORT", "port to listen on; 0 takes a free one", "PORT"),
+    _setting("api_key", _key, "KEY", "key that clients must send as a bearer token (none: no key is asked)", "API_KEY"),
+    _setting("backend", _choice(*BACKENDS), "NAME", "how Claude Code is driven: sdk"),
+    _setting("default_model", _text, "MODEL", "what the model name 'claude' stands for", "CLAUDE_DEFAULT_MODEL"),
+    _setting(
+        "models",
+        _words,
+        "NAMES",
+        "more model names to offer, comma-separated, passed on to Claude Code as they are",
+        variable="CLAUDE_MODELS_OVERRIDE",
+        flag="",
+    ),
+    _setting(
+        "claude_command",
+        _text,
+        "PATH",
+        "the claude program to run (none: the one that comes with the SDK)",
+        "CLAUDE_COMMAND",
+    ),
+    _setting("max_concurrency", _whole(1), "N", "turns that run at the same time"),
+    _setting("max_queue_size", _whole(0), "N", "requests that may wait for a turn; more are answered 429"),
+    _setting("process_timeout_ms", _whole(1), "MS", "longest time for one turn, in ms; then 504"),
+    _setting("drain_timeout_ms", _whole(0), "MS", "time for running turns to end when the server is stopped, in ms"),
+    _setting("max_request_bytes", _whole(1), "BYTES", "largest request body, in bytes; more is answered 413"),
+    _setting("allowed_hosts", _words, "NAMES", "more names for the Host header, comma-separated, beside loopback"),
+    _setting("cors_origins", _words, "ORIGINS", "web origins that may call from a browser, comma-separated (none: no)"),
+    _setting("demo", _switch, "", "try it without an account: answers come from a stand-in inside this process"),
+    _setting("log", _switch, "", "write a log, one JSON object a line (--no-log: none)"),
+    _setting("log_level", _choice(*LOG_LEVELS), "LEVEL", "least level to log: trace, debug, info, warning, error"),
+    _setting("log_file", _path, "PATH", "write the log to this file instead of standard output"),
+    _setting("debug", _switch, "", "log at debug level, whatever --log-level says", "DEBUG"),
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message} (claude-openai --help lists the flags)")
+
+
+def _parser() -> argparse.ArgumentParser:
+    from claude_openai import __version__
+
+    parser = _Parser(
+        prog="claude-openai",
+        description="A local server that lets any OpenAI client use Claude Code.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"claude-openai {__version__}")
+    for setting in SETTINGS:
+        if setting.flag:
+            _add_flag(parser, setting)
+    return parser
+
+
+def _add_flag(parser: argparse.ArgumentParser, setting: Setting) -> None:
+    default = setting.default
+    shown = "" if default is None or default == () else f"; default {default}" if setting.metavar else ""
+    text = f"{setting.help} [{' or '.join(setting.variables)}{shown}]".replace("%", "%%")
+    if setting.metavar:
+        parser.add_argument(setting.flag, dest=setting.name, metavar=setting.metavar, help=text)
+    else:
+        no_flag = "--no-" + setting.flag.removeprefix("--")
+        parser.add_argument(setting.flag, dest=setting.name, action="store_const", const="1", help=text)
+        parser.add_argument(no_flag, dest=setting.name, action="store_const", const="0", help=argparse.SUPPRESS)

@@ -1,0 +1,188 @@
+"""Lines to a file descriptor from a thread of its own, so that whoever writes a line never waits and never fails.
+
+`put` only enters the line into a bounded queue. The thread alone meets pipes nobody reads, full disks and moved files;
+what it cannot write is dropped and counted, and `count_line` makes the record that says so once there is room again. It
+knows bytes and files, and nothing of levels, fields or secrets.
+
+Trap: a finaliser run by the garbage collector may log in the middle of `put` on the same thread. SimpleQueue is made
+for that, and the lock is re-entrant.
+"""
+
+import contextlib
+import errno
+import os
+import select
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from claude_openai.errors import ConfigError
+
+__all__ = ["LogWriter", "open_log_file"]
+
+QUEUE_BYTES = 8 * 1024 * 1024
+BATCH_BYTES = 64 * 1024
+ROTATION_CHECK_S = 1.0
+RETRY_S = 0.02
+_STDERR = 2
+# O_NONBLOCK: a FIFO without a reader must fail at start, not hang it. O_NOFOLLOW: a link could be anyone's.
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+
+
+def open_log_file(path: Path) -> int:
+    """The file open for appending: new ones 0600 in new folders 0700, whatever the umask; old ones keep their mode.
+
+    Raises:
+        ConfigError: it cannot be opened, or is a symbolic link.
+    """
+    try:
+        _make_folder(path.parent)
+        try:
+            fd = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            return os.open(path, _FLAGS)
+        os.fchmod(fd, 0o600)
+    except OSError as error:
+        reason = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror or str(error)
+        raise ConfigError(f"cannot write the log file {str(path)!r}: {reason}") from error
+    return fd
+
+
+def _make_folder(folder: Path) -> None:
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(0o700)
+        folder.chmod(0o700)
+
+
+class LogWriter:
+    """The queue and the thread behind a log. The thread starts at once and ends with `close`, or with the process.
+
+    Args:
+        fd: where the lines go; the writer owns it and closes it at its end.
+        path: the file `fd` was opened from; when it is moved or deleted, a new one is begun in its place.
+        count_line: makes the line that reports a number of dropped records.
+    """
+
+    def __init__(self, fd: int, path: Path | None, count_line: Callable[[int], bytes]) -> None:
+        self._fd = fd
+        self._path = path
+        self._count_line = count_line
+        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
+        self._lock = threading.RLock()
+        self._queued = 0
+        self._dropped = 0
+        self._is_open = True
+        self._is_torn = False
+        self._has_complained = False
+        self._next_check = 0.0
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._thread.start()
+
+    def put(self, line: bytes) -> None:
+        """Queue a line that ends in a newline, or drop it when the queue is full or the writer closed."""
+        size = len(line)
+        with self._lock:
+            fits = self._is_open and self._queued + size <= QUEUE_BYTES
+            if fits:
+                self._queued += size
+            else:
+                self._dropped += 1
+        if fits:
+            self._queue.put(line)
+
+    def close(self, timeout_s: float) -> None:
+        """Write what is queued, waiting at most `timeout_s` seconds for it; says on stderr when it gave up."""
+        self._is_open = False
+        self._queue.put(None)
+        self._thread.join(timeout_s)
+        if self._thread.is_alive():
+            _say(f"the log could not be written within {timeout_s:g} s; its last records are lost")
+
+    # Everything below runs on the thread.
+
+    def _run(self) -> None:
+        is_last = False
+        while not is_last:
+            batch, is_last = self._next_batch()
+            self._follow_path()
+            lost = self._write(batch)
+            with self._lock:
+                self._queued -= len(batch)
+                self._dropped += lost
+            if not lost or is_last:
+                self._report_dropped()
+        os.close(self._fd)
+
+    def _next_batch(self) -> tuple[bytes, bool]:
+        lines: list[bytes] = []
+        size = 0
+        line = self._queue.get()
+        while line is not None:
+            lines.append(line)
+            size += len(line)
+            if size >= BATCH_BYTES:
+                return b"".join(lines), False
+            try:
+                line = self._queue.get_nowait()
+            except Empty:
+                return b"".join(lines), False
+        return b"".join(lines), True
+
+    def _report_dropped(self) -> None:
+        dropped = self._dropped
+        if dropped and not self._write(self._count_line(dropped)):
+            with self._lock:
+                self._dropped -= dropped
+
+    def _write(self, lines: bytes) -> int:
+        """Write the lines and return how many of them were lost; after half a line the next starts on a new one."""
+        if not lines:
+            return 0
+        data = memoryview(b"\n" + lines if self._is_torn else lines)
+        done = 0
+        while done < len(data):
+            try:
+                done += os.write(self._fd, data[done:])
+            except BlockingIOError:  # a parent made our standard output non-blocking
+                time.sleep(RETRY_S)
+            except OSError as error:
+                self._complain(f"the log cannot be written: {error.strerror or error}")
+                self._is_torn = data[done - 1] != ord("\n") if done else self._is_torn
+                return bytes(data[max(done, len(data) - len(lines)) :]).count(b"\n")
+        self._is_torn = False
+        return 0
+
+    def _follow_path(self) -> None:
+        if self._path is None or time.monotonic() < self._next_check:
+            return
+        self._next_check = time.monotonic() + ROTATION_CHECK_S
+        try:
+            if os.path.samestat(os.fstat(self._fd), self._path.lstat()):
+                return
+        except OSError:  # it is gone, or its folder is
+            pass
+        try:
+            fd = open_log_file(self._path)
+        except ConfigError as error:
+            self._complain(str(error))
+            return
+        os.close(self._fd)
+        self._fd, self._is_torn = fd, False
+
+    def _complain(self, text: str) -> None:
+        if not self._has_complained:
+            self._has_complained = True
+            _say(text)
+
+
+def _say(text: str) -> None:
+    """One line on stderr, unless that would block: it is often the same full pipe."""
+    with contextlib.suppress(OSError, ValueError):
+        if sys.__stderr__ is not None and select.select([], [_STDERR], [], 0)[1]:
+            os.write(_STDERR, f"claude-openai: {text}\n".encode(errors="backslashreplace"))

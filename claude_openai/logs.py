@@ -1,0 +1,213 @@
+"""The log: one JSON object a line, five levels, no secrets.
+
+A record is `time`, `level`, `event` and the fields of the call, cleaned by `redaction` in the call itself and written
+by a thread of `log_writer`. A call never waits and never fails; below the level it costs a comparison. At `info` a
+request leaves one line, `debug` shows what was asked and answered, `trace` the raw frames.
+
+It knows nothing of what is logged, and reads no configuration. It imports neither trio nor the SDK.
+"""
+
+import contextlib
+import json
+import logging
+import os
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from enum import IntEnum
+from pathlib import Path
+from typing import Final
+
+from claude_openai.errors import ConfigError
+from claude_openai.log_writer import LogWriter, open_log_file
+from claude_openai.redaction import Json, Redactor
+
+__all__ = ["NULL_LOG", "Level", "Log", "captured_stdlib", "open_log"]
+
+FLUSH_S = 2.0
+_STDOUT = 1
+_RESERVED = frozenset({"time", "level", "event"})
+
+
+class Level(IntEnum):
+    """The numbers are those of `logging`, which has no trace."""
+
+    TRACE = 5
+    DEBUG = 10
+    INFO = 20
+    WARNING = 30
+    ERROR = 40
+
+
+_OFF: Final = 100
+_TRACE, _DEBUG, _INFO, _WARNING, _ERROR = Level
+_NAMES: Final = {level: level.name.lower() for level in Level}
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
+
+
+class Log:
+    """Where events are told, as `log.debug("openai.request", model=..., stream=True)`.
+
+    Fields may hold anything, see `redaction`. A field named like a key of the record gets an underscore at its end.
+
+    Args:
+        level: the least level that is written; above all levels for none.
+        put: takes one finished line, newline included, without waiting.
+        redactor: cleans fields, and the event's name.
+        fields: cleaned fields for every record.
+    """
+
+    __slots__ = ("_fields", "_level", "_put", "_redactor")
+
+    def __init__(
+        self, level: int, put: Callable[[bytes], None], redactor: Redactor, fields: Mapping[str, Json] | None = None
+    ) -> None:
+        self._level = int(level)
+        self._put = put
+        self._redactor = redactor
+        self._fields = dict(fields or {})
+
+    @property
+    def level(self) -> int:
+        return self._level
+
+    def enabled(self, level: Level) -> bool:
+        """Whether a record of this level would be written; for callers whose fields cost something to build."""
+        return level >= self._level
+
+    def bind(self, /, **fields: object) -> "Log":
+        """A log that adds these fields to every record; they are cleaned once, now."""
+        if self._level >= _OFF:
+            return self
+        return Log(self._level, self._put, self._redactor, {**self._fields, **self._cleaned(fields)})
+
+    def trace(self, event: str, /, **fields: object) -> None:
+        if self._level <= _TRACE:
+            self._write(_TRACE, event, fields)
+
+    def debug(self, event: str, /, **fields: object) -> None:
+        if self._level <= _DEBUG:
+            self._write(_DEBUG, event, fields)
+
+    def info(self, event: str, /, **fields: object) -> None:
+        if self._level <= _INFO:
+            self._write(_INFO, event, fields)
+
+    def warning(self, event: str, /, **fields: object) -> None:
+        if self._level <= _WARNING:
+            self._write(_WARNING, event, fields)
+
+    def error(self, event: str, /, **fields: object) -> None:
+        if self._level <= _ERROR:
+            self._write(_ERROR, event, fields)
+
+    def log(self, level: Level, event: str, /, **fields: object) -> None:
+        """For callers whose level is a value."""
+        if self._level <= level:
+            self._write(level, event, fields)
+
+    def _write(self, level: Level, event: str, fields: dict[str, object]) -> None:
+        shown = self._redactor.text(str(event))
+        self._put(_line(level, shown, {**self._fields, **self._cleaned(fields)}))
+
+    def _cleaned(self, fields: dict[str, object]) -> dict[str, Json]:
+        cleaned = self._redactor.fields(fields)
+        return {f"{name}_" if name in _RESERVED else name: value for name, value in cleaned.items()}
+
+
+def _line(level: Level, event: str, fields: Mapping[str, Json]) -> bytes:
+    time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    # ASCII, so that no control character of a terminal, lone surrogate or odd line separator gets through.
+    return f"{_encode({'time': time, 'level': _NAMES[level], 'event': event, **fields})}\n".encode("ascii")
+
+
+def _drop(_line: bytes) -> None:
+    return None
+
+
+NULL_LOG: Final = Log(_OFF, _drop, Redactor())
+
+
+def _dropped_line(count: int) -> bytes:
+    return _line(_WARNING, "log.dropped", {"dropped": count})
+
+
+def _own_fd(path: Path | None, fd: int) -> int:
+    """A descriptor of our own: after `>&-` the number of standard output may soon be that of a client's socket."""
+    if path is not None:
+        return open_log_file(path)
+    try:
+        return os.dup(fd)
+    except OSError as error:
+        raise ConfigError("cannot write the log: standard output is closed") from error
+
+
+@contextlib.contextmanager
+def open_log(
+    level: Level | None, path: Path | None = None, *, secrets: Iterable[str] = (), fd: int = _STDOUT
+) -> Iterator[Log]:
+    """A log to `path`, or to `fd` without one, and the thread that writes it.
+
+    Leaving waits up to `FLUSH_S` seconds for the last records: leave it outside of the event loop.
+
+    Args:
+        level: the least level to write; None for no log at all.
+        path: created with its folder if missing, readable by its owner alone; appended to if not.
+        secrets: values that are masked wherever they appear, see `Redactor`.
+        fd: standard output; not closed.
+
+    Raises:
+        ConfigError: the file cannot be opened or is a symbolic link, or standard output is closed.
+    """
+    if level is None:
+        yield NULL_LOG
+        return
+    writer = LogWriter(_own_fd(path, fd), path, _dropped_line)
+    try:
+        yield Log(level, writer.put, Redactor(secrets))
+    finally:
+        writer.close(FLUSH_S)
+
+
+class _Message:
+    """The text of a library's record, as a repr: the redactor guards those, whatever the arguments raise."""
+
+    def __init__(self, record: logging.LogRecord) -> None:
+        self._record = record
+
+    def __repr__(self) -> str:
+        try:
+            return self._record.getMessage()
+        except (TypeError, ValueError, LookupError):
+            return f"{self._record.msg} (arguments that do not fit: {self._record.args!r})"
+
+
+class _Bridge(logging.Handler):
+    """Records of the standard library's logging, as `python.log` events."""
+
+    def __init__(self, log: Log) -> None:
+        super().__init__()
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = max((level for level in Level if level <= record.levelno), default=_TRACE)
+        if not self._log.enabled(level):
+            return
+        fields: dict[str, object] = {"logger": record.name, "message": _Message(record)}
+        if record.exc_info and record.exc_info[0] is not None:
+            fields["exception"] = "".join(traceback.format_exception(*record.exc_info))
+        self._log.log(level, "python.log", **fields)
+
+
+@contextlib.contextmanager
+def captured_stdlib(log: Log) -> Iterator[None]:
+    """Sends what libraries log through the root logger into `log`, down to its level, and puts all back at the end."""
+    root = logging.getLogger()
+    bridge, level_before = _Bridge(log), root.level
+    root.addHandler(bridge)
+    root.setLevel(log.level)
+    try:
+        yield
+    finally:
+        root.setLevel(level_before)
+        root.removeHandler(bridge)

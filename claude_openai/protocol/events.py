@@ -1,0 +1,69 @@
+"""The events every backend speaks: what a turn says, in order, whoever runs it.
+
+A turn is `TurnStarted`, any number of deltas, and exactly one end: `TurnCompleted` or `TurnFailed`. A turn that fails
+before Claude answered has no `TurnStarted`. Nothing follows the end. Errors are events too, so that no exception
+crosses a channel.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from claude_openai.errors import ApiError
+
+FinishReason: TypeAlias = Literal["stop", "length", "content_filter", "tool_calls"]
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as Claude counts them; `response.py` turns them into OpenAI's sums.
+
+    Attributes:
+        input_tokens: prompt tokens neither read from nor written to the cache.
+        cache_read_tokens: prompt tokens served from the cache.
+        cache_write_tokens: prompt tokens written to the cache.
+        output_tokens: all generated tokens, thinking included.
+        reasoning_tokens: the part of `output_tokens` spent on thinking.
+    """
+
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TurnStarted:
+    """Claude has accepted the turn and begins to answer: from here on the HTTP status is 200.
+
+    Attributes:
+        model: the full Claude model id that answers, for the log.
+    """
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReasoningDelta:
+    """A piece of Claude's thinking."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnCompleted:
+    finish_reason: FinishReason
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFailed:
+    error: ApiError
+
+
+Event: TypeAlias = TurnStarted | TextDelta | ReasoningDelta | TurnCompleted | TurnFailed

@@ -1,0 +1,78 @@
+"""The model names clients may ask for, and the name each stands for on Claude's command line.
+
+Knows the aliases and the shape of a Claude model id; not which ids exist at the moment: that is Claude's to say. Every
+name that leaves here is safe as one argument of a command: it is not empty, begins with no dash and holds no space or
+control character.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from claude_openai.errors import ConfigError, ModelNotFound
+from claude_openai.protocol.content import shorten
+
+MAX_NAME_CHARS: Final = 256
+DEFAULT_NAME: Final = "claude"
+ALIASES: Final = {"claude-sonnet": "sonnet", "claude-opus": "opus", "claude-haiku": "haiku"}
+
+_BARE: Final = frozenset(ALIASES.values())
+# One digit at least: `claude-something` is more likely a typing error than an id Claude knows.
+_CLAUDE_ID: Final = re.compile(r"claude-(?=[a-z.@-]*[0-9])[a-z0-9.@-]{1,128}(?:\[1m\])?")
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCatalog:
+    """Which names are served.
+
+    Args:
+        default_model: what `claude` stands for: an alias, a Claude model id, or one of `override`.
+        override: further names, each given to Claude as it is; one that equals an alias takes the alias's place.
+
+    Raises:
+        ConfigError: a name cannot be a command's argument, or `default_model` stands for nothing.
+    """
+
+    default_model: str
+    override: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.override:
+            if not _is_safe(name):
+                raise ConfigError(
+                    f"CLAUDE_MODELS_OVERRIDE: model name {shorten(name)} cannot be used: it must be"
+                    f" 1 to {MAX_NAME_CHARS} printable ASCII characters without spaces, and not begin with '-'"
+                )
+        if self._lookup(self.default_model) is None:
+            raise ConfigError(
+                "--default-model / CLAUDE_OPENAI_DEFAULT_MODEL or CLAUDE_DEFAULT_MODEL:"
+                f" {shorten(self.default_model)} is not known: use sonnet, opus, haiku or a full Claude model id,"
+                " or add the name to CLAUDE_MODELS_OVERRIDE"
+            )
+
+    def resolve(self, asked: str) -> str:
+        """The name to give to Claude for the one a client asked for.
+
+        Raises:
+            ModelNotFound: it is no alias, no Claude model id and not in the override.
+        """
+        found = self._lookup(asked)
+        if found is None and asked == DEFAULT_NAME:
+            found = self._lookup(self.default_model)
+        if found is None:
+            message = f"The model {shorten(asked)} does not exist. Ask GET /v1/models for the names this server knows."
+            raise ModelNotFound(message, param="model")
+        return found
+
+    def listing(self) -> list[str]:
+        """The ids for GET /v1/models: the aliases, then the override, each once."""
+        return list(dict.fromkeys((*ALIASES, *self.override)))
+
+    def _lookup(self, name: str) -> str | None:
+        if name in self.override or name in _BARE or _CLAUDE_ID.fullmatch(name):
+            return name
+        return ALIASES.get(name)
+
+
+def _is_safe(name: str) -> bool:
+    return re.fullmatch(rf"(?!-)[!-~]{{1,{MAX_NAME_CHARS}}}", name) is not None

@@ -1,0 +1,56 @@
+"""Server-sent events as bytes: the frames of a chat stream, and the JSON inside them.
+
+Knows the framing (one `data:` line, then an empty line) and how JSON is spelled on the wire. Knows nothing of chunks,
+turns or sockets, and writes no `event:`, `id:` or `retry:` field: chat clients look for none of them.
+
+All JSON is compact and pure ASCII, on purpose:
+- U+2028, U+2029 and U+0085 stay escaped. Clients that cut a decoded text with a general "split lines" would cut there.
+- A lone surrogate, half of a pair that Claude streamed in two deltas, has no UTF-8 form. Escaped, it can be sent, and a
+  client that joins the deltas as UTF-16 (JavaScript) gets the whole character back.
+- No character is ever cut in two where the transport cuts the bytes.
+The price is size for text that is mostly not ASCII: six bytes where UTF-8 takes two or three.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from claude_openai.errors import ApiError
+
+__all__ = ["COMMENT", "DONE", "data_frame", "encode_json", "error_frame"]
+
+DONE = b"data: [DONE]\n\n"
+COMMENT = b": keep-alive\n\n"
+
+_ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+
+
+def encode_json(value: object) -> bytes:
+    """Compact ASCII JSON, for frames and for whole bodies alike.
+
+    Raises:
+        ValueError: `value` holds NaN or an infinity, which JSON does not have.
+        TypeError: `value` holds something that is not JSON.
+    """
+    return _ENCODER.encode(value).encode("ascii")
+
+
+def data_frame(payload: bytes | Mapping[str, Any]) -> bytes:
+    """One event: `data: <payload>` and the empty line that ends it.
+
+    Args:
+        payload: a JSON object, or bytes that are JSON already.
+
+    Raises:
+        ValueError: the bytes hold a line break, which would cut the event in two; or see `encode_json`.
+    """
+    if not isinstance(payload, bytes):
+        payload = encode_json(payload)
+    elif b"\n" in payload or b"\r" in payload:
+        raise ValueError("the data of a frame must be one line")
+    return b"data: " + payload + b"\n\n"
+
+
+def error_frame(error: ApiError) -> bytes:
+    """A failure after the status line is gone: the usual error object, as one event."""
+    return data_frame(error.body())

@@ -1,0 +1,100 @@
+"""What Claude Code reports as failed -> the error the client gets.
+
+Claude Code reports a failed call to its upstream as an assistant message with the failure as its text; this table is
+what keeps such a text from being taken for an answer. It knows the CLI's words (`authentication_failed`, `rate_limit`,
+...), the HTTP status behind them, and OpenAI's error classes; it does not know how the records came.
+"""
+
+import re
+from dataclasses import dataclass
+
+from claude_openai.errors import (
+    UNAVAILABLE_RETRY_AFTER_S,
+    ApiError,
+    BadRequest,
+    ContextTooLong,
+    ModelNotFound,
+    Overloaded,
+    QuotaExhausted,
+    RateLimited,
+    RequestTooLarge,
+    UpstreamAuth,
+    UpstreamError,
+)
+
+__all__ = ["Failure", "upstream_error"]
+
+# The OpenAI SDKs sleep up to 120 s on Retry-After and give up beyond it: a longer wait is a used-up quota to them.
+MAX_RETRY_AFTER_S = 120
+# What a wait is called when Claude names none.
+DEFAULT_RETRY_AFTER_S = 5
+
+_TOO_LONG = re.compile(r"prompt is too long|context window|maximum context length", re.IGNORECASE)
+_OVERLOADED = re.compile(r"\boverloaded\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed call as the CLI tells it.
+
+    Attributes:
+        kind: the CLI's own word for it (`authentication_failed`, `rate_limit`, ...), "" if it gave none.
+        status: HTTP status of the call to Claude, None if there was none.
+        text: the CLI's sentence about it.
+        reason: why the CLI ended the turn (`api_error`, `prompt_too_long`, ...).
+        retry_after_s: seconds to wait, where upstream or the CLI named them.
+    """
+
+    kind: str = ""
+    status: int | None = None
+    text: str = ""
+    reason: str = ""
+    retry_after_s: int | None = None
+
+
+def upstream_error(failure: Failure, *, login: str) -> ApiError:
+    """Map a failure to the client's error.
+
+    Args:
+        failure: what the CLI said.
+        login: the command that logs Claude Code in, for the message.
+    """
+    status, said = failure.status, failure.text.strip() or "no detail was given"
+    if failure.reason == "prompt_too_long" or (status == 400 and _TOO_LONG.search(said)):
+        return ContextTooLong(f"prompt is too long for this model. Claude Code said: {said}", param="messages")
+    if failure.kind == "authentication_failed" or status in (401, 403):
+        return _login_error(status, said, login)
+    if failure.kind == "billing_error":
+        return QuotaExhausted(f"Claude refused for billing reasons: {said}", may_retry=False)
+    if failure.kind == "rate_limit" or status == 429:
+        return _rate_limit(failure, said)
+    if failure.kind == "model_not_found" or status == 404:
+        return ModelNotFound(f"{said} Ask GET /v1/models for the names that work.", param="model")
+    if status == 413:
+        return RequestTooLarge(f"Claude refused the request as too large: {said}")
+    if status == 529 or (status is None and _OVERLOADED.search(said)):
+        return Overloaded(f"Claude is overloaded; try again soon. ({said})", retry_after_s=UNAVAILABLE_RETRY_AFTER_S)
+    if status is not None and 400 <= status < 500:
+        return BadRequest(f"Claude refused the request: {said}")
+    return UpstreamError(f"Claude Code could not answer: {said}")
+
+
+def _login_error(status: int | None, said: str, login: str) -> ApiError:
+    remedy = f"Run `{login}` on the machine of this server, or give the server ANTHROPIC_API_KEY, and try again."
+    if status is None:
+        return UpstreamAuth(f"Claude Code is not logged in. {remedy} ({said})", may_retry=False)
+    return UpstreamAuth(f"Claude refused this server's login ({status}). {remedy} ({said})", may_retry=False)
+
+
+def _rate_limit(failure: Failure, said: str) -> ApiError:
+    wait = failure.retry_after_s
+    if wait is not None and wait > MAX_RETRY_AFTER_S:
+        return QuotaExhausted(
+            f"Claude's usage limit is reached; it resets in about {-(-wait // 60)} minutes. ({said})",
+            retry_after_s=wait,
+            may_retry=False,
+        )
+    return RateLimited(
+        f"Claude's rate limit is reached; try again after the wait. ({said})",
+        retry_after_s=DEFAULT_RETRY_AFTER_S if wait is None else wait,
+    )

@@ -1,0 +1,150 @@
+"""The composition root: makes the parts, in order, and takes them down in the other.
+
+`serve` owns everything that outlives a request: the log, the private folder, the guardian, the listeners, the
+connections. It installs no signal handlers and reads no flags; that is `commands`.
+
+Taking down: nobody is admitted any more; running turns may end, bounded; those left are cancelled and their clients
+told; then the connections are closed, and last the guardian goes, which kills what should not be there.
+"""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+
+import trio
+
+from claude_openai import __version__
+from claude_openai.admission import Admission
+from claude_openai.claude.base import Backend
+from claude_openai.claude.guardian import guarding
+from claude_openai.claude.hermetic import find_claude, stand_in_environment
+from claude_openai.config import Config
+from claude_openai.errors import ShuttingDown
+from claude_openai.logs import NULL_LOG, Level, Log, captured_stdlib, open_log
+from claude_openai.runs import RunLimits, Runs
+from claude_openai.testing.demo import demo_reply
+from claude_openai.testing.messages_api import MessagesApi
+from claude_openai.web.listen import Connections, open_listeners, urls_of
+from claude_openai.web.routes import build_app
+
+__all__ = ["serve"]
+
+# After the drain the turns are cancelled: their processes are gone within the kill ladder's 3 s.
+CANCEL_WAIT_S = 5.0
+
+
+async def serve(
+    config: Config,
+    *,
+    backend: Backend | None = None,
+    stop: trio.Event | None = None,
+    task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until cancelled, or until `stop` is set and the running turns have ended.
+
+    Cancelling ends the running turns at once; either way, when this returns no process and no socket is left.
+
+    Args:
+        config: the settings.
+        backend: runs the turns; by default what `config.backend` names.
+        stop: set it for a graceful end.
+        task_status: `await nursery.start(serve, config)` gives the base URLs once the server listens.
+
+    Raises:
+        StartError: the address cannot be bound, or there is no Claude Code.
+        ConfigError: the command or the log file of the config cannot be used.
+    """
+    with _logging(config) as log:
+        async with _backend(config, backend, log) as the_backend:
+            listeners = await open_listeners(config.host, config.port)
+            admission = Admission(config.max_concurrency, config.max_queue_size)
+            limits = RunLimits(turn_s=config.process_timeout_ms / 1000, stall_s=config.stall_timeout_ms / 1000)
+            runs = Runs(the_backend, admission, limits)
+            connections = Connections(build_app(config, runs, log), config, log)
+            closing = trio.Event()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_hold_connections, connections, listeners, closing)
+                try:
+                    log.debug("server.start", version=__version__, urls=urls_of(listeners), backend=the_backend.name)
+                    task_status.started(urls_of(listeners))
+                    await _until_drained(
+                        trio.Event() if stop is None else stop, admission, config.drain_timeout_ms / 1000, log
+                    )
+                finally:
+                    admission.draining = True
+                    await _end_runs(runs, admission, log)
+                    closing.set()
+        log.debug("server.stop")
+
+
+async def _hold_connections(
+    connections: Connections, listeners: Sequence[trio.SocketListener], closing: trio.Event
+) -> None:
+    # Shielded: a cancel from outside must not reach into a send, which would break the connection's state. The end
+    # of `serve` sets `closing` on every path.
+    with trio.CancelScope(shield=True):
+        async with trio.open_nursery() as nursery:
+            accepting = trio.CancelScope()
+            nursery.start_soon(_accept, connections, listeners, nursery, accepting)
+            await closing.wait()
+            accepting.cancel(reason="the server stops")
+            await connections.close(nursery)
+
+
+async def _accept(
+    connections: Connections,
+    listeners: Sequence[trio.SocketListener],
+    nursery: trio.Nursery,
+    accepting: trio.CancelScope,
+) -> None:
+    with accepting:
+        await connections.accept(listeners, nursery)
+
+
+async def _until_drained(stop: trio.Event, admission: Admission, timeout_s: float, log: Log) -> None:
+    await stop.wait()
+    admission.draining = True
+    log.info("server.drain", running=admission.running, queued=admission.queued)
+    with trio.move_on_after(timeout_s):
+        await admission.wait_idle()
+
+
+async def _end_runs(runs: Runs, admission: Admission, log: Log) -> None:
+    runs.cancel_all(ShuttingDown("The server is shutting down.", may_retry=False))
+    with trio.move_on_after(CANCEL_WAIT_S, shield=True) as waiting:
+        await admission.wait_idle()
+    if waiting.cancelled_caught:
+        log.error("server.runs_left", running=admission.running)
+
+
+@asynccontextmanager
+async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIterator[Backend]:
+    if given is not None:
+        yield given
+        return
+    claude = find_claude(config.claude_command)
+    # Half a second of imports, which a harness with a backend of its own does not pay.
+    from claude_openai.claude.sdk import SdkBackend
+
+    with tempfile.TemporaryDirectory(prefix="claude-openai-", ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        async with AsyncExitStack() as stack:
+            extra_env = dict(config.extra_env)
+            if config.demo:
+                stand_in = await stack.enter_async_context(MessagesApi.serving(demo_reply))
+                extra_env |= stand_in_environment(stand_in.base_url, folder / "config")
+            guardian = stack.enter_context(guarding(folder, log))
+            yield SdkBackend(claude=claude, folder=folder, environ=os.environ, extra_env=extra_env, guardian=guardian)
+
+
+@contextmanager
+def _logging(config: Config) -> Iterator[Log]:
+    if not config.log:
+        yield NULL_LOG
+        return
+    level = Level[config.effective_log_level.upper()]
+    secrets = [config.api_key] if config.api_key else []
+    with open_log(level, config.log_file, secrets=secrets) as log, captured_stdlib(log):
+        yield log

@@ -1,0 +1,69 @@
+"""For harnesses, ours and others': a stand-in for the Anthropic Messages API, and the words its scripts are written in.
+
+    async with MessagesApi.serving(Reply("Hello", usage=Usage(output_tokens=1))) as api:
+        ...  # run Claude Code with ANTHROPIC_BASE_URL=api.base_url and any ANTHROPIC_API_KEY
+        assert api.requests[0].last_user_text == "Hi"
+
+Importing this needs trio and h11 and nothing else.
+"""
+
+from claude_openai.testing.messages_api import MessagesApi, Script
+from claude_openai.testing.recorded import RecordedRequest
+from claude_openai.testing.script import (
+    API_ERROR,
+    AUTHENTICATION_ERROR,
+    NOT_FOUND_ERROR,
+    OVERLOADED_ERROR,
+    PERMISSION_ERROR,
+    PROMPT_TOO_LONG,
+    RATE_LIMIT_ERROR,
+    REQUEST_TOO_LARGE,
+    Answer,
+    Block,
+    Cut,
+    Garbage,
+    Hang,
+    HttpError,
+    Pause,
+    Piece,
+    Reply,
+    Step,
+    StopReason,
+    Text,
+    Thinking,
+    ToolUse,
+    UpstreamErrorEvent,
+    Usage,
+    Waitable,
+)
+
+__all__ = [
+    "API_ERROR",
+    "AUTHENTICATION_ERROR",
+    "NOT_FOUND_ERROR",
+    "OVERLOADED_ERROR",
+    "PERMISSION_ERROR",
+    "PROMPT_TOO_LONG",
+    "RATE_LIMIT_ERROR",
+    "REQUEST_TOO_LARGE",
+    "Answer",
+    "Block",
+    "Cut",
+    "Garbage",
+    "Hang",
+    "HttpError",
+    "MessagesApi",
+    "Pause",
+    "Piece",
+    "RecordedRequest",
+    "Reply",
+    "Script",
+    "Step",
+    "StopReason",
+    "Text",
+    "Thinking",
+    "ToolUse",
+    "UpstreamErrorEvent",
+    "Usage",
+    "Waitable",
+]

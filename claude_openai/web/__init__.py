@@ -1,0 +1,1 @@
+"""HTTP: who may call, which route, and how a run becomes a response. Knows nothing of Claude Code."""

@@ -1,0 +1,82 @@
+"""A run's events as the body of a streamed response.
+
+Knows channels and silence; the bytes of each event are `ChunkStream`'s business. Events that are already waiting leave
+in one write, each still its own chunk: a fast stream costs few writes, a slow one is delayed by nothing.
+"""
+
+from types import TracebackType
+
+import trio
+from quart.wrappers.response import ResponseBody
+
+from claude_openai.errors import InternalError
+from claude_openai.protocol.events import Event, TurnFailed
+from claude_openai.protocol.response import ChunkStream
+from claude_openai.protocol.sse import COMMENT
+
+__all__ = ["EventStreamBody"]
+
+WRITE_BYTES = 65536
+
+
+class EventStreamBody(ResponseBody):
+    """The body of a streamed completion.
+
+    Args:
+        first: the event the status line waited for, None if the wait was over before it came.
+        events: the rest of the run.
+        chunks: turns events into bytes.
+        comment_interval_s: seconds of silence after which a comment keeps the stream alive.
+    """
+
+    def __init__(
+        self,
+        first: Event | None,
+        events: trio.MemoryReceiveChannel[Event],
+        chunks: ChunkStream,
+        comment_interval_s: float,
+    ) -> None:
+        self._first = first
+        self._events = events
+        self._chunks = chunks
+        self._comment_interval_s = comment_interval_s
+
+    async def __aenter__(self) -> "EventStreamBody":
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self._events.close()
+
+    def __aiter__(self) -> "EventStreamBody":
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._chunks.ended:
+            raise StopAsyncIteration
+        event, self._first = self._first, None
+        if event is None:
+            event = await self._next_event()
+        if event is None:
+            return COMMENT
+        return self._with_what_waits(self._chunks.feed(event)) or COMMENT
+
+    async def _next_event(self) -> Event | None:
+        try:
+            with trio.move_on_after(self._comment_interval_s):
+                return await self._events.receive()
+        except trio.EndOfChannel:
+            # Never end a stream without an end: OpenCode asks again at once, in a hot loop.
+            return TurnFailed(InternalError("The turn ended without an end."))
+        return None
+
+    def _with_what_waits(self, written: bytes) -> bytes:
+        parts, size = [written], len(written)
+        while size < WRITE_BYTES and not self._chunks.ended:
+            try:
+                parts.append(self._chunks.feed(self._events.receive_nowait()))
+            except (trio.WouldBlock, trio.EndOfChannel):
+                break
+            size += len(parts[-1])
+        return b"".join(parts)

@@ -1,0 +1,134 @@
+"""Who may call. A web page must not be able to use this server, nor may anybody without the key.
+
+A browser lets any page send requests to 127.0.0.1; three things give such a request away, and each alone is refused: a
+Host that is not ours (a foreign name that resolves to 127.0.0.1), an Origin that is not ours, a body that is not
+declared as JSON (which a page can send without the browser asking first). Pure checks on headers; knows no route and no
+body.
+"""
+
+import hmac
+import ipaddress
+from dataclasses import dataclass
+from hashlib import sha256
+
+from werkzeug.datastructures import Headers
+
+from claude_openai.config import Config, is_loopback
+from claude_openai.errors import Forbidden, Unauthorized, UnsupportedMediaType
+
+__all__ = ["Guard"]
+
+PREFLIGHT_MAX_AGE_S = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """The checks, in the order in which they are made. Each raises, or is content."""
+
+    config: Config
+
+    def check_host(self, host: str | None, local_address: str) -> None:
+        """Refuse a Host header that names another machine; HTTP/1.0 may have none.
+
+        Args:
+            host: the header.
+            local_address: the address the client connected to.
+
+        Raises:
+            Forbidden: the name is not ours.
+        """
+        if not host:
+            return
+        name = _without_port(host)
+        ours = (self.config.host.lower(), *(h.lower() for h in self.config.allowed_hosts))
+        if is_loopback(name) or name in ours or _same_address(name, local_address):
+            return
+        raise Forbidden(
+            f"The Host header {host!r} is not a name of this server. If it should be, start the server with "
+            f"--allowed-hosts {name}.",
+            code="host_not_allowed",
+        )
+
+    def check_origin(self, headers: Headers) -> str | None:
+        """Refuse a request that a foreign web page made.
+
+        Returns:
+            The origin to answer in Access-Control-Allow-Origin, None for a request with no origin or our own.
+
+        Raises:
+            Forbidden: the page is not allowed.
+        """
+        origin = headers.get("Origin")
+        if origin is None:
+            if headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
+                return None
+        elif origin in self.config.cors_origins or "*" in self.config.cors_origins:
+            return origin
+        elif origin.lower() in (f"{scheme}://{headers.get('Host', '').lower()}" for scheme in ("http", "https")):
+            return None
+        shown = "another site" if origin is None else origin
+        raise Forbidden(
+            f"Requests from web pages of {shown} are not allowed. If this one should be, start the server with "
+            "--cors-origins ORIGIN.",
+            code="origin_not_allowed",
+        )
+
+    def check_key(self, authorization: str | None) -> None:
+        """Compare the bearer token in constant time.
+
+        Raises:
+            Unauthorized: it is missing or wrong.
+        """
+        if self.config.api_key is None:
+            return
+        scheme, _, token = (authorization or "").partition(" ")
+        given, right = (sha256(text.strip().encode()).digest() for text in (token, self.config.api_key))
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given, right):
+            said = "No API key was given" if not authorization else "The API key is wrong"
+            raise Unauthorized(f"{said}: send the server's key as 'Authorization: Bearer KEY'.")
+
+    def check_body_type(self, headers: Headers) -> None:
+        """Only plain JSON bodies.
+
+        Raises:
+            UnsupportedMediaType: another type, or a compressed body.
+        """
+        kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind != "application/json":
+            raise UnsupportedMediaType(
+                f"The body must be JSON: send 'Content-Type: application/json' (it was '{kind or 'missing'}')."
+            )
+        if headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise UnsupportedMediaType("Compressed bodies are not taken: send the JSON as it is.")
+
+
+def cors_headers(origin: str) -> dict[str, str]:
+    """For every response to an allowed origin."""
+    return {
+        "access-control-allow-origin": origin,
+        "access-control-expose-headers": "x-request-id, retry-after",
+        "vary": "Origin",
+    }
+
+
+def preflight_headers(requested: str) -> dict[str, str]:
+    """For the browser's question before the request."""
+    return {
+        "access-control-allow-methods": "GET, POST",
+        "access-control-allow-headers": requested or "authorization, content-type",
+        "access-control-max-age": str(PREFLIGHT_MAX_AGE_S),
+    }
+
+
+def _without_port(host: str) -> str:
+    host = host.strip().lower()
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _same_address(name: str, address: str) -> bool:
+    try:
+        return ipaddress.ip_address(name) == ipaddress.ip_address(address)
+    except ValueError:
+        return False

@@ -1,0 +1,197 @@
+"""The app: which path does what, and every error in OpenAI's form.
+
+A view reads the request, opens a run on the exchange's stack, and makes a response of its events. It knows no Claude.
+Errors of any kind, Quart's own included, become the four-key error object in `_error_response`, and nowhere else.
+"""
+
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import trio
+from quart import Quart, Response, request
+from quart_trio import QuartTrio
+from quart_trio.wrappers import TrioResponse
+from werkzeug.exceptions import HTTPException
+
+from claude_openai.config import Config
+from claude_openai.errors import (
+    ApiError,
+    BadRequest,
+    InternalError,
+    MethodNotAllowed,
+    ModelNotFound,
+    NotFound,
+    RequestTooLarge,
+)
+from claude_openai.logs import Level, Log
+from claude_openai.protocol.events import Event, TurnFailed
+from claude_openai.protocol.request import ChatRequest, parse_chat_request
+from claude_openai.protocol.response import ChunkStream, Completion, ResponseHead, model_list, model_object
+from claude_openai.protocol.sse import encode_json
+from claude_openai.runs import Run, Runs
+from claude_openai.web.body import EventStreamBody
+from claude_openai.web.connection import Exchange, HttpConnection, exchange_of
+from claude_openai.web.guard import Guard, cors_headers, preflight_headers
+
+__all__ = ["App", "build_app"]
+
+STREAM_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
+# Reachable without a key: it says nothing that the open port does not say.
+OPEN_PATHS = frozenset({"/health"})
+
+
+class App(QuartTrio):
+    """Quart with our connection. `exchange_log` is where each exchange's log comes from."""
+
+    asgi_http_class = HttpConnection
+    exchange_log: Log
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """The views, with what they need."""
+
+    config: Config
+    runs: Runs
+    started: int
+
+    async def health(self) -> Response:
+        """Liveness: the process answers. Never touches Claude."""
+        return _json({"status": "ok"})
+
+    async def models(self) -> Response:
+        return _json(model_list(self.config.catalog().listing(), self.started))
+
+    async def model(self, model: str) -> Response:
+        if model not in self.config.catalog().listing():
+            raise ModelNotFound(f"The model '{model}' does not exist. GET /v1/models lists the names.", param="model")
+        return _json(model_object(model, self.started))
+
+    async def chat_completions(self) -> Response:
+        exchange = exchange_of(request.scope)
+        body = cast("bytes", await request.get_data())
+        chat = parse_chat_request(body, self.config.catalog())
+        _log_request(exchange.log, chat, body)
+        run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log))
+        head = ResponseHead(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
+        if chat.stream:
+            return await self._streamed(run, ChunkStream(head, chat.include_usage))
+        return await self._whole(run, Completion(head))
+
+    async def _streamed(self, run: Run, chunks: ChunkStream) -> Response:
+        first: Event | None = None
+        with trio.move_on_after(self.config.hold_status_ms / 1000):
+            first = await run.events.receive()
+        if isinstance(first, TurnFailed):
+            raise first.error
+        interval_s = self.config.comment_interval_ms / 1000
+        body = EventStreamBody(first, run.events, chunks, interval_s)
+        return TrioResponse(body, headers=STREAM_HEADERS)
+
+    async def _whole(self, run: Run, completion: Completion) -> Response:
+        while not completion.ended:
+            completion.feed(await run.events.receive())
+        return _json(completion.result())
+
+
+def build_app(config: Config, runs: Runs, log: Log) -> App:
+    """Compose the app.
+
+    Args:
+        config: the settings.
+        runs: where a completion is run.
+        log: bound to each exchange's request id.
+    """
+    app = App("claude_openai", static_folder=None)
+    app.exchange_log = log
+    app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
+    views = Views(config, runs, int(time.time()))
+    app.add_url_rule("/health", "health", views.health, methods=["GET"])
+    app.add_url_rule("/v1/models", "models", views.models, methods=["GET"])
+    # Ids may hold slashes, encoded or not.
+    app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])
+    app.add_url_rule("/v1/chat/completions", "chat", views.chat_completions, methods=["POST"])
+    _install_guard(app, Guard(config))
+    app.register_error_handler(Exception, _error_response)
+    return app
+
+
+def _install_guard(app: Quart, guard: Guard) -> None:
+    @app.before_request
+    async def check() -> Response | None:
+        exchange = exchange_of(request.scope)
+        server: Any = request.scope.get("server") or ("",)
+        guard.check_host(request.headers.get("Host"), str(server[0]))
+        origin = guard.check_origin(request.headers)
+        if origin is not None:
+            exchange.headers |= cors_headers(origin)
+            if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+                asked = request.headers.get("Access-Control-Request-Headers", "")
+                return Response(status=204, headers=preflight_headers(asked))
+        if request.path not in OPEN_PATHS:
+            guard.check_key(request.headers.get("Authorization"))
+        if request.method == "POST" and request.routing_exception is None:
+            guard.check_body_type(request.headers)
+        return None
+
+
+async def _error_response(error: Exception) -> Response:
+    exchange = exchange_of(request.scope)
+    known = _as_api_error(error, exchange)
+    headers: Mapping[str, str] = known.headers()
+    exchange.log.debug("http.error", status=known.status, message=known.message, code=known.code, param=known.param)
+    response = _json(known.body(), known.status)
+    response.headers.extend(headers)
+    if isinstance(error, HTTPException) and error.code == 405:
+        response.headers["allow"] = ", ".join(sorted(getattr(error, "valid_methods", None) or []))
+    return response
+
+
+def _as_api_error(error: Exception, exchange: Exchange) -> ApiError:
+    if isinstance(error, ApiError):
+        return error
+    code = error.code if isinstance(error, HTTPException) else None
+    where = f"{request.method} {request.path}"
+    if code == 404:
+        return NotFound(f"Invalid URL ({where}). The API is at /v1/chat/completions and /v1/models.")
+    if code == 405:
+        return MethodNotAllowed(f"{where} is not allowed; the Allow header lists the methods that are.")
+    if code == 413:
+        limit = request.max_content_length
+        return RequestTooLarge(f"The request body is larger than {limit} bytes (--max-request-bytes).")
+    if code is not None and code < 500:
+        return BadRequest(f"The request could not be read: {error}")
+    exchange.log.error("http.crashed", error=error)
+    return InternalError(f"The server failed by a bug of its own; its log has the details under {exchange.id}.")
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return TrioResponse(encode_json(value), status=status, headers={"content-type": "application/json"})
+
+
+def _log_request(log: Log, chat: ChatRequest, body: bytes) -> None:
+    log.debug(
+        "openai.request",
+        model=chat.model,
+        stream=chat.stream,
+        include_usage=chat.include_usage,
+        bytes=len(body),
+        user=chat.user,
+        metadata=chat.metadata,
+    )
+    log.debug(
+        "openai.effective_request",
+        claude_model=chat.claude_model,
+        system_chars=len(chat.system),
+        turns=len(chat.turns),
+        prompt_chars=sum(len(block.text) for block in chat.prompt.blocks),
+    )
+    if log.enabled(Level.TRACE):
+        log.trace("openai.request_body", body=body)

@@ -1,0 +1,152 @@
+"""What is true OpenAI format: its OpenAPI document and its own Python models, as judges for tests.
+
+Two judges, because each misses something. The document (`validate`) knows which keys are required; here it is also
+closed, so that a key nobody documented is an error. The models of the `openai` package (`strict_openai_chunk` and the
+rest) are what real clients build; here without the leniency of the SDK, which takes any JSON for any model.
+
+The document lies beside the repository, not in it. Where it is absent, a test that needs it is skipped and says so.
+"""
+
+import json
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from openai.types import Model
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+from pydantic import BaseModel
+
+__all__ = ["strict_openai_chunk", "strict_openai_completion", "strict_openai_model", "validate"]
+
+DOCUMENT_PATH = Path(__file__).resolve().parents[2] / "shared" / "fixtures" / "openai-openapi-subset.json"
+
+# Keys that are in no schema of OpenAI's and that its clients know all the same.
+EXTENSIONS = {
+    "ChatCompletionResponseMessage": ("reasoning_content", "reasoning"),
+    "ChatCompletionStreamResponseDelta": ("reasoning_content", "reasoning"),
+}
+_EXTENSION_KEYS = {key for keys in EXTENSIONS.values() for key in keys}
+_M = TypeVar("_M", bound=BaseModel)
+
+
+def validate(schema_name: str, instance: object, *, closed: bool = True) -> None:
+    """Assert that `instance` is what `components/schemas/<schema_name>` describes.
+
+    Args:
+        schema_name: such as `CreateChatCompletionResponse`.
+        instance: what `json.loads` gave.
+        closed: a key that is neither in the schema nor in `EXTENSIONS` is an error: for answers, not for requests.
+
+    Raises:
+        AssertionError: every violation with its path, one a line.
+        KeyError: there is no such schema.
+    """
+    problems = [_explain(error) for error in _validator(schema_name, closed).iter_errors(instance)]
+    if problems:
+        raise AssertionError("\n".join([f"not a {schema_name}:", *problems, json.dumps(instance)]))
+
+
+def strict_openai_chunk(instance: dict[str, Any]) -> ChatCompletionChunk:
+    """The chunk as the `openai` package's model; no coercion, no undeclared keys but those of `EXTENSIONS`."""
+    return _strict(ChatCompletionChunk, instance)
+
+
+def strict_openai_completion(instance: dict[str, Any]) -> ChatCompletion:
+    """The completion as the `openai` package's model; strict as `strict_openai_chunk`."""
+    return _strict(ChatCompletion, instance)
+
+
+def strict_openai_model(instance: dict[str, Any]) -> Model:
+    """An entry of the list of models as the `openai` package's model; strict as `strict_openai_chunk`."""
+    return _strict(Model, instance)
+
+
+def _strict(model: type[_M], instance: dict[str, Any]) -> _M:
+    # The SDK itself only constructs, whatever the types are; pydantic's strict mode is the check it leaves out. Every
+    # model of the package allows undeclared keys, so they are looked for afterwards.
+    value = model.model_validate(instance, strict=True)
+    unknown = sorted(set(_undeclared(value, model.__name__)))
+    if unknown:
+        raise AssertionError(f"keys the openai package does not declare: {', '.join(unknown)}")
+    return value
+
+
+def _undeclared(value: object, path: str) -> Iterator[str]:
+    if isinstance(value, BaseModel):
+        yield from (f"{path}.{key}" for key in value.model_extra or {} if key not in _EXTENSION_KEYS)
+        for name in type(value).model_fields:
+            yield from _undeclared(getattr(value, name), f"{path}.{name}")
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _undeclared(item, f"{path}[{index}]")
+
+
+def _explain(error: ValidationError, indent: str = "  ") -> str:
+    lines = [f"{indent}{error.json_path}: {error.message}"]
+    lines += [_explain(cause, indent + "  ") for cause in error.context or []]
+    return "\n".join(lines)
+
+
+@cache
+def _schemas(closed: bool) -> dict[str, Any]:
+    schemas: dict[str, Any] = json.loads(DOCUMENT_PATH.read_text("utf-8"))["components"]["schemas"]
+    for name, keys in EXTENSIONS.items():
+        schemas[name]["properties"] |= {key: {"type": "string"} for key in keys}
+    schemas = {name: _without_nullable(schema) for name, schema in schemas.items()}
+    if not closed:
+        return schemas
+    # A schema that others are composed of must stay open: it sees only its share of the keys.
+    shares = set(_composed_from(schemas))
+    return {
+        name: _closed(schema, is_share=f"#/components/schemas/{name}" in shares) for name, schema in schemas.items()
+    }
+
+
+@cache
+def _validator(schema_name: str, closed: bool) -> Draft202012Validator:
+    if not DOCUMENT_PATH.exists():
+        pytest.skip(f"OpenAI's OpenAPI document not found: {DOCUMENT_PATH}")
+    schemas = _schemas(closed)
+    if schema_name not in schemas:
+        raise KeyError(schema_name)
+    root = {"$ref": f"#/components/schemas/{schema_name}", "components": {"schemas": schemas}}
+    return Draft202012Validator(root)
+
+
+def _without_nullable(node: Any) -> Any:
+    """`nullable`, a word of OpenAPI 3.0 that JSON Schema ignores, as the `anyOf` it means."""
+    if isinstance(node, list):
+        return [_without_nullable(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    translated = {key: _without_nullable(value) for key, value in node.items() if (key, value) != ("nullable", True)}
+    return translated if len(translated) == len(node) else {"anyOf": [translated, {"type": "null"}]}
+
+
+def _composed_from(node: Any) -> Iterator[str]:
+    if isinstance(node, list):
+        for item in node:
+            yield from _composed_from(item)
+    elif isinstance(node, dict):
+        yield from (part["$ref"] for part in node.get("allOf", []) if "$ref" in part)
+        for value in node.values():
+            yield from _composed_from(value)
+
+
+def _closed(node: Any, *, is_share: bool = False) -> Any:
+    if isinstance(node, list):
+        return [_closed(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    closed = {
+        key: [_closed(part, is_share=True) for part in value] if key == "allOf" else _closed(value)
+        for key, value in node.items()
+    }
+    describes_keys = isinstance(node.get("properties"), dict) or "allOf" in node
+    if describes_keys and not is_share and "additionalProperties" not in node:
+        closed["unevaluatedProperties"] = False
+    return closed

@@ -1,0 +1,325 @@
+"""From the bytes of a request to a ChatRequest: every field of OpenAI's schema has its answer."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_openai.errors import ApiError, BadRequest, ModelNotFound
+from claude_openai.protocol.models import ModelCatalog
+from claude_openai.protocol.request import FIELDS, ChatRequest, Use, parse_chat_request
+
+CATALOG = ModelCatalog("sonnet", ("fake-model",))
+HELLO = [{"role": "user", "content": "hi"}]
+FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
+
+
+def fixture(name: str) -> Any:
+    path = FIXTURES / name
+    if not path.is_file():
+        pytest.skip(f"the recorded requests and OpenAI's schema are not beside the repository: {name} is missing")
+    return json.loads(path.read_text("utf-8"))
+
+
+def parse(**fields: Any) -> ChatRequest:
+    body = {"model": "claude-opus", "messages": HELLO, **fields}
+    return parse_chat_request(json.dumps(body).encode(), CATALOG)
+
+
+def error_of(body: bytes) -> ApiError | None:
+    try:
+        parse_chat_request(body, CATALOG)
+    except ApiError as error:
+        return error
+    return None
+
+
+def refusal_of(body: bytes) -> tuple[str | None, str | None]:
+    with pytest.raises(BadRequest) as raised:
+        parse_chat_request(body, CATALOG)
+    assert raised.value.status == 400
+    assert raised.value.message
+    return raised.value.code, raised.value.param
+
+
+def refusal_of_fields(**fields: Any) -> tuple[str | None, str | None]:
+    return refusal_of(json.dumps({"model": "claude-opus", "messages": HELLO, **fields}).encode())
+
+
+def with_text(literal: str) -> bytes:
+    return b'{"model":"sonnet","messages":[{"role":"user","content":%s}]}' % literal.encode()
+
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters())),
+    lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(st.characters()), inner)),
+)
+PART = st.fixed_dictionaries({}, optional={"type": st.sampled_from(["text", "refusal", "file"]), "text": JSON})
+MESSAGE = st.fixed_dictionaries(
+    {"role": st.sampled_from(["system", "user", "assistant", "tool"])},
+    optional={"content": st.one_of(JSON, st.text(), st.lists(PART)), "tool_calls": JSON, "refusal": JSON},
+)
+ALMOST_REQUESTS = st.fixed_dictionaries(
+    {"model": st.one_of(st.just("sonnet"), JSON), "messages": st.one_of(st.lists(MESSAGE), JSON)},
+    optional={name: JSON for name in FIELDS if name not in ("model", "messages")},
+)
+
+
+@given(st.one_of(JSON, ALMOST_REQUESTS))
+def test_no_json_value_causes_anything_but_a_client_error(value: Any) -> None:
+    error = error_of(json.dumps(value).encode())
+    if error is not None:
+        assert 400 <= error.status < 500
+        assert json.dumps(error.body(), ensure_ascii=False).encode()
+
+
+@given(st.binary())
+def test_no_bytes_cause_anything_but_a_client_error(body: bytes) -> None:
+    with pytest.raises(BadRequest):
+        parse_chat_request(body, CATALOG)
+
+
+@given(st.lists(st.text().filter(str.strip), min_size=1))
+def test_the_texts_of_a_conversation_survive_the_journey(texts: list[str]) -> None:
+    # The last text is the user's, and the roles alternate before it.
+    roles = ["user" if (len(texts) - index) % 2 else "assistant" for index in range(len(texts))]
+    messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
+    request = parse(messages=messages)
+    turns = (*request.turns, request.prompt)
+    assert [(turn.role, block.text) for turn in turns for block in turn.blocks] == list(zip(roles, texts, strict=True))
+
+
+def test_a_plain_request_has_the_defaults() -> None:
+    request = parse()
+    assert (request.model, request.claude_model) == ("claude-opus", "opus")
+    assert (request.system, request.turns) == ("", ())
+    assert [block.text for block in request.prompt.blocks] == ["hi"]
+    assert (request.stream, request.include_usage) == (False, False)
+    assert (request.reasoning_effort, request.user, request.metadata) == (None, None, {})
+
+
+def test_what_is_honoured_is_in_the_request() -> None:
+    request = parse(
+        messages=[{"role": "developer", "content": "Be brief."}, *HELLO],
+        stream=True,
+        stream_options={"include_usage": True, "include_obfuscation": False},
+        reasoning_effort="high",
+        user="ann",
+        metadata={"run": "7"},
+    )
+    assert request.system == "Be brief."
+    assert (request.stream, request.include_usage) == (True, True)
+    assert (request.reasoning_effort, request.user, request.metadata) == ("high", "ann", {"run": "7"})
+
+
+def test_reasoning_effort_may_stand_in_an_object_and_the_official_field_wins() -> None:
+    assert parse(reasoning={"effort": "low", "exclude": True}).reasoning_effort == "low"
+    assert parse(reasoning={"effort": "low"}, reasoning_effort="max").reasoning_effort == "max"
+    assert parse(reasoning={}).reasoning_effort is None
+
+
+def test_every_field_of_openais_schema_is_in_the_table() -> None:
+    schemas = fixture("openai-openapi-subset.json")["components"]["schemas"]
+
+    def properties(schema: dict[str, Any]) -> set[str]:
+        schema = schemas[schema["$ref"].rsplit("/", 1)[-1]] if "$ref" in schema else schema
+        return set(schema.get("properties", {})).union(*map(properties, schema.get("allOf", [])))
+
+    official = properties(schemas["CreateChatCompletionRequest"])
+    assert len(official) > 30
+    assert official - FIELDS.keys() == set()
+    assert FIELDS.keys() - official == {"reasoning"}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_a_value_of_the_wrong_type_is_refused_with_its_field(name: str) -> None:
+    numeric = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+    assert refusal_of_fields(**{name: "warm" if name in numeric else 1.5}) == ("invalid_type", name)
+
+
+@pytest.mark.parametrize("name", [name for name in FIELDS if name not in ("model", "messages")])
+def test_null_is_the_same_as_absent(name: str) -> None:
+    assert parse(**{name: None}) == parse()
+
+
+def test_fields_nobody_documents_are_ignored() -> None:
+    assert parse(chat_template_kwargs={"a": 1}, top_k=4, id="x") == parse()
+
+
+HARMLESS = [
+    ("n", 1), ("n", 1.0), ("stop", []), ("stop", ""), ("tools", []), ("tool_choice", "auto"), ("tool_choice", "none"),
+    ("functions", []), ("function_call", {}), ("response_format", {"type": "text"}), ("logprobs", False),
+    ("top_logprobs", 0), ("modalities", ["text"]), ("stream_options", {"include_usage": None}), ("max_tokens", 8192),
+    ("max_completion_tokens", 1), ("temperature", 0), ("temperature", 2), ("top_p", 0.5), ("frequency_penalty", -2),
+    ("presence_penalty", 2.0), ("seed", -1), ("seed", 2**63 - 1), ("logit_bias", {"50256": -100}), ("store", False),
+    ("safety_identifier", "s" * 64), ("service_tier", "auto"), ("prompt_cache_key", "k"), ("verbosity", "low"),
+    ("prompt_cache_retention", "24h"), ("prompt_cache_options", {"ttl": "5m"}), ("moderation", {}),
+    ("prediction", {"type": "content", "content": "x"}), ("parallel_tool_calls", True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), HARMLESS)
+def test_a_harmless_value_changes_nothing(name: str, value: Any) -> None:
+    assert parse(**{name: value}) == parse()
+
+
+REFUSED = [
+    ("n", 2, "unsupported_value", "n"),
+    ("stop", "END", "unsupported_parameter", "stop"),
+    ("stop", ["END"], "unsupported_parameter", "stop"),
+    ("tools", [{"type": "function", "function": {"name": "f"}}], "unsupported_parameter", "tools"),
+    ("tool_choice", "required", "unsupported_value", "tool_choice"),
+    ("tool_choice", {"type": "function", "function": {"name": "f"}}, "unsupported_value", "tool_choice"),
+    ("functions", [{"name": "f"}], "unsupported_parameter", "functions"),
+    ("function_call", "auto", "unsupported_parameter", "function_call"),
+    ("function_call", {"name": "f"}, "unsupported_parameter", "function_call"),
+    ("response_format", {"type": "json_object"}, "unsupported_value", "response_format.type"),
+    ("response_format", {"type": "json_schema", "json_schema": {}}, "unsupported_value", "response_format.type"),
+    ("logprobs", True, "unsupported_parameter", "logprobs"),
+    ("top_logprobs", 3, "unsupported_parameter", "top_logprobs"),
+    ("modalities", ["text", "audio"], "unsupported_value", "modalities"),
+    ("audio", {"voice": "alloy", "format": "wav"}, "unsupported_parameter", "audio"),
+    ("web_search_options", {}, "unsupported_parameter", "web_search_options"),
+]
+INVALID = [
+    ("messages", [], "invalid_value", "messages"),
+    ("messages", "hi", "invalid_type", "messages"),
+    ("messages", [123], "invalid_type", "messages[0]"),
+    ("messages", [{}], "missing_required_parameter", "messages[0].role"),
+    ("stream", "true", "invalid_type", "stream"),
+    ("stream", 1, "invalid_type", "stream"),
+    ("stream_options", {"include_usage": "yes"}, "invalid_type", "stream_options.include_usage"),
+    ("n", 0, "invalid_value", "n"),
+    ("n", True, "invalid_type", "n"),
+    ("max_tokens", 0, "invalid_value", "max_tokens"),
+    ("max_completion_tokens", -1, "invalid_value", "max_completion_tokens"),
+    ("temperature", 2.1, "invalid_value", "temperature"),
+    ("temperature", True, "invalid_type", "temperature"),
+    ("top_p", -0.1, "invalid_value", "top_p"),
+    ("frequency_penalty", 3, "invalid_value", "frequency_penalty"),
+    ("seed", 10**19, "invalid_value", "seed"),
+    ("top_logprobs", 21, "invalid_value", "top_logprobs"),
+    ("reasoning_effort", "enormous", "invalid_value", "reasoning_effort"),
+    ("reasoning", {"effort": "enormous"}, "invalid_value", "reasoning.effort"),
+    ("reasoning", {"effort": 3}, "invalid_type", "reasoning.effort"),
+    ("service_tier", "gold", "invalid_value", "service_tier"),
+    ("verbosity", "chatty", "invalid_value", "verbosity"),
+    ("safety_identifier", "s" * 65, "invalid_value", "safety_identifier"),
+    ("metadata", {str(i): "" for i in range(17)}, "invalid_value", "metadata"),
+    ("metadata", {"k" * 65: ""}, "invalid_value", "metadata"),
+    ("metadata", {"k": 1}, "invalid_type", "metadata.k"),
+    ("metadata", {"k": "v" * 513}, "invalid_value", "metadata.k"),
+    ("logit_bias", {"5": 101}, "invalid_value", "logit_bias.5"),
+    ("logit_bias", {"5": "a"}, "invalid_type", "logit_bias.5"),
+    ("modalities", ["smell"], "invalid_value", "modalities[0]"),
+    ("modalities", [1], "invalid_type", "modalities[0]"),
+    ("stop", ["END", 1], "invalid_type", "stop[1]"),
+    ("tool_choice", "always", "invalid_value", "tool_choice"),
+    ("response_format", {}, "missing_required_parameter", "response_format.type"),
+    ("response_format", {"type": "xml"}, "invalid_value", "response_format.type"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "code", "param"), [*REFUSED, *INVALID])
+def test_what_cannot_be_done_is_refused_at_its_place(name: str, value: Any, code: str, param: str) -> None:
+    assert refusal_of_fields(**{name: value}) == (code, param)
+
+
+def test_every_field_the_table_calls_refused_has_a_refused_value() -> None:
+    assert {name for name, field in FIELDS.items() if field.use is Use.REFUSED} == {row[0] for row in REFUSED}
+
+
+@pytest.mark.parametrize("model", [b"", b'"model": null,', b'"model": "",'])
+def test_a_missing_model_is_refused_in_openais_words(model: bytes) -> None:
+    with pytest.raises(BadRequest, match="you must provide a model parameter") as raised:
+        parse_chat_request(b"{" + model + b'"messages": []}', CATALOG)
+    assert (raised.value.code, raised.value.param) == (None, "model")
+
+
+@pytest.mark.parametrize("messages", [b"", b', "messages": null'])
+def test_missing_messages_are_refused_in_openais_words(messages: bytes) -> None:
+    with pytest.raises(BadRequest, match=r"Missing required parameter: 'messages'\.") as raised:
+        parse_chat_request(b'{"model": "sonnet"' + messages + b"}", CATALOG)
+    assert (raised.value.code, raised.value.param) == ("missing_required_parameter", "messages")
+
+
+def test_an_unknown_model_is_a_404() -> None:
+    with pytest.raises(ModelNotFound) as raised:
+        parse(model="gpt-4o", messages=[{"role": "nobody"}])
+    assert raised.value.param == "model"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"not json",
+        b"[]",
+        b'"text"',
+        b"null",
+        b'{"model": "sonnet",}',
+        b"\xff\xfe{}",
+        with_text('"\xe9"').replace(b"\xc3", b""),
+        b'{"model": "sonnet", "temperature": NaN}',
+        b'{"model": "sonnet", "x": -Infinity}',
+        b'{"model": "sonnet", "x": 1e999}',
+        b'{"model": "sonnet", "x": ' + b"7" * 5000 + b"}",
+        b"[" * 200_000,
+        b'{"a":' * 200_000,
+    ],
+    ids=lambda body: repr(body[:40]),
+)
+def test_a_body_that_is_no_json_object_is_refused_as_a_whole(body: bytes) -> None:
+    assert refusal_of(body) == ("invalid_json", None)
+
+
+def test_a_byte_order_mark_is_tolerated() -> None:
+    assert parse_chat_request(b"\xef\xbb\xbf" + with_text('"hi"'), CATALOG).claude_model == "sonnet"
+
+
+def test_the_last_of_two_equal_keys_counts() -> None:
+    body = with_text('"hi"').replace(b'"model":"sonnet"', b'"model":7,"model":"haiku"')
+    assert parse_chat_request(body, CATALOG).model == "haiku"
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"messages": [*HELLO, {"role": "user", "content": "a\ud800b"}]}, "messages[1].content"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "\udfff"}]}]},
+            "messages[0].content[0].text",
+        ),
+        ({"model": "\ud800"}, "model"),
+        ({"x": {"deep": ["\udc00"]}}, "x.deep[0]"),
+        ({"metadata": {"\ud800": "v"}}, "metadata"),
+        ({"\ud800": 1}, None),
+        ({"k" * 300: "\ud800"}, None),
+    ],
+)
+def test_a_surrogate_in_the_text_is_refused_with_its_field(fields: dict[str, Any], param: str | None) -> None:
+    assert refusal_of_fields(**fields) == ("invalid_value", param)
+
+
+def test_a_whole_surrogate_pair_is_a_character() -> None:
+    request = parse_chat_request(with_text(r'"\ud83d\ude00"'), CATALOG)
+    assert [block.text for block in request.prompt.blocks] == ["\U0001f600"]
+
+
+def test_opencodes_title_request_is_understood() -> None:
+    request = parse_chat_request(
+        json.dumps(fixture("opencode-requests.json")["title_request"]["body"]).encode(), CATALOG
+    )
+    assert (request.claude_model, request.stream, request.include_usage) == ("fake-model", True, True)
+    assert request.system.startswith("You are a title generator.")
+    assert [b.text for b in request.prompt.blocks] == ["Generate a title for this conversation:\n", '"say hi"']
+
+
+@pytest.mark.parametrize("name", ["main_request", "tool_turn_request_1", "tool_turn_request_2_with_results"])
+def test_opencodes_requests_with_tools_are_refused_by_name(name: str) -> None:
+    body = fixture("opencode-requests.json")[name]["body"]
+    assert refusal_of(json.dumps(body).encode()) == ("unsupported_parameter", "tools")

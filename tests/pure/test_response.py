@@ -1,0 +1,467 @@
+"""Events to chunks and to completions, held against OpenAI's schema, its own models, and each other."""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openai.lib.streaming.chat import ChatCompletionStreamState
+
+from claude_openai.errors import (
+    ApiError,
+    BadRequest,
+    ContextTooLong,
+    InternalError,
+    RateLimited,
+    TurnTimeout,
+    UpstreamError,
+)
+from claude_openai.protocol.events import (
+    Event,
+    FinishReason,
+    ReasoningDelta,
+    TextDelta,
+    TurnCompleted,
+    TurnFailed,
+    TurnStarted,
+    Usage,
+)
+from claude_openai.protocol.response import (
+    ChunkStream,
+    Completion,
+    ReasoningKeys,
+    ResponseHead,
+    fold,
+    model_list,
+    model_object,
+    usage_object,
+)
+from claude_openai.protocol.sse import data_frame
+from tests.openai_schema import strict_openai_chunk, strict_openai_completion, strict_openai_model, validate
+from tests.sse_reader import Message, parse_sse
+
+HEAD = ResponseHead("chatcmpl-1", 1_700_000_000, "claude-sonnet")
+FINISH_REASONS: tuple[FinishReason, ...] = ("stop", "length", "content_filter", "tool_calls")
+REASONING_KEYS: dict[ReasoningKeys, set[str]] = {
+    "both": {"reasoning_content", "reasoning"},
+    "reasoning_content": {"reasoning_content"},
+    "reasoning": {"reasoning"},
+    "none": set(),
+}
+
+unicode_text = st.text(max_size=12)
+awkward = st.characters() | st.sampled_from('\n\r\x00\x85\u2028\u2029\ud83d\ude00"\\')
+any_text = st.sampled_from(['""', '"', '"",""', "\ud83d", "\ude00"]) | st.text(awkward, max_size=12)
+counts = st.integers(0, 2**53)
+usages = st.builds(Usage, counts, counts, counts, counts, counts)
+completed = st.builds(TurnCompleted, st.sampled_from(FINISH_REASONS), usages)
+error_classes: list[type[ApiError]] = [
+    BadRequest,
+    ContextTooLong,
+    InternalError,
+    RateLimited,
+    TurnTimeout,
+    UpstreamError,
+]
+failed = st.builds(lambda cls, text: TurnFailed(cls(text)), st.sampled_from(error_classes), any_text)
+reasoning_styles = st.sampled_from(list(REASONING_KEYS))
+
+
+def heads(text: st.SearchStrategy[str]) -> st.SearchStrategy[ResponseHead]:
+    return st.builds(ResponseHead, text.map("chatcmpl-{}".format), st.integers(0, 2**40), text)
+
+
+def turns(text: st.SearchStrategy[str], end: st.SearchStrategy[Event]) -> st.SearchStrategy[list[Event]]:
+    """Any legal turn: perhaps a start, any deltas (empty ones too), one end."""
+    delta = st.builds(TextDelta, text) | st.builds(ReasoningDelta, text)
+    start: st.SearchStrategy[list[Event]] = st.sampled_from([[], [TurnStarted("claude-sonnet-4-5")]])
+    return st.builds(lambda first, deltas, last: [*first, *deltas, last], start, st.lists(delta, max_size=8), end)
+
+
+def stream(
+    events: Iterable[Event], head: ResponseHead = HEAD, include_usage: bool = True, reasoning: ReasoningKeys = "both"
+) -> list[Message]:
+    chunks = ChunkStream(head, include_usage, reasoning)
+    return parse_sse(b"".join([chunks.feed(event) for event in events]))
+
+
+def objects(messages: list[Message]) -> list[dict[str, Any]]:
+    """All but the `[DONE]` at the end, which must be there."""
+    assert messages[-1] == "[DONE]"
+    found = [message for message in messages if isinstance(message, dict)]
+    assert len(found) == len(messages) - 1
+    return found
+
+
+def added_up(chunks: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a client that appends every string of every delta has in the end."""
+    message: dict[str, Any] = {}
+    finish_reason = usage = None
+    for chunk in chunks:
+        for choice in chunk["choices"]:
+            for key, value in choice["delta"].items():
+                message[key] = message[key] + value if key in message else value
+            finish_reason = choice["finish_reason"] or finish_reason
+        usage = chunk.get("usage") or usage
+    return {"message": message, "finish_reason": finish_reason, "usage": usage}
+
+
+def on_the_wire(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+@given(turns(any_text, completed), heads(any_text), st.booleans(), reasoning_styles)
+@settings(deadline=None)
+def test_every_chunk_is_a_chunk_of_the_schema(
+    events: list[Event], head: ResponseHead, include_usage: bool, reasoning: ReasoningKeys
+) -> None:
+    for chunk in objects(stream(events, head, include_usage, reasoning)):
+        validate("CreateChatCompletionStreamResponse", chunk)
+
+
+@given(turns(unicode_text, completed), heads(unicode_text), st.booleans(), reasoning_styles)
+@settings(deadline=None)
+def test_every_chunk_is_a_chunk_of_the_openai_package(
+    events: list[Event], head: ResponseHead, include_usage: bool, reasoning: ReasoningKeys
+) -> None:
+    for chunk in objects(stream(events, head, include_usage, reasoning)):
+        strict_openai_chunk(chunk)
+
+
+@given(turns(any_text, completed), heads(any_text), reasoning_styles)
+@settings(deadline=None)
+def test_a_completion_is_one_of_the_schema(events: list[Event], head: ResponseHead, reasoning: ReasoningKeys) -> None:
+    validate("CreateChatCompletionResponse", on_the_wire(fold(head, events, reasoning)))
+
+
+@given(turns(unicode_text, completed), heads(unicode_text), reasoning_styles)
+@settings(deadline=None)
+def test_a_completion_is_one_of_the_openai_package(
+    events: list[Event], head: ResponseHead, reasoning: ReasoningKeys
+) -> None:
+    strict_openai_completion(on_the_wire(fold(head, events, reasoning)))
+
+
+@given(turns(any_text, completed), reasoning_styles)
+@settings(deadline=None)
+def test_what_a_client_adds_up_is_the_completion(events: list[Event], reasoning: ReasoningKeys) -> None:
+    total = on_the_wire(added_up(objects(stream(events, reasoning=reasoning))))
+    completion = on_the_wire(fold(HEAD, events, reasoning))
+    (choice,) = completion["choices"]
+    assert {**total["message"], "annotations": []} == choice["message"]
+    assert total["finish_reason"] == choice["finish_reason"]
+    assert total["usage"] == completion["usage"]
+
+
+@given(turns(unicode_text, completed), heads(unicode_text), reasoning_styles)
+@settings(deadline=None)
+def test_what_the_openai_package_adds_up_is_the_completion(
+    events: list[Event], head: ResponseHead, reasoning: ReasoningKeys
+) -> None:
+    state = ChatCompletionStreamState()
+    for chunk in objects(stream(events, head, reasoning=reasoning)):
+        state.handle_chunk(strict_openai_chunk(chunk))
+    # The snapshot, since `get_final_completion` raises for the finish reasons `length` and `content_filter`.
+    total = json.loads(state.current_completion_snapshot.model_dump_json(exclude_none=True))
+    expected = json.loads(strict_openai_completion(fold(head, events, reasoning)).model_dump_json(exclude_none=True))
+    expected["choices"][0]["message"].pop("annotations")
+    assert total == expected
+
+
+@given(turns(any_text, completed | failed), heads(any_text), st.booleans())
+@settings(deadline=None)
+def test_id_object_created_and_model_are_the_same_in_every_chunk(
+    events: list[Event], head: ResponseHead, include_usage: bool
+) -> None:
+    expected = on_the_wire(
+        {"id": head.id, "object": "chat.completion.chunk", "created": head.created, "model": head.model}
+    )
+    for chunk in objects(stream(events, head, include_usage)):
+        if "error" not in chunk:
+            assert {key: chunk[key] for key in expected} == expected
+
+
+@given(turns(any_text, completed), st.booleans(), reasoning_styles)
+@settings(deadline=None)
+def test_the_role_comes_first_and_once_and_the_finish_reason_last_and_once(
+    events: list[Event], include_usage: bool, reasoning: ReasoningKeys
+) -> None:
+    chunks = objects(stream(events, include_usage=include_usage, reasoning=reasoning))
+    choices = [choice for chunk in chunks for choice in chunk["choices"]]
+    roles = [choice["delta"].get("role") for choice in choices]
+    finishes = [choice["finish_reason"] for choice in choices]
+    end = events[-1]
+    assert isinstance(end, TurnCompleted)
+    assert roles == ["assistant"] + [None] * (len(choices) - 1)
+    assert finishes == [None] * (len(choices) - 1) + [end.finish_reason]
+    assert choices[0]["delta"] == {"role": "assistant", "content": "", "refusal": None}
+    assert choices[-1]["delta"] == {}
+    assert all(choice["index"] == 0 and choice["logprobs"] is None for choice in choices)
+
+
+@given(turns(any_text, completed), reasoning_styles)
+@settings(deadline=None)
+def test_each_delta_that_is_not_empty_is_one_chunk_and_the_others_are_none(
+    events: list[Event], reasoning: ReasoningKeys
+) -> None:
+    expected: list[dict[str, str]] = []
+    for event in events:
+        if isinstance(event, TextDelta) and event.text:
+            expected.append({"content": event.text})
+        elif isinstance(event, ReasoningDelta) and event.text and REASONING_KEYS[reasoning]:
+            expected.append(dict.fromkeys(REASONING_KEYS[reasoning], event.text))
+    chunks = objects(stream(events, include_usage=False, reasoning=reasoning))
+    assert [chunk["choices"][0]["delta"] for chunk in chunks[1:-1]] == on_the_wire(expected)
+
+
+@given(turns(any_text, completed), heads(any_text), reasoning_styles)
+@settings(deadline=None)
+def test_with_include_usage_every_chunk_says_null_but_a_last_one_without_choices(
+    events: list[Event], head: ResponseHead, reasoning: ReasoningKeys
+) -> None:
+    *chunks, last = objects(stream(events, head, include_usage=True, reasoning=reasoning))
+    assert all(chunk["usage"] is None and len(chunk["choices"]) == 1 for chunk in chunks)
+    end = events[-1]
+    assert isinstance(end, TurnCompleted)
+    assert last["choices"] == []
+    assert last["usage"] == usage_object(end.usage)
+
+
+@given(turns(any_text, completed), heads(any_text), reasoning_styles)
+@settings(deadline=None)
+def test_without_include_usage_no_chunk_has_the_key_and_the_rest_is_the_same(
+    events: list[Event], head: ResponseHead, reasoning: ReasoningKeys
+) -> None:
+    without = objects(stream(events, head, include_usage=False, reasoning=reasoning))
+    *chunks, _ = objects(stream(events, head, include_usage=True, reasoning=reasoning))
+    assert without == [{key: value for key, value in chunk.items() if key != "usage"} for chunk in chunks]
+
+
+@given(turns(any_text, failed), st.booleans(), reasoning_styles)
+@settings(deadline=None)
+def test_a_turn_that_fails_ends_with_one_error_object_and_never_has_a_finish_reason(
+    events: list[Event], include_usage: bool, reasoning: ReasoningKeys
+) -> None:
+    *chunks, error = objects(stream(events, include_usage=include_usage, reasoning=reasoning))
+    end = events[-1]
+    assert isinstance(end, TurnFailed)
+    assert error == on_the_wire(end.error.body())
+    validate("ErrorResponse", error)
+    assert all(choice["finish_reason"] is None for chunk in chunks for choice in chunk["choices"])
+    assert [chunk for chunk in chunks if chunk.get("usage")] == []
+
+
+@given(turns(any_text, completed | failed), heads(any_text), st.booleans(), reasoning_styles)
+@settings(deadline=None)
+def test_every_frame_is_one_line_of_compact_ascii_json(
+    events: list[Event], head: ResponseHead, include_usage: bool, reasoning: ReasoningKeys
+) -> None:
+    chunks = ChunkStream(head, include_usage, reasoning)
+    for event in events:
+        for frame in chunks.feed(event).split(b"\n\n")[:-1]:
+            if frame != b"data: [DONE]":
+                assert frame + b"\n\n" == data_frame(json.loads(frame.removeprefix(b"data: ")))
+
+
+@given(turns(any_text, completed | failed))
+@settings(deadline=None)
+def test_the_end_is_known_as_soon_as_it_was_fed_and_nothing_may_follow(events: list[Event]) -> None:
+    chunks, completion = ChunkStream(HEAD, include_usage=True), Completion(HEAD)
+    for event in events:
+        assert not chunks.ended
+        assert not completion.ended
+        chunks.feed(event)
+        completion.feed(event)
+    assert chunks.ended
+    assert completion.ended
+    for event in events:
+        with pytest.raises(RuntimeError, match=f"{type(event).__name__} after the end"):
+            chunks.feed(event)
+        with pytest.raises(RuntimeError, match=f"{type(event).__name__} after the end"):
+            completion.feed(event)
+
+
+@given(turns(any_text, failed))
+@settings(deadline=None)
+def test_a_turn_that_failed_has_an_error_and_asking_for_its_result_raises_it(events: list[Event]) -> None:
+    completion = Completion(HEAD)
+    for event in events:
+        assert completion.error is None
+        with pytest.raises(RuntimeError, match="has not ended"):
+            completion.result()
+        completion.feed(event)
+    end = events[-1]
+    assert isinstance(end, TurnFailed)
+    assert completion.error is end.error
+    with pytest.raises(ApiError) as raised:
+        completion.result()
+    assert raised.value is end.error
+
+
+def test_a_whole_stream_byte_for_byte() -> None:
+    events: list[Event] = [
+        TurnStarted("claude-sonnet-4-5"),
+        ReasoningDelta("hm"),
+        TextDelta("Hé"),
+        TextDelta(""),
+        TextDelta("\n"),
+        TurnCompleted("stop", Usage(1, 2, 3, 4, 1)),
+    ]
+    chunks = ChunkStream(HEAD, include_usage=True)
+    head = (
+        b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,'
+        b'"model":"claude-sonnet","choices":['
+    )
+    delta = head + b'{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}],"usage":null}\n\n'
+    usage = (
+        b'{"prompt_tokens":6,"completion_tokens":4,"total_tokens":10,'
+        b'"prompt_tokens_details":{"cached_tokens":2,"cache_write_tokens":3,"audio_tokens":0},'
+        b'"completion_tokens_details":{"reasoning_tokens":1,"audio_tokens":0,'
+        b'"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}'
+    )
+    assert [chunks.feed(event) for event in events] == [
+        delta % (b'{"role":"assistant","content":"","refusal":null}', b"null"),
+        delta % (b'{"reasoning_content":"hm","reasoning":"hm"}', b"null"),
+        delta % (b'{"content":"H\\u00e9"}', b"null"),
+        b"",
+        delta % (b'{"content":"\\n"}', b"null"),
+        delta % (b"{}", b'"stop"') + head + b'],"usage":' + usage + b"}\n\ndata: [DONE]\n\n",
+    ]
+
+
+def test_a_turn_that_fails_before_it_starts_is_an_error_and_nothing_else() -> None:
+    messages = stream([TurnFailed(TurnTimeout("Claude was silent."))])
+    assert messages == [
+        {"error": {"message": "Claude was silent.", "type": "timeout_error", "param": None, "code": "timeout"}},
+        "[DONE]",
+    ]
+
+
+def test_the_role_is_sent_at_the_start_and_before_the_first_chunk_of_a_turn_without_one() -> None:
+    started, unstarted = ChunkStream(HEAD, include_usage=False), ChunkStream(HEAD, include_usage=False)
+    role = started.feed(TurnStarted("claude-sonnet-4-5"))
+    assert role.count(b"data: ") == role.count(b'"role":"assistant"') == 1
+    assert unstarted.feed(TextDelta("")) == b""
+    assert unstarted.feed(TextDelta("a")) == role + started.feed(TextDelta("a"))
+    assert unstarted.feed(TurnStarted("claude-sonnet-4-5")) == b""
+
+
+def test_a_turn_that_says_nothing_still_has_a_role_and_an_end() -> None:
+    chunks = objects(stream([TurnCompleted("stop", Usage())], include_usage=False))
+    assert [chunk["choices"][0]["delta"] for chunk in chunks] == [
+        {"role": "assistant", "content": "", "refusal": None},
+        {},
+    ]
+    assert fold(HEAD, [TurnCompleted("stop", Usage())])["choices"][0]["message"] == {
+        "role": "assistant",
+        "content": "",
+        "refusal": None,
+        "annotations": [],
+    }
+
+
+@pytest.mark.parametrize("style", list(REASONING_KEYS))
+def test_reasoning_is_under_the_keys_asked_for_and_no_others(style: ReasoningKeys) -> None:
+    events: list[Event] = [ReasoningDelta("h"), ReasoningDelta("m"), TextDelta("Hi"), TurnCompleted("stop", Usage())]
+    message = fold(HEAD, events, style)["choices"][0]["message"]
+    plain: dict[str, Any] = {"role": "assistant", "content": "Hi", "refusal": None, "annotations": []}
+    assert message == {**plain, **dict.fromkeys(REASONING_KEYS[style], "hm")}
+
+
+def test_the_text_of_a_refusal_stays_in_the_content() -> None:
+    events: list[Event] = [TextDelta("I cannot help with that."), TurnCompleted("content_filter", Usage())]
+    (choice,) = fold(HEAD, events)["choices"]
+    assert choice["finish_reason"] == "content_filter"
+    assert choice["message"]["content"] == "I cannot help with that."
+    assert choice["message"]["refusal"] is None
+
+
+def test_a_character_streamed_in_two_halves_is_whole_in_the_completion() -> None:
+    events: list[Event] = [TextDelta("\ud83d"), TextDelta("\ude00"), TurnCompleted("stop", Usage())]
+    assert on_the_wire(fold(HEAD, events))["choices"][0]["message"]["content"] == "😀"
+
+
+@given(usages)
+@settings(deadline=None)
+def test_usage_counts_cached_tokens_as_prompt_tokens_and_sums_up(usage: Usage) -> None:
+    found = usage_object(usage)
+    validate("CompletionUsage", found)
+    details = found["prompt_tokens_details"]
+    assert found["prompt_tokens"] == usage.input_tokens + details["cached_tokens"] + details["cache_write_tokens"]
+    assert (details["cached_tokens"], details["cache_write_tokens"]) == (
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+    )
+    assert found["completion_tokens"] == usage.output_tokens
+    assert found["completion_tokens_details"]["reasoning_tokens"] == usage.reasoning_tokens
+    assert found["total_tokens"] == found["prompt_tokens"] + found["completion_tokens"]
+
+
+def test_the_list_of_models_is_one_of_the_schema_and_keeps_its_order() -> None:
+    listing = model_list(["sonnet", "anthropic/claude-opus"], created=1_700_000_000)
+    validate("ListModelsResponse", listing)
+    assert [strict_openai_model(model).id for model in listing["data"]] == ["sonnet", "anthropic/claude-opus"]
+    assert listing["data"][0] == model_object("sonnet", 1_700_000_000)
+    assert model_object("sonnet", 1_700_000_000) == {
+        "id": "sonnet",
+        "object": "model",
+        "created": 1_700_000_000,
+        "owned_by": "anthropic",
+    }
+    validate("ListModelsResponse", model_list([], created=0))
+
+
+def _remove_refusal(completion: dict[str, Any]) -> None:
+    del completion["choices"][0]["message"]["refusal"]
+
+
+def _unknown_finish_reason(completion: dict[str, Any]) -> None:
+    completion["choices"][0]["finish_reason"] = "error"
+
+
+def _token_count_as_text(completion: dict[str, Any]) -> None:
+    completion["usage"]["prompt_tokens"] = "6"
+
+
+def _undocumented_key(completion: dict[str, Any]) -> None:
+    completion["choices"][0]["message"]["thinking"] = "hm"
+
+
+def _null_finish_reason(completion: dict[str, Any]) -> None:
+    completion["choices"][0]["finish_reason"] = None
+
+
+@pytest.mark.parametrize(
+    "spoil", [_remove_refusal, _unknown_finish_reason, _token_count_as_text, _undocumented_key, _null_finish_reason]
+)
+def test_the_schema_judge_of_these_tests_refuses_a_wrong_completion(spoil: Callable[[dict[str, Any]], None]) -> None:
+    completion = fold(HEAD, [ReasoningDelta("hm"), TextDelta("Hi"), TurnCompleted("stop", Usage())])
+    validate("CreateChatCompletionResponse", completion)
+    spoil(completion)
+    with pytest.raises(AssertionError, match="not a CreateChatCompletionResponse"):
+        validate("CreateChatCompletionResponse", completion)
+
+
+@pytest.mark.parametrize(
+    "spoil", [_unknown_finish_reason, _token_count_as_text, _undocumented_key, _null_finish_reason]
+)
+def test_the_model_judge_of_these_tests_refuses_a_wrong_completion(spoil: Callable[[dict[str, Any]], None]) -> None:
+    completion = fold(HEAD, [ReasoningDelta("hm"), TextDelta("Hi"), TurnCompleted("stop", Usage())])
+    strict_openai_completion(completion)
+    spoil(completion)
+    with pytest.raises((ValueError, AssertionError), match=r"finish_reason|prompt_tokens|thinking"):
+        strict_openai_completion(completion)
+
+
+def test_the_schema_judge_of_these_tests_knows_nullable_and_closed_chunks() -> None:
+    (chunk, *_) = objects(stream([TurnCompleted("stop", Usage())]))
+    validate("CreateChatCompletionStreamResponse", chunk)
+    chunk["choices"][0]["delta"]["thinking"] = "hm"
+    validate("CreateChatCompletionStreamResponse", chunk, closed=False)
+    with pytest.raises(AssertionError, match="thinking"):
+        validate("CreateChatCompletionStreamResponse", chunk)
+    chunk["usage"] = "none"
+    with pytest.raises(AssertionError, match=r"\$\.usage"):
+        validate("CreateChatCompletionStreamResponse", chunk, closed=False)

@@ -28,10 +28,6 @@ CHANNEL_EVENTS = 512
 LAST_EVENT_TIMEOUT_S = 1.0
 
 
-class _ClientStalled(Exception):
-    """The client has taken nothing for the stall timeout."""
-
-
 @dataclass(frozen=True, slots=True)
 class RunLimits:
     """Seconds. `turn_s` bounds a turn once it has a slot, `stall_s` how long a client may take nothing."""
@@ -49,6 +45,10 @@ class Run:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     cancelled_by: ApiError | None = None
     state: str = "queued"
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ("completed", "failed")
 
     def cancel(self, error: ApiError) -> None:
         """End it from outside its request; its client gets the error."""
@@ -86,7 +86,7 @@ class Runs:
                 yield run
                 # The response is complete. The turn's process may still be ending: the producer keeps the slot until
                 # it is gone, and this block waits for that.
-                if run.state not in ("completed", "failed"):
+                if not run.ended:
                     nursery.cancel_scope.cancel(reason="the response ended before the turn")
             finally:
                 receive.close()
@@ -106,7 +106,7 @@ class Runs:
                     async with self._admission.slot():
                         run.state = "running"
                         await self._run_turn(run, request, send, log)
-                if run.cancelled_by is not None and run.state not in ("completed", "failed"):
+                if run.cancelled_by is not None and not run.ended:
                     await self._last_event(run, TurnFailed(run.cancelled_by), send, log)
             except trio.Cancelled:
                 run.state = "cancelled"
@@ -119,23 +119,16 @@ class Runs:
         log.debug("run.start", model=request.claude_model)
 
         async def emit(event: Event) -> None:
+            if run.ended:
+                log.error("run.event_after_end", kind=type(event).__name__)
+                return
             _note(run, event, log)
-            try:
-                send.send_nowait(event)
-            except trio.WouldBlock:
-                with trio.move_on_after(self._limits.stall_s) as waiting:
-                    await send.send(event)
-                if waiting.cancelled_caught:
-                    raise _ClientStalled from None
+            await self._send(run, event, send)
 
-        failure: ApiError | None = None
+        failure: ApiError = InternalError("The turn ended without an end.")
         with trio.move_on_after(self._limits.turn_s) as deadline:
             try:
                 await self._backend.turn(request, emit, log)
-            except _ClientStalled:
-                failure = TurnTimeout("The client stopped reading the answer.", code="client_stalled", may_retry=False)
-            except trio.BrokenResourceError:
-                return  # the response is gone; its request is being cancelled
             except Exception as error:  # noqa: BLE001 - a bug in a backend must still end the stream
                 log.error("run.crashed", error=error)
                 failure = InternalError("The turn failed by a bug of this server; its log has the details.")
@@ -143,11 +136,26 @@ class Runs:
             failure = TurnTimeout(
                 f"The turn took longer than {self._limits.turn_s:g} s (--process-timeout-ms).", may_retry=False
             )
-        if run.state in ("completed", "failed"):
-            return
-        if failure is None:
-            failure = InternalError("The turn ended without an end.")
-        await self._last_event(run, TurnFailed(failure), send, log)
+        if not run.ended:
+            await self._last_event(run, TurnFailed(failure), send, log)
+
+    async def _send(self, run: Run, event: Event, send: trio.MemorySendChannel[Event]) -> None:
+        try:
+            send.send_nowait(event)
+        except trio.WouldBlock:
+            await self._send_slowly(run, event, send)
+        except trio.BrokenResourceError:
+            await _stop_here(run)
+
+    async def _send_slowly(self, run: Run, event: Event, send: trio.MemorySendChannel[Event]) -> None:
+        try:
+            with trio.move_on_after(self._limits.stall_s) as waiting:
+                await send.send(event)
+        except trio.BrokenResourceError:
+            await _stop_here(run)
+        if waiting.cancelled_caught:
+            run.cancel(TurnTimeout("The client stopped reading the answer.", code="client_stalled", may_retry=False))
+            await trio.lowlevel.checkpoint()
 
     async def _last_event(self, run: Run, event: Event, send: trio.MemorySendChannel[Event], log: Log) -> None:
         _note(run, event, log)
@@ -156,6 +164,12 @@ class Runs:
                 await send.send(event)
             except trio.BrokenResourceError:
                 log.debug("run.unheard")
+
+
+async def _stop_here(run: Run) -> None:
+    # An exception from `emit` would pass through the backend, whose nurseries wrap it; a cancel does not.
+    run.scope.cancel(reason="nobody reads the answer any more")
+    await trio.lowlevel.checkpoint()
 
 
 def _note(run: Run, event: Event, log: Log) -> None:

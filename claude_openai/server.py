@@ -20,6 +20,7 @@ from claude_openai.admission import Admission
 from claude_openai.claude.base import Backend
 from claude_openai.claude.guardian import guarding
 from claude_openai.claude.hermetic import find_claude, stand_in_environment
+from claude_openai.claude.sdk import SdkBackend
 from claude_openai.config import Config
 from claude_openai.errors import ShuttingDown
 from claude_openai.logs import NULL_LOG, Level, Log, captured_stdlib, open_log
@@ -69,6 +70,7 @@ async def serve(
                 try:
                     log.debug("server.start", version=__version__, urls=urls_of(listeners), backend=the_backend.name)
                     task_status.started(urls_of(listeners))
+                    nursery.start_soon(the_backend.prepare)
                     await _until_drained(
                         trio.Event() if stop is None else stop, admission, config.drain_timeout_ms / 1000, log
                     )
@@ -125,9 +127,6 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
         yield given
         return
     claude = find_claude(config.claude_command)
-    # Half a second of imports, which a harness with a backend of its own does not pay.
-    from claude_openai.claude.sdk import SdkBackend
-
     with tempfile.TemporaryDirectory(prefix="claude-openai-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         async with AsyncExitStack() as stack:

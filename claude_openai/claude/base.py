@@ -23,6 +23,9 @@ class Backend(ABC):
 
     name: str
 
+    async def prepare(self) -> None:  # noqa: B027 - most backends have nothing to do ahead
+        """Do ahead what would make the first turn slow; runs once, beside the server that listens already."""
+
     @abstractmethod
     async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
         """Run one turn; returns when its process is gone, which may be a while after the last event.

@@ -1,39 +1,30 @@
-"""The SDK backend: each turn is a ClaudeSDKClient over a process of ours.
+"""The SDK backend: each turn is a process, started hermetic and supervised, and a ClaudeSDKClient over it.
 
-Knows the SDK's client and its typed messages; what they mean is `TurnReader`'s business. One client is opened, used and
-closed within one task, as the SDK demands. Every failure in here becomes a TurnFailed event.
+Knows how the parts of a turn are put together; the SDK itself is `client`'s business. Every failure in here becomes a
+TurnFailed event.
 """
 
-import time
-from collections.abc import AsyncIterator, Mapping
+import importlib
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
-from claude_agent_sdk import (
-    AssistantMessage,
-    ClaudeAgentOptions,
-    ClaudeSDKClient,
-    ClaudeSDKError,
-    RateLimitEvent,
-    ResultMessage,
-    StreamEvent,
-    SystemMessage,
-    TextBlock,
-)
+import trio
 
 from claude_openai.claude.base import Backend, Emit
 from claude_openai.claude.guardian import Guardian
 from claude_openai.claude.hermetic import claude_argv, claude_environment, login_command
 from claude_openai.claude.process import SupervisedProcess, supervised
 from claude_openai.claude.transcript import transcript_file
-from claude_openai.claude.transport import ProcessTransport
-from claude_openai.errors import ApiError, InternalError, UpstreamError
+from claude_openai.errors import UpstreamError
 from claude_openai.logs import Log
 from claude_openai.protocol.cli_stream import TurnReader
-from claude_openai.protocol.events import Event, TurnFailed
+from claude_openai.protocol.events import TurnFailed
 from claude_openai.protocol.request import ChatRequest
 
 __all__ = ["SdkBackend"]
+
+_Answer: TypeAlias = Callable[[SupervisedProcess, ChatRequest, TurnReader, Emit, Log], Awaitable[None]]
 
 
 class SdkBackend(Backend):
@@ -65,81 +56,28 @@ class SdkBackend(Backend):
         self._env = claude_environment(environ, extra=extra_env, cwd=self._cwd)
         self._guardian = guardian
         self._login = login_command(claude)
+        self._loading = trio.Lock()
+        self._loaded: _Answer | None = None
+
+    async def prepare(self) -> None:
+        await self._answer()
+
+    async def _answer(self) -> _Answer:
+        """`client.answer`. Its import takes half a second: in a thread, and not before the server listens."""
+        async with self._loading:
+            if self._loaded is None:
+                client = await trio.to_thread.run_sync(importlib.import_module, "claude_openai.claude.client")
+                self._loaded = client.answer
+        return self._loaded
 
     async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
         reader = TurnReader(self._login)
+        answer = await self._answer()
         try:
             async with transcript_file(self._folder, request.turns, self._cwd) as transcript:
                 argv = claude_argv(self._claude, model=request.claude_model, resume=transcript)
                 log.debug("adapter.claude_args", argv=argv)
                 async with supervised(argv, env=self._env, cwd=self._cwd, guardian=self._guardian, log=log) as process:
-                    await self._answer(process, request, reader, emit, log)
+                    await answer(process, request, reader, emit, log)
         except OSError as error:
             await emit(TurnFailed(UpstreamError(f"Claude Code could not be started: {error}. Check --claude-command.")))
-
-    async def _answer(
-        self, process: SupervisedProcess, request: ChatRequest, reader: TurnReader, emit: Emit, log: Log
-    ) -> None:
-        # Nothing but Cancelled may leave: the process's nursery would wrap it in a group.
-        try:
-            transport = ProcessTransport(process, {"systemPrompt": [request.system]}, log)
-            # With a transport of ours the SDK applies no option that is a flag; `hermetic` gives those.
-            client = ClaudeSDKClient(ClaudeAgentOptions(verbatim_prompts=True), transport=transport)
-            async with client:
-                await client.query(_prompt(request))
-                async for message in client.receive_messages():
-                    for event in events_of(message, reader):
-                        transport.turn_over = reader.ended and isinstance(message, ResultMessage)
-                        await emit(event)
-                    if reader.ended:
-                        break
-        except ClaudeSDKError as error:
-            if not reader.ended:
-                await emit(reader.gone(str(error)))
-        except ApiError as error:
-            await emit(TurnFailed(error))
-        except Exception as error:  # noqa: BLE001 - the SDK raises the bare class for a failed control request
-            log.error("sdk.failed", error=error)
-            if not reader.ended:
-                await emit(reader.gone(f"{type(error).__name__}: {error}") if reader.started else _bug(error))
-
-
-async def _prompt(request: ChatRequest) -> AsyncIterator[dict[str, Any]]:
-    blocks = [{"type": "text", "text": block.text} for block in request.prompt.blocks]
-    yield {"type": "user", "message": {"role": "user", "content": blocks}, "parent_tool_use_id": None}
-
-
-def _bug(error: Exception) -> TurnFailed:
-    return TurnFailed(InternalError(f"The turn could not be run: {error}"))
-
-
-def events_of(message: object, reader: TurnReader) -> list[Event]:
-    """What one message of the SDK means."""
-    match message:
-        case StreamEvent(parent_tool_use_id=None):
-            event = reader.stream_event(message.event)
-            return [] if event is None else [event]
-        case ResultMessage():
-            return reader.result(
-                is_error=message.is_error,
-                status=message.api_error_status,
-                reason=message.terminal_reason or "",
-                text=message.result or "; ".join(message.errors or ()),
-                usage=message.usage,
-            )
-        case AssistantMessage():
-            text = "".join(block.text for block in message.content if isinstance(block, TextBlock))
-            reader.assistant(model=message.model, error=message.error, text=text)
-        case SystemMessage(subtype="api_retry"):
-            data = message.data
-            event = reader.retry(
-                status=data.get("error_status"),
-                delay_ms=data.get("retry_delay_ms") or 0,
-                kind=data.get("error") or "unknown",
-            )
-            return [] if event is None else [event]
-        case RateLimitEvent():
-            info = message.rate_limit_info
-            resets_in_s = None if info.resets_at is None else info.resets_at - time.time()
-            reader.rate_limit(rejected=info.status == "rejected", resets_in_s=resets_in_s)
-    return []

@@ -6,14 +6,17 @@ opened, used and closed within one task, as the SDK demands.
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
+import trio
 from claude_agent_sdk import (
     AssistantMessage,
     ClaudeAgentOptions,
     ClaudeSDKClient,
     ClaudeSDKError,
+    Message,
     RateLimitEvent,
     ResultMessage,
     StreamEvent,
@@ -40,13 +43,15 @@ async def answer(process: SupervisedProcess, request: ChatRequest, reader: TurnR
         # With a transport of ours the SDK applies no option that is a flag; `hermetic` gives those.
         client = ClaudeSDKClient(ClaudeAgentOptions(verbatim_prompts=True), transport=transport)
         async with client:
-            await client.query(_prompt(request))
-            async for message in client.receive_messages():
-                for event in events_of(message, reader):
-                    transport.turn_over = reader.ended and isinstance(message, ResultMessage)
-                    await emit(event)
-                if reader.ended:
-                    break
+            async with aclosing(_prompt(request)) as prompt:
+                await client.query(prompt)
+            async with _ending(client.receive_messages()) as messages:
+                async for message in messages:
+                    for event in events_of(message, reader):
+                        transport.turn_over = reader.ended and isinstance(message, ResultMessage)
+                        await emit(event)
+                    if reader.ended:
+                        break
     except ClaudeSDKError as error:
         if not reader.ended:
             await emit(reader.gone(str(error)))
@@ -56,7 +61,18 @@ async def answer(process: SupervisedProcess, request: ChatRequest, reader: TurnR
             await emit(reader.gone(f"{type(error).__name__}: {error}") if reader.started else _bug(error))
 
 
-async def _prompt(request: ChatRequest) -> AsyncIterator[dict[str, Any]]:
+@asynccontextmanager
+async def _ending(messages: AsyncIterator[Message]) -> AsyncIterator[AsyncIterator[Message]]:
+    """End the SDK's generator however the block is left. Closing it would not end the one inside it."""
+    try:
+        yield messages
+    finally:
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await anext(messages, None)
+
+
+async def _prompt(request: ChatRequest) -> AsyncGenerator[dict[str, Any], None]:
     blocks = [{"type": "text", "text": block.text} for block in request.prompt.blocks]
     yield {"type": "user", "message": {"role": "user", "content": blocks}, "parent_tool_use_id": None}
 

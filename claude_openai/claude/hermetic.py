@@ -44,6 +44,9 @@ _ENVIRONMENT = {
     "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
 }
 
+# Claude Code has no less than low; it thinks as it sees fit then.
+_EFFORTS = {"none": "low", "minimal": "low"}
+
 # Not for the child: our own settings, which may be secrets, and the marks of a Claude Code session we may run inside
 # of.
 _DROPPED_PREFIXES = ("CLAUDE_OPENAI_",)
@@ -57,15 +60,18 @@ ACCOUNT_VARIABLES = (
 )
 
 
-def claude_argv(claude: Path, *, model: str, resume: Path | None = None) -> list[str]:
+def claude_argv(claude: Path, *, model: str, effort: str | None = None, resume: Path | None = None) -> list[str]:
     """The command line of a turn.
 
     Args:
         claude: the program.
         model: passed on as it is; never begins with '-'.
+        effort: OpenAI's `reasoning_effort`; None leaves it to Claude Code.
         resume: a transcript file with the history.
     """
     argv = [str(claude), *_FLAGS, "--model", model]
+    if effort is not None:
+        argv += ["--effort", _EFFORTS.get(effort, effort)]
     if resume is not None:
         argv.append(f"--resume={resume}")
     return argv

@@ -75,7 +75,9 @@ class SdkBackend(Backend):
         answer = await self._answer()
         try:
             async with transcript_file(self._folder, request.turns, self._cwd) as transcript:
-                argv = claude_argv(self._claude, model=request.claude_model, resume=transcript)
+                argv = claude_argv(
+                    self._claude, model=request.claude_model, effort=request.reasoning_effort, resume=transcript
+                )
                 log.debug("adapter.claude_args", argv=argv)
                 async with supervised(argv, env=self._env, cwd=self._cwd, guardian=self._guardian, log=log) as process:
                     await answer(process, request, reader, emit, log)

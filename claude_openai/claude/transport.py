@@ -8,6 +8,7 @@ task, and `close` under an unbounded shield, so every wait in here is bounded.
 """
 
 import json
+from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -38,6 +39,7 @@ class ProcessTransport(Transport):
         self._process = process
         self._bind: Mapping[str, Any] | None = bind
         self._log = log
+        self._framer = LineFramer()
         self.turn_over = False
 
     async def connect(self) -> None:
@@ -57,7 +59,7 @@ class ProcessTransport(Transport):
             raise CLIConnectionError(await self._why_gone()) from error
 
     def read_messages(self) -> AsyncIterator[dict[str, Any]]:
-        return self._messages()
+        return _Messages(self)
 
     async def end_input(self) -> None:
         """Only `close` ends the input: the SDK calls this for its empty opening stream too."""
@@ -73,19 +75,21 @@ class ProcessTransport(Transport):
         self._bind = None
         return json.dumps(frame) + "\n"
 
-    async def _messages(self) -> AsyncIterator[dict[str, Any]]:
-        framer = LineFramer()
-        while chunk := await self._process.read():
-            try:
-                lines = framer.feed(chunk)
-            except LineTooLong as error:
-                raise CLIConnectionError(str(error)) from error
-            for line in lines:
-                message = self._parsed(line)
-                if message is not None:
-                    yield message
-        # No clean end of output is expected: the turn's result comes first, and then nobody reads.
-        raise ProcessError(await self._why_gone(), exit_code=self._process.exit_code)
+    async def next_messages(self) -> list[dict[str, Any]]:
+        """What the process says next, which may be no message at all.
+
+        Raises:
+            ClaudeSDKError: it says nothing more, or what cannot be understood.
+        """
+        chunk = await self._process.read()
+        if not chunk:
+            # No clean end of output is expected: the turn's result comes first, and then nobody reads.
+            raise ProcessError(await self._why_gone(), exit_code=self._process.exit_code)
+        try:
+            lines = self._framer.feed(chunk)
+        except LineTooLong as error:
+            raise CLIConnectionError(str(error)) from error
+        return [message for message in map(self._parsed, lines) if message is not None]
 
     def _parsed(self, line: bytes) -> dict[str, Any] | None:
         if not line.lstrip().startswith(b"{"):
@@ -106,3 +110,19 @@ class ProcessTransport(Transport):
         code, words = self._process.exit_code, self._process.stderr_tail
         ended = "its output ended" if code is None else f"it ended with exit status {code}"
         return f"{ended}; its last words: {words}" if words else ended
+
+
+class _Messages:
+    """Not a generator: the SDK leaves it unfinished, and a generator would be left to the garbage collector."""
+
+    def __init__(self, transport: ProcessTransport) -> None:
+        self._transport = transport
+        self._waiting: deque[dict[str, Any]] = deque()
+
+    def __aiter__(self) -> "_Messages":
+        return self
+
+    async def __anext__(self) -> dict[str, Any]:
+        while not self._waiting:
+            self._waiting.extend(await self._transport.next_messages())
+        return self._waiting.popleft()

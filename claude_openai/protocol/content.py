@@ -1,4 +1,4 @@
-"""OpenAI message content -> the text blocks Claude is given, and the words for a request that is not as it should be.
+"""OpenAI message content -> the text blocks Claude is given.
 
 Knows the shapes `content` may have (a string, an array of parts, nothing) and that an assistant's words may stand in
 `refusal`. It deliberately does not know the order of messages (`history.py`) or the fields around them (`request.py`).
@@ -10,20 +10,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from claude_openai.errors import BadRequest
-
-SHOWN_CHARS = 80
+from claude_openai.protocol.refusals import missing, shorten, unsupported_parameter, unsupported_value, wrong_type
 
 # The Responses API names its parts input_text and output_text; clients that speak both mix them up.
 _TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
-_JSON_TYPES: tuple[tuple[type, str], ...] = (
-    (bool, "a boolean"),  # before int, whose subclass it is
-    (int, "an integer"),
-    (float, "a number"),
-    (str, "a string"),
-    (list, "an array"),
-    (dict, "an object"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,40 +21,6 @@ class TextBlock:
     """One piece of text, verbatim; never empty and never only whitespace."""
 
     text: str
-
-
-def wrong_type(param: str, expected: str, value: object) -> BadRequest:
-    """The error for a value of the wrong JSON type; `expected` reads like "a string"."""
-    actual = next((name for kind, name in _JSON_TYPES if isinstance(value, kind)), "null")
-    return BadRequest(f"Invalid type for '{param}': it is {actual}. Send {expected}.", code="invalid_type", param=param)
-
-
-def wrong_value(param: str, expected: str, value: str | float | None = None) -> BadRequest:
-    """The error for a value out of range; `value`, if given, is shown shortened."""
-    shown = "" if value is None else f": {shorten(value)}"
-    return BadRequest(f"Invalid value for '{param}'{shown}. Send {expected}.", code="invalid_value", param=param)
-
-
-def missing(param: str, advice: str) -> BadRequest:
-    return BadRequest(
-        f"Missing required parameter: '{param}'. {advice}", code="missing_required_parameter", param=param
-    )
-
-
-def unsupported_value(param: str, message: str) -> BadRequest:
-    """The error for one value of a field whose other values work."""
-    return BadRequest(message, code="unsupported_value", param=param)
-
-
-def unsupported_parameter(param: str, message: str) -> BadRequest:
-    """The error for a field that has no effect here and cannot be ignored."""
-    return BadRequest(message, code="unsupported_parameter", param=param)
-
-
-def shorten(value: str | float) -> str:
-    """The value in quotes for an error message, control characters escaped, cut after `SHOWN_CHARS` characters."""
-    text = repr(value[: SHOWN_CHARS + 1]) if isinstance(value, str) else repr(value)
-    return text if len(text) <= SHOWN_CHARS + 2 else f"{text[:SHOWN_CHARS]}..."
 
 
 def content_blocks(message: Mapping[str, Any], path: str) -> tuple[TextBlock, ...]:

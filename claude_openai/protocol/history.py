@@ -12,15 +12,8 @@ from itertools import chain, groupby
 from typing import Any, Literal, TypeAlias
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.content import (
-    TextBlock,
-    assistant_blocks,
-    content_blocks,
-    missing,
-    unsupported_value,
-    wrong_type,
-    wrong_value,
-)
+from claude_openai.protocol.content import TextBlock, assistant_blocks, content_blocks
+from claude_openai.protocol.refusals import missing, unsupported_value, wrong_type, wrong_value
 
 TurnRole: TypeAlias = Literal["user", "assistant"]
 Role: TypeAlias = Literal["system", "user", "assistant"]

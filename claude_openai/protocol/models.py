@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from claude_openai.errors import ConfigError, ModelNotFound
-from claude_openai.protocol.content import shorten
+from claude_openai.protocol.refusals import shorten
 
 MAX_NAME_CHARS: Final = 256
 DEFAULT_NAME: Final = "claude"

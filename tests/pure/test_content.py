@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.content import SHOWN_CHARS, assistant_blocks, content_blocks, shorten
+from claude_openai.protocol.content import assistant_blocks, content_blocks
+from claude_openai.protocol.refusals import SHOWN_CHARS, shorten
 
 PATH = "messages[3]"
 

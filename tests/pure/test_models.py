@@ -92,7 +92,7 @@ def test_the_name_claude_stands_for_the_resolved_default_model(default: str, cla
 
 @pytest.mark.parametrize("default", ["gpt-4o", "claude", "", "-opus", "opus\n"])
 def test_a_default_model_that_stands_for_nothing_is_a_config_error(default: str) -> None:
-    with pytest.raises(ConfigError, match="default model"):
+    with pytest.raises(ConfigError, match="--default-model"):
         ModelCatalog(default)
 
 

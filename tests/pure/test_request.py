@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import ApiError, BadRequest, ModelNotFound
+from claude_openai.protocol.fields import FIELDS, Use
 from claude_openai.protocol.models import ModelCatalog
-from claude_openai.protocol.request import FIELDS, ChatRequest, Use, parse_chat_request
+from claude_openai.protocol.request import ChatRequest, parse_chat_request
 
 CATALOG = ModelCatalog("sonnet", ("fake-model",))
 HELLO = [{"role": "user", "content": "hi"}]

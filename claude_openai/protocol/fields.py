@@ -1,0 +1,221 @@
+"""Every field of OpenAI's create-chat-completion, and what becomes of it.
+
+`FIELDS` is the one place that says it: honoured, ignored because no answer is wrong for it, or refused because ignoring
+it would give an answer that is wrong in kind. Fields that are not in the table are ignored: clients send many of their
+own. This module knows the form of each field, not what is done with it.
+"""
+
+import enum
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from claude_openai.protocol.refusals import missing, unsupported_parameter, unsupported_value, wrong_type, wrong_value
+
+__all__ = ["FIELDS", "Field", "ReasoningEffort", "Use"]
+
+ReasoningEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+Check: TypeAlias = Callable[[str, Any], None]
+
+
+class Use(enum.Enum):
+    """What this server does with a field."""
+
+    HONOURED = "it has its effect"
+    IGNORED = "its form is checked, it has no effect, and no answer is wrong for it"
+    REFUSED = "every value that would need it is an error that names it"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    use: Use
+    check: Check  # called with the field's name and a value that is not null; raises BadRequest
+
+
+def _boolean(param: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise wrong_type(param, "true or false", value)
+
+
+def _object(param: str, value: Any) -> None:
+    if not isinstance(value, dict):
+        raise wrong_type(param, "an object", value)
+
+
+def _array(param: str, value: Any) -> None:
+    if not isinstance(value, list):
+        raise wrong_type(param, "an array", value)
+
+
+def _string(max_chars: int | None = None) -> Check:
+    def check(param: str, value: Any) -> None:
+        if not isinstance(value, str):
+            raise wrong_type(param, "a string", value)
+        if max_chars is not None and len(value) > max_chars:
+            raise wrong_value(param, f"at most {max_chars} characters")
+
+    return check
+
+
+def _one_of(*allowed: str) -> Check:
+    def check(param: str, value: Any) -> None:
+        _string()(param, value)
+        if value not in allowed:
+            raise wrong_value(param, "one of " + ", ".join(map(repr, allowed)), value)
+
+    return check
+
+
+def _number(low: float, high: float = math.inf) -> Check:
+    def check(param: str, value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise wrong_type(param, "a number", value)
+        if not low <= value <= high:
+            raise wrong_value(param, f"a number from {low}" + ("" if high == math.inf else f" to {high}"), value)
+
+    return check
+
+
+def _integer(low: int, high: float = math.inf) -> Check:
+    def check(param: str, value: Any) -> None:
+        # JSON has one kind of number: 1.0 is an integer to JSON Schema, and some languages write it so.
+        if not isinstance(value, int) and not (isinstance(value, float) and value.is_integer()):
+            raise wrong_type(param, "an integer", value)
+        _number(low, high)(param, value)
+
+    return check
+
+
+def _messages(param: str, value: Any) -> None:
+    _array(param, value)
+    if not value:
+        raise wrong_value(param, "an array with at least one user message")
+
+
+def _metadata(param: str, value: Any) -> None:
+    _object(param, value)
+    if len(value) > 16 or any(len(key) > 64 for key in value):
+        raise wrong_value(param, "at most 16 pairs with keys of at most 64 characters")
+    for key, text in value.items():
+        _string(512)(f"{param}.{key}", text)
+
+
+def _logit_bias(param: str, value: Any) -> None:
+    _object(param, value)
+    for token, bias in value.items():
+        _number(-100, 100)(f"{param}.{token[:64]}", bias)
+
+
+def _stream_options(param: str, value: Any) -> None:
+    _object(param, value)
+    for key in ("include_usage", "include_obfuscation"):
+        if value.get(key) is not None:
+            _boolean(f"{param}.{key}", value[key])
+
+
+def _reasoning(param: str, value: Any) -> None:
+    _object(param, value)
+    if value.get("effort") is not None:
+        _one_of(*get_args(ReasoningEffort))(f"{param}.effort", value["effort"])
+
+
+def _only(check: Check, harmless: tuple[Any, ...], advice: str) -> Check:
+    """Refuse every value but the harmless ones, after its form has been checked."""
+
+    def refuse(param: str, value: Any) -> None:
+        check(param, value)
+        if value not in harmless:
+            raise unsupported_parameter(param, f"'{param}' is not supported yet by this version. {advice}")
+
+    return refuse
+
+
+def _n(param: str, value: Any) -> None:
+    _integer(1)(param, value)
+    if value > 1:
+        raise unsupported_value(param, "A request gets one choice here. Send n=1, or several requests.")
+
+
+def _text_or_texts(param: str, value: Any) -> None:
+    if not isinstance(value, (str, list)):
+        raise wrong_type(param, "a string or an array of strings", value)
+    for index, text in enumerate(value if isinstance(value, list) else ()):
+        _string()(f"{param}[{index}]", text)
+
+
+def _text_or_object(param: str, value: Any) -> None:
+    if not isinstance(value, (str, dict)):
+        raise wrong_type(param, "a string or an object", value)
+
+
+def _tool_choice(param: str, value: Any) -> None:
+    _text_or_object(param, value)
+    if isinstance(value, str):
+        _one_of("none", "auto", "required")(param, value)
+    if value not in ("none", "auto"):
+        raise unsupported_value(param, "No tool can be called by this version. Send 'auto' or 'none', or leave it out.")
+
+
+def _response_format(param: str, value: Any) -> None:
+    _object(param, value)
+    kind, where = value.get("type"), f"{param}.type"
+    if kind is None:
+        raise missing(where, "Send 'text'.")
+    _one_of("text", "json_object", "json_schema")(where, kind)
+    if kind != "text":
+        raise unsupported_value(where, f"The format '{kind}' is not supported yet by this version. Send 'text'.")
+
+
+def _modalities(param: str, value: Any) -> None:
+    _array(param, value)
+    for index, kind in enumerate(value):
+        _one_of("text", "audio")(f"{param}[{index}]", kind)
+    if "audio" in value:
+        raise unsupported_value(param, "Claude answers in text only. Send ['text'] or leave it out.")
+
+
+_LEAVE_OUT: Final = "Leave it out."
+_NO_TOOLS: Final = "Send the conversation without tools."
+_USE_TOOLS: Final = "It is deprecated as well: later versions will take 'tools' in its place."
+
+FIELDS: Final[Mapping[str, Field]] = {
+    "model": Field(Use.HONOURED, _string()),
+    "messages": Field(Use.HONOURED, _messages),
+    "stream": Field(Use.HONOURED, _boolean),
+    "stream_options": Field(Use.HONOURED, _stream_options),  # also without stream: harmless, and clients do it
+    "reasoning_effort": Field(Use.HONOURED, _one_of(*get_args(ReasoningEffort))),
+    "reasoning": Field(Use.HONOURED, _reasoning),  # not OpenAI's here: {"effort": ...} as other servers take it
+    "user": Field(Use.HONOURED, _string()),
+    "metadata": Field(Use.HONOURED, _metadata),
+    "tools": Field(Use.REFUSED, _only(_array, ([],), _NO_TOOLS)),
+    "tool_choice": Field(Use.REFUSED, _tool_choice),
+    "functions": Field(Use.REFUSED, _only(_array, ([],), _USE_TOOLS)),
+    "function_call": Field(Use.REFUSED, _only(_text_or_object, ("", {}), _USE_TOOLS)),
+    "response_format": Field(Use.REFUSED, _response_format),
+    "stop": Field(Use.REFUSED, _only(_text_or_texts, ("", []), "Leave it out and cut the answer yourself.")),
+    "n": Field(Use.REFUSED, _n),
+    "logprobs": Field(Use.REFUSED, _only(_boolean, (False,), _LEAVE_OUT)),
+    "top_logprobs": Field(Use.REFUSED, _only(_integer(0, 20), (0,), _LEAVE_OUT)),
+    "modalities": Field(Use.REFUSED, _modalities),
+    "audio": Field(Use.REFUSED, _only(_object, (), _LEAVE_OUT)),
+    "web_search_options": Field(Use.REFUSED, _only(_object, (), _LEAVE_OUT)),
+    "max_tokens": Field(Use.IGNORED, _integer(1)),
+    "max_completion_tokens": Field(Use.IGNORED, _integer(1)),
+    "temperature": Field(Use.IGNORED, _number(0, 2)),
+    "top_p": Field(Use.IGNORED, _number(0, 1)),
+    "frequency_penalty": Field(Use.IGNORED, _number(-2, 2)),
+    "presence_penalty": Field(Use.IGNORED, _number(-2, 2)),
+    "seed": Field(Use.IGNORED, _integer(-9223372036854776000, 9223372036854776000)),  # as rounded in the schema
+    "logit_bias": Field(Use.IGNORED, _logit_bias),
+    "safety_identifier": Field(Use.IGNORED, _string(64)),
+    "store": Field(Use.IGNORED, _boolean),
+    "service_tier": Field(Use.IGNORED, _one_of("auto", "default", "flex", "scale", "priority", "fast")),
+    "prompt_cache_key": Field(Use.IGNORED, _string()),
+    "prompt_cache_options": Field(Use.IGNORED, _object),
+    "prompt_cache_retention": Field(Use.IGNORED, _one_of("in_memory", "in-memory", "24h")),  # older SDKs: in-memory
+    "prediction": Field(Use.IGNORED, _object),
+    "verbosity": Field(Use.IGNORED, _one_of("low", "medium", "high")),
+    "moderation": Field(Use.IGNORED, _object),
+    "parallel_tool_calls": Field(Use.IGNORED, _boolean),
+}

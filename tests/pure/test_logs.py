@@ -1,0 +1,490 @@
+"""A log call never waits, never fails, and shows no secret; what cannot be written is counted."""
+
+import errno
+import json
+import logging
+import os
+import queue
+import re
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_openai import log_writer, logs
+from claude_openai.errors import ConfigError
+from claude_openai.logs import NULL_LOG, Level, Log, captured_stdlib, open_log
+from claude_openai.redaction import MASK, Redactor
+
+WAIT_S = 10
+
+
+def parsed(data: bytes) -> list[dict[str, Any]]:
+    assert data.endswith(b"\n")
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    return parsed(path.read_bytes())
+
+
+@pytest.fixture
+def memory() -> tuple[Log, list[bytes]]:
+    lines: list[bytes] = []
+    return Log(Level.TRACE, lines.append, Redactor(["hunter2hunter2"])), lines
+
+
+class Pipe:
+    """A pipe whose reader starts when it is told to."""
+
+    def __init__(self) -> None:
+        self.reader, self.writer = os.pipe()
+        self.received = b""
+        self._thread = threading.Thread(target=self._drain)
+
+    def _drain(self) -> None:
+        while chunk := os.read(self.reader, 65536):
+            self.received += chunk
+
+    def start_reading(self) -> None:
+        self._thread.start()
+
+    def finish(self) -> list[dict[str, Any]]:
+        os.close(self.writer)
+        self._thread.join(WAIT_S)
+        os.close(self.reader)
+        return parsed(self.received)
+
+
+@pytest.fixture
+def writes(monkeypatch: pytest.MonkeyPatch) -> "queue.SimpleQueue[bytes]":
+    """What the log's thread has written, batch by batch; reading from it waits for the thread."""
+    done: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    write = os.write
+
+    def reporting(fd: int, data: memoryview) -> int:
+        size = write(fd, data)
+        if threading.current_thread().name == "log-writer":
+            done.put(bytes(data))
+        return size
+
+    monkeypatch.setattr(os, "write", reporting)
+    return done
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_is_left() -> Iterator[None]:
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "log-writer":
+            thread.join(WAIT_S)
+            assert not thread.is_alive()
+
+
+# Records
+
+
+def test_a_record_is_one_line_with_time_level_event_and_then_the_fields(memory: tuple[Log, list[bytes]]) -> None:
+    log, lines = memory
+    log.info("http.request", method="GET", path="/v1/models", status=200, duration_ms=1.5)
+    (record,) = parsed(lines[0])
+    assert list(record) == ["time", "level", "event", "method", "path", "status", "duration_ms"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", record["time"])
+    assert (record["level"], record["event"], record["status"]) == ("info", "http.request", 200)
+
+
+@given(st.dictionaries(st.text(), st.text() | st.integers() | st.floats() | st.binary() | st.none()))
+def test_every_record_is_one_printable_ascii_line_whatever_the_fields_hold(fields: dict[str, Any]) -> None:
+    lines: list[bytes] = []
+    Log(Level.TRACE, lines.append, Redactor()).trace("sdk.message", message=fields, **fields)
+    assert re.fullmatch(rb"[ -~]+\n", lines[0])
+    assert parsed(lines[0])[0]["event"] == "sdk.message"
+
+
+@pytest.mark.parametrize("least", Level)
+def test_only_records_of_the_level_and_above_are_written(least: Level) -> None:
+    lines: list[bytes] = []
+    log = Log(least, lines.append, Redactor())
+    for write in (log.trace, log.debug, log.info, log.warning, log.error):
+        write("x")
+    assert [record["level"] for record in parsed(b"".join(lines))] == [x.name.lower() for x in Level if x >= least]
+    assert [level for level in Level if log.enabled(level)] == [level for level in Level if level >= least]
+
+
+def test_fields_below_the_level_are_not_looked_at() -> None:
+    class Untouchable:
+        def __repr__(self) -> NoReturn:
+            raise AssertionError
+
+    Log(Level.INFO, lambda _: None, Redactor()).debug("x", value=Untouchable())
+    NULL_LOG.bind(value=Untouchable()).error("x", value=Untouchable())
+    assert not NULL_LOG.enabled(Level.ERROR)
+
+
+def test_bound_fields_are_in_every_record_and_a_call_may_override_them(memory: tuple[Log, list[bytes]]) -> None:
+    log, lines = memory
+    child = log.bind(request_id="req_1", token="abc").bind(run_id="run_1")
+    child.debug("a")
+    child.debug("b", run_id="run_2")
+    log.debug("c")
+    a, b, c = parsed(b"".join(lines))
+    assert (a["request_id"], a["run_id"], a["token"]) == ("req_1", "run_1", MASK)
+    assert (b["request_id"], b["run_id"]) == ("req_1", "run_2")
+    assert "request_id" not in c
+
+
+def test_a_field_cannot_take_the_place_of_time_level_or_event(memory: tuple[Log, list[bytes]]) -> None:
+    log, lines = memory
+    log.bind(level="x").info("real", event="other", time=1, self="me")
+    (record,) = parsed(lines[0])
+    assert (record["event"], record["level"]) == ("real", "info")
+    assert (record["event_"], record["level_"], record["time_"], record["self"]) == ("other", "x", 1, "me")
+
+
+@given(st.sampled_from(["trace", "debug", "info", "warning", "error"]), st.text(), st.text())
+def test_a_given_secret_is_in_no_line_of_any_level(level: str, before: str, after: str) -> None:
+    lines: list[bytes] = []
+    secret = "Zq\u00e4\"'\\\n/9+x"
+    log = Log(Level.TRACE, lines.append, Redactor([secret])).bind(bound=f"{before}{secret}{after}")
+    text = f"{before}{secret}{after}"
+    getattr(log, level)(text, text=text, nested=[{text: (text, ValueError(text))}], **{text: 1})
+    (record,) = parsed(lines[0])
+    assert secret not in repr(record) + json.dumps(record) + "".join(map(str, record.values()))
+    assert json.dumps(secret)[1:-1].encode() not in lines[0]
+
+
+def test_values_json_does_not_know_never_raise(memory: tuple[Log, list[bytes]]) -> None:
+    class Broken:
+        def __repr__(self) -> NoReturn:
+            raise RuntimeError
+
+    log, lines = memory
+    knot: dict[str, Any] = {}
+    knot["knot"] = knot
+    log.error("x", broken=Broken(), kind=Broken, number=10**6000, nan=float("nan"), lone="\ud800", knot=knot)
+    (record,) = parsed(lines[0])
+    assert "Broken" in record["broken"]
+    assert record["nan"] == "nan"
+
+
+# The file
+
+
+@pytest.mark.parametrize("umask", [0, 0o277, 0o777])
+def test_a_new_file_is_0600_in_a_new_folder_of_0700_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    path = tmp_path / "a" / "b" / "log.ndjson"
+    before = os.umask(umask)
+    try:
+        with open_log(Level.DEBUG, path) as log:
+            log.debug("x")
+    finally:
+        os.umask(before)
+    assert [stat.S_IMODE(p.stat().st_mode) for p in (path, path.parent, path.parent.parent)] == [0o600, 0o700, 0o700]
+    assert len(records(path)) == 1
+
+
+def test_an_old_file_is_appended_to_and_keeps_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_text('{"event":"old"}\n')
+    path.chmod(0o640)
+    with open_log(Level.DEBUG, path) as log:
+        log.debug("new")
+    assert [record["event"] for record in records(path)] == ["old", "new"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_symbolic_link_is_refused(tmp_path: Path, exists: bool) -> None:
+    target, link = tmp_path / "target", tmp_path / "link"
+    if exists:
+        target.touch()
+    link.symlink_to(target)
+    with pytest.raises(ConfigError, match=r"cannot write the log file '.*link': it is a symbolic link$"):
+        open_log(Level.DEBUG, link).__enter__()
+    assert target.exists() == exists
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path], object]) -> None:
+    path = tmp_path / "log"
+    make(path)
+    with pytest.raises(ConfigError, match="cannot write the log file"):
+        open_log(Level.DEBUG, path).__enter__()
+
+
+def test_a_file_in_place_of_the_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="cannot write the log file"):
+        open_log(Level.DEBUG, tmp_path / "file" / "log").__enter__()
+
+
+def test_a_closed_standard_output_is_refused() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    os.close(writer)
+    with pytest.raises(ConfigError, match="standard output is closed"):
+        open_log(Level.DEBUG, fd=writer).__enter__()
+
+
+def test_a_moved_or_deleted_file_is_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: "queue.SimpleQueue[bytes]"
+) -> None:
+    monkeypatch.setattr(log_writer, "ROTATION_CHECK_S", 0)
+    path, old = tmp_path / "log", tmp_path / "log.1"
+    with open_log(Level.DEBUG, path) as log:
+        log.debug("first")
+        writes.get(timeout=WAIT_S)
+        path.rename(old)
+        log.debug("second")
+        writes.get(timeout=WAIT_S)
+        assert [record["event"] for record in records(path)] == ["second"]
+        path.unlink()
+        log.debug("third")
+    assert [record["event"] for record in records(old)] == ["first"]
+    assert [record["event"] for record in records(path)] == ["third"]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_file_replaced_by_a_link_is_not_followed_and_said_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    writes: "queue.SimpleQueue[bytes]",
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(log_writer, "ROTATION_CHECK_S", 0)
+    path, old = tmp_path / "log", tmp_path / "old"
+    with open_log(Level.DEBUG, path) as log:
+        log.debug("first")
+        writes.get(timeout=WAIT_S)
+        path.rename(old)
+        path.symlink_to(tmp_path / "elsewhere")
+        log.debug("second")
+        log.debug("third")
+    assert [record["event"] for record in records(old)] == ["first", "second", "third"]
+    assert capfd.readouterr().err.count("symbolic link") == 1
+
+
+# The thread
+
+
+def test_all_records_are_written_in_order_when_the_log_is_closed(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with open_log(Level.DEBUG, path) as log:
+        for number in range(5000):
+            log.debug("x", number=number)
+    assert [record["number"] for record in records(path)] == list(range(5000))
+    log.debug("after the end")
+    assert len(records(path)) == 5000
+
+
+def test_without_a_path_records_go_to_standard_output(capfd: pytest.CaptureFixture[str]) -> None:
+    with open_log(Level.INFO, secrets=["hunter2hunter2"]) as log:
+        log.info("a", value="hunter2hunter2")
+        log.debug("b")
+    (record,) = parsed(capfd.readouterr().out.encode())
+    assert record["value"] == MASK
+    os.fstat(1)
+
+
+def test_no_level_is_no_log(tmp_path: Path) -> None:
+    with open_log(None, tmp_path / "log") as log:
+        assert log is NULL_LOG
+    assert not (tmp_path / "log").exists()
+
+
+def test_a_pipe_nobody_reads_holds_up_nobody_and_the_dropped_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_writer, "QUEUE_BYTES", 200_000)
+    pipe, total = Pipe(), 5000
+    with open_log(Level.DEBUG, fd=pipe.writer) as log:
+        for number in range(total):
+            log.debug("x", number=number, text="y" * 500)
+        pipe.start_reading()
+    written = pipe.finish()
+    numbers = [record["number"] for record in written if record["event"] == "x"]
+    dropped = [record for record in written if record["event"] == "log.dropped"]
+    assert numbers == sorted(numbers)
+    assert {record["level"] for record in dropped} == {"warning"}
+    assert len(numbers) + sum(record["dropped"] for record in dropped) == total
+    assert len(numbers) < total
+
+
+def test_leaving_a_log_nobody_reads_is_bounded_and_said(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logs, "FLUSH_S", 0.01)
+    reader, writer = os.pipe()
+    with open_log(Level.DEBUG, fd=writer) as log:
+        for _ in range(200):
+            log.debug("x", text="y" * 1000)
+    assert "could not be written within 0.01 s" in capfd.readouterr().err
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_non_blocking_pipe_loses_nothing() -> None:
+    pipe = Pipe()
+    os.set_blocking(pipe.writer, False)
+    with open_log(Level.DEBUG, fd=pipe.writer) as log:
+        for number in range(1000):
+            log.debug("x", number=number, text="y" * 500)
+        pipe.start_reading()
+    assert [record["number"] for record in pipe.finish()] == list(range(1000))
+
+
+def test_a_closed_pipe_fails_no_call_and_is_said_once(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open_log(Level.DEBUG, fd=writer) as log:
+        for _ in range(1000):
+            log.debug("x")
+    os.close(writer)
+    assert capfd.readouterr().err == f"claude-openai: the log cannot be written: {os.strerror(errno.EPIPE)}\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_a_full_disk_fails_no_call_and_is_said_once(capfd: pytest.CaptureFixture[str]) -> None:
+    with open_log(Level.DEBUG, Path("/dev/full")) as log:
+        for _ in range(1000):
+            log.debug("x", text="y" * 1000)
+    assert capfd.readouterr().err == f"claude-openai: the log cannot be written: {os.strerror(errno.ENOSPC)}\n"
+
+
+class Disk:
+    """Stands in for os.write on the log's thread: so many bytes of room, then it is full; each call is reported."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+        self.room = room
+        self.calls: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._write = os.write
+        monkeypatch.setattr(os, "write", self.write)
+
+    def write(self, fd: int, data: memoryview) -> int:
+        if threading.current_thread().name != "log-writer" or fd <= sys.__stderr__.fileno():  # type: ignore[union-attr]
+            return self._write(fd, data)
+        if not self.room:
+            self.calls.put("full")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        size = self._write(fd, data[: self.room])
+        self.room -= size
+        self.calls.put("written")
+        return size
+
+
+def test_logging_goes_on_when_a_full_disk_has_room_again_and_half_a_line_harms_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, disk = tmp_path / "log", Disk(monkeypatch, room=100)
+    with open_log(Level.DEBUG, path) as log:
+        log.debug("torn", text="y" * 200)
+        assert [disk.calls.get(timeout=WAIT_S) for _ in range(2)] == ["written", "full"]
+        log.debug("lost")
+        assert disk.calls.get(timeout=WAIT_S) == "full"
+        disk.room = 1_000_000
+        log.debug("resumed")
+        log.debug("last")
+    torn, *lines = path.read_bytes().splitlines()
+    assert torn.startswith(b'{"time":')
+    assert not torn.endswith(b"}")
+    events = [json.loads(line) for line in lines]
+    assert sorted(record["event"] for record in events) == ["last", "log.dropped", "resumed"]
+    assert [record["dropped"] for record in events if record["event"] == "log.dropped"] == [2]
+
+
+def test_what_was_lost_at_the_very_end_is_still_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, disk = tmp_path / "log", Disk(monkeypatch, room=0)
+    with open_log(Level.DEBUG, path) as log:
+        log.debug("lost")
+        assert disk.calls.get(timeout=WAIT_S) == "full"
+        disk.room = 1_000_000
+    assert [(record["event"], record["dropped"]) for record in records(path)] == [("log.dropped", 1)]
+
+
+def test_many_threads_may_log_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    with open_log(Level.DEBUG, path) as log:
+
+        def work(name: int) -> None:
+            for number in range(200):
+                log.debug("x", name=name, number=number)
+
+        threads = [threading.Thread(target=work, args=(name,)) for name in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(WAIT_S)
+    seen = sorted((record["name"], record["number"]) for record in records(path))
+    assert seen == [(name, number) for name in range(8) for number in range(200)]
+
+
+# The standard library's logging
+
+
+def test_what_libraries_log_arrives_with_level_message_and_exception(memory: tuple[Log, list[bytes]]) -> None:
+    log, lines = memory
+    library = logging.getLogger("claude_agent_sdk.client")
+    with captured_stdlib(log):
+        library.debug("hello %s", "you")
+        try:
+            raise ValueError("failed with hunter2hunter2")
+        except ValueError:
+            library.exception("api_key=%s", "abc")
+        library.critical("very bad")
+        library.log(1, "nearly nothing")
+    library.warning("after the end")
+    first, second, third = parsed(b"".join(lines))
+    assert (first["event"], first["logger"], first["level"]) == ("python.log", "claude_agent_sdk.client", "debug")
+    assert first["message"] == "hello you"
+    assert (second["level"], second["message"]) == ("error", f"api_key={MASK}")
+    assert second["exception"].endswith(f"ValueError: failed with {MASK}\n")
+    assert third["level"] == "error"
+
+
+def test_the_root_logger_is_as_it_was_afterwards(memory: tuple[Log, list[bytes]]) -> None:
+    root = logging.getLogger()
+    before = root.level, root.handlers[:]
+    with captured_stdlib(memory[0]):
+        assert root.level == Level.TRACE
+    assert (root.level, root.handlers) == before
+
+
+def test_a_library_whose_arguments_do_not_fit_or_raise_is_not_failed(
+    memory: tuple[Log, list[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # pytest's own would raise
+
+    class Broken:
+        def __str__(self) -> NoReturn:
+            raise ZeroDivisionError
+
+    log, lines = memory
+    with captured_stdlib(log):
+        logging.getLogger("mcp").warning("%d and %d", "one")
+        logging.getLogger("mcp").warning("%s", Broken())
+    first, second = parsed(b"".join(lines))
+    assert first["message"] == "%d and %d (arguments that do not fit: ('one',))"
+    assert "Message" in second["message"]
+
+
+def test_below_the_level_libraries_are_not_heard() -> None:
+    lines: list[bytes] = []
+    with captured_stdlib(Log(Level.WARNING, lines.append, Redactor())):
+        logging.getLogger("hypercorn").info("a")
+        logging.getLogger("hypercorn").warning("b")
+    assert [record["message"] for record in parsed(b"".join(lines))] == ["b"]
+
+
+def test_without_a_log_libraries_are_silent_too(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    with captured_stdlib(NULL_LOG):
+        logging.getLogger("hypercorn").error("a")
+    assert capfd.readouterr() == ("", "")

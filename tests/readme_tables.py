@@ -1,0 +1,50 @@
+"""The tables of the README that are made from the code. `python -m tests.readme_tables` writes them into it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from claude_openai.config import SETTINGS
+from claude_openai.protocol.fields import FIELDS, Use
+
+README = Path(__file__).parents[1] / "README.md"
+
+_WORDS = {
+    Use.HONOURED: "Honoured",
+    Use.IGNORED: "Accepted, without effect",
+    Use.REFUSED: "Refused with a 400 that names it, unless its value asks for nothing",
+}
+
+
+def settings_table() -> Iterator[str]:
+    yield "| Flag | Variable | Default | What it does |"
+    yield "|---|---|---|---|"
+    for setting in SETTINGS:
+        flag = f"`{setting.flag}{' ' + setting.metavar if setting.metavar else ''}`" if setting.flag else ""
+        variables = ", ".join(f"`{name}`" for name in setting.variables)
+        default = {True: "yes", False: "no", None: "", (): ""}.get(setting.default, f"`{setting.default}`")
+        yield f"| {flag} | {variables} | {default} | {setting.help} |"
+
+
+def fields_table() -> Iterator[str]:
+    yield "| | |"
+    yield "|---|---|"
+    for use, words in _WORDS.items():
+        names = ", ".join(f"`{name}`" for name, field in FIELDS.items() if field.use is use)
+        yield f"| {words} | {names} |"
+    yield "| Ignored | every other field |"
+
+
+def with_tables(text: str) -> str:
+    """The README with its tables made anew."""
+    for name, table in (("settings", settings_table()), ("fields", fields_table())):
+        rows = "\n".join(table)
+        pattern = rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- /{name} -->)"
+        text, found = re.subn(pattern, lambda m, rows=rows: f"{m[1]}{rows}\n{m[2]}", text, flags=re.DOTALL)  # type: ignore[misc]
+        if found != 1:
+            raise ValueError(f"the README has {found} places for the table of {name}")
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(with_tables(README.read_text("utf-8")), "utf-8")

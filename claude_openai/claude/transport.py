@@ -75,23 +75,27 @@ class ProcessTransport(Transport):
         self._bind = None
         return json.dumps(frame) + "\n"
 
-    async def next_messages(self) -> list[dict[str, Any]]:
-        """What the process says next, which may be no message at all.
+    async def next_lines(self) -> list[bytes]:
+        """The lines that the process completes next, which may be none.
 
         Raises:
-            ClaudeSDKError: it says nothing more, or what cannot be understood.
+            ClaudeSDKError: it says nothing more, or a line is too long.
         """
         chunk = await self._process.read()
         if not chunk:
             # No clean end of output is expected: the turn's result comes first, and then nobody reads.
             raise ProcessError(await self._why_gone(), exit_code=self._process.exit_code)
         try:
-            lines = self._framer.feed(chunk)
+            return self._framer.feed(chunk)
         except LineTooLong as error:
             raise CLIConnectionError(str(error)) from error
-        return [message for message in map(self._parsed, lines) if message is not None]
 
-    def _parsed(self, line: bytes) -> dict[str, Any] | None:
+    def parsed(self, line: bytes) -> dict[str, Any] | None:
+        """The message of a line; None for what is no message.
+
+        Raises:
+            CLIJSONDecodeError: it looks like one and is not.
+        """
         if not line.lstrip().startswith(b"{"):
             # Some builds of the CLI print notices between the records.
             self._log.debug("claude.notice", text=line)
@@ -117,12 +121,15 @@ class _Messages:
 
     def __init__(self, transport: ProcessTransport) -> None:
         self._transport = transport
-        self._waiting: deque[dict[str, Any]] = deque()
+        self._lines: deque[bytes] = deque()
 
     def __aiter__(self) -> "_Messages":
         return self
 
     async def __anext__(self) -> dict[str, Any]:
-        while not self._waiting:
-            self._waiting.extend(await self._transport.next_messages())
-        return self._waiting.popleft()
+        message: dict[str, Any] | None = None
+        while message is None:
+            while not self._lines:
+                self._lines.extend(await self._transport.next_lines())
+            message = self._transport.parsed(self._lines.popleft())
+        return message

@@ -1,8 +1,11 @@
-"""For harnesses, ours and others': a stand-in for the Anthropic Messages API, and the words its scripts are written in.
+"""For harnesses, ours and others': a stand-in for the Anthropic Messages API, and a backend that needs no Claude Code.
 
     async with MessagesApi.serving(Reply("Hello", usage=Usage(output_tokens=1))) as api:
         ...  # run Claude Code with ANTHROPIC_BASE_URL=api.base_url and any ANTHROPIC_API_KEY
         assert api.requests[0].last_user_text == "Hi"
+
+    backend = ScriptedBackend(full_turn("Hel", Pause(2), "lo"))
+    urls = await nursery.start(partial(serve, Config(port=0), backend=backend))
 
 Importing this needs trio and h11 and nothing else.
 """
@@ -36,6 +39,15 @@ from claude_openai.testing.script import (
     Usage,
     Waitable,
 )
+from claude_openai.testing.scripted import (
+    Crash,
+    ScriptedBackend,
+    ScriptedTurn,
+    TurnScript,
+    TurnStep,
+    deltas,
+    full_turn,
+)
 
 __all__ = [
     "API_ERROR",
@@ -48,6 +60,7 @@ __all__ = [
     "REQUEST_TOO_LARGE",
     "Answer",
     "Block",
+    "Crash",
     "Cut",
     "Garbage",
     "Hang",
@@ -58,12 +71,18 @@ __all__ = [
     "RecordedRequest",
     "Reply",
     "Script",
+    "ScriptedBackend",
+    "ScriptedTurn",
     "Step",
     "StopReason",
     "Text",
     "Thinking",
     "ToolUse",
+    "TurnScript",
+    "TurnStep",
     "UpstreamErrorEvent",
     "Usage",
     "Waitable",
+    "deltas",
+    "full_turn",
 ]

@@ -1,6 +1,6 @@
 """A backend whose turns are scripts: for timing, faults and clocks, where no Claude Code is wanted.
 
-    backend = ScriptedBackend(answer("Hel", Pause(2), "lo"))
+    backend = ScriptedBackend(full_turn("Hel", Pause(2), "lo"))
     urls = await nursery.start(partial(serve, Config(port=0), backend=backend))
 
 It speaks in the program's own events, sends them as they stand, in order or not, and records what became of each turn.
@@ -19,7 +19,7 @@ from claude_openai.protocol.events import Event, FinishReason, TextDelta, TurnCo
 from claude_openai.protocol.request import ChatRequest
 from claude_openai.testing.script import Hang, Pause
 
-__all__ = ["Crash", "ScriptedBackend", "ScriptedTurn", "TurnScript", "TurnStep", "answer", "deltas"]
+__all__ = ["Crash", "ScriptedBackend", "ScriptedTurn", "TurnScript", "TurnStep", "deltas", "full_turn"]
 
 MODEL = "claude-scripted"
 
@@ -41,7 +41,7 @@ def deltas(count: int, text: str = "x") -> list[TurnStep]:
     return [TextDelta(text)] * count
 
 
-def answer(
+def full_turn(
     *steps: str | TurnStep, finish_reason: FinishReason = "stop", usage: Usage | None = None
 ) -> tuple[TurnStep, ...]:
     """The script of a turn that completes: a start, the steps, an end.
@@ -96,7 +96,7 @@ class ScriptedBackend(Backend):
         self.turns: list[ScriptedTurn] = []
         self.active = 0
         self.most_active = 0
-        self._script = answer("ok") if script is None else script
+        self._script = full_turn("ok") if script is None else script
         self._cleanup_s = cleanup_s
         self._arrival = trio.Event()
 
@@ -139,15 +139,14 @@ class ScriptedBackend(Backend):
 
 
 async def _play(step: TurnStep, turn: ScriptedTurn, emit: Emit) -> None:
-    match step:
-        case Pause(until=float() | int() as seconds):
-            await trio.sleep(seconds)
-        case Pause(until=waitable):
-            await waitable.wait()
-        case Hang():
-            await trio.sleep_forever()
-        case Crash(error):
-            raise error
-        case event:
-            await emit(event)
-            turn.emitted += 1
+    if isinstance(step, Crash):
+        raise step.error
+    if isinstance(step, Hang):
+        await trio.sleep_forever()
+    elif not isinstance(step, Pause):
+        await emit(step)
+        turn.emitted += 1
+    elif isinstance(step.until, int | float):
+        await trio.sleep(step.until)
+    else:
+        await step.until.wait()

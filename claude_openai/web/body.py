@@ -16,7 +16,8 @@ from claude_openai.protocol.sse import COMMENT
 
 __all__ = ["EventStreamBody"]
 
-WRITE_BYTES = 65536
+WRITE_BYTES = 16384
+IDLE_ROUNDS = 3
 
 
 class EventStreamBody(ResponseBody):
@@ -60,7 +61,7 @@ class EventStreamBody(ResponseBody):
             event = await self._next_event()
         if event is None:
             return COMMENT
-        return self._with_what_waits(self._chunks.feed(event)) or COMMENT
+        return await self._with_what_follows(self._chunks.feed(event)) or COMMENT
 
     async def _next_event(self) -> Event | None:
         try:
@@ -71,12 +72,20 @@ class EventStreamBody(ResponseBody):
             return TurnFailed(InternalError("The turn ended without an end."))
         return None
 
-    def _with_what_waits(self, written: bytes) -> bytes:
-        parts, size = [written], len(written)
-        while size < WRITE_BYTES and not self._chunks.ended:
+    async def _with_what_follows(self, written: bytes) -> bytes:
+        # A fast stream passes through several tasks, so little of it waits here at any one moment: going round a few
+        # times costs a slow stream some µs, and makes one write of many deltas of a fast one.
+        parts, size, idle_rounds = [written], len(written), 0
+        while size < WRITE_BYTES and not self._chunks.ended and idle_rounds < IDLE_ROUNDS:
             try:
-                parts.append(self._chunks.feed(self._events.receive_nowait()))
-            except (trio.WouldBlock, trio.EndOfChannel):
+                event = self._events.receive_nowait()
+            except trio.WouldBlock:
+                idle_rounds += 1
+                await trio.lowlevel.checkpoint()
+                continue
+            except trio.EndOfChannel:
                 break
+            parts.append(self._chunks.feed(event))
             size += len(parts[-1])
+            idle_rounds = 0
         return b"".join(parts)

@@ -9,6 +9,7 @@ inside `http.response.start` breaks hypercorn's connection state.
 
 import time
 import uuid
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -32,19 +33,25 @@ class Exchange:
 
     Attributes:
         id: the request id, in the `x-request-id` header and in the log.
-        log: bound to the id.
+        log: bound to the id, and to the client's own if it sent one.
         stack: closed after the body was sent or the client has left, in the task that runs the view; what a view enters
             here may hold a nursery.
         headers: added to the response, whoever makes it.
     """
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self.id = f"req_{uuid.uuid4().hex}"
-        self.log = log.bind(request_id=self.id)
+        self.log = log.bind(request_id=self.id, **_client_ids(headers))
         self.stack = AsyncExitStack()
         self.headers: dict[str, str] = {"x-request-id": self.id}
         self.status: int | None = None
         self.finishing = False
+
+
+def _client_ids(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The client's own id of the request, for the log: OpenAI allows 512 characters of ASCII."""
+    given = next((value for name, value in headers if name.lower() == b"x-client-request-id"), b"")
+    return {"client_request_id": given.decode("ascii")} if given.isascii() and 0 < len(given) <= 512 else {}
 
 
 def exchange_of(scope: Any) -> Exchange:
@@ -56,7 +63,7 @@ class HttpConnection(TrioASGIHTTPConnection):
     """Set as `asgi_http_class` of the app, which must have the attribute `exchange_log`."""
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        exchange = self._exchange = Exchange(self.app.exchange_log)  # type: ignore[attr-defined]
+        exchange = self._exchange = Exchange(self.app.exchange_log, self.scope["headers"])  # type: ignore[attr-defined]
         self.scope[_SCOPE_KEY] = exchange  # type: ignore[literal-required]
         started = time.monotonic()
 

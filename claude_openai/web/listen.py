@@ -1,9 +1,10 @@
 """Accepting connections: hypercorn's protocol over streams of ours.
 
 hypercorn's `serve` makes its own listeners and gives no way to reach a connection again. Here its `TCPServer` is run
-for each stream that comes, and three things become possible: a connection that crashes takes nothing else down, a
-client that takes nothing cannot hold a write for ever (hypercorn shields its writes without a bound), and the server
-can close what is left when it stops. Knows streams; requests are hypercorn's and the app's business.
+for each stream that comes, and four things become possible: a connection that crashes takes nothing else down, a
+client that takes nothing cannot hold a write for ever (hypercorn shields its writes without a bound), one that has left
+does not hold its socket for the idle time that was meant for its next request, and the server can close what is left
+when it stops. Knows streams; requests are hypercorn's and the app's business.
 """
 
 import errno
@@ -28,12 +29,17 @@ CLOSE_WAIT_S = 1.0
 
 
 class GuardedStream(trio.abc.HalfCloseableStream):
-    """A stream whose writes give up on a peer that takes nothing."""
+    """A stream whose writes give up on a peer that takes nothing, and that says when no request will follow.
+
+    Attributes:
+        context: hypercorn's; once its `terminated` is set, the connection is not kept for a next request.
+    """
 
     def __init__(self, stream: trio.SocketStream, stall_s: float) -> None:
         self._stream = stream
         self._stall_s = stall_s
         self.socket = stream.socket  # hypercorn asks it for the addresses
+        self.context = WorkerContext(None)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         with trio.move_on_after(self._stall_s) as scope:
@@ -47,7 +53,13 @@ class GuardedStream(trio.abc.HalfCloseableStream):
         await self._stream.wait_send_all_might_not_block()
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        return bytes(await self._stream.receive_some(max_bytes))
+        data = b""
+        try:
+            data = bytes(await self._stream.receive_some(max_bytes))
+        finally:
+            if not data:
+                await self.context.terminated.set()
+        return data
 
     async def send_eof(self) -> None:
         await self._stream.send_eof()
@@ -77,7 +89,6 @@ class Connections:
         self._hypercorn.include_server_header = False
         self._hypercorn.accesslog = None
         self._hypercorn.errorlog = None
-        self._context = WorkerContext(None)
         self._streams: set[GuardedStream] = set()
         self._none_left = trio.Event()
         self._none_left.set()
@@ -90,7 +101,7 @@ class Connections:
         if self._none_left.is_set():
             self._none_left = trio.Event()
         try:
-            await TCPServer(self._app, self._hypercorn, self._context, {}, guarded).run()  # type: ignore[arg-type]
+            await TCPServer(self._app, self._hypercorn, guarded.context, {}, guarded).run()  # type: ignore[arg-type]
         except Exception as error:  # noqa: BLE001 - one connection's crash is not the server's
             self._log.error("http.connection_crashed", error=error)
         finally:
@@ -105,7 +116,8 @@ class Connections:
 
     async def close(self, nursery: trio.Nursery) -> None:
         """Let idle connections go at once and busy ones a moment later, then close what is left."""
-        await self._context.terminated.set()
+        for stream in list(self._streams):
+            await stream.context.terminated.set()
         with trio.move_on_after(CLOSE_WAIT_S):
             await self._none_left.wait()
         if self._streams:

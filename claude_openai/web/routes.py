@@ -22,7 +22,6 @@ from claude_openai.errors import (
     BadRequest,
     InternalError,
     MethodNotAllowed,
-    ModelNotFound,
     NotFound,
     RequestTooLarge,
 )
@@ -70,8 +69,7 @@ class Views:
         return _json(model_list(self.config.catalog().listing(), self.started))
 
     async def model(self, model: str) -> Response:
-        if model not in self.config.catalog().listing():
-            raise ModelNotFound(f"The model '{model}' does not exist. GET /v1/models lists the names.", param="model")
+        self.config.catalog().resolve(model)  # any name that a completion takes, listed or not
         return _json(model_object(model, self.started))
 
     async def chat_completions(self) -> Response:

@@ -61,6 +61,8 @@ TEMPLATES = [
     "https://example.com/?access_token={}&x=1",
     "the password is secret: password: {}",
     'secret: "password": "{}"',
+    "token=b'x {}'",
+    "secret=token=[1, '{}']",
     "sk-ant-{}",
     " sk-{}",
     "ghp_{0}{0}",

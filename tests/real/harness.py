@@ -54,7 +54,7 @@ needs_claude = pytest.mark.skipif(bool(_what_is_missing()), reason=_what_is_miss
 async def until(condition: Callable[[], bool], what: str, within_s: float = GONE_S) -> None:
     """Return as soon as the condition holds; for what gives no event, such as files and other people's processes."""
     with trio.move_on_after(within_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - there is no event
             await trio.sleep(POLL_S)
         return
     raise AssertionError(f"not within {within_s:g} s: {what}")
@@ -239,7 +239,7 @@ class Call:
                 return None
             self._events += self._sse.feed(bytes(event.data))
         text = self._events.pop(0)
-        return text if text == "[DONE]" else json.loads(text)  # type: ignore[no-any-return]
+        return text if text == "[DONE]" else json.loads(text)
 
     async def events(self) -> list[Message]:
         """All events to the end of the body."""

@@ -1,0 +1,178 @@
+"""What is claimed to be fast, measured: `python -m tests.benchmarks`.
+
+Each comparison is made in one run, the two sides in turn, as the ratio of their medians: the machine's own speed
+cancels out. Not a test: it prints, and exits 1 if a bound does not hold.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from claude_openai.claude.hermetic import claude_argv, claude_environment, find_claude, stand_in_environment
+
+from .client import Timing, stream
+
+RUNS = 5
+FAST_DELTAS = 100_000
+REAL_DELTAS = 50_000
+STREAMS = 500
+
+failures: list[str] = []
+
+
+def report(name: str, value: str, *, holds: bool | None = None) -> None:
+    mark = "" if holds is None else "  ok" if holds else "  MISSED"
+    if holds is False:
+        failures.append(name)
+    print(f"{name:<58}{value}{mark}", flush=True)
+
+
+@contextmanager
+def server(*arguments: str) -> Iterator[tuple[str, int]]:
+    """One of `servers`, in a process of its own: its base URL and its pid."""
+    command = [sys.executable, "-m", "tests.benchmarks.servers", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        try:
+            yield process.stdout.readline().strip(), process.pid
+        finally:
+            process.terminate()  # no way to end politely is needed: the guardian takes the children and the folder
+
+
+def memory_mb(pid: int) -> float:
+    """Resident memory of one process."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def median(measure: Callable[[], float]) -> float:
+    return statistics.median(measure() for _ in range(RUNS))
+
+
+def ready() -> None:
+    """From the command to the ready line, and what the process weighs then and when the SDK is loaded."""
+    times, weights = [], []
+    for _ in range(RUNS):
+        command = [sys.executable, "-m", "claude_openai", "--port", "0", "--no-log"]
+        started = time.perf_counter()
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            process.stderr.readline()
+            times.append(time.perf_counter() - started)
+            time.sleep(1.5)  # the SDK is loaded beside the listening server
+            weights.append(memory_mb(process.pid))
+            process.terminate()
+    report("start to ready, median", f"{statistics.median(times):.2f} s", holds=statistics.median(times) < 1.0)
+    report("resident memory of the server alone", f"{max(weights):.0f} MB", holds=max(weights) < 100)
+
+
+def raw_first_delta(upstream: str, folder: Path) -> float:
+    """The CLI by itself, started as the server starts it, to its first text delta."""
+    env = claude_environment(os.environ, extra=stand_in_environment(upstream, folder), cwd=folder)
+    line = {"type": "user", "message": {"role": "user", "content": "say 20"}, "client_composed": True}
+    started = time.perf_counter()
+    with subprocess.Popen(
+        claude_argv(find_claude(None), model="sonnet"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=env,
+        cwd=folder,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(line).encode() + b"\n")
+        process.stdin.flush()
+        for record in process.stdout:
+            if b"text_delta" in record:
+                break
+        taken = time.perf_counter() - started
+        process.kill()
+    return taken
+
+
+def first_delta(upstream: str, folder: Path) -> None:
+    with server("real", upstream, str(folder)) as (url, _):
+        stream(url, "say 20")
+        raw, fresh, replayed = [], [], []
+        for _ in range(RUNS):
+            raw.append(raw_first_delta(upstream, folder))
+            fresh.append(stream(url, "say 20").first_s)
+            replayed.append(stream(url, "say 20", history=5).first_s)
+    base = statistics.median(raw)
+    report("raw CLI, time to first delta, median", f"{base * 1000:.0f} ms")
+    for name, times in (("fresh conversation", fresh), ("with a history of ten messages", replayed)):
+        taken = statistics.median(times)
+        report(f"{name}, time to first delta", f"{taken * 1000:.0f} ms, {taken / base:.2f} of the raw CLI")
+
+
+def rates(upstream: str, folder: Path) -> None:
+    """Deltas a second, the three in turn; the bare app sends the same bytes, a chunk a write."""
+
+    def rate(measured: Timing, expected: int) -> float:
+        if measured.deltas != expected:
+            raise RuntimeError(f"{measured.deltas} of {expected} deltas came")
+        return measured.deltas / measured.total_s
+
+    with (
+        server("bare") as (bare, _),
+        server("scripted") as (ours, _),
+        server("real", upstream, str(folder)) as (real, _),
+    ):
+        stream(ours, "say 10")
+        stream(real, "say 10")
+        found: dict[str, list[float]] = {"bare": [], "ours": [], "burst": [], "real": []}
+        for _ in range(RUNS):
+            path = f"/v1/chat/completions/{FAST_DELTAS}"
+            found["bare"].append(rate(stream(bare, "", path=path), FAST_DELTAS))
+            found["ours"].append(rate(stream(ours, f"say {FAST_DELTAS}"), FAST_DELTAS))
+            found["burst"].append(rate(stream(ours, f"burst {FAST_DELTAS}"), FAST_DELTAS))
+            measured = stream(real, f"say {REAL_DELTAS}")
+            streaming = Timing(0, measured.total_s - measured.first_s, measured.deltas)
+            found["real"].append(rate(streaming, REAL_DELTAS))
+    base = statistics.median(found["bare"])
+    report("bare quart-trio app, deltas a second", f"{base:,.0f}")
+    for name, key, bound in (
+        ("scripted backend, deltas one by one", "ours", 0.7),
+        ("scripted backend, deltas in bursts", "burst", 0.7),
+        ("real CLI, end to end", "real", 0.5),
+    ):
+        value = statistics.median(found[key])
+        report(f"{name}, a second", f"{value:,.0f}, {value / base:.2f} of bare", holds=value / base >= bound)
+
+
+def many_streams() -> None:
+    with server("scripted") as (url, pid):
+        stream(url, "say 10")
+        before, weights, done = memory_mb(pid), [], []
+        threads = [threading.Thread(target=lambda: done.append(stream(url, "slow 5").deltas)) for _ in range(STREAMS)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            weights.append(memory_mb(pid))
+            time.sleep(0.2)
+    complete = done.count(5)
+    each_kb = (max(weights) - before) * 1024 / STREAMS
+    report(f"{STREAMS} slow streams at once", f"{complete} complete", holds=complete == STREAMS)
+    report("memory for each of them", f"{each_kb:.0f} kB")
+
+
+def main() -> int:
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, medians of {RUNS}")
+    ready()
+    with tempfile.TemporaryDirectory() as folder, server("stand_in") as (upstream, _):
+        first_delta(upstream, Path(folder))
+        rates(upstream, Path(folder))
+    many_streams()
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""The servers that are measured, each in a process of its own: `python -m tests.benchmarks.servers NAME [ARGUMENT...]`.
+
+Each prints its base URL on a line of its own when it listens, and runs until it is killed.
+"""
+
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import trio
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.trio import serve as hypercorn_serve
+from quart import Response
+from quart_trio import QuartTrio
+
+from claude_openai import Config, serve
+from claude_openai.claude.base import Backend, Emit
+from claude_openai.claude.hermetic import stand_in_environment
+from claude_openai.logs import Log
+from claude_openai.protocol.events import TextDelta, TurnCompleted, TurnStarted, Usage
+from claude_openai.protocol.request import ChatRequest
+from claude_openai.protocol.response import ChunkStream, ResponseHead
+from claude_openai.testing import MessagesApi, RecordedRequest, Reply, Text
+
+WORD = "word "
+
+
+def count_of(prompt: str) -> int:
+    """How many deltas the prompt asks for: its last word."""
+    return int(prompt.split()[-1])
+
+
+class FastBackend(Backend):
+    """As many deltas as the prompt asks for: `say N` one by one, `burst N` 64 at a time, `slow N` one each second."""
+
+    name = "fast"
+
+    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
+        prompt = request.prompt.blocks[-1].text
+        delta = TextDelta(WORD)
+        await emit(TurnStarted("fast"))
+        for number in range(count_of(prompt)):
+            await emit(delta)
+            if prompt.startswith("slow"):
+                await trio.sleep(1)
+            elif prompt.startswith("say") or number % 64 == 0:
+                await trio.lowlevel.checkpoint()
+        await emit(TurnCompleted("stop", Usage()))
+
+
+async def bare() -> None:
+    """A quart-trio app and nothing else, which streams the bytes that ours sends."""
+    app = QuartTrio("bare")
+    chunks = ChunkStream(ResponseHead("chatcmpl-bare", 0, "claude"), include_usage=False)
+    chunks.feed(TurnStarted("bare"))
+    frame = chunks.feed(TextDelta(WORD))
+
+    @app.post("/v1/chat/completions/<int:count>")
+    async def stream(count: int) -> Response:
+        async def body() -> AsyncIterator[bytes]:
+            for _ in range(count):
+                yield frame
+            yield b"data: [DONE]\n\n"
+
+        response = Response(body(), mimetype="text/event-stream")
+        response.timeout = None
+        return response
+
+    config = HypercornConfig()
+    config.bind = ["127.0.0.1:0"]
+    config.accesslog = config.errorlog = None
+    async with trio.open_nursery() as nursery:
+        print((await nursery.start(hypercorn_serve, app, config))[0], flush=True)
+
+
+async def scripted() -> None:
+    """Our server over a backend that costs nothing."""
+    config = Config(port=0, log=False, max_concurrency=1000, process_timeout_ms=600_000)
+    async with trio.open_nursery() as nursery:
+        print((await nursery.start(partial(serve, config, backend=FastBackend())))[0], flush=True)
+
+
+async def real(upstream: str, folder: str) -> None:
+    """Our server over the real Claude Code, its upstream a stand-in."""
+    env = stand_in_environment(upstream, Path(folder))
+    config = Config(port=0, log=False, process_timeout_ms=600_000, extra_env=env)
+    async with trio.open_nursery() as nursery:
+        print((await nursery.start(serve, config))[0], flush=True)
+
+
+async def stand_in() -> None:
+    """The Messages API: as many deltas as the prompt asks for."""
+
+    def reply(request: RecordedRequest) -> Reply:
+        return Reply(Text(*[WORD] * count_of(request.last_user_text)))
+
+    async with MessagesApi.serving(reply) as api:
+        print(api.base_url, flush=True)
+        await trio.sleep_forever()
+
+
+if __name__ == "__main__":
+    SERVERS: dict[str, Callable[..., Awaitable[None]]] = {
+        "bare": bare,
+        "scripted": scripted,
+        "real": real,
+        "stand_in": stand_in,
+    }
+    trio.run(SERVERS[sys.argv[1]], *sys.argv[2:])

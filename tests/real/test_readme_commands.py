@@ -1,0 +1,60 @@
+"""What the README tells people to type, run as it stands; only the port is a free one.
+
+The two commands of its first screen, which install the package, are run by `.ci/run`.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import trio
+
+from claude_openai import Config, serve
+
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+LIMIT_S = 60
+
+
+def block(language: str, containing: str) -> str:
+    blocks: list[str] = re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return next(text for text in blocks if containing in text)
+
+
+@pytest.fixture
+async def demo() -> AsyncIterator[str]:
+    async with trio.open_nursery() as nursery:
+        (url,) = await nursery.start(serve, Config(port=0, demo=True, log=False))
+        yield url
+        nursery.cancel_scope.cancel()
+
+
+async def output_of(*command: str) -> str:
+    with trio.fail_after(LIMIT_S):
+        done = await trio.run_process(command, capture_stdout=True, stderr=subprocess.STDOUT, check=False)
+    output: str = done.stdout.decode()
+    assert done.returncode == 0, output
+    return output
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine")
+async def test_the_curl_command_gets_an_answer(demo: str) -> None:
+    command = block("sh", "curl").replace("http://127.0.0.1:8000", demo)
+    assert "[demo]" in await output_of("sh", "-euc", command)
+
+
+async def test_the_openai_program_prints_the_answer(demo: str) -> None:
+    program = block("python", "from openai").replace("http://127.0.0.1:8000", demo)
+    assert "[demo]" in await output_of(sys.executable, "-c", program)
+
+
+async def test_the_trio_program_starts_a_server_and_leaves_nothing_behind() -> None:
+    assert "listening on http://127.0.0.1:" in await output_of(sys.executable, "-c", block("python", "nursery.start"))
+
+
+async def test_the_command_that_shows_the_help_knows_every_flag() -> None:
+    shown = await output_of(sys.executable, "-m", "claude_openai", "--help")
+    assert all(flag in shown for flag in re.findall(r"^\| `(--[a-z-]+)", README, re.MULTILINE))

@@ -77,7 +77,6 @@ class LogWriter:
         self._lock = threading.RLock()
         self._queued = 0
         self._dropped = 0
-        self._is_open = True
         self._is_torn = False
         self._has_complained = False
         self._next_check = 0.0
@@ -85,10 +84,10 @@ class LogWriter:
         self._thread.start()
 
     def put(self, line: bytes) -> None:
-        """Queue a line that ends in a newline, or drop it when the queue is full or the writer closed."""
+        """Queue a line that ends in a newline, or drop it when the queue is full; after `close` nothing is written."""
         size = len(line)
         with self._lock:
-            fits = self._is_open and self._queued + size <= QUEUE_BYTES
+            fits = self._queued + size <= QUEUE_BYTES
             if fits:
                 self._queued += size
             else:
@@ -98,7 +97,6 @@ class LogWriter:
 
     def close(self, timeout_s: float) -> None:
         """Write what is queued, waiting at most `timeout_s` seconds for it; says on stderr when it gave up."""
-        self._is_open = False
         self._queue.put(None)
         self._thread.join(timeout_s)
         if self._thread.is_alive():
@@ -115,7 +113,7 @@ class LogWriter:
             with self._lock:
                 self._queued -= len(batch)
                 self._dropped += lost
-            if not lost or is_last:
+            if not lost:
                 self._report_dropped()
         os.close(self._fd)
 
@@ -142,8 +140,6 @@ class LogWriter:
 
     def _write(self, lines: bytes) -> int:
         """Write the lines and return how many of them were lost; after half a line the next starts on a new one."""
-        if not lines:
-            return 0
         data = memoryview(b"\n" + lines if self._is_torn else lines)
         done = 0
         while done < len(data):

@@ -8,6 +8,7 @@ when it stops. Knows streams; requests are hypercorn's and the app's business.
 """
 
 import errno
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -88,7 +89,8 @@ class Connections:
         self._hypercorn.keep_alive_timeout = config.idle_connection_ms / 1000
         self._hypercorn.include_server_header = False
         self._hypercorn.accesslog = None
-        self._hypercorn.errorlog = None
+        # A logger, not a name: for a name hypercorn adds a handler of its own, which would write past our log.
+        self._hypercorn.errorlog = logging.getLogger("hypercorn.error")
         self._streams: set[GuardedStream] = set()
         self._none_left = trio.Event()
         self._none_left.set()

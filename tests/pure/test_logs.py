@@ -120,13 +120,20 @@ def test_only_records_of_the_level_and_above_are_written(least: Level) -> None:
 
 
 def test_fields_below_the_level_are_not_looked_at() -> None:
-    class Untouchable:
-        def __repr__(self) -> NoReturn:
-            raise AssertionError
+    touched: list[object] = []
 
-    Log(Level.INFO, lambda _: None, Redactor()).debug("x", value=Untouchable())
-    NULL_LOG.bind(value=Untouchable()).error("x", value=Untouchable())
+    class Field:
+        def __repr__(self) -> str:
+            touched.append(self)
+            return ""
+
+    log = Log(Level.INFO, lambda _: None, Redactor())
+    log.debug("x", value=Field())
+    NULL_LOG.bind(value=Field()).error("x", value=Field())
+    assert touched == []
     assert not NULL_LOG.enabled(Level.ERROR)
+    log.info("x", value=Field())
+    assert len(touched) == 1
 
 
 def test_bound_fields_are_in_every_record_and_a_call_may_override_them(memory: tuple[Log, list[bytes]]) -> None:
@@ -400,13 +407,31 @@ def test_logging_goes_on_when_a_full_disk_has_room_again_and_half_a_line_harms_n
     assert [record["dropped"] for record in events if record["event"] == "log.dropped"] == [2]
 
 
-def test_what_was_lost_at_the_very_end_is_still_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, disk = tmp_path / "log", Disk(monkeypatch, room=0)
+@pytest.mark.parametrize("room", [0, 50])
+def test_what_was_lost_at_the_very_end_is_still_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    path, disk = tmp_path / "log", Disk(monkeypatch, room)
     with open_log(Level.DEBUG, path) as log:
-        log.debug("lost")
-        assert disk.calls.get(timeout=WAIT_S) == "full"
+        log.debug("lost", text="y" * 200)
+        while disk.calls.get(timeout=WAIT_S) != "full":
+            pass
         disk.room = 1_000_000
-    assert [(record["event"], record["dropped"]) for record in records(path)] == [("log.dropped", 1)]
+    *torn, last = path.read_bytes().splitlines()
+    assert [len(line) for line in torn] == [room] * bool(room)
+    assert (json.loads(last)["event"], json.loads(last)["dropped"]) == ("log.dropped", 1)
+
+
+def test_the_queue_has_room_again_for_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: "queue.SimpleQueue[bytes]"
+) -> None:
+    monkeypatch.setattr(log_writer, "QUEUE_BYTES", 1000)
+    path = tmp_path / "log"
+    with open_log(Level.DEBUG, path) as log:
+        for number in range(100):
+            log.debug("x", number=number)
+            writes.get(timeout=WAIT_S)
+    assert [record["number"] for record in records(path)] == list(range(100))
 
 
 def test_many_threads_may_log_at_once(tmp_path: Path) -> None:
@@ -451,10 +476,14 @@ def test_what_libraries_log_arrives_with_level_message_and_exception(memory: tup
 
 def test_the_root_logger_is_as_it_was_afterwards(memory: tuple[Log, list[bytes]]) -> None:
     root = logging.getLogger()
-    before = root.level, root.handlers[:]
-    with captured_stdlib(memory[0]):
-        assert root.level == Level.TRACE
-    assert (root.level, root.handlers) == before
+    level, handlers = root.level, root.handlers[:]
+    root.setLevel(logging.CRITICAL)
+    try:
+        with captured_stdlib(memory[0]):
+            assert root.level == Level.TRACE
+        assert (root.level, root.handlers) == (logging.CRITICAL, handlers)
+    finally:
+        root.setLevel(level)
 
 
 def test_a_library_whose_arguments_do_not_fit_or_raise_is_not_failed(

@@ -47,6 +47,7 @@ TEMPLATES = [
     "export DB_PASSWORD='{}'",
     '{{"api_key": "{}", "model": "x"}}',
     "{{'password': '{}'}}",
+    '{{"password": "a\\" {}"}}',
     '{{"tokens": ["a", "{}"], "n": 1}}',
     '{{"credentials": {{"user": "me", "value": "{}"}}}}',
     '{{\\"api_key\\": \\"{}\\"}}',
@@ -152,6 +153,13 @@ def test_a_secret_across_the_cut_leaves_no_half_behind(before: int, template: st
     secret = "Zq7" * 12
     text = "x " * (before // 2) + (secret if is_given else template.format(secret)) + " y" * 20_000
     assert "Zq7Zq7" not in shown(text, *[secret] * is_given)
+
+
+@given(st.integers(0, 40))
+def test_a_secret_at_the_end_of_what_is_read_leaves_no_half_behind_when_the_text_before_it_shrank(before: int) -> None:
+    secret = "Zq7" * 12
+    text = f"Cookie: {'a' * 10_000}\n{'x' * 20_480}"[: 20_480 - before] + secret + "x" * 20_000
+    assert "Zq7Zq7" not in shown(text, secret)
 
 
 @given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner)))

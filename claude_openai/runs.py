@@ -108,10 +108,9 @@ class Runs:
                         await self._run_turn(run, request, send, log)
                 if run.cancelled_by is not None and not run.ended:
                     await self._last_event(run, TurnFailed(run.cancelled_by), send, log)
-            except trio.Cancelled:
-                run.state = "cancelled"
-                raise
             finally:
+                if not run.ended:
+                    run.state = "cancelled"
                 del self._active[run.id]
                 log.debug("run.end", state=run.state)
 
@@ -129,8 +128,11 @@ class Runs:
         with trio.move_on_after(self._limits.turn_s) as deadline:
             try:
                 await self._backend.turn(request, emit, log)
-            except Exception as error:  # noqa: BLE001 - a bug in a backend must still end the stream
-                log.error("run.crashed", error=error)
+            # A bug in a backend must still end the stream. One in its cleanup comes in a group with Cancelled, which
+            # goes on from here by itself.
+            except* Exception as bugs:  # noqa: BLE001
+                for error in bugs.exceptions:
+                    log.error("run.crashed", error=error)
                 failure = InternalError("The turn failed by a bug of this server; its log has the details.")
         if deadline.cancelled_caught:
             failure = TurnTimeout(

@@ -48,7 +48,10 @@ async def answer(process: SupervisedProcess, request: ChatRequest, reader: TurnR
             async with _ending(client.receive_messages()) as messages:
                 async for message in messages:
                     for event in events_of(message, reader):
-                        transport.turn_over = reader.ended and isinstance(message, ResultMessage)
+                        if reader.ended:
+                            transport.turn_ended(in_order=isinstance(message, ResultMessage))
+                            if isinstance(message, StreamEvent):
+                                process.kill()  # 20 ms later Claude Code makes another call
                         await emit(event)
                     if reader.ended:
                         break

@@ -94,7 +94,7 @@ class SupervisedProcess:
             for step, wait_s in (
                 (self._stdin.close, grace_s),
                 (self._signal_term, TERM_WAIT_S),
-                (self._signal_kill, KILL_WAIT_S),
+                (self.kill, KILL_WAIT_S),
             ):
                 if self._exited.is_set():
                     return
@@ -105,11 +105,13 @@ class SupervisedProcess:
                 self._log.error("process.abandoned", pid=self.pid)
                 self._waiting.cancel()
 
+    def kill(self) -> None:
+        """Kill its group; `stop` waits for the end."""
+        if self.running:
+            _kill_group(self.pid, signal.SIGKILL)
+
     def _signal_term(self) -> None:
         _kill_group(self.pid, signal.SIGTERM)
-
-    def _signal_kill(self) -> None:
-        _kill_group(self.pid, signal.SIGKILL)
 
     async def watch(self) -> None:
         """Wait for the leader's death, take its group with it, reap it. Goes on when its request is cancelled."""

@@ -40,7 +40,8 @@ class ProcessTransport(Transport):
         self._bind: Mapping[str, Any] | None = bind
         self._log = log
         self._framer = LineFramer()
-        self.turn_over = False
+        self._turn_ended = False
+        self._grace_s = 0.0
 
     async def connect(self) -> None:
         """The process runs already."""
@@ -65,7 +66,16 @@ class ProcessTransport(Transport):
         """Only `close` ends the input: the SDK calls this for its empty opening stream too."""
 
     async def close(self) -> None:
-        await self._process.stop(grace_s=GRACE_S if self.turn_over else 0)
+        await self._process.stop(grace_s=self._grace_s)
+
+    def turn_ended(self, *, in_order: bool) -> None:
+        """Nothing more will be read.
+
+        Args:
+            in_order: Claude Code knows it too, and leaves by itself when its input ends.
+        """
+        self._turn_ended = True
+        self._grace_s = GRACE_S if in_order else 0
 
     def _bound(self, data: str) -> str:
         frame = json.loads(data)
@@ -83,6 +93,8 @@ class ProcessTransport(Transport):
         """
         chunk = await self._process.read()
         if not chunk:
+            if self._turn_ended:
+                await trio.sleep_forever()  # the SDK would log an error; it cancels this when it closes
             # No clean end of output is expected: the turn's result comes first, and then nobody reads.
             raise ProcessError(await self._why_gone(), exit_code=self._process.exit_code)
         try:

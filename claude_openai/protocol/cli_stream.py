@@ -10,7 +10,7 @@ the output limit is hit, Claude Code goes on by itself with another billed call 
 from collections.abc import Mapping
 from typing import Any
 
-from claude_openai.errors import ApiError, UpstreamError
+from claude_openai.errors import ApiError, Overloaded, RateLimited, UpstreamError
 from claude_openai.protocol.events import (
     Event,
     FinishReason,
@@ -30,6 +30,7 @@ MAX_LINE_BYTES = 64 * 1024 * 1024
 SYNTHETIC_MODEL = "<synthetic>"
 
 # Reasons after which Claude Code would carry on by itself, with calls the client did not ask for: the turn ends here.
+# So it does when the answer has no text, whatever the reason.
 _FINAL_REASONS: Mapping[str, FinishReason] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
@@ -158,7 +159,10 @@ class TurnReader:
 
     def _message_delta(self, event: Mapping[str, Any]) -> Event | None:
         self._usage = _usage(event.get("usage") or {}, self._usage)
-        reason = _FINAL_REASONS.get(event["delta"].get("stop_reason") or "")
+        stop_reason = event["delta"].get("stop_reason") or ""
+        if stop_reason == "end_turn" and not self._said_something:
+            return self._complete("stop")
+        reason = _FINAL_REASONS.get(stop_reason)
         return None if reason is None else self._complete(reason)
 
     def _start(self, model: str) -> TurnStarted:
@@ -175,7 +179,11 @@ class TurnReader:
 
     def _error(self, failure: Failure) -> ApiError:
         known = Failure(failure.kind, failure.status, failure.text, failure.reason, self._retry_after_s)
-        return upstream_error(known, login=self._login)
+        error = upstream_error(known, login=self._login)
+        if self.started and isinstance(error, Overloaded | RateLimited):
+            # Clients repeat these by themselves, in a stream too; a turn that has begun is paid for.
+            return UpstreamError(f"Claude broke off its answer. {error.message}", may_retry=False)
+        return error
 
 
 def _usage(counts: Mapping[str, Any], before: Usage) -> Usage:

@@ -132,20 +132,32 @@ class Client:
         status, headers = await self.head()
         return Answer(status, headers, await self.rest())
 
-    async def event(self) -> Message:
-        """The next server-sent event of the stream under way."""
+    async def event(self) -> Message | None:
+        """The next server-sent event of the stream under way; None at its end."""
         while not self._waiting:
             part = await self._next()
-            assert isinstance(part, h11.Data), f"the body ended: {part}"
+            if not isinstance(part, h11.Data):
+                assert isinstance(part, h11.EndOfMessage), part
+                self._sse.close()
+                return None
             self._waiting += self._sse.feed(bytes(part.data))
         text = self._waiting.pop(0)
         event: Message = text if text == "[DONE]" else json.loads(text)
         return event
 
+    async def events(self) -> list[Message]:
+        """The events from here to the end of the stream."""
+        events = []
+        while (event := await self.event()) is not None:
+            events.append(event)
+        return events
+
     async def until_text(self, text: str) -> None:
         """Read on to the chunk that says it."""
-        while text not in texts([await self.event()]):
-            pass
+        while (event := await self.event()) is not None:
+            if text in texts([event]):
+                return
+        raise AssertionError(f"the stream ended without {text!r}")
 
     async def raw_to_end(self) -> bytes:
         """Everything until the server closes, as it is."""

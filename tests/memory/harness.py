@@ -82,6 +82,15 @@ class Server:
         await client.send(method, target, *body, headers=headers)
         return await self._whole(client)
 
+    async def streaming(self, text: str = "Hi") -> Client:
+        """A connection on which a stream has begun."""
+        client = self.connect()
+        await client.post(chat(text, stream=True))
+        status, headers = await client.head()
+        assert (status, headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+        self.request_ids.append(headers["x-request-id"])
+        return client
+
     def logged(self, event: str) -> list[dict[str, Any]]:
         return [record for record in self.records if record["event"] == event]
 

@@ -69,8 +69,7 @@ async def test_thinking_goes_under_keys_of_its_own_in_both_shapes() -> None:
 
 async def test_each_delta_leaves_as_soon_as_it_is_said() -> None:
     async with serving(full_turn("one", Pause(3), "two")) as server:
-        client = server.connect()
-        await client.post(chat(stream=True))
+        client = await server.streaming()
         await client.until_text("one")
         assert trio.current_time() == 0
         await client.until_text("two")

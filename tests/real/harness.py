@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 import h11
-import openai
 import pytest
 import trio
 
@@ -29,7 +28,19 @@ from claude_openai.claude.hermetic import stand_in_environment
 from claude_openai.testing import Answer, MessagesApi, Reply, Script
 from tests.sse_reader import Message, SseReader
 
-__all__ = ["LIMIT_S", "OK", "Call", "Processes", "Served", "chat", "needs_claude", "serving", "texts", "until"]
+__all__ = [
+    "LIMIT_S",
+    "MODEL",
+    "OK",
+    "Call",
+    "Processes",
+    "Served",
+    "chat",
+    "needs_claude",
+    "serving",
+    "texts",
+    "until",
+]
 
 # Far beyond what anything here takes, so that only a hang meets it: the machine may be busy with other things.
 LIMIT_S: Final = 60.0
@@ -91,6 +102,10 @@ class Processes:
         """Return when none is left."""
         await until(lambda: not self.all(), "all processes are gone", within_s)
 
+    async def wait_no_claude(self, within_s: float = GONE_S) -> None:
+        """Return when no turn's process is left of a server that runs in this process."""
+        await until(lambda: not self.marked(), "the turns' processes are gone", within_s)
+
     def _is_guardian(self, argv: list[bytes]) -> bool:
         return b"claude-openai-guardian" in argv and any(arg.startswith(self._folder) for arg in argv)
 
@@ -121,7 +136,6 @@ class Served:
         temporary: where its private folder is made; nothing else is in there.
         log_file: its log, at trace level.
         processes: all that it starts.
-        openai: the real client, which checks every answer against its own types.
     """
 
     url: str
@@ -130,7 +144,6 @@ class Served:
     temporary: Path
     log_file: Path
     processes: Processes
-    openai: openai.AsyncOpenAI
 
     def log_text(self) -> str:
         return self.log_file.read_text("ascii")
@@ -160,16 +173,10 @@ async def serving(
             logging = {"log_file": log_file, "log_level": "trace"}
             config = Config(**{"port": 0, **logging, **settings, "extra_env": {**env, **(extra_env or {})}})
             (url,) = await nursery.start(serve, config)
-            async with openai_client(url) as client:
-                yield Served(url, api, home, temporary, log_file, processes, client)
+            yield Served(url, api, home, temporary, log_file, processes)
             nursery.cancel_scope.cancel()
         await processes.wait_none()
         assert list(temporary.iterdir()) == []
-
-
-def openai_client(url: str, api_key: str = "any") -> openai.AsyncOpenAI:
-    """The real client, on trio: strict about types, and without retries."""
-    return openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=api_key, max_retries=0, _strict_response_validation=True)
 
 
 def chat(messages: Messages, **fields: Any) -> dict[str, Any]:

@@ -1,0 +1,125 @@
+"""Turns that take too long, and clients that read nothing."""
+
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from claude_openai.protocol.events import TurnStarted
+from claude_openai.testing import Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
+from tests.memory.client import Client, texts
+from tests.memory.harness import Server, chat, serving
+
+ENDLESS = (TurnStarted("claude"), Hang())
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_turn_that_never_says_a_word_is_504_and_not_to_be_retried(stream: bool) -> None:
+    async with serving((Hang(),), process_timeout_ms=8_000) as server:
+        answer = await server.post(chat(stream=stream))
+        assert trio.current_time() == 8
+        assert (answer.status, answer.error()["type"], answer.error()["code"]) == (504, "timeout_error", "timeout")
+        assert "8 s (--process-timeout-ms)" in answer.error()["message"]
+        assert answer.headers["x-should-retry"] == "false"
+        assert server.backend.turns[0].outcome == "cancelled"
+
+
+async def test_a_turn_that_begins_and_never_ends_is_504_when_nothing_is_streamed() -> None:
+    async with serving(ENDLESS, process_timeout_ms=8_000) as server:
+        assert (await server.post(chat())).status == 504
+        assert trio.current_time() == 8
+
+
+async def test_a_stream_that_takes_too_long_ends_in_one_error_event_and_done() -> None:
+    async with serving(full_turn("Hel", Hang()), process_timeout_ms=30_000) as server:
+        client = await server.streaming()
+        chunks = await client.events()
+        assert trio.current_time() == 30
+        assert texts(chunks) == ["Hel"]
+        error, done = chunks[-2:]
+        assert isinstance(error, dict)
+        assert (error["error"]["code"], done) == ("timeout", "[DONE]")
+
+
+async def test_the_time_counts_from_the_slot_and_not_from_the_queue() -> None:
+    async with serving(full_turn(Pause(7)), max_concurrency=1, process_timeout_ms=8_000) as server:
+        clients = [server.connect() for _ in range(5)]
+        for client in clients:
+            await client.post(chat())
+        assert [(await client.answer()).status for client in clients] == [200] * 5
+        assert trio.current_time() == 35
+
+
+async def test_the_slot_of_a_turn_that_took_too_long_is_free_when_its_process_is_gone() -> None:
+    backend = ScriptedBackend((Hang(),), cleanup_s=2)
+    async with serving(backend, max_concurrency=1, process_timeout_ms=8_000) as server:
+        answer = await server.post(chat())
+        assert answer.status == 504
+        assert trio.current_time() == 10  # the error is told when nothing of the turn is left
+        await wait_all_tasks_blocked()
+        server.assert_free()
+
+
+async def test_a_turn_that_completed_in_time_is_not_spoilt_by_a_process_that_dies_too_late() -> None:
+    async with serving((*full_turn("Hi"), Hang()), process_timeout_ms=8_000) as server:
+        answer = await server.post(chat(stream=True))
+        assert texts(answer.events()) == ["Hi"]
+        assert trio.current_time() == 0
+        await server.admission.wait_idle()
+        assert trio.current_time() == 8
+
+
+FLOOD = full_turn(*deltas(20_000, "x" * 100))
+STALL: dict[str, Any] = {"stall_timeout_ms": 30_000, "process_timeout_ms": 1_000_000}
+
+
+async def flooded(server: Server) -> Client:
+    client = server.connect(capacity=1000)
+    await client.post(chat(stream=True))
+    assert (await client.head())[0] == 200
+    return client
+
+
+async def test_a_client_that_reads_nothing_loses_its_slot_and_its_connection() -> None:
+    async with serving(FLOOD, max_concurrency=1, **STALL) as server:
+        client = await flooded(server)
+        await wait_all_tasks_blocked()
+        assert server.admission.running == 1
+        await server.admission.wait_idle()
+        assert trio.current_time() == 30
+        assert server.backend.turns[0].outcome == "cancelled"
+        assert b"[DONE]" not in await client.raw_to_end()
+        assert trio.current_time() == 30
+        (record,) = server.logged("http.request")
+        assert record["status"] == 499
+
+
+async def test_a_client_that_reads_slowly_but_steadily_gets_everything() -> None:
+    script: tuple[TurnStep, ...] = full_turn(*deltas(2000, "x" * 100))
+    async with serving(script, **STALL) as server:
+        client = await flooded(server)
+        said = 0
+        while (event := await client.event()) != "[DONE]":
+            assert event is not None
+            said += len(texts([event]))
+            if said % 10 == 0:
+                await trio.sleep(0.5)
+        assert said == 2000
+        assert trio.current_time() > 90
+
+
+async def test_the_next_request_is_answered_while_a_client_reads_nothing() -> None:
+    async with serving(lambda request: FLOOD if request.stream else full_turn("Hi"), **STALL) as server:
+        await flooded(server)
+        assert (await server.post(chat())).status == 200
+        assert trio.current_time() == 0
+
+
+async def test_a_whole_answer_that_is_not_read_holds_no_slot() -> None:
+    async with serving(FLOOD, max_concurrency=1, **STALL) as server:
+        client = server.connect(capacity=1000)
+        await client.post(chat())
+        await wait_all_tasks_blocked()
+        server.assert_free()
+        assert trio.current_time() == 0

@@ -1,0 +1,108 @@
+"""The order of the modules: each imports only from those above it, and a command pays only for what it uses."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import claude_openai
+
+FOLDER = Path(claude_openai.__file__).parent
+ROOT = "claude_openai"
+
+# The program from the vocabulary to the command line. A new module gets its line here.
+ORDER = """
+errors
+protocol  protocol.events  protocol.refusals  protocol.content  protocol.history  protocol.models
+protocol.json_body  protocol.fields  protocol.request
+protocol.sse  protocol.response  protocol.upstream  protocol.cli_stream
+config
+secret_spans  redaction  log_writer  logs
+claude  claude.base  claude.guardian  claude.hermetic  claude.process  claude.transcript  claude.transport
+claude.client  claude.sdk
+testing.script  testing.recorded  testing.wire  testing.connection  testing.messages_api  testing.demo
+testing.scripted  testing
+admission  runs
+web  web.body  web.connection  web.guard  web.listen  web.routes
+server
+commands  __main__
+""".split()
+
+NOT_IN_PROTOCOL = {
+    *("trio", "anyio", "asyncio", "quart", "quart_trio", "hypercorn", "h11", "werkzeug", "claude_agent_sdk"),
+    *("os", "io", "pathlib", "time", "datetime", "random", "secrets", "uuid", "socket", "subprocess", "threading"),
+    *("logging", "tempfile", "shutil"),
+}
+
+
+def modules() -> dict[str, Path]:
+    found = {}
+    for path in FOLDER.rglob("*.py"):
+        parts = path.relative_to(FOLDER).with_suffix("").parts
+        found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The full names of what a module imports, in functions and for types too."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: imports are absolute here"
+            assert node.module is not None
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def own_module(imported: str) -> str:
+    """The module of ours that is meant by `claude_openai.logs.Log`, as a name of `ORDER`; "" for the package itself."""
+    name = imported.removeprefix(ROOT).removeprefix(".")
+    while name not in MODULES:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def test_every_module_has_its_place_in_the_order() -> None:
+    assert sorted(ORDER) == sorted(MODULES.keys() - {""})
+
+
+@pytest.mark.parametrize("name", ORDER)
+def test_a_module_imports_only_from_those_above_it(name: str) -> None:
+    above = ORDER[: ORDER.index(name)]
+    used = {own_module(imported) for imported in imports(MODULES[name]) if imported.partition(".")[0] == ROOT}
+    # The package itself, for its version, imports nothing when it is imported but `config`.
+    assert used <= {*above, ""}, f"{name} imports from below: {sorted(used - {*above, ''})}"
+
+
+@pytest.mark.parametrize("name", [name for name in ORDER if name.startswith("protocol")])
+def test_the_protocol_is_pure(name: str) -> None:
+    outside = {imported.partition(".")[0] for imported in imports(MODULES[name])}
+    assert not outside & NOT_IN_PROTOCOL
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The top names of all modules in a fresh interpreter after a statement."""
+    program = f"import sys\n{statement}\nprint(*{{name.partition('.')[0] for name in sys.modules}})"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    return set(run.stdout.split())
+
+
+@pytest.mark.parametrize("statement", ["import claude_openai", "import claude_openai.commands"])
+def test_a_command_does_not_load_the_server_before_it_serves(statement: str) -> None:
+    heavy = {"quart", "quart_trio", "hypercorn", "claude_agent_sdk", "trio", "anyio", "h11", "jsonschema"}
+    assert not loaded_by(statement) & heavy
+
+
+def test_the_harness_needs_trio_and_h11_and_nothing_else() -> None:
+    outside = loaded_by("import claude_openai.testing") - loaded_by("import trio, h11") - sys.stdlib_module_names
+    assert outside == {ROOT}
+
+
+def test_the_server_listens_before_it_loads_the_sdk() -> None:
+    assert "claude_agent_sdk" not in loaded_by("import claude_openai.server")

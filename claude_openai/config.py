@@ -67,7 +67,7 @@ class Config:
             raise ConfigError("--host / CLAUDE_OPENAI_HOST: '' is not a host name; use 127.0.0.1")
         if not is_loopback(self.host) and not self.api_key:
             raise ConfigError(
-                f"--host / CLAUDE_OPENAI_HOST: {self.host} can be reached from other machines, and without a key "
+                f"--host / CLAUDE_OPENAI_HOST: {self.host!r} can be reached from other machines, and without a key "
                 "anybody there could use your Claude account; set --api-key / CLAUDE_OPENAI_API_KEY, or bind 127.0.0.1"
             )
         if "*" in self.cors_origins and not self.api_key:
@@ -200,13 +200,22 @@ def _text(raw: str) -> str:
 
 
 def _key(raw: str) -> str:
+    _text(raw)
     if not raw.isascii() or not raw.isprintable() or " " in raw:
         raise ValueError("cannot be sent in an Authorization header: use printable ASCII without spaces")
     return raw
 
 
 def _path(raw: str) -> Path:
-    return Path(_text(raw)).expanduser()
+    try:
+        return Path(_text(raw)).expanduser()
+    except RuntimeError:
+        raise ValueError("names the home folder of somebody who is not known here") from None
+
+
+def _command(raw: str) -> str:
+    _path(raw)
+    return raw
 
 
 _PREFIX: Final = "CLAUDE_OPENAI_"
@@ -247,7 +256,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     _setting(
         "claude_command",
-        _text,
+        _command,
         "PATH",
         "the claude program to run (none: the one that comes with the SDK)",
         "CLAUDE_COMMAND",
@@ -269,7 +278,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{message} (claude-openai --help lists the flags)")
+        raise ConfigError(f"{' '.join(message.split())} (claude-openai --help lists the flags)")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -38,12 +38,14 @@ class RunLimits:
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """A run under way. `events` is for the response; the rest is the registry's."""
+    """A run under way. `events` and `error`, once the turn has failed, are for the response; the rest is the
+    registry's."""
 
     id: str
     events: trio.MemoryReceiveChannel[Event]
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     cancelled_by: ApiError | None = None
+    error: ApiError | None = None
     state: str = "queued"
 
     @property
@@ -183,5 +185,5 @@ def _note(run: Run, event: Event, log: Log) -> None:
             log.debug("openai.response", finish_reason=event.finish_reason, usage=event.usage)
         case TurnFailed():
             run.state = "failed"
-            error = event.error
+            error = run.error = event.error
             log.warning("run.failed", message=error.message, type=error.type, code=error.code, status=error.status)

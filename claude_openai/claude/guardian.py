@@ -19,7 +19,8 @@ from claude_openai.logs import Log
 
 __all__ = ["Guardian", "guarding"]
 
-# "+ N" and "- N" add and drop a group. `kill -- -N` takes the whole group.
+# "+ N" and "- N" add and drop a group. Of the ways to name a whole group, `kill -s KILL -- -N` is the one that every
+# shell takes: dash refuses `kill -KILL -- -N`.
 SCRIPT = """
 trap '' HUP INT TERM
 groups=
@@ -29,7 +30,7 @@ while read -r sign group; do
     -) rest=; for g in $groups; do [ "$g" = "$group" ] || rest="$rest $g"; done; groups=$rest ;;
   esac
 done
-for g in $groups; do kill -KILL -- "-$g" 2>/dev/null; done
+for g in $groups; do kill -s KILL -- "-$g" 2>/dev/null; done
 rm -rf -- "$1"
 """
 

@@ -5,7 +5,9 @@ TurnFailed event.
 """
 
 import importlib
-from collections.abc import Awaitable, Callable, Mapping
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -79,7 +81,16 @@ class SdkBackend(Backend):
                     self._claude, model=request.claude_model, effort=request.reasoning_effort, resume=transcript
                 )
                 log.debug("adapter.claude_args", argv=argv)
-                async with supervised(argv, env=self._env, cwd=self._cwd, guardian=self._guardian, log=log) as process:
-                    await answer(process, request, reader, emit, log)
+                with _temporary_environment(self._folder) as temporary:
+                    env = {**self._env, **temporary}
+                    async with supervised(argv, env=env, cwd=self._cwd, guardian=self._guardian, log=log) as process:
+                        await answer(process, request, reader, emit, log)
         except OSError as error:
             await emit(TurnFailed(UpstreamError(f"Claude Code could not be started: {error}. Check --claude-command.")))
+
+
+@contextmanager
+def _temporary_environment(folder: Path) -> Iterator[dict[str, str]]:
+    """A folder for temporary files: each process leaves a socket and a folder there, for ever."""
+    with tempfile.TemporaryDirectory(prefix="tmp-", dir=folder, ignore_cleanup_errors=True) as name:
+        yield {"TMPDIR": name, "CLAUDE_CODE_TMPDIR": name}

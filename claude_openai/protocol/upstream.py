@@ -29,6 +29,8 @@ MAX_RETRY_AFTER_S = 120
 # What a wait is called when Claude names none.
 DEFAULT_RETRY_AFTER_S = 5
 
+# The second: Claude Code sees for itself that it is too long, and asks nobody.
+_TOO_LONG_REASONS = ("prompt_too_long", "blocking_limit")
 _TOO_LONG = re.compile(r"prompt is too long|context window|maximum context length", re.IGNORECASE)
 _OVERLOADED = re.compile(r"\boverloaded\b", re.IGNORECASE)
 
@@ -60,7 +62,7 @@ def upstream_error(failure: Failure, *, login: str) -> ApiError:
         login: the command that logs Claude Code in, for the message.
     """
     status, said = failure.status, failure.text.strip() or "no detail was given"
-    if failure.reason == "prompt_too_long" or (status == 400 and _TOO_LONG.search(said)):
+    if failure.reason in _TOO_LONG_REASONS or (status == 400 and _TOO_LONG.search(said)):
         return ContextTooLong(f"prompt is too long for this model. Claude Code said: {said}", param="messages")
     if failure.kind == "authentication_failed" or status in (401, 403):
         return _login_error(status, said, login)

@@ -13,6 +13,7 @@ from claude_openai.errors import InternalError
 from claude_openai.protocol.events import Event, TurnFailed
 from claude_openai.protocol.response import ChunkStream
 from claude_openai.protocol.sse import COMMENT
+from claude_openai.runs import Run
 
 __all__ = ["EventStreamBody"]
 
@@ -25,7 +26,7 @@ class EventStreamBody(ResponseBody):
 
     Args:
         first: the event the status line waited for, None if the wait was over before it came.
-        events: the rest of the run.
+        run: gives the other events.
         chunks: turns events into bytes.
         comment_interval_s: seconds of silence after which a comment keeps the stream alive.
     """
@@ -33,12 +34,13 @@ class EventStreamBody(ResponseBody):
     def __init__(
         self,
         first: Event | None,
-        events: trio.MemoryReceiveChannel[Event],
+        run: Run,
         chunks: ChunkStream,
         comment_interval_s: float,
     ) -> None:
         self._first = first
-        self._events = events
+        self._run = run
+        self._events = run.events
         self._chunks = chunks
         self._comment_interval_s = comment_interval_s
 
@@ -68,8 +70,9 @@ class EventStreamBody(ResponseBody):
             with trio.move_on_after(self._comment_interval_s):
                 return await self._events.receive()
         except trio.EndOfChannel:
-            # Never end a stream without an end: OpenCode asks again at once, in a hot loop.
-            return TurnFailed(InternalError("The turn ended without an end."))
+            # Never end a stream without an end: OpenCode asks again at once, in a hot loop. The last event of a run
+            # that was stopped finds no room when the client reads too slowly.
+            return TurnFailed(self._run.error or InternalError("The turn ended without an end."))
         return None
 
     async def _with_what_follows(self, written: bytes) -> bytes:

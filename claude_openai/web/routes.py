@@ -90,7 +90,7 @@ class Views:
         if isinstance(first, TurnFailed):
             raise first.error
         interval_s = self.config.comment_interval_ms / 1000
-        body = EventStreamBody(first, run.events, chunks, interval_s)
+        body = EventStreamBody(first, run, chunks, interval_s)
         return TrioResponse(body, headers=STREAM_HEADERS)
 
     async def _whole(self, run: Run, completion: Completion) -> Response:

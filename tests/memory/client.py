@@ -92,7 +92,8 @@ class Client:
         if body:
             framing = {"transfer-encoding": "chunked"} if len(body) > 1 else {"content-length": str(len(body[0]))}
         merged = {"host": HOST, **framing, **(headers or {})}
-        out = self._http.send(h11.Request(method=method, target=target, headers=list(merged.items()))) or b""
+        raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in merged.items()]
+        out = self._http.send(h11.Request(method=method, target=target, headers=raw)) or b""
         for piece in body:
             out += self._http.send(h11.Data(data=piece)) or b""
         await self.send_raw(out + (self._http.send(h11.EndOfMessage()) or b""))

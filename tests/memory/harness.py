@@ -111,6 +111,7 @@ class Server:
         await wait_all_tasks_blocked()
         self.assert_free()
         assert not self.nursery.child_tasks
+        assert not self.runs._active
         assert {record["event"] for record in self.records if record["level"] == "error"} == set(expected_errors)
         assert len(set(self.request_ids)) == len(self.request_ids), "an id was given twice"
         assert set(self.request_ids) <= {record["request_id"] for record in self.logged("http.request")}
@@ -118,6 +119,7 @@ class Server:
     async def _whole(self, client: Client) -> Answer:
         answer = await client.answer()
         assert answer.headers["x-request-id"].startswith("req_")
+        assert "server" not in answer.headers
         self.request_ids.append(answer.headers["x-request-id"])
         return answer
 

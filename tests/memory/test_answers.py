@@ -122,6 +122,14 @@ async def test_one_model_is_found_by_its_name_however_it_is_encoded(path: str) -
         assert answer.json()["id"] in ("claude-opus", "local/one")
 
 
+@pytest.mark.parametrize("name", ["claude", "sonnet", "claude-sonnet-4-5", "claude-opus-4-1@20250805"])
+async def test_a_model_that_a_completion_takes_is_found_even_if_it_is_not_listed(name: str) -> None:
+    async with serving() as server:
+        answer = await server.get(f"/v1/models/{name}")
+        validate("Model", answer.json())
+        assert answer.json()["id"] == (await server.post(chat(model=name))).json()["model"] == name
+
+
 async def test_head_gives_the_headers_of_get_and_no_body() -> None:
     async with serving() as server:
         got, headed = await server.get("/v1/models"), await server.get("/v1/models", "HEAD")

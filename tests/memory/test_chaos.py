@@ -21,7 +21,7 @@ STOPPED = ShuttingDown("The server is shutting down.", may_retry=False)
 
 # Under hypothesis the scheduler is seeded too, so a storm that fails comes back.
 storm = settings(deadline=None, derandomize=True, phases=[Phase.generate])
-seeds = given(st.sampled_from([1, 2, 3]))
+seeds = given(st.sampled_from([1, 2]))
 
 
 def chatty(deltas: int) -> tuple[TurnStep, ...]:
@@ -61,12 +61,12 @@ def test_clients_whose_runs_are_cancelled_at_random_moments_all_see_an_end(seed:
 
     async def main() -> None:
         chance = random.Random(seed)  # noqa: S311 - the storm must be the same each time
-        async with serving(chatty(20), max_concurrency=SLOTS, max_queue_size=CLIENTS) as server:
+        async with serving(chatty(10), max_concurrency=SLOTS, max_queue_size=CLIENTS) as server:
             async with trio.open_nursery() as cancelling:
                 cancelling.start_soon(cancel_now_and_then, server, chance)
                 async with trio.open_nursery() as clients:
                     for _ in range(CLIENTS):
-                        clients.start_soon(client, server, chance.random() < 0.8, chance.randrange(1000))
+                        clients.start_soon(client, server, chance.random() < 0.8, chance.randrange(600))
                 cancelling.cancel_scope.cancel()
             server.assert_free()
             assert (await server.post(chat())).status == 200
@@ -79,12 +79,12 @@ def test_clients_whose_runs_are_cancelled_at_random_moments_all_see_an_end(seed:
 @storm
 @seeds
 def test_clients_that_leave_at_random_moments_leave_nothing_behind(seed: int) -> None:
-    backend = ScriptedBackend(chatty(40))
+    backend = ScriptedBackend(chatty(30))
 
     async def client(server: Server, chance: random.Random) -> None:
         connection = server.connect(capacity=chance.choice([100, 10_000]))
         await connection.post(chat(stream=chance.random() < 0.8))
-        for _ in range(chance.randrange(200)):
+        for _ in range(chance.randrange(150)):
             await trio.lowlevel.checkpoint()
         if chance.random() < 0.3:
             connection.half_close()

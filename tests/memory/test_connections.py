@@ -150,6 +150,19 @@ async def test_a_connection_that_breaks_takes_nothing_else_down(crash: str) -> N
         assert (await other.answer()).status == 200
 
 
+async def test_a_client_that_waits_for_100_continue_gets_it_and_then_its_answer() -> None:
+    async with serving() as server:
+        client = server.connect()
+        request = raw("POST", "/v1/chat/completions", "Expect: 100-continue", "Connection: close", body=BODY % b"false")
+        head, _, body = request.partition(b"\r\n\r\n")
+        await client.send_raw(head + b"\r\n\r\n")
+        await wait_all_tasks_blocked()
+        await client.send_raw(body)
+        first, _, second = (await client.raw_to_end()).partition(b"\r\n\r\n")
+        assert first.startswith(b"HTTP/1.1 100 ")
+        assert second.startswith(b"HTTP/1.1 200 ")
+
+
 async def upgrade(server: Server, *headers: str) -> bytes:
     client = server.connect()
     await client.send_raw(raw("GET", "/v1/models", "Connection: upgrade", *headers))

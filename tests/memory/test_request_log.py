@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.testing import Hang, Pause, ScriptedBackend, full_turn
@@ -70,3 +71,15 @@ async def test_the_words_of_a_request_are_logged_at_trace_only() -> None:
         await server.post(chat("The question."))
         told = [record for record in server.records if "The question." in str(record) or "The answer." in str(record)]
         assert [record["level"] for record in told] == ["trace"]
+
+
+@pytest.mark.parametrize(
+    ("given", "logged"), [("my-id 7", "my-id 7"), ("x" * 512, "x" * 512), ("x" * 513, None), ("\xe9", None), ("", None)]
+)
+async def test_the_clients_own_id_of_a_request_is_in_its_log_and_not_taken_for_ours(
+    given: str, logged: str | None
+) -> None:
+    async with serving() as server:
+        answer = await server.post(chat(), x_client_request_id=given)
+        assert answer.headers["x-request-id"] != given
+        assert {record.get("client_request_id") for record in server.records} == {logged}

@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from claude_openai.errors import ShuttingDown
 from claude_openai.protocol.events import TurnStarted
 from claude_openai.testing import Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
 from tests.memory.client import Client, texts
@@ -70,6 +71,23 @@ async def test_a_turn_that_completed_in_time_is_not_spoilt_by_a_process_that_die
         assert trio.current_time() == 8
 
 
+async def test_a_request_whose_body_does_not_come_is_given_up_after_a_minute() -> None:
+    async with serving() as server:
+        client = server.connect()
+        head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        await client.send_raw(head + b'Content-Length: 1000\r\n\r\n{"model"')
+        assert (await client.raw_to_end()).startswith(b"HTTP/1.1 400")
+        assert trio.current_time() == 60
+
+
+async def test_a_request_whose_head_does_not_come_is_given_up_as_an_idle_connection() -> None:
+    async with serving(idle_connection_ms=75_000) as server:
+        client = server.connect()
+        await client.send_raw(b"POST /v1/chat/completions HTTP/1.1\r\nHost:")
+        assert await client.raw_to_end() == b""
+        assert trio.current_time() == 75
+
+
 FLOOD = full_turn(*deltas(20_000, "x" * 100))
 STALL: dict[str, Any] = {"stall_timeout_ms": 30_000, "process_timeout_ms": 1_000_000}
 
@@ -107,6 +125,28 @@ async def test_a_client_that_reads_slowly_but_steadily_gets_everything() -> None
                 await trio.sleep(0.5)
         assert said == 2000
         assert trio.current_time() > 90
+
+
+async def test_a_client_that_reads_on_after_its_run_was_cancelled_still_sees_why() -> None:
+    error = ShuttingDown("The server is shutting down.", may_retry=False)
+    async with serving(FLOOD, **STALL) as server:
+        client = await flooded(server)
+        await wait_all_tasks_blocked()
+        server.runs.cancel_all(error)
+        await server.admission.wait_idle()
+        assert trio.current_time() == 1  # so long the last word waits for room
+        assert (await client.events())[-2:] == [error.body(), "[DONE]"]
+
+
+async def test_a_client_that_reads_nothing_cannot_hold_the_server_when_it_stops() -> None:
+    async with serving(FLOOD, **STALL) as server:
+        await flooded(server)
+        await wait_all_tasks_blocked()
+        await server.connections.close(server.nursery)
+        with trio.CancelScope(shield=True):
+            await wait_all_tasks_blocked()
+            assert not server.nursery.child_tasks
+        assert trio.current_time() == 1
 
 
 async def test_the_next_request_is_answered_while_a_client_reads_nothing() -> None:

@@ -14,22 +14,23 @@ FOLDER = Path(claude_openai.__file__).parent
 ROOT = "claude_openai"
 
 # The program from the vocabulary to the command line. A new module gets its line here.
-ORDER = """
-errors
-protocol  protocol.events  protocol.refusals  protocol.content  protocol.history  protocol.models
-protocol.json_body  protocol.fields  protocol.request
-protocol.sse  protocol.response  protocol.upstream  protocol.cli_stream
-config
-secret_spans  redaction  log_writer  logs
-claude  claude.base  claude.guardian  claude.hermetic  claude.process  claude.transcript  claude.transport
-claude.client  claude.sdk
-testing.script  testing.recorded  testing.wire  testing.connection  testing.messages_api  testing.demo
-testing.scripted  testing
-admission  runs
-web  web.body  web.connection  web.guard  web.listen  web.routes
-server
-commands  __main__
-""".split()
+LINES = (
+    "errors",
+    "protocol  protocol.events  protocol.refusals  protocol.content  protocol.history  protocol.models",
+    "protocol.json_body  protocol.fields  protocol.request",
+    "protocol.sse  protocol.response  protocol.upstream  protocol.cli_stream",
+    "config",
+    "secret_spans  redaction  log_writer  logs",
+    "claude  claude.base  claude.guardian  claude.hermetic  claude.process  claude.transcript  claude.transport",
+    "claude.client  claude.sdk",
+    "testing.script  testing.recorded  testing.wire  testing.connection  testing.messages_api  testing.demo",
+    "testing.scripted  testing",
+    "admission  runs",
+    "web  web.body  web.connection  web.guard  web.listen  web.routes",
+    "server",
+    "commands  __main__",
+)
+ORDER = [name for line in LINES for name in line.split()]
 
 NOT_IN_PROTOCOL = {
     *("trio", "anyio", "asyncio", "quart", "quart_trio", "hypercorn", "h11", "werkzeug", "claude_agent_sdk"),

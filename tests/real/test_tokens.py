@@ -15,7 +15,8 @@ import trio
 
 from claude_openai.testing import Pause, Reply, Text, Thinking, Usage
 from tests.openai_schema import strict_openai_chunk, strict_openai_completion, validate
-from tests.real.harness import LIMIT_S, MODEL, Call, Served, chat, needs_claude, serving, texts
+from tests.real.call import MODEL, Call, chat, texts
+from tests.real.harness import LIMIT_S, Served, needs_claude, serving
 from tests.sse_reader import Message
 
 pytestmark = needs_claude

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from claude_openai.testing import Answer, RecordedRequest, Reply, Text, Thinking
-from tests.real.harness import Call, Served, chat, needs_claude, serving
+from tests.real.call import Call, chat
+from tests.real.harness import Served, needs_claude, serving
 
 pytestmark = needs_claude
 
@@ -148,7 +149,7 @@ async def test_claude_code_does_not_carry_on_by_itself_after(tmp_path: Path, rep
     [
         pytest.param("", "300 kB " * 45_000, id="a prompt of 300 kB"),
         pytest.param("300 kB " * 45_000, "Hi", id="a system prompt of 300 kB"),
-        pytest.param("", "5 MB \N{WAVING HAND SIGN} " * 500_000, id="a prompt of 5 MB"),
+        pytest.param("", "1 MB " * 200_000, id="a prompt of 1 MB"),
     ],
 )
 async def test_what_is_long_arrives_whole(tmp_path: Path, system: str, prompt: str) -> None:
@@ -158,6 +159,13 @@ async def test_what_is_long_arrives_whole(tmp_path: Path, system: str, prompt: s
         (request,) = served.api.requests
         assert conversation(request) == [("user", [prompt])]
         assert system_prompt(request) == ([system] if system else [])
+
+
+async def test_a_prompt_beyond_every_model_is_refused_as_too_long_and_asked_of_nobody(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served, Call.open(served.url, chat("5 MB " * 1_000_000)) as call:
+        status, refusal = await call.answer()
+        assert (status, refusal["error"]["code"]) == (400, "context_length_exceeded")
+        assert served.api.requests == []
 
 
 async def test_a_long_history_arrives_whole(tmp_path: Path) -> None:

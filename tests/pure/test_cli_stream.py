@@ -1,0 +1,255 @@
+"""What Claude Code writes while it answers, record by record, and the events it means."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_openai.errors import ApiError, ContextTooLong, QuotaExhausted, RateLimited, UpstreamAuth, UpstreamError
+from claude_openai.protocol.cli_stream import TurnReader
+from claude_openai.protocol.events import (
+    Event,
+    FinishReason,
+    ReasoningDelta,
+    TextDelta,
+    TurnCompleted,
+    TurnFailed,
+    TurnStarted,
+    Usage,
+)
+
+LOGIN = "claude auth login"
+
+
+def message_start(model: str = "claude-sonnet-4-5", **usage: Any) -> dict[str, Any]:
+    return {"type": "message_start", "message": {"model": model, "usage": usage}}
+
+
+def text(said: str) -> dict[str, Any]:
+    return {"type": "content_block_delta", "delta": {"type": "text_delta", "text": said}}
+
+
+def thinking(thought: str) -> dict[str, Any]:
+    return {"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": thought}}
+
+
+def message_delta(reason: str | None, **usage: Any) -> dict[str, Any]:
+    return {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": usage}
+
+
+def good_result(said: str = "", **usage: Any) -> dict[str, Any]:
+    return {"is_error": False, "status": None, "reason": "completed", "text": said, "usage": usage or None}
+
+
+def bad_result(status: int | None, said: str = "", reason: str = "api_error") -> dict[str, Any]:
+    return {"is_error": True, "status": status, "reason": reason, "text": said, "usage": None}
+
+
+def follow(reader: TurnReader, *records: dict[str, Any]) -> list[Event]:
+    """Feed stream events, and the result as the record without a type."""
+    events: list[Event] = []
+    for record in records:
+        if "type" in record:
+            event = reader.stream_event(record)
+            events += [] if event is None else [event]
+        else:
+            events += reader.result(**record)
+    return events
+
+
+def failure_of(events: list[Event]) -> ApiError:
+    (event,) = events
+    assert isinstance(event, TurnFailed)
+    return event.error
+
+
+def test_an_answer_in_pieces() -> None:
+    reader = TurnReader(LOGIN)
+    events = follow(
+        reader,
+        message_start(input_tokens=3, cache_read_input_tokens=4, cache_creation_input_tokens=5, output_tokens=1),
+        {"type": "content_block_start", "content_block": {"type": "thinking"}},
+        thinking("Hm"),
+        {"type": "content_block_delta", "delta": {"type": "signature_delta", "signature": "x"}},
+        {"type": "content_block_stop"},
+        text("Hel"),
+        {"type": "ping"},
+        text("lo"),
+        message_delta("end_turn", output_tokens=9, output_tokens_details={"thinking_tokens": 2}),
+        {"type": "message_stop"},
+    )
+    assert events == [TurnStarted("claude-sonnet-4-5"), ReasoningDelta("Hm"), TextDelta("Hel"), TextDelta("lo")]
+    assert not reader.ended
+    reader.assistant(model="claude-sonnet-4-5", error=None, text="Hello")
+    assert reader.result(**good_result("Hello")) == [TurnCompleted("stop", Usage(3, 4, 5, 9, 2))]
+    assert reader.ended
+
+
+def test_the_counts_of_the_result_are_the_last_word() -> None:
+    events = follow(TurnReader(LOGIN), message_start(input_tokens=3, output_tokens=1), good_result("", output_tokens=9))
+    assert events[-1] == TurnCompleted("stop", Usage(input_tokens=3, output_tokens=9))
+
+
+@pytest.mark.parametrize(
+    ("reason", "finish_reason"),
+    [("max_tokens", "length"), ("model_context_window_exceeded", "length"), ("refusal", "content_filter")],
+)
+def test_a_reason_after_which_claude_code_would_go_on_by_itself_ends_the_turn(
+    reason: str, finish_reason: FinishReason
+) -> None:
+    reader = TurnReader(LOGIN)
+    events = follow(reader, message_start(output_tokens=1), text("Hel"), message_delta(reason, output_tokens=9))
+    assert events[-1] == TurnCompleted(finish_reason, Usage(output_tokens=9))
+    assert reader.ended
+
+
+@pytest.mark.parametrize("reason", ["end_turn", "stop_sequence", None])
+def test_other_reasons_leave_the_end_to_the_result(reason: str | None) -> None:
+    reader = TurnReader(LOGIN)
+    events = follow(reader, message_start(), text("Hi"), message_delta(reason))
+    assert events == [TurnStarted("claude-sonnet-4-5"), TextDelta("Hi")]
+    assert not reader.ended
+
+
+@pytest.mark.parametrize("thought", [[], [thinking("Hm")]])
+def test_an_answer_without_a_text_ends_before_claude_code_asks_for_one(thought: list[dict[str, Any]]) -> None:
+    reader = TurnReader(LOGIN)
+    events = follow(reader, message_start(), *thought, message_delta("end_turn", output_tokens=9))
+    assert events[-1] == TurnCompleted("stop", Usage(output_tokens=9))
+    assert reader.ended
+
+
+@pytest.mark.parametrize("status", [429, 529])
+def test_a_failure_in_the_middle_of_an_answer_is_none_that_clients_repeat_by_themselves(status: int) -> None:
+    events = follow(TurnReader(LOGIN), message_start(), text("Hel"), bad_result(status, "try again"))
+    error = failure_of(events[-1:])
+    assert type(error) is UpstreamError
+    assert "try again" in error.message
+    assert not error.may_retry
+
+
+def test_an_answer_that_came_whole_is_said_once() -> None:
+    events = follow(TurnReader(LOGIN), good_result("Hello", output_tokens=2))
+    assert events[1:] == [TextDelta("Hello"), TurnCompleted("stop", Usage(output_tokens=2))]
+    assert isinstance(events[0], TurnStarted)
+    streamed = follow(TurnReader(LOGIN), message_start(), text("Hello"), good_result("Hello"))
+    assert [event for event in streamed if isinstance(event, TextDelta)] == [TextDelta("Hello")]
+
+
+def test_a_second_answer_within_one_turn_is_a_failure() -> None:
+    reader = TurnReader(LOGIN)
+    events = follow(reader, message_start(), text("Hel"), message_start())
+    assert isinstance(failure_of(events[-1:]), UpstreamError)
+    assert reader.ended
+
+
+def test_a_retry_with_a_login_that_was_refused_ends_the_turn() -> None:
+    reader = TurnReader(LOGIN)
+    event = reader.retry(status=401, delay_ms=500, kind="authentication_failed")
+    assert event is not None
+    assert isinstance(failure_of([event]), UpstreamAuth)
+    assert reader.ended
+
+
+@pytest.mark.parametrize("status", [None, 500, 502, 529])
+def test_a_retry_that_may_help_is_let_happen_before_the_answer(status: int | None) -> None:
+    reader = TurnReader(LOGIN)
+    assert reader.retry(status=status, delay_ms=500, kind="server_error") is None
+    assert not reader.ended
+    assert follow(reader, message_start(), text("Hi"), good_result("Hi"))[-1] == TurnCompleted("stop", Usage())
+
+
+@pytest.mark.parametrize("status", [None, 401, 429, 529])
+def test_a_retry_in_the_middle_of_an_answer_ends_the_turn(status: int | None) -> None:
+    reader = TurnReader(LOGIN)
+    follow(reader, message_start(), text("Hel"))
+    event = reader.retry(status=status, delay_ms=500, kind="overloaded")
+    assert event is not None
+    assert isinstance(failure_of([event]), UpstreamError)
+
+
+@pytest.mark.parametrize(
+    ("delay_ms", "error", "wait_s"),
+    [(0, RateLimited, 1), (999, RateLimited, 1), (7_900, RateLimited, 7), (120_000, RateLimited, 120),
+     (121_000, QuotaExhausted, 121), (3_600_000, QuotaExhausted, 3600)],
+)  # fmt: skip
+def test_a_rate_limit_says_how_long_to_wait(delay_ms: float, error: type[ApiError], wait_s: int) -> None:
+    event = TurnReader(LOGIN).retry(status=429, delay_ms=delay_ms, kind="rate_limit")
+    assert event is not None
+    failure = failure_of([event])
+    assert type(failure) is error
+    assert failure.retry_after_s == wait_s
+    assert failure.may_retry == (error is RateLimited)
+
+
+@pytest.mark.parametrize(("resets_in_s", "error"), [(30.0, RateLimited), (121.0, QuotaExhausted), (-4.0, RateLimited)])
+@pytest.mark.parametrize("told_by", ["retry", "result"])
+def test_a_used_up_limit_with_its_reset_wins_over_the_next_retry(
+    resets_in_s: float, error: type[ApiError], told_by: str
+) -> None:
+    reader = TurnReader(LOGIN)
+    reader.rate_limit(rejected=True, resets_in_s=resets_in_s)
+    if told_by == "retry":
+        event = reader.retry(status=429, delay_ms=900, kind="rate_limit")
+        failure = failure_of([] if event is None else [event])
+    else:
+        failure = failure_of(reader.result(**bad_result(429, "limit reached")))
+    assert type(failure) is error
+    assert failure.retry_after_s == max(1, int(resets_in_s))
+
+
+@pytest.mark.parametrize(("rejected", "resets_in_s"), [(False, 900.0), (True, None)])
+def test_a_limit_that_is_only_near_or_has_no_reset_changes_nothing(rejected: bool, resets_in_s: float | None) -> None:
+    reader = TurnReader(LOGIN)
+    reader.rate_limit(rejected=rejected, resets_in_s=resets_in_s)
+    event = reader.retry(status=429, delay_ms=3_000, kind="rate_limit")
+    assert event is not None
+    assert failure_of([event]).retry_after_s == 3
+
+
+def test_a_failure_that_is_dressed_as_an_answer_is_no_answer() -> None:
+    reader = TurnReader(LOGIN)
+    reader.assistant(model="<synthetic>", error="authentication_failed", text="Invalid API key · Please run /login")
+    failure = failure_of(reader.result(**good_result("Invalid API key · Please run /login")))
+    assert isinstance(failure, UpstreamAuth)
+    assert LOGIN in failure.message
+
+
+def test_a_result_that_says_error_is_a_failure_with_the_words_of_the_message_before_it() -> None:
+    reader = TurnReader(LOGIN)
+    reader.assistant(model="<synthetic>", error="invalid_request", text="prompt is too long: 210000 tokens")
+    assert isinstance(failure_of(reader.result(**bad_result(400))), ContextTooLong)
+
+
+def test_a_process_that_is_gone_is_a_failure_that_says_why() -> None:
+    reader = TurnReader(LOGIN)
+    error = reader.gone("exit status 137").error
+    assert isinstance(error, UpstreamError)
+    assert "exit status 137" in error.message
+    assert reader.ended
+
+
+said = st.text(max_size=5)
+stream_records = st.one_of(
+    st.builds(text, said),
+    st.builds(thinking, said),
+    st.builds(
+        message_delta, st.sampled_from(["end_turn", "max_tokens", "refusal", None]), output_tokens=st.integers(0)
+    ),
+    st.sampled_from([message_start(), {"type": "ping"}, {"type": "new_in_2027"}, {"type": "content_block_stop"}]),
+)
+results = st.builds(good_result, said) | st.builds(bad_result, st.sampled_from([None, 400, 401, 429, 500, 529]), said)
+
+
+@given(st.lists(stream_records, max_size=10), results)
+def test_whatever_is_said_a_turn_ends_exactly_once_and_last(records: list[dict[str, Any]], end: dict[str, Any]) -> None:
+    reader = TurnReader(LOGIN)
+    events: list[Event] = []
+    for record in [*records, end]:
+        if not reader.ended:
+            events += follow(reader, record)
+    assert reader.ended
+    ends = [event for event in events if isinstance(event, TurnCompleted | TurnFailed)]
+    assert ends == events[-1:]
+    assert sum(isinstance(event, TurnStarted) for event in events) <= 1

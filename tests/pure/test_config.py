@@ -1,0 +1,201 @@
+"""Every setting from every place it can come from, and what a wrong one is told."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_openai.config import SETTINGS, Config, Setting, is_loopback
+from claude_openai.errors import ConfigError
+
+
+class Row(NamedTuple):
+    """Two good texts with their values, and texts that are refused."""
+
+    first: tuple[str, Any]
+    second: tuple[str, Any]
+    bad: tuple[str, ...] = ()
+
+
+# Where a wrong value can only be found out later (a path, a name), `bad` is empty.
+ROWS = {
+    "host": Row((" 127.0.0.2 ", "127.0.0.2"), ("localhost", "localhost"), ("", " ", "0.0.0.0", "box.example")),  # noqa: S104
+    "port": Row(("0", 0), ("65535", 65535), ("-1", "65536", "", "80.0", "http", "9" * 5000)),
+    "api_key": Row(("a-key", "a-key"), ("sk/+=.~", "sk/+=.~"), ("", " ", "two words", "schl\u00fcssel", "tab\t")),
+    "backend": Row(("sdk", "sdk"), ("SDK", "sdk"), ("", "cli", "sdk ")),
+    "default_model": Row(("opus", "opus"), ("claude-sonnet-4-5", "claude-sonnet-4-5"), ("", " ", "gpt-4o", "-p")),
+    "models": Row(("a/b, c ,", ("a/b", "c")), ("x", ("x",)), ("-x", "two words", "a\u00e9")),
+    "claude_command": Row(("claude", "claude"), ("/opt/my claude", "/opt/my claude"), ("", "~nobody-of-this-name/x")),
+    "max_concurrency": Row(("1", 1), ("64", 64), ("0", "-1", "1.5", "", "many")),
+    "max_queue_size": Row(("0", 0), ("7", 7), ("-1", "", "x")),
+    "process_timeout_ms": Row(("1", 1), ("600000", 600_000), ("0", "", "2m")),
+    "drain_timeout_ms": Row(("0", 0), ("5", 5), ("-1", "")),
+    "max_request_bytes": Row(("1", 1), ("1000000", 1_000_000), ("0", "1MB", "")),
+    "allowed_hosts": Row(("a,b", ("a", "b")), ("c.example", ("c.example",))),
+    "cors_origins": Row(("http://a, http://b", ("http://a", "http://b")), ("null", ("null",)), ("*", "http://a,*")),
+    "demo": Row(("1", True), ("no", False), ("", "2", "maybe")),
+    "log": Row(("off", False), ("TRUE", True), ("", "2")),
+    "log_level": Row(("trace", "trace"), ("ERROR", "error"), ("", "fatal", "10")),
+    "log_file": Row(("/var/x.log", Path("/var/x.log")), ("y.log", Path("y.log")), ("", " ", "~nobody-of-this-name/x")),
+    "debug": Row(("yes", True), ("off", False), ("", "7")),
+}  # fmt: skip
+
+all_settings = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
+with_value = [setting for setting in SETTINGS if setting.flag and setting.metavar]
+switches = [setting for setting in SETTINGS if not setting.metavar]
+
+
+def test_the_table_has_every_setting_and_no_name_twice() -> None:
+    assert [setting.name for setting in SETTINGS] == list(ROWS)
+    names = [name for setting in SETTINGS for name in (*setting.variables, setting.flag) if name]
+    assert len(set(names)) == len(names)
+
+
+def test_with_nothing_given_everything_is_the_default() -> None:
+    assert Config.from_sources([], {}) == Config()
+    assert Config.from_sources([], {"UNRELATED": "1", "CLAUDE_OPENAI_NO_SUCH": "1"}) == Config()
+
+
+@all_settings
+def test_each_of_its_variables_sets_it_and_the_first_one_wins(setting: Setting) -> None:
+    row = ROWS[setting.name]
+    for name in setting.variables:
+        assert getattr(Config.from_sources([], {name: row.first[0]}), setting.name) == row.first[1]
+    environ = dict.fromkeys(setting.variables, row.second[0]) | {setting.variables[0]: row.first[0]}
+    assert getattr(Config.from_sources([], environ), setting.name) == row.first[1]
+
+
+@all_settings
+def test_a_variable_that_is_empty_is_not_set(setting: Setting) -> None:
+    assert Config.from_sources([], dict.fromkeys(setting.variables, "")) == Config()
+
+
+@pytest.mark.parametrize("setting", with_value, ids=lambda setting: setting.name)
+def test_its_flag_wins_over_its_variables(setting: Setting) -> None:
+    row = ROWS[setting.name]
+    environ = dict.fromkeys(setting.variables, row.first[0])
+    for argv in ([setting.flag, row.second[0]], [f"{setting.flag}={row.second[0]}"]):
+        assert getattr(Config.from_sources(argv, environ), setting.name) == row.second[1]
+
+
+@pytest.mark.parametrize("setting", switches, ids=lambda setting: setting.name)
+def test_a_switch_is_turned_on_and_off_by_its_flags(setting: Setting) -> None:
+    off = "--no-" + setting.flag.removeprefix("--")
+    for variable in ("1", "0"):
+        environ = dict.fromkeys(setting.variables, variable)
+        assert getattr(Config.from_sources([setting.flag], environ), setting.name) is True
+        assert getattr(Config.from_sources([off], environ), setting.name) is False
+        assert getattr(Config.from_sources([], environ), setting.name) is (variable == "1")
+
+
+@pytest.mark.parametrize(("setting", "bad"), [(s, bad) for s in with_value for bad in ROWS[s.name].bad])
+def test_a_bad_flag_is_told_in_one_line_that_names_flag_and_variables(setting: Setting, bad: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Config.from_sources([f"{setting.flag}={bad}"], {})
+    assert_tells(caught.value, setting, bad)
+
+
+@pytest.mark.parametrize(("setting", "bad"), [(s, bad) for s in SETTINGS for bad in ROWS[s.name].bad if bad])
+def test_a_bad_variable_is_told_in_one_line_that_names_flag_and_variables(setting: Setting, bad: str) -> None:
+    for name in setting.variables:
+        with pytest.raises(ConfigError) as caught:
+            Config.from_sources([], {name: bad})
+        assert_tells(caught.value, setting, bad)
+
+
+def assert_tells(error: ConfigError, setting: Setting, bad: str) -> None:
+    message = str(error)
+    assert message.splitlines() == [message]
+    for name in (setting.flag, *setting.variables):
+        assert name in message
+    assert setting.name != "api_key" or bad.strip() == "" or bad not in message
+
+
+def test_a_bad_value_is_told_with_its_source_and_what_would_be_right() -> None:
+    with pytest.raises(ConfigError, match=r"'70000' \(from PORT\) is not a whole number from 0 to 65535"):
+        Config.from_sources([], {"PORT": "70000"})
+    with pytest.raises(ConfigError, match=r"'loud' \(from --log-level\) is not one of trace, debug, info"):
+        Config.from_sources(["--log-level", "loud"], {})
+
+
+@pytest.mark.parametrize(
+    "argv", [["--nope"], ["--no\nsense"], ["word"], ["--port"], ["--process", "3"], ["--no-port"], ["--demo=1"]]
+)
+def test_a_command_line_that_is_not_understood_is_told_in_one_line(argv: list[str]) -> None:
+    with pytest.raises(ConfigError, match="--help") as caught:
+        Config.from_sources(argv, {})
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_help_shows_every_flag_variable_and_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        Config.from_sources(["--help"], {})
+    assert not caught.value.code
+    shown = " ".join(capsys.readouterr().out.split())
+    for setting in SETTINGS:
+        if setting.flag:
+            assert all(name in shown for name in (setting.flag, *setting.variables))
+    assert "default 127.0.0.1" in shown
+    assert "default None" not in shown
+
+
+def test_a_public_address_needs_a_key() -> None:
+    for host in ("0.0.0.0", "::", "192.168.1.5", "box.example"):  # noqa: S104
+        with pytest.raises(ConfigError, match="--api-key"):
+            Config(host=host)
+        assert Config(host=host, api_key="key").host == host
+
+
+def test_a_star_for_origins_needs_a_key() -> None:
+    with pytest.raises(ConfigError, match="every web page"):
+        Config(cors_origins=("http://a", "*"))
+    assert Config(cors_origins=("*",), api_key="key").cors_origins == ("*",)
+
+
+def test_the_default_model_may_be_one_of_the_override() -> None:
+    config = Config.from_sources(["--default-model", "mine"], {"CLAUDE_MODELS_OVERRIDE": "mine"})
+    assert config.catalog().resolve("claude") == "mine"
+
+
+def test_the_key_is_not_shown_with_the_config() -> None:
+    assert "a-secret" not in repr(Config(api_key="a-secret", extra_env={"X": "a-secret-too"}))
+
+
+@pytest.mark.parametrize(
+    ("debug", "level", "effective"),
+    [(False, "info", "info"), (True, "error", "debug"), (True, "trace", "trace"), (False, "trace", "trace")],
+)
+def test_debug_lowers_the_level_and_never_raises_it(debug: bool, level: str, effective: str) -> None:
+    assert Config(debug=debug, log_level=level).effective_log_level == effective
+
+
+LOOPBACK = ["localhost", "LOCALHOST", "localhost.", "x.localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]"]
+PUBLIC = ["0.0.0.0", "::", "", "10.0.0.1", "localhost.example", "xlocalhost", "127.0.0.1.example", "128.0.0.1", "[]"]  # noqa: S104
+
+
+def test_loopback_is_told_from_everything_else() -> None:
+    assert [host for host in [*LOOPBACK, *PUBLIC] if is_loopback(host)] == LOOPBACK
+
+
+variables = st.sampled_from([name for setting in SETTINGS for name in setting.variables])
+flags = st.sampled_from([setting.flag for setting in SETTINGS if setting.flag])
+words = st.text(max_size=8) | st.sampled_from([text for row in ROWS.values() for text in (row.first[0], row.second[0])])
+
+
+@given(st.lists(st.builds("{}={}".format, flags, words) | words, max_size=4), st.dictionaries(variables, words))
+def test_no_command_line_and_no_environment_is_more_than_a_config_or_one_line(
+    argv: list[str], environ: dict[str, str]
+) -> None:
+    try:
+        config = Config.from_sources(argv, environ)
+    except ConfigError as error:
+        told = str(error).splitlines()
+    except SystemExit:
+        return  # -h is a word too
+    else:
+        assert config.api_key is None or config.api_key.strip()
+        assert is_loopback(config.host) or config.api_key
+        told = [config.catalog().resolve("claude")]
+    assert len(told) == 1

@@ -1,0 +1,158 @@
+"""The command line: how it starts, what it says, how it refuses, how it stops."""
+
+import json
+import signal
+import socket
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import trio
+
+from claude_openai import __version__
+from claude_openai.testing import AUTHENTICATION_ERROR, Hang, Pause, Reply, Text
+from tests.real.call import Call, chat, texts
+from tests.real.command import MODULE, SCRIPT, refused, running
+from tests.real.harness import needs_claude
+
+pytestmark = needs_claude
+
+installed = pytest.mark.skipif(not Path(SCRIPT[0]).exists(), reason=f"the console script is not at {SCRIPT[0]}")
+STOPS = [signal.SIGTERM, signal.SIGINT]
+
+
+@pytest.mark.parametrize(
+    "program", [pytest.param(MODULE, id="python -m"), pytest.param(SCRIPT, id="claude-openai", marks=installed)]
+)
+async def test_it_says_where_it_listens_answers_and_stops(tmp_path: Path, program: Sequence[str]) -> None:
+    async with running(tmp_path, program=program, reply=Reply("from the stand-in")) as command:
+        assert command.stderr() == f"claude-openai {__version__} listening on {command.url} (sdk backend)\n"
+        async with Call.open(command.url, None, "/health") as call:
+            assert await call.answer() == (200, {"status": "ok"})
+        async with Call.open(command.url, chat("Hi")) as call:
+            status, completion = await call.answer()
+        assert (status, completion["choices"][0]["message"]["content"]) == (200, "from the stand-in")
+        command.send(signal.SIGTERM)
+        assert await command.process.wait() == 0
+        await command.left_nothing()
+
+
+async def test_the_demo_needs_no_account_and_touches_no_home(tmp_path: Path) -> None:
+    env = {"ANTHROPIC_BASE_URL": "http://127.0.0.1:9", "ANTHROPIC_API_KEY": "", "ANTHROPIC_AUTH_TOKEN": "users-own"}
+    async with running(tmp_path, "--demo", env=env) as command:
+        assert "no Claude account is used" in command.stderr()
+        async with Call.open(command.url, chat("What is this?", stream=True)) as call:
+            assert await call.status() == 200
+            answer = "".join(texts(await call.events()))
+        assert answer.startswith("[demo] ")
+        assert "You said: What is this?" in answer
+        assert command.api.all_requests == []
+        assert list(command.home.iterdir()) == []
+        assert not command.config.exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "env", "says"),
+    [
+        pytest.param(["--nonsense"], {}, "--nonsense", id="an unknown flag"),
+        pytest.param(["--port", "99999"], {}, "--port", id="a bad value"),
+        pytest.param(["--max-concurrency"], {}, "--max-concurrency", id="a missing value"),
+        pytest.param(["--host", "0.0.0.0"], {}, "--api-key", id="a public address without a key"),  # noqa: S104
+        pytest.param(["--claude-command", "/nowhere/claude"], {}, "--claude-command", id="no such program"),
+        pytest.param(["--log-file", "/dev/null/log"], {}, "log", id="a log that cannot be written"),
+        pytest.param([], {"CLAUDE_OPENAI_PORT": "many"}, "CLAUDE_OPENAI_PORT", id="a bad variable"),
+        pytest.param([], {"PORT": "-1"}, "PORT", id="a bad short variable"),
+    ],
+)
+async def test_a_value_it_cannot_use_is_one_line_and_code_2(flags: list[str], env: dict[str, str], says: str) -> None:
+    refusal = await refused(*flags, env=env)
+    assert (refusal.code, refusal.stdout) == (2, "")
+    (line,) = refusal.stderr.splitlines()
+    assert line.startswith("claude-openai: ")
+    assert says in line
+
+
+async def test_a_port_in_use_is_one_line_and_code_1() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        refusal = await refused("--port", str(taken.getsockname()[1]))
+    assert (refusal.code, refusal.stdout) == (1, "")
+    (line,) = refusal.stderr.splitlines()
+    assert "is in use" in line
+
+
+@pytest.mark.parametrize("number", STOPS)
+async def test_a_signal_lets_the_running_answer_end_and_refuses_new_ones(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    gate = trio.Event()
+    async with running(tmp_path, reply=Reply(Text("one", Pause(gate), " two"))) as command:
+        async with Call.open(command.url, chat("Hi", stream=True)) as call:
+            assert await call.status() == 200
+            await call.until_text("one")
+            command.send(number)
+            await command.is_stopping()
+            async with Call.open(command.url, chat("Too late")) as late:
+                status, error = await late.answer()
+            assert (status, error["error"]["code"]) == (503, "shutting_down")
+            assert int(late.headers["retry-after"]) > 0
+            gate.set()
+            *events, last, done = await call.events()
+        assert texts(events) == [" two"]
+        assert isinstance(last, dict)
+        assert (last["choices"][0]["finish_reason"], done) == ("stop", "[DONE]")
+        assert await command.process.wait() == 0
+        await command.left_nothing()
+
+
+async def test_an_answer_that_outlasts_the_drain_ends_with_an_error(tmp_path: Path) -> None:
+    async with running(tmp_path, "--drain-timeout-ms", "300", reply=Reply(Text("one", Hang()))) as command:
+        async with Call.open(command.url, chat("Hi", stream=True)) as call:
+            assert await call.status() == 200
+            await call.until_text("one")
+            command.send(signal.SIGTERM)
+            error, done = await call.events()
+        assert isinstance(error, dict)
+        assert (error["error"]["code"], done) == ("shutting_down", "[DONE]")
+        assert await command.process.wait() == 0
+        await command.left_nothing()
+
+
+@pytest.mark.parametrize("number", STOPS)
+async def test_a_second_signal_stops_at_once(tmp_path: Path, number: signal.Signals) -> None:
+    async with running(tmp_path, "--drain-timeout-ms", "600000", reply=Reply(Text("one", Hang()))) as command:
+        async with Call.open(command.url, chat("Hi", stream=True)) as call:
+            assert await call.status() == 200
+            await call.until_text("one")
+            command.send(number)
+            await command.is_stopping()
+            command.send(number)
+            assert await command.process.wait() == 128 + number
+        await command.left_nothing()
+        await command.api.requests[0].disconnected.wait()
+
+
+async def test_its_log_is_private_and_holds_no_secret(tmp_path: Path) -> None:
+    key, guess, upstream = "local-key-5d1e9a", "wrong-guess-77aa01", "sk-ant-api03-0123456789abcdefghij"
+    flags = ("--log-level", "trace", "--log-file", str(tmp_path / "log" / "server.log"))
+    env = {"CLAUDE_OPENAI_API_KEY": key, "ANTHROPIC_API_KEY": upstream}
+    async with running(tmp_path, *flags, env=env) as command:
+        command.api.enqueue(Reply("ok"), AUTHENTICATION_ERROR, Reply(Text("one", Hang())))
+        for token, expected in ((key, 200), (guess, 401), (key, 403)):
+            headers = {"authorization": f"Bearer {token}", "x_api_key": guess, "cookie": f"session={guess}"}
+            async with Call.open(command.url, chat("Hi"), **headers) as call:
+                assert await call.status() == expected
+                await call.body()
+        async with Call.open(command.url, chat("Hi", stream=True), authorization=f"Bearer {key}") as call:
+            assert await call.status() == 200
+            await call.until_text("one")
+        command.send(signal.SIGTERM)
+        assert await command.process.wait() == 0
+        assert command.api.requests[0].headers["x-api-key"] == upstream
+        assert command.stdout() == ""
+    log = tmp_path / "log" / "server.log"
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+    records = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {"openai.request_body", "sdk.write", "sdk.message", "http.request"} <= {each["event"] for each in records}
+    told = log.read_text() + command.stderr()
+    assert [secret for secret in (key, guess, upstream) if secret in told] == []

@@ -43,6 +43,10 @@ class Config:
     max_queue_size: int = 100
     process_timeout_ms: int = 120_000
     drain_timeout_ms: int = 10_000
+    max_idle_sessions: int = 4
+    session_ttl_ms: int = 300_000
+    tool_result_ttl_ms: int = 600_000
+    spares: int = 1
     max_request_bytes: int = 32 * 1024 * 1024
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
@@ -265,6 +269,10 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     _setting("max_queue_size", _whole(0), "N", "requests that may wait for a turn; more are answered 429"),
     _setting("process_timeout_ms", _whole(1), "MS", "longest time for one turn, in ms; then 504"),
     _setting("drain_timeout_ms", _whole(0), "MS", "time for running turns to end when the server is stopped, in ms"),
+    _setting("max_idle_sessions", _whole(0), "N", "conversations kept open between requests, at about 200 MB each"),
+    _setting("session_ttl_ms", _whole(1), "MS", "how long a conversation is kept open for the next request, in ms"),
+    _setting("tool_result_ttl_ms", _whole(1), "MS", "how long one that called tools waits for their results, in ms"),
+    _setting("spares", _whole(0), "N", "claude processes started ahead of need, at about 200 MB each"),
     _setting("max_request_bytes", _whole(1), "BYTES", "largest request body, in bytes; more is answered 413"),
     _setting("allowed_hosts", _words, "NAMES", "more names for the Host header, comma-separated, beside loopback"),
     _setting("cors_origins", _words, "ORIGINS", "web origins that may call from a browser, comma-separated (none: no)"),

@@ -22,7 +22,7 @@ from claude_openai.errors import ConfigError
 from claude_openai.log_writer import LogWriter, open_log_file
 from claude_openai.redaction import Json, Redactor
 
-__all__ = ["NULL_LOG", "Level", "Log", "captured_stdlib", "open_log"]
+__all__ = ["NULL_LOG", "Level", "Log", "captured_stdlib", "open_log", "traceback_of"]
 
 FLUSH_S = 2.0
 _STDOUT = 1
@@ -37,6 +37,11 @@ class Level(IntEnum):
     INFO = 20
     WARNING = 30
     ERROR = 40
+
+
+def traceback_of(error: BaseException) -> str:
+    """For the log: where a bug is."""
+    return "".join(traceback.format_exception(error))
 
 
 _OFF: Final = 100

@@ -15,8 +15,8 @@ import trio
 
 from claude_openai.admission import Admission
 from claude_openai.claude.base import Backend
-from claude_openai.errors import ApiError, InternalError, TurnTimeout
-from claude_openai.logs import Log
+from claude_openai.errors import ApiError, InternalError, TurnTimeout, UpstreamError
+from claude_openai.logs import Log, traceback_of
 from claude_openai.protocol.events import Event, TurnCompleted, TurnFailed, TurnStarted
 from claude_openai.protocol.request import ChatRequest
 
@@ -47,6 +47,7 @@ class Run:
     cancelled_by: ApiError | None = None
     error: ApiError | None = None
     state: str = "queued"
+    answering: bool = False
 
     @property
     def ended(self) -> bool:
@@ -134,8 +135,8 @@ class Runs:
             # goes on from here by itself.
             except* Exception as bugs:  # noqa: BLE001
                 for error in bugs.exceptions:
-                    log.error("run.crashed", error=error)
-                failure = InternalError("The turn failed by a bug of this server; its log has the details.")
+                    log.error("run.crashed", error=error, traceback=traceback_of(error))
+                failure = _bug(run)
         if deadline.cancelled_caught:
             failure = TurnTimeout(
                 f"The turn took longer than {self._limits.turn_s:g} s (--process-timeout-ms).", may_retry=False
@@ -170,6 +171,12 @@ class Runs:
                 log.debug("run.unheard")
 
 
+def _bug(run: Run) -> ApiError:
+    message = "The turn failed by a bug of this server; its log has the details."
+    # Clients repeat a server_error by themselves, in a stream too; a turn that has begun is paid for.
+    return UpstreamError(message, code="internal_error") if run.answering else InternalError(message)
+
+
 async def _stop_here(run: Run) -> None:
     # An exception from `emit` would pass through the backend, whose nurseries wrap it; a cancel does not.
     run.scope.cancel(reason="nobody reads the answer any more")
@@ -179,7 +186,8 @@ async def _stop_here(run: Run) -> None:
 def _note(run: Run, event: Event, log: Log) -> None:
     match event:
         case TurnStarted():
-            log.debug("run.answering", claude_model=event.model)
+            run.answering = True
+            log.debug("run.answering", claude_model=event.model, conversation=event.conversation)
         case TurnCompleted():
             run.state = "completed"
             log.debug("openai.response", finish_reason=event.finish_reason, usage=event.usage)

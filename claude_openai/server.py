@@ -20,7 +20,7 @@ from claude_openai.admission import Admission
 from claude_openai.claude.base import Backend
 from claude_openai.claude.guardian import guarding
 from claude_openai.claude.hermetic import find_claude, stand_in_environment
-from claude_openai.claude.sdk import SdkBackend
+from claude_openai.claude.sdk import SdkBackend, SdkSettings
 from claude_openai.config import Config
 from claude_openai.errors import ShuttingDown
 from claude_openai.logs import NULL_LOG, Level, Log, captured_stdlib, open_log
@@ -70,7 +70,7 @@ async def serve(
                 try:
                     log.debug("server.start", version=__version__, urls=urls_of(listeners), backend=the_backend.name)
                     task_status.started(urls_of(listeners))
-                    nursery.start_soon(the_backend.prepare)
+                    nursery.start_soon(_hold_backend, the_backend, closing)
                     await _until_drained(
                         trio.Event() if stop is None else stop, admission, config.drain_timeout_ms / 1000, log
                     )
@@ -93,6 +93,15 @@ async def _hold_connections(
             await closing.wait()
             accepting.cancel(reason="the server stops")
             await connections.close(nursery)
+
+
+async def _hold_backend(backend: Backend, closing: trio.Event) -> None:
+    # Shielded for the same reason: what a run has borrowed must not end before the run.
+    with trio.CancelScope(shield=True):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(backend.run)
+            await closing.wait()
+            nursery.cancel_scope.cancel(reason="the server stops")
 
 
 async def _accept(
@@ -135,7 +144,22 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
                 stand_in = await stack.enter_async_context(MessagesApi.serving(demo_reply))
                 extra_env |= stand_in_environment(stand_in.base_url, folder / "config")
             guardian = stack.enter_context(guarding(folder, log))
-            yield SdkBackend(claude=claude, folder=folder, environ=os.environ, extra_env=extra_env, guardian=guardian)
+            settings = SdkSettings(
+                kept=config.max_idle_sessions,
+                idle_s=config.session_ttl_ms / 1000,
+                parked_s=config.tool_result_ttl_ms / 1000,
+                spares=config.spares,
+                default_model=config.catalog().resolve("claude"),
+            )
+            yield SdkBackend(
+                claude=claude,
+                folder=folder,
+                environ=os.environ,
+                extra_env=extra_env,
+                guardian=guardian,
+                settings=settings,
+                log=log,
+            )
 
 
 @contextmanager

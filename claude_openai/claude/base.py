@@ -23,8 +23,8 @@ class Backend(ABC):
 
     name: str
 
-    async def prepare(self) -> None:  # noqa: B027 - most backends have nothing to do ahead
-        """Do ahead what would make the first turn slow; runs once, beside the server that listens already."""
+    async def run(self) -> None:  # noqa: B027 - most backends have no tasks of their own
+        """Whatever lives longer than a turn; runs beside the server, once it listens, until it is cancelled."""
 
     @abstractmethod
     async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:

@@ -18,6 +18,7 @@ _FLAGS = (
     *("--output-format", "stream-json", "--input-format", "stream-json", "--verbose"),
     "--include-partial-messages",  # the text token by token
     *("--tools", ""),  # none of the built-in tools
+    *("--allowedTools", "mcp__openai__*"),  # the client's own, which it runs itself
     "--setting-sources=",  # no settings, hooks or CLAUDE.md of the user or the folder
     "--strict-mcp-config",  # no MCP servers of the user
     "--safe-mode",  # no skills, plugins, agents, commands; the login still works
@@ -31,6 +32,8 @@ _ENVIRONMENT = {
     # Without it a second, billed request asks for a session title.
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "DISABLE_AUTOUPDATER": "1",
+    # Otherwise a placeholder tool of its own stands among the client's.
+    "ENABLE_TOOL_SEARCH": "false",
     # What fails is reported, not repeated in another way: each of these would be one more billed call.
     "CLAUDE_CODE_MAX_RETRIES": "2",
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
@@ -43,6 +46,9 @@ _ENVIRONMENT = {
     "DISABLE_AUTO_COMPACT": "1",
     "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
 }
+
+# Makes Claude Code go on by itself from a transcript that ends in tool results; it has no effect on another.
+RESUME_INTERRUPTED = {"CLAUDE_CODE_RESUME_INTERRUPTED_TURN": "1"}
 
 # Claude Code has no less than low; it thinks as it sees fit then.
 _EFFORTS = {"none": "low", "minimal": "low"}

@@ -24,8 +24,6 @@ from claude_openai.logs import Log
 __all__ = ["SupervisedProcess", "supervised"]
 
 READ_BYTES = 65536
-# Claude Code ends about 60 ms after SIGTERM and after the end of its input.
-TERM_WAIT_S = 1.0
 KILL_WAIT_S = 2.0
 # How long a pipe may stay silent after the leader's death before it is closed against a grandchild that escaped the
 # group.
@@ -85,17 +83,16 @@ class SupervisedProcess:
         await self._exited.wait()
 
     async def stop(self, *, grace_s: float) -> None:
-        """End it and its group, whatever they do. Shielded; returns when it is reaped, after `grace_s` + 3 s at most.
+        """End it and its group, whatever they do. Shielded; returns when it is reaped, after `grace_s` + 2 s at most.
+
+        There is no SIGTERM on the way: Claude Code answers it with one more upstream call if tool calls are open, and
+        it has nothing to save.
 
         Args:
-            grace_s: how long it may take to leave by itself when its input ends; 0 goes straight to SIGTERM.
+            grace_s: how long it may take to leave by itself when its input ends; 0 kills it at once.
         """
         with trio.CancelScope(shield=True):
-            for step, wait_s in (
-                (self._stdin.close, grace_s),
-                (self._signal_term, TERM_WAIT_S),
-                (self.kill, KILL_WAIT_S),
-            ):
+            for step, wait_s in ((self._stdin.close, grace_s), (self.kill, KILL_WAIT_S)):
                 if self._exited.is_set():
                     return
                 step()
@@ -109,9 +106,6 @@ class SupervisedProcess:
         """Kill its group; `stop` waits for the end."""
         if self.running:
             _kill_group(self.pid, signal.SIGKILL)
-
-    def _signal_term(self) -> None:
-        _kill_group(self.pid, signal.SIGTERM)
 
     async def watch(self) -> None:
         """Wait for the leader's death, take its group with it, reap it. Goes on when its request is cancelled."""

@@ -7,18 +7,24 @@ as the turn is.
 
 import json
 import os
+import re
 import uuid
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import trio
 
+from claude_openai.claude.toolbox import mcp_name
+from claude_openai.protocol.content import Block, TextBlock, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.history import Turn
 
-__all__ = ["transcript_file", "transcript_lines"]
+__all__ = ["content_block", "transcript_file", "transcript_lines"]
+
+_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 @asynccontextmanager
@@ -43,7 +49,8 @@ async def transcript_file(folder: Path, turns: Sequence[Turn], cwd: Path) -> Asy
 def transcript_lines(session: str, turns: Sequence[Turn], cwd: Path) -> Iterator[str]:
     """The lines of the file, each the child of the one before."""
     parent: str | None = None
-    for turn in turns:
+    now = datetime.now(UTC)
+    for kind, content in _entries(turns, now):
         this = str(uuid.uuid4())
         entry = {
             "parentUuid": parent,
@@ -52,30 +59,59 @@ def transcript_lines(session: str, turns: Sequence[Turn], cwd: Path) -> Iterator
             "cwd": str(cwd),
             "sessionId": session,
             "version": "2.1.330",
-            "type": turn.role,
-            "message": _message(turn, this),
+            "type": kind,
+            **content,
             "uuid": this,
-            "timestamp": datetime.now(UTC).isoformat(),
+            "timestamp": now.isoformat(),
         }
         yield json.dumps(entry, ensure_ascii=True) + "\n"
         parent = this
 
 
+def _entries(turns: Sequence[Turn], now: datetime) -> Iterator[tuple[str, dict[str, Any]]]:
+    # After the first user turn Claude Code sends a system message of what was attached to it. With nothing attached it
+    # sends an empty one, which it never does of its own sessions; the date is the least that those have.
+    date: dict[str, Any] | None = {"attachment": {"type": "date", "date": f"{now:%Y-%m-%d}"}}
+    for turn in turns:
+        yield turn.role, {"message": _message(turn, str(uuid.uuid4()))}
+        if turn.role == "user" and date is not None:
+            yield "attachment", date
+            date = None
+
+
 def _message(turn: Turn, ident: str) -> dict[str, Any]:
     message: dict[str, Any] = {
         "role": turn.role,
-        "content": [{"type": "text", "text": block.text} for block in turn.blocks],
+        "content": [content_block(block) for block in turn.blocks],
     }
     if turn.role == "assistant":
         message |= {
             "id": f"msg_{ident.replace('-', '')[:24]}",
             "type": "message",
             "model": "claude",
-            "stop_reason": "end_turn",
+            "stop_reason": "tool_use" if message["content"][-1]["type"] == "tool_use" else "end_turn",
             "stop_sequence": None,
             "usage": {"input_tokens": 0, "output_tokens": 0},
         }
     return message
+
+
+def content_block(block: Block) -> dict[str, Any]:
+    """A block as Claude's API spells it."""
+    match block:
+        case TextBlock():
+            return {"type": "text", "text": block.text}
+        case ToolUseBlock():
+            use_id, name = _safe_id(block.id), mcp_name(block.name)
+            return {"type": "tool_use", "id": use_id, "name": name, "input": json.loads(block.arguments)}
+        case ToolResultBlock():
+            content = [{"type": "text", "text": text} for text in block.texts]
+            return {"type": "tool_result", "tool_use_id": _safe_id(block.call_id), "content": content}
+
+
+def _safe_id(given: str) -> str:
+    """Claude's API takes ids of letters, digits, '_' and '-' only; other models make others."""
+    return given if _ID.fullmatch(given) else "call_" + sha256(given.encode()).hexdigest()[:24]
 
 
 def _write(path: Path, lines: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ task, and `close` under an unbounded shield, so every wait in here is bounded.
 
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import trio
@@ -33,12 +33,16 @@ class ProcessTransport(Transport):
         process: owned by the caller; `close` ends it.
         bind: fields to add to the `initialize` request.
         log: raw frames at trace level.
+        take: takes a control request that is not the SDK's to answer; False leaves it to the SDK.
     """
 
-    def __init__(self, process: SupervisedProcess, bind: Mapping[str, Any], log: Log) -> None:
+    def __init__(
+        self, process: SupervisedProcess, bind: Mapping[str, Any], log: Log, take: Callable[[Mapping[str, Any]], bool]
+    ) -> None:
         self._process = process
         self._bind: Mapping[str, Any] | None = bind
         self._log = log
+        self._take = take
         self._framer = LineFramer()
         self._turn_ended = False
         self._grace_s = 0.0
@@ -68,8 +72,12 @@ class ProcessTransport(Transport):
     async def close(self) -> None:
         await self._process.stop(grace_s=self._grace_s)
 
+    def turn_begins(self) -> None:
+        self._turn_ended = False
+        self._grace_s = 0.0
+
     def turn_ended(self, *, in_order: bool) -> None:
-        """Nothing more will be read.
+        """Nothing more will be read until the next turn.
 
         Args:
             in_order: Claude Code knows it too, and leaves by itself when its input ends.
@@ -118,6 +126,8 @@ class ProcessTransport(Transport):
             raise CLIJSONDecodeError(line[:200].decode(errors="replace"), error) from error
         if self._log.enabled(Level.TRACE):
             self._log.trace("sdk.message", frame=message)
+        if message.get("type") == "control_request" and self._take(message):
+            return None
         return message
 
     async def _why_gone(self) -> str:

@@ -7,15 +7,19 @@ assistant message, then a result that says `success` with `is_error`); retries a
 the output limit is hit, Claude Code goes on by itself with another billed call unless it is stopped.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from claude_openai.errors import ApiError, Overloaded, RateLimited, UpstreamError
 from claude_openai.protocol.events import (
+    Conversation,
     Event,
     FinishReason,
     ReasoningDelta,
     TextDelta,
+    ToolCall,
     TurnCompleted,
     TurnFailed,
     TurnStarted,
@@ -36,6 +40,14 @@ _FINAL_REASONS: Mapping[str, FinishReason] = {
     "model_context_window_exceeded": "length",
     "refusal": "content_filter",
 }
+
+
+# How often Claude may correct calls whose arguments do not fit, within one turn.
+MAX_CORRECTIONS = 3
+
+
+def _no_tools(name: str, arguments: object) -> str | None:
+    return "There are no tools."
 
 
 class LineTooLong(Exception):
@@ -75,29 +87,53 @@ class TurnReader:
 
     Args:
         login: the command that logs Claude Code in, for messages.
+        check: what is wrong with a call of a tool, given its name and arguments; None if nothing is.
+        own_name: the client's name of a tool.
+        conversation: the way the turn took.
 
-    After `ended` is true the turn must be stopped; further records are ignored.
+    After `ended` is true the turn is over: stopped, or waiting with calls (`awaiting_results`) or for the next prompt.
     """
 
-    def __init__(self, login: str) -> None:
+    def __init__(
+        self,
+        login: str,
+        *,
+        check: Callable[[str, object], str | None] = _no_tools,
+        own_name: Callable[[str], str] = str,
+        conversation: Conversation = "new",
+    ) -> None:
         self._login = login
+        self._check = check
+        self._own_name = own_name
+        self._conversation = conversation
+        self._call: _OpenCall | None = None
+        self._calls: list[ToolCall] = []
+        self._refused = 0
+        self._corrections = 0
+        self._asked_again = False
+        self.awaiting_results = False
         self._failure = Failure()
         self._retry_after_s: int | None = None
+        self._spent = Usage()  # by the upstream calls of this turn before the one under way
         self._usage = Usage()
         self._said_something = False
         self.started = False
         self.ended = False
 
-    def stream_event(self, event: Mapping[str, Any]) -> Event | None:
+    def stream_event(self, event: Mapping[str, Any]) -> Sequence[Event]:
         """Take one Messages API stream event."""
         match event.get("type"):
             case "content_block_delta":
                 return self._delta(event["delta"])
+            case "content_block_start":
+                self._block_start(event["content_block"])
+            case "content_block_stop":
+                self._block_stop()
             case "message_start":
                 return self._message_start(event["message"])
             case "message_delta":
                 return self._message_delta(event)
-        return None
+        return ()
 
     def retry(self, *, status: int | None, delay_ms: float, kind: str) -> Event | None:
         """Take an announced retry. One that cannot help, or that would repeat what was already said, ends the turn."""
@@ -129,49 +165,87 @@ class TurnReader:
         if self._failure.kind:
             return [self._fail(self._error(self._failure))]
         events: list[Event] = []
-        if usage:
-            self._usage = _usage(usage, self._usage)
-        if not self.started:
+        if not self.started:  # an answer that came whole, never in pieces
+            self._usage = _usage(usage or {}, self._usage)
             events.append(self._start(SYNTHETIC_MODEL))
-        if text and not self._said_something:  # an answer that came whole, never in pieces
+        if text and not self._said_something:
             events.append(TextDelta(text))
         events.append(self._complete("stop"))
         return events
+
+    def ask_again(self) -> None:
+        """The turn goes on with another message to Claude: its end was not the end."""
+        self.ended, self._asked_again, self._said_something = False, True, False
 
     def gone(self, why: str) -> TurnFailed:
         """The process ended, or stopped making sense, in the middle of the turn."""
         return self._fail(UpstreamError(f"Claude Code ended before the answer was complete: {why}"))
 
-    def _message_start(self, message: Mapping[str, Any]) -> Event | None:
-        if self.started:
-            return self._fail(UpstreamError("Claude Code began a second answer within one turn."))
-        self._usage = _usage(message.get("usage") or {}, self._usage)
-        return self._start(str(message.get("model", "")))
+    def _message_start(self, message: Mapping[str, Any]) -> Sequence[Event]:
+        if self.started and not self._refused and not self._asked_again:
+            return [self._fail(UpstreamError("Claude Code began a second answer within one turn."))]
+        again, self._refused, self._asked_again = self.started, 0, False
+        self._spent = _sum(self._spent, self._usage)
+        self._usage = _usage(message.get("usage") or {}, Usage())
+        return () if again else [self._start(str(message.get("model", "")))]
 
-    def _delta(self, delta: Mapping[str, Any]) -> Event | None:
+    def _block_start(self, block: Mapping[str, Any]) -> None:
+        if block.get("type") == "tool_use":
+            self._call = _OpenCall(str(block["id"]), self._own_name(str(block["name"])))
+
+    def _block_stop(self) -> None:
+        call, self._call = self._call, None
+        if call is None:
+            return
+        arguments = "".join(call.fragments) or "{}"
+        try:
+            problem = self._check(call.name, json.loads(arguments))
+        except ValueError:
+            problem = "not JSON"
+        # Claude Code asks the toolbox for each call, which answers the bad ones with what is wrong.
+        if problem is None:
+            self._calls.append(ToolCall(call.id, call.name, arguments))
+        else:
+            self._refused += 1
+
+    def _delta(self, delta: Mapping[str, Any]) -> Sequence[Event]:
         match delta.get("type"):
             case "text_delta" if delta["text"]:
                 self._said_something = True
-                return TextDelta(delta["text"])
+                return (TextDelta(delta["text"]),)
             case "thinking_delta" if delta["thinking"]:
-                return ReasoningDelta(delta["thinking"])
-        return None
+                return (ReasoningDelta(delta["thinking"]),)
+            case "input_json_delta" if self._call is not None:
+                self._call.fragments.append(delta["partial_json"])
+        return ()
 
-    def _message_delta(self, event: Mapping[str, Any]) -> Event | None:
+    def _message_delta(self, event: Mapping[str, Any]) -> Sequence[Event]:
         self._usage = _usage(event.get("usage") or {}, self._usage)
         stop_reason = event["delta"].get("stop_reason") or ""
+        if stop_reason == "tool_use":
+            return self._tool_use()
         if stop_reason == "end_turn" and not self._said_something:
-            return self._complete("stop")
+            return [self._complete("stop")]
         reason = _FINAL_REASONS.get(stop_reason)
-        return None if reason is None else self._complete(reason)
+        return () if reason is None else [self._complete(reason)]
+
+    def _tool_use(self) -> Sequence[Event]:
+        if self._calls:
+            self.awaiting_results = True
+            return [*self._calls, self._complete("tool_calls")]
+        self._corrections += 1
+        if self._corrections > MAX_CORRECTIONS:
+            message = "Claude kept calling tools with arguments that do not fit their schemas."
+            return [self._fail(UpstreamError(message))]
+        return ()
 
     def _start(self, model: str) -> TurnStarted:
         self.started = True
-        return TurnStarted(model)
+        return TurnStarted(model, self._conversation)
 
     def _complete(self, reason: FinishReason) -> TurnCompleted:
         self.ended = True
-        return TurnCompleted(reason, self._usage)
+        return TurnCompleted(reason, _sum(self._spent, self._usage))
 
     def _fail(self, error: ApiError) -> TurnFailed:
         self.ended = True
@@ -184,6 +258,19 @@ class TurnReader:
             # Clients repeat these by themselves, in a stream too; a turn that has begun is paid for.
             return UpstreamError(f"Claude broke off its answer. {error.message}", may_retry=False)
         return error
+
+
+@dataclass(slots=True)
+class _OpenCall:
+    """A tool_use block while it is written."""
+
+    id: str
+    name: str
+    fragments: list[str] = field(default_factory=list)
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(*(getattr(one, f.name) + getattr(other, f.name) for f in fields(Usage)))
 
 
 def _usage(counts: Mapping[str, Any], before: Usage) -> Usage:

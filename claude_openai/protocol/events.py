@@ -10,6 +10,9 @@ from typing import Literal, TypeAlias
 
 from claude_openai.errors import ApiError
 
+# new: no history. replayed: the history was given anew. continued: a live conversation took the new messages only.
+# parked: the results went to the tool calls that a live conversation was waiting with.
+Conversation: TypeAlias = Literal["new", "replayed", "continued", "parked"]
 FinishReason: TypeAlias = Literal["stop", "length", "content_filter", "tool_calls"]
 
 
@@ -38,9 +41,11 @@ class TurnStarted:
 
     Attributes:
         model: the full Claude model id that answers, for the log.
+        conversation: the way the turn took, for the response header and the log.
     """
 
     model: str
+    conversation: Conversation = "new"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,21 @@ class ReasoningDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A whole call, its arguments checked against the tool's schema before anybody sees it.
+
+    Attributes:
+        id: Claude's own id, which the client's result must name.
+        name: the client's name of the tool.
+        arguments: JSON, as Claude wrote it.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, slots=True)
 class TurnCompleted:
     finish_reason: FinishReason
     usage: Usage
@@ -66,4 +86,4 @@ class TurnFailed:
     error: ApiError
 
 
-Event: TypeAlias = TurnStarted | TextDelta | ReasoningDelta | TurnCompleted | TurnFailed
+Event: TypeAlias = TurnStarted | TextDelta | ReasoningDelta | ToolCall | TurnCompleted | TurnFailed

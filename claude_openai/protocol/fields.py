@@ -149,14 +149,6 @@ def _text_or_object(param: str, value: Any) -> None:
         raise wrong_type(param, "a string or an object", value)
 
 
-def _tool_choice(param: str, value: Any) -> None:
-    _text_or_object(param, value)
-    if isinstance(value, str):
-        _one_of("none", "auto", "required")(param, value)
-    if value not in ("none", "auto"):
-        raise unsupported_value(param, "No tool can be called by this version. Send 'auto' or 'none', or leave it out.")
-
-
 def _response_format(param: str, value: Any) -> None:
     _object(param, value)
     kind, where = value.get("type"), f"{param}.type"
@@ -176,8 +168,7 @@ def _modalities(param: str, value: Any) -> None:
 
 
 _LEAVE_OUT: Final = "Leave it out."
-_NO_TOOLS: Final = "Send the conversation without tools."
-_USE_TOOLS: Final = "It is deprecated as well: later versions will take 'tools' in its place."
+_USE_TOOLS: Final = "It is deprecated: send 'tools' in its place."
 
 FIELDS: Final[Mapping[str, Field]] = {
     "model": Field(Use.HONOURED, _string()),
@@ -188,8 +179,9 @@ FIELDS: Final[Mapping[str, Field]] = {
     "reasoning": Field(Use.HONOURED, _reasoning),  # not OpenAI's here: {"effort": ...} as other servers take it
     "user": Field(Use.HONOURED, _string()),
     "metadata": Field(Use.HONOURED, _metadata),
-    "tools": Field(Use.REFUSED, _only(_array, ([],), _NO_TOOLS)),
-    "tool_choice": Field(Use.REFUSED, _tool_choice),
+    "tools": Field(Use.HONOURED, _array),
+    "tool_choice": Field(Use.HONOURED, _text_or_object),
+    "parallel_tool_calls": Field(Use.HONOURED, _boolean),
     "functions": Field(Use.REFUSED, _only(_array, ([],), _USE_TOOLS)),
     "function_call": Field(Use.REFUSED, _only(_text_or_object, ("", {}), _USE_TOOLS)),
     "response_format": Field(Use.REFUSED, _response_format),
@@ -217,5 +209,4 @@ FIELDS: Final[Mapping[str, Field]] = {
     "prediction": Field(Use.IGNORED, _object),
     "verbosity": Field(Use.IGNORED, _one_of("low", "medium", "high")),
     "moderation": Field(Use.IGNORED, _object),
-    "parallel_tool_calls": Field(Use.IGNORED, _boolean),
 }

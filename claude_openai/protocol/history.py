@@ -6,19 +6,34 @@ hands the turns to Claude has to cope. A conversation ends with a user message; 
 words asks Claude to continue them, which this version cannot.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import Any, Literal, TypeAlias
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.content import TextBlock, assistant_blocks, content_blocks
-from claude_openai.protocol.refusals import missing, unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.content import (
+    Block,
+    TextBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    assistant_blocks,
+    content_blocks,
+    tool_result_block,
+    tool_use_blocks,
+)
+from claude_openai.protocol.refusals import missing, shorten, unsupported_value, wrong_type, wrong_value
 
 TurnRole: TypeAlias = Literal["user", "assistant"]
-Role: TypeAlias = Literal["system", "user", "assistant"]
+Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 
-_ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
+_ROLES: dict[str, Role] = {
+    "system": "system",
+    "developer": "system",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +41,12 @@ class Turn:
     """What one side said without the other: the texts of adjacent messages of one role, each a block of its own."""
 
     role: TurnRole
-    blocks: tuple[TextBlock, ...]
+    blocks: tuple[Block, ...]
+
+    @property
+    def text(self) -> str:
+        """Its texts, without calls and results."""
+        return "".join(block.text for block in self.blocks if isinstance(block, TextBlock))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +74,59 @@ def read_messages(messages: Sequence[Any]) -> Transcript:
     """
     system: list[str] = []
     said: list[tuple[int, Turn]] = []
+    calls = _OpenCalls()
     for index, message in enumerate(messages):
         path = f"messages[{index}]"
         role = _role(message, path)
         if role == "system":
             system.extend(block.text for block in content_blocks(message, path))
-        elif role == "user":
-            said.append((index, Turn(role, content_blocks(message, path))))
-        elif blocks := assistant_blocks(message, path):
-            said.append((index, Turn(role, blocks)))
+            continue
+        if role == "tool":
+            turn = Turn("user", (calls.answered(tool_result_block(message, path), path),))
+        else:
+            calls.must_be_none(path)
+            turn = Turn(role, content_blocks(message, path) if role == "user" else _said(message, path, calls))
+        if turn.blocks or turn.role == "user":
+            said.append((index, turn))
+    calls.must_be_none(f"messages[{len(messages)}]")
     _check_end(said)
     *turns, prompt = _joined(turn for _, turn in said)
     return Transcript(system="\n\n".join(system), turns=tuple(turns), prompt=prompt)
+
+
+class _OpenCalls:
+    """The calls that still want their result, in the order of the conversation."""
+
+    def __init__(self) -> None:
+        self._ids: list[str] = []
+        self._where = ""
+
+    def opened(self, blocks: Iterable[ToolUseBlock], path: str) -> None:
+        self._ids, self._where = [block.id for block in blocks], path
+
+    def answered(self, block: ToolResultBlock, path: str) -> ToolResultBlock:
+        if block.call_id not in self._ids:
+            message = (
+                f"'{path}' is a tool result for {shorten(block.call_id)}, which the assistant message before it did"
+                " not call, or which has its result already."
+            )
+            raise BadRequest(message, code="invalid_value", param=f"{path}.tool_call_id")
+        self._ids.remove(block.call_id)
+        return block
+
+    def must_be_none(self, path: str) -> None:
+        if self._ids:
+            message = (
+                "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
+                f"'tool_call_id'. No result came before '{path}' for: {', '.join(map(shorten, self._ids))}."
+            )
+            raise BadRequest(message, code="invalid_value", param=self._where)
+
+
+def _said(message: Mapping[str, Any], path: str, calls: _OpenCalls) -> tuple[Block, ...]:
+    uses = tool_use_blocks(message, path)
+    calls.opened(uses, path)
+    return (*assistant_blocks(message, path), *uses)
 
 
 def _role(message: Any, path: str) -> Role:
@@ -76,11 +137,10 @@ def _role(message: Any, path: str) -> Role:
         raise missing(f"{path}.role", "Send 'system', 'user' or 'assistant'.")
     if not isinstance(role, str):
         raise wrong_type(f"{path}.role", "a string", role)
-    if role in ("tool", "function"):
-        advice = f"Messages of role '{role}' are not supported yet by this version. Send only text messages."
-        raise unsupported_value(f"{path}.role", advice)
+    if role == "function":
+        raise unsupported_value(f"{path}.role", "Messages of role 'function' are deprecated. Send role 'tool'.")
     if role not in _ROLES:
-        raise wrong_value(f"{path}.role", "'system', 'developer', 'user' or 'assistant'", role)
+        raise wrong_value(f"{path}.role", "'system', 'developer', 'user', 'assistant' or 'tool'", role)
     return _ROLES[role]
 
 

@@ -13,6 +13,7 @@ from claude_openai.protocol.history import Turn, read_messages
 from claude_openai.protocol.json_body import load_object
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.refusals import missing
+from claude_openai.protocol.tools import Tool, ToolChoice, offered_tools, read_tool_choice, read_tools
 
 __all__ = ["ChatRequest", "parse_chat_request"]
 
@@ -28,6 +29,9 @@ class ChatRequest:
         turns: the history before the prompt.
         prompt: the user turn to answer.
         stream: answer with server-sent events.
+        tools: those that Claude is to see, in the client's order.
+        tool_choice: whether, and which, tool must be called.
+        parallel_tool_calls: whether one answer may call several.
         include_usage: end the stream with a usage chunk.
         reasoning_effort: how long to think, None to leave it to the model.
         user: the client's id for its user.
@@ -39,6 +43,9 @@ class ChatRequest:
     system: str
     turns: tuple[Turn, ...]
     prompt: Turn
+    tools: tuple[Tool, ...]
+    tool_choice: ToolChoice
+    parallel_tool_calls: bool
     stream: bool
     include_usage: bool
     reasoning_effort: ReasoningEffort | None
@@ -62,6 +69,8 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
         if name in fields:
             field.check(name, fields[name])
     claude_model = catalog.resolve(fields["model"])
+    tools = read_tools(fields.get("tools", ()))
+    choice = read_tool_choice(fields.get("tool_choice", "auto"), tools)
     transcript = read_messages(fields["messages"])
     return ChatRequest(
         model=fields["model"],
@@ -69,6 +78,9 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
         system=transcript.system,
         turns=transcript.turns,
         prompt=transcript.prompt,
+        tools=offered_tools(tools, choice),
+        tool_choice=choice,
+        parallel_tool_calls=fields.get("parallel_tool_calls", True),
         stream=fields.get("stream", False),
         include_usage=bool(fields.get("stream_options", {}).get("include_usage")),
         reasoning_effort=fields.get("reasoning_effort", fields.get("reasoning", {}).get("effort")),

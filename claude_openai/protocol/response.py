@@ -18,6 +18,7 @@ from claude_openai.protocol.events import (
     FinishReason,
     ReasoningDelta,
     TextDelta,
+    ToolCall,
     TurnCompleted,
     TurnFailed,
     TurnStarted,
@@ -103,6 +104,7 @@ class ChunkStream:
         self._fields = head.fields("chat.completion.chunk")
         self._include_usage = include_usage
         self._role_sent = False
+        self._calls = 0
         self._ended = False
         self._text_frame = self._delta_frame("content")
         self._reasoning_frame = self._delta_frame(*_REASONING_KEYS[reasoning])
@@ -125,6 +127,8 @@ class ChunkStream:
                 return self._delta(self._text_frame, text)
             case ReasoningDelta(text):
                 return self._delta(self._reasoning_frame, text)
+            case ToolCall():
+                return self._role() + self._tool_call(event)
             case TurnStarted():
                 return self._role()
             case TurnCompleted(finish_reason, usage):
@@ -152,6 +156,14 @@ class ChunkStream:
         chunk = encode_json(text).join(frame)
         return chunk if self._role_sent else self._role() + chunk
 
+    def _tool_call(self, call: ToolCall) -> bytes:
+        index = self._calls
+        self._calls += 1
+        # The name first and the arguments after it, as OpenAI streams them: id, type and name come once.
+        begun = {**_tool_call_object(call, ""), "index": index}
+        rest = {"index": index, "function": {"arguments": call.arguments}}
+        return self._chunk({"tool_calls": [begun]}) + self._chunk({"tool_calls": [rest]})
+
     def _role(self) -> bytes:
         if self._role_sent:
             return b""
@@ -166,7 +178,8 @@ class ChunkStream:
 class Completion:
     """One turn as one chat.completion: `feed` each event in order, then take the `result`.
 
-    `message.content` is always a string, empty if nothing was said. The reasoning keys are there only if there was any.
+    `message.content` is a string, empty if nothing was said, and null beside tool calls without text. The reasoning
+    keys are there only if there was any.
 
     Args:
         head: id, time and model of the response.
@@ -181,6 +194,7 @@ class Completion:
         self._reasoning_keys = _REASONING_KEYS[reasoning]
         self._content: list[str] = []
         self._reasoning: list[str] = []
+        self._calls: list[dict[str, Any]] = []
         self._completed: TurnCompleted | None = None
         self.error: ApiError | None = None
 
@@ -202,6 +216,8 @@ class Completion:
                 self._content.append(text)
             case ReasoningDelta(text):
                 self._reasoning.append(text)
+            case ToolCall():
+                self._calls.append(_tool_call_object(event, event.arguments))
             case TurnStarted():
                 pass
             case TurnCompleted():
@@ -229,7 +245,13 @@ class Completion:
     def _message(self) -> dict[str, Any]:
         content, thoughts = "".join(self._content), "".join(self._reasoning)
         reasoning = dict.fromkeys(self._reasoning_keys, thoughts) if thoughts else {}
-        return {"role": "assistant", "content": content, "refusal": None, **reasoning, "annotations": []}
+        calls = {"tool_calls": self._calls} if self._calls else {}
+        said = None if calls and not content else content
+        return {"role": "assistant", "content": said, "refusal": None, **reasoning, **calls, "annotations": []}
+
+
+def _tool_call_object(call: ToolCall, arguments: str) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
 
 
 def fold(head: ResponseHead, events: Iterable[Event], reasoning: ReasoningKeys = "both") -> dict[str, Any]:

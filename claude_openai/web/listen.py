@@ -21,7 +21,7 @@ from hypercorn.typing import ASGIFramework
 
 from claude_openai.config import Config
 from claude_openai.errors import StartError
-from claude_openai.logs import Log
+from claude_openai.logs import Log, traceback_of
 
 __all__ = ["Connections", "open_listeners", "urls_of"]
 
@@ -105,7 +105,7 @@ class Connections:
         try:
             await TCPServer(self._app, self._hypercorn, guarded.context, {}, guarded).run()  # type: ignore[arg-type]
         except Exception as error:  # noqa: BLE001 - one connection's crash is not the server's
-            self._log.error("http.connection_crashed", error=error)
+            self._log.error("http.connection_crashed", error=error, traceback=traceback_of(error))
         finally:
             self._streams.discard(guarded)
             if not self._streams:

@@ -25,8 +25,8 @@ from claude_openai.errors import (
     NotFound,
     RequestTooLarge,
 )
-from claude_openai.logs import Level, Log
-from claude_openai.protocol.events import Event, TurnFailed
+from claude_openai.logs import Level, Log, traceback_of
+from claude_openai.protocol.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
 from claude_openai.protocol.response import ChunkStream, Completion, ResponseHead, model_list, model_object
 from claude_openai.protocol.sse import encode_json
@@ -89,13 +89,18 @@ class Views:
             first = await run.events.receive()
         if isinstance(first, TurnFailed):
             raise first.error
+        if isinstance(first, TurnStarted):
+            exchange_of(request.scope).headers["x-claude-openai-conversation"] = first.conversation
         interval_s = self.config.comment_interval_ms / 1000
         body = EventStreamBody(first, run, chunks, interval_s)
         return TrioResponse(body, headers=STREAM_HEADERS)
 
     async def _whole(self, run: Run, completion: Completion) -> Response:
         while not completion.ended:
-            completion.feed(await run.events.receive())
+            event = await run.events.receive()
+            if isinstance(event, TurnStarted):
+                exchange_of(request.scope).headers["x-claude-openai-conversation"] = event.conversation
+            completion.feed(event)
         return _json(completion.result())
 
 
@@ -109,6 +114,7 @@ def build_app(config: Config, runs: Runs, log: Log) -> App:
     """
     app = App("claude_openai", static_folder=None)
     app.exchange_log = log
+    app.url_map.merge_slashes = False  # it would answer with a redirect to a page of HTML
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
     views = Views(config, runs, int(time.time()))
     app.add_url_rule("/health", "health", views.health, methods=["GET"])
@@ -166,7 +172,7 @@ def _as_api_error(error: Exception, exchange: Exchange) -> ApiError:
         return RequestTooLarge(f"The request body is larger than {limit} bytes (--max-request-bytes).")
     if code is not None and code < 500:
         return BadRequest(f"The request could not be read: {error}")
-    exchange.log.error("http.crashed", error=error)
+    exchange.log.error("http.crashed", error=error, traceback=traceback_of(error))
     return InternalError(f"The server failed by a bug of its own; its log has the details under {exchange.id}.")
 
 
@@ -189,7 +195,7 @@ def _log_request(log: Log, chat: ChatRequest, body: bytes) -> None:
         claude_model=chat.claude_model,
         system_chars=len(chat.system),
         turns=len(chat.turns),
-        prompt_chars=sum(len(block.text) for block in chat.prompt.blocks),
+        prompt_chars=len(chat.prompt.text),
     )
     if log.enabled(Level.TRACE):
         log.trace("openai.request_body", body=body)

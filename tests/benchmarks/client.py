@@ -3,7 +3,9 @@
 import json
 import socket
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 READ_BYTES = 1 << 20
@@ -11,42 +13,53 @@ READ_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds from the request to the first text delta and to the end, and the text deltas."""
+    """Seconds from the request to the first delta and to the end, the deltas, and the id of a tool call."""
 
     first_s: float
     total_s: float
     deltas: int
+    call_id: str
 
 
-def stream(url: str, prompt: str, *, path: str = "/v1/chat/completions", history: int = 0) -> Timing:
+def stream(
+    url: str,
+    prompt: str,
+    *,
+    path: str = "/v1/chat/completions",
+    history: Sequence[dict[str, Any]] = (),
+    results: Sequence[dict[str, Any]] = (),
+    tools: Sequence[dict[str, Any]] = (),
+) -> Timing:
     """Stream one completion.
 
     Args:
         url: base URL.
         prompt: the user's message.
         path: for servers with another one.
-        history: turns to send before the prompt.
+        history: messages before the prompt.
+        results: messages after it.
+        tools: what Claude is offered.
     """
     parts = urlsplit(url)
-    messages = [{"role": role, "content": "before"} for _ in range(history) for role in ("user", "assistant")]
-    body = json.dumps(
-        {"model": "claude", "stream": True, "messages": [*messages, {"role": "user", "content": prompt}]}
-    ).encode()
+    messages = [*history, {"role": "user", "content": prompt}, *results]
+    body = json.dumps({"model": "claude", "stream": True, "messages": messages, "tools": list(tools)}).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
     started = time.perf_counter()
-    first, deltas, tail = 0.0, 0, b""
+    first, deltas, tail, call_id = 0.0, 0, b"", ""
     with socket.create_connection((parts.hostname or "", parts.port or 80)) as connection:
         connection.sendall(head.encode() + body)
         while data := connection.recv(READ_BYTES):
             seen = tail + data
-            found = seen.count(b'"delta":{"content":')
+            found = seen.count(b'"delta":{"content":') + seen.count(b'"delta":{"tool_calls":')
             if found and not first:
                 first = time.perf_counter() - started
             deltas += found
-            tail = b"" if found and seen.endswith(b"\n") else seen[-18:]
+            if b'"tool_calls":[{"id":"' in seen:
+                call_id = seen.split(b'"tool_calls":[{"id":"')[1].split(b'"')[0].decode()
+            tail = b"" if seen.endswith(b"\n") else seen[-18:]
             if b"data: [DONE]" in seen[-200:]:
                 break
-    return Timing(first, time.perf_counter() - started, deltas)
+    return Timing(first, time.perf_counter() - started, deltas, call_id)

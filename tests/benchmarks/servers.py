@@ -21,7 +21,7 @@ from claude_openai.logs import Log
 from claude_openai.protocol.events import TextDelta, TurnCompleted, TurnStarted, Usage
 from claude_openai.protocol.request import ChatRequest
 from claude_openai.protocol.response import ChunkStream, ResponseHead
-from claude_openai.testing import MessagesApi, RecordedRequest, Reply, Text
+from claude_openai.testing import MessagesApi, RecordedRequest, Reply, Text, ToolUse
 
 WORD = "word "
 
@@ -37,7 +37,7 @@ class FastBackend(Backend):
     name = "fast"
 
     async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
-        prompt = request.prompt.blocks[-1].text
+        prompt = request.prompt.text
         delta = TextDelta(WORD)
         await emit(TurnStarted("fast"))
         for number in range(count_of(prompt)):
@@ -90,9 +90,15 @@ async def real(upstream: str, folder: str) -> None:
 
 
 async def stand_in() -> None:
-    """The Messages API: as many deltas as the prompt asks for."""
+    """The Messages API: as many deltas as the prompt asks for, or a call."""
 
     def reply(request: RecordedRequest) -> Reply:
+        said = [message for message in request.messages if message["role"] == "user"][-1]["content"]
+        if any(block["type"] == "tool_result" for block in said if isinstance(block, dict)):
+            return Reply(WORD)
+        if request.last_user_text.startswith("call"):
+            number = len(api.requests)
+            return Reply(ToolUse(f"toolu_{number}", "mcp__openai__look", {}))
         return Reply(Text(*[WORD] * count_of(request.last_user_text)))
 
     async with MessagesApi.serving(reply) as api:

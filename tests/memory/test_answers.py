@@ -87,7 +87,7 @@ async def test_the_backend_is_asked_what_the_client_asked() -> None:
     async with serving(backend) as server:
         await server.post(chat("What?", user="me", reasoning_effort="low"))
         request = backend.turns[0].request
-        assert [block.text for block in request.prompt.blocks] == ["What?"]
+        assert request.prompt.text == "What?"
         assert (request.claude_model, request.user, request.reasoning_effort) == ("sonnet", "me", "low")
 
 

@@ -108,7 +108,7 @@ async def test_in_the_queue(leave: Leave, stream: bool) -> None:
         await fourth.post(chat("3"))
         for client in (first, third, fourth):
             assert (await client.answer()).status == 200
-        assert [turn.request.prompt.blocks[0].text for turn in server.backend.turns] == ["0", "2", "3"]
+        assert [turn.request.prompt.text for turn in server.backend.turns] == ["0", "2", "3"]
         assert trio.current_time() == 15
 
 

@@ -10,7 +10,7 @@ from tests.memory.harness import Server, chat, serving
 
 
 def prompts(backend: ScriptedBackend) -> list[str]:
-    return [turn.request.prompt.blocks[0].text for turn in backend.turns]
+    return [turn.request.prompt.text for turn in backend.turns]
 
 
 async def ask_in_order(server: Server, count: int) -> list[Client]:

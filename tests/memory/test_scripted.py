@@ -56,7 +56,7 @@ async def test_each_request_may_have_its_own_script() -> None:
 
     def script(request: ChatRequest) -> list[TurnStep]:
         assert isinstance(request.prompt, Turn)
-        return [TextDelta(block.text) for block in request.prompt.blocks]
+        return [TextDelta(request.prompt.text)]
 
     await ScriptedBackend(script).turn(REQUEST, said.emit, NULL_LOG)
     assert said.events == [(0, TextDelta("Hi"))]

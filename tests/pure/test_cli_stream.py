@@ -1,5 +1,6 @@
 """What Claude Code writes while it answers, record by record, and the events it means."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,12 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import ApiError, ContextTooLong, QuotaExhausted, RateLimited, UpstreamAuth, UpstreamError
-from claude_openai.protocol.cli_stream import TurnReader
+from claude_openai.protocol.cli_stream import MAX_CORRECTIONS, TurnReader
 from claude_openai.protocol.events import (
+    Conversation,
     Event,
     FinishReason,
     ReasoningDelta,
     TextDelta,
+    ToolCall,
     TurnCompleted,
     TurnFailed,
     TurnStarted,
@@ -51,8 +54,7 @@ def follow(reader: TurnReader, *records: dict[str, Any]) -> list[Event]:
     events: list[Event] = []
     for record in records:
         if "type" in record:
-            event = reader.stream_event(record)
-            events += [] if event is None else [event]
+            events += reader.stream_event(record)
         else:
             events += reader.result(**record)
     return events
@@ -86,9 +88,12 @@ def test_an_answer_in_pieces() -> None:
     assert reader.ended
 
 
-def test_the_counts_of_the_result_are_the_last_word() -> None:
-    events = follow(TurnReader(LOGIN), message_start(input_tokens=3, output_tokens=1), good_result("", output_tokens=9))
-    assert events[-1] == TurnCompleted("stop", Usage(input_tokens=3, output_tokens=9))
+def test_the_counts_of_the_result_are_taken_only_when_no_pieces_came() -> None:
+    # The pieces have counted their turn to its end; what a result counts is Claude Code's own affair.
+    streamed = follow(TurnReader(LOGIN), message_start(input_tokens=3, output_tokens=1), good_result(output_tokens=9))
+    assert streamed[-1] == TurnCompleted("stop", Usage(input_tokens=3, output_tokens=1))
+    whole = follow(TurnReader(LOGIN), good_result("Hi", input_tokens=3, output_tokens=9))
+    assert whole[-1] == TurnCompleted("stop", Usage(input_tokens=3, output_tokens=9))
 
 
 @pytest.mark.parametrize(
@@ -230,6 +235,163 @@ def test_a_process_that_is_gone_is_a_failure_that_says_why() -> None:
     assert reader.ended
 
 
+def use(call_id: str, name: str, *fragments: str) -> list[dict[str, Any]]:
+    """The records of a call while it is written."""
+    deltas = [{"type": "input_json_delta", "partial_json": fragment} for fragment in fragments]
+    return [
+        {
+            "type": "content_block_start",
+            "content_block": {"type": "tool_use", "id": call_id, "name": name, "input": {}},
+        },
+        *({"type": "content_block_delta", "delta": delta} for delta in deltas),
+        {"type": "content_block_stop"},
+    ]
+
+
+def fits(name: str, arguments: object) -> str | None:
+    """The check of a reader with one tool, `read`, which takes a path."""
+    return None if name == "read" and isinstance(arguments, dict) and "path" in arguments else "it does not fit"
+
+
+def own(name: str) -> str:
+    return name.removeprefix("mcp__x__")
+
+
+def tool_reader() -> TurnReader:
+    return TurnReader(LOGIN, check=fits, own_name=own)
+
+
+GOOD = '{"path":"/"}'
+
+
+def test_calls_are_said_whole_when_the_message_ends_and_the_turn_waits_for_their_results() -> None:
+    reader = tool_reader()
+    spelled = '{"path": "/a b",  "x":[1.50, "\\u00e9"]}'
+    written = [
+        message_start(input_tokens=3, output_tokens=1),
+        text("Let me look."),
+        *use("toolu_1", "mcp__x__read", *spelled),
+        *use("toolu_2", "mcp__x__read", "", GOOD[:5], GOOD[5:]),
+    ]
+    assert follow(reader, *written) == [TurnStarted("claude-sonnet-4-5"), TextDelta("Let me look.")]
+    assert follow(reader, message_delta("tool_use", output_tokens=9)) == [
+        ToolCall("toolu_1", "read", spelled),
+        ToolCall("toolu_2", "read", GOOD),
+        TurnCompleted("tool_calls", Usage(input_tokens=3, output_tokens=9)),
+    ]
+    assert reader.ended
+    assert reader.awaiting_results
+
+
+@pytest.mark.parametrize("fragments", [(), ("",)])
+def test_a_call_without_arguments_has_an_empty_object(fragments: tuple[str, ...]) -> None:
+    reader = TurnReader(LOGIN, check=lambda name, arguments: None if arguments == {} else "no")
+    events = follow(reader, message_start(), *use("a", "now", *fragments), message_delta("tool_use"))
+    assert events[1] == ToolCall("a", "now", "{}")
+
+
+BAD_CALLS = [("read", "{}"), ("write", GOOD), ("Bash", GOOD), ("read", "[]"), ("read", '{"path":'), ("read", "null")]
+
+
+@pytest.mark.parametrize(("name", "arguments"), BAD_CALLS)
+def test_a_call_that_does_not_fit_is_never_said_and_claude_corrects_it_within_the_turn(
+    name: str, arguments: str
+) -> None:
+    reader = tool_reader()
+    first = follow(
+        reader,
+        message_start(input_tokens=3, output_tokens=1),
+        *use("a", f"mcp__x__{name}", arguments),
+        message_delta("tool_use", output_tokens=5),
+        {"type": "message_stop"},
+    )
+    assert first == [TurnStarted("claude-sonnet-4-5")]
+    assert not reader.ended
+    assert not reader.awaiting_results
+    corrected = follow(
+        reader,
+        message_start(input_tokens=4, cache_read_input_tokens=3, output_tokens=1),
+        *use("b", "mcp__x__read", GOOD),
+        message_delta("tool_use", output_tokens=7),
+    )
+    # Both calls of Claude's API were paid for.
+    usage = Usage(input_tokens=7, cache_read_tokens=3, output_tokens=12)
+    assert corrected == [ToolCall("b", "read", GOOD), TurnCompleted("tool_calls", usage)]
+
+
+def test_after_a_call_that_does_not_fit_claude_may_answer_in_text() -> None:
+    reader = tool_reader()
+    events = follow(
+        reader, message_start(), *use("a", "write", GOOD), message_delta("tool_use"),
+        message_start(), text("I cannot."), message_delta("end_turn"), good_result("I cannot."),
+    )  # fmt: skip
+    assert events == [TurnStarted("claude-sonnet-4-5"), TextDelta("I cannot."), TurnCompleted("stop", Usage())]
+    assert not reader.awaiting_results
+
+
+def test_of_several_calls_those_that_fit_are_said() -> None:
+    written = [*use("a", "read", GOOD), *use("b", "read", "{}"), *use("c", "read", GOOD)]
+    events = follow(tool_reader(), message_start(), *written, message_delta("tool_use"))
+    assert events[1:] == [
+        ToolCall("a", "read", GOOD),
+        ToolCall("c", "read", GOOD),
+        TurnCompleted("tool_calls", Usage()),
+    ]
+
+
+def test_calls_that_never_fit_are_a_failure_in_the_end() -> None:
+    reader = tool_reader()
+    attempt = [message_start(output_tokens=1), *use("a", "read", "{}"), message_delta("tool_use")]
+    assert follow(reader, *attempt * MAX_CORRECTIONS) == [TurnStarted("claude-sonnet-4-5")]
+    assert (reader.ended, reader.awaiting_results) == (False, False)
+    assert isinstance(failure_of(follow(reader, *attempt)), UpstreamError)
+    assert (reader.ended, reader.awaiting_results) == (True, False)
+
+
+def test_a_call_that_the_output_limit_cut_is_not_said() -> None:
+    reader = tool_reader()
+    events = follow(reader, message_start(), text("So:"), *use("a", "read", GOOD[:6]), message_delta("max_tokens"))
+    assert events[1:] == [TextDelta("So:"), TurnCompleted("length", Usage())]
+    assert not reader.awaiting_results
+
+
+def test_without_tools_no_call_is_said() -> None:
+    events = follow(TurnReader(LOGIN), message_start(), *use("a", "Bash", GOOD), message_delta("tool_use"))
+    assert events == [TurnStarted("claude-sonnet-4-5")]
+
+
+def test_arguments_outside_of_a_call_are_ignored() -> None:
+    stray = {"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": GOOD}}
+    server_tool = {"type": "content_block_start", "content_block": {"type": "server_tool_use", "id": "s", "name": "w"}}
+    written: list[dict[str, Any]] = [stray, server_tool, stray, {"type": "content_block_stop"}, *use("a", "read", GOOD)]
+    events = follow(tool_reader(), message_start(), *written, message_delta("tool_use"))
+    assert events[1:] == [ToolCall("a", "read", GOOD), TurnCompleted("tool_calls", Usage())]
+
+
+def test_a_turn_that_is_asked_again_goes_on_and_counts_both_answers() -> None:
+    reader = tool_reader()
+    first = follow(reader, message_start(output_tokens=1), text("No."), message_delta("end_turn", output_tokens=2))
+    first += reader.result(**good_result("No.", output_tokens=2))
+    assert first[-1] == TurnCompleted("stop", Usage(output_tokens=2))
+    reader.ask_again()
+    assert not reader.ended
+    again = [message_start(output_tokens=1), *use("a", "read", GOOD), message_delta("tool_use", output_tokens=5)]
+    assert follow(reader, *again) == [
+        ToolCall("a", "read", GOOD),
+        TurnCompleted("tool_calls", Usage(output_tokens=7)),
+    ]
+    reader = tool_reader()
+    follow(reader, message_start(), text("No."), good_result("No."))
+    reader.ask_again()
+    follow(reader, message_start(), text("Still no."), good_result("Still no."))
+    assert isinstance(failure_of(follow(reader, message_start())), UpstreamError)
+
+
+@pytest.mark.parametrize("way", ["new", "replayed", "continued", "parked"])
+def test_the_start_says_which_way_the_turn_took(way: Conversation) -> None:
+    assert follow(TurnReader(LOGIN, conversation=way), message_start("m")) == [TurnStarted("m", way)]
+
+
 said = st.text(max_size=5)
 stream_records = st.one_of(
     st.builds(text, said),
@@ -238,13 +400,14 @@ stream_records = st.one_of(
         message_delta, st.sampled_from(["end_turn", "max_tokens", "refusal", None]), output_tokens=st.integers(0)
     ),
     st.sampled_from([message_start(), {"type": "ping"}, {"type": "new_in_2027"}, {"type": "content_block_stop"}]),
+    st.sampled_from([*use("a", "read", GOOD), *use("b", "write", "{", "}"), message_delta("tool_use")]),
 )
 results = st.builds(good_result, said) | st.builds(bad_result, st.sampled_from([None, 400, 401, 429, 500, 529]), said)
 
 
-@given(st.lists(stream_records, max_size=10), results)
+@given(st.lists(stream_records, max_size=16), results)
 def test_whatever_is_said_a_turn_ends_exactly_once_and_last(records: list[dict[str, Any]], end: dict[str, Any]) -> None:
-    reader = TurnReader(LOGIN)
+    reader = tool_reader()
     events: list[Event] = []
     for record in [*records, end]:
         if not reader.ended:
@@ -253,3 +416,7 @@ def test_whatever_is_said_a_turn_ends_exactly_once_and_last(records: list[dict[s
     ends = [event for event in events if isinstance(event, TurnCompleted | TurnFailed)]
     assert ends == events[-1:]
     assert sum(isinstance(event, TurnStarted) for event in events) <= 1
+    calls = [event for event in events if isinstance(event, ToolCall)]
+    assert all(fits(call.name, json.loads(call.arguments)) is None for call in calls)
+    called = isinstance(ends[0], TurnCompleted) and ends[0].finish_reason == "tool_calls"
+    assert reader.awaiting_results == called == bool(calls)

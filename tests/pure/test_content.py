@@ -1,5 +1,6 @@
 """What a message's content becomes, and how what cannot be carried is named."""
 
+import json
 from typing import Any
 
 import pytest
@@ -7,7 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.content import assistant_blocks, content_blocks
+from claude_openai.protocol.content import (
+    ToolResultBlock,
+    ToolUseBlock,
+    assistant_blocks,
+    canonical_arguments,
+    content_blocks,
+    tool_result_block,
+    tool_use_blocks,
+)
 from claude_openai.protocol.refusals import SHOWN_CHARS, shorten
 
 PATH = "messages[3]"
@@ -114,7 +123,6 @@ def test_what_clients_echo_on_an_assistant_message_is_ignored() -> None:
         "refusal": None,
         "audio": None,
         "annotations": [{"type": "url_citation"}],
-        "tool_calls": [],
         "function_call": None,
         "x": {"y": 1},
     }
@@ -124,8 +132,6 @@ def test_what_clients_echo_on_an_assistant_message_is_ignored() -> None:
 @pytest.mark.parametrize(
     ("fields", "code", "param"),
     [
-        ({"tool_calls": [{"id": "call_1"}]}, "unsupported_parameter", "messages[3].tool_calls"),
-        ({"tool_calls": {}}, "invalid_type", "messages[3].tool_calls"),
         ({"function_call": {"name": "f"}}, "unsupported_parameter", "messages[3].function_call"),
         ({"audio": {"id": "audio_1"}}, "unsupported_parameter", "messages[3].audio"),
         ({"refusal": 7}, "invalid_type", "messages[3].refusal"),
@@ -137,6 +143,119 @@ def test_what_an_assistant_did_without_text_is_never_dropped_in_silence(
     with pytest.raises(BadRequest) as raised:
         assistant_texts(content=None, **fields)
     assert (raised.value.code, raised.value.param) == (code, param)
+
+
+def call(arguments: Any = "{}", *, call_id: Any = "call_1", name: Any = "read", **more: Any) -> dict[str, Any]:
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}, **more}
+
+
+def uses(*calls: Any) -> tuple[ToolUseBlock, ...]:
+    return tool_use_blocks({"role": "assistant", "content": None, "tool_calls": list(calls)}, PATH)
+
+
+@pytest.mark.parametrize("message", [{}, {"tool_calls": None}, {"tool_calls": []}])
+def test_an_assistant_without_calls_has_none(message: dict[str, Any]) -> None:
+    assert tool_use_blocks({"role": "assistant", **message}, PATH) == ()
+
+
+def test_calls_keep_their_order_ids_and_names_and_need_no_type() -> None:
+    untyped = call(call_id="b", name="glob")
+    del untyped["type"]
+    blocks = uses(call(call_id="a"), untyped, call(call_id="c", index=2, extra_content={"google": {}}))
+    assert blocks == (ToolUseBlock("a", "read", "{}"), ToolUseBlock("b", "glob", "{}"), ToolUseBlock("c", "read", "{}"))
+
+
+JSON_OBJECTS = st.dictionaries(
+    st.text(),
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+        max_leaves=8,
+    ),
+)
+
+
+@given(JSON_OBJECTS, st.sampled_from([None, 2]), st.booleans())
+def test_arguments_are_the_same_however_the_client_spells_them(
+    arguments: dict[str, Any], indent: int | None, ascii_only: bool
+) -> None:
+    backwards = dict(reversed(arguments.items()))
+    (block,) = uses(call(json.dumps(backwards, indent=indent, ensure_ascii=ascii_only)))
+    assert block.arguments == canonical_arguments(arguments)
+    assert json.loads(block.arguments) == arguments
+
+
+@pytest.mark.parametrize("arguments", [None, "", "{}", " {} "])
+def test_no_arguments_are_an_empty_object(arguments: str | None) -> None:
+    assert uses(call(arguments))[0].arguments == "{}"
+
+
+@pytest.mark.parametrize(
+    "arguments", ["[1]", "7", "null", "{", "path=x", '{"a": NaN}', '{"a": 1e999}', "[" * 100_000, '{"a":' * 100_000]
+)
+def test_arguments_of_other_models_that_are_no_usable_object_are_kept_as_text_within_one(arguments: str) -> None:
+    assert json.loads(uses(call(arguments))[0].arguments) == {"arguments": arguments}
+
+
+@pytest.mark.parametrize(
+    ("bad", "code", "place"),
+    [
+        (7, "invalid_type", ""),
+        (None, "invalid_type", ""),
+        (call(type="custom"), "unsupported_value", ".type"),
+        (call(function=None), "invalid_type", ".function"),
+        (call(function="read"), "invalid_type", ".function"),
+        (call(call_id=None), "invalid_type", ".id"),
+        (call(call_id=7), "invalid_type", ".id"),
+        (call(call_id=""), "invalid_type", ".id"),
+        (call(name=None), "invalid_type", ".function.name"),
+        (call(name=["f"]), "invalid_type", ".function.name"),
+        (call({"a": 1}), "invalid_type", ".function.arguments"),
+    ],
+)
+def test_a_malformed_call_is_refused_at_its_exact_place(bad: Any, code: str, place: str) -> None:
+    with pytest.raises(BadRequest) as raised:
+        uses(call(), bad)
+    assert (raised.value.code, raised.value.param) == (code, f"messages[3].tool_calls[1]{place}")
+
+
+@pytest.mark.parametrize("calls", [{}, "read", 7])
+def test_calls_that_are_no_array_are_refused(calls: Any) -> None:
+    with pytest.raises(BadRequest) as raised:
+        tool_use_blocks({"role": "assistant", "tool_calls": calls}, PATH)
+    assert (raised.value.code, raised.value.param) == ("invalid_type", "messages[3].tool_calls")
+
+
+@given(st.lists(st.text()))
+def test_a_result_is_verbatim_text_by_text_and_only_empty_ones_are_left_out(texts: list[str]) -> None:
+    parts = [{"type": "text", "text": text} for text in texts]
+    block = tool_result_block({"role": "tool", "tool_call_id": "a", "content": parts}, PATH)
+    assert block == ToolResultBlock("a", tuple(text for text in texts if text))
+
+
+@pytest.mark.parametrize(("content", "texts"), [("42\n", ("42\n",)), (" ", (" ",)), ("", ()), (None, ()), ([], ())])
+def test_a_result_may_be_a_string_or_nothing(content: Any, texts: tuple[str, ...]) -> None:
+    assert tool_result_block({"tool_call_id": "a", "content": content}, PATH) == ToolResultBlock("a", texts)
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "place"),
+    [
+        ({"content": "42"}, "missing_required_parameter", "tool_call_id"),
+        ({"content": "42", "tool_call_id": None}, "missing_required_parameter", "tool_call_id"),
+        ({"content": "42", "tool_call_id": 7}, "invalid_type", "tool_call_id"),
+        ({"content": 42, "tool_call_id": "a"}, "invalid_type", "content"),
+        ({"content": {"a": 1}, "tool_call_id": "a"}, "invalid_type", "content"),
+        ({"content": ["42"], "tool_call_id": "a"}, "invalid_type", "content[0]"),
+        ({"content": [{"type": "image_url"}], "tool_call_id": "a"}, "unsupported_value", "content[0].type"),
+        ({"content": [{"type": "refusal", "refusal": "no"}], "tool_call_id": "a"}, "unsupported_value",
+         "content[0].type"),
+    ],
+)  # fmt: skip
+def test_a_malformed_result_is_refused_at_its_exact_place(message: dict[str, Any], code: str, place: str) -> None:
+    with pytest.raises(BadRequest) as raised:
+        tool_result_block({"role": "tool", **message}, PATH)
+    assert (raised.value.code, raised.value.param) == (code, f"messages[3].{place}")
 
 
 @given(st.one_of(st.text(st.characters()), st.integers(), st.floats()))

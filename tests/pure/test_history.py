@@ -1,5 +1,6 @@
 """How messages become a system prompt, turns and the prompt to answer."""
 
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import BadRequest
+from claude_openai.protocol.content import Block, TextBlock, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.history import Transcript, Turn, read_messages
 
 
@@ -15,8 +17,13 @@ def say(role: str, content: Any = None, **more: Any) -> dict[str, Any]:
     return {"role": role, "content": content, **more}
 
 
+def text_of(block: Block) -> str:
+    assert isinstance(block, TextBlock)
+    return block.text
+
+
 def plain(turn: Turn) -> tuple[str, list[str]]:
-    return turn.role, [block.text for block in turn.blocks]
+    return turn.role, [text_of(block) for block in turn.blocks]
 
 
 def spoken(transcript: Transcript) -> list[tuple[str, list[str]]]:
@@ -109,7 +116,9 @@ def test_an_empty_assistant_message_at_the_end_asks_for_nothing_to_be_continued(
 
 
 def test_unknown_keys_of_a_message_are_ignored() -> None:
-    assert spoken(read_messages([say("user", "hi", name="ann", tool_calls=7, id="m1")])) == [("user", ["hi"])]
+    assert spoken(read_messages([say("user", "hi", name="ann", tool_calls=7, tool_call_id=7, id="m1")])) == [
+        ("user", ["hi"])
+    ]
 
 
 @pytest.mark.parametrize(
@@ -129,9 +138,10 @@ def test_unknown_keys_of_a_message_are_ignored() -> None:
         ([{}], "missing_required_parameter", "messages[0].role"),
         ([say("user", "a"), {"role": 7}], "invalid_type", "messages[1].role"),
         ([say("narrator", "a")], "invalid_value", "messages[0].role"),
-        ([say("tool", "42", tool_call_id="call_1")], "unsupported_value", "messages[0].role"),
+        ([say("tool", "42", tool_call_id="call_1")], "invalid_value", "messages[0].tool_call_id"),
+        ([say("tool", "42")], "missing_required_parameter", "messages[0].tool_call_id"),
         ([say("function", "42", name="f")], "unsupported_value", "messages[0].role"),
-        ([say("assistant", tool_calls=[{}]), say("user", "a")], "unsupported_parameter", "messages[0].tool_calls"),
+        ([say("assistant", tool_calls=[{}]), say("user", "a")], "invalid_type", "messages[0].tool_calls[0].function"),
         (
             [say("system", [{"type": "image_url"}]), say("user", "a")],
             "unsupported_value",
@@ -143,3 +153,120 @@ def test_a_conversation_that_cannot_be_answered_is_refused_at_its_place(
     messages: list[Any], code: str, param: str
 ) -> None:
     assert refusal_of(*messages) == (code, param)
+
+
+def calling(*ids: str, content: Any = None) -> dict[str, Any]:
+    calls = [{"id": i, "type": "function", "function": {"name": "read", "arguments": "{}"}} for i in ids]
+    return say("assistant", content, tool_calls=calls)
+
+
+def result(call_id: str, content: Any = "42") -> dict[str, Any]:
+    return say("tool", content, tool_call_id=call_id)
+
+
+def use(call_id: str) -> ToolUseBlock:
+    return ToolUseBlock(call_id, "read", "{}")
+
+
+def given_back(call_id: str, text: str = "42") -> ToolResultBlock:
+    return ToolResultBlock(call_id, (text,))
+
+
+def test_a_call_and_its_result_are_a_turn_each_and_the_results_are_the_prompt() -> None:
+    transcript = read_messages([say("user", "hi"), calling("a", "b", content="Let me look."), result("a"), result("b")])
+    assert transcript.turns == (
+        Turn("user", (TextBlock("hi"),)),
+        Turn("assistant", (TextBlock("Let me look."), use("a"), use("b"))),
+    )
+    assert transcript.prompt == Turn("user", (given_back("a"), given_back("b")))
+
+
+@pytest.mark.parametrize("content", [None, "", []])
+def test_an_assistant_that_only_calls_is_a_turn_all_the_same(content: Any) -> None:
+    transcript = read_messages([say("user", "hi"), calling("a", content=content), result("a")])
+    assert transcript.turns[1] == Turn("assistant", (use("a"),))
+
+
+def test_a_result_without_text_is_still_a_result() -> None:
+    assert read_messages([say("user", "hi"), calling("a"), result("a", "")]).prompt.blocks == (
+        ToolResultBlock("a", ()),
+    )
+
+
+def test_results_come_in_the_clients_order_and_what_the_user_adds_comes_after_them() -> None:
+    messages = [say("user", "hi"), calling("a", "b"), result("b", "2"), result("a", "1"), say("user", "Go on.")]
+    prompt = read_messages(messages).prompt
+    assert prompt.blocks == (given_back("b", "2"), given_back("a", "1"), TextBlock("Go on."))
+
+
+def test_a_system_message_among_the_results_joins_the_others() -> None:
+    transcript = read_messages([say("user", "hi"), calling("a", "b"), result("a"), say("system", "s"), result("b")])
+    assert transcript.system == "s"
+    assert transcript.prompt.blocks == (given_back("a"), given_back("b"))
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        ([calling("a")], "messages[1]"),
+        ([calling("a"), say("user", "And?")], "messages[1]"),
+        ([calling("a"), say("assistant", "And?")], "messages[1]"),
+        ([calling("a", "b"), result("b")], "messages[1]"),
+        ([calling("a", "b"), result("b"), say("user", "And?"), result("a")], "messages[1]"),
+        ([calling("a"), result("b")], "messages[2].tool_call_id"),
+        ([calling("a"), result("a"), result("a")], "messages[3].tool_call_id"),
+        ([calling("a"), result("a"), calling("b"), result("a")], "messages[4].tool_call_id"),
+        ([calling("a"), result("a"), say("user", "And?"), result("a")], "messages[4].tool_call_id"),
+    ],
+)
+def test_calls_and_results_that_do_not_belong_together_are_refused(messages: list[Any], param: str) -> None:
+    assert refusal_of(say("user", "hi"), *messages) == ("invalid_value", param)
+
+
+def test_calls_without_results_are_refused_in_openais_words_with_their_ids() -> None:
+    with pytest.raises(BadRequest, match="must be followed by tool messages responding to each") as raised:
+        read_messages([say("user", "hi"), calling("call_1", "call_2", "call_3"), result("call_2"), say("user", "And?")])
+    assert "'call_1', 'call_3'" in raised.value.message
+    assert "messages[3]" in raised.value.message
+
+
+@st.composite
+def rounds_of_calls(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """A conversation with any number of rounds of calls, the results of each in any order; ids are used only once."""
+    messages = [draw(LAST)]
+    for number in range(draw(st.integers(1, 4))):
+        ids = [f"call_{number}_{index}" for index in range(draw(st.integers(1, 4)))]
+        messages.append(calling(*ids, content=draw(contents())))
+        messages.extend(result(call_id, draw(st.text())) for call_id in draw(st.permutations(ids)))
+        messages.extend(
+            draw(st.lists(st.builds(say, st.sampled_from(["system", "assistant"]), contents()), max_size=2))
+        )
+    return [*messages, draw(LAST)]
+
+
+@given(rounds_of_calls())
+def test_every_call_and_every_result_arrives_once_in_order(messages: list[dict[str, Any]]) -> None:
+    transcript = read_messages(messages)
+    turns = (*transcript.turns, transcript.prompt)
+    blocks = [block for turn in turns for block in turn.blocks]
+    calls = [call["id"] for message in messages for call in message.get("tool_calls", ())]
+    assert [block.id for block in blocks if isinstance(block, ToolUseBlock)] == calls
+    answered = [(message["tool_call_id"], message["content"]) for message in messages if message["role"] == "tool"]
+    results = [block for block in blocks if isinstance(block, ToolResultBlock)]
+    assert [(block.call_id, "".join(block.texts)) for block in results] == answered
+    assert all(first.role != second.role for first, second in pairwise(turns))
+    for before, turn in pairwise(turns):
+        # Claude's API wants the results of a turn's calls in the very next turn, before any text.
+        asked = {block.id for block in before.blocks if isinstance(block, ToolUseBlock)}
+        given_first = [block.call_id for block in turn.blocks[: len(asked)] if isinstance(block, ToolResultBlock)]
+        assert set(given_first) == asked
+
+
+def test_equal_calls_are_equal_however_their_arguments_are_spelled() -> None:
+    def history(arguments: str) -> tuple[Turn, ...]:
+        call = {"id": "a", "type": "function", "function": {"name": "read", "arguments": arguments}}
+        return read_messages([say("user", "hi"), say("assistant", "", tool_calls=[call]), result("a")]).turns
+
+    arguments = {"path": "/é", "limit": 3}
+    assert history(json.dumps(arguments)) == history('{ "limit":3,"path":"/é"}')
+    assert history(json.dumps(arguments)) != history('{"limit":4,"path":"/é"}')

@@ -17,12 +17,12 @@ ROOT = "claude_openai"
 LINES = (
     "errors",
     "protocol  protocol.events  protocol.refusals  protocol.content  protocol.history  protocol.models",
-    "protocol.json_body  protocol.fields  protocol.request",
+    "protocol.json_body  protocol.fields  protocol.schemas  protocol.tools  protocol.request",
     "protocol.sse  protocol.response  protocol.upstream  protocol.cli_stream",
     "config",
     "secret_spans  redaction  log_writer  logs",
-    "claude  claude.base  claude.guardian  claude.hermetic  claude.process  claude.transcript  claude.transport",
-    "claude.client  claude.sdk",
+    "claude  claude.base  claude.guardian  claude.hermetic  claude.process  claude.toolbox  claude.transcript",
+    "claude.transport  claude.client  claude.conversation  claude.conversations  claude.spares  claude.sdk",
     "testing.script  testing.recorded  testing.wire  testing.connection  testing.messages_api  testing.demo",
     "testing.scripted  testing",
     "admission  runs",
@@ -105,5 +105,5 @@ def test_the_harness_needs_trio_and_h11_and_nothing_else() -> None:
     assert outside == {ROOT}
 
 
-def test_the_server_listens_before_it_loads_the_sdk() -> None:
-    assert "claude_agent_sdk" not in loaded_by("import claude_openai.server")
+def test_the_server_listens_before_it_loads_the_sdk_and_jsonschema() -> None:
+    assert not loaded_by("import claude_openai.server") & {"claude_agent_sdk", "jsonschema"}

@@ -9,12 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import ApiError, BadRequest, ModelNotFound
+from claude_openai.protocol.content import Block, TextBlock, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.fields import FIELDS, Use
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
+from claude_openai.protocol.tools import ToolChoice
 
 CATALOG = ModelCatalog("sonnet", ("fake-model",))
 HELLO = [{"role": "user", "content": "hi"}]
+TOOLS = [{"type": "function", "function": {"name": name}} for name in ("read", "write")]
 FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
 
 
@@ -28,6 +31,11 @@ def fixture(name: str) -> Any:
 def parse(**fields: Any) -> ChatRequest:
     body = {"model": "claude-opus", "messages": HELLO, **fields}
     return parse_chat_request(json.dumps(body).encode(), CATALOG)
+
+
+def text_of(block: Block) -> str:
+    assert isinstance(block, TextBlock)
+    return block.text
 
 
 def error_of(body: bytes) -> ApiError | None:
@@ -90,14 +98,17 @@ def test_the_texts_of_a_conversation_survive_the_journey(texts: list[str]) -> No
     messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
     request = parse(messages=messages)
     turns = (*request.turns, request.prompt)
-    assert [(turn.role, block.text) for turn in turns for block in turn.blocks] == list(zip(roles, texts, strict=True))
+    assert [(turn.role, text_of(block)) for turn in turns for block in turn.blocks] == list(
+        zip(roles, texts, strict=True)
+    )
 
 
 def test_a_plain_request_has_the_defaults() -> None:
     request = parse()
     assert (request.model, request.claude_model) == ("claude-opus", "opus")
     assert (request.system, request.turns) == ("", ())
-    assert [block.text for block in request.prompt.blocks] == ["hi"]
+    assert [text_of(block) for block in request.prompt.blocks] == ["hi"]
+    assert (request.tools, request.tool_choice, request.parallel_tool_calls) == ((), ToolChoice("auto"), True)
     assert (request.stream, request.include_usage) == (False, False)
     assert (request.reasoning_effort, request.user, request.metadata) == (None, None, {})
 
@@ -151,7 +162,7 @@ def test_fields_nobody_documents_are_ignored() -> None:
 
 
 HARMLESS = [
-    ("n", 1), ("n", 1.0), ("stop", []), ("stop", ""), ("tools", []), ("tool_choice", "auto"), ("tool_choice", "none"),
+    ("n", 1), ("n", 1.0), ("stop", []), ("stop", ""), ("tools", []), ("tool_choice", "auto"),
     ("functions", []), ("function_call", {}), ("response_format", {"type": "text"}), ("logprobs", False),
     ("top_logprobs", 0), ("modalities", ["text"]), ("stream_options", {"include_usage": None}), ("max_tokens", 8192),
     ("max_completion_tokens", 1), ("temperature", 0), ("temperature", 2), ("top_p", 0.5), ("frequency_penalty", -2),
@@ -171,9 +182,6 @@ REFUSED = [
     ("n", 2, "unsupported_value", "n"),
     ("stop", "END", "unsupported_parameter", "stop"),
     ("stop", ["END"], "unsupported_parameter", "stop"),
-    ("tools", [{"type": "function", "function": {"name": "f"}}], "unsupported_parameter", "tools"),
-    ("tool_choice", "required", "unsupported_value", "tool_choice"),
-    ("tool_choice", {"type": "function", "function": {"name": "f"}}, "unsupported_value", "tool_choice"),
     ("functions", [{"name": "f"}], "unsupported_parameter", "functions"),
     ("function_call", "auto", "unsupported_parameter", "function_call"),
     ("function_call", {"name": "f"}, "unsupported_parameter", "function_call"),
@@ -218,7 +226,12 @@ INVALID = [
     ("modalities", ["smell"], "invalid_value", "modalities[0]"),
     ("modalities", [1], "invalid_type", "modalities[0]"),
     ("stop", ["END", 1], "invalid_type", "stop[1]"),
+    ("tools", {"type": "function"}, "invalid_type", "tools"),
+    ("tools", [TOOLS[0], {"type": "function"}], "missing_required_parameter", "tools[1].function"),
     ("tool_choice", "always", "invalid_value", "tool_choice"),
+    ("tool_choice", "required", "invalid_value", "tool_choice"),
+    ("tool_choice", {"type": "function", "function": {"name": "read"}}, "invalid_value", "tool_choice"),
+    ("parallel_tool_calls", "no", "invalid_type", "parallel_tool_calls"),
     ("response_format", {}, "missing_required_parameter", "response_format.type"),
     ("response_format", {"type": "xml"}, "invalid_value", "response_format.type"),
 ]
@@ -308,7 +321,7 @@ def test_a_surrogate_in_the_text_is_refused_with_its_field(fields: dict[str, Any
 
 def test_a_whole_surrogate_pair_is_a_character() -> None:
     request = parse_chat_request(with_text(r'"\ud83d\ude00"'), CATALOG)
-    assert [block.text for block in request.prompt.blocks] == ["\U0001f600"]
+    assert [text_of(block) for block in request.prompt.blocks] == ["\U0001f600"]
 
 
 def test_opencodes_title_request_is_understood() -> None:
@@ -317,10 +330,46 @@ def test_opencodes_title_request_is_understood() -> None:
     )
     assert (request.claude_model, request.stream, request.include_usage) == ("fake-model", True, True)
     assert request.system.startswith("You are a title generator.")
-    assert [b.text for b in request.prompt.blocks] == ["Generate a title for this conversation:\n", '"say hi"']
+    assert [text_of(b) for b in request.prompt.blocks] == ["Generate a title for this conversation:\n", '"say hi"']
+
+
+@pytest.mark.parametrize(
+    ("choice", "offered", "read"),
+    [
+        (None, ["read", "write"], ToolChoice("auto")),
+        ("auto", ["read", "write"], ToolChoice("auto")),
+        ("required", ["read", "write"], ToolChoice("required")),
+        ("none", [], ToolChoice("none")),
+        ({"type": "function", "function": {"name": "write"}}, ["write"], ToolChoice("required", "write")),
+    ],
+)
+def test_the_tools_that_claude_is_to_see_are_those_of_the_choice(choice: Any, offered: list[str], read: Any) -> None:
+    request = parse(tools=TOOLS, tool_choice=choice, parallel_tool_calls=False)
+    assert [tool.name for tool in request.tools] == offered
+    assert request.tool_choice == read
+    assert not request.parallel_tool_calls
 
 
 @pytest.mark.parametrize("name", ["main_request", "tool_turn_request_1", "tool_turn_request_2_with_results"])
-def test_opencodes_requests_with_tools_are_refused_by_name(name: str) -> None:
+def test_opencodes_tools_are_taken_in_their_order_with_every_key_of_their_schemas(name: str) -> None:
     body = fixture("opencode-requests.json")[name]["body"]
-    assert refusal_of(json.dumps(body).encode()) == ("unsupported_parameter", "tools")
+    request = parse_chat_request(json.dumps(body).encode(), CATALOG)
+    sent = [tool["function"] for tool in body["tools"]]
+    assert len(sent) == 10
+    assert [(tool.name, tool.description) for tool in request.tools] == [(f["name"], f["description"]) for f in sent]
+    # As text, so that the order of the keys counts too.
+    assert [json.dumps(tool.schema) for tool in request.tools] == [json.dumps(f["parameters"]) for f in sent]
+    assert (request.tool_choice, request.parallel_tool_calls) == (ToolChoice("auto"), True)
+
+
+def test_opencodes_results_are_the_prompt_after_the_calls() -> None:
+    body = fixture("opencode-requests.json")["tool_turn_request_2_with_results"]["body"]
+    request = parse_chat_request(json.dumps(body).encode(), CATALOG)
+    question, answer = request.turns
+    assert (question.role, answer.role, request.prompt.role) == ("user", "assistant", "user")
+    assert answer.blocks == (
+        ToolUseBlock("call_fake1_0", "read", '{"filePath":"/home/user/project"}'),
+        ToolUseBlock("call_fake1_1", "glob", '{"pattern":"*.txt"}'),
+    )
+    results = [message for message in body["messages"] if message["role"] == "tool"]
+    assert request.prompt.blocks == tuple(ToolResultBlock(m["tool_call_id"], (m["content"],)) for m in results)

@@ -23,6 +23,7 @@ from claude_openai.protocol.events import (
     FinishReason,
     ReasoningDelta,
     TextDelta,
+    ToolCall,
     TurnCompleted,
     TurnFailed,
     TurnStarted,
@@ -75,7 +76,8 @@ def heads(text: st.SearchStrategy[str]) -> st.SearchStrategy[ResponseHead]:
 
 def turns(text: st.SearchStrategy[str], end: st.SearchStrategy[Event]) -> st.SearchStrategy[list[Event]]:
     """Any legal turn: perhaps a start, any deltas (empty ones too), one end."""
-    delta = st.builds(TextDelta, text) | st.builds(ReasoningDelta, text)
+    call = st.builds(ToolCall, text, text, text)
+    delta: st.SearchStrategy[Event] = st.builds(TextDelta, text) | st.builds(ReasoningDelta, text) | call
     start: st.SearchStrategy[list[Event]] = st.sampled_from([[], [TurnStarted("claude-sonnet-4-5")]])
     return st.builds(lambda first, deltas, last: [*first, *deltas, last], start, st.lists(delta, max_size=8), end)
 
@@ -95,13 +97,25 @@ def objects(messages: list[Message]) -> list[dict[str, Any]]:
     return found
 
 
+def add_fragment(calls: list[dict[str, Any]], fragment: dict[str, Any]) -> None:
+    """Add a piece of a tool call as clients do: a new index is a new call, a known one goes on with it."""
+    index = fragment["index"]
+    if index == len(calls):
+        calls.append({key: value for key, value in fragment.items() if key != "index"})
+    else:
+        calls[index]["function"]["arguments"] += fragment["function"]["arguments"]
+
+
 def added_up(chunks: list[dict[str, Any]]) -> dict[str, Any]:
     """What a client that appends every string of every delta has in the end."""
     message: dict[str, Any] = {}
     finish_reason = usage = None
     for chunk in chunks:
         for choice in chunk["choices"]:
-            for key, value in choice["delta"].items():
+            delta = dict(choice["delta"])
+            for fragment in delta.pop("tool_calls", ()):
+                add_fragment(message.setdefault("tool_calls", []), fragment)
+            for key, value in delta.items():
                 message[key] = message[key] + value if key in message else value
             finish_reason = choice["finish_reason"] or finish_reason
         usage = chunk.get("usage") or usage
@@ -150,7 +164,11 @@ def test_what_a_client_adds_up_is_the_completion(events: list[Event], reasoning:
     total = on_the_wire(added_up(objects(stream(events, reasoning=reasoning))))
     completion = on_the_wire(fold(HEAD, events, reasoning))
     (choice,) = completion["choices"]
-    assert {**total["message"], "annotations": []} == choice["message"]
+    # A stream begins with an empty text before anybody knows that there will be none.
+    assert {**total["message"], "annotations": []} == {
+        **choice["message"],
+        "content": choice["message"]["content"] or "",
+    }
     assert total["finish_reason"] == choice["finish_reason"]
     assert total["usage"] == completion["usage"]
 
@@ -167,6 +185,9 @@ def test_what_the_openai_package_adds_up_is_the_completion(
     total = json.loads(state.current_completion_snapshot.model_dump_json(exclude_none=True))
     expected = json.loads(strict_openai_completion(fold(head, events, reasoning)).model_dump_json(exclude_none=True))
     expected["choices"][0]["message"].pop("annotations")
+    expected["choices"][0]["message"].setdefault("content", "")
+    for index, call in enumerate(expected["choices"][0]["message"].get("tool_calls", ())):
+        call["index"] = index  # what the package keeps of the chunks
     assert total == expected
 
 
@@ -203,17 +224,46 @@ def test_the_role_comes_first_and_once_and_the_finish_reason_last_and_once(
 
 @given(turns(any_text, completed), reasoning_styles)
 @settings(deadline=None)
-def test_each_delta_that_is_not_empty_is_one_chunk_and_the_others_are_none(
+def test_each_delta_that_is_not_empty_is_one_chunk_a_call_is_two_and_the_others_are_none(
     events: list[Event], reasoning: ReasoningKeys
 ) -> None:
-    expected: list[dict[str, str]] = []
+    expected: list[dict[str, Any]] = []
+    calls = 0
     for event in events:
         if isinstance(event, TextDelta) and event.text:
             expected.append({"content": event.text})
         elif isinstance(event, ReasoningDelta) and event.text and REASONING_KEYS[reasoning]:
             expected.append(dict.fromkeys(REASONING_KEYS[reasoning], event.text))
+        elif isinstance(event, ToolCall):
+            named = {
+                "index": calls,
+                "id": event.id,
+                "type": "function",
+                "function": {"name": event.name, "arguments": ""},
+            }
+            expected.append({"tool_calls": [named]})
+            expected.append({"tool_calls": [{"index": calls, "function": {"arguments": event.arguments}}]})
+            calls += 1
     chunks = objects(stream(events, include_usage=False, reasoning=reasoning))
     assert [chunk["choices"][0]["delta"] for chunk in chunks[1:-1]] == on_the_wire(expected)
+
+
+@given(turns(any_text, completed), reasoning_styles)
+@settings(deadline=None)
+def test_calls_are_numbered_without_gaps_and_named_once(events: list[Event], reasoning: ReasoningKeys) -> None:
+    calls = on_the_wire([[c.id, c.name, c.arguments] for c in events if isinstance(c, ToolCall)])
+    deltas = [c["choices"][0]["delta"] for c in objects(stream(events, include_usage=False, reasoning=reasoning))]
+    fragments = [fragment for delta in deltas for fragment in delta.get("tool_calls", ())]
+    assert [fragment["index"] for fragment in fragments if "id" in fragment] == list(range(len(calls)))
+    for index, (call_id, name, arguments) in enumerate(calls):
+        first, *others = [fragment for fragment in fragments if fragment["index"] == index]
+        assert (first["id"], first["type"], first["function"]["name"]) == (call_id, "function", name)
+        assert all(fragment.keys() == {"index", "function"} for fragment in others)
+        assert all(fragment["function"].keys() == {"arguments"} for fragment in others)
+        # Halves of a character joined by a client are the character.
+        joined = "".join(fragment["function"]["arguments"] for fragment in (first, *others))
+        assert on_the_wire(joined) == arguments
+    assert all(delta.keys() == {"tool_calls"} for delta in deltas if "tool_calls" in delta)
 
 
 @given(turns(any_text, completed), heads(any_text), reasoning_styles)
@@ -360,6 +410,53 @@ def test_a_turn_that_says_nothing_still_has_a_role_and_an_end() -> None:
         "refusal": None,
         "annotations": [],
     }
+
+
+CALLS: list[Event] = [ToolCall("toolu_1", "read", '{"path": "/"}'), ToolCall("toolu_2", "glob", "{}")]
+CALLED = [
+    {"id": "toolu_1", "type": "function", "function": {"name": "read", "arguments": '{"path": "/"}'}},
+    {"id": "toolu_2", "type": "function", "function": {"name": "glob", "arguments": "{}"}},
+]
+
+
+@pytest.mark.parametrize(
+    ("said", "content"),
+    [
+        ([], None),
+        ([TextDelta("")], None),
+        ([ReasoningDelta("hm")], None),
+        ([TextDelta("Let me"), TextDelta(" look.")], "Let me look."),
+    ],
+)
+def test_the_content_beside_calls_is_null_unless_something_was_said(said: list[Event], content: str | None) -> None:
+    (choice,) = fold(HEAD, [*said, *CALLS, TurnCompleted("tool_calls", Usage())])["choices"]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["content"] == content
+    assert choice["message"]["tool_calls"] == CALLED
+
+
+def test_without_calls_nothing_has_the_key() -> None:
+    events: list[Event] = [TextDelta("Hi"), TurnCompleted("stop", Usage())]
+    assert "tool_calls" not in fold(HEAD, events)["choices"][0]["message"]
+    assert all("tool_calls" not in chunk["choices"][0]["delta"] for chunk in objects(stream(events))[:-1])
+
+
+def test_a_stream_of_calls_byte_for_byte() -> None:
+    chunks = ChunkStream(HEAD, include_usage=False)
+    head = (
+        b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,'
+        b'"model":"claude-sonnet","choices":['
+    )
+    delta = head + b'{"index":0,"delta":%b,"logprobs":null,"finish_reason":%b}]}\n\n'
+    begun = b'{"tool_calls":[{"id":"toolu_%d","type":"function","function":{"name":"%b","arguments":""},"index":%d}]}'
+    rest = b'{"tool_calls":[{"index":%d,"function":{"arguments":"%b"}}]}'
+    assert [chunks.feed(event) for event in [*CALLS, TurnCompleted("tool_calls", Usage())]] == [
+        delta % (b'{"role":"assistant","content":"","refusal":null}', b"null")
+        + delta % (begun % (1, b"read", 0), b"null")
+        + delta % (rest % (0, rb"{\"path\": \"/\"}"), b"null"),
+        delta % (begun % (2, b"glob", 1), b"null") + delta % (rest % (1, b"{}"), b"null"),
+        delta % (b"{}", b'"tool_calls"') + b"data: [DONE]\n\n",
+    ]
 
 
 @pytest.mark.parametrize("style", list(REASONING_KEYS))

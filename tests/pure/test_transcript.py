@@ -1,8 +1,10 @@
 """The transcript file: the lines Claude Code resumes from, and that nothing of it is left."""
 
 import json
+import re
 import stat
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.claude.transcript import transcript_file, transcript_lines
-from claude_openai.protocol.content import TextBlock
+from claude_openai.claude.toolbox import mcp_name
+from claude_openai.claude.transcript import content_block, transcript_file, transcript_lines
+from claude_openai.protocol.content import Block, TextBlock, ToolResultBlock, ToolUseBlock, canonical_arguments
 from claude_openai.protocol.history import Turn
 
 LIMIT_S = 20
@@ -22,7 +25,14 @@ HISTORY = (
     Turn("assistant", (TextBlock("Hello. \u2028\x85\U0001f600"),)),
     Turn("user", (TextBlock("And?"),)),
 )
-blocks = st.lists(st.builds(TextBlock, st.text(st.characters(codec="utf-8"), min_size=1)), min_size=1, max_size=3)
+words = st.text(st.characters(codec="utf-8"), min_size=1)
+arguments = st.dictionaries(words, words | st.integers() | st.lists(st.booleans())).map(canonical_arguments)
+block: st.SearchStrategy[Block] = (
+    st.builds(TextBlock, words)
+    | st.builds(ToolUseBlock, words, words, arguments)
+    | st.builds(ToolResultBlock, words, st.lists(words).map(tuple))
+)
+blocks = st.lists(block, min_size=1, max_size=3)
 turns = st.builds(Turn, st.sampled_from(["user", "assistant"]), blocks.map(tuple))
 
 
@@ -34,18 +44,33 @@ def parsed(lines: list[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
+def messages(history: Sequence[Turn]) -> list[dict[str, Any]]:
+    """The messages of the file, without what stands between them."""
+    entries = parsed(list(transcript_lines("session", history, CWD)))
+    return [entry["message"] for entry in entries if entry["type"] != "attachment"]
+
+
 @given(st.lists(turns, max_size=6))
 def test_each_turn_is_one_line_of_ascii_with_its_words_unchanged(history: list[Turn]) -> None:
     session = str(uuid.uuid4())
     lines = list(transcript_lines(session, history, CWD))
-    assert len(lines) == len(history)
-    for line, turn, entry in zip(lines, history, parsed(lines), strict=True):
+    for line, entry in zip(lines, parsed(lines), strict=True):
         assert line.isascii()
         assert line.splitlines(keepends=True) == [line]
-        assert entry["type"] == entry["message"]["role"] == turn.role
-        texts = [{"type": "text", "text": block.text} for block in turn.blocks]
-        assert entry["message"]["content"] == texts
         assert (entry["sessionId"], entry["cwd"], entry["isSidechain"]) == (session, str(CWD), False)
+    entries = [entry for entry in parsed(lines) if entry["type"] != "attachment"]
+    for turn, entry in zip(history, entries, strict=True):
+        assert entry["type"] == entry["message"]["role"] == turn.role
+        assert entry["message"]["content"] == [content_block(block) for block in turn.blocks]
+
+
+@given(st.lists(turns, max_size=6))
+def test_the_date_is_attached_once_to_the_first_words_of_the_user(history: list[Turn]) -> None:
+    kinds = [entry["type"] for entry in parsed(list(transcript_lines("session", history, CWD)))]
+    roles: list[str] = [turn.role for turn in history]
+    if "user" in roles:
+        roles.insert(roles.index("user") + 1, "attachment")
+    assert kinds == roles
 
 
 @given(st.lists(turns, max_size=6))
@@ -57,10 +82,49 @@ def test_each_line_is_the_child_of_the_one_before(history: list[Turn]) -> None:
 
 
 def test_an_assistants_line_is_a_whole_message() -> None:
-    _, answer, _ = parsed(list(transcript_lines("session", HISTORY, CWD)))
-    assert answer["message"]["type"] == "message"
-    assert answer["message"]["stop_reason"] == "end_turn"
-    assert answer["message"]["id"].startswith("msg_")
+    question, answer, _ = messages(HISTORY)
+    assert answer["type"] == "message"
+    assert answer["stop_reason"] == "end_turn"
+    assert answer["id"].startswith("msg_")
+    assert question.keys() == {"role", "content"}
+
+
+def test_an_assistant_that_called_stopped_to_call() -> None:
+    call = ToolUseBlock("a", "read", "{}")
+    history = [Turn("assistant", (TextBlock("So:"), call)), Turn("user", (ToolResultBlock("a", ("42",)),))]
+    assert [message.get("stop_reason") for message in messages(history)] == ["tool_use", None]
+
+
+@given(words)
+def test_a_text_is_a_text_block(text: str) -> None:
+    assert content_block(TextBlock(text)) == {"type": "text", "text": text}
+
+
+def test_a_call_and_its_result_are_blocks_of_claudes_api() -> None:
+    call = ToolUseBlock("call_1", "read", '{"path":"/\\u00e9","x":[1,null]}')
+    assert content_block(call) == {
+        "type": "tool_use",
+        "id": "call_1",
+        "name": mcp_name("read"),
+        "input": {"path": "/é", "x": [1, None]},
+    }
+    assert content_block(ToolResultBlock("call_1", ("4", "2\n"))) == {
+        "type": "tool_result",
+        "tool_use_id": "call_1",
+        "content": [{"type": "text", "text": "4"}, {"type": "text", "text": "2\n"}],
+    }
+    assert content_block(ToolResultBlock("call_1", ()))["content"] == []
+
+
+@given(words | st.sampled_from(["call_1", "toolu_01Ab-c", "functions.read:0", "x" * 128, "x" * 129, "a\n"]), words)
+def test_ids_are_such_as_claudes_api_takes_and_the_same_for_call_and_result(call_id: str, other: str) -> None:
+    used = content_block(ToolUseBlock(call_id, "read", "{}"))["id"]
+    assert used == content_block(ToolResultBlock(call_id, ()))["tool_use_id"]
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,128}", used)
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,128}", call_id):
+        assert used == call_id
+    if other != call_id:
+        assert used != content_block(ToolUseBlock(other, "read", "{}"))["id"]
 
 
 async def test_the_file_is_private_named_after_its_session_and_gone_afterwards(tmp_path: Path) -> None:
@@ -70,7 +134,7 @@ async def test_the_file_is_private_named_after_its_session_and_gone_afterwards(t
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
             entries = parsed(path.read_text("ascii").splitlines())
             assert {entry["sessionId"] for entry in entries} == {path.stem}
-            assert len(entries) == 3
+            assert [entry["type"] for entry in entries] == ["user", "attachment", "assistant", "user"]
         assert names(tmp_path) == []
 
 

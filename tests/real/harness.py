@@ -175,7 +175,9 @@ async def serving(
             env = {**stand_in_environment(api.base_url, home / "config"), "HOME": str(home), **processes.environment}
             log_file = folder / "log" / "server.log"
             logging = {"log_file": log_file, "log_level": "trace"}
-            config = Config(**{"port": 0, **logging, **settings, "extra_env": {**env, **(extra_env or {})}})
+            # Nothing is kept open unless the test is about it: then a turn's process ends with the turn.
+            alone = {"spares": 0, "max_idle_sessions": 0}
+            config = Config(**{"port": 0, **alone, **logging, **settings, "extra_env": {**env, **(extra_env or {})}})
             scope, stopped = trio.CancelScope(), trio.Event()
             (url,) = await nursery.start(_serve, config, stop, scope, stopped)
             yield Served(url, api, home, temporary, log_file, processes, scope, stopped)

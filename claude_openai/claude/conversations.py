@@ -1,0 +1,67 @@
+"""Which live conversation a request belongs to: parked, idle, or none.
+
+Knows the ones that nobody has borrowed, their bounds in number and in time. Finding and keeping are synchronous, so two
+requests can never get the same one; what is found is taken out. It never matches on less than all: the same caller,
+model, system prompt, tools and options, and the same history to the last word, our own answer included.
+"""
+
+from dataclasses import dataclass
+from math import inf
+
+import trio
+
+from claude_openai.claude.conversation import Conversation, identity_of
+from claude_openai.logs import Log
+from claude_openai.protocol.content import ToolResultBlock
+from claude_openai.protocol.events import Conversation as Way
+from claude_openai.protocol.request import ChatRequest
+
+__all__ = ["ConversationLimits", "Conversations"]
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationLimits:
+    """How many may wait, idle and parked together, and for how many seconds."""
+
+    kept: int
+    idle_s: float
+    parked_s: float
+
+
+class Conversations:
+    """Those that wait, the least recently used first."""
+
+    def __init__(self, limits: ConversationLimits, log: Log) -> None:
+        self._limits = limits
+        self._log = log
+        self._kept: list[Conversation] = []
+
+    def find(self, request: ChatRequest) -> tuple[Conversation, Way] | None:
+        """Take the conversation that the request continues, if there is one."""
+        identity = identity_of(request)
+        results = [block for block in request.prompt.blocks if isinstance(block, ToolResultBlock)]
+        self._kept = [conversation for conversation in self._kept if conversation.alive]
+        for conversation in reversed(self._kept):
+            if conversation.identity != identity or conversation.history != request.turns:
+                continue
+            if conversation.pending:
+                answered = {block.call_id for block in results}
+                if answered != set(conversation.pending) or len(results) != len(request.prompt.blocks):
+                    continue
+            elif results:
+                continue
+            self._kept.remove(conversation)
+            conversation.scope.deadline = inf
+            return conversation, "parked" if conversation.pending else "continued"
+        return None
+
+    def keep(self, conversation: Conversation) -> None:
+        """Let it wait for its next request; beyond the bound the least recently used ends."""
+        wait_s = self._limits.parked_s if conversation.pending else self._limits.idle_s
+        conversation.scope.deadline = trio.current_time() + wait_s
+        self._kept = [kept for kept in self._kept if kept.alive]
+        conversation.waited = True
+        self._kept.append(conversation)
+        while len(self._kept) > self._limits.kept:
+            self._log.debug("conversation.evicted")
+            self._kept.pop(0).scope.cancel(reason="too many conversations are open")

@@ -1,0 +1,92 @@
+"""Processes started ahead of need, so that a new conversation does not wait for one.
+
+A spare is a conversation that nobody has bound yet. One that is taken is replaced; a failure to start one is logged and
+nothing more; on a machine that is short of memory, and when nobody has asked for long, there are none.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+import trio
+
+from claude_openai.claude.conversation import Conversation
+from claude_openai.logs import Log
+
+__all__ = ["Spares"]
+
+# A waiting process weighs about 100 MB of its own; one that starts, more.
+MIN_AVAILABLE_MB = 1024
+# Without a request for this long the spares are ended; the next request starts them again.
+IDLE_S = 900.0
+RETRY_S = 5.0
+# A start costs half a second of a core, which the turn that took the last spare needs first.
+REFILL_DELAY_S = 1.0
+
+
+class Spares:
+    """Keeps up to `count` unbound conversations.
+
+    Args:
+        count: how many.
+        start: starts one; raises or gives one that is not alive when it cannot.
+        log: told of failures and of short memory.
+    """
+
+    def __init__(self, count: int, start: Callable[[], Awaitable[Conversation]], log: Log) -> None:
+        self._count = count
+        self._start = start
+        self._log = log
+        self._waiting: list[Conversation] = []
+        self._wanted = trio.Event()
+        self._last_taken = 0.0
+
+    def take(self) -> Conversation | None:
+        """A spare, if one is ready; another is started in its place."""
+        self._last_taken = trio.current_time()
+        self._wanted.set()
+        while self._waiting:
+            spare = self._waiting.pop()
+            if spare.alive:
+                return spare
+        return None
+
+    async def refill(self) -> None:
+        """Keep the number up, for ever."""
+        self._last_taken = trio.current_time()
+        while self._count:
+            self._wanted = trio.Event()
+            self._waiting = [spare for spare in self._waiting if spare.alive]
+            if len(self._waiting) < self._count and self._has_memory():
+                await self._start_one()
+                continue
+            with trio.move_on_at(self._last_taken + IDLE_S) as idle:
+                await self._wanted.wait()
+            if idle.cancelled_caught:
+                self._end_all()
+                await self._wanted.wait()
+            await trio.sleep(REFILL_DELAY_S)
+
+    async def _start_one(self) -> None:
+        spare = await self._start()
+        if spare.alive:
+            spare.waited = True
+            self._waiting.append(spare)
+            return
+        self._log.warning("spare.failed", error=spare.failure)
+        await trio.sleep(RETRY_S)
+
+    def _end_all(self) -> None:
+        self._log.debug("spare.idle", count=len(self._waiting))
+        for spare in self._waiting:
+            spare.scope.cancel(reason="nobody has asked for long")
+        self._waiting.clear()
+
+    def _has_memory(self) -> bool:
+        with suppress(OSError, StopIteration, ValueError):  # only Linux says it so
+            lines = Path("/proc/meminfo").read_text().splitlines()
+            available_mb = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) // 1024
+            if available_mb < MIN_AVAILABLE_MB:
+                self._log.warning("spare.short_of_memory", available_mb=available_mb)
+                return False
+        return True

@@ -1,0 +1,135 @@
+"""The client's tools as an MCP server inside this process, and the calls that wait for the client's results.
+
+Claude Code asks for tools over its control protocol (`mcp_message`). This is the whole of the server that it talks to:
+it lists the tools and takes calls. A call whose arguments do not fit is answered at once, so that Claude corrects
+itself within the turn; any other waits until the client's next request brings its result. Results are kept by id, since
+Claude Code calls some tools only after others have returned. All bookkeeping is synchronous; what is to be written goes
+to a channel.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from claude_openai.protocol.content import ToolResultBlock
+from claude_openai.protocol.tools import ArgumentChecker, Tool
+
+__all__ = ["SERVER", "Toolbox", "mcp_name", "own_name"]
+
+SERVER = "openai"
+PROTOCOL_VERSION = "2025-11-25"
+# Calls wait on a person. The server's own bound ends them long before this one.
+CALL_TIMEOUT_MS = 24 * 3600 * 1000
+_PREFIX = f"mcp__{SERVER}__"
+METHOD_NOT_FOUND = -32601
+
+
+def mcp_name(name: str) -> str:
+    """The name under which Claude knows a tool of the client."""
+    return _PREFIX + name
+
+
+def own_name(name: str) -> str:
+    return name.removeprefix(_PREFIX)
+
+
+class Toolbox:
+    """The tools of one conversation.
+
+    Args:
+        tools: those that Claude is to see.
+        write: takes a line for Claude Code, without waiting.
+    """
+
+    def __init__(self, tools: Sequence[Tool], write: Callable[[str], None]) -> None:
+        self.checker = ArgumentChecker(tools)
+        self._tools = [_described(tool) for tool in tools]
+        self._write = write
+        self._asked: dict[str, tuple[str, Any]] = {}
+        self._results: dict[str, ToolResultBlock] = {}
+
+    def bind(self) -> dict[str, Any]:
+        """Fields for `initialize`. The manifest saves the round trips of a first listing."""
+        if not self._tools:
+            return {}
+        manifest = {"initializeResult": _hello(), "toolsListResult": {"tools": self._tools}}
+        return {
+            "sdkMcpServers": [SERVER],
+            "sdkMcpServerManifests": {SERVER: manifest},
+            "sdkMcpServerConfigs": {SERVER: {"disableAutoBackground": True, "timeout": CALL_TIMEOUT_MS}},
+        }
+
+    def control_request(self, frame: Mapping[str, Any]) -> bool:
+        """Take a control request of Claude Code; False if it is not for a tool."""
+        request = frame.get("request") or {}
+        if request.get("subtype") != "mcp_message":
+            return False
+        self._mcp(str(frame.get("request_id")), request.get("message") or {})
+        return True
+
+    def give(self, results: Sequence[ToolResultBlock]) -> None:
+        """The client's results: to the calls that wait, or kept for those that are still to come."""
+        for result in results:
+            self._results[result.call_id] = result
+        self._answer_what_waits()
+
+    def _mcp(self, request_id: str, message: Mapping[str, Any]) -> None:
+        number = message.get("id")
+        match message.get("method"):
+            case "initialize":
+                self._reply(request_id, number, _hello())
+            case "tools/list":
+                self._reply(request_id, number, {"tools": self._tools})
+            case "tools/call":
+                self._call(request_id, number, message.get("params") or {})
+            case "ping":
+                self._reply(request_id, number, {})
+            case _ if number is None:
+                self._reply(request_id, number, {})
+            case method:
+                self._respond(
+                    request_id, {"id": number, "error": {"code": METHOD_NOT_FOUND, "message": f"no method {method}"}}
+                )
+
+    def _call(self, request_id: str, number: Any, params: Mapping[str, Any]) -> None:
+        arguments = params.get("arguments")
+        problem = self.checker.problem(str(params.get("name")), {} if arguments is None else arguments)
+        if problem is not None:
+            self._reply(request_id, number, {"content": [{"type": "text", "text": problem}], "isError": True})
+            return
+        call_id = (params.get("_meta") or {}).get("claudecode/toolUseId")
+        self._asked[str(call_id)] = (request_id, number)
+        self._answer_what_waits()
+
+    def _answer_what_waits(self) -> None:
+        # In the order of the calls: Claude Code passes results on in the order in which they come.
+        for call_id in [asked for asked in self._asked if asked in self._results]:
+            request_id, number = self._asked.pop(call_id)
+            texts = self._results.pop(call_id).texts
+            self._reply(request_id, number, {"content": [{"type": "text", "text": text} for text in texts]})
+
+    def _reply(self, request_id: str, number: Any, result: Mapping[str, Any]) -> None:
+        self._respond(request_id, {"id": number, "result": result})
+
+    def _respond(self, request_id: str, answer: Mapping[str, Any]) -> None:
+        body = {"mcp_response": {"jsonrpc": "2.0", **answer}}
+        response = {"subtype": "success", "request_id": request_id, "response": body}
+        self._write(json.dumps({"type": "control_response", "response": response}) + "\n")
+
+
+def _hello() -> dict[str, Any]:
+    return {
+        "protocolVersion": PROTOCOL_VERSION,
+        "capabilities": {"tools": {}},
+        "serverInfo": {"name": SERVER, "version": "1"},
+    }
+
+
+def _described(tool: Tool) -> dict[str, Any]:
+    # Without the hint Claude Code would call one tool after another, each only when the one before has returned.
+    return {
+        "name": tool.name,
+        "description": tool.description,
+        "inputSchema": tool.schema,
+        "annotations": {"readOnlyHint": True},
+    }

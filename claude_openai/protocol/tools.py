@@ -1,0 +1,161 @@
+"""OpenAI's function tools, checked, and the check of the arguments Claude gives them.
+
+Knows names and `tool_choice`; JSON Schema is `schemas`' business. Does not know how a tool is offered to Claude or who
+runs it.
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from claude_openai.errors import BadRequest
+from claude_openai.protocol.refusals import missing, shorten, unsupported_value, wrong_type, wrong_value
+
+if TYPE_CHECKING:
+    from claude_openai.protocol.schemas import ArgumentValidator
+
+__all__ = ["ArgumentChecker", "Tool", "ToolChoice", "offered_tools", "read_tool_choice", "read_tools"]
+
+ChoiceMode: TypeAlias = Literal["auto", "none", "required"]
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_NO_ARGUMENTS: Final = {"type": "object", "properties": {}}
+MAX_TOOLS: Final = 128  # OpenAI's own bound
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function of the client. `parameters` is its JSON Schema as compact JSON with the client's own order of keys."""
+
+    name: str
+    description: str
+    parameters: str
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        schema: dict[str, Any] = json.loads(self.parameters)
+        return schema
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """`required` with a name asks for that tool; without, for any."""
+
+    mode: ChoiceMode = "auto"
+    name: str | None = None
+
+
+def read_tools(value: Sequence[Any], param: str = "tools") -> tuple[Tool, ...]:
+    """Check the `tools` of a request.
+
+    Raises:
+        BadRequest: naming the place, like `tools[2].function.parameters`.
+    """
+    if len(value) > MAX_TOOLS:
+        raise wrong_value(param, f"at most {MAX_TOOLS} tools")
+    tools = tuple(_tool(item, f"{param}[{index}]") for index, item in enumerate(value))
+    names = [tool.name for tool in tools]
+    for index, name in enumerate(names):
+        if name in names[:index]:
+            raise wrong_value(f"{param}[{index}].function.name", "a name that no other tool has", name)
+    return tools
+
+
+def _tool(item: Any, where: str) -> Tool:
+    if not isinstance(item, dict):
+        raise wrong_type(where, "an object like {'type': 'function', 'function': ...}", item)
+    if item.get("type", "function") != "function":
+        raise unsupported_value(f"{where}.type", "Only tools of type 'function' can be offered to Claude.")
+    return _function(item.get("function"), f"{where}.function")
+
+
+def _function(function: Any, where: str) -> Tool:
+    if function is None:
+        raise missing(where, "Send an object with 'name' and 'parameters'.")
+    if not isinstance(function, dict):
+        raise wrong_type(where, "an object", function)
+    name, description = function.get("name"), function.get("description") or ""
+    if name is None:
+        raise missing(f"{where}.name", "Send the name of the function.")
+    if not isinstance(name, str):
+        raise wrong_type(f"{where}.name", "a string", name)
+    if not _NAME.fullmatch(name):
+        raise wrong_value(f"{where}.name", "1 to 64 letters, digits, '_' or '-'", name)
+    if not isinstance(description, str):
+        raise wrong_type(f"{where}.description", "a string", description)
+    parameters = function.get("parameters")
+    if parameters is None:
+        parameters = _NO_ARGUMENTS
+    _check_schema(parameters, f"{where}.parameters")
+    return Tool(name, description, json.dumps(parameters, separators=(",", ":")))
+
+
+def _check_schema(schema: Any, where: str) -> None:
+    from claude_openai.protocol.schemas import schema_problem
+
+    if not isinstance(schema, dict):
+        raise wrong_type(where, "a JSON Schema object", schema)
+    if not isinstance(schema.get("$schema", ""), str):
+        raise wrong_type(f"{where}.$schema", "a string", schema["$schema"])
+    if schema.get("type", "object") != "object":
+        raise wrong_value(f"{where}.type", "'object', since arguments are an object", str(schema["type"]))
+    problem = schema_problem(schema)
+    if problem is not None:
+        raise BadRequest(f"'{where}' {problem}", code="invalid_function_parameters", param=where)
+
+
+def read_tool_choice(value: Any, tools: Sequence[Tool], param: str = "tool_choice") -> ToolChoice:
+    """Check `tool_choice` against the tools.
+
+    Raises:
+        BadRequest: it is malformed, or names a tool that is not there.
+    """
+    if isinstance(value, str):
+        if value not in ("none", "auto", "required"):
+            raise wrong_value(param, "'none', 'auto', 'required' or the name of a function", value)
+        if value == "required" and not tools:
+            raise wrong_value(param, "tools too: 'required' needs some", value)
+        return ToolChoice(value)  # type: ignore[arg-type]  # narrowed by the check above
+    if not isinstance(value, dict):
+        raise wrong_type(param, "a string or an object", value)
+    if value.get("type") != "function":
+        raise unsupported_value(f"{param}.type", "Send 'none', 'auto', 'required', or {'type': 'function', ...}.")
+    function = value.get("function")
+    name = function.get("name") if isinstance(function, dict) else None
+    if not isinstance(name, str):
+        raise missing(f"{param}.function.name", "Send the name of one of the tools.")
+    if name not in {tool.name for tool in tools}:
+        raise wrong_value(param, "the name of one of the tools", name)
+    return ToolChoice("required", name)
+
+
+def offered_tools(tools: Sequence[Tool], choice: ToolChoice) -> tuple[Tool, ...]:
+    """Those that Claude is to see."""
+    if choice.mode == "none":
+        return ()
+    return tuple(tool for tool in tools if choice.name in (None, tool.name))
+
+
+class ArgumentChecker:
+    """Checks the arguments of calls against the full schemas of the tools."""
+
+    def __init__(self, tools: Sequence[Tool]) -> None:
+        self._validators: dict[str, ArgumentValidator] = {}
+        if tools:
+            from claude_openai.protocol import schemas
+
+            self._validators = {tool.name: schemas.ArgumentValidator(tool.schema) for tool in tools}
+
+    def problem(self, name: str, arguments: object) -> str | None:
+        """What is wrong with a call, in words for Claude; None if nothing is."""
+        validator = self._validators.get(name)
+        if validator is None:
+            return f"There is no tool named {shorten(name)}."
+        if not isinstance(arguments, dict):
+            return "The arguments must be a JSON object."
+        problem = validator.problem(arguments)
+        if problem is None:
+            return None
+        return f"The arguments do not fit the tool's schema: {problem}. Call it again with arguments that do."

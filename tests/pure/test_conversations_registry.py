@@ -1,0 +1,502 @@
+"""Which conversation a request meets, how long one waits, and the processes that are started ahead of need."""
+
+import json
+from dataclasses import dataclass, field, replace
+from math import inf
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from claude_openai.claude import spares as spares_module
+from claude_openai.claude.conversation import Conversation, identity_of
+from claude_openai.claude.conversations import ConversationLimits, Conversations
+from claude_openai.claude.spares import IDLE_S, REFILL_DELAY_S, RETRY_S, Spares
+from claude_openai.logs import Level, Log
+from claude_openai.protocol.content import Block, TextBlock, ToolResultBlock, ToolUseBlock
+from claude_openai.protocol.history import Turn
+from claude_openai.protocol.models import ModelCatalog
+from claude_openai.protocol.request import ChatRequest, parse_chat_request
+from claude_openai.protocol.tools import ToolChoice
+from claude_openai.redaction import Redactor
+
+IDLE_LIMIT_S = 60.0
+PARKED_LIMIT_S = 600.0
+TOOLS = [{"type": "function", "function": {"name": name}} for name in ("read", "glob")]
+
+
+@dataclass(eq=False)
+class StandIn:
+    """What the registry knows of a conversation, without a process."""
+
+    identity: tuple[object, ...] = ()
+    history: tuple[Turn, ...] = ()
+    pending: tuple[str, ...] = ()
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    waited: bool = False
+    failure: str = ""
+    died: bool = False
+
+    @property
+    def alive(self) -> bool:
+        return not self.died and not self.scope.cancel_called
+
+
+def as_real(stand_in: StandIn) -> Conversation:
+    return cast("Conversation", stand_in)
+
+
+def found(conversations: Conversations, request: ChatRequest) -> tuple[StandIn, str] | None:
+    return cast("tuple[StandIn, str] | None", conversations.find(request))
+
+
+def take(spares: Spares) -> StandIn | None:
+    return cast("StandIn | None", spares.take())
+
+
+class Events:
+    """A log, and the names of what it was told."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+        self.log = Log(Level.DEBUG, self._lines.append, Redactor())
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [record for record in map(json.loads, self._lines) if record["event"] == event]
+
+
+def say(role: str, content: str | None, **more: Any) -> dict[str, Any]:
+    return {"role": role, "content": content, **more}
+
+
+def calling(*ids: str) -> dict[str, Any]:
+    calls = [{"id": i, "type": "function", "function": {"name": "read", "arguments": "{}"}} for i in ids]
+    return say("assistant", None, tool_calls=calls)
+
+
+def asked(*messages: dict[str, Any], **fields: Any) -> ChatRequest:
+    body = {"model": "sonnet", "messages": messages, "tools": TOOLS, **fields}
+    return parse_chat_request(json.dumps(body).encode(), ModelCatalog("sonnet", ()))
+
+
+HELLO = [say("system", "Be brief."), say("user", "Hi")]
+
+
+def answered(request: ChatRequest, *said: Block) -> StandIn:
+    """A conversation that has answered a request."""
+    history = (*request.turns, request.prompt, Turn("assistant", said))
+    pending = tuple(block.id for block in said if isinstance(block, ToolUseBlock))
+    return StandIn(identity_of(request), history, pending)
+
+
+def idle_one() -> StandIn:
+    return answered(asked(*HELLO), TextBlock("Hello."))
+
+
+def parked_one(*ids: str) -> StandIn:
+    return answered(asked(*HELLO), *(ToolUseBlock(i, "read", "{}") for i in ids))
+
+
+def going_on(**fields: Any) -> ChatRequest:
+    return asked(*HELLO, say("assistant", "Hello."), say("user", "And?"), **fields)
+
+
+def with_results(*ids: str, calls: tuple[str, ...] = ("a", "b"), more: tuple[dict[str, Any], ...] = ()) -> ChatRequest:
+    results = [say("tool", "42", tool_call_id=i) for i in ids]
+    return asked(*HELLO, calling(*calls), *results, *more)
+
+
+@pytest.fixture
+def events() -> Events:
+    return Events()
+
+
+def registry(events: Events, kept: int = 8) -> Conversations:
+    return Conversations(ConversationLimits(kept, IDLE_LIMIT_S, PARKED_LIMIT_S), events.log)
+
+
+async def test_a_request_goes_on_with_the_conversation_that_answered_before_it(events: Events) -> None:
+    conversations, one = registry(events), idle_one()
+    conversations.keep(as_real(one))
+    assert one.waited
+    assert found(conversations, going_on()) == (one, "continued")
+    assert one.scope.deadline == inf
+
+
+async def test_what_is_found_is_taken_out_and_may_be_kept_again(events: Events) -> None:
+    conversations, one = registry(events), idle_one()
+    conversations.keep(as_real(one))
+    assert found(conversations, going_on()) is not None
+    assert found(conversations, going_on()) is None
+    conversations.keep(as_real(one))
+    assert found(conversations, going_on()) == (one, "continued")
+
+
+async def test_without_conversations_none_is_found(events: Events) -> None:
+    assert registry(events).find(going_on()) is None
+
+
+async def test_a_conversation_that_is_dead_is_not_found(events: Events) -> None:
+    conversations, one, other = registry(events), idle_one(), idle_one()
+    conversations.keep(as_real(one))
+    conversations.keep(as_real(other))
+    one.died = True
+    other.scope.cancel()
+    assert found(conversations, going_on()) is None
+
+
+async def test_of_equal_conversations_the_last_used_is_found_first(events: Events) -> None:
+    conversations, first, second = registry(events), idle_one(), idle_one()
+    conversations.keep(as_real(first))
+    conversations.keep(as_real(second))
+    assert found(conversations, going_on()) == (second, "continued")
+    assert found(conversations, going_on()) == (first, "continued")
+
+
+NOT_THE_SAME: list[dict[str, Any]] = [
+    {"user": "ann"},
+    {"model": "opus"},
+    {"tools": TOOLS[:1]},
+    {"tools": TOOLS[::-1]},
+    {"tools": None},
+    {"tool_choice": "required"},
+    {"tool_choice": "none"},
+    {"parallel_tool_calls": False},
+    {"reasoning_effort": "high"},
+]
+
+
+@pytest.mark.parametrize("fields", NOT_THE_SAME)
+async def test_a_request_with_another_identity_meets_no_conversation(events: Events, fields: dict[str, Any]) -> None:
+    conversations = registry(events)
+    conversations.keep(as_real(idle_one()))
+    assert found(conversations, going_on(**fields)) is None
+    assert found(conversations, going_on()) is not None
+
+
+async def test_a_forced_tool_and_the_only_tool_are_not_the_same(events: Events) -> None:
+    request = replace(going_on(tools=TOOLS[:1]), tool_choice=ToolChoice("required", "read"))
+    conversations, one = registry(events), replace(idle_one(), identity=identity_of(going_on(tools=TOOLS[:1])))
+    conversations.keep(as_real(one))
+    assert found(conversations, request) is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"stream": True}, {"stream": True, "stream_options": {"include_usage": True}}, {"metadata": {"run": "2"}}],
+)
+async def test_what_only_concerns_the_answer_is_no_part_of_the_identity(events: Events, fields: dict[str, Any]) -> None:
+    conversations, one = registry(events), idle_one()
+    conversations.keep(as_real(one))
+    assert found(conversations, going_on(**fields)) == (one, "continued")
+
+
+MORE = say("user", "And?")
+OTHER_HISTORIES = [
+    [say("user", "And?")],
+    [say("user", "Hi"), MORE],
+    [say("system", "Be brief."), say("user", "Hi"), say("assistant", "Hello"), MORE],
+    [say("system", "Be brief."), say("user", "hi"), say("assistant", "Hello."), MORE],
+    [say("system", "Be long."), say("user", "Hi"), say("assistant", "Hello."), MORE],
+    [say("system", "Be brief."), say("user", "Hi "), say("assistant", "Hello."), MORE],
+    [*HELLO, say("assistant", "Hello."), say("user", "So?"), say("assistant", "So."), MORE],
+    [*HELLO, say("assistant", "Hel"), say("assistant", "lo."), MORE],
+    [say("user", "Before"), say("assistant", "Yes"), *HELLO, say("assistant", "Hello."), MORE],
+    HELLO,
+]
+
+
+@pytest.mark.parametrize("messages", OTHER_HISTORIES)
+async def test_a_history_that_differs_in_anything_meets_no_conversation(
+    events: Events, messages: list[dict[str, Any]]
+) -> None:
+    conversations = registry(events)
+    conversations.keep(as_real(idle_one()))
+    assert found(conversations, asked(*messages)) is None
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+async def test_the_results_of_all_calls_go_to_the_conversation_that_is_parked_with_them(
+    events: Events, order: str
+) -> None:
+    conversations, one = registry(events), parked_one("a", "b")
+    conversations.keep(as_real(one))
+    assert found(conversations, with_results(*order)) == (one, "parked")
+    assert one.scope.deadline == inf
+
+
+async def test_results_and_a_text_do_not_go_to_a_parked_conversation(events: Events) -> None:
+    # The calls take results and nothing else: the text would be lost.
+    conversations = registry(events)
+    conversations.keep(as_real(parked_one("a", "b")))
+    assert found(conversations, with_results("a", "b", more=(MORE,))) is None
+    assert found(conversations, with_results("a", "b")) is not None
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        [TextBlock("And?")],
+        [ToolResultBlock("a", ("42",))],
+        [ToolResultBlock("a", ("42",)), ToolResultBlock("c", ("42",))],
+        [ToolResultBlock("a", ("42",)), ToolResultBlock("b", ("42",)), ToolResultBlock("c", ("42",))],
+    ],
+)
+async def test_anything_but_exactly_the_results_it_waits_for_meets_no_parked_conversation(
+    events: Events, blocks: list[Block]
+) -> None:
+    conversations = registry(events)
+    conversations.keep(as_real(parked_one("a", "b")))
+    assert found(conversations, replace(with_results("a", "b"), prompt=Turn("user", tuple(blocks)))) is None
+
+
+async def test_results_meet_no_conversation_that_waits_for_none(events: Events) -> None:
+    conversations, one = registry(events), replace(parked_one("a", "b"), pending=())
+    conversations.keep(as_real(one))
+    assert found(conversations, with_results("a", "b")) is None
+
+
+async def test_equal_calls_of_two_conversations_are_told_apart_by_their_ids(events: Events) -> None:
+    conversations, one, other = registry(events), parked_one("a"), parked_one("b")
+    conversations.keep(as_real(one))
+    conversations.keep(as_real(other))
+    assert found(conversations, with_results("a", calls=("a",))) == (one, "parked")
+    assert found(conversations, with_results("b", calls=("b",))) == (other, "parked")
+
+
+async def test_beyond_the_bound_the_least_recently_used_ends(events: Events) -> None:
+    conversations, many = registry(events, kept=2), [parked_one(i) for i in "abc"]
+    conversations.keep(as_real(many[0]))
+    conversations.keep(as_real(many[1]))
+    assert found(conversations, with_results("a", calls=("a",))) == (many[0], "parked")
+    conversations.keep(as_real(many[0]))
+    assert events.of("conversation.evicted") == []
+    conversations.keep(as_real(many[2]))
+    assert [one.alive for one in many] == [True, False, True]
+    assert len(events.of("conversation.evicted")) == 1
+
+
+async def test_one_that_is_borrowed_counts_for_nothing_and_never_expires(
+    events: Events, autojump_clock: MockClock
+) -> None:
+    conversations, one = registry(events, kept=1), idle_one()
+    conversations.keep(as_real(one))
+    assert found(conversations, going_on()) is not None
+    conversations.keep(as_real(parked_one("a")))
+    await trio.sleep(10 * PARKED_LIMIT_S)
+    assert one.alive
+
+
+async def test_the_dead_do_not_count_towards_the_bound(events: Events) -> None:
+    conversations, dead, one, other = registry(events, kept=2), idle_one(), idle_one(), idle_one()
+    for conversation in (one, dead):
+        conversations.keep(as_real(conversation))
+    dead.died = True
+    conversations.keep(as_real(other))
+    assert one.alive
+    assert other.alive
+
+
+async def test_where_none_may_wait_one_that_is_kept_ends_at_once(events: Events) -> None:
+    one = idle_one()
+    registry(events, kept=0).keep(as_real(one))
+    assert not one.alive
+
+
+@pytest.mark.parametrize(
+    ("make", "request_of", "limit_s"),
+    [
+        (idle_one, going_on, IDLE_LIMIT_S),
+        (lambda: parked_one("a", "b"), lambda: with_results("a", "b"), PARKED_LIMIT_S),
+    ],
+    ids=["idle", "parked"],
+)
+async def test_one_that_nobody_asks_for_long_ends_by_itself(
+    events: Events, autojump_clock: MockClock, make: Any, request_of: Any, limit_s: float
+) -> None:
+    conversations = registry(events)
+    one: StandIn = make()
+
+    async def live() -> None:
+        with one.scope:
+            await trio.sleep_forever()
+        one.died = True
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(live)
+        conversations.keep(as_real(one))
+        await trio.sleep(limit_s - 1)
+        assert found(conversations, request_of()) is not None
+        conversations.keep(as_real(one))  # its time begins anew
+        await trio.sleep(limit_s - 1)
+        assert not one.died
+        await trio.sleep(2)
+        assert [one.died] == [True]
+    assert found(conversations, request_of()) is None
+
+
+class Starter:
+    """Starts stand-ins, or fails to as often as it is told."""
+
+    def __init__(self) -> None:
+        self.started: list[StandIn] = []
+        self.times: list[float] = []
+        self.failures = 0
+
+    async def __call__(self) -> Conversation:
+        await trio.lowlevel.checkpoint()
+        self.times.append(trio.current_time())
+        if self.failures:
+            self.failures -= 1
+            return as_real(StandIn(died=True, failure="no such program"))
+        self.started.append(StandIn())
+        return as_real(self.started[-1])
+
+
+@pytest.fixture
+def starter() -> Starter:
+    return Starter()
+
+
+@pytest.fixture(autouse=True)
+def enough_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(spares_module, "MIN_AVAILABLE_MB", 0)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_as_many_spares_as_wanted_are_started_and_no_more(events: Events, starter: Starter, count: int) -> None:
+    spares = Spares(count, starter, events.log)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(spares.refill)
+        await wait_all_tasks_blocked()
+        assert len(starter.started) == count
+        assert all(spare.waited for spare in starter.started)
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_spare_that_is_taken_is_replaced_a_little_later(
+    events: Events, starter: Starter, autojump_clock: MockClock
+) -> None:
+    spares = Spares(2, starter, events.log)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(spares.refill)
+        await wait_all_tasks_blocked()
+        assert take(spares) in starter.started
+        await trio.sleep(REFILL_DELAY_S / 2)
+        assert len(starter.started) == 2
+        await trio.sleep(REFILL_DELAY_S)
+        assert len(starter.started) == 3
+        taken = [take(spares), take(spares)]
+        assert set(map(id, taken)) < set(map(id, starter.started))
+        assert taken[0] is not taken[1]
+        assert take(spares) is None
+        await trio.sleep(2 * REFILL_DELAY_S)
+        assert len(starter.started) == 5
+        nursery.cancel_scope.cancel()
+
+
+async def test_before_the_first_is_ready_there_is_none(events: Events, starter: Starter) -> None:
+    assert take(Spares(2, starter, events.log)) is None
+
+
+async def test_a_spare_that_died_is_not_given_out_and_is_replaced(
+    events: Events, starter: Starter, autojump_clock: MockClock
+) -> None:
+    spares = Spares(2, starter, events.log)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(spares.refill)
+        await wait_all_tasks_blocked()
+        first, second = starter.started
+        second.died = True
+        assert take(spares) is first
+        assert take(spares) is None
+        await trio.sleep(2 * REFILL_DELAY_S)
+        assert len(starter.started) == 4
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_start_that_fails_is_logged_and_tried_again_later(
+    events: Events, starter: Starter, autojump_clock: MockClock
+) -> None:
+    starter.failures = 2
+    spares = Spares(1, starter, events.log)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(spares.refill)
+        await trio.sleep(RETRY_S / 2)
+        assert len(starter.times) == 1
+        assert take(spares) is None
+        await trio.sleep(3 * RETRY_S)
+        assert len(starter.started) == 1
+        assert take(spares) is starter.started[0]
+        nursery.cancel_scope.cancel()
+    assert [record["error"] for record in events.of("spare.failed")] == ["no such program"] * 2
+    assert {record["level"] for record in events.of("spare.failed")} == {"warning"}
+    waits = [later - sooner for sooner, later in zip(starter.times, starter.times[1:], strict=False)]
+    assert waits == pytest.approx([RETRY_S, RETRY_S])
+
+
+async def test_where_no_spares_are_wanted_none_is_ever_started(events: Events, starter: Starter) -> None:
+    spares = Spares(0, starter, events.log)
+    with trio.fail_after(20):
+        await spares.refill()
+    assert take(spares) is None
+    assert starter.times == []
+
+
+async def test_when_nobody_has_asked_for_long_the_spares_end_and_the_next_request_starts_them_again(
+    events: Events, starter: Starter, autojump_clock: MockClock
+) -> None:
+    spares = Spares(2, starter, events.log)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(spares.refill)
+        await trio.sleep(IDLE_S - 1)
+        assert all(spare.alive for spare in starter.started)
+        await trio.sleep(2)
+        assert [spare.alive for spare in starter.started] == [False, False]
+        assert [record["count"] for record in events.of("spare.idle")] == [2]
+        await trio.sleep(10 * IDLE_S)
+        assert len(starter.started) == 2
+        assert take(spares) is None
+        await trio.sleep(2 * REFILL_DELAY_S)
+        assert len(starter.started) == 4
+        assert take(spares) in starter.started[2:]
+        nursery.cancel_scope.cancel()
+
+
+async def test_each_request_puts_the_end_of_the_spares_off(
+    events: Events, starter: Starter, autojump_clock: MockClock
+) -> None:
+    spares = Spares(1, starter, events.log)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(spares.refill)
+        for _ in range(3):
+            await trio.sleep(IDLE_S - 10)
+            assert take(spares) is not None
+        await trio.sleep(IDLE_S - 10)
+        assert [spare.alive for spare in starter.started[-1:]] == [True]
+        await trio.sleep(20)
+        assert [spare.alive for spare in starter.started[-1:]] == [False]
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="only Linux says how much memory is available")
+async def test_on_a_machine_that_is_short_of_memory_no_spare_is_started_until_there_is_more(
+    events: Events, starter: Starter, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spares_module, "MIN_AVAILABLE_MB", 10**9)
+    spares = Spares(1, starter, events.log)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(spares.refill)
+        await trio.sleep(IDLE_S / 2)
+        assert starter.times == []
+        assert [record["level"] for record in events.of("spare.short_of_memory")] == ["warning"]
+        assert take(spares) is None
+        await trio.sleep(2 * REFILL_DELAY_S)
+        assert starter.times == []
+        monkeypatch.setattr(spares_module, "MIN_AVAILABLE_MB", 0)
+        assert take(spares) is None
+        await trio.sleep(2 * REFILL_DELAY_S)
+        assert len(starter.started) == 1
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,482 @@
+"""OpenAI's tools, what is refused of them and where, and the check of the arguments Claude gives."""
+
+import json
+import socket
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from claude_openai.errors import BadRequest
+from claude_openai.protocol.tools import (
+    MAX_TOOLS,
+    ArgumentChecker,
+    Tool,
+    ToolChoice,
+    offered_tools,
+    read_tool_choice,
+    read_tools,
+)
+
+DRAFT_07 = "http://json-schema.org/draft-07/schema#"
+DRAFT_2020_12 = "https://json-schema.org/draft/2020-12/schema"
+
+
+def function(name: Any = "read", **fields: Any) -> dict[str, Any]:
+    return {"type": "function", "function": {"name": name, **fields}}
+
+
+def refusal_of(*tools: Any) -> tuple[str | None, str | None]:
+    with pytest.raises(BadRequest) as raised:
+        read_tools(tools)
+    assert raised.value.status == 400
+    return raised.value.code, raised.value.param
+
+
+def refusal_of_schema(schema: Any) -> tuple[str | None, str | None]:
+    return refusal_of(function(parameters=schema))
+
+
+def problem(schema: dict[str, Any], arguments: object) -> str | None:
+    return ArgumentChecker(read_tools([function(parameters=schema)])).problem("read", arguments)
+
+
+def test_a_tool_keeps_its_name_its_description_and_the_order_of_its_schema() -> None:
+    schema = {"type": "object", "required": ["b"], "properties": {"b": {"type": "string"}, "a": {"type": "integer"}}}
+    (tool,) = read_tools([function(description="Reads.", parameters=schema, strict=True)])
+    assert (tool.name, tool.description) == ("read", "Reads.")
+    assert tool.parameters == json.dumps(schema, separators=(",", ":"))
+    assert json.dumps(tool.schema) == json.dumps(schema)
+
+
+def test_tools_keep_their_order() -> None:
+    assert [tool.name for tool in read_tools([function("z"), function("a"), function("M")])] == ["z", "a", "M"]
+    assert read_tools([]) == ()
+
+
+@pytest.mark.parametrize("absent", [{}, {"parameters": None}])
+def test_a_function_without_parameters_takes_none(absent: dict[str, Any]) -> None:
+    (tool,) = read_tools([function(**absent)])
+    assert tool.schema == {"type": "object", "properties": {}}
+
+
+@pytest.mark.parametrize("absent", [{}, {"description": None}, {"description": ""}])
+def test_a_description_may_be_absent(absent: dict[str, Any]) -> None:
+    assert read_tools([function(**absent)])[0].description == ""
+
+
+def test_a_tool_without_a_type_is_a_function() -> None:
+    assert read_tools([{"function": {"name": "read"}}])[0].name == "read"
+
+
+@pytest.mark.parametrize("name", ["a", "A-Z_0-9", "x" * 64, "-", "0"])
+def test_a_name_by_openais_rule_is_taken(name: str) -> None:
+    assert read_tools([function(name)])[0].name == name
+
+
+@pytest.mark.parametrize("name", ["", "x" * 65, "read file", "read.file", "é", "read\n", "read/", "\u0660"])
+def test_a_name_against_openais_rule_is_refused(name: str) -> None:
+    assert refusal_of(function(name)) == ("invalid_value", "tools[0].function.name")
+
+
+@pytest.mark.parametrize(
+    ("bad", "code", "place"),
+    [
+        (7, "invalid_type", ""),
+        ("read", "invalid_type", ""),
+        (None, "invalid_type", ""),
+        ([function()], "invalid_type", ""),
+        ({"type": "custom", "custom": {"name": "f"}}, "unsupported_value", ".type"),
+        ({"type": "web_search"}, "unsupported_value", ".type"),
+        ({"type": 7, "function": {"name": "f"}}, "unsupported_value", ".type"),
+        ({"type": "function"}, "missing_required_parameter", ".function"),
+        ({"type": "function", "function": None}, "missing_required_parameter", ".function"),
+        ({"type": "function", "function": "f"}, "invalid_type", ".function"),
+        ({"type": "function", "name": "f"}, "missing_required_parameter", ".function"),
+        ({"type": "function", "function": {}}, "missing_required_parameter", ".function.name"),
+        (function(None), "missing_required_parameter", ".function.name"),
+        (function(7), "invalid_type", ".function.name"),
+        (function(["f"]), "invalid_type", ".function.name"),
+        (function(description=7), "invalid_type", ".function.description"),
+        (function(description=["Reads."]), "invalid_type", ".function.description"),
+        (function(parameters=[]), "invalid_type", ".function.parameters"),
+        (function(parameters=True), "invalid_type", ".function.parameters"),
+        (function(parameters="{}"), "invalid_type", ".function.parameters"),
+        (function(parameters={"type": "string"}), "invalid_value", ".function.parameters.type"),
+        (function(parameters={"type": ["object", "null"]}), "invalid_value", ".function.parameters.type"),
+        (function(parameters={"type": None}), "invalid_value", ".function.parameters.type"),
+        (function(parameters={"$schema": 7}), "invalid_type", ".function.parameters.$schema"),
+        (function(parameters={"$schema": [DRAFT_07]}), "invalid_type", ".function.parameters.$schema"),
+    ],
+)
+def test_a_malformed_tool_is_refused_at_its_exact_place(bad: Any, code: str, place: str) -> None:
+    assert refusal_of(function("fine"), bad) == (code, f"tools[1]{place}")
+
+
+def test_a_name_of_two_tools_is_refused_at_the_second() -> None:
+    tools = [function("read"), function("write"), function("read")]
+    assert refusal_of(*tools) == ("invalid_value", "tools[2].function.name")
+
+
+def test_as_many_tools_as_openai_takes_are_taken_and_no_more() -> None:
+    most = [function(f"f{number}") for number in range(MAX_TOOLS)]
+    assert MAX_TOOLS == 128
+    assert len(read_tools(most)) == 128
+    assert refusal_of(*most, function()) == ("invalid_value", "tools")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "strin"},
+        {"properties": []},
+        {"properties": {"a": {"type": "text"}}},
+        {"properties": {"a": 7}},
+        {"required": "a"},
+        {"required": [1]},
+        {"properties": {"a": {"enum": "abc"}}},
+        {"properties": {"a": {"minimum": "1"}}},
+        {"properties": {"a": {"pattern": "("}}},
+        {"patternProperties": {"(": {}}},
+        {"properties": {"a": {"multipleOf": 0}}},
+        {"$defs": {"a": {"type": 7}}},
+        {"$schema": DRAFT_07, "definitions": {"a": {"type": 7}}},
+        {"$schema": DRAFT_07, "properties": {"a": {"items": 7}}},
+        {"$id": 7},
+    ],
+)
+def test_a_schema_that_is_none_is_refused_whatever_part_is_wrong(schema: dict[str, Any]) -> None:
+    parameters = {"type": "object", **schema}
+    if schema == {"type": "strin"}:
+        parameters = {"type": "object", "additionalProperties": schema}
+    assert refusal_of_schema(parameters) == ("invalid_function_parameters", "tools[0].function.parameters")
+
+
+def test_the_refusal_of_a_schema_says_where_in_it_the_fault_is() -> None:
+    with pytest.raises(BadRequest, match=r"\$\.properties\.path\.type"):
+        read_tools([function(parameters={"type": "object", "properties": {"path": {"type": "text"}}})])
+
+
+@pytest.mark.parametrize("uri", [DRAFT_07, DRAFT_2020_12, None, "https://example.com/a-draft-of-our-own"])
+def test_a_schema_of_either_draft_is_taken_and_checked(uri: str | None) -> None:
+    schema = {
+        "type": "object",
+        "properties": {"limit": {"type": "integer", "exclusiveMinimum": 0, "maximum": 9007199254740991, "default": 9}},
+        "required": ["limit"],
+        "additionalProperties": False,
+        **({} if uri is None else {"$schema": uri}),
+    }
+    assert problem(schema, {"limit": 3}) is None
+    for wrong in ({}, {"limit": 0}, {"limit": "3"}, {"limit": 3, "x": 1}):
+        assert problem(schema, wrong) is not None
+
+
+def test_each_schema_is_read_by_the_rules_of_its_own_draft() -> None:
+    # An array of `items` is a tuple in draft-07; 2020-12 calls that `prefixItems` and refuses the old word.
+    pair = {"type": "array", "items": [{"type": "string"}, {"type": "integer"}]}
+    old = {"$schema": DRAFT_07, "type": "object", "properties": {"pair": pair}}
+    assert problem(old, {"pair": ["a", 1]}) is None
+    assert problem(old, {"pair": [1, "a"]}) is not None
+    assert refusal_of_schema({**old, "$schema": DRAFT_2020_12})[0] == "invalid_function_parameters"
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("a schema made this process open a connection")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+ELSEWHERE = ["http://127.0.0.1:9/schema.json", "https://example.com/x#/$defs/a", "file:///etc/passwd", "other.json"]
+NOWHERE = ["#/$defs/none", "#none", "#/properties/%ff"]
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("reference", [*ELSEWHERE, *NOWHERE])
+def test_a_reference_to_elsewhere_is_refused_and_nothing_is_fetched(reference: str) -> None:
+    schema = {"type": "object", "$ref": reference}
+    assert refusal_of_schema(schema) == ("invalid_function_parameters", "tools[0].function.parameters")
+
+
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef"])
+@pytest.mark.parametrize("reference", [*ELSEWHERE, *NOWHERE])
+def test_a_reference_to_elsewhere_is_refused_wherever_it_stands(keyword: str, reference: str) -> None:
+    for place in ("properties", "$defs", "patternProperties"):
+        schema = {"type": "object", place: {"a": {"anyOf": [{"type": "array", "items": {keyword: reference}}]}}}
+        assert refusal_of_schema(schema) == ("invalid_function_parameters", "tools[0].function.parameters")
+
+
+def test_what_only_looks_like_a_reference_is_none() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"$ref": {"type": "string"}, "a": {"enum": [{"$ref": "http://127.0.0.1:9/"}]}},
+        "default": {"$ref": "http://127.0.0.1:9/"},
+    }
+    assert problem(schema, {"$ref": "x", "a": {"$ref": "http://127.0.0.1:9/"}}) is None
+    assert problem(schema, {"$ref": 7}) is not None
+
+
+TREE = {
+    "type": "object",
+    "properties": {"root": {"$ref": "#/$defs/node"}},
+    "required": ["root"],
+    "$defs": {
+        "node": {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "children": {"items": {"$ref": "#/$defs/node"}}},
+            "required": ["name"],
+            "additionalProperties": False,
+        }
+    },
+}
+
+
+def test_references_within_a_schema_are_followed_also_when_it_is_recursive() -> None:
+    leaf = {"name": "leaf"}
+    assert problem(TREE, {"root": {"name": "top", "children": [leaf, {"name": "x", "children": [leaf]}]}}) is None
+    found = problem(TREE, {"root": {"name": "top", "children": [leaf, {"name": 7}]}})
+    assert found is not None
+    assert "$.root.children[1].name" in found
+    found = problem(TREE, {"root": {"name": "top", "children": [{**leaf, "colour": 1}]}})
+    assert found is not None
+    assert "'colour' was unexpected" in found
+
+
+@pytest.mark.parametrize("uri", [DRAFT_07, DRAFT_2020_12])
+def test_definitions_by_their_old_name_are_found(uri: str) -> None:
+    schema = {
+        "$schema": uri,
+        "type": "object",
+        "definitions": {"path": {"type": "string"}},
+        "properties": {"path": {"$ref": "#/definitions/path"}},
+    }
+    assert problem(schema, {"path": "/"}) is None
+    assert problem(schema, {"path": 7}) is not None
+
+
+def test_a_schema_with_an_id_of_its_own_finds_its_parts() -> None:
+    schema = {
+        "$id": "https://example.com/tool.json",
+        "type": "object",
+        "$defs": {"path": {"$anchor": "path", "type": "string"}},
+        "properties": {"a": {"$ref": "#path"}, "b": {"$ref": "tool.json#/$defs/path"}},
+    }
+    assert problem(schema, {"a": "x", "b": "y"}) is None
+    assert problem(schema, {"b": 7}) is not None
+
+
+def test_a_schema_that_refers_to_itself_without_end_never_breaks_the_turn() -> None:
+    assert refusal_of_schema({"type": "object", "$ref": "#"})[0] == "invalid_function_parameters"
+    circle = {"type": "object", "properties": {"a": {"$ref": "#/properties/a"}}}
+    assert problem(circle, {}) is None
+    assert problem(circle, {"a": 1}) is not None
+
+
+def test_arguments_too_deep_for_a_check_are_a_problem_and_no_crash() -> None:
+    root: dict[str, Any] = {"name": "leaf"}
+    for _ in range(5_000):
+        root = {"name": "node", "children": [root]}
+    assert problem(TREE, {"root": root}) is not None
+
+
+CHOICES = [
+    ("none", ToolChoice("none")),
+    ("auto", ToolChoice("auto")),
+    ("required", ToolChoice("required")),
+    ({"type": "function", "function": {"name": "read"}}, ToolChoice("required", "read")),
+    ({"type": "function", "function": {"name": "write"}, "x": 1}, ToolChoice("required", "write")),
+]
+BAD_CHOICES = [
+    ("any", "invalid_value", "tool_choice"),
+    ("", "invalid_value", "tool_choice"),
+    ("read", "invalid_value", "tool_choice"),
+    (7, "invalid_type", "tool_choice"),
+    ([], "invalid_type", "tool_choice"),
+    (True, "invalid_type", "tool_choice"),
+    ({}, "unsupported_value", "tool_choice.type"),
+    ({"type": "custom", "custom": {"name": "read"}}, "unsupported_value", "tool_choice.type"),
+    ({"type": "allowed_tools", "allowed_tools": {}}, "unsupported_value", "tool_choice.type"),
+    ({"type": "function"}, "missing_required_parameter", "tool_choice.function.name"),
+    ({"type": "function", "name": "read"}, "missing_required_parameter", "tool_choice.function.name"),
+    ({"type": "function", "function": "read"}, "missing_required_parameter", "tool_choice.function.name"),
+    ({"type": "function", "function": {"name": 7}}, "missing_required_parameter", "tool_choice.function.name"),
+    ({"type": "function", "function": {"name": "erase"}}, "invalid_value", "tool_choice"),
+]
+TOOLS = read_tools([function("read"), function("write")])
+
+
+@pytest.mark.parametrize(("value", "choice"), CHOICES)
+def test_a_choice_of_tools_is_read(value: Any, choice: ToolChoice) -> None:
+    assert read_tool_choice(value, TOOLS) == choice
+
+
+@pytest.mark.parametrize(("value", "code", "param"), BAD_CHOICES)
+def test_a_malformed_choice_is_refused_at_its_exact_place(value: Any, code: str, param: str) -> None:
+    with pytest.raises(BadRequest) as raised:
+        read_tool_choice(value, TOOLS)
+    assert (raised.value.code, raised.value.param) == (code, param)
+
+
+def test_without_tools_none_can_be_demanded() -> None:
+    assert read_tool_choice("auto", ()) == ToolChoice("auto")
+    assert read_tool_choice("none", ()) == ToolChoice("none")
+    for value in ("required", {"type": "function", "function": {"name": "read"}}):
+        with pytest.raises(BadRequest) as raised:
+            read_tool_choice(value, ())
+        assert (raised.value.code, raised.value.param) == ("invalid_value", "tool_choice")
+
+
+@pytest.mark.parametrize(
+    ("choice", "names"),
+    [
+        (ToolChoice("auto"), ["read", "write"]),
+        (ToolChoice("required"), ["read", "write"]),
+        (ToolChoice("required", "write"), ["write"]),
+        (ToolChoice("none"), []),
+    ],
+)
+def test_claude_sees_only_what_the_choice_allows(choice: ToolChoice, names: list[str]) -> None:
+    assert [tool.name for tool in offered_tools(TOOLS, choice)] == names
+
+
+@pytest.mark.parametrize("name", ["erase", "Read", "", "mcp__openai__read"])
+def test_a_call_of_an_unknown_tool_is_a_problem_that_names_it(name: str) -> None:
+    found = ArgumentChecker(TOOLS).problem(name, {})
+    assert found is not None
+    assert repr(name) in found
+    assert ArgumentChecker(()).problem(name, {}) == found
+
+
+@pytest.mark.parametrize("arguments", [None, [], [1], "", "{}", 7, True])
+def test_arguments_that_are_no_object_are_a_problem(arguments: object) -> None:
+    assert problem({}, arguments) == "The arguments must be a JSON object."
+
+
+@pytest.mark.parametrize(
+    ("schema", "arguments", "said"),
+    [
+        ({"properties": {"a": {"type": "string"}}}, {"a": 1}, ("$.a", "'string'")),
+        ({"required": ["path"]}, {}, ("$", "'path' is a required property")),
+        ({"additionalProperties": False}, {"extra": 1}, ("$", "'extra' was unexpected")),
+        ({"properties": {"a": {"enum": ["x", "y"]}}}, {"a": "z"}, ("$.a", "'z' is not one of ['x', 'y']")),
+        ({"properties": {"a": {"const": 3}}}, {"a": 4}, ("$.a", "3 was expected")),
+        ({"properties": {"a": {"pattern": "^x"}}}, {"a": "y"}, ("$.a", "'y' does not match '^x'")),
+        ({"properties": {"a": {"maxItems": 1}}}, {"a": [1, 2]}, ("$.a", "[1, 2] is too long")),
+        (
+            {"properties": {"a": {"items": {"properties": {"b": {"type": "integer"}}}}}},
+            {"a": [{"b": 1}, {"b": "two"}]},
+            ("$.a[1].b", "'two' is not of type 'integer'"),
+        ),
+        ({"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}, {"c": 1}, ("$", "not valid under any")),
+        ({"not": {"required": ["a"]}}, {"a": 1}, ("$", "should not be valid")),
+        ({"dependentRequired": {"a": ["b"]}}, {"a": 1}, ("$", "'b' is a dependency of 'a'")),
+    ],
+)
+def test_a_problem_names_the_place_and_what_is_wrong_there(
+    schema: dict[str, Any], arguments: dict[str, Any], said: tuple[str, str]
+) -> None:
+    found = problem({"type": "object", **schema}, arguments)
+    assert found is not None
+    place, words = said
+    assert f"{place}: " in found
+    assert words in found
+
+
+def test_only_the_first_problems_are_said_and_each_is_short() -> None:
+    schema = {"type": "object", "properties": {name: {"type": "integer"} for name in "abcdef"}}
+    found = problem(schema, dict.fromkeys("abcdef", "x" * 10_000))
+    assert found is not None
+    assert len(found) < 1_200
+    assert [place for place in "abcdef" if f"$.{place}: " in found] == ["a", "b", "c"]
+
+
+def test_an_integer_may_be_spelled_with_a_point() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    assert problem(schema, {"a": 3.0}) is None
+    assert problem(schema, {"a": True}) is not None
+
+
+VALUES: list[tuple[dict[str, Any], st.SearchStrategy[Any]]] = [
+    ({"type": "string"}, st.text()),
+    ({"type": "string", "maxLength": 4}, st.text(max_size=4)),
+    ({"type": "integer", "minimum": -3, "maximum": 3}, st.integers(-3, 3)),
+    ({"type": "number"}, st.floats(allow_nan=False, allow_infinity=False) | st.integers()),
+    ({"type": "boolean"}, st.booleans()),
+    ({"enum": ["red", 7, None]}, st.sampled_from(["red", 7, None])),
+    ({"type": ["string", "null"]}, st.none() | st.text()),
+    ({"type": "array", "items": {"type": "boolean"}, "maxItems": 3}, st.lists(st.booleans(), max_size=3)),
+    ({"$ref": "#/$defs/colour"}, st.sampled_from(["red", "green"])),
+]
+DEFS = {"colour": {"enum": ["red", "green"]}}
+
+
+@st.composite
+def schemas_with_arguments(draw: st.DrawFn, depth: int = 2) -> tuple[dict[str, Any], dict[str, Any]]:
+    """An object schema, and arguments that fit it."""
+    schema: dict[str, Any] = {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+    arguments: dict[str, Any] = {}
+    for name in draw(st.lists(st.text(max_size=5), unique=True, max_size=4)):
+        if depth and draw(st.booleans()):
+            schema["properties"][name], value = draw(schemas_with_arguments(depth=depth - 1))
+        else:
+            schema["properties"][name], values = draw(st.sampled_from(VALUES))
+            value = draw(values)
+        required = draw(st.booleans())
+        schema["required"] += [name] if required else []
+        if required or draw(st.booleans()):
+            arguments[name] = value
+    return schema, arguments
+
+
+@given(schemas_with_arguments(), st.sampled_from([None, DRAFT_2020_12, DRAFT_07]))
+@settings(deadline=None)
+def test_arguments_that_fit_are_no_problem_and_each_required_one_that_is_missing_is(
+    pair: tuple[dict[str, Any], dict[str, Any]], uri: str | None
+) -> None:
+    schema, arguments = pair
+    schema = {**schema, "$defs": DEFS, **({} if uri is None else {"$schema": uri})}
+    (tool,) = read_tools([function(parameters=schema)])
+    checker = ArgumentChecker([tool])
+    assert checker.problem("read", arguments) is None
+    for name in schema["required"]:
+        without = {key: value for key, value in arguments.items() if key != name}
+        found = checker.problem("read", without)
+        assert found is not None
+        assert "is a required property" in found
+    unknown = "".join(schema["properties"]) + "?"
+    assert checker.problem("read", {**arguments, unknown: 1}) is not None
+
+
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner, max_size=3),
+    max_leaves=6,
+)
+KEYWORDS = ["properties", "items", "enum", "type", "required", "pattern", "not", "anyOf", "$defs", "$id", "$schema",
+            "$anchor", "additionalProperties", "minimum", "unevaluatedProperties"]  # fmt: skip
+WORDS = ["object", "string", "#", "#a", "#/$defs/a", "http://127.0.0.1:9/", "(", "[", DRAFT_07, DRAFT_2020_12]
+ALMOST_SCHEMAS: st.SearchStrategy[Any] = st.recursive(
+    st.booleans() | st.integers(-2, 2) | st.sampled_from(WORDS),
+    lambda inner: (
+        st.dictionaries(st.sampled_from(KEYWORDS), inner, max_size=3)
+        | st.dictionaries(st.sampled_from("abc"), inner, max_size=2)
+        | st.lists(inner, max_size=2)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(KEYWORDS), ALMOST_SCHEMAS, max_size=4), JSON)
+@settings(deadline=None)
+def test_every_schema_is_either_refused_or_one_that_any_arguments_can_be_checked_against(
+    schema: dict[str, Any], arguments: Any
+) -> None:
+    with suppress(BadRequest):
+        tools: tuple[Tool, ...] = read_tools([function(parameters=schema)])
+        found = ArgumentChecker(tools).problem("read", arguments)
+        assert found is None or found.startswith("The arguments ")

@@ -1,0 +1,93 @@
+"""OpenCode, unmodified, through a tool loop and a follow-up. Its program is the one that OPENCODE names, or on PATH."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from claude_openai.testing import RecordedRequest, Reply, ToolUse
+from tests.real.harness import Served, needs_claude, serving
+
+OPENCODE = os.environ.get("OPENCODE") or shutil.which("opencode")
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+
+pytestmark = [needs_claude, pytest.mark.skipif(OPENCODE is None, reason="opencode is not on this machine")]
+
+
+def config(url: str) -> dict[str, Any]:
+    """The README's own, for this server; what is added keeps it from the network."""
+    blocks: list[str] = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+    text = next(block for block in blocks if "opencode" in block).replace("http://127.0.0.1:8000", url)
+    return {**json.loads(text), "autoupdate": False, "share": "disabled", "enabled_providers": ["claude"]}
+
+
+async def opencode(project: Path, home: Path, *arguments: str) -> str:
+    env = {
+        "PATH": os.environ["PATH"],
+        "TERM": "dumb",
+        "HOME": str(home),
+        **{f"XDG_{kind}_HOME": str(home / kind) for kind in ("CONFIG", "DATA", "CACHE", "STATE")},
+        **{
+            f"OPENCODE_DISABLE_{what}": "1"
+            for what in ("AUTOUPDATE", "MODELS_FETCH", "DEFAULT_PLUGINS", "LSP_DOWNLOAD")
+        },
+    }
+    done = await trio.run_process(
+        [str(OPENCODE), "run", "--auto", "--format", "json", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_stdout=True,
+        capture_stderr=True,
+        env=env,
+        cwd=project,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
+    output: str = done.stdout.decode()
+    return output
+
+
+def ways(served: Served) -> list[str]:
+    records = [json.loads(line) for line in served.log_text().splitlines()]
+    return [record["conversation"] for record in records if record["event"] == "run.answering"]
+
+
+async def test_it_reads_and_writes_files_with_its_own_tools_and_follows_up_in_the_same_conversation(
+    tmp_path: Path,
+) -> None:
+    project, home = tmp_path / "project", tmp_path / "opencode"
+    project.mkdir()
+    home.mkdir()
+    (project / "in.txt").write_text("the text of the file\n")
+
+    def reply(request: RecordedRequest) -> Reply:
+        said = json.dumps([message for message in request.messages if message["role"] != "system"])
+        if not request.tools:
+            return Reply("A title")
+        if "follow up" in said:
+            return Reply("Followed.")
+        if "toolu_write" in said:
+            return Reply("All is done.")
+        if "toolu_read" in said:
+            out = {"filePath": str(project / "out.txt"), "content": "written by a tool"}
+            return Reply("Now I write.", ToolUse("toolu_write", "mcp__openai__write", out))
+        read = {"filePath": str(project / "in.txt")}
+        return Reply("I read it.", ToolUse("toolu_read", "mcp__openai__read", read))
+
+    async with serving(tmp_path, reply, spares=1, max_idle_sessions=4) as served:
+        (project / "opencode.json").write_text(json.dumps(config(served.url)))
+        first = await opencode(project, home, "copy in.txt to out.txt")
+        assert "All is done." in first
+        assert (project / "out.txt").read_text() == "written by a tool"
+        assert "Followed." in await opencode(project, home, "-c", "follow up")
+        results = [message for message in served.api.requests[-1].messages if "tool_result" in json.dumps(message)]
+        assert "the text of the file" in json.dumps(results[0])
+        found = ways(served)
+        assert sorted(found[:2]) == ["new", "new"]  # the title and the main request, at once
+        assert found[2:] == ["parked", "parked", "continued"]
+        assert len(served.api.requests) == 5

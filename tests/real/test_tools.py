@@ -1,0 +1,292 @@
+"""Tools on the real Claude Code: the turn waits for the client's results, and goes on with them."""
+
+import json
+import os
+import signal
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_openai.testing import RecordedRequest, Reply, ToolUse
+from tests.openai_schema import strict_openai_chunk, strict_openai_completion, validate
+from tests.real.call import Call, chat, texts
+from tests.real.harness import Served, needs_claude, serving, until
+
+pytestmark = needs_claude
+
+READ = {
+    "type": "function",
+    "function": {
+        "name": "read",
+        "description": "Read a file",
+        "parameters": {
+            "$schema": "http://json-schema.org/draft-07/schema#",
+            "type": "object",
+            "properties": {"path": {"type": "string", "minLength": 1}, "limit": {"type": "integer"}},
+            "required": ["path"],
+            "additionalProperties": False,
+        },
+    },
+}
+LIST = {"type": "function", "function": {"name": "list-files_2"}}
+KEPT: dict[str, Any] = {"spares": 0, "max_idle_sessions": 4}
+ASKED = [{"role": "user", "content": "What is in /a and /b?"}]
+
+
+def use(number: int, path: str = "/a", **more: Any) -> ToolUse:
+    return ToolUse(f"toolu_{number}", "mcp__openai__read", {"path": path, **more})
+
+
+def results(answer: dict[str, Any], *texts: str) -> list[dict[str, Any]]:
+    """The client's next messages: our answer, and a result for each of its calls."""
+    message = answer["choices"][0]["message"]
+    calls = message["tool_calls"]
+    said = {"role": "assistant", "content": message["content"], "tool_calls": calls}
+    pairs = zip(calls, texts, strict=True)
+    return [said, *({"role": "tool", "tool_call_id": call["id"], "content": text} for call, text in pairs)]
+
+
+def upstream(request: RecordedRequest) -> list[tuple[str, Any]]:
+    """What Claude was sent, without Claude Code's own system messages."""
+    return [(m["role"], _plain(m["content"])) for m in request.messages if m["role"] != "system"]
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, str):
+        return [content]
+    return [_block(block) for block in content]
+
+
+def _block(block: dict[str, Any]) -> Any:
+    match block["type"]:
+        case "text":
+            return block["text"]
+        case "tool_use":
+            return (block["id"], block["name"], block["input"])
+        case _:
+            content = block["content"]
+            said = content if isinstance(content, str) else "".join(part["text"] for part in content)
+            return (block["tool_use_id"], said)
+
+
+async def ask(served: Served, messages: Sequence[dict[str, Any]], **fields: Any) -> tuple[dict[str, Any], str]:
+    async with Call.open(served.url, chat(messages, tools=[READ, LIST], **fields)) as call:
+        status, answer = await call.answer()
+        assert status == 200, answer
+        validate("CreateChatCompletionResponse", answer)
+        strict_openai_completion(answer)
+        return answer, call.headers["x-claude-openai-conversation"]
+
+
+async def refused(served: Served, messages: Sequence[dict[str, Any]], **fields: Any) -> dict[str, Any]:
+    async with Call.open(served.url, chat(messages, **{"tools": [READ], **fields})) as call:
+        status, answer = await call.answer()
+        assert status >= 400, answer
+        error: dict[str, Any] = answer["error"]
+        return {"status": status, **error}
+
+
+@pytest.fixture
+async def kept(tmp_path: Path) -> AsyncIterator[Served]:
+    async with serving(tmp_path, **KEPT) as served:
+        yield served
+
+
+async def test_parallel_calls_come_together_and_their_results_go_to_the_same_turn(kept: Served) -> None:
+    kept.api.enqueue(Reply("Let me see.", use(1), use(2, "/b")), Reply("Both are empty."))
+    first, way = await ask(kept, ASKED)
+    choice = first["choices"][0]
+    assert way == "new"
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["content"] == "Let me see."
+    assert [call["id"] for call in choice["message"]["tool_calls"]] == ["toolu_1", "toolu_2"]
+    assert json.loads(choice["message"]["tool_calls"][1]["function"]["arguments"]) == {"path": "/b"}
+
+    reversed_results = results(first, "A", "B")
+    reversed_results[1:] = reversed_results[:0:-1]
+    second, way = await ask(kept, [*ASKED, *reversed_results])
+    assert way == "parked"
+    assert second["choices"][0]["message"]["content"] == "Both are empty."
+    assert second["choices"][0]["finish_reason"] == "stop"
+    assert len(kept.api.requests) == 2
+    assert kept.api.requests[0].tools == ["mcp__openai__list-files_2", "mcp__openai__read"]
+    calls = [("toolu_1", "mcp__openai__read", {"path": "/a"}), ("toolu_2", "mcp__openai__read", {"path": "/b"})]
+    assert upstream(kept.api.requests[1]) == [
+        ("user", ["What is in /a and /b?"]),
+        ("assistant", ["Let me see.", *calls]),
+        ("user", [("toolu_1", "A"), ("toolu_2", "B")]),
+    ]
+
+
+async def test_a_conversation_goes_on_after_its_tools(kept: Served) -> None:
+    kept.api.enqueue(Reply(use(1)), Reply(use(2, "/b")), Reply("Done."), Reply("Again."))
+    messages: list[dict[str, Any]] = list(ASKED)
+    ways = []
+    for text in ("A", "B"):
+        answer, way = await ask(kept, messages)
+        messages += results(answer, text)
+        ways.append(way)
+    answer, way = await ask(kept, messages)
+    messages += [answer["choices"][0]["message"], {"role": "user", "content": "And now?"}]
+    again, last = await ask(kept, messages)
+    assert [*ways, way, last] == ["new", "parked", "parked", "continued"]
+    assert again["choices"][0]["message"]["content"] == "Again."
+    assert len(kept.api.requests) == 4
+    assert upstream(kept.api.requests[3])[-2:] == [("assistant", ["Done."]), ("user", ["And now?"])]
+
+
+async def test_streamed_calls_have_index_id_type_and_name_first_and_then_their_arguments(kept: Served) -> None:
+    kept.api.enqueue(Reply("Hm.", use(1), use(2, "/b", limit=3)))
+    async with Call.open(kept.url, chat(ASKED, tools=[READ], stream=True)) as call:
+        assert await call.status() == 200
+        events = await call.events()
+    chunks = [event for event in events if isinstance(event, dict)]
+    for chunk in chunks:
+        strict_openai_chunk(chunk)
+    fragments = [f for c in chunks for f in c["choices"][0]["delta"].get("tool_calls", ())]
+    assert [(f["index"], f.get("id"), f.get("type"), f["function"].get("name")) for f in fragments] == [
+        (0, "toolu_1", "function", "read"),
+        (0, None, None, None),
+        (1, "toolu_2", "function", "read"),
+        (1, None, None, None),
+    ]
+    assert json.loads(fragments[3]["function"]["arguments"]) == {"path": "/b", "limit": 3}
+    assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
+    assert texts(events) == ["Hm."]
+
+
+async def test_arguments_that_do_not_fit_are_corrected_by_claude_before_the_client_sees_a_call(kept: Served) -> None:
+    kept.api.enqueue(Reply("Trying.", use(1, "", limit=1)), Reply(use(2)))
+    answer, _ = await ask(kept, ASKED)
+    assert [call["id"] for call in answer["choices"][0]["message"]["tool_calls"]] == ["toolu_2"]
+    ((_, problem),) = upstream(kept.api.requests[1])[-1][1]
+    assert "$.path" in problem
+    assert answer["usage"]["completion_tokens"] == 10
+
+
+async def test_arguments_that_never_fit_are_an_error(kept: Served) -> None:
+    kept.api.enqueue(*[Reply(use(number, "")) for number in range(1, 8)])
+    error = await refused(kept, ASKED)
+    assert error["status"] == 502
+    assert "do not fit" in error["message"]
+    assert len(kept.api.requests) <= 5
+
+
+async def test_a_restart_in_the_middle_of_a_tool_loop_loses_nothing(tmp_path: Path) -> None:
+    async with serving(tmp_path, Reply("Let me see.", use(1)), **KEPT) as before:
+        first, _ = await ask(before, ASKED)
+    async with serving(tmp_path, Reply("It is empty."), **KEPT) as after:
+        second, way = await ask(after, [*ASKED, *results(first, "A")])
+        assert way == "replayed"
+        assert second["choices"][0]["message"]["content"] == "It is empty."
+        assert len(after.api.requests) == 1
+        *history, (role, said) = upstream(after.api.requests[0])
+        assert history == [
+            ("user", ["What is in /a and /b?"]),
+            ("assistant", ["Let me see.", ("toolu_1", "mcp__openai__read", {"path": "/a"})]),
+        ]
+        assert role == "user"
+        assert said[0] == ("toolu_1", "A")
+
+
+async def test_a_demanded_tool_is_the_only_one_offered_and_an_answer_in_text_is_asked_again_once(kept: Served) -> None:
+    kept.api.enqueue(Reply("No."), Reply(use(1)))
+    choice = {"type": "function", "function": {"name": "read"}}
+    answer, _ = await ask(kept, ASKED, tool_choice=choice)
+    assert answer["choices"][0]["finish_reason"] == "tool_calls"
+    assert answer["choices"][0]["message"]["content"] is None
+    assert kept.api.requests[0].tools == ["mcp__openai__read"]
+    kept.api.enqueue(Reply("No."), Reply("No again."))
+    error = await refused(kept, [{"role": "user", "content": "Other"}], tool_choice="required")
+    assert error["code"] == "tool_choice_not_followed"
+
+
+async def test_no_tools_are_offered_when_the_choice_is_none(kept: Served) -> None:
+    answer, _ = await ask(kept, ASKED, tool_choice="none")
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert kept.api.requests[0].tools == []
+
+
+async def test_one_call_comes_where_parallel_calls_are_off(kept: Served) -> None:
+    kept.api.enqueue(Reply(use(1), use(2, "/b")), Reply("Done."))
+    first, _ = await ask(kept, ASKED, parallel_tool_calls=False)
+    assert [call["id"] for call in first["choices"][0]["message"]["tool_calls"]] == ["toolu_1"]
+    second, way = await ask(kept, [*ASKED, *results(first, "A")], parallel_tool_calls=False)
+    assert way == "parked"
+    assert second["choices"][0]["message"]["content"] == "Done."
+
+
+async def test_branches_never_meet_a_live_conversation(tmp_path: Path) -> None:
+    async with serving(tmp_path, Reply("one"), spares=0, max_idle_sessions=9) as kept:
+        await _branch(kept)
+
+
+async def _branch(kept: Served) -> None:
+    answer, _ = await ask(kept, ASKED)
+    said = answer["choices"][0]["message"]
+    more = {"role": "user", "content": "more"}
+    for messages, fields in (
+        ([*ASKED, {**said, "content": "edited"}, more], {}),
+        ([{"role": "user", "content": "What?"}, said, more], {}),
+        ([*ASKED, said, more], {"user": "somebody else"}),
+        ([{"role": "system", "content": "Be brief."}, *ASKED, said, more], {}),
+        ([*ASKED, said, more], {"model": "claude-opus"}),
+        ([*ASKED, said, more], {"tool_choice": "none"}),
+    ):
+        _, way = await ask(kept, messages, **fields)
+        assert way == "replayed", (messages, fields)
+    _, way = await ask(kept, [*ASKED, said, more])
+    assert way == "continued"
+
+
+async def test_results_that_come_twice_are_answered_twice(kept: Served) -> None:
+    kept.api.enqueue(Reply(use(1)), Reply("once"), Reply("twice"))
+    first, _ = await ask(kept, ASKED)
+    messages = [*ASKED, *results(first, "A")]
+    _, way = await ask(kept, messages)
+    again, way_again = await ask(kept, messages)
+    assert (way, way_again) == ("parked", "replayed")
+    assert again["choices"][0]["message"]["content"] == "twice"
+
+
+async def test_a_missing_or_an_unknown_result_is_a_400_that_names_it(kept: Served) -> None:
+    kept.api.enqueue(Reply(use(1), use(2)))
+    first, _ = await ask(kept, ASKED)
+    said, one, two = results(first, "A", "B")
+    missing = await refused(kept, [*ASKED, said, one])
+    assert (missing["status"], missing["param"]) == (400, "messages[1]")
+    unknown = await refused(kept, [*ASKED, said, one, two, {**two, "tool_call_id": "call_9"}])
+    assert (unknown["status"], unknown["param"]) == (400, "messages[4].tool_call_id")
+
+
+async def test_waiting_conversations_are_bounded_and_the_least_recently_used_goes_first(tmp_path: Path) -> None:
+    async with serving(tmp_path, Reply("ok"), spares=0, max_idle_sessions=2) as served:
+        answers = []
+        for number in range(3):
+            messages = [{"role": "user", "content": f"conversation {number}"}]
+            answer, _ = await ask(served, messages)
+            answers.append([*messages, answer["choices"][0]["message"], {"role": "user", "content": "more"}])
+        await until(lambda: len(served.processes.marked()) == 2, "the oldest has ended")
+        ways = [(await ask(served, messages))[1] for messages in reversed(answers)]
+        assert ways == ["continued", "continued", "replayed"]
+
+
+async def test_a_conversation_that_is_ended_while_it_waits_asks_claude_nothing_more(tmp_path: Path) -> None:
+    async with serving(tmp_path, spares=0, max_idle_sessions=1) as served:
+        served.api.enqueue(Reply(use(1)))
+        await ask(served, ASKED)
+        await ask(served, [{"role": "user", "content": "Something else"}])
+        await until(lambda: len(served.processes.marked()) == 1, "the one that waited has ended")
+    assert len(served.api.requests) == 2
+
+
+async def test_a_dead_idle_process_is_replaced(kept: Served) -> None:
+    answer, _ = await ask(kept, ASKED)
+    for pid in kept.processes.marked():
+        os.kill(pid, signal.SIGKILL)
+    await kept.processes.wait_no_claude()
+    again, way = await ask(kept, [*ASKED, answer["choices"][0]["message"], {"role": "user", "content": "more"}])
+    assert way == "replayed"
+    assert again["choices"][0]["message"]["content"] == "ok"

@@ -25,6 +25,7 @@ from claude_openai.protocol.history import Turn
 __all__ = ["content_block", "transcript_file", "transcript_lines"]
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
 @asynccontextmanager
@@ -102,7 +103,7 @@ def content_block(block: Block) -> dict[str, Any]:
         case TextBlock():
             return {"type": "text", "text": block.text}
         case ToolUseBlock():
-            use_id, name = _safe_id(block.id), mcp_name(block.name)
+            use_id, name = _safe_id(block.id), mcp_name(_NOT_IN_NAMES.sub("_", block.name)[:64])
             return {"type": "tool_use", "id": use_id, "name": name, "input": json.loads(block.arguments)}
         case ToolResultBlock():
             content = [{"type": "text", "text": text} for text in block.texts]

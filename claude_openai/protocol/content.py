@@ -35,7 +35,7 @@ class ToolUseBlock:
 
 @dataclass(frozen=True, slots=True)
 class ToolResultBlock:
-    """What a call gave: one or more texts, verbatim."""
+    """What a call gave: texts, verbatim, none of them empty; there may be none."""
 
     call_id: str
     texts: tuple[str, ...]

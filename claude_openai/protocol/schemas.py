@@ -5,12 +5,13 @@ is an error. Loaded when the first tools come, since jsonschema takes a tenth of
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import jsonschema
 from jsonschema.exceptions import SchemaError, ValidationError
-from jsonschema.validators import validator_for
+from jsonschema.validators import extend, validator_for
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012, specification_with
@@ -19,17 +20,20 @@ __all__ = ["ArgumentValidator", "schema_problem"]
 
 SHOWN_PROBLEMS: Final = 3
 SHOWN_CHARS: Final = 300
+_PATTERNS: Final = ("pattern", "patternProperties")
 
 
 def schema_problem(schema: Mapping[str, Any]) -> str | None:
     """Why a schema cannot be used, None if it can."""
     try:
-        validator_for(schema, default=jsonschema.Draft202012Validator).check_schema(schema)
+        validator_for(schema, default=jsonschema.Draft202012Validator).check_schema(
+            schema, format_checker=jsonschema.FormatChecker(formats=())
+        )
         _look_up_references(schema)
         list(ArgumentValidator(schema).errors({}))
     except SchemaError as error:
         return f"is not a valid JSON Schema: {error.message[:SHOWN_CHARS]} (at {error.json_path})."
-    except (Unresolvable, re.error, RecursionError) as error:
+    except (Unresolvable, RecursionError) as error:
         return f"cannot be used as a schema: {error}. Put what it refers to into the schema itself."
     return None
 
@@ -49,12 +53,23 @@ def _look_up_references(schema: Mapping[str, Any]) -> None:
         waiting.extend((inner, resolver.in_subresource(inner)) for inner in resource.subresources())
 
 
+def _skipping_foreign_patterns(check: Callable[..., Iterable[ValidationError]]) -> Callable[..., Any]:
+    """Schemas come from other languages too, whose patterns (`\\p{L}`) Python may not know: those are not checked."""
+
+    def checked(*arguments: Any) -> Iterator[ValidationError]:
+        with suppress(re.error):
+            yield from check(*arguments) or ()
+
+    return checked
+
+
 class ArgumentValidator:
     """Checks arguments against one schema."""
 
     def __init__(self, schema: Mapping[str, Any]) -> None:
         draft = validator_for(schema, default=jsonschema.Draft202012Validator)
-        self._validator = draft(schema, registry=Registry())
+        lenient = {keyword: _skipping_foreign_patterns(draft.VALIDATORS[keyword]) for keyword in _PATTERNS}
+        self._validator = extend(draft, lenient)(schema, registry=Registry())
 
     def errors(self, arguments: Mapping[str, Any]) -> Iterable[ValidationError]:
         """What does not fit.

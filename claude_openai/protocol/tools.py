@@ -114,7 +114,7 @@ def read_tool_choice(value: Any, tools: Sequence[Tool], param: str = "tool_choic
     """
     if isinstance(value, str):
         if value not in ("none", "auto", "required"):
-            raise wrong_value(param, "'none', 'auto', 'required' or the name of a function", value)
+            raise wrong_value(param, "'none', 'auto', 'required', or {'type': 'function', ...}", value)
         if value == "required" and not tools:
             raise wrong_value(param, "tools too: 'required' needs some", value)
         return ToolChoice(value)  # type: ignore[arg-type]  # narrowed by the check above

@@ -7,28 +7,24 @@ Between turns it is *idle*, or *parked* with tool calls that wait for the client
 other way leaves it broken, and whoever borrowed it closes it.
 """
 
-import json
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import trio
-from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError, Message, ResultMessage
+from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError
 
 from claude_openai.claude.base import Emit
-from claude_openai.claude.client import ending, events_of
+from claude_openai.claude.client import ending
 from claude_openai.claude.process import SupervisedProcess
-from claude_openai.claude.toolbox import Toolbox, own_name
-from claude_openai.claude.transcript import content_block
+from claude_openai.claude.toolbox import Toolbox
 from claude_openai.claude.transport import ProcessTransport
+from claude_openai.claude.turn import MUST_CALL, OpenClient, TurnUnderWay
 from claude_openai.errors import InternalError, UpstreamError
 from claude_openai.logs import Log
-from claude_openai.protocol.cli_stream import TurnReader
-from claude_openai.protocol.content import Block, TextBlock, ToolResultBlock, ToolUseBlock, canonical_arguments
 from claude_openai.protocol.events import Conversation as Way
-from claude_openai.protocol.events import Event, TextDelta, ToolCall, TurnCompleted, TurnFailed
+from claude_openai.protocol.events import TurnFailed
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
 
@@ -36,11 +32,6 @@ __all__ = ["Conversation", "Identity", "Spawn", "identity_of"]
 
 # The process is gone within the kill ladder's 3 s; then the task has only to return.
 CLOSE_WAIT_S = 6.0
-ONE_CALL_ONLY = (
-    "Only one call at a time is allowed here. This one was not made; make it again after the first, if needed."
-)
-MUST_CALL = "You must answer by calling a tool. Do not answer in text."
-
 Identity = tuple[object, ...]
 
 
@@ -66,18 +57,6 @@ class Spawn:
     login: str
 
 
-@dataclass(slots=True)
-class _Open:
-    """A client that is connected."""
-
-    client: ClaudeSDKClient
-    messages: AsyncIterator[Message]
-    process: SupervisedProcess
-    transport: ProcessTransport
-    toolbox: Toolbox
-    reading: trio.Lock = field(default_factory=trio.Lock)
-
-
 @dataclass(slots=True, eq=False)
 class Conversation:
     """See the module.
@@ -100,7 +79,7 @@ class Conversation:
     reusable: bool = False
     waited: bool = False
     _request: ChatRequest | None = None
-    _open: _Open | None = None
+    _open: OpenClient | None = None
     _bound: trio.Event = field(default_factory=trio.Event)
     _ready: trio.Event = field(default_factory=trio.Event)
     _gone: trio.Event = field(default_factory=trio.Event)
@@ -141,7 +120,7 @@ class Conversation:
                 if self._request.claude_model != self.spawn.model:
                     await client.set_model(self._request.claude_model)
                 nursery.start_soon(_write_all, receive, transport)
-                self._open = _Open(client, messages, process, transport, toolbox)
+                self._open = OpenClient(client, messages, process, transport, toolbox)
                 self._ready.set()
                 await process.wait_exit()
                 async with self._open.reading:  # a turn under way hears of the death from the SDK
@@ -185,25 +164,23 @@ class Conversation:
             resumed: the process goes on by itself from its transcript, which ends with the prompt.
         """
         self.reusable, self.pending = False, ()
-        reader = TurnReader(self.spawn.login, conversation=way)
         if self._open is None:
             if self.waited:
                 return False
             message = f"Claude Code could not be started: {self.failure}. Check --claude-command."
             await emit(TurnFailed(UpstreamError(message)))
             return True
-        turn = _TurnUnderWay(request, self._open, emit)
-        reader = turn.reader(self.spawn.login, way)
+        turn = TurnUnderWay(request, self._open, emit, way=way, login=self.spawn.login)
         try:
-            await turn.run(way, resumed)
+            await turn.run(resumed=resumed)
         except ClaudeSDKError as error:
-            if self.waited and not reader.started:
+            if self.waited and not turn.reader.started:
                 return False
-            if not turn.ended:
-                await emit(reader.gone(str(error)))
+            if not turn.reader.ended:
+                await emit(turn.reader.gone(str(error)))
         except Exception as error:  # noqa: BLE001 - the SDK raises the bare class for a failed control request
             self.log.error("sdk.failed", error=error)
-            if not turn.ended:
+            if not turn.reader.ended:
                 await emit(TurnFailed(InternalError(f"The turn could not be run: {error}")))
         # Resuming put a text of Claude Code's own into the history, which no request has: exact histories only.
         self.reusable = turn.reusable and self.alive and not resumed
@@ -212,117 +189,9 @@ class Conversation:
         return True
 
 
-class _TurnUnderWay:
-    """One turn: what is asked, what was said, how it ended."""
-
-    def __init__(self, request: ChatRequest, opened: _Open, emit: Emit) -> None:
-        self._request = request
-        self._opened = opened
-        self._emit = emit
-        self._text: list[str] = []
-        self._held: list[Event] = []
-        self._calls: list[ToolCall] = []
-        self._asked_again = False
-        self._finish: str | None = None
-        self._over = False
-
-    def reader(self, login: str, way: Way) -> TurnReader:
-        check = self._opened.toolbox.checker.problem
-        self._reader = TurnReader(login, check=check, own_name=own_name, conversation=way)
-        self._login, self._way = login, way
-        return self._reader
-
-    @property
-    def ended(self) -> bool:
-        return self._reader.ended
-
-    @property
-    def reusable(self) -> bool:
-        return self._over and self._finish in ("stop", "tool_calls")
-
-    @property
-    def pending(self) -> tuple[str, ...]:
-        return tuple(call.id for call in self._calls) if self._finish == "tool_calls" else ()
-
-    def answer(self) -> Turn:
-        """The turn as the client will send it back."""
-        text = "".join(self._text)
-        said: list[Block] = [TextBlock(text)] if text.strip() else []
-        calls = (ToolUseBlock(c.id, c.name, canonical_arguments(json.loads(c.arguments))) for c in self._calls)
-        return Turn("assistant", (*said, *calls))
-
-    async def run(self, way: Way, resumed: bool) -> None:
-        self._opened.transport.turn_begins()
-        if way == "parked":
-            self._opened.toolbox.give([b for b in self._request.prompt.blocks if isinstance(b, ToolResultBlock)])
-        elif not resumed:
-            await self._ask([content_block(block) for block in self._request.prompt.blocks])
-        async with self._opened.reading:
-            async for message in self._opened.messages:
-                events = events_of(message, self._reader)
-                if self._reader.ended:
-                    self._note_end(in_order=isinstance(message, ResultMessage))
-                for event in events:
-                    await self._say(event)
-                if self._reader.ended:
-                    return
-
-    def _note_end(self, *, in_order: bool) -> None:
-        self._over = in_order or self._reader.awaiting_results
-        self._opened.transport.turn_ended(in_order=in_order)
-        if not self._over:
-            self._opened.process.kill()  # 20 ms later Claude Code makes another call
-
-    async def _say(self, event: Event) -> None:
-        must_call = self._request.tool_choice.mode == "required" and not self._calls
-        match event:
-            case ToolCall():
-                await self._say_call(event)
-            case TextDelta() if must_call:
-                self._held.append(event)
-            case TurnCompleted("stop") if must_call:
-                await self._ask_again()
-            case TextDelta():
-                self._text.append(event.text)
-                await self._emit(event)
-            case TurnCompleted():
-                self._finish = event.finish_reason
-                await self._emit(event)
-            case _:
-                await self._emit(event)
-
-    async def _say_call(self, call: ToolCall) -> None:
-        if self._calls and not self._request.parallel_tool_calls:
-            self._opened.toolbox.give([ToolResultBlock(call.id, (ONE_CALL_ONLY,))])
-            return
-        self._calls.append(call)
-        held, self._held = self._held, []
-        for event in held:
-            await self._say(event)
-        await self._emit(call)
-
-    async def _ask_again(self) -> None:
-        if self._asked_again:
-            message = "Claude answered in text although 'tool_choice' demands a call, and did so again when asked."
-            await self._emit(TurnFailed(UpstreamError(message, code="tool_choice_not_followed", may_retry=True)))
-            return
-        self._asked_again = True
-        self._held.clear()
-        self._reader.ask_again()
-        await self._ask([{"type": "text", "text": MUST_CALL}])
-
-    async def _ask(self, blocks: Sequence[dict[str, Any]]) -> None:
-        async with aclosing(_user_message(blocks)) as prompt:
-            await self._opened.client.query(prompt)
-
-
 def _binding(request: ChatRequest, toolbox: Toolbox) -> dict[str, Any]:
     must = [MUST_CALL] if request.tool_choice.mode == "required" else []
     return {"systemPrompt": [request.system, *must], **toolbox.bind()}
-
-
-async def _user_message(blocks: Sequence[dict[str, Any]]) -> AsyncGenerator[dict[str, Any], None]:
-    yield {"type": "user", "message": {"role": "user", "content": list(blocks)}, "parent_tool_use_id": None}
 
 
 async def _write_all(lines: trio.MemoryReceiveChannel[str], transport: ProcessTransport) -> None:

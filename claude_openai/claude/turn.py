@@ -1,0 +1,165 @@
+"""One turn of a live conversation: what is asked, what is said, how it ends.
+
+Knows `tool_choice` and `parallel_tool_calls`, which Claude Code has no flags for, and what the client will send back as
+our answer. What the SDK's messages mean is `TurnReader`'s business; whose process it is, `conversation`'s.
+"""
+
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+from claude_agent_sdk import ClaudeSDKClient, Message, ResultMessage
+
+from claude_openai.claude.base import Emit
+from claude_openai.claude.client import events_of
+from claude_openai.claude.process import SupervisedProcess
+from claude_openai.claude.toolbox import Toolbox, own_name
+from claude_openai.claude.transcript import content_block
+from claude_openai.claude.transport import ProcessTransport
+from claude_openai.errors import UpstreamError
+from claude_openai.protocol.cli_stream import TurnReader
+from claude_openai.protocol.content import Block, TextBlock, ToolResultBlock, ToolUseBlock, canonical_arguments
+from claude_openai.protocol.events import Conversation as Way
+from claude_openai.protocol.events import Event, TextDelta, ToolCall, TurnCompleted, TurnFailed
+from claude_openai.protocol.history import Turn
+from claude_openai.protocol.request import ChatRequest
+
+__all__ = ["MUST_CALL", "OpenClient", "TurnUnderWay"]
+
+ONE_CALL_ONLY = (
+    "Only one call at a time is allowed here. This one was not made; make it again after the first, if needed."
+)
+MUST_CALL = "You must answer by calling a tool. Do not answer in text."
+
+
+@dataclass(slots=True)
+class OpenClient:
+    """A client that is connected."""
+
+    client: ClaudeSDKClient
+    messages: AsyncIterator[Message]
+    process: SupervisedProcess
+    transport: ProcessTransport
+    toolbox: Toolbox
+    reading: trio.Lock = field(default_factory=trio.Lock)
+
+
+class TurnUnderWay:
+    """One turn over a client.
+
+    Args:
+        request: what to answer.
+        opened: the conversation's client, which nobody else reads meanwhile.
+        emit: takes the events.
+        way: how the request came to the conversation.
+        login: the command that logs Claude Code in, for messages.
+    """
+
+    def __init__(self, request: ChatRequest, opened: OpenClient, emit: Emit, *, way: Way, login: str) -> None:
+        self._request = request
+        self._opened = opened
+        self._emit = emit
+        self._text: list[str] = []
+        self._held: list[Event] = []
+        self._calls: list[ToolCall] = []
+        self._asked_again = False
+        self._finish: str | None = None
+        self._over = False
+        self._way = way
+        check = opened.toolbox.checker.problem
+        self.reader = TurnReader(login, check=check, own_name=own_name, conversation=way)
+
+    @property
+    def reusable(self) -> bool:
+        return self._over and self._finish in ("stop", "tool_calls")
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        return tuple(call.id for call in self._calls) if self._finish == "tool_calls" else ()
+
+    def answer(self) -> Turn:
+        """The turn as the client will send it back."""
+        text = "".join(self._text)
+        said: list[Block] = [TextBlock(text)] if text.strip() else []
+        calls = (ToolUseBlock(c.id, c.name, canonical_arguments(json.loads(c.arguments))) for c in self._calls)
+        return Turn("assistant", (*said, *calls))
+
+    async def run(self, *, resumed: bool) -> None:
+        """Ask, and tell what is answered, to the end of the turn.
+
+        Args:
+            resumed: the process goes on by itself; there is nothing to ask.
+
+        Raises:
+            ClaudeSDKError: the process ended, or stopped making sense.
+        """
+        self._opened.transport.turn_begins()
+        if self._way == "parked":
+            self._opened.toolbox.give([b for b in self._request.prompt.blocks if isinstance(b, ToolResultBlock)])
+        elif not resumed:
+            await self._ask([content_block(block) for block in self._request.prompt.blocks])
+        async with self._opened.reading:
+            async for message in self._opened.messages:
+                events = events_of(message, self.reader)
+                if self.reader.ended:
+                    self._note_end(in_order=isinstance(message, ResultMessage))
+                for event in events:
+                    await self._say(event)
+                if self.reader.ended:
+                    return
+
+    def _note_end(self, *, in_order: bool) -> None:
+        self._over = in_order or self.reader.awaiting_results
+        self._opened.transport.turn_ended(in_order=in_order)
+        if not self._over:
+            self._opened.process.kill()  # 20 ms later Claude Code makes another call
+
+    async def _say(self, event: Event) -> None:
+        must_call = self._request.tool_choice.mode == "required" and not self._calls
+        match event:
+            case ToolCall():
+                await self._say_call(event)
+            case TextDelta() if must_call:
+                self._held.append(event)
+            case TurnCompleted("stop") if must_call:
+                await self._ask_again()
+            case TextDelta():
+                self._text.append(event.text)
+                await self._emit(event)
+            case TurnCompleted():
+                self._finish = event.finish_reason
+                await self._emit(event)
+            case _:
+                await self._emit(event)
+
+    async def _say_call(self, call: ToolCall) -> None:
+        if self._calls and not self._request.parallel_tool_calls:
+            self._opened.toolbox.give([ToolResultBlock(call.id, (ONE_CALL_ONLY,))])
+            return
+        self._calls.append(call)
+        held, self._held = self._held, []
+        for event in held:
+            await self._say(event)
+        await self._emit(call)
+
+    async def _ask_again(self) -> None:
+        if self._asked_again:
+            message = "Claude answered in text although 'tool_choice' demands a call, and did so again when asked."
+            await self._emit(TurnFailed(UpstreamError(message, code="tool_choice_not_followed", may_retry=True)))
+            return
+        self._asked_again = True
+        self._held.clear()
+        self.reader.ask_again()
+        await self._ask([{"type": "text", "text": MUST_CALL}])
+
+    async def _ask(self, blocks: Sequence[dict[str, Any]]) -> None:
+        self._opened.transport.turn_begins()
+        async with aclosing(_user_message(blocks)) as prompt:
+            await self._opened.client.query(prompt)
+
+
+async def _user_message(blocks: Sequence[dict[str, Any]]) -> AsyncGenerator[dict[str, Any], None]:
+    yield {"type": "user", "message": {"role": "user", "content": list(blocks)}, "parent_tool_use_id": None}

@@ -23,6 +23,7 @@ from claude_openai.claude.transport import ProcessTransport
 from claude_openai.claude.turn import MUST_CALL, OpenClient, TurnUnderWay
 from claude_openai.errors import InternalError, UpstreamError
 from claude_openai.logs import Log
+from claude_openai.protocol.blocks import ThinkingBlock
 from claude_openai.protocol.events import Conversation as Way
 from claude_openai.protocol.events import TurnFailed
 from claude_openai.protocol.history import Turn
@@ -66,6 +67,7 @@ class Conversation:
         pending: ids of the calls that wait for their results.
         waited: it was there before the request that it is to answer.
         reusable: its last turn ended so that another can follow.
+        thinking: what Claude thought before those calls.
         failure: why it could not be opened.
     """
 
@@ -75,6 +77,7 @@ class Conversation:
     identity: Identity = ()
     history: tuple[Turn, ...] = ()
     pending: tuple[str, ...] = ()
+    thinking: tuple[ThinkingBlock, ...] = ()
     failure: str = ""
     reusable: bool = False
     waited: bool = False
@@ -185,7 +188,7 @@ class Conversation:
         # Resuming put a text of Claude Code's own into the history, which no request has: exact histories only.
         self.reusable = turn.reusable and self.alive and not resumed
         self.history = (*request.turns, request.prompt, turn.answer())
-        self.pending = turn.pending
+        self.pending, self.thinking = turn.pending, turn.thinking.blocks()
         return True
 
 

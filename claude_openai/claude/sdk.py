@@ -20,9 +20,10 @@ from claude_openai.claude.base import Backend, Emit
 from claude_openai.claude.guardian import Guardian
 from claude_openai.claude.hermetic import RESUME_INTERRUPTED, claude_argv, claude_environment, login_command
 from claude_openai.claude.process import SupervisedProcess, supervised
+from claude_openai.claude.thoughts import Thoughts
 from claude_openai.claude.transcript import transcript_file
 from claude_openai.logs import Log
-from claude_openai.protocol.content import ToolResultBlock
+from claude_openai.protocol.blocks import ToolResultBlock
 from claude_openai.protocol.events import Conversation as Way
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
@@ -81,6 +82,7 @@ class SdkBackend(Backend):
         self._login = login_command(claude)
         self._settings = settings
         self._log = log
+        self._thoughts = Thoughts()
         self._running = trio.Event()
         self._nursery: trio.Nursery
         self._conversations: Conversations
@@ -105,12 +107,14 @@ class SdkBackend(Backend):
                 resumed = way == "replayed" and _ends_in_results(request.prompt)
                 log.debug("conversation.taken", way=way)
                 answered = await conversation.answer(request, way, emit, resumed=resumed)
+                self._thoughts.keep(request.user, conversation.pending, conversation.thinking)
 
     @asynccontextmanager
     async def _borrowed(self, request: ChatRequest, log: Log) -> "AsyncIterator[tuple[Conversation, Way]]":
         found = self._conversations.find(request)
         # The file of a history lives as long as the turn: when exactly Claude Code reads it is its own affair.
-        async with transcript_file(self._folder, () if found else _to_replay(request), self._cwd) as transcript:
+        turns = () if found else self._thoughts.restored(request.user, _to_replay(request))
+        async with transcript_file(self._folder, turns, self._cwd) as transcript:
             if found is not None:
                 conversation, way = found
             else:

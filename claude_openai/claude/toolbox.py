@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from claude_openai.protocol.content import ToolResultBlock
+from claude_openai.protocol.blocks import ResultPart, TextBlock, ToolResultBlock
 from claude_openai.protocol.tools import ArgumentChecker, Tool
 
 __all__ = ["SERVER", "Toolbox", "mcp_name", "own_name"]
@@ -105,8 +105,8 @@ class Toolbox:
         # In the order of the calls: Claude Code passes results on in the order in which they come.
         for call_id in [asked for asked in self._asked if asked in self._results]:
             request_id, number = self._asked.pop(call_id)
-            texts = self._results.pop(call_id).texts
-            self._reply(request_id, number, {"content": [{"type": "text", "text": text} for text in texts]})
+            parts = self._results.pop(call_id).parts
+            self._reply(request_id, number, {"content": [_mcp_content(part) for part in parts]})
 
     def _reply(self, request_id: str, number: Any, result: Mapping[str, Any]) -> None:
         self._respond(request_id, {"id": number, "result": result})
@@ -115,6 +115,12 @@ class Toolbox:
         body = {"mcp_response": {"jsonrpc": "2.0", **answer}}
         response = {"subtype": "success", "request_id": request_id, "response": body}
         self._write(json.dumps({"type": "control_response", "response": response}) + "\n")
+
+
+def _mcp_content(part: ResultPart) -> dict[str, Any]:
+    if isinstance(part, TextBlock):
+        return {"type": "text", "text": part.text}
+    return {"type": "image", "data": part.data, "mimeType": part.media_type}
 
 
 def _hello() -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any
 import trio
 
 from claude_openai.claude.toolbox import mcp_name
-from claude_openai.protocol.content import Block, TextBlock, ToolResultBlock, ToolUseBlock
+from claude_openai.protocol.blocks import Block, MediaBlock, TextBlock, ThinkingBlock, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.history import Turn
 
 __all__ = ["content_block", "transcript_file", "transcript_lines"]
@@ -89,7 +89,8 @@ def _message(turn: Turn, ident: str) -> dict[str, Any]:
         message |= {
             "id": f"msg_{ident.replace('-', '')[:24]}",
             "type": "message",
-            "model": "claude",
+            # Claude Code leaves thinking out if its message was another model's.
+            "model": next((block.model for block in turn.blocks if isinstance(block, ThinkingBlock)), "claude"),
             "stop_reason": "tool_use" if message["content"][-1]["type"] == "tool_use" else "end_turn",
             "stop_sequence": None,
             "usage": {"input_tokens": 0, "output_tokens": 0},
@@ -102,12 +103,25 @@ def content_block(block: Block) -> dict[str, Any]:
     match block:
         case TextBlock():
             return {"type": "text", "text": block.text}
+        case ThinkingBlock():
+            thinking: dict[str, Any] = json.loads(block.json)
+            return thinking
+        case MediaBlock():
+            title = {"title": block.name} if block.name else {}
+            return {"type": block.kind, "source": _source(block), **title}
         case ToolUseBlock():
             use_id, name = _safe_id(block.id), mcp_name(_NOT_IN_NAMES.sub("_", block.name)[:64])
             return {"type": "tool_use", "id": use_id, "name": name, "input": json.loads(block.arguments)}
         case ToolResultBlock():
-            content = [{"type": "text", "text": text} for text in block.texts]
+            content = [content_block(part) for part in block.parts]
             return {"type": "tool_result", "tool_use_id": _safe_id(block.call_id), "content": content}
+
+
+def _source(block: MediaBlock) -> dict[str, Any]:
+    if not block.media_type:
+        return {"type": "url", "url": block.data}
+    kind = "text" if block.media_type == "text/plain" else "base64"
+    return {"type": kind, "media_type": block.media_type, "data": block.data}
 
 
 def _safe_id(given: str) -> str:

@@ -11,17 +11,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import trio
-from claude_agent_sdk import ClaudeSDKClient, Message, ResultMessage
+from claude_agent_sdk import ClaudeSDKClient, Message, ResultMessage, StreamEvent
 
 from claude_openai.claude.base import Emit
 from claude_openai.claude.client import events_of
 from claude_openai.claude.process import SupervisedProcess
+from claude_openai.claude.thoughts import Thinking
 from claude_openai.claude.toolbox import Toolbox, own_name
 from claude_openai.claude.transcript import content_block
 from claude_openai.claude.transport import ProcessTransport
 from claude_openai.errors import UpstreamError
+from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, canonical_arguments
 from claude_openai.protocol.cli_stream import TurnReader
-from claude_openai.protocol.content import Block, TextBlock, ToolResultBlock, ToolUseBlock, canonical_arguments
 from claude_openai.protocol.events import Conversation as Way
 from claude_openai.protocol.events import Event, TextDelta, ToolCall, TurnCompleted, TurnFailed
 from claude_openai.protocol.history import Turn
@@ -68,6 +69,7 @@ class TurnUnderWay:
         self._asked_again = False
         self._finish: str | None = None
         self._over = False
+        self.thinking = Thinking()
         self._way = way
         check = opened.toolbox.checker.problem
         self.reader = TurnReader(login, check=check, own_name=own_name, conversation=way)
@@ -103,6 +105,8 @@ class TurnUnderWay:
             await self._ask([content_block(block) for block in self._request.prompt.blocks])
         async with self._opened.reading:
             async for message in self._opened.messages:
+                if isinstance(message, StreamEvent):
+                    self.thinking.feed(message.event)
                 events = events_of(message, self.reader)
                 if self.reader.ended:
                     self._note_end(in_order=isinstance(message, ResultMessage))
@@ -137,7 +141,7 @@ class TurnUnderWay:
 
     async def _say_call(self, call: ToolCall) -> None:
         if self._calls and not self._request.parallel_tool_calls:
-            self._opened.toolbox.give([ToolResultBlock(call.id, (ONE_CALL_ONLY,))])
+            self._opened.toolbox.give([ToolResultBlock(call.id, (TextBlock(ONE_CALL_ONLY),))])
             return
         self._calls.append(call)
         held, self._held = self._held, []

@@ -1,73 +1,59 @@
-"""OpenAI message content -> the text blocks Claude is given.
+"""OpenAI message content -> the blocks Claude is given.
 
-Knows the shapes `content` may have (a string, an array of parts, nothing) and that an assistant's words may stand in
-`refusal`. It deliberately does not know the order of messages (`history.py`) or the fields around them (`request.py`).
-What it cannot carry (images, sound, files, tool calls) is refused by name: leaving it out would answer another
-question.
+Knows the shapes `content` may have (a string, an array of parts, nothing), which parts a role may have, and that an
+assistant's words may stand in `refusal`. Parts in the form of Claude's own API are taken too: some clients send them
+here. It deliberately does not know the order of messages (`history.py`), the fields around them (`request.py`), or what
+a picture is (`media.py`). Sound, which it cannot carry, is refused by name: an answer without it would be wrong.
 """
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
 
+from claude_openai.protocol.blocks import (
+    Block,
+    MediaBlock,
+    ResultPart,
+    TextBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    canonical_arguments,
+)
+from claude_openai.protocol.media import anthropic_media, file_part, image_part
 from claude_openai.protocol.refusals import missing, shorten, unsupported_parameter, unsupported_value, wrong_type
 
-# The Responses API names its parts input_text and output_text; clients that speak both mix them up.
-_TEXT_PARTS = frozenset({"text", "input_text", "output_text"})
+__all__ = ["assistant_blocks", "system_texts", "tool_result_block", "tool_use_blocks", "user_blocks"]
+
+Part: TypeAlias = Mapping[str, Any]
+Reader: TypeAlias = Callable[[Part, str], Block | None]
 
 
-@dataclass(frozen=True, slots=True)
-class TextBlock:
-    """One piece of text, verbatim; never empty and never only whitespace."""
+def system_texts(message: Mapping[str, Any], path: str) -> tuple[str, ...]:
+    """The texts of a system or developer message.
 
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ToolUseBlock:
-    """A call of the assistant. `arguments` is compact JSON with sorted keys, so that equal calls are equal."""
-
-    id: str
-    name: str
-    arguments: str
+    Raises:
+        BadRequest: naming the exact place of what is malformed or cannot be carried.
+    """
+    return tuple(block.text for block in _blocks(message, path, _SYSTEM_PARTS) if isinstance(block, TextBlock))
 
 
-@dataclass(frozen=True, slots=True)
-class ToolResultBlock:
-    """What a call gave: texts, verbatim, none of them empty; there may be none."""
-
-    call_id: str
-    texts: tuple[str, ...]
-
-
-Block: TypeAlias = TextBlock | ToolUseBlock | ToolResultBlock
-
-
-def content_blocks(message: Mapping[str, Any], path: str) -> tuple[TextBlock, ...]:
-    """The texts of one message's `content`, in order; none if it is null, absent or blank.
+def user_blocks(message: Mapping[str, Any], path: str) -> tuple[Block, ...]:
+    """The texts, pictures and files of a user message, in order; none if its content is null, absent or blank.
 
     Blank texts are left out because Claude's API refuses text blocks without a visible character.
 
     Args:
-        message: the message object; its role decides whether `refusal` parts are allowed.
+        message: the message object.
         path: where it stands in the request, like `messages[2]`.
 
     Raises:
         BadRequest: naming the exact place of what is malformed or cannot be carried.
     """
-    content = message.get("content")
-    if content is None:
-        return ()
-    if isinstance(content, str):
-        return _without_blanks([content])
-    if isinstance(content, list):
-        return _without_blanks(_part_texts(content, f"{path}.content", message.get("role") == "assistant"))
-    raise wrong_type(f"{path}.content", "a string or an array of text parts", content)
+    return _blocks(message, path, _USER_PARTS)
 
 
-def assistant_blocks(message: Mapping[str, Any], path: str) -> tuple[TextBlock, ...]:
-    """The texts an assistant message said; its `refusal` stands in when there is no other text.
+def assistant_blocks(message: Mapping[str, Any], path: str) -> tuple[Block, ...]:
+    """What an assistant message said; its `refusal` stands in when there is nothing else.
 
     Raises:
         BadRequest: also for a function call or a reference to earlier audio.
@@ -78,13 +64,13 @@ def assistant_blocks(message: Mapping[str, Any], path: str) -> tuple[TextBlock, 
                 f"{key!r} in messages is not supported yet by this version. Send only text, or leave the message out."
             )
             raise unsupported_parameter(f"{path}.{key}", advice)
-    blocks = content_blocks(message, path)
+    blocks = _blocks(message, path, _ASSISTANT_PARTS)
     refusal = message.get("refusal")
     if blocks or refusal is None:
         return blocks
     if not isinstance(refusal, str):
         raise wrong_type(f"{path}.refusal", "a string", refusal)
-    return _without_blanks([refusal])
+    return (TextBlock(refusal),) if refusal.strip() else ()
 
 
 def tool_use_blocks(message: Mapping[str, Any], path: str) -> tuple[ToolUseBlock, ...]:
@@ -127,57 +113,119 @@ def _arguments(text: Any, where: str) -> str:
     return canonical_arguments(loaded if isinstance(loaded, dict) else {"arguments": text})
 
 
-def canonical_arguments(arguments: Mapping[str, Any]) -> str:
-    return json.dumps(arguments, separators=(",", ":"), sort_keys=True)
-
-
 def tool_result_block(message: Mapping[str, Any], path: str) -> ToolResultBlock:
     """The result in a message of role `tool`.
 
     Raises:
         BadRequest: naming the exact place of what is malformed or cannot be carried.
     """
-    call_id, content = message.get("tool_call_id"), message.get("content")
+    return _result(message.get("tool_call_id"), f"{path}.tool_call_id", message, path)
+
+
+def _result(call_id: Any, id_place: str, holder: Mapping[str, Any], path: str) -> ToolResultBlock:
+    content = holder.get("content")
     if call_id is None:
-        raise missing(f"{path}.tool_call_id", "Send the id of the call that this is the result of.")
+        raise missing(id_place, "Send the id of the call that this is the result of.")
     if not isinstance(call_id, str):
-        raise wrong_type(f"{path}.tool_call_id", "a string", call_id)
+        raise wrong_type(id_place, "a string", call_id)
     if content is not None and not isinstance(content, (str, list)):
-        raise wrong_type(f"{path}.content", "a string or an array of text parts", content)
-    texts = [content] if isinstance(content, str) else _part_texts(content or [], f"{path}.content", False)
-    return ToolResultBlock(call_id, tuple(text for text in texts if text))
+        raise wrong_type(f"{path}.content", "a string or an array of parts", content)
+    if isinstance(content, str):
+        return ToolResultBlock(call_id, (TextBlock(content),) if content else ())
+    read = _read_parts(content or [], f"{path}.content", _RESULT_PARTS)
+    return ToolResultBlock(
+        call_id, tuple(part for part in read if isinstance(part, ResultPart) and part != TextBlock(""))
+    )
 
 
-def _without_blanks(texts: Iterator[str] | list[str]) -> tuple[TextBlock, ...]:
-    return tuple(TextBlock(text) for text in texts if text.strip())
+def _blocks(message: Mapping[str, Any], path: str, readers: Mapping[str, Reader]) -> tuple[Block, ...]:
+    content = message.get("content")
+    if content is None:
+        return ()
+    if isinstance(content, str):
+        return (TextBlock(content),) if content.strip() else ()
+    if not isinstance(content, list):
+        raise wrong_type(f"{path}.content", "a string or an array of parts", content)
+    blocks = _read_parts(content, f"{path}.content", readers)
+    return tuple(block for block in blocks if not isinstance(block, TextBlock) or block.text.strip())
 
 
-def _part_texts(parts: list[Any], path: str, from_assistant: bool) -> Iterator[str]:
+def _read_parts(parts: list[Any], path: str, readers: Mapping[str, Reader]) -> Iterator[Block]:
     for index, part in enumerate(parts):
         where = f"{path}[{index}]"
         if not isinstance(part, dict):
             raise wrong_type(where, "an object like {'type': 'text', 'text': ...}", part)
-        key = _text_key(part, where, from_assistant)
+        kind = part.get("type")
+        if kind is None:
+            raise missing(f"{where}.type", "Send 'text'.")
+        if not isinstance(kind, str):
+            raise wrong_type(f"{where}.type", "a string", kind)
+        if kind not in readers:
+            shown = f"Content parts of type {shorten(kind)} are not supported here. Send parts of type 'text'."
+            raise unsupported_value(f"{where}.type", shown)
+        block = readers[kind](part, where)
+        if block is not None:
+            yield block
+
+
+def _text(key: str) -> Reader:
+    def read(part: Part, where: str) -> TextBlock:
         text = part.get(key)
         if text is None:
             raise missing(f"{where}.{key}", "Send the text of the part.")
         if not isinstance(text, str):
             raise wrong_type(f"{where}.{key}", "a string", text)
-        yield text
+        return TextBlock(text)
+
+    return read
 
 
-def _text_key(part: Mapping[str, Any], where: str, from_assistant: bool) -> str:
-    """The key that holds the part's text."""
-    kind = part.get("type")
-    if kind is None:
-        raise missing(f"{where}.type", "Send 'text'.")
-    if not isinstance(kind, str):
-        raise wrong_type(f"{where}.type", "a string", kind)
-    if kind in _TEXT_PARTS:
-        return "text"
-    if kind == "refusal" and from_assistant:
-        return "refusal"
-    message = (
-        f"Content parts of type {shorten(kind)} are not supported here by this version. Send parts of type 'text'."
-    )
-    raise unsupported_value(f"{where}.type", message)
+def _picture_with_data(reader: Callable[[Part, str], MediaBlock]) -> Reader:
+    """In a tool's result: Claude Code takes pictures there, if they come with their data."""
+
+    def read(part: Part, where: str) -> MediaBlock:
+        block = reader(part, where)
+        if block.kind != "image" or not block.media_type:
+            raise unsupported_value(where, "The result of a tool may hold texts, and pictures as data: URLs.")
+        return block
+
+    return read
+
+
+def _anthropic_tool_use(part: Part, where: str) -> ToolUseBlock:
+    for key in ("id", "name"):
+        if not isinstance(part.get(key), str) or not part[key]:
+            raise wrong_type(f"{where}.{key}", "a string", part.get(key))
+    if not isinstance(part.get("input"), dict):
+        raise wrong_type(f"{where}.input", "an object", part.get("input"))
+    return ToolUseBlock(part["id"], part["name"], canonical_arguments(part["input"]))
+
+
+def _anthropic_tool_result(part: Part, where: str) -> ToolResultBlock:
+    return _result(part.get("tool_use_id"), f"{where}.tool_use_id", part, where)
+
+
+def _nothing(part: Part, where: str) -> None:
+    """Thinking that a client echoes: Claude takes back only its own, signed."""
+
+
+# The Responses API names its parts input_text and output_text; clients that speak both mix them up.
+_SYSTEM_PARTS: Final[Mapping[str, Reader]] = dict.fromkeys(("text", "input_text", "output_text"), _text("text"))
+_USER_PARTS: Final[Mapping[str, Reader]] = {
+    **_SYSTEM_PARTS,
+    **dict.fromkeys(("image_url", "input_image"), image_part),
+    **dict.fromkeys(("file", "input_file"), file_part),
+    **dict.fromkeys(("image", "document"), anthropic_media),
+    "tool_result": _anthropic_tool_result,
+}
+_ASSISTANT_PARTS: Final[Mapping[str, Reader]] = {
+    **_SYSTEM_PARTS,
+    "refusal": _text("refusal"),
+    "tool_use": _anthropic_tool_use,
+    **dict.fromkeys(("thinking", "redacted_thinking", "reasoning"), _nothing),
+}
+_RESULT_PARTS: Final[Mapping[str, Reader]] = {
+    **_SYSTEM_PARTS,
+    **dict.fromkeys(("image_url", "input_image"), _picture_with_data(image_part)),
+    "image": _picture_with_data(anthropic_media),
+}

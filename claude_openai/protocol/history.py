@@ -12,15 +12,13 @@ from itertools import chain, groupby
 from typing import Any, Literal, TypeAlias
 
 from claude_openai.errors import BadRequest
+from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.content import (
-    Block,
-    TextBlock,
-    ToolResultBlock,
-    ToolUseBlock,
     assistant_blocks,
-    content_blocks,
+    system_texts,
     tool_result_block,
     tool_use_blocks,
+    user_blocks,
 )
 from claude_openai.protocol.refusals import missing, shorten, unsupported_value, wrong_type, wrong_value
 
@@ -79,13 +77,13 @@ def read_messages(messages: Sequence[Any]) -> Transcript:
         path = f"messages[{index}]"
         role = _role(message, path)
         if role == "system":
-            system.extend(block.text for block in content_blocks(message, path))
+            system.extend(system_texts(message, path))
             continue
-        if role == "tool":
-            turn = Turn("user", (calls.answered(tool_result_block(message, path), path),))
-        else:
+        if role == "assistant":
             calls.must_be_none(path)
-            turn = Turn(role, content_blocks(message, path) if role == "user" else _said(message, path, calls))
+            turn = Turn("assistant", _said(message, path, calls))
+        else:
+            turn = Turn("user", _told(message, role, path, calls))
         if turn.blocks or turn.role == "user":
             said.append((index, turn))
     calls.must_be_none(f"messages[{len(messages)}]")
@@ -124,9 +122,20 @@ class _OpenCalls:
 
 
 def _said(message: Mapping[str, Any], path: str, calls: _OpenCalls) -> tuple[Block, ...]:
-    uses = tool_use_blocks(message, path)
-    calls.opened(uses, path)
-    return (*assistant_blocks(message, path), *uses)
+    blocks = (*assistant_blocks(message, path), *tool_use_blocks(message, path))
+    calls.opened((block for block in blocks if isinstance(block, ToolUseBlock)), path)
+    return blocks
+
+
+def _told(message: Mapping[str, Any], role: Role, path: str, calls: _OpenCalls) -> tuple[Block, ...]:
+    if role == "tool":
+        return (calls.answered(tool_result_block(message, path), path),)
+    blocks = user_blocks(message, path)
+    for block in blocks:
+        if isinstance(block, ToolResultBlock):
+            calls.answered(block, path)
+    calls.must_be_none(path)
+    return blocks
 
 
 def _role(message: Any, path: str) -> Role:

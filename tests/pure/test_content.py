@@ -1,6 +1,7 @@
 """What a message's content becomes, and how what cannot be carried is named."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,31 +9,35 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import BadRequest
+from claude_openai.protocol.blocks import Block, TextBlock, ToolUseBlock, canonical_arguments
 from claude_openai.protocol.content import (
-    ToolResultBlock,
-    ToolUseBlock,
     assistant_blocks,
-    canonical_arguments,
-    content_blocks,
     tool_result_block,
     tool_use_blocks,
+    user_blocks,
 )
 from claude_openai.protocol.refusals import SHOWN_CHARS, shorten
+from tests.blocks import result_block
 
 PATH = "messages[3]"
 
 
 def user_texts(content: Any) -> list[str]:
-    return [block.text for block in content_blocks({"role": "user", "content": content}, PATH)]
+    return _texts(user_blocks({"role": "user", "content": content}, PATH))
 
 
 def assistant_texts(**fields: Any) -> list[str]:
-    return [block.text for block in assistant_blocks({"role": "assistant", **fields}, PATH)]
+    return _texts(assistant_blocks({"role": "assistant", **fields}, PATH))
+
+
+def _texts(blocks: Sequence[Block]) -> list[str]:
+    assert all(isinstance(block, TextBlock) for block in blocks)
+    return [block.text for block in blocks if isinstance(block, TextBlock)]
 
 
 def refusal_of(content: Any, role: str = "user") -> tuple[str | None, str | None]:
     with pytest.raises(BadRequest) as raised:
-        content_blocks({"role": role, "content": content}, PATH)
+        (assistant_blocks if role == "assistant" else user_blocks)({"role": role, "content": content}, PATH)
     assert raised.value.status == 400
     return raised.value.code, raised.value.param
 
@@ -54,7 +59,7 @@ def test_content_without_visible_text_is_no_block(content: Any) -> None:
 
 
 def test_absent_content_is_no_block() -> None:
-    assert content_blocks({"role": "user"}, PATH) == ()
+    assert user_blocks({"role": "user"}, PATH) == ()
 
 
 def test_space_around_a_text_is_kept() -> None:
@@ -84,9 +89,13 @@ def test_unknown_keys_of_a_part_are_ignored() -> None:
         ([{"type": "text", "text": None}], "missing_required_parameter", "messages[3].content[0].text"),
         ([{"type": "text", "text": ["a"]}], "invalid_type", "messages[3].content[0].text"),
         ([{"type": "text", "text": "a"}, {"type": "text", "text": 1}], "invalid_type", "messages[3].content[1].text"),
-        ([{"type": "image_url", "image_url": {"url": "data:"}}], "unsupported_value", "messages[3].content[0].type"),
+        (
+            [{"type": "image_url", "image_url": {"url": "data:"}}],
+            "invalid_value",
+            "messages[3].content[0].image_url.url",
+        ),
         ([{"type": "input_audio", "input_audio": {}}], "unsupported_value", "messages[3].content[0].type"),
-        ([{"type": "file", "file": {}}], "unsupported_value", "messages[3].content[0].type"),
+        ([{"type": "file", "file": {}}], "missing_required_parameter", "messages[3].content[0].file.file_data"),
         ([{"type": "hologram"}], "unsupported_value", "messages[3].content[0].type"),
         ([{"type": "refusal", "refusal": "no"}], "unsupported_value", "messages[3].content[0].type"),
     ],
@@ -230,12 +239,12 @@ def test_calls_that_are_no_array_are_refused(calls: Any) -> None:
 def test_a_result_is_verbatim_text_by_text_and_only_empty_ones_are_left_out(texts: list[str]) -> None:
     parts = [{"type": "text", "text": text} for text in texts]
     block = tool_result_block({"role": "tool", "tool_call_id": "a", "content": parts}, PATH)
-    assert block == ToolResultBlock("a", tuple(text for text in texts if text))
+    assert block == result_block("a", *(text for text in texts if text))
 
 
 @pytest.mark.parametrize(("content", "texts"), [("42\n", ("42\n",)), (" ", (" ",)), ("", ()), (None, ()), ([], ())])
 def test_a_result_may_be_a_string_or_nothing(content: Any, texts: tuple[str, ...]) -> None:
-    assert tool_result_block({"tool_call_id": "a", "content": content}, PATH) == ToolResultBlock("a", texts)
+    assert tool_result_block({"tool_call_id": "a", "content": content}, PATH) == result_block("a", *texts)
 
 
 @pytest.mark.parametrize(
@@ -247,7 +256,7 @@ def test_a_result_may_be_a_string_or_nothing(content: Any, texts: tuple[str, ...
         ({"content": 42, "tool_call_id": "a"}, "invalid_type", "content"),
         ({"content": {"a": 1}, "tool_call_id": "a"}, "invalid_type", "content"),
         ({"content": ["42"], "tool_call_id": "a"}, "invalid_type", "content[0]"),
-        ({"content": [{"type": "image_url"}], "tool_call_id": "a"}, "unsupported_value", "content[0].type"),
+        ({"content": [{"type": "image"}], "tool_call_id": "a"}, "invalid_type", "content[0].source"),
         ({"content": [{"type": "refusal", "refusal": "no"}], "tool_call_id": "a"}, "unsupported_value",
          "content[0].type"),
     ],

@@ -15,12 +15,13 @@ from claude_openai.claude.conversation import Conversation, identity_of
 from claude_openai.claude.conversations import ConversationLimits, Conversations
 from claude_openai.claude.spares import IDLE_S, REFILL_DELAY_S, RETRY_S, Spares
 from claude_openai.logs import Level, Log
-from claude_openai.protocol.content import Block, TextBlock, ToolResultBlock, ToolUseBlock
+from claude_openai.protocol.blocks import Block, TextBlock, ToolUseBlock
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
 from claude_openai.protocol.tools import ToolChoice
 from claude_openai.redaction import Redactor
+from tests.blocks import result_block
 
 IDLE_LIMIT_S = 60.0
 PARKED_LIMIT_S = 600.0
@@ -239,9 +240,9 @@ async def test_results_and_a_text_do_not_go_to_a_parked_conversation(events: Eve
     "blocks",
     [
         [TextBlock("And?")],
-        [ToolResultBlock("a", ("42",))],
-        [ToolResultBlock("a", ("42",)), ToolResultBlock("c", ("42",))],
-        [ToolResultBlock("a", ("42",)), ToolResultBlock("b", ("42",)), ToolResultBlock("c", ("42",))],
+        [result_block("a", "42")],
+        [result_block("a", "42"), result_block("c", "42")],
+        [result_block("a", "42"), result_block("b", "42"), result_block("c", "42")],
     ],
 )
 async def test_anything_but_exactly_the_results_it_waits_for_meets_no_parked_conversation(

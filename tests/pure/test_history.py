@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.content import Block, TextBlock, ToolResultBlock, ToolUseBlock
+from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.history import Transcript, Turn, read_messages
+from tests.blocks import result_block
 
 
 def say(role: str, content: Any = None, **more: Any) -> dict[str, Any]:
@@ -169,7 +170,7 @@ def use(call_id: str) -> ToolUseBlock:
 
 
 def given_back(call_id: str, text: str = "42") -> ToolResultBlock:
-    return ToolResultBlock(call_id, (text,))
+    return result_block(call_id, text)
 
 
 def test_a_call_and_its_result_are_a_turn_each_and_the_results_are_the_prompt() -> None:
@@ -188,9 +189,7 @@ def test_an_assistant_that_only_calls_is_a_turn_all_the_same(content: Any) -> No
 
 
 def test_a_result_without_text_is_still_a_result() -> None:
-    assert read_messages([say("user", "hi"), calling("a"), result("a", "")]).prompt.blocks == (
-        ToolResultBlock("a", ()),
-    )
+    assert read_messages([say("user", "hi"), calling("a"), result("a", "")]).prompt.blocks == (result_block("a"),)
 
 
 def test_results_come_in_the_clients_order_and_what_the_user_adds_comes_after_them() -> None:
@@ -253,7 +252,9 @@ def test_every_call_and_every_result_arrives_once_in_order(messages: list[dict[s
     assert [block.id for block in blocks if isinstance(block, ToolUseBlock)] == calls
     answered = [(message["tool_call_id"], message["content"]) for message in messages if message["role"] == "tool"]
     results = [block for block in blocks if isinstance(block, ToolResultBlock)]
-    assert [(block.call_id, "".join(block.texts)) for block in results] == answered
+    assert [
+        (block.call_id, "".join(part.text for part in block.parts if isinstance(part, TextBlock))) for block in results
+    ] == answered
     assert all(first.role != second.role for first, second in pairwise(turns))
     for before, turn in pairwise(turns):
         # Claude's API wants the results of a turn's calls in the very next turn, before any text.

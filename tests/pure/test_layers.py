@@ -16,13 +16,14 @@ ROOT = "claude_openai"
 # The program from the vocabulary to the command line. A new module gets its line here.
 LINES = (
     "errors",
-    "protocol  protocol.events  protocol.refusals  protocol.content  protocol.history  protocol.models",
+    "protocol  protocol.events  protocol.refusals  protocol.blocks  protocol.media  protocol.content  protocol.history",
+    "protocol.models",
     "protocol.json_body  protocol.fields  protocol.schemas  protocol.tools  protocol.request",
     "protocol.sse  protocol.response  protocol.upstream  protocol.cli_stream",
     "config",
     "secret_spans  redaction  log_writer  logs",
-    "claude  claude.base  claude.guardian  claude.hermetic  claude.process  claude.toolbox  claude.transcript",
-    "claude.transport  claude.client  claude.turn  claude.conversation",
+    "claude  claude.base  claude.guardian  claude.hermetic  claude.process  claude.thoughts  claude.toolbox",
+    "claude.transcript  claude.transport  claude.client  claude.turn  claude.conversation",
     "claude.conversations  claude.spares  claude.sdk",
     "testing.script  testing.recorded  testing.wire  testing.connection  testing.messages_api  testing.demo",
     "testing.scripted  testing",

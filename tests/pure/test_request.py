@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import ApiError, BadRequest, ModelNotFound
-from claude_openai.protocol.content import Block, TextBlock, ToolResultBlock, ToolUseBlock
+from claude_openai.protocol.blocks import Block, TextBlock, ToolUseBlock
 from claude_openai.protocol.fields import FIELDS, Use
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
 from claude_openai.protocol.tools import ToolChoice
+from tests.blocks import result_block
 
 CATALOG = ModelCatalog("sonnet", ("fake-model",))
 HELLO = [{"role": "user", "content": "hi"}]
@@ -372,4 +373,4 @@ def test_opencodes_results_are_the_prompt_after_the_calls() -> None:
         ToolUseBlock("call_fake1_1", "glob", '{"pattern":"*.txt"}'),
     )
     results = [message for message in body["messages"] if message["role"] == "tool"]
-    assert request.prompt.blocks == tuple(ToolResultBlock(m["tool_call_id"], (m["content"],)) for m in results)
+    assert request.prompt.blocks == tuple(result_block(m["tool_call_id"], m["content"]) for m in results)

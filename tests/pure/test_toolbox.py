@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.claude.toolbox import METHOD_NOT_FOUND, PROTOCOL_VERSION, SERVER, Toolbox, mcp_name, own_name
-from claude_openai.protocol.content import ToolResultBlock
+from claude_openai.protocol.blocks import ToolResultBlock
 from claude_openai.protocol.tools import read_tools
+from tests.blocks import result_block
 
 PATH = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
 TOOLS = read_tools(
@@ -67,7 +68,7 @@ def harness() -> Harness:
 
 
 def result(call_id: str, *texts: str) -> ToolResultBlock:
-    return ToolResultBlock(call_id, texts)
+    return result_block(call_id, *texts)
 
 
 def texts(*said: str) -> dict[str, Any]:

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from claude_openai.claude.toolbox import mcp_name
 from claude_openai.claude.transcript import content_block, transcript_file, transcript_lines
-from claude_openai.protocol.content import Block, TextBlock, ToolResultBlock, ToolUseBlock, canonical_arguments
+from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, canonical_arguments
 from claude_openai.protocol.history import Turn
+from tests.blocks import result_block
 
 LIMIT_S = 20
 CWD = Path("/some/where")
@@ -91,7 +92,7 @@ def test_an_assistants_line_is_a_whole_message() -> None:
 
 def test_an_assistant_that_called_stopped_to_call() -> None:
     call = ToolUseBlock("a", "read", "{}")
-    history = [Turn("assistant", (TextBlock("So:"), call)), Turn("user", (ToolResultBlock("a", ("42",)),))]
+    history = [Turn("assistant", (TextBlock("So:"), call)), Turn("user", (result_block("a", "42"),))]
     assert [message.get("stop_reason") for message in messages(history)] == ["tool_use", None]
 
 
@@ -108,18 +109,18 @@ def test_a_call_and_its_result_are_blocks_of_claudes_api() -> None:
         "name": mcp_name("read"),
         "input": {"path": "/é", "x": [1, None]},
     }
-    assert content_block(ToolResultBlock("call_1", ("4", "2\n"))) == {
+    assert content_block(result_block("call_1", "4", "2\n")) == {
         "type": "tool_result",
         "tool_use_id": "call_1",
         "content": [{"type": "text", "text": "4"}, {"type": "text", "text": "2\n"}],
     }
-    assert content_block(ToolResultBlock("call_1", ()))["content"] == []
+    assert content_block(result_block("call_1"))["content"] == []
 
 
 @given(words | st.sampled_from(["call_1", "toolu_01Ab-c", "functions.read:0", "x" * 128, "x" * 129, "a\n"]), words)
 def test_ids_are_such_as_claudes_api_takes_and_the_same_for_call_and_result(call_id: str, other: str) -> None:
     used = content_block(ToolUseBlock(call_id, "read", "{}"))["id"]
-    assert used == content_block(ToolResultBlock(call_id, ()))["tool_use_id"]
+    assert used == content_block(result_block(call_id))["tool_use_id"]
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,128}", used)
     if re.fullmatch(r"[A-Za-z0-9_-]{1,128}", call_id):
         assert used == call_id

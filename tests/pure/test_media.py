@@ -1,0 +1,215 @@
+"""Pictures and files: what is taken, as which block, and how the rest is named."""
+
+import base64
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_openai.errors import BadRequest
+from claude_openai.protocol import media
+from claude_openai.protocol.blocks import Block, MediaBlock, TextBlock, ToolResultBlock, ToolUseBlock
+from claude_openai.protocol.content import assistant_blocks, system_texts, tool_result_block, user_blocks
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"the rest"
+PICTURES = {
+    "image/png": PNG,
+    "image/jpeg": b"\xff\xd8\xff\xe0rest",
+    "image/gif": b"GIF89arest",
+    "image/webp": b"RIFF\x0a\x00\x00\x00WEBPrest",
+}
+PDF = b"%PDF-1.7 rest"
+
+
+def b64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode()
+
+
+def url(raw: bytes, kind: str = "image/png") -> str:
+    return f"data:{kind};base64,{b64(raw)}"
+
+
+def blocks(*parts: Any) -> tuple[Block, ...]:
+    return user_blocks({"role": "user", "content": list(parts)}, "messages[0]")
+
+
+def refused(part: Any) -> tuple[str | None, str | None]:
+    with pytest.raises(BadRequest) as raised:
+        blocks(part)
+    return raised.value.code, (raised.value.param or "").removeprefix("messages[0].content[0]")
+
+
+def image(value: Any) -> dict[str, Any]:
+    return {"type": "image_url", "image_url": value}
+
+
+def file(**inner: Any) -> dict[str, Any]:
+    return {"type": "file", "file": inner}
+
+
+@pytest.mark.parametrize(("kind", "raw"), PICTURES.items())
+def test_a_picture_is_what_its_bytes_say_whatever_its_url_declares(kind: str, raw: bytes) -> None:
+    expected = MediaBlock("image", kind, b64(raw))
+    assert blocks(image({"url": url(raw, "image/whatever"), "detail": "high"})) == (expected,)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        image({"url": url(PNG)}),
+        image(url(PNG)),
+        image(url(PNG).replace("data:", "DATA:").replace(";base64", ";name=a.png;BASE64")),
+        {"type": "input_image", "image_url": url(PNG), "detail": "auto"},
+        {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": b64(PNG)}},
+        file(file_data=url(PNG), filename="a.png"),
+        image(url(PNG)[:40] + "\n" + url(PNG)[40:]),
+    ],
+)
+def test_each_way_to_send_a_picture_is_the_same_block(part: Any) -> None:
+    assert blocks(part) == (MediaBlock("image", "image/png", b64(PNG)),)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        image({"url": "https://example.org/a.png"}),
+        {"type": "input_image", "image_url": "https://example.org/a.png"},
+        {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}},
+    ],
+)
+def test_a_url_is_passed_on_and_not_fetched(part: Any) -> None:
+    assert blocks(part) == (MediaBlock("image", "", "https://example.org/a.png"),)
+
+
+@pytest.mark.parametrize(
+    ("part", "block"),
+    [
+        (file(file_data=url(PDF, "application/pdf"), filename="a.pdf"), ("application/pdf", b64(PDF), "a.pdf")),
+        (file(file_data=b64(PDF)), ("application/pdf", b64(PDF), "")),
+        (file(file_data=url("é".encode(), "text/markdown"), filename="a.md"), ("text/plain", "é", "a.md")),
+        ({"type": "input_file", "file_data": url(PDF)}, ("application/pdf", b64(PDF), "")),
+        ({"type": "input_file", "file_url": "https://example.org/a.pdf"}, ("", "https://example.org/a.pdf", "")),
+        (
+            {"type": "document", "source": {"type": "text", "data": "hi"}, "title": "t"},
+            ("text/plain", "hi", "t"),
+        ),
+        ({"type": "document", "source": {"type": "base64", "data": b64(PDF)}}, ("application/pdf", b64(PDF), "")),
+        (
+            {"type": "document", "source": {"type": "url", "url": "https://example.org/a.pdf"}},
+            ("", "https://example.org/a.pdf", ""),
+        ),
+    ],
+)
+def test_a_file_is_a_document_or_a_text(part: Any, block: tuple[str, str, str]) -> None:
+    assert blocks(part) == (MediaBlock("document", *block),)
+
+
+def test_texts_and_pictures_keep_their_order() -> None:
+    parts = [{"type": "text", "text": "a"}, image(url(PNG)), {"type": "text", "text": "b"}]
+    assert blocks(*parts) == (TextBlock("a"), MediaBlock("image", "image/png", b64(PNG)), TextBlock("b"))
+
+
+@pytest.mark.parametrize(
+    ("part", "code", "place"),
+    [
+        (image(None), "missing_required_parameter", ".image_url"),
+        (image({}), "missing_required_parameter", ".image_url.url"),
+        (image(7), "invalid_type", ".image_url"),
+        (image({"url": "http://example.org/a.png"}), "invalid_value", ".image_url.url"),
+        (image({"url": "file:///etc/passwd"}), "invalid_value", ".image_url.url"),
+        (image({"url": "/etc/passwd"}), "invalid_value", ".image_url.url"),
+        (image({"url": "data:image/png,plain"}), "invalid_value", ".image_url.url"),
+        (image({"url": "data:image/png;base64,"}), "invalid_value", ".image_url.url"),
+        (image({"url": "data:image/png;base64,%%%"}), "invalid_value", ".image_url.url"),
+        (image({"url": "data:image/png;base64,é"}), "invalid_value", ".image_url.url"),
+        (image({"url": url(b"no picture at all")}), "invalid_value", ".image_url.url"),
+        ({"type": "input_image", "file_id": "file-1"}, "unsupported_value", ".file_id"),
+        (file(), "missing_required_parameter", ".file.file_data"),
+        (file(file_id="file-1"), "unsupported_value", ".file.file_id"),
+        (file(file_data=7), "invalid_type", ".file.file_data"),
+        (file(file_data=url(PDF), filename=7), "invalid_type", ".file.filename"),
+        (file(file_data=url(b"\x00\xff\xfe", "application/zip")), "invalid_value", ".file.file_data"),
+        (file(file_data=url(b" \n", "text/plain")), "invalid_value", ".file.file_data"),
+        ({"type": "file", "file": "a.pdf"}, "invalid_type", ".file"),
+        ({"type": "image"}, "invalid_type", ".source"),
+        ({"type": "image", "source": {"type": "base64"}}, "invalid_type", ".source.data"),
+        ({"type": "document", "source": {"type": "url"}}, "invalid_type", ".source.url"),
+        ({"type": "image", "source": {"type": "url", "url": "http://a/b"}}, "invalid_value", ".image_url"),
+    ],
+)
+def test_what_is_no_picture_and_no_file_is_refused_at_its_exact_place(part: Any, code: str, place: str) -> None:
+    assert refused(part) == (code, place)
+
+
+def test_a_picture_larger_than_claude_takes_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "MAX_IMAGE_BYTES", len(PNG))
+    monkeypatch.setattr(media, "MAX_FILE_BYTES", len(PNG))
+    assert blocks(image(url(PNG))) != ()
+    assert refused(image(url(PNG + b"more than that"))) == ("invalid_value", ".image_url")
+    assert refused(file(file_data=url(PNG + b"more than that")))[1] == ".file.file_data"
+    anthropic = {"type": "image", "source": {"type": "base64", "data": b64(PNG + b"1")}}
+    assert refused(anthropic) == ("invalid_value", ".source.data")
+
+
+@given(st.binary(min_size=1))
+def test_no_bytes_at_all_break_the_reading_of_a_file(raw: bytes) -> None:
+    part = file(file_data=url(raw, "x/y"), filename="f")
+    try:
+        read = blocks(part)
+    except BadRequest:
+        assert refused(part) == ("invalid_value", ".file.file_data")
+        return
+    (block,) = read
+    assert isinstance(block, MediaBlock)
+    assert block.data == (raw.decode() if block.media_type == "text/plain" else b64(raw))
+
+
+def test_a_tool_result_may_hold_pictures_with_their_data() -> None:
+    content = [{"type": "text", "text": " "}, image(url(PNG)), {"type": "text", "text": ""}]
+    block = tool_result_block({"tool_call_id": "a", "content": content}, "messages[0]")
+    assert block == ToolResultBlock("a", (TextBlock(" "), MediaBlock("image", "image/png", b64(PNG))))
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        image("https://example.org/a.png"),
+        {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}},
+    ],
+)
+def test_a_tool_result_may_not_hold_a_url(part: Any) -> None:
+    with pytest.raises(BadRequest) as raised:
+        tool_result_block({"tool_call_id": "a", "content": [part]}, "messages[0]")
+    assert (raised.value.code, raised.value.param) == ("unsupported_value", "messages[0].content[0]")
+
+
+@pytest.mark.parametrize("part", [image(url(PNG)), file(file_data=url(PDF))])
+def test_pictures_of_the_system_or_the_assistant_are_refused(part: Any) -> None:
+    for read in (system_texts, assistant_blocks):
+        with pytest.raises(BadRequest) as raised:
+            read({"role": "?", "content": [part]}, "messages[0]")
+        assert raised.value.param == "messages[0].content[0].type"
+
+
+def test_calls_and_results_in_the_form_of_claudes_own_api_are_taken() -> None:
+    use = {"type": "tool_use", "id": "toolu_1", "name": "read", "input": {"b": 1, "a": 2}}
+    thinking = {"type": "thinking", "thinking": "hm", "signature": "s"}
+    said = assistant_blocks({"content": [thinking, {"type": "text", "text": "So:"}, use]}, "messages[0]")
+    assert said == (TextBlock("So:"), ToolUseBlock("toolu_1", "read", '{"a":2,"b":1}'))
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "42"}]}
+    assert blocks(result) == (ToolResultBlock("toolu_1", (TextBlock("42"),)),)
+
+
+@pytest.mark.parametrize(
+    ("part", "place"),
+    [
+        ({"type": "tool_use", "name": "f", "input": {}}, ".id"),
+        ({"type": "tool_use", "id": "a", "name": "", "input": {}}, ".name"),
+        ({"type": "tool_use", "id": "a", "name": "f", "input": "{}"}, ".input"),
+    ],
+)
+def test_a_malformed_call_in_that_form_is_refused_at_its_exact_place(part: Any, place: str) -> None:
+    with pytest.raises(BadRequest) as raised:
+        assistant_blocks({"content": [part]}, "messages[0]")
+    assert raised.value.param == f"messages[0].content[0]{place}"

@@ -1,0 +1,93 @@
+"""What Claude thought before its calls is given back to the same calls, and to nothing else."""
+
+import json
+from typing import Any
+
+import pytest
+
+from claude_openai.claude import thoughts
+from claude_openai.claude.thoughts import Thinking, Thoughts
+from claude_openai.claude.transcript import content_block
+from claude_openai.protocol.blocks import TextBlock, ThinkingBlock, ToolUseBlock
+from claude_openai.protocol.history import Turn
+
+SIGNED = {"type": "thinking", "thinking": "Let me see.", "signature": "abc"}
+MODEL = "claude-sonnet-5-5"
+BEGIN = {"type": "message_start", "message": {"model": MODEL}}
+REDACTED = {"type": "redacted_thinking", "data": "xyz"}
+
+
+def start(block: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "content_block_start", "content_block": block}
+
+
+def delta(**fields: str) -> dict[str, Any]:
+    (key,) = (key for key in fields if key != "type")
+    return {"type": "content_block_delta", "delta": {"type": f"{key}_delta", **fields}}
+
+
+def collected(*events: dict[str, Any]) -> list[Any]:
+    thinking = Thinking()
+    for event in (BEGIN, *events):
+        thinking.feed(event)
+    assert {block.model for block in thinking.blocks()} <= {MODEL}
+    return [json.loads(block.json) for block in thinking.blocks()]
+
+
+def turn(*calls: str) -> Turn:
+    return Turn("assistant", (TextBlock("So:"), *(ToolUseBlock(call, "read", "{}") for call in calls)))
+
+
+def test_thinking_is_put_together_with_its_signature() -> None:
+    block = start({"type": "thinking", "thinking": "", "signature": ""})
+    deltas = [delta(thinking="Let me"), delta(thinking=" see."), delta(signature="abc")]
+    text = [start({"type": "text", "text": ""}), delta(text="So:")]
+    assert collected(block, *deltas, start(REDACTED), *text) == [SIGNED, REDACTED]
+
+
+def test_thinking_without_a_signature_is_not_given_back() -> None:
+    assert collected(start({"type": "thinking", "thinking": "", "signature": ""}), delta(thinking="hm")) == []
+
+
+def test_only_the_last_message_of_a_turn_counts() -> None:
+    assert collected(start(REDACTED), BEGIN) == []
+
+
+def test_deltas_without_their_start_are_ignored() -> None:
+    assert collected(delta(thinking="hm"), delta(signature="abc")) == []
+
+
+def test_it_is_put_before_exactly_the_calls_that_it_came_before() -> None:
+    kept, block = Thoughts(), ThinkingBlock(json.dumps(SIGNED), MODEL)
+    kept.keep("ann", ["a", "b"], (block,))
+    assert kept.restored("ann", [turn("b", "a"), turn("a"), turn()]) == (
+        Turn("assistant", (block, *turn("b", "a").blocks)),
+        turn("a"),
+        turn(),
+    )
+    assert content_block(block) == SIGNED
+
+
+@pytest.mark.parametrize("user", ["bob", None, ""])
+def test_another_caller_never_gets_it(user: str | None) -> None:
+    kept = Thoughts()
+    kept.keep("ann", ["a"], (ThinkingBlock("{}", MODEL),))
+    assert kept.restored(user, [turn("a")]) == (turn("a"),)
+
+
+def test_a_turn_without_calls_or_without_thinking_leaves_nothing() -> None:
+    kept = Thoughts()
+    kept.keep(None, [], (ThinkingBlock("{}", MODEL),))
+    kept.keep(None, ["a"], ())
+    assert kept.restored(None, [turn(), turn("a")]) == (turn(), turn("a"))
+
+
+def test_the_oldest_is_forgotten_when_there_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thoughts, "MAX_CHARS", 10)
+    kept = Thoughts()
+    for call in ("a", "b", "a", "c"):
+        kept.keep(None, [call], (ThinkingBlock("12345", MODEL),))
+    remembered = [call for call in "abc" if kept.restored(None, [turn(call)]) != (turn(call),)]
+    assert remembered == ["a", "c"]
+    kept.keep(None, ["d"], (ThinkingBlock("x" * 11, MODEL),))
+    assert kept.restored(None, [turn("d")]) == (turn("d"),)

@@ -1,0 +1,115 @@
+"""Pictures, files and thinking on the real Claude Code: they arrive as blocks, live and from a transcript."""
+
+import base64
+import struct
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from claude_openai.testing import RecordedRequest, Reply, Text, Thinking
+from tests.real.call import Call, chat
+from tests.real.harness import needs_claude, serving
+from tests.real.test_tools import ASKED, KEPT, ask, results, use
+
+pytestmark = needs_claude
+
+PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
+
+
+def _png() -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
+    pixels = zlib.compress((b"\0" + b"\x10\x20\x30" * 8) * 8)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+
+
+def _url(raw: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(raw).decode()}"
+
+
+PICTURE = {"type": "image_url", "image_url": {"url": _url(_png(), "image/png")}}
+PARTS = [
+    {"type": "text", "text": "Look."},
+    PICTURE,
+    {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}},
+    {"type": "file", "file": {"filename": "a.pdf", "file_data": _url(PDF, "application/pdf")}},
+    {"type": "file", "file": {"filename": "a.txt", "file_data": _url(b"some text", "text/plain")}},
+    {"type": "text", "text": "What is it?"},
+]
+SENT = [
+    ("text", "Look."),
+    ("image", "image/png"),
+    ("image", "https://example.org/a.png"),
+    ("document", "application/pdf"),
+    ("document", "some text"),
+    ("text", "What is it?"),
+]
+
+
+def sent(request: RecordedRequest, index: int) -> list[tuple[str, str]]:
+    """The blocks of a message, each with what tells it from others."""
+    message = [m for m in request.messages if m["role"] != "system"][index]
+    return [(block["type"], _told(block)) for block in message["content"]]
+
+
+def _told(block: dict[str, Any]) -> str:
+    source = block.get("source", {})
+    match source.get("type"):
+        case "url":
+            return str(source["url"])
+        case "text":
+            return str(source["data"])
+        case "base64":
+            # Claude Code may write a picture anew, so its bytes are not compared.
+            assert base64.b64decode(source["data"])[:4] in (b"\x89PNG", b"%PDF")
+            return str(source["media_type"])
+    return str(block.get("text", ""))
+
+
+async def test_pictures_and_files_arrive_as_blocks_in_their_order_live_and_replayed(tmp_path: Path) -> None:
+    said: list[dict[str, Any]] = [{"role": "user", "content": PARTS}]
+    more = [*said, {"role": "assistant", "content": "ok"}, {"role": "user", "content": "And now?"}]
+    async with serving(tmp_path, **KEPT) as served:
+        ways = []
+        for messages in (said, more, more):
+            async with Call.open(served.url, chat(messages)) as call:
+                status, answer = await call.answer()
+                assert status == 200, answer
+                ways.append(call.headers["x-claude-openai-conversation"])
+        assert ways == ["new", "continued", "replayed"]
+        assert [sent(request, 0) for request in served.api.requests] == [SENT, SENT, SENT]
+
+
+async def test_a_tools_picture_goes_to_the_waiting_turn_and_into_a_replayed_one(tmp_path: Path) -> None:
+    async with serving(tmp_path, **KEPT) as served:
+        served.api.enqueue(Reply("Let me see.", use(1), use(2, "/b")))
+        first, _ = await ask(served, ASKED)
+        said = results(first, "A", "B")
+        said[1]["content"] = [{"type": "text", "text": "A picture:"}, PICTURE]
+        ways = [(await ask(served, [*ASKED, *said]))[1] for _ in range(2)]
+        assert ways == ["parked", "replayed"]
+        for request in served.api.requests[1:]:
+            contents = _result_contents(request)
+            assert contents == {"toolu_1": ["text", "image"], "toolu_2": ["text"]}
+
+
+def _result_contents(request: RecordedRequest) -> dict[str, list[str]]:
+    """The kinds of blocks in each result; Claude Code looks at pictures first, so their order may be another."""
+    blocks: Sequence[dict[str, Any]] = [m for m in request.messages if m["role"] == "user"][-1]["content"]
+    found = {block["tool_use_id"]: block["content"] for block in blocks if block["type"] == "tool_result"}
+    return {call: [block["type"] for block in content] for call, content in found.items()}
+
+
+async def test_claudes_own_thinking_is_given_back_with_its_calls_when_they_are_replayed(tmp_path: Path) -> None:
+    # The conversation is not kept, so the results come to a new process.
+    async with serving(tmp_path, max_idle_sessions=0) as served:
+        served.api.enqueue(Reply(Thinking("Which file?", signature="c2lnbmVk"), Text("Let me see."), use(1)))
+        first, _ = await ask(served, ASKED)
+        _, way = await ask(served, [*ASKED, *results(first, "A")])
+        assert way == "replayed"
+        called = next(m for m in served.api.requests[1].messages if m["role"] == "assistant")
+        assert called["content"][0] == {"type": "thinking", "thinking": "Which file?", "signature": "c2lnbmVk"}
+        assert [block["type"] for block in called["content"]] == ["thinking", "text", "tool_use"]

@@ -55,6 +55,8 @@ class Config:
     log_level: str = "debug"
     log_file: Path | None = None
     debug: bool = False
+    trace: bool = False
+    trace_file: Path | None = None
 
     # Until Claude says something, or this long, the status line waits: so a failed start has its true status code.
     hold_status_ms: int = 10_000
@@ -91,7 +93,14 @@ class Config:
 
     @property
     def effective_log_level(self) -> str:
+        if self.trace or self.trace_file is not None:
+            return "trace"
         return "debug" if self.debug and self.log_level != "trace" else self.log_level
+
+    @property
+    def effective_log_file(self) -> Path | None:
+        """None for standard output. There is one log: a trace file is where it goes, in place of the log file."""
+        return self.log_file if self.trace_file is None else self.trace_file
 
     @classmethod
     def from_sources(cls, argv: Sequence[str], environ: Mapping[str, str]) -> "Config":
@@ -281,6 +290,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     _setting("log_level", _choice(*LOG_LEVELS), "LEVEL", "least level to log: trace, debug, info, warning, error"),
     _setting("log_file", _path, "PATH", "write the log to this file instead of standard output"),
     _setting("debug", _switch, "", "log at debug level, whatever --log-level says", "DEBUG"),
+    _setting("trace", _switch, "", "log at trace level, whatever --log-level and --debug say"),
+    _setting("trace_file", _path, "PATH", "log at trace level to this file, whatever --log-file says"),
 )
 
 

@@ -4,14 +4,22 @@
 what it cannot write is dropped and counted, and `count_line` makes the record that says so once there is room again. It
 knows bytes and files, and nothing of levels, fields or secrets.
 
+A file never grows beyond `FILE_BYTES`: before the lines that would make it, it is renamed to FILE.1 in place of the
+older FILE.1, and a new FILE is begun. Where that fails, it is said once and the file grows. Several servers may write
+to one FILE: each appends whole lines, one of them renames, under a lock, and the others find that what they have open
+is FILE no longer and open the new one, within `ROTATION_CHECK_S` or when the old one is full. Until then their lines
+go to FILE.1, which may so exceed the bound by what they write in that moment.
+
 Trap: a finaliser run by the garbage collector may log in the middle of `put` on the same thread. SimpleQueue is made
 for that, and the lock is re-entrant.
 """
 
 import contextlib
 import errno
+import fcntl
 import os
 import select
+import stat
 import sys
 import threading
 import time
@@ -24,6 +32,7 @@ from claude_openai.errors import ConfigError
 __all__ = ["LogWriter", "open_log_file"]
 
 QUEUE_BYTES = 8 * 1024 * 1024
+FILE_BYTES = 32 * 1024 * 1024  # more than the queue, so that whatever was queued fits in a file
 BATCH_BYTES = 64 * 1024
 ROTATION_CHECK_S = 1.0
 RETRY_S = 0.02
@@ -65,7 +74,7 @@ class LogWriter:
 
     Args:
         fd: where the lines go; the writer owns it and closes it at its end.
-        path: the file `fd` was opened from; when it is moved or deleted, a new one is begun in its place.
+        path: the file `fd` was opened from; when it is moved, deleted or full, a new one is begun in its place.
         count_line: makes the line that reports a number of dropped records.
     """
 
@@ -78,7 +87,7 @@ class LogWriter:
         self._queued = 0
         self._dropped = 0
         self._is_torn = False
-        self._has_complained = False
+        self._complaints: set[str] = set()
         self._next_check = 0.0
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
@@ -140,6 +149,8 @@ class LogWriter:
 
     def _write(self, lines: bytes) -> int:
         """Write the lines and return how many of them were lost; after half a line the next starts on a new one."""
+        if lines and self._would_overflow(len(lines) + self._is_torn):
+            self._rotate()
         data = memoryview(b"\n" + lines if self._is_torn else lines)
         done = 0
         while done < len(data):
@@ -158,13 +169,42 @@ class LogWriter:
         if self._path is None or time.monotonic() < self._next_check:
             return
         self._next_check = time.monotonic() + ROTATION_CHECK_S
+        if not self._is_at(self._path):
+            self._reopen(self._path)
+
+    def _is_at(self, path: Path) -> bool:
         try:
-            if os.path.samestat(os.fstat(self._fd), self._path.lstat()):
-                return
+            return os.path.samestat(os.fstat(self._fd), path.lstat())
         except OSError:  # it is gone, or its folder is
-            pass
+            return False
+
+    def _would_overflow(self, size: int) -> bool:
         try:
-            fd = open_log_file(self._path)
+            state = os.fstat(self._fd)
+        except OSError:  # writing will tell
+            return False
+        return stat.S_ISREG(state.st_mode) and state.st_size > 0 and state.st_size + size > FILE_BYTES
+
+    def _rotate(self) -> None:
+        if self._path is None:
+            return
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                if self._is_at(self._path):  # else another server was first, and FILE is a new one already
+                    self._path.rename(f"{self._path}.1")
+            finally:
+                fcntl.flock(self._fd, fcntl.LOCK_UN)
+        except BlockingIOError:  # another server is at it
+            return
+        except OSError as error:
+            self._complain(f"the log file cannot be rotated and grows: {error.strerror or error}")
+            return
+        self._reopen(self._path)
+
+    def _reopen(self, path: Path) -> None:
+        try:
+            fd = open_log_file(path)
         except ConfigError as error:
             self._complain(str(error))
             return
@@ -172,8 +212,8 @@ class LogWriter:
         self._fd, self._is_torn = fd, False
 
     def _complain(self, text: str) -> None:
-        if not self._has_complained:
-            self._has_complained = True
+        if text not in self._complaints:
+            self._complaints.add(text)
             _say(text)
 
 

@@ -169,5 +169,5 @@ def _logging(config: Config) -> Iterator[Log]:
         return
     level = Level[config.effective_log_level.upper()]
     secrets = [config.api_key] if config.api_key else []
-    with open_log(level, config.log_file, secrets=secrets) as log, captured_stdlib(log):
+    with open_log(level, config.effective_log_file, secrets=secrets) as log, captured_stdlib(log):
         yield log

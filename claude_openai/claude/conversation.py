@@ -170,6 +170,7 @@ class Conversation:
         if self._open is None:
             if self.waited:
                 return False
+            self.log.warning("sdk.error", kind="not_started", error=self.failure)
             message = f"Claude Code could not be started: {self.failure}. Check --claude-command."
             await emit(TurnFailed(UpstreamError(message)))
             return True
@@ -179,10 +180,11 @@ class Conversation:
         except ClaudeSDKError as error:
             if self.waited and not turn.reader.started:
                 return False
+            self.log.warning("sdk.error", kind=type(error).__name__, error=error)
             if not turn.reader.ended:
                 await emit(turn.reader.gone(str(error)))
         except Exception as error:  # noqa: BLE001 - the SDK raises the bare class for a failed control request
-            self.log.error("sdk.failed", error=error)
+            self.log.error("sdk.error", kind=type(error).__name__, error=error)
             if not turn.reader.ended:
                 await emit(TurnFailed(InternalError(f"The turn could not be run: {error}")))
         # Resuming put a text of Claude Code's own into the history, which no request has: exact histories only.

@@ -98,13 +98,16 @@ class ChunkStream:
         head: id, time and model of the response.
         include_usage: the client's `stream_options.include_usage`.
         reasoning: the keys under which thinking is sent.
+
+    Attributes:
+        calls: names of the tools that were called so far.
     """
 
     def __init__(self, head: ResponseHead, include_usage: bool, reasoning: ReasoningKeys = "both") -> None:
         self._fields = head.fields("chat.completion.chunk")
         self._include_usage = include_usage
         self._role_sent = False
-        self._calls = 0
+        self.calls: list[str] = []
         self._ended = False
         self._text_frame = self._delta_frame("content")
         self._reasoning_frame = self._delta_frame(*_REASONING_KEYS[reasoning])
@@ -157,8 +160,8 @@ class ChunkStream:
         return chunk if self._role_sent else self._role() + chunk
 
     def _tool_call(self, call: ToolCall) -> bytes:
-        index = self._calls
-        self._calls += 1
+        index = len(self.calls)
+        self.calls.append(call.name)
         # The name first and the arguments after it, as OpenAI streams them: id, type and name come once.
         begun = {**_tool_call_object(call, ""), "index": index}
         rest = {"index": index, "function": {"arguments": call.arguments}}

@@ -92,6 +92,7 @@ class Views:
         if isinstance(first, TurnStarted):
             exchange_of(request.scope).headers["x-claude-openai-conversation"] = first.conversation
         interval_s = self.config.comment_interval_ms / 1000
+        exchange_of(request.scope).stack.callback(_log_calls, exchange_of(request.scope).log, chunks)
         body = EventStreamBody(first, run, chunks, interval_s)
         return TrioResponse(body, headers=STREAM_HEADERS)
 
@@ -199,3 +200,8 @@ def _log_request(log: Log, chat: ChatRequest, body: bytes) -> None:
     )
     if log.enabled(Level.TRACE):
         log.trace("openai.request_body", body=body)
+
+
+def _log_calls(log: Log, chunks: ChunkStream) -> None:
+    if chunks.calls:
+        log.debug("openai.stream_tool_calls", count=len(chunks.calls), names=chunks.calls)

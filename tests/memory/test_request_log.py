@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from trio.testing import wait_all_tasks_blocked
 
+from claude_openai.protocol.events import ToolCall
 from claude_openai.testing import Hang, Pause, ScriptedBackend, full_turn
 from tests.memory.harness import Server, chat, serving
 
@@ -71,6 +72,33 @@ async def test_the_words_of_a_request_are_logged_at_trace_only() -> None:
         await server.post(chat("The question."))
         told = [record for record in server.records if "The question." in str(record) or "The answer." in str(record)]
         assert [record["level"] for record in told] == ["trace"]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_tool_calls_are_told_by_name_and_size_and_their_arguments_at_trace_only(stream: bool) -> None:
+    calls = (ToolCall("toolu_1", "read", '{"path":"/\u00e9"}'), ToolCall("toolu_2", "list", "\ud800"))
+    async with serving(full_turn("Hm.", *calls, finish_reason="tool_calls")) as server:
+        answer = await server.post(chat(stream=stream))
+        await wait_all_tasks_blocked()
+        told = server.logged("sdk.structured_tool_call")
+        assert [(r["level"], r["id"], r["name"], r["argument_bytes"]) for r in told] == [
+            ("debug", "toolu_1", "read", 14),
+            ("debug", "toolu_2", "list", 3),
+        ]
+        arguments = server.logged("sdk.tool_arguments")
+        assert [(r["level"], r["id"], r["arguments"]) for r in arguments] == [
+            ("trace", call.id, call.arguments) for call in calls
+        ]
+        streamed = server.logged("openai.stream_tool_calls")
+        assert [(r["level"], r["count"], r["names"]) for r in streamed] == [("debug", 2, ["read", "list"])] * stream
+        assert {r["request_id"] for r in [*told, *arguments, *streamed]} == {answer.headers["x-request-id"]}
+
+
+async def test_a_streamed_answer_without_tool_calls_tells_of_none() -> None:
+    async with serving() as server:
+        await server.post(chat(stream=True))
+        await wait_all_tasks_blocked()
+        assert server.logged("openai.stream_tool_calls") == []
 
 
 @pytest.mark.parametrize(

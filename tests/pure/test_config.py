@@ -44,6 +44,8 @@ ROWS = {
     "log_level": Row(("trace", "trace"), ("ERROR", "error"), ("", "fatal", "10")),
     "log_file": Row(("/var/x.log", Path("/var/x.log")), ("y.log", Path("y.log")), ("", " ", "~nobody-of-this-name/x")),
     "debug": Row(("yes", True), ("off", False), ("", "7")),
+    "trace": Row(("on", True), ("0", False), ("", "2")),
+    "trace_file": Row(("/var/t.log", Path("/var/t.log")), ("t", Path("t")), ("", " ", "~nobody-of-this-name/x")),
 }  # fmt: skip
 
 all_settings = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
@@ -173,6 +175,19 @@ def test_the_key_is_not_shown_with_the_config() -> None:
 )
 def test_debug_lowers_the_level_and_never_raises_it(debug: bool, level: str, effective: str) -> None:
     assert Config(debug=debug, log_level=level).effective_log_level == effective
+
+
+@pytest.mark.parametrize("argv", [["--trace"], ["--trace-file", "t"], ["--trace-file", "t", "--no-trace"]])
+@pytest.mark.parametrize("others", [[], ["--log-level", "error"], ["--debug"]])
+def test_trace_and_a_trace_file_are_the_trace_level_whatever_else_is_said(argv: list[str], others: list[str]) -> None:
+    assert Config.from_sources([*argv, *others], {}).effective_log_level == "trace"
+
+
+def test_a_trace_file_is_where_the_log_goes_in_place_of_the_log_file() -> None:
+    assert Config.from_sources(["--trace"], {}).effective_log_file is None
+    assert Config.from_sources(["--trace", "--log-file", "a"], {}).effective_log_file == Path("a")
+    assert Config.from_sources(["--trace-file", "b"], {}).effective_log_file == Path("b")
+    assert Config.from_sources(["--trace-file", "b"], {"CLAUDE_OPENAI_LOG_FILE": "a"}).effective_log_file == Path("b")
 
 
 LOOPBACK = ["localhost", "LOCALHOST", "localhost.", "x.localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]"]

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, NoReturn
 
 from claude_openai.errors import ConfigError
+from claude_openai.protocol.agent import PERMISSION_MODES
 from claude_openai.protocol.models import ModelCatalog
 
 __all__ = ["SETTINGS", "Config", "Setting", "is_loopback"]
@@ -50,6 +51,10 @@ class Config:
     max_request_bytes: int = 32 * 1024 * 1024
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    allowed_working_directory_prefixes: tuple[Path, ...] = ()
+    allowed_permission_modes: tuple[str, ...] = ("acceptEdits", "auto", "default", "plan")
+    allow_bypass_permissions: bool = False
+    show_tool_use: bool = True
     demo: bool = False
     log: bool = True
     log_level: str = "debug"
@@ -81,7 +86,18 @@ class Config:
                 "--cors-origins / CLAUDE_OPENAI_CORS_ORIGINS: '*' lets every web page in, so it needs a key: "
                 "set --api-key / CLAUDE_OPENAI_API_KEY"
             )
+        if "bypassPermissions" in self.allowed_permission_modes and not self.allow_bypass_permissions:
+            raise ConfigError(
+                "--allowed-permission-modes / CLAUDE_OPENAI_ALLOWED_PERMISSION_MODES: 'bypassPermissions' lets Claude "
+                "do anything unasked, so it has a flag of its own: --allow-bypass-permissions"
+            )
         self.catalog()
+
+    @property
+    def permission_modes(self) -> tuple[str, ...]:
+        """The permission modes that a request may ask for."""
+        bypass = ("bypassPermissions",) if self.allow_bypass_permissions else ()
+        return tuple(dict.fromkeys((*self.allowed_permission_modes, *bypass)))
 
     def catalog(self) -> ModelCatalog:
         """The models this server offers.
@@ -153,6 +169,15 @@ class Setting:
         return next(f.default for f in fields(Config) if f.name == self.name)
 
     @property
+    def shown_default(self) -> str:
+        """The default as one would type it, "" if there is none."""
+        if isinstance(self.default, bool):
+            return "yes" if self.default else "no"
+        if isinstance(self.default, tuple):
+            return ",".join(self.default)
+        return "" if self.default is None else str(self.default)
+
+    @property
     def label(self) -> str:
         return " / ".join(([self.flag] if self.flag else []) + [" or ".join(self.variables)])
 
@@ -204,6 +229,17 @@ def _switch(raw: str) -> bool:
 
 def _words(raw: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in raw.split(",") if word.strip())
+
+
+def _modes(raw: str) -> tuple[str, ...]:
+    unknown = [word for word in _words(raw) if word not in PERMISSION_MODES]
+    if unknown:
+        raise ValueError(f"has {unknown[0]!r}, which is not one of {', '.join(PERMISSION_MODES)}")
+    return _words(raw)
+
+
+def _folders(raw: str) -> tuple[Path, ...]:
+    return tuple(_path(word).absolute() for word in _words(_text(raw)))
 
 
 def _text(raw: str) -> str:
@@ -285,6 +321,16 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     _setting("max_request_bytes", _whole(1), "BYTES", "largest request body, in bytes; more is answered 413"),
     _setting("allowed_hosts", _words, "NAMES", "more names for the Host header, comma-separated, beside loopback"),
     _setting("cors_origins", _words, "ORIGINS", "web origins that may call from a browser, comma-separated (none: no)"),
+    _setting(
+        "allowed_working_directory_prefixes",
+        _folders,
+        "PATHS",
+        "folders, comma-separated, that a request may let Claude's own tools work in (none: the current one)",
+        variable="CLAUDE_OPENAI_ALLOWED_WORKING_DIR_PREFIXES",
+    ),
+    _setting("allowed_permission_modes", _modes, "MODES", "permission modes, comma-separated, a request may ask for"),
+    _setting("allow_bypass_permissions", _switch, "", "let a request ask for bypassPermissions too"),
+    _setting("show_tool_use", _switch, "", "tell what Claude's own tools do as reasoning (--no-show-tool-use: do not)"),
     _setting("demo", _switch, "", "try it without an account: answers come from a stand-in inside this process"),
     _setting("log", _switch, "", "write a log, one JSON object a line (--no-log: none)"),
     _setting("log_level", _choice(*LOG_LEVELS), "LEVEL", "least level to log: trace, debug, info, warning, error"),
@@ -316,8 +362,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_flag(parser: argparse.ArgumentParser, setting: Setting) -> None:
-    default = setting.default
-    shown = "" if default is None or default == () else f"; default {default}" if setting.metavar else ""
+    shown = f"; default {setting.shown_default}" if setting.metavar and setting.shown_default else ""
     text = f"{setting.help} [{' or '.join(setting.variables)}{shown}]".replace("%", "%%")
     if setting.metavar:
         parser.add_argument(setting.flag, dest=setting.name, metavar=setting.metavar, help=text)

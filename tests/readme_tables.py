@@ -22,7 +22,8 @@ def settings_table() -> Iterator[str]:
     for setting in SETTINGS:
         flag = f"`{setting.flag}{' ' + setting.metavar if setting.metavar else ''}`" if setting.flag else ""
         variables = ", ".join(f"`{name}`" for name in setting.variables)
-        default = {True: "yes", False: "no", None: "", (): ""}.get(setting.default, f"`{setting.default}`")
+        shown = setting.shown_default
+        default = f"`{shown}`" if shown and setting.metavar else shown
         yield f"| {flag} | {variables} | {default} | {setting.help} |"
 
 

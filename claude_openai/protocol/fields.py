@@ -182,6 +182,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "tools": Field(Use.HONOURED, _array),
     "tool_choice": Field(Use.HONOURED, _text_or_object),
     "parallel_tool_calls": Field(Use.HONOURED, _boolean),
+    "claude": Field(Use.HONOURED, _object),  # ours: the keys are checked in `agent`
     "functions": Field(Use.REFUSED, _only(_array, ([],), _USE_TOOLS)),
     "function_call": Field(Use.REFUSED, _only(_text_or_object, ("", {}), _USE_TOOLS)),
     "response_format": Field(Use.REFUSED, _response_format),

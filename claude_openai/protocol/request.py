@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from claude_openai.errors import BadRequest
+from claude_openai.protocol.agent import Agent, read_agent
 from claude_openai.protocol.fields import FIELDS, ReasoningEffort
 from claude_openai.protocol.history import Turn, read_messages
 from claude_openai.protocol.json_body import load_object
@@ -34,6 +35,7 @@ class ChatRequest:
         parallel_tool_calls: whether one answer may call several.
         include_usage: end the stream with a usage chunk.
         reasoning_effort: how long to think, None to leave it to the model.
+        agent: what is asked of Claude Code beyond an answer.
         user: the client's id for its user.
         metadata: the client's own pairs, for the log.
     """
@@ -49,6 +51,7 @@ class ChatRequest:
     stream: bool
     include_usage: bool
     reasoning_effort: ReasoningEffort | None
+    agent: Agent
     user: str | None
     metadata: Mapping[str, str]
 
@@ -71,6 +74,7 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
     claude_model = catalog.resolve(fields["model"])
     tools = read_tools(fields.get("tools", ()))
     choice = read_tool_choice(fields.get("tool_choice", "auto"), tools)
+    agent = read_agent(fields.get("claude", {}))
     transcript = read_messages(fields["messages"])
     return ChatRequest(
         model=fields["model"],
@@ -83,7 +87,8 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
         parallel_tool_calls=fields.get("parallel_tool_calls", True),
         stream=fields.get("stream", False),
         include_usage=bool(fields.get("stream_options", {}).get("include_usage")),
-        reasoning_effort=fields.get("reasoning_effort", fields.get("reasoning", {}).get("effort")),
+        reasoning_effort=agent.effort or fields.get("reasoning_effort", fields.get("reasoning", {}).get("effort")),
+        agent=agent,
         user=fields.get("user"),
         metadata=fields.get("metadata", {}),
     )

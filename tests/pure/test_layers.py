@@ -18,7 +18,7 @@ LINES = (
     "errors",
     "protocol  protocol.events  protocol.refusals  protocol.blocks  protocol.media  protocol.content  protocol.history",
     "protocol.models",
-    "protocol.json_body  protocol.fields  protocol.schemas  protocol.tools  protocol.request",
+    "protocol.json_body  protocol.fields  protocol.agent  protocol.schemas  protocol.tools  protocol.request",
     "protocol.sse  protocol.response  protocol.upstream  protocol.cli_stream",
     "config",
     "secret_spans  redaction  log_writer  logs",
@@ -28,7 +28,7 @@ LINES = (
     "testing.script  testing.recorded  testing.wire  testing.connection  testing.messages_api  testing.demo",
     "testing.scripted  testing",
     "admission  runs",
-    "web  web.body  web.connection  web.guard  web.listen  web.routes",
+    "web  web.body  web.connection  web.guard  web.agent_guard  web.listen  web.routes",
     "server",
     "commands  __main__",
 )

@@ -29,8 +29,9 @@ def mcp_name(name: str) -> str:
     return _PREFIX + name
 
 
-def own_name(name: str) -> str:
-    return name.removeprefix(_PREFIX)
+def own_name(name: str) -> str | None:
+    """The client's name of a tool; None for one that is not the client's."""
+    return name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else None
 
 
 class Toolbox:

@@ -25,6 +25,7 @@ from claude_openai.protocol.events import (
     TurnStarted,
     Usage,
 )
+from claude_openai.protocol.tool_notes import tool_note
 from claude_openai.protocol.upstream import Failure, upstream_error
 
 __all__ = ["LineFramer", "LineTooLong", "TurnReader"]
@@ -88,7 +89,8 @@ class TurnReader:
     Args:
         login: the command that logs Claude Code in, for messages.
         check: what is wrong with a call of a tool, given its name and arguments; None if nothing is.
-        own_name: the client's name of a tool.
+        own_name: the client's name of a tool; None for one that is not the client's.
+        has_tools: Claude Code has tools of its own, and runs them within the turn.
         conversation: the way the turn took.
 
     After `ended` is true the turn is over: stopped, or waiting with calls (`awaiting_results`) or for the next prompt.
@@ -99,12 +101,16 @@ class TurnReader:
         login: str,
         *,
         check: Callable[[str, object], str | None] = _no_tools,
-        own_name: Callable[[str], str] = str,
+        own_name: Callable[[str], str | None] = str,
+        has_tools: bool = False,
         conversation: Conversation = "new",
     ) -> None:
         self._login = login
         self._check = check
         self._own_name = own_name
+        self._has_tools = has_tools
+        self._tools_ran = False
+        self._separate = False  # a text after the use of tools is a paragraph of its own
         self._conversation = conversation
         self._call: _OpenCall | None = None
         self._calls: list[ToolCall] = []
@@ -128,7 +134,7 @@ class TurnReader:
             case "content_block_start":
                 self._block_start(event["content_block"])
             case "content_block_stop":
-                self._block_stop()
+                return self._block_stop()
             case "message_start":
                 return self._message_start(event["message"])
             case "message_delta":
@@ -182,37 +188,46 @@ class TurnReader:
         return self._fail(UpstreamError(f"Claude Code ended before the answer was complete: {why}"))
 
     def _message_start(self, message: Mapping[str, Any]) -> Sequence[Event]:
-        if self.started and not self._refused and not self._asked_again:
+        if self.started and not self._refused and not self._asked_again and not self._tools_ran:
             return [self._fail(UpstreamError("Claude Code began a second answer within one turn."))]
         again, self._refused, self._asked_again = self.started, 0, False
+        self._separate = self._tools_ran and self._said_something
+        self._tools_ran = False
         self._spent = _sum(self._spent, self._usage)
         self._usage = _usage(message.get("usage") or {}, Usage())
         return () if again else [self._start(str(message.get("model", "")))]
 
     def _block_start(self, block: Mapping[str, Any]) -> None:
         if block.get("type") == "tool_use":
-            self._call = _OpenCall(str(block["id"]), self._own_name(str(block["name"])))
+            name = str(block["name"])
+            self._call = _OpenCall(str(block["id"]), self._own_name(name), name)
 
-    def _block_stop(self) -> None:
+    def _block_stop(self) -> Sequence[Event]:
         call, self._call = self._call, None
         if call is None:
-            return
+            return ()
         arguments = "".join(call.fragments) or "{}"
+        if call.name is None and self._has_tools:
+            self._tools_ran = True
+            return (tool_note(call.claude_name, arguments),)
+        name = call.claude_name if call.name is None else call.name
         try:
-            problem = self._check(call.name, json.loads(arguments))
+            problem = self._check(name, json.loads(arguments))
         except ValueError:
             problem = "not JSON"
         # Claude Code asks the toolbox for each call, which answers the bad ones with what is wrong.
         if problem is None:
-            self._calls.append(ToolCall(call.id, call.name, arguments))
+            self._calls.append(ToolCall(call.id, name, arguments))
         else:
             self._refused += 1
+        return ()
 
     def _delta(self, delta: Mapping[str, Any]) -> Sequence[Event]:
         match delta.get("type"):
             case "text_delta" if delta["text"]:
                 self._said_something = True
-                return (TextDelta(delta["text"]),)
+                separator, self._separate = "\n\n" if self._separate else "", False
+                return (TextDelta(separator + delta["text"]),)
             case "thinking_delta" if delta["thinking"]:
                 return (ReasoningDelta(delta["thinking"]),)
             case "input_json_delta" if self._call is not None:
@@ -233,6 +248,8 @@ class TurnReader:
         if self._calls:
             self.awaiting_results = True
             return [*self._calls, self._complete("tool_calls")]
+        if self._tools_ran and not self._refused:
+            return ()
         self._corrections += 1
         if self._corrections > MAX_CORRECTIONS:
             message = "Claude kept calling tools with arguments that do not fit their schemas."
@@ -265,7 +282,8 @@ class _OpenCall:
     """A tool_use block while it is written."""
 
     id: str
-    name: str
+    name: str | None
+    claude_name: str
     fragments: list[str] = field(default_factory=list)
 
 

@@ -55,9 +55,13 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    """A piece of Claude's thinking."""
+    """A piece of Claude's thinking, or a note of what it does meanwhile.
+
+    `tool` is the name of the tool of Claude Code's own that the note tells of, "" for thinking.
+    """
 
     text: str
+    tool: str = ""
 
 
 @dataclass(frozen=True, slots=True)

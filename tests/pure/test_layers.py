@@ -19,7 +19,7 @@ LINES = (
     "protocol  protocol.events  protocol.refusals  protocol.blocks  protocol.media  protocol.content  protocol.history",
     "protocol.models",
     "protocol.json_body  protocol.fields  protocol.agent  protocol.schemas  protocol.tools  protocol.request",
-    "protocol.sse  protocol.response  protocol.upstream  protocol.cli_stream",
+    "protocol.sse  protocol.response  protocol.upstream  protocol.tool_notes  protocol.cli_stream",
     "config",
     "secret_spans  redaction  log_writer  logs",
     "claude  claude.base  claude.guardian  claude.hermetic  claude.process  claude.thoughts  claude.toolbox",

@@ -6,7 +6,8 @@ The way of the data, one direction: `web/routes` -> `protocol/request` -> `runs.
 - `errors`, `config`, `logs`: what can go wrong, what is configured, what is written down.
 - `protocol`: pure translation between OpenAI's wire format and Claude Code's. No I/O.
 - `claude`: how a turn is run: a live conversation, which is a supervised process with the SDK's client over it; found
-  by its whole history, taken from the spares, or started with a transcript of the history.
+  by its whole history, taken from the spares, or started with a transcript of the history. Or, with the CLI backend,
+  one process a turn.
 - `admission`, `runs`: who may run now, and one run as one `async with`. A run belongs to its request: when the client
   goes away, the request is cancelled, with it the run's nursery, with it the turn, with it the process group.
 - `web`: who may call, which route, how a run becomes a response.

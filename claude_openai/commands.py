@@ -12,8 +12,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from claude_openai import __version__
+from claude_openai.claude.hermetic import find_claude
 from claude_openai.config import Config
-from claude_openai.errors import ConfigError, StartError
+from claude_openai.errors import ClaudeMissing, ConfigError, StartError
 
 if TYPE_CHECKING:
     import trio
@@ -72,6 +73,10 @@ async def _obey(signals: AsyncIterator[int], stop: "trio.Event") -> None:
 def _announce(urls: Sequence[str], config: Config) -> None:
     how = "demo: no Claude account is used, every answer is made up" if config.demo else f"{config.backend} backend"
     print(f"claude-openai {__version__} listening on {' and '.join(urls)} ({how})", file=sys.stderr, flush=True)
+    try:
+        find_claude(config.claude_command)
+    except (ClaudeMissing, ConfigError) as error:
+        print(f"claude-openai: warning: {error}", file=sys.stderr, flush=True)
 
 
 def _refuse(group: BaseExceptionGroup[Exception], code: int) -> int:

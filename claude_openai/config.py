@@ -19,7 +19,7 @@ from claude_openai.protocol.models import ModelCatalog
 
 __all__ = ["SETTINGS", "Config", "Setting", "is_loopback"]
 
-BACKENDS: Final = ("sdk",)
+BACKENDS: Final = ("sdk", "cli")
 LOG_LEVELS: Final = ("trace", "debug", "info", "warning", "error")
 
 
@@ -293,7 +293,9 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     _setting("host", str.strip, "HOST", "address to listen on; other than loopback needs a key"),
     _setting("port", _whole(0, 65535), "PORT", "port to listen on; 0 takes a free one", "PORT"),
     _setting("api_key", _key, "KEY", "key that clients must send as a bearer token (none: no key is asked)", "API_KEY"),
-    _setting("backend", _choice(*BACKENDS), "NAME", "how Claude Code is driven: sdk"),
+    _setting(
+        "backend", _choice(*BACKENDS), "NAME", "how Claude Code is driven: sdk, or cli: a process a turn, no tools"
+    ),
     _setting("default_model", _text, "MODEL", "what the model name 'claude' stands for", "CLAUDE_DEFAULT_MODEL"),
     _setting(
         "models",
@@ -307,7 +309,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "claude_command",
         _command,
         "PATH",
-        "the claude program to run (none: the one that comes with the SDK)",
+        "the claude program to run (none: the one that comes with the SDK, or on PATH)",
         "CLAUDE_COMMAND",
     ),
     _setting("max_concurrency", _whole(1), "N", "turns that run at the same time"),

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 __all__ = [
     "ApiError",
     "BadRequest",
+    "ClaudeMissing",
     "ConfigError",
     "ContextTooLong",
     "Forbidden",
@@ -42,8 +43,7 @@ class ConfigError(Exception):
 
 
 class StartError(Exception):
-    """The server cannot start here and now (port taken, no Claude Code); the text is one line for the person at the
-    shell."""
+    """The server cannot start here and now (port taken); the text is one line for the person at the shell."""
 
 
 class ApiError(Exception):
@@ -193,6 +193,13 @@ class UpstreamError(ApiError):
     status = 502
     type = "upstream_error"
     default_code = "upstream_error"
+
+
+class ClaudeMissing(UpstreamError):
+    """There is no Claude Code to run. The next turn looks again, so that installing one mends it."""
+
+    status = 503
+    default_code = "claude_not_found"
 
 
 class TurnTimeout(ApiError):

@@ -17,7 +17,7 @@ from claude_openai.admission import Admission
 from claude_openai.claude.base import Backend
 from claude_openai.errors import ApiError, InternalError, TurnTimeout, UpstreamError
 from claude_openai.logs import Log, traceback_of
-from claude_openai.protocol.events import Event, ToolCall, TurnCompleted, TurnFailed, TurnStarted
+from claude_openai.protocol.events import Event, ReasoningDelta, ToolCall, TurnCompleted, TurnFailed, TurnStarted
 from claude_openai.protocol.request import ChatRequest
 
 __all__ = ["Run", "RunLimits", "Runs"]
@@ -188,6 +188,8 @@ def _note(run: Run, event: Event, log: Log) -> None:
         case TurnStarted():
             run.answering = True
             log.debug("run.answering", claude_model=event.model, conversation=event.conversation)
+        case ReasoningDelta(tool=tool) if tool:
+            log.debug("sdk.own_tool", name=tool)
         case ToolCall():
             size = len(event.arguments.encode(errors="surrogatepass"))
             log.debug("sdk.structured_tool_call", id=event.id, name=event.name, argument_bytes=size)

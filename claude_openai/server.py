@@ -18,8 +18,10 @@ import trio
 from claude_openai import __version__
 from claude_openai.admission import Admission
 from claude_openai.claude.base import Backend
+from claude_openai.claude.cli import CliBackend
 from claude_openai.claude.guardian import guarding
-from claude_openai.claude.hermetic import find_claude, stand_in_environment
+from claude_openai.claude.hermetic import stand_in_environment
+from claude_openai.claude.launcher import Launcher
 from claude_openai.claude.sdk import SdkBackend, SdkSettings
 from claude_openai.config import Config
 from claude_openai.errors import ShuttingDown
@@ -54,7 +56,7 @@ async def serve(
         task_status: `await nursery.start(serve, config)` gives the base URLs once the server listens.
 
     Raises:
-        StartError: the address cannot be bound, or there is no Claude Code.
+        StartError: the address cannot be bound.
         ConfigError: the command or the log file of the config cannot be used.
     """
     with _logging(config) as log:
@@ -63,7 +65,7 @@ async def serve(
             admission = Admission(config.max_concurrency, config.max_queue_size)
             limits = RunLimits(turn_s=config.process_timeout_ms / 1000, stall_s=config.stall_timeout_ms / 1000)
             runs = Runs(the_backend, admission, limits)
-            connections = Connections(build_app(config, runs, log), config, log)
+            connections = Connections(build_app(config, runs, log, the_backend.status), config, log)
             closing = trio.Event()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_hold_connections, connections, listeners, closing)
@@ -135,7 +137,6 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
     if given is not None:
         yield given
         return
-    claude = find_claude(config.claude_command)
     with tempfile.TemporaryDirectory(prefix="claude-openai-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         async with AsyncExitStack() as stack:
@@ -144,6 +145,17 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
                 stand_in = await stack.enter_async_context(MessagesApi.serving(demo_reply))
                 extra_env |= stand_in_environment(stand_in.base_url, folder / "config")
             guardian = stack.enter_context(guarding(folder, log))
+            launcher = Launcher(
+                command=config.claude_command,
+                folder=folder,
+                environ=os.environ,
+                extra_env=extra_env,
+                guardian=guardian,
+                log=log,
+            )
+            if config.backend == "cli":
+                yield CliBackend(launcher)
+                return
             settings = SdkSettings(
                 kept=config.max_idle_sessions,
                 idle_s=config.session_ttl_ms / 1000,
@@ -151,15 +163,7 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
                 spares=config.spares,
                 default_model=config.catalog().resolve("claude"),
             )
-            yield SdkBackend(
-                claude=claude,
-                folder=folder,
-                environ=os.environ,
-                extra_env=extra_env,
-                guardian=guardian,
-                settings=settings,
-                log=log,
-            )
+            yield SdkBackend(launcher, settings, log)
 
 
 @contextmanager

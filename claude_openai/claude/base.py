@@ -6,8 +6,8 @@ running.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
 
 from claude_openai.logs import Log
 from claude_openai.protocol.events import Event
@@ -25,6 +25,10 @@ class Backend(ABC):
 
     async def run(self) -> None:  # noqa: B027 - most backends have no tasks of their own
         """Whatever lives longer than a turn; runs beside the server, once it listens, until it is cancelled."""
+
+    def status(self) -> Mapping[str, Any]:
+        """What `GET /health` tells beside that the server lives, to anybody. Quick, and needs no turn."""
+        return {}
 
     @abstractmethod
     async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:

@@ -3,7 +3,6 @@
 Knows the classes of the SDK's messages and nothing of turns.
 """
 
-import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -18,6 +17,7 @@ from claude_agent_sdk import (
     TextBlock,
 )
 
+from claude_openai.claude.records import events_of_record
 from claude_openai.protocol.cli_stream import TurnReader
 from claude_openai.protocol.events import Event
 
@@ -51,16 +51,10 @@ def events_of(message: object, reader: TurnReader) -> Sequence[Event]:
         case AssistantMessage():
             text = "".join(block.text for block in message.content if isinstance(block, TextBlock))
             reader.assistant(model=message.model, error=message.error, text=text)
-        case SystemMessage(subtype="api_retry"):
-            data = message.data
-            event = reader.retry(
-                status=data.get("error_status"),
-                delay_ms=data.get("retry_delay_ms") or 0,
-                kind=data.get("error") or "unknown",
-            )
-            return [] if event is None else [event]
+        case SystemMessage():
+            return events_of_record(message.data, reader)
         case RateLimitEvent():
-            info = message.rate_limit_info
-            resets_in_s = None if info.resets_at is None else info.resets_at - time.time()
-            reader.rate_limit(rejected=info.status == "rejected", resets_in_s=resets_in_s)
+            return events_of_record(
+                {"type": "rate_limit_event", "rate_limit_info": message.rate_limit_info.raw}, reader
+            )
     return ()

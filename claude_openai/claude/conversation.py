@@ -7,9 +7,11 @@ Between turns it is *idle*, or *parked* with tool calls that wait for the client
 other way leaves it broken, and whoever borrowed it closes it.
 """
 
+import json
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import trio
@@ -17,11 +19,13 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError
 
 from claude_openai.claude.base import Emit
 from claude_openai.claude.client import ending
+from claude_openai.claude.launcher import Spawn, could_not_start
+from claude_openai.claude.permissions import permission_answer
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.toolbox import Toolbox
 from claude_openai.claude.transport import ProcessTransport
 from claude_openai.claude.turn import MUST_CALL, OpenClient, TurnUnderWay
-from claude_openai.errors import InternalError, UpstreamError
+from claude_openai.errors import InternalError
 from claude_openai.logs import Log
 from claude_openai.protocol.blocks import ThinkingBlock
 from claude_openai.protocol.events import Conversation as Way
@@ -29,7 +33,7 @@ from claude_openai.protocol.events import TurnFailed
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
 
-__all__ = ["Conversation", "Identity", "Spawn", "identity_of"]
+__all__ = ["Conversation", "Identity", "identity_of"]
 
 # The process is gone within the kill ladder's 3 s; then the task has only to return.
 CLOSE_WAIT_S = 6.0
@@ -46,16 +50,8 @@ def identity_of(request: ChatRequest) -> Identity:
         request.tool_choice,
         request.parallel_tool_calls,
         request.reasoning_effort,
+        replace(request.agent, reset_session=False),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Spawn:
-    """How a process is started. `model` is what its argv names; `open` gives `supervised` for it."""
-
-    model: str
-    open: Callable[[], Any]
-    login: str
 
 
 @dataclass(slots=True, eq=False)
@@ -116,7 +112,8 @@ class Conversation:
                 return
             send, receive = trio.open_memory_channel[str](math.inf)
             toolbox = Toolbox(self._request.tools, send.send_nowait)
-            transport = ProcessTransport(process, _binding(self._request, toolbox), self.log, toolbox.control_request)
+            take = partial(self._take, toolbox, send)
+            transport = ProcessTransport(process, _binding(self._request, toolbox), self.log, take)
             # With a transport of ours the SDK applies no option that is a flag; `hermetic` gives those.
             client = ClaudeSDKClient(ClaudeAgentOptions(verbatim_prompts=True), transport=transport)
             async with client, trio.open_nursery() as nursery, ending(client.receive_messages()) as messages:
@@ -128,6 +125,13 @@ class Conversation:
                 await process.wait_exit()
                 async with self._open.reading:  # a turn under way hears of the death from the SDK
                     nursery.cancel_scope.cancel()
+
+    def _take(self, toolbox: Toolbox, send: trio.MemorySendChannel[str], frame: Mapping[str, Any]) -> bool:
+        permission = permission_answer(frame, self.log)
+        if permission is None:
+            return toolbox.control_request(frame)
+        send.send_nowait(json.dumps(permission) + "\n")
+        return True
 
     async def _until_bound(self, process: SupervisedProcess) -> None:
         async with trio.open_nursery() as nursery:
@@ -171,8 +175,7 @@ class Conversation:
             if self.waited:
                 return False
             self.log.warning("sdk.error", kind="not_started", error=self.failure)
-            message = f"Claude Code could not be started: {self.failure}. Check --claude-command."
-            await emit(TurnFailed(UpstreamError(message)))
+            await emit(TurnFailed(could_not_start(self.failure)))
             return True
         turn = TurnUnderWay(request, self._open, emit, way=way, login=self.spawn.login)
         try:

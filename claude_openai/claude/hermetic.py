@@ -10,22 +10,31 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from claude_openai.errors import ConfigError, StartError
+from claude_openai.errors import ClaudeMissing, ConfigError
+from claude_openai.protocol.agent import NO_AGENT, Agent, ToolMode
 
 __all__ = ["claude_argv", "claude_environment", "find_claude", "login_command"]
 
 _FLAGS = (
     *("--output-format", "stream-json", "--input-format", "stream-json", "--verbose"),
     "--include-partial-messages",  # the text token by token
-    *("--tools", ""),  # none of the built-in tools
     *("--allowedTools", "mcp__openai__*"),  # the client's own, which it runs itself
     "--setting-sources=",  # no settings, hooks or CLAUDE.md of the user or the folder
     "--strict-mcp-config",  # no MCP servers of the user
     "--safe-mode",  # no skills, plugins, agents, commands; the login still works
     "--no-session-persistence",  # no session files
-    *("--permission-mode", "dontAsk"),
     *("--thinking-display", "summarized"),  # thinking as text, not as progress notes
 )
+
+# The built-in tools by mode. Those that are missing from all of them talk to a person, a terminal or a later day.
+_READING = ("Read", "Glob", "Grep")
+_WRITING = (*_READING, "Edit", "Write", "NotebookEdit")
+_TOOLS: Mapping[ToolMode, tuple[str, ...]] = {
+    "disabled": (),
+    "readonly": _READING,
+    "safe": _WRITING,
+    "all": (*_WRITING, "Bash", "TaskStop", "WebFetch", "WebSearch", "Agent"),
+}
 
 _ENVIRONMENT = {
     "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
@@ -66,16 +75,24 @@ ACCOUNT_VARIABLES = (
 )
 
 
-def claude_argv(claude: Path, *, model: str, effort: str | None = None, resume: Path | None = None) -> list[str]:
+def claude_argv(
+    claude: Path, *, model: str, effort: str | None = None, agent: Agent = NO_AGENT, resume: Path | None = None
+) -> list[str]:
     """The command line of a turn.
 
     Args:
         claude: the program.
         model: passed on as it is; never begins with '-'.
         effort: OpenAI's `reasoning_effort`; None leaves it to Claude Code.
+        agent: which tools of its own it has, where, and what they may do.
         resume: a transcript file with the history.
     """
-    argv = [str(claude), *_FLAGS, "--model", model]
+    argv = [str(claude), *_FLAGS, "--tools", ",".join(_TOOLS[agent.tool_mode]), "--model", model]
+    argv += ["--permission-mode", agent.permission_mode or "dontAsk"]
+    if agent.has_tools:
+        argv += ["--permission-prompt-tool", "stdio"]  # what it would ask for is asked of us
+    for folder in agent.add_dirs:
+        argv += ["--add-dir", folder]
     if effort is not None:
         argv += ["--effort", _EFFORTS.get(effort, effort)]
     if resume is not None:
@@ -112,7 +129,7 @@ def find_claude(command: str | None) -> Path:
 
     Raises:
         ConfigError: the one named is not there or cannot be run.
-        StartError: none is found.
+        ClaudeMissing: none is found.
     """
     if command is not None:
         found = shutil.which(Path(command).expanduser())
@@ -127,9 +144,11 @@ def find_claude(command: str | None) -> Path:
         return bundled
     found = shutil.which("claude")
     if found is None:
-        raise StartError(
-            "no Claude Code found: the installed claude-agent-sdk brings none for this platform; install it with "
-            "`npm install -g @anthropic-ai/claude-code`, or name it with --claude-command"
+        raise ClaudeMissing(
+            "No Claude Code was found: the installed claude-agent-sdk brings none for this platform, and there is no "
+            "'claude' on PATH. Install it with `npm install -g @anthropic-ai/claude-code` (the server need not be "
+            "restarted), or name it with --claude-command.",
+            may_retry=False,
         )
     return Path(found).absolute()
 

@@ -29,6 +29,7 @@ KILL_WAIT_S = 2.0
 # group.
 ORPHAN_PIPE_S = 0.5
 STDERR_TAIL_BYTES = 4096
+EXIT_CODE_WAIT_S = 1.0
 
 
 class SupervisedProcess:
@@ -81,6 +82,14 @@ class SupervisedProcess:
 
     async def wait_exit(self) -> None:
         await self._exited.wait()
+
+    async def why_gone(self) -> str:
+        """How it ended and its last words, for messages, once its pipes have ended."""
+        with trio.move_on_after(EXIT_CODE_WAIT_S):
+            await self.wait_exit()
+        code, words = self.exit_code, self.stderr_tail
+        ended = "its output ended" if code is None else f"it ended with exit status {code}"
+        return f"{ended}; its last words: {words}" if words else ended
 
     async def stop(self, *, grace_s: float) -> None:
         """End it and its group, whatever they do. Shielded; returns when it is reaped, after `grace_s` + 2 s at most.

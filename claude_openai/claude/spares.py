@@ -29,11 +29,11 @@ class Spares:
 
     Args:
         count: how many.
-        start: starts one; raises or gives one that is not alive when it cannot.
+        start: starts one; gives one that is not alive when it cannot, None when there is no program to start.
         log: told of failures and of short memory.
     """
 
-    def __init__(self, count: int, start: Callable[[], Awaitable[Conversation]], log: Log) -> None:
+    def __init__(self, count: int, start: Callable[[], Awaitable[Conversation | None]], log: Log) -> None:
         self._count = count
         self._start = start
         self._log = log
@@ -57,8 +57,7 @@ class Spares:
         while self._count:
             self._wanted = trio.Event()
             self._waiting = [spare for spare in self._waiting if spare.alive]
-            if len(self._waiting) < self._count and self._has_memory():
-                await self._start_one()
+            if len(self._waiting) < self._count and self._has_memory() and await self._start_one():
                 continue
             with trio.move_on_at(self._last_taken + IDLE_S) as idle:
                 await self._wanted.wait()
@@ -67,14 +66,17 @@ class Spares:
                 await self._wanted.wait()
             await trio.sleep(REFILL_DELAY_S)
 
-    async def _start_one(self) -> None:
+    async def _start_one(self) -> bool:
         spare = await self._start()
+        if spare is None:  # the next request may find it
+            return False
         if spare.alive:
             spare.waited = True
             self._waiting.append(spare)
-            return
-        self._log.warning("spare.failed", error=spare.failure)
-        await trio.sleep(RETRY_S)
+        else:
+            self._log.warning("spare.failed", error=spare.failure)
+            await trio.sleep(RETRY_S)
+        return True
 
     def _end_all(self) -> None:
         self._log.debug("spare.idle", count=len(self._waiting))

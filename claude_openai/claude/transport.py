@@ -15,15 +15,13 @@ from typing import Any
 import trio
 from claude_agent_sdk import CLIConnectionError, CLIJSONDecodeError, ProcessError, Transport
 
+from claude_openai.claude.launcher import GRACE_S
 from claude_openai.claude.process import SupervisedProcess
+from claude_openai.claude.records import RecordError, record_of
 from claude_openai.logs import Level, Log
 from claude_openai.protocol.cli_stream import LineFramer, LineTooLong
 
 __all__ = ["ProcessTransport"]
-
-# A turn that is over leaves by itself in about 60 ms once its input ends.
-GRACE_S = 1.0
-EXIT_CODE_WAIT_S = 1.0
 
 
 class ProcessTransport(Transport):
@@ -61,7 +59,7 @@ class ProcessTransport(Transport):
         try:
             await self._process.write(data.encode())
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise CLIConnectionError(await self._why_gone()) from error
+            raise CLIConnectionError(await self._process.why_gone()) from error
 
     def read_messages(self) -> AsyncIterator[dict[str, Any]]:
         return _Messages(self)
@@ -104,7 +102,7 @@ class ProcessTransport(Transport):
             if self._turn_ended:
                 await trio.sleep_forever()  # the SDK would log an error; it cancels this when it closes
             # No clean end of output is expected: the turn's result comes first, and then nobody reads.
-            raise ProcessError(await self._why_gone(), exit_code=self._process.exit_code)
+            raise ProcessError(await self._process.why_gone(), exit_code=self._process.exit_code)
         try:
             return self._framer.feed(chunk)
         except LineTooLong as error:
@@ -116,26 +114,14 @@ class ProcessTransport(Transport):
         Raises:
             CLIJSONDecodeError: it looks like one and is not.
         """
-        if not line.lstrip().startswith(b"{"):
-            # Some builds of the CLI print notices between the records.
-            self._log.debug("claude.notice", text=line)
-            return None
         try:
-            message: dict[str, Any] = json.loads(line)
-        except ValueError as error:
+            message = record_of(line, self._log)
+        except RecordError as error:
             raise CLIJSONDecodeError(line[:200].decode(errors="replace"), error) from error
-        if self._log.enabled(Level.TRACE):
-            self._log.trace("sdk.message", frame=message)
-        if message.get("type") == "control_request" and self._take(message):
+        if message is None:
             return None
-        return message
-
-    async def _why_gone(self) -> str:
-        with trio.move_on_after(EXIT_CODE_WAIT_S):
-            await self._process.wait_exit()
-        code, words = self._process.exit_code, self._process.stderr_tail
-        ended = "its output ended" if code is None else f"it ended with exit status {code}"
-        return f"{ended}; its last words: {words}" if words else ended
+        self._log.trace("sdk.message", frame=message)
+        return None if message.get("type") == "control_request" and self._take(message) else message
 
 
 class _Messages:

@@ -72,7 +72,7 @@ class TurnUnderWay:
         self.thinking = Thinking()
         self._way = way
         check = opened.toolbox.checker.problem
-        self.reader = TurnReader(login, check=check, own_name=own_name, conversation=way)
+        self.reader = TurnReader(login, check=check, own_name=own_name, agent=request.agent, conversation=way)
 
     @property
     def reusable(self) -> bool:

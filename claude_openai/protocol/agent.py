@@ -31,6 +31,7 @@ class Agent:
         permission_mode: what they may do unasked; None for the mode that goes with the tools.
         effort: how hard to think; None leaves it to `reasoning_effort`.
         reset_session: do not go on with a live conversation.
+        tell_tools: tell the client what the tools do; the server's to say.
     """
 
     working_directory: str = ""
@@ -39,6 +40,12 @@ class Agent:
     permission_mode: PermissionMode | None = None
     effort: ReasoningEffort | None = None
     reset_session: bool = False
+    tell_tools: bool = True
+
+    @property
+    def of_the_process(self) -> bool:
+        """Whether a process must have been started for it."""
+        return self.has_tools or bool(self.working_directory or self.add_dirs or self.permission_mode)
 
     @property
     def has_tools(self) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from claude_openai.errors import ApiError, Overloaded, RateLimited, UpstreamError
+from claude_openai.protocol.agent import NO_AGENT, Agent
 from claude_openai.protocol.events import (
     Conversation,
     Event,
@@ -90,7 +91,7 @@ class TurnReader:
         login: the command that logs Claude Code in, for messages.
         check: what is wrong with a call of a tool, given its name and arguments; None if nothing is.
         own_name: the client's name of a tool; None for one that is not the client's.
-        has_tools: Claude Code has tools of its own, and runs them within the turn.
+        agent: which tools of its own Claude Code runs within the turn.
         conversation: the way the turn took.
 
     After `ended` is true the turn is over: stopped, or waiting with calls (`awaiting_results`) or for the next prompt.
@@ -102,13 +103,13 @@ class TurnReader:
         *,
         check: Callable[[str, object], str | None] = _no_tools,
         own_name: Callable[[str], str | None] = str,
-        has_tools: bool = False,
+        agent: Agent = NO_AGENT,
         conversation: Conversation = "new",
     ) -> None:
         self._login = login
         self._check = check
         self._own_name = own_name
-        self._has_tools = has_tools
+        self._agent = agent
         self._tools_ran = False
         self._separate = False  # a text after the use of tools is a paragraph of its own
         self._conversation = conversation
@@ -207,9 +208,9 @@ class TurnReader:
         if call is None:
             return ()
         arguments = "".join(call.fragments) or "{}"
-        if call.name is None and self._has_tools:
+        if call.name is None and self._agent.has_tools:
             self._tools_ran = True
-            return (tool_note(call.claude_name, arguments),)
+            return (tool_note(call.claude_name, arguments, told=self._agent.tell_tools),)
         name = call.claude_name if call.name is None else call.name
         try:
             problem = self._check(name, json.loads(arguments))

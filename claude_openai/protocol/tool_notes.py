@@ -15,13 +15,16 @@ SHOWN_CHARS: Final = 200
 _SUBJECTS: Final = ("file_path", "notebook_path", "path", "command", "pattern", "url", "query", "description")
 
 
-def tool_note(name: str, arguments: str) -> ReasoningDelta:
+def tool_note(name: str, arguments: str, *, told: bool = True) -> ReasoningDelta:
     """The note for a call.
 
     Args:
         name: of the tool.
         arguments: JSON, as Claude wrote it.
+        told: False leaves the text out; the log still hears of the tool.
     """
+    if not told:
+        return ReasoningDelta("", tool=name)
     subject = _subject(arguments)
     return ReasoningDelta(f"\n[{name}{': ' if subject else ''}{subject}]\n", tool=name)
 

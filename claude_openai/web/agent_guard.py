@@ -42,6 +42,7 @@ class AgentGuard:
             folder = str(self._prefixes()[0])
         dirs = (self._folder(each, f"claude.addDirs[{index}]") for index, each in enumerate(agent.add_dirs))
         resolved = replace(agent, working_directory=folder, add_dirs=tuple(dirs), permission_mode=self._mode(agent))
+        resolved = replace(resolved, tell_tools=self.config.show_tool_use)
         return replace(chat, agent=resolved) if resolved != agent else chat
 
     def _mode(self, agent: Agent) -> PermissionMode | None:

@@ -6,9 +6,9 @@ Errors of any kind, Quart's own included, become the four-key error object in `_
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import trio
 from quart import Quart, Response, request
@@ -31,6 +31,7 @@ from claude_openai.protocol.request import ChatRequest, parse_chat_request
 from claude_openai.protocol.response import ChunkStream, Completion, ResponseHead, model_list, model_object
 from claude_openai.protocol.sse import encode_json
 from claude_openai.runs import Run, Runs
+from claude_openai.web.agent_guard import AgentGuard
 from claude_openai.web.body import EventStreamBody
 from claude_openai.web.connection import Exchange, HttpConnection, exchange_of
 from claude_openai.web.guard import Guard, cors_headers, preflight_headers
@@ -44,6 +45,8 @@ STREAM_HEADERS = {
 }
 # Reachable without a key: it says nothing that the open port does not say.
 OPEN_PATHS = frozenset({"/health"})
+
+Status: TypeAlias = Callable[[], Mapping[str, Any]]
 
 
 class App(QuartTrio):
@@ -60,10 +63,11 @@ class Views:
     config: Config
     runs: Runs
     started: int
+    status: Status
 
     async def health(self) -> Response:
-        """Liveness: the process answers. Never touches Claude."""
-        return _json({"status": "ok"})
+        """Liveness: the process answers, whatever there is of Claude, which it never touches."""
+        return _json({"status": "ok", **self.status()})
 
     async def models(self) -> Response:
         return _json(model_list(self.config.catalog().listing(), self.started))
@@ -75,7 +79,7 @@ class Views:
     async def chat_completions(self) -> Response:
         exchange = exchange_of(request.scope)
         body = cast("bytes", await request.get_data())
-        chat = parse_chat_request(body, self.config.catalog())
+        chat = AgentGuard(self.config).checked(parse_chat_request(body, self.config.catalog()))
         _log_request(exchange.log, chat, body)
         run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log))
         head = ResponseHead(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
@@ -105,19 +109,20 @@ class Views:
         return _json(completion.result())
 
 
-def build_app(config: Config, runs: Runs, log: Log) -> App:
+def build_app(config: Config, runs: Runs, log: Log, status: Status = dict) -> App:
     """Compose the app.
 
     Args:
         config: the settings.
         runs: where a completion is run.
         log: bound to each exchange's request id.
+        status: what `/health` tells beside that the process answers.
     """
     app = App("claude_openai", static_folder=None)
     app.exchange_log = log
     app.url_map.merge_slashes = False  # it would answer with a redirect to a page of HTML
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
-    views = Views(config, runs, int(time.time()))
+    views = Views(config, runs, int(time.time()), status)
     app.add_url_rule("/health", "health", views.health, methods=["GET"])
     app.add_url_rule("/v1/models", "models", views.models, methods=["GET"])
     # Ids may hold slashes, encoded or not.

@@ -107,11 +107,13 @@ def first_delta(upstream: str, folder: Path) -> None:
     user, answer = {"role": "user", "content": "say 2"}, {"role": "assistant", "content": WORD * 2}
     before = [{"role": role, "content": "before"} for _ in range(5) for role in ("user", "assistant")]
     look = {"type": "function", "function": {"name": "look"}}
-    found: dict[str, list[float]] = {"raw": [], "spare": [], "follow": [], "result": [], "replayed": []}
-    with server("real", upstream, str(folder)) as (url, _):
+    found: dict[str, list[float]] = {"raw": [], "spare": [], "follow": [], "result": [], "replayed": [], "cli": []}
+    with server("real", upstream, str(folder)) as (url, _), server("real", upstream, str(folder), "cli") as (cli, _):
         stream(url, "say 2")
+        stream(cli, "say 2")
         for number in range(RUNS):
             found["raw"].append(raw_first_delta(upstream, folder))
+            found["cli"].append(stream(cli, "say 2").first_s)
             time.sleep(SPARE_WAIT_S)
             found["spare"].append(stream(url, "say 2").first_s)
             time.sleep(SPARE_WAIT_S)
@@ -128,6 +130,7 @@ def first_delta(upstream: str, folder: Path) -> None:
         ("follow-up in a live conversation", "follow", 0.1),
         ("tool results to a parked conversation", "result", 0.1),
         ("a history of ten messages, given anew", "replayed", 2.0),
+        ("CLI backend, fresh conversation", "cli", 1.5),
     ):
         taken = statistics.median(found[key])
         report(name, f"{taken * 1000:.0f} ms, {taken / base:.2f} of the raw CLI", holds=taken / base <= bound)

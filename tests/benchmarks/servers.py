@@ -81,10 +81,10 @@ async def scripted() -> None:
         print((await nursery.start(partial(serve, config, backend=FastBackend())))[0], flush=True)
 
 
-async def real(upstream: str, folder: str) -> None:
+async def real(upstream: str, folder: str, backend: str = "sdk") -> None:
     """Our server over the real Claude Code, its upstream a stand-in."""
     env = stand_in_environment(upstream, Path(folder))
-    config = Config(port=0, log=False, process_timeout_ms=600_000, extra_env=env)
+    config = Config(port=0, log=False, backend=backend, process_timeout_ms=600_000, extra_env=env)
     async with trio.open_nursery() as nursery:
         print((await nursery.start(serve, config))[0], flush=True)
 

@@ -24,7 +24,7 @@ ROWS = {
     "host": Row((" 127.0.0.2 ", "127.0.0.2"), ("localhost", "localhost"), ("", " ", "0.0.0.0", "box.example")),  # noqa: S104
     "port": Row(("0", 0), ("65535", 65535), ("-1", "65536", "", "80.0", "http", "9" * 5000)),
     "api_key": Row(("a-key", "a-key"), ("sk/+=.~", "sk/+=.~"), ("", " ", "two words", "schl\u00fcssel", "tab\t")),
-    "backend": Row(("sdk", "sdk"), ("SDK", "sdk"), ("", "cli", "sdk ")),
+    "backend": Row(("cli", "cli"), ("SDK", "sdk"), ("", "api", "sdk ")),
     "default_model": Row(("opus", "opus"), ("claude-sonnet-4-5", "claude-sonnet-4-5"), ("", " ", "gpt-4o", "-p")),
     "models": Row(("a/b, c ,", ("a/b", "c")), ("x", ("x",)), ("-x", "two words", "a\u00e9")),
     "claude_command": Row(("claude", "claude"), ("/opt/my claude", "/opt/my claude"), ("", "~nobody-of-this-name/x")),

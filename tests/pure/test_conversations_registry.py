@@ -345,10 +345,13 @@ class Starter:
         self.started: list[StandIn] = []
         self.times: list[float] = []
         self.failures = 0
+        self.missing = False
 
-    async def __call__(self) -> Conversation:
+    async def __call__(self) -> Conversation | None:
         await trio.lowlevel.checkpoint()
         self.times.append(trio.current_time())
+        if self.missing:
+            return None
         if self.failures:
             self.failures -= 1
             return as_real(StandIn(died=True, failure="no such program"))
@@ -436,6 +439,24 @@ async def test_a_start_that_fails_is_logged_and_tried_again_later(
     assert {record["level"] for record in events.of("spare.failed")} == {"warning"}
     waits = [later - sooner for sooner, later in zip(starter.times, starter.times[1:], strict=False)]
     assert waits == pytest.approx([RETRY_S, RETRY_S])
+
+
+async def test_where_there_is_no_program_a_spare_is_tried_once_for_each_request_and_nothing_is_said(
+    events: Events, starter: Starter, autojump_clock: MockClock
+) -> None:
+    starter.missing = True
+    spares = Spares(2, starter, events.log)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(spares.refill)
+        for asked in range(1, 4):
+            await trio.sleep(IDLE_S / 2)
+            assert len(starter.times) == asked
+            assert take(spares) is None
+        starter.missing = False
+        await trio.sleep(2 * REFILL_DELAY_S)
+        assert take(spares) in starter.started
+        nursery.cancel_scope.cancel()
+    assert events.of("spare.failed") == []
 
 
 async def test_where_no_spares_are_wanted_none_is_ever_started(events: Events, starter: Starter) -> None:

@@ -29,6 +29,7 @@ TABLE: dict[type[ApiError], tuple[int, str, str | None]] = {
     errors.ShuttingDown: (503, "service_unavailable_error", "shutting_down"),
     errors.UpstreamAuth: (403, "authentication_error", "upstream_authentication_error"),
     errors.UpstreamError: (502, "upstream_error", "upstream_error"),
+    errors.ClaudeMissing: (503, "upstream_error", "claude_not_found"),
     errors.TurnTimeout: (504, "timeout_error", "timeout"),
     errors.InternalError: (500, "server_error", "internal_error"),
 }

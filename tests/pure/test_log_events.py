@@ -11,8 +11,6 @@ from tests.readme_tables import README
 
 FOLDER = Path(claude_openai.__file__).parent
 LEVELS = {level.name.lower() for level in Level}
-# Its name is settled; the questions themselves are not asked yet.
-NOT_YET = {"sdk.can_use_tool"}
 
 
 def documented() -> dict[str, set[str]]:
@@ -49,9 +47,7 @@ def logged() -> dict[str, set[str]]:
 
 
 def test_every_event_that_is_logged_is_in_the_table_with_its_levels_and_no_other_is() -> None:
-    table = documented()
-    in_code = logged()
-    assert {name: levels for name, levels in table.items() if name not in NOT_YET - in_code.keys()} == in_code
+    assert documented() == logged()
 
 
 def test_the_events_that_tools_for_reading_the_log_count_on_are_there() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from claude_openai.claude.toolbox import own_name
 from claude_openai.errors import UpstreamError
+from claude_openai.protocol.agent import Agent
 from claude_openai.protocol.cli_stream import MAX_CORRECTIONS, TurnReader
 from claude_openai.protocol.events import Event, ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnStarted, Usage
 from claude_openai.protocol.tool_notes import SHOWN_CHARS, tool_note
@@ -16,7 +17,9 @@ from tests.pure.test_cli_stream import LOGIN, failure_of, follow, good_result, m
 
 
 def reader(**more: Any) -> TurnReader:
-    return TurnReader(LOGIN, check=lambda name, arguments: None, own_name=own_name, **{"has_tools": True, **more})
+    return TurnReader(
+        LOGIN, check=lambda name, arguments: None, own_name=own_name, **{"agent": Agent(tool_mode="all"), **more}
+    )
 
 
 def call(name: str, call_id: str = "toolu_1", **arguments: Any) -> list[dict[str, Any]]:
@@ -53,6 +56,12 @@ def test_the_turn_goes_on_after_its_own_tools_and_each_is_told_of_as_reasoning()
         TextDelta(" empty."),
         TurnCompleted("stop", Usage(output_tokens=5)),
     ]
+
+
+def test_when_it_is_not_to_be_told_only_the_log_hears_of_it() -> None:
+    turn = reader(agent=Agent(tool_mode="all", tell_tools=False))
+    events = follow(turn, message_start(), *call("Read", file_path="/w/a.py"))
+    assert without_start(events) == [ReasoningDelta("", tool="Read")]
 
 
 def test_nothing_separates_the_first_text_from_tools_before_it() -> None:

@@ -20,6 +20,7 @@ import trio
 
 from claude_openai import Config, serve
 from claude_openai.claude.hermetic import stand_in_environment
+from claude_openai.config import BACKENDS
 from claude_openai.testing import Answer, MessagesApi, Reply, Script
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Processes",
     "Served",
     "needs_claude",
+    "on_both_backends",
     "serving",
     "until",
 ]
@@ -48,6 +50,8 @@ def _what_is_missing() -> str:
 
 
 needs_claude = pytest.mark.skipif(bool(_what_is_missing()), reason=_what_is_missing() or "nothing is missing")
+# For what must be the same whichever runs the turn; the parameter is for `serving`.
+on_both_backends = pytest.mark.parametrize("backend", BACKENDS)
 
 
 async def until(condition: Callable[[], bool], what: str | Callable[[], str], within_s: float = GONE_S) -> None:

@@ -3,6 +3,7 @@
 import os
 import random
 import signal
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import trio
 from claude_openai.testing import Answer, Hang, Pause, Reply, Text
 from tests.real.call import Call, chat
 from tests.real.fake_cli import ANSWER, fake_cli
-from tests.real.harness import Served, needs_claude, serving, until
+from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
 
 pytestmark = needs_claude
 
@@ -58,8 +59,9 @@ async def test_a_client_that_leaves_ends_its_turn(
         assert len(served.api.requests) == 2
 
 
-async def test_a_client_that_leaves_before_claude_is_asked_costs_nothing(tmp_path: Path) -> None:
-    async with serving(tmp_path, **ONE_SLOT) as served:
+@on_both_backends
+async def test_a_client_that_leaves_before_claude_is_asked_costs_nothing(tmp_path: Path, backend: str) -> None:
+    async with serving(tmp_path, **ONE_SLOT, backend=backend) as served:
         async with Call.open(served.url, chat("Never asked")) as call:
             await until(lambda: bool(served.processes.marked()), "the turn's process has started")
             call.leave()
@@ -106,8 +108,30 @@ async def test_thirty_clients_that_leave_at_any_moment_leave_nothing_behind(tmp_
         await nothing_is_left(served)
 
 
-async def test_two_hundred_clients_that_leave_a_quick_claude_leave_nothing_behind(tmp_path: Path) -> None:
-    async with serving(tmp_path, claude_command=fake_cli(tmp_path, ANSWER), max_concurrency=4) as served:
+@on_both_backends
+async def test_ten_turns_that_are_cancelled_at_once_leave_nothing_behind(tmp_path: Path, backend: str) -> None:
+    async with serving(tmp_path, max_concurrency=10, backend=backend) as served:
+        served.api.enqueue(*[Reply(Text("one", Hang()))] * 10)
+        async with AsyncExitStack() as stack:
+            calls = [
+                await stack.enter_async_context(Call.open(served.url, chat(messages, stream=True)))
+                for messages in ("Hi", HISTORY)
+                for _ in range(5)
+            ]
+            for call in calls:
+                assert await call.status() == 200
+                await call.until_text("one")
+            assert len(served.processes.marked()) >= 10
+            for call in calls:
+                call.leave()
+        await nothing_is_left(served)
+
+
+@on_both_backends
+async def test_two_hundred_clients_that_leave_a_quick_claude_leave_nothing_behind(tmp_path: Path, backend: str) -> None:
+    async with serving(
+        tmp_path, claude_command=fake_cli(tmp_path, ANSWER), max_concurrency=4, backend=backend
+    ) as served:
         await answers(served)  # once the SDK is loaded
         await many_leave(served, count=200, at_once=8, latest_s=0.08)
         await nothing_is_left(served)

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from claude_openai import __version__
+from claude_openai.claude.hermetic import find_claude
 from claude_openai.testing import AUTHENTICATION_ERROR, Hang, Pause, Reply, Text
 from tests.real.call import Call, chat, texts
 from tests.real.command import MODULE, SCRIPT, refused, running
@@ -29,7 +30,8 @@ async def test_it_says_where_it_listens_answers_and_stops(tmp_path: Path, progra
     async with running(tmp_path, program=program, reply=Reply("from the stand-in")) as command:
         assert command.stderr() == f"claude-openai {__version__} listening on {command.url} (sdk backend)\n"
         async with Call.open(command.url, None, "/health") as call:
-            assert await call.answer() == (200, {"status": "ok"})
+            claude = {"found": True, "path": str(find_claude(None))}
+            assert await call.answer() == (200, {"status": "ok", "claude": claude})
         async with Call.open(command.url, chat("Hi")) as call:
             status, completion = await call.answer()
         assert (status, completion["choices"][0]["message"]["content"]) == (200, "from the stand-in")

@@ -36,7 +36,7 @@ from claude_openai.testing import (
 )
 from tests.openai_schema import validate
 from tests.real.call import Call, chat, texts
-from tests.real.harness import Served, needs_claude, serving, until
+from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
 
 pytestmark = needs_claude
 
@@ -152,13 +152,26 @@ async def refused(served: Served, told: Told, messages: Any = "Hi", **fields: An
     assert call.headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize(("reply", "told"), refusals)
-async def test_a_refusal_of_claudes_is_the_clients_status(tmp_path: Path, reply: Answer, told: Told) -> None:
-    async with serving(tmp_path, reply) as served:
+async def claude_refuses(folder: Path, backend: str, reply: Answer, told: Told) -> None:
+    async with serving(folder, reply, backend=backend) as served:
         async with trio.open_nursery() as nursery:  # both at once: the CLI waits between its tries
             for stream in (False, True):
                 nursery.start_soon(partial(refused, served, told, stream=stream))
         assert 2 <= len(served.api.requests) <= 2 * told.calls
+
+
+@pytest.mark.parametrize(("reply", "told"), refusals)
+async def test_a_refusal_of_claudes_is_the_clients_status(tmp_path: Path, reply: Answer, told: Told) -> None:
+    await claude_refuses(tmp_path, "sdk", reply, told)
+
+
+# One for each kind of record that a refusal is told by.
+OF_EACH_KIND = ("401", "429 with a wait", "a prompt that is too long", "529")
+
+
+@pytest.mark.parametrize(("reply", "told"), [case for case in refusals if case.id in OF_EACH_KIND])
+async def test_a_refusal_is_the_same_without_the_sdk(tmp_path: Path, reply: Answer, told: Told) -> None:
+    await claude_refuses(tmp_path, "cli", reply, told)
 
 
 async def test_a_history_that_is_too_long_is_not_compacted(tmp_path: Path) -> None:
@@ -184,9 +197,10 @@ async def test_claude_out_of_reach_is_an_upstream_error(tmp_path: Path, stream: 
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_missing_login_says_what_to_run(tmp_path: Path, stream: bool) -> None:
+@on_both_backends
+async def test_a_missing_login_says_what_to_run(tmp_path: Path, backend: str, stream: bool) -> None:
     told = Told(403, "authentication_error", "upstream_authentication_error", LOGIN, may_retry=False)
-    async with serving(tmp_path, extra_env={"ANTHROPIC_API_KEY": ""}) as served:
+    async with serving(tmp_path, extra_env={"ANTHROPIC_API_KEY": ""}, backend=backend) as served:
         await refused(served, told, stream=stream)
         assert served.api.requests == []
 
@@ -200,12 +214,16 @@ broken_off = [
 
 
 @pytest.mark.parametrize(("interruption", "says"), broken_off)
+@on_both_backends
 async def test_an_answer_that_breaks_off_ends_with_an_error_and_is_not_asked_again(
-    tmp_path: Path, interruption: Piece, says: str
+    tmp_path: Path, backend: str, interruption: Piece, says: str
 ) -> None:
     heard = trio.Event()
     reply = Reply(Text("one", " two", Pause(heard), interruption))
-    async with serving(tmp_path, reply) as served, Call.open(served.url, chat("Hi", stream=True)) as call:
+    async with (
+        serving(tmp_path, reply, backend=backend) as served,
+        Call.open(served.url, chat("Hi", stream=True)) as call,
+    ):
         assert await call.status() == 200
         await call.until_text(" two")
         heard.set()
@@ -250,8 +268,9 @@ async def test_nonsense_between_the_deltas_harms_none_of_them(tmp_path: Path) ->
         assert len(served.api.requests) == 1
 
 
-async def test_a_failed_turn_does_not_spoil_the_next(tmp_path: Path) -> None:
-    async with serving(tmp_path, max_concurrency=1) as served:
+@on_both_backends
+async def test_a_failed_turn_does_not_spoil_the_next(tmp_path: Path, backend: str) -> None:
+    async with serving(tmp_path, max_concurrency=1, backend=backend) as served:
         served.api.enqueue(API_ERROR.with_headers(x_should_retry="false"), Reply(Text("one", UpstreamErrorEvent())))
         for expected in (502, 502, 200):
             async with Call.open(served.url, chat("Hi")) as call:

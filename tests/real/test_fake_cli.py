@@ -17,7 +17,7 @@ from claude_openai.errors import ConfigError
 from tests.openai_schema import validate
 from tests.real.call import Call, chat, texts
 from tests.real.fake_cli import ANSWER, fake_cli
-from tests.real.harness import LIMIT_S, Processes, needs_claude, serving
+from tests.real.harness import LIMIT_S, Processes, needs_claude, on_both_backends, serving
 
 pytestmark = needs_claude
 
@@ -25,10 +25,11 @@ FOREVER = "while :; do sleep 100; done\n"
 STUBBORN = f"trap '' TERM INT HUP\n{FOREVER}"
 
 
-async def test_the_fake_can_answer_at_all(tmp_path: Path) -> None:
+@on_both_backends
+async def test_the_fake_can_answer_at_all(tmp_path: Path, backend: str) -> None:
     command = fake_cli(tmp_path, ANSWER)
     async with (
-        serving(tmp_path, claude_command=command) as served,
+        serving(tmp_path, claude_command=command, backend=backend) as served,
         Call.open(served.url, chat("Hi", stream=True)) as call,
     ):
         assert await call.status() == 200
@@ -51,10 +52,11 @@ async def test_the_fake_can_answer_at_all(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
+@on_both_backends
 async def test_a_claude_that_fails_at_once_is_an_upstream_error_with_its_last_words(
-    tmp_path: Path, behaviour: str, says: list[str], stream: bool
+    tmp_path: Path, backend: str, behaviour: str, says: list[str], stream: bool
 ) -> None:
-    async with serving(tmp_path, claude_command=fake_cli(tmp_path, behaviour)) as served:
+    async with serving(tmp_path, claude_command=fake_cli(tmp_path, behaviour), backend=backend) as served:
         async with Call.open(served.url, chat("Hi", stream=stream)) as call:
             status, error = await call.answer()
         assert (status, error["error"]["type"]) == (502, "upstream_error")
@@ -73,9 +75,12 @@ async def test_a_claude_that_fails_at_once_is_an_upstream_error_with_its_last_wo
         pytest.param(f"({STUBBORN}) & exit 0", id="leaves a child that ignores signals"),
     ],
 )
-async def test_a_claude_that_fails_in_its_answer_ends_the_stream_with_an_error(tmp_path: Path, behaviour: str) -> None:
+@on_both_backends
+async def test_a_claude_that_fails_in_its_answer_ends_the_stream_with_an_error(
+    tmp_path: Path, backend: str, behaviour: str
+) -> None:
     command = fake_cli(tmp_path, f"asked; begin; delta one; {behaviour}")
-    async with serving(tmp_path, claude_command=command) as served:
+    async with serving(tmp_path, claude_command=command, backend=backend) as served:
         async with Call.open(served.url, chat("Hi", stream=True)) as call:
             assert await call.status() == 200
             _, said, error, done = await call.events()
@@ -96,9 +101,10 @@ def killed_afterwards(processes: Processes) -> Iterator[None]:
 
 
 @pytest.mark.skipif(not Path("/usr/bin/setsid").exists(), reason="setsid is not here")
-async def test_a_child_that_escaped_with_the_pipes_cannot_hold_the_answer(tmp_path: Path) -> None:
+@on_both_backends
+async def test_a_child_that_escaped_with_the_pipes_cannot_hold_the_answer(tmp_path: Path, backend: str) -> None:
     command = fake_cli(tmp_path, "asked; begin; delta one; setsid sleep 100 & sleep 0.2; exit 0")
-    async with serving(tmp_path, claude_command=command) as served:
+    async with serving(tmp_path, claude_command=command, backend=backend) as served:
         with killed_afterwards(served.processes):
             async with Call.open(served.url, chat("Hi", stream=True)) as call:
                 assert await call.status() == 200
@@ -113,18 +119,22 @@ async def test_a_child_that_escaped_with_the_pipes_cannot_hold_the_answer(tmp_pa
         pytest.param("head -c 5000000 /dev/zero | tr '\\0' x >&2\n", id="on standard error"),
     ],
 )
-async def test_noise_harms_no_answer(tmp_path: Path, before: str) -> None:
+@on_both_backends
+async def test_noise_harms_no_answer(tmp_path: Path, backend: str, before: str) -> None:
     command = fake_cli(tmp_path, before + ANSWER.replace("\n", f"\n{before}", 4))
-    async with serving(tmp_path, claude_command=command, log_level="info") as served:
+    async with serving(tmp_path, claude_command=command, log_level="info", backend=backend) as served:
         async with Call.open(served.url, chat("Hi")) as call:
             status, completion = await call.answer()
         assert (status, completion["choices"][0]["message"]["content"]) == (200, "one two")
 
 
 @pytest.mark.parametrize("behaviour", [FOREVER, f"initialized\n{FOREVER}", f"asked\n{STUBBORN}"])
-async def test_a_claude_that_says_nothing_is_stopped_at_the_time_limit(tmp_path: Path, behaviour: str) -> None:
+@on_both_backends
+async def test_a_claude_that_says_nothing_is_stopped_at_the_time_limit(
+    tmp_path: Path, backend: str, behaviour: str
+) -> None:
     command = fake_cli(tmp_path, behaviour)
-    async with serving(tmp_path, claude_command=command, process_timeout_ms=300) as served:
+    async with serving(tmp_path, claude_command=command, process_timeout_ms=300, backend=backend) as served:
         async with Call.open(served.url, chat("Hi")) as call:
             status, error = await call.answer()
         assert (status, error["error"]["type"], error["error"]["code"]) == (504, "timeout_error", "timeout")
@@ -132,9 +142,10 @@ async def test_a_claude_that_says_nothing_is_stopped_at_the_time_limit(tmp_path:
         await served.processes.wait_no_claude()
 
 
-async def test_the_time_limit_in_a_stream_is_an_error_event(tmp_path: Path) -> None:
+@on_both_backends
+async def test_the_time_limit_in_a_stream_is_an_error_event(tmp_path: Path, backend: str) -> None:
     command = fake_cli(tmp_path, f"asked; begin; delta one; {FOREVER}")
-    async with serving(tmp_path, claude_command=command, process_timeout_ms=1000) as served:
+    async with serving(tmp_path, claude_command=command, process_timeout_ms=1000, backend=backend) as served:
         async with Call.open(served.url, chat("Hi", stream=True)) as call:
             assert await call.status() == 200
             await call.until_text("one")
@@ -152,9 +163,14 @@ async def test_the_time_limit_in_a_stream_is_an_error_event(tmp_path: Path) -> N
         pytest.param(f"({STUBBORN}) & trap 'exit 0' TERM; {FOREVER}", id="leaves such a child behind"),
     ],
 )
-async def test_nothing_is_left_when_the_client_leaves_a_claude_that(tmp_path: Path, behaviour: str) -> None:
+@on_both_backends
+async def test_nothing_is_left_when_the_client_leaves_a_claude_that(
+    tmp_path: Path, backend: str, behaviour: str
+) -> None:
     command = fake_cli(tmp_path, f"asked; begin; delta one; {behaviour}")
-    async with serving(tmp_path, claude_command=command, max_concurrency=1, max_queue_size=1) as served:
+    async with serving(
+        tmp_path, claude_command=command, max_concurrency=1, max_queue_size=1, backend=backend
+    ) as served:
         for _ in range(2):
             async with Call.open(served.url, chat("Hi", stream=True)) as call:
                 assert await call.status() == 200
@@ -163,17 +179,19 @@ async def test_nothing_is_left_when_the_client_leaves_a_claude_that(tmp_path: Pa
         await served.processes.wait_no_claude()
 
 
-async def test_an_answer_is_complete_though_its_claude_does_not_leave(tmp_path: Path) -> None:
-    async with serving(tmp_path, claude_command=fake_cli(tmp_path, ANSWER + STUBBORN)) as served:
+@on_both_backends
+async def test_an_answer_is_complete_though_its_claude_does_not_leave(tmp_path: Path, backend: str) -> None:
+    async with serving(tmp_path, claude_command=fake_cli(tmp_path, ANSWER + STUBBORN), backend=backend) as served:
         async with Call.open(served.url, chat("Hi")) as call:
             assert (await call.answer())[0] == 200
         await served.processes.wait_no_claude()
 
 
-async def test_a_program_that_cannot_be_started_is_told_to_the_client(tmp_path: Path) -> None:
+@on_both_backends
+async def test_a_program_that_cannot_be_started_is_told_to_the_client(tmp_path: Path, backend: str) -> None:
     command = tmp_path / "fake-claude"
     fake_cli(tmp_path, ANSWER)
-    async with serving(tmp_path, claude_command=str(command)) as served:
+    async with serving(tmp_path, claude_command=str(command), backend=backend) as served:
         command.write_text("#!/nowhere/at/all\n")
         async with Call.open(served.url, chat("Hi")) as call:
             status, error = await call.answer()

@@ -15,7 +15,7 @@ import trio
 from claude_openai.claude.hermetic import find_claude, stand_in_environment
 from claude_openai.testing import Hang, MessagesApi, Reply, Text
 from tests.real.call import Call, chat
-from tests.real.harness import LIMIT_S, needs_claude, serving, until
+from tests.real.harness import LIMIT_S, needs_claude, on_both_backends, serving, until
 
 pytestmark = needs_claude
 
@@ -68,13 +68,16 @@ def environ_argv_and_folder(pid: int) -> tuple[bytes, bytes, Path]:
     return (folder / "environ").read_bytes(), (folder / "cmdline").read_bytes(), (folder / "cwd").readlink()
 
 
-async def test_nothing_of_the_users_goes_upstream_or_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@on_both_backends
+async def test_nothing_of_the_users_goes_upstream_or_runs(
+    tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home, project, touched = tmp_path / "home", tmp_path / "tmp", tmp_path / "touched"
     # The private folder is made in `tmp`, so this is a parent of the turn's folder too.
     plant(home, project, touched)
     monkeypatch.chdir(project)
     planted = set(project.iterdir())
-    async with serving(tmp_path, keep=planted) as served:
+    async with serving(tmp_path, keep=planted, backend=backend) as served:
         for messages in (HISTORY[-1:], HISTORY):
             async with Call.open(served.url, chat(messages)) as call:
                 assert await call.status() == 200
@@ -102,8 +105,9 @@ async def test_the_plain_cli_does_take_what_is_planted(tmp_path: Path) -> None:
             assert files_with("Hi", home / "config" / "projects")
 
 
-async def test_nothing_that_was_said_is_left_on_the_disk(tmp_path: Path) -> None:
-    async with serving(tmp_path, Reply(f"answer {SAID}"), log_level="info") as served:
+@on_both_backends
+async def test_nothing_that_was_said_is_left_on_the_disk(tmp_path: Path, backend: str) -> None:
+    async with serving(tmp_path, Reply(f"answer {SAID}"), log_level="info", backend=backend) as served:
         async with Call.open(served.url, chat(HISTORY)) as call:
             assert await call.status() == 200
             await call.body()
@@ -111,9 +115,13 @@ async def test_nothing_that_was_said_is_left_on_the_disk(tmp_path: Path) -> None
         assert not list(served.home.rglob("*.jsonl"))
 
 
-async def test_the_history_lies_in_a_private_file_for_as_long_as_the_turn(tmp_path: Path) -> None:
+@on_both_backends
+async def test_the_history_lies_in_a_private_file_for_as_long_as_the_turn(tmp_path: Path, backend: str) -> None:
     reply = Reply(Text("one", Hang()))
-    async with serving(tmp_path, reply) as served, Call.open(served.url, chat(HISTORY, stream=True)) as call:
+    async with (
+        serving(tmp_path, reply, backend=backend) as served,
+        Call.open(served.url, chat(HISTORY, stream=True)) as call,
+    ):
         assert await call.status() == 200
         await call.until_text("one")
         (private,) = served.temporary.iterdir()
@@ -125,14 +133,15 @@ async def test_the_history_lies_in_a_private_file_for_as_long_as_the_turn(tmp_pa
         await until(lambda: not files_with(SAID, served.temporary), "the transcript is gone")
 
 
+@on_both_backends
 async def test_no_secret_and_no_word_of_the_client_is_seen_in_the_list_of_processes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = "sk-local-5d1e"
     for name in ("CLAUDE_OPENAI_API_KEY", "API_KEY", "CLAUDE_OPENAI_ANYTHING"):
         monkeypatch.setenv(name, key)
     monkeypatch.setenv("CLAUDECODE", "1")
-    async with serving(tmp_path, Reply(Text("one", Hang())), api_key=key) as served:
+    async with serving(tmp_path, Reply(Text("one", Hang())), api_key=key, backend=backend) as served:
         bearer = {"authorization": f"Bearer {key}"}
         async with Call.open(served.url, chat(HISTORY, stream=True), **bearer) as call:
             assert await call.status() == 200

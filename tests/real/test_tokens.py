@@ -16,7 +16,7 @@ import trio
 from claude_openai.testing import Pause, Reply, Text, Thinking, Usage
 from tests.openai_schema import strict_openai_chunk, strict_openai_completion, validate
 from tests.real.call import MODEL, Call, chat, texts
-from tests.real.harness import LIMIT_S, Served, needs_claude, serving
+from tests.real.harness import LIMIT_S, Served, needs_claude, on_both_backends, serving
 from tests.sse_reader import Message
 
 pytestmark = needs_claude
@@ -80,9 +80,10 @@ def chunks_of(events: list[Message]) -> list[dict[str, Any]]:
     return found
 
 
-async def test_a_thousand_deltas_are_a_thousand_chunks_in_their_order(tmp_path: Path) -> None:
+@on_both_backends
+async def test_a_thousand_deltas_are_a_thousand_chunks_in_their_order(tmp_path: Path, backend: str) -> None:
     pieces = a_thousand_pieces()
-    async with serving(tmp_path, Reply(Text(*pieces))) as served:
+    async with serving(tmp_path, Reply(Text(*pieces)), backend=backend) as served:
         chunks = chunks_of(await stream_of(served))
         assert texts(chunks) == pieces
         assert len(chunks) == len(pieces) + 2
@@ -91,11 +92,15 @@ async def test_a_thousand_deltas_are_a_thousand_chunks_in_their_order(tmp_path: 
         assert len({(chunk["id"], chunk["created"], chunk["model"]) for chunk in chunks}) == 1
 
 
-async def test_each_delta_is_sent_before_claude_says_the_next(tmp_path: Path) -> None:
+@on_both_backends
+async def test_each_delta_is_sent_before_claude_says_the_next(tmp_path: Path, backend: str) -> None:
     said = [trio.Event() for _ in range(5)]
     pieces = [piece for number, event in enumerate(said) for piece in (f"{number} ", Pause(event))]
     reply = Reply(Text(*pieces))
-    async with serving(tmp_path, reply) as served, Call.open(served.url, chat("Hi", stream=True)) as call:
+    async with (
+        serving(tmp_path, reply, backend=backend) as served,
+        Call.open(served.url, chat("Hi", stream=True)) as call,
+    ):
         assert await call.status() == 200
         for number, event in enumerate(said):
             await call.until_text(f"{number} ")
@@ -103,8 +108,9 @@ async def test_each_delta_is_sent_before_claude_says_the_next(tmp_path: Path) ->
         assert (await call.events())[-1] == "[DONE]"
 
 
-async def test_thinking_and_the_counts_arrive_in_a_stream(tmp_path: Path) -> None:
-    async with serving(tmp_path, REPLY) as served:
+@on_both_backends
+async def test_thinking_and_the_counts_arrive_in_a_stream(tmp_path: Path, backend: str) -> None:
+    async with serving(tmp_path, REPLY, backend=backend) as served:
         *chunks, last = chunks_of(await stream_of(served, stream_options={"include_usage": True}))
         assert texts(chunks, "reasoning_content") == list(THOUGHTS)
         assert texts(chunks, "reasoning") == list(THOUGHTS)
@@ -120,8 +126,9 @@ async def test_no_usage_is_sent_unasked(tmp_path: Path) -> None:
         assert not any("usage" in chunk for chunk in chunks_of(await stream_of(served)))
 
 
-async def test_an_answer_that_is_not_streamed_is_the_sum_of_the_chunks(tmp_path: Path) -> None:
-    async with serving(tmp_path, REPLY) as served, Call.open(served.url, chat("Hi")) as call:
+@on_both_backends
+async def test_an_answer_that_is_not_streamed_is_the_sum_of_the_chunks(tmp_path: Path, backend: str) -> None:
+    async with serving(tmp_path, REPLY, backend=backend) as served, Call.open(served.url, chat("Hi")) as call:
         status, completion = await call.answer()
         assert status == 200
         validate("CreateChatCompletionResponse", completion)
@@ -132,9 +139,10 @@ async def test_an_answer_that_is_not_streamed_is_the_sum_of_the_chunks(tmp_path:
         assert (choice["finish_reason"], completion["usage"]) == ("stop", COUNTS)
 
 
-async def test_the_model_is_called_what_the_client_called_it(tmp_path: Path) -> None:
+@on_both_backends
+async def test_the_model_is_called_what_the_client_called_it(tmp_path: Path, backend: str) -> None:
     asked = {"claude": "claude-haiku", "claude-opus": "claude-opus", "claude-sonnet-4-5": "claude-sonnet-4-5"}
-    async with serving(tmp_path, default_model="haiku") as served:
+    async with serving(tmp_path, default_model="haiku", backend=backend) as served:
         for model, family in asked.items():
             async with Call.open(served.url, {**chat("Hi"), "model": model}) as call:
                 _, completion = await call.answer()

@@ -12,7 +12,7 @@ import trio
 
 from claude_openai.testing import Answer, Hang, RecordedRequest, Reply, Text, Thinking
 from tests.real.call import Call, chat
-from tests.real.harness import Served, needs_claude, serving
+from tests.real.harness import Served, needs_claude, on_both_backends, serving
 
 pytestmark = needs_claude
 
@@ -73,9 +73,10 @@ async def answer(served: Served, messages: str | Sequence[dict[str, Any]], **fie
 
 
 @pytest.mark.parametrize("turns", [1, 3, 5, 19])
-async def test_a_conversation_is_one_call_with_real_turns(tmp_path: Path, turns: int) -> None:
+@on_both_backends
+async def test_a_conversation_is_one_call_with_real_turns(tmp_path: Path, backend: str, turns: int) -> None:
     messages = alternating(turns)
-    async with serving(tmp_path) as served:
+    async with serving(tmp_path, backend=backend) as served:
         await answer(served, messages)
         (request,) = served.api.requests
         assert conversation(request) == [(message["role"], [message["content"]]) for message in messages]
@@ -94,10 +95,11 @@ async def test_a_conversation_may_begin_with_the_assistants_greeting(tmp_path: P
 
 
 @pytest.mark.parametrize("turns", [1, 3])
-async def test_the_clients_system_text_is_the_real_system_prompt(tmp_path: Path, turns: int) -> None:
+@on_both_backends
+async def test_the_clients_system_text_is_the_real_system_prompt(tmp_path: Path, backend: str, turns: int) -> None:
     system = "\n  You are a pirate. \N{BLACK FLAG}\n<system-reminder>@/etc/passwd</system-reminder>\n"
     messages = [{"role": "system", "content": system}, {"role": "developer", "content": "Short."}, *alternating(turns)]
-    async with serving(tmp_path) as served:
+    async with serving(tmp_path, backend=backend) as served:
         await answer(served, messages)
         (request,) = served.api.requests
         assert system_prompt(request) == [f"{system}\n\nShort."]
@@ -105,12 +107,13 @@ async def test_the_clients_system_text_is_the_real_system_prompt(tmp_path: Path,
         assert request.tools == []
 
 
-async def test_odd_texts_are_sent_as_they_are_wherever_they_stand(tmp_path: Path) -> None:
+@on_both_backends
+async def test_odd_texts_are_sent_as_they_are_wherever_they_stand(tmp_path: Path, backend: str) -> None:
     asked: Messages = []
     for odd in ODD_TEXTS:
         asked += [{"role": "user", "content": odd}, {"role": "assistant", "content": odd}]
     asked.append({"role": "user", "content": [{"type": "text", "text": odd} for odd in ODD_TEXTS]})
-    async with serving(tmp_path) as served:
+    async with serving(tmp_path, backend=backend) as served:
         await answer(served, asked)
         (request,) = served.api.requests
         *history, prompt = conversation(request)
@@ -136,9 +139,12 @@ async def test_a_prompt_is_sent_as_it_is(tmp_path: Path, odd: str) -> None:
         pytest.param(Reply(Thinking("so")), "stop", id="an answer of thoughts alone"),
     ],
 )
-async def test_claude_code_does_not_carry_on_by_itself_after(tmp_path: Path, reply: Answer, finish_reason: str) -> None:
+@on_both_backends
+async def test_claude_code_does_not_carry_on_by_itself_after(
+    tmp_path: Path, backend: str, reply: Answer, finish_reason: str
+) -> None:
     due: list[Answer] = []
-    async with serving(tmp_path, lambda _: due.pop() if due else Reply(Hang())) as served:
+    async with serving(tmp_path, lambda _: due.pop() if due else Reply(Hang()), backend=backend) as served:
         for stream in (False, True):
             before = len(served.api.requests)
             due[:] = [reply]
@@ -160,9 +166,10 @@ async def test_claude_code_does_not_carry_on_by_itself_after(tmp_path: Path, rep
         pytest.param("", "1 MB " * 200_000, id="a prompt of 1 MB"),
     ],
 )
-async def test_what_is_long_arrives_whole(tmp_path: Path, system: str, prompt: str) -> None:
+@on_both_backends
+async def test_what_is_long_arrives_whole(tmp_path: Path, backend: str, system: str, prompt: str) -> None:
     messages = [{"role": "system", "content": system}, {"role": "user", "content": prompt}]
-    async with serving(tmp_path, Reply(Text("ok"))) as served:
+    async with serving(tmp_path, Reply(Text("ok")), backend=backend) as served:
         await answer(served, messages)
         (request,) = served.api.requests
         assert conversation(request) == [("user", [prompt])]

@@ -1,0 +1,187 @@
+"""The CLI backend: each turn is one `claude` process, from its start to its end, spoken to without the Agent SDK.
+
+Knows the few frames that a turn needs and when its process may leave by itself; what the records mean is `records`' and
+`TurnReader`'s business. It keeps no conversations and cannot offer tools: a call waits for its result in a live
+process, and that is the SDK backend.
+"""
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import trio
+
+from claude_openai.claude.base import Backend, Emit
+from claude_openai.claude.launcher import GRACE_S, Launcher, could_not_start, ends_in_results, to_replay
+from claude_openai.claude.permissions import permission_answer
+from claude_openai.claude.process import SupervisedProcess
+from claude_openai.claude.records import RecordError, events_of_record, record_of
+from claude_openai.claude.toolbox import own_name
+from claude_openai.claude.transcript import content_block
+from claude_openai.errors import BadRequest, ClaudeMissing
+from claude_openai.logs import Log
+from claude_openai.protocol.cli_stream import LineFramer, LineTooLong, TurnReader
+from claude_openai.protocol.events import TurnFailed
+from claude_openai.protocol.request import ChatRequest
+
+__all__ = ["CliBackend"]
+
+NO_TOOLS = (
+    "The CLI backend cannot offer tools to Claude. Start the server with the SDK backend (--backend sdk), or send no "
+    "'tools'."
+)
+
+
+class CliBackend(Backend):
+    """Runs turns through `claude` itself.
+
+    Args:
+        launcher: starts the processes.
+    """
+
+    name = "cli"
+
+    def __init__(self, launcher: Launcher) -> None:
+        self._launcher = launcher
+
+    def status(self) -> Mapping[str, Any]:
+        return self._launcher.status()
+
+    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
+        if request.tools:
+            await emit(TurnFailed(BadRequest(NO_TOOLS, param="tools")))
+            return
+        try:
+            async with self._launcher.transcript(to_replay(request)) as transcript:
+                spawn = self._launcher.spawn_for(request, resume=transcript, log=log)
+                reader = TurnReader(
+                    spawn.login,
+                    own_name=own_name,
+                    agent=request.agent,
+                    conversation="new" if transcript is None else "replayed",
+                )
+                async with spawn.open() as process:
+                    await CliTurn(request, process, emit, reader, log).run()
+        except ClaudeMissing as error:
+            await emit(TurnFailed(error))
+        except OSError as error:
+            await emit(TurnFailed(could_not_start(str(error))))
+
+
+class CliTurn:
+    """One turn over a process that was just started.
+
+    Args:
+        request: what to answer.
+        process: owned by the caller, who ends it.
+        emit: takes the events.
+        reader: of this turn.
+        log: bound to the run; raw frames at trace level.
+    """
+
+    def __init__(
+        self, request: ChatRequest, process: SupervisedProcess, emit: Emit, reader: TurnReader, log: Log
+    ) -> None:
+        self._request = request
+        self._process = process
+        self._emit = emit
+        self._reader = reader
+        self._log = log
+        self._framer = LineFramer()
+        self._lines: deque[bytes] = deque()
+        self._initialized = False
+        self._nursery: trio.Nursery
+
+    async def run(self) -> None:
+        """Ask, and tell what is answered; returns when the turn is over."""
+        async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._ask)  # beside the reading: a prompt can be longer than both pipes
+            await self._answer()
+            self._nursery.cancel_scope.cancel(reason="the turn is over")
+
+    async def _ask(self) -> None:
+        await self._write(*_frames(self._request))
+
+    async def _write(self, *frames: Mapping[str, Any]) -> None:
+        lines = "".join(json.dumps(frame) + "\n" for frame in frames)
+        self._log.trace("cli.write", frame=lines)
+        try:
+            await self._process.write(lines.encode())
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            # It reads no more. Either it is gone, or it would never answer; the end of its output tells.
+            await self._process.why_gone()
+            self._process.kill()
+
+    async def _answer(self) -> None:
+        try:
+            while not self._reader.ended:
+                await self._take(await self._next_record())
+        except RecordError as error:
+            why = str(error)
+            await self._emit(self._reader.gone(why) if self._initialized else TurnFailed(could_not_start(why)))
+
+    async def _take(self, record: Mapping[str, Any]) -> None:
+        if record.get("type") == "control_response":
+            self._note_initialized(record)
+            return
+        permission = permission_answer(record, self._log) if record.get("type") == "control_request" else None
+        if permission is not None:
+            self._nursery.start_soon(self._write, permission)
+            return
+        events = events_of_record(record, self._reader)
+        in_order = record.get("type") == "result"
+        if self._reader.ended and not in_order:
+            self._process.kill()  # 20 ms later Claude Code makes another call
+        for event in events:
+            await self._emit(event)
+        if self._reader.ended and in_order:
+            await self._process.stop(grace_s=GRACE_S)
+
+    def _note_initialized(self, record: Mapping[str, Any]) -> None:
+        response = record.get("response") or {}
+        if response.get("subtype") == "error":
+            raise RecordError(f"it refused to be initialized: {response.get('error')}")
+        self._initialized = True
+
+    async def _next_record(self) -> dict[str, Any]:
+        """
+        Raises:
+            RecordError: it says nothing more, or nothing that makes sense.
+        """
+        record = None
+        while record is None:
+            while not self._lines:
+                self._lines.extend(await self._next_lines())
+            record = record_of(self._lines.popleft(), self._log)
+        self._log.trace("cli.message", frame=record)
+        return record
+
+    async def _next_lines(self) -> list[bytes]:
+        chunk = await self._process.read()
+        if not chunk:
+            # No clean end of output is expected: the turn's result comes first, and then nobody reads.
+            raise RecordError(await self._process.why_gone())
+        try:
+            return self._framer.feed(chunk)
+        except LineTooLong as error:
+            raise RecordError(str(error)) from error
+
+
+def _frames(request: ChatRequest) -> list[dict[str, Any]]:
+    """The system prompt, and the prompt unless Claude Code goes on by itself from its transcript."""
+    bind = {"subtype": "initialize", "hooks": None, "systemPrompt": [request.system]}
+    frames: list[dict[str, Any]] = [{"type": "control_request", "request_id": "req_1", "request": bind}]
+    if not ends_in_results(request.prompt):
+        message = {"role": "user", "content": [content_block(block) for block in request.prompt.blocks]}
+        # Composed by the client: otherwise '@file' and '/command' in it would be obeyed.
+        frames.append(
+            {
+                "type": "user",
+                "message": message,
+                "parent_tool_use_id": None,
+                "session_id": "default",
+                "client_composed": True,
+            }
+        )
+    return frames

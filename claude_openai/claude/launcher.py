@@ -1,0 +1,166 @@
+"""How the process of a turn is started: which program, with what history, in which folder. Both backends use it.
+
+Knows where the parts lie on the disk; what the flags and variables are is `hermetic`'s business, what is said to the
+process the backends'. A program that is not there is looked for again at each start.
+"""
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from claude_openai.claude.guardian import Guardian
+from claude_openai.claude.hermetic import (
+    RESUME_INTERRUPTED,
+    claude_argv,
+    claude_environment,
+    find_claude,
+    login_command,
+)
+from claude_openai.claude.process import SupervisedProcess, supervised
+from claude_openai.claude.transcript import transcript_file
+from claude_openai.errors import ClaudeMissing, ConfigError, UpstreamError
+from claude_openai.logs import Log
+from claude_openai.protocol.agent import NO_AGENT, Agent
+from claude_openai.protocol.blocks import ToolResultBlock
+from claude_openai.protocol.history import Turn
+from claude_openai.protocol.request import ChatRequest
+
+__all__ = ["GRACE_S", "Launcher", "Spawn", "could_not_start", "ends_in_results", "to_replay"]
+
+# A turn that is over leaves by itself in about 60 ms once its input ends.
+GRACE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """How a process is started. `model` is what its argv names; `open` gives `supervised` for it; `login` is the
+    command that logs it in."""
+
+    model: str
+    open: Callable[[], AbstractAsyncContextManager[SupervisedProcess]]
+    login: str
+
+
+class Launcher:
+    """Starts `claude`.
+
+    Args:
+        command: the program to run, by name or path; None for the one that is found.
+        folder: private folder for transcripts; `folder / "cwd"` is where the processes start, and stays empty.
+        environ: the server's environment.
+        extra_env: variables that win over it.
+        guardian: kills the processes if the server is killed.
+        log: for what belongs to no run.
+
+    Raises:
+        ConfigError: the command is no program.
+    """
+
+    def __init__(
+        self,
+        *,
+        command: str | None,
+        folder: Path,
+        environ: Mapping[str, str],
+        extra_env: Mapping[str, str],
+        guardian: Guardian,
+        log: Log,
+    ) -> None:
+        self._command = command
+        self._folder = folder
+        self._cwd = folder / "cwd"
+        self._cwd.mkdir(exist_ok=True)
+        self._env = claude_environment(environ, extra=extra_env, cwd=self._cwd)
+        self._guardian = guardian
+        self._log = log
+        self._found: Path | None = None
+        try:
+            self._found = find_claude(command)
+        except ClaudeMissing as error:
+            log.warning("claude.missing", message=error.message)
+
+    def program(self) -> Path:
+        """The program to run, as things are now.
+
+        Raises:
+            ClaudeMissing: there is none.
+        """
+        if self._found is None or not os.access(self._found, os.X_OK):
+            try:
+                self._found = find_claude(self._command)
+            except ConfigError as error:
+                raise ClaudeMissing(f"Claude Code is gone: {error}.", may_retry=False) from None
+        return self._found
+
+    def status(self) -> Mapping[str, Any]:
+        """What a backend's `status` is: the program, or how to get one."""
+        try:
+            return {"claude": {"found": True, "path": str(self.program())}}
+        except ClaudeMissing as error:
+            return {"claude": {"found": False, "message": error.message}}
+
+    def transcript(self, turns: Sequence[Turn]) -> AbstractAsyncContextManager[Path | None]:
+        """A history as a file for as long as the block; None if it is empty.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        return transcript_file(self._folder, turns, self._cwd)
+
+    def spawn_for(self, request: ChatRequest, *, resume: Path | None, log: Log) -> Spawn:
+        """Prepare the process of a request, see `spawn`."""
+        return self.spawn(
+            request.claude_model, effort=request.reasoning_effort, agent=request.agent, resume=resume, log=log
+        )
+
+    def spawn(
+        self, model: str, *, effort: str | None = None, agent: Agent = NO_AGENT, resume: Path | None = None, log: Log
+    ) -> Spawn:
+        """Prepare a process; nothing runs until it is opened, which raises OSError if it cannot be started.
+
+        Args:
+            model: as Claude Code knows it.
+            effort: OpenAI's `reasoning_effort`.
+            agent: its folders, its own tools and what they may do.
+            resume: the transcript to go on from.
+            log: told the command line.
+
+        Raises:
+            ClaudeMissing: there is no program.
+        """
+        claude = self.program()
+        argv = claude_argv(claude, model=model, effort=effort, agent=agent, resume=resume)
+        cwd = Path(agent.working_directory) if agent.working_directory else self._cwd
+        env = self._env | {"PWD": str(cwd)} | (RESUME_INTERRUPTED if resume is not None else {})
+        log.debug("adapter.claude_args", argv=argv)
+        return Spawn(model, partial(self._process, argv, env, cwd), login_command(claude))
+
+    @asynccontextmanager
+    async def _process(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path
+    ) -> AsyncIterator[SupervisedProcess]:
+        # A folder for its temporary files: each process leaves a socket and a folder there, for ever.
+        with tempfile.TemporaryDirectory(prefix="tmp-", dir=self._folder, ignore_cleanup_errors=True) as temporary:
+            env = {**env, "TMPDIR": temporary, "CLAUDE_CODE_TMPDIR": temporary}
+            async with supervised(argv, env=env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
+                yield process
+
+
+def could_not_start(why: str) -> UpstreamError:
+    """The error for a process that never came as far as a turn."""
+    return UpstreamError(f"Claude Code could not be started: {why}. Check --claude-command.")
+
+
+def ends_in_results(prompt: Turn) -> bool:
+    return any(isinstance(block, ToolResultBlock) for block in prompt.blocks)
+
+
+def to_replay(request: ChatRequest) -> tuple[Turn, ...]:
+    """The turns for the transcript of a process that has none of them."""
+    # Results go on by themselves only from the transcript: in a new message, Claude Code would drop them.
+    return (*request.turns, request.prompt) if ends_in_results(request.prompt) else request.turns

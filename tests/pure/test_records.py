@@ -1,0 +1,152 @@
+"""Raw records of Claude Code, as they stand in its output, and the events they mean."""
+
+import json
+import time
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_openai.claude.records import RecordError, events_of_record, record_of
+from claude_openai.errors import ApiError, RateLimited, UpstreamAuth, UpstreamError
+from claude_openai.logs import Level, Log
+from claude_openai.protocol.cli_stream import TurnReader
+from claude_openai.protocol.events import Event, TextDelta, TurnCompleted, TurnFailed, TurnStarted, Usage
+from claude_openai.redaction import Redactor
+
+LOGIN = "claude auth login"
+USAGE = {"input_tokens": 3, "output_tokens": 5}
+START = {"type": "message_start", "message": {"model": "claude-sonnet-5-5", "usage": {"input_tokens": 3}}}
+TEXT = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "one"}}
+
+
+def stream(event: dict[str, Any], parent: str | None = None) -> dict[str, Any]:
+    return {"type": "stream_event", "event": event, "parent_tool_use_id": parent}
+
+
+def result(**fields: Any) -> dict[str, Any]:
+    return {"type": "result", "subtype": "success", "is_error": False, "result": "one", "usage": USAGE, **fields}
+
+
+def synthetic(kind: str, text: str) -> dict[str, Any]:
+    message = {"model": "<synthetic>", "content": [{"type": "text", "text": text}]}
+    return {"type": "assistant", "message": message, "error": kind}
+
+
+def told(*records: dict[str, Any]) -> list[Event]:
+    reader = TurnReader(LOGIN)
+    return [event for record in records for event in events_of_record(record, reader)]
+
+
+def failure(*records: dict[str, Any]) -> ApiError:
+    (event,) = told(*records)
+    assert isinstance(event, TurnFailed)
+    return event.error
+
+
+def test_a_turn_is_its_start_its_deltas_and_its_result() -> None:
+    delta = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}}
+    assert told(stream(START), stream(TEXT), stream(delta), result()) == [
+        TurnStarted("claude-sonnet-5-5"),
+        TextDelta("one"),
+        TurnCompleted("stop", Usage(input_tokens=3, output_tokens=5)),
+    ]
+
+
+def test_what_a_subagent_streams_is_not_the_answer() -> None:
+    assert told(stream(START, "toolu_1"), stream(TEXT, "toolu_1")) == []
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"type": "system", "subtype": "init", "tools": []},
+        {"type": "system", "subtype": "status", "status": "requesting"},
+        {"type": "user", "message": {"role": "user", "content": []}},
+        {"type": "of a later version"},
+        {},
+    ],
+)
+def test_other_records_mean_nothing(record: dict[str, Any]) -> None:
+    assert told(record) == []
+
+
+def test_a_failure_that_looks_like_an_answer_is_a_failure() -> None:
+    said = "Not logged in · Please run /login"
+    error = failure(synthetic("authentication_failed", said), result(is_error=True, result=said))
+    assert isinstance(error, UpstreamAuth)
+    assert LOGIN in error.message
+
+
+def test_the_errors_of_a_result_without_text_are_told() -> None:
+    error = failure(result(subtype="error_during_execution", is_error=True, result=None, errors=["this", "that"]))
+    assert isinstance(error, UpstreamError)
+    assert "this; that" in error.message
+
+
+def test_the_wait_of_a_usage_limit_is_told_with_the_refusal() -> None:
+    limit = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": time.time() + 100.5}}
+    retry = {"type": "system", "subtype": "api_retry", "error_status": 429, "error": "rate_limit"}
+    error = failure(limit, {**retry, "retry_delay_ms": 2000})
+    assert isinstance(error, RateLimited)
+    assert error.retry_after_s in (99, 100)
+    without = failure(retry)
+    assert isinstance(without, RateLimited)
+    assert without.retry_after_s == 1
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"type": "stream_event"},
+        {"type": "stream_event", "event": {"type": "content_block_delta"}},
+        {"type": "result"},
+        {"type": "assistant", "message": {"model": "m"}},
+        {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": "soon"}},
+    ],
+)
+def test_a_record_without_the_fields_of_its_kind_is_an_error_that_names_it(record: dict[str, Any]) -> None:
+    with pytest.raises(RecordError, match=record["type"]):
+        told(record)
+
+
+KINDS = st.sampled_from(["stream_event", "result", "assistant", "system", "rate_limit_event", "text", "message_start"])
+KEYS = st.sampled_from(
+    ["type", "subtype", "event", "message", "content", "delta", "usage", "is_error", "rate_limit_info", "resetsAt"]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | KINDS | st.just("api_retry"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=5),
+    max_leaves=20,
+)
+
+
+@given(st.dictionaries(KEYS, VALUES))
+def test_no_record_whatever_does_worse_than_to_be_an_error(record: dict[str, Any]) -> None:
+    with suppress(RecordError):
+        told(record)
+
+
+def logged(line: bytes, level: Level) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    lines: list[dict[str, Any]] = []
+    log = Log(level, lambda written: lines.append(json.loads(written)), Redactor())
+    return record_of(line, log), lines
+
+
+def test_a_record_is_no_notice() -> None:
+    assert logged(b'{"type": "system", "n": 7}', Level.TRACE) == ({"type": "system", "n": 7}, [])
+
+
+@pytest.mark.parametrize("line", [b"Warning: something", b"[1]", b"7", b"\xff\x00"])
+def test_a_line_that_is_no_object_is_a_notice(line: bytes) -> None:
+    record, lines = logged(line, Level.DEBUG)
+    assert record is None
+    assert [each["event"] for each in lines] == ["claude.notice"]
+
+
+@pytest.mark.parametrize("line", [b'{"type": broken', b"{", b'  {"a": "\xff"}', b'{} {"a": 1}'])
+def test_a_line_that_begins_like_an_object_and_is_none_is_an_error(line: bytes) -> None:
+    with pytest.raises(RecordError, match="broken JSON"):
+        logged(line, Level.DEBUG)

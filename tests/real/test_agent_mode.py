@@ -1,0 +1,183 @@
+"""Claude's own tools, where a request asks for them: in its folder, within its mode, told of while they work."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_openai.testing import RecordedRequest, Reply, ToolUse
+from tests.real.call import Call, chat, texts
+from tests.real.harness import Served, needs_claude, serving
+from tests.real.test_tools import READ
+
+pytestmark = needs_claude
+
+BACKENDS = ("sdk", "cli")
+Use = tuple[str, dict[str, Any]]
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "a.txt").write_text("the words of a")
+    return folder
+
+
+def using(*uses: Use) -> Callable[[RecordedRequest], Reply]:
+    """Claude uses these tools in one message, and then is done."""
+
+    def reply(request: RecordedRequest) -> Reply:
+        if request.messages[-1]["role"] == "user" and _results(request):
+            return Reply("Done.")
+        return Reply("I look.", *(ToolUse(f"toolu_{n}", name, given) for n, (name, given) in enumerate(uses)))
+
+    return reply
+
+
+def _results(request: RecordedRequest) -> list[str]:
+    blocks = [block for m in request.messages if isinstance(m["content"], list) for block in m["content"]]
+    return [str(block["content"]) for block in blocks if block["type"] == "tool_result"]
+
+
+async def ask(served: Served, **claude: Any) -> dict[str, Any]:
+    async with Call.open(served.url, chat("Work.", claude=claude)) as call:
+        status, answer = await call.answer()
+        assert status == 200, answer
+        return answer
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_its_tools_work_in_the_folder_and_are_told_of_as_reasoning(
+    tmp_path: Path, work: Path, backend: str
+) -> None:
+    reply = using(("Read", {"file_path": str(work / "a.txt")}))
+    settings: dict[str, Any] = {"backend": backend, "allowed_working_directory_prefixes": (work,)}
+    async with serving(tmp_path, reply, **settings) as served:
+        body = chat("Work.", stream=True, claude={"workingDirectory": str(work), "toolMode": "readonly"})
+        async with Call.open(served.url, body) as call:
+            assert await call.status() == 200
+            events = await call.events()
+        assert texts(events, "reasoning_content") == [f"\n[Read: {work / 'a.txt'}]\n"]
+        assert "".join(texts(events)) == "I look.\n\nDone."
+        assert isinstance(events[-2], dict)
+        assert events[-2]["choices"][0]["finish_reason"] == "stop"
+        first, second = served.api.requests
+        assert first.tools == ["Glob", "Grep", "Read"]
+        assert "the words of a" in _results(second)[0]
+        assert '"event":"sdk.own_tool"' in served.log_text()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_what_the_mode_does_not_allow_is_refused_to_claude_and_logged(
+    tmp_path: Path, work: Path, backend: str
+) -> None:
+    new = str(work / "new.txt")
+    reply = using(
+        ("Write", {"file_path": new, "content": "x"}),
+        ("Read", {"file_path": "/etc/hostname"}),
+        ("Bash", {"command": f"touch {work}/by-bash; echo $(date)"}),
+    )
+    settings: dict[str, Any] = {"backend": backend, "allowed_working_directory_prefixes": (work,)}
+    async with serving(tmp_path, reply, **settings) as served:
+        answer = await ask(served, toolMode="all", permissionMode="default")
+        assert answer["choices"][0]["message"]["content"] == "I look.\n\nDone."
+        refusals = _results(served.api.requests[-1])
+        assert [("nobody can be asked" in text) for text in refusals] == [True, True, True]
+        assert [path.name for path in work.iterdir()] == ["a.txt"]
+        assert served.log_text().count('"event":"sdk.can_use_tool"') == 3
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_safe_tools_edit_files_of_the_folder_and_run_nothing(tmp_path: Path, work: Path, backend: str) -> None:
+    inside, outside = str(work / "new.txt"), str(tmp_path / "outside.txt")
+    reply = using(
+        *(("Write", {"file_path": path, "content": "x"}) for path in (inside, outside)), ("Bash", {"command": "ls"})
+    )
+    settings: dict[str, Any] = {"backend": backend, "allowed_working_directory_prefixes": (work,)}
+    async with serving(tmp_path, reply, **settings) as served:
+        await ask(served, toolMode="safe")
+        assert Path(inside).read_text() == "x"
+        assert not Path(outside).exists()
+        assert "Bash" not in (served.api.requests[0].tools or ())
+        assert "No such tool" in _results(served.api.requests[-1])[2]
+
+
+async def test_further_folders_are_open_too(tmp_path: Path, work: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "b.txt").write_text("the words of b")
+    reply = using(("Read", {"file_path": str(other / "b.txt")}))
+    async with serving(tmp_path, reply, allowed_working_directory_prefixes=(work, other)) as served:
+        await ask(served, toolMode="readonly", workingDirectory=str(work), addDirs=[str(other)])
+        assert "the words of b" in _results(served.api.requests[-1])[0]
+
+
+async def test_without_a_tool_mode_there_are_no_tools_whatever_else_is_asked(tmp_path: Path, work: Path) -> None:
+    async with serving(tmp_path, allowed_working_directory_prefixes=(work,), spares=1) as served:
+        await ask(served, workingDirectory=str(work), permissionMode="acceptEdits", effort="low")
+        assert not served.api.requests[0].tools
+
+
+async def test_refusals_name_the_field_and_what_is_allowed(tmp_path: Path, work: Path) -> None:
+    async with serving(tmp_path, allowed_working_directory_prefixes=(work,)) as served:
+        for claude, param, allowed in (
+            ({"workingDirectory": "/etc"}, "claude.workingDirectory", str(work)),
+            ({"addDirs": [str(work), str(work / "..")]}, "claude.addDirs[1]", str(work)),
+            ({"permissionMode": "bypassPermissions"}, "claude.permissionMode", "acceptEdits, auto, default, plan"),
+        ):
+            async with Call.open(served.url, chat("Work.", claude=claude)) as call:
+                status, answer = await call.answer()
+            assert (status, answer["error"]["param"]) == (403, param)
+            assert allowed in answer["error"]["message"]
+        assert served.api.requests == []
+
+
+async def test_its_own_tools_and_the_clients_share_a_turn_and_its_conversation(tmp_path: Path, work: Path) -> None:
+    def reply(request: RecordedRequest) -> Reply:
+        if _results(request):
+            return Reply("Both read.")
+        own = ToolUse("toolu_own", "Read", {"file_path": str(work / "a.txt")})
+        return Reply(own, ToolUse("toolu_client", "mcp__openai__read", {"path": "/remote"}))
+
+    asked = [{"role": "user", "content": "Read both."}]
+    more: dict[str, Any] = {"tools": [READ], "claude": {"toolMode": "readonly"}}
+    async with serving(
+        tmp_path, reply, allowed_working_directory_prefixes=(work,), max_idle_sessions=2, show_tool_use=False
+    ) as served:
+        async with Call.open(served.url, chat(asked, **more)) as call:
+            _, answer = await call.answer()
+        message = answer["choices"][0]["message"]
+        assert "reasoning_content" not in message
+        assert [each["id"] for each in message["tool_calls"]] == ["toolu_client"]
+        result = {"role": "tool", "tool_call_id": "toolu_client", "content": "remote words"}
+        async with Call.open(served.url, chat([*asked, message, result], **more)) as call:
+            _, answer = await call.answer()
+            assert call.headers["x-claude-openai-conversation"] == "parked"
+        assert answer["choices"][0]["message"]["content"] == "Both read."
+        told = " ".join(_results(served.api.requests[-1]))
+        assert "the words of a" in told
+        assert "remote words" in told
+
+
+async def test_a_live_conversation_is_not_shared_between_folders_and_can_be_left(tmp_path: Path, work: Path) -> None:
+    said = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "ok"},
+        {"role": "user", "content": "On"},
+    ]
+    ways = []
+    async with serving(tmp_path, allowed_working_directory_prefixes=(work,), max_idle_sessions=4) as served:
+        here, nowhere = {"workingDirectory": str(work)}, {}
+        for messages, claude in (
+            (said[:1], here),
+            (said, nowhere),
+            (said, {**here, "resetSession": True}),
+            (said, here),
+        ):
+            async with Call.open(served.url, chat(messages, claude=claude)) as call:
+                assert await call.status() == 200
+                ways.append(call.headers["x-claude-openai-conversation"])
+                await call.body()
+    assert ways == ["new", "replayed", "replayed", "continued"]

@@ -1,0 +1,94 @@
+"""A server on a machine without Claude Code: it runs, says what is missing, and works as soon as that is installed."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_openai.claude import hermetic
+from tests.openai_schema import validate
+from tests.real.call import Call, chat
+from tests.real.command import running
+from tests.real.fake_cli import ANSWER, fake_cli
+from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
+
+pytestmark = needs_claude
+
+ADVICE = "npm install -g @anthropic-ai/claude-code"
+
+
+async def health(url: str) -> dict[str, Any]:
+    async with Call.open(url, None, "/health") as call:
+        status, body = await call.answer()
+    assert (status, body["status"]) == (200, "ok")
+    claude: dict[str, Any] = body["claude"]
+    return claude
+
+
+async def is_refused(served: Served, *, says: str, stream: bool = False) -> None:
+    async with Call.open(served.url, chat("Hi", stream=stream)) as call:
+        status, error = await call.answer()
+    validate("ErrorResponse", error)
+    assert (status, error["error"]["type"], error["error"]["code"]) == (503, "upstream_error", "claude_not_found")
+    assert says in error["error"]["message"]
+    assert call.headers["x-should-retry"] == "false"
+
+
+@on_both_backends
+async def test_a_server_without_claude_says_so_until_there_is_one(
+    tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hermetic, "_bundled_claude", lambda: None)
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    async with serving(tmp_path, backend=backend, spares=1, log_level="debug") as served:
+        claude = await health(served.url)
+        assert (sorted(claude), claude["found"]) == (["found", "message"], False)
+        assert ADVICE in claude["message"]
+        for stream in (False, True):
+            await is_refused(served, says=ADVICE, stream=stream)
+        (warning,) = [line for line in served.log_text().splitlines() if '"claude.missing"' in line]
+        assert ADVICE in warning
+        (folder / "claude").symlink_to(fake_cli(tmp_path, ANSWER))
+        assert await health(served.url) == {"found": True, "path": str(folder / "claude")}
+        async with Call.open(served.url, chat("Hi")) as call:
+            status, completion = await call.answer()
+        assert (status, completion["choices"][0]["message"]["content"]) == (200, "one two")
+        told = served.log_text()
+        assert told.count('"claude.missing"') == 1
+        assert "traceback" not in told
+        assert "spare.failed" not in told
+
+
+def _moved(one: Path, other: Path) -> None:
+    one.rename(other)
+
+
+@on_both_backends
+async def test_a_command_that_is_gone_is_missed_and_found_again(tmp_path: Path, backend: str) -> None:
+    command, away = Path(fake_cli(tmp_path, ANSWER)), tmp_path / "away"
+    async with serving(tmp_path, backend=backend, claude_command=str(command)) as served:
+        _moved(command, away)
+        await is_refused(served, says=str(command))
+        assert not (await health(served.url))["found"]
+        _moved(away, command)
+        async with Call.open(served.url, chat("Hi")) as call:
+            assert await call.status() == 200
+
+
+async def test_the_command_warns_in_one_line_and_listens(tmp_path: Path) -> None:
+    # In the place of the SDK: a package of its name that brings no program.
+    package = tmp_path / "path" / "claude_agent_sdk"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    env = {"PATH": str(empty), "PYTHONPATH": str(package.parent)}
+    async with running(tmp_path, "--backend", "cli", "--no-log", env=env) as command:
+        await until(lambda: command.stderr().count("\n") > 1, "the warning is there")
+        listening, warning = command.stderr().splitlines()
+        assert listening.endswith("(cli backend)")
+        assert warning.startswith("claude-openai: warning: ")
+        assert ADVICE in warning
+        assert not (await health(command.url))["found"]

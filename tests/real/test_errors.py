@@ -268,9 +268,8 @@ async def test_nonsense_between_the_deltas_harms_none_of_them(tmp_path: Path) ->
         assert len(served.api.requests) == 1
 
 
-@on_both_backends
-async def test_a_failed_turn_does_not_spoil_the_next(tmp_path: Path, backend: str) -> None:
-    async with serving(tmp_path, max_concurrency=1, backend=backend) as served:
+async def test_a_failed_turn_does_not_spoil_the_next(tmp_path: Path) -> None:
+    async with serving(tmp_path, max_concurrency=1) as served:
         served.api.enqueue(API_ERROR.with_headers(x_should_retry="false"), Reply(Text("one", UpstreamErrorEvent())))
         for expected in (502, 502, 200):
             async with Call.open(served.url, chat("Hi")) as call:

@@ -73,10 +73,9 @@ async def answer(served: Served, messages: str | Sequence[dict[str, Any]], **fie
 
 
 @pytest.mark.parametrize("turns", [1, 3, 5, 19])
-@on_both_backends
-async def test_a_conversation_is_one_call_with_real_turns(tmp_path: Path, backend: str, turns: int) -> None:
+async def test_a_conversation_is_one_call_with_real_turns(tmp_path: Path, turns: int) -> None:
     messages = alternating(turns)
-    async with serving(tmp_path, backend=backend) as served:
+    async with serving(tmp_path) as served:
         await answer(served, messages)
         (request,) = served.api.requests
         assert conversation(request) == [(message["role"], [message["content"]]) for message in messages]

@@ -7,7 +7,7 @@ process, and that is the SDK backend.
 
 import json
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import trio
@@ -23,6 +23,7 @@ from claude_openai.errors import BadRequest, ClaudeMissing
 from claude_openai.logs import Log
 from claude_openai.protocol.cli_stream import LineFramer, LineTooLong, TurnReader
 from claude_openai.protocol.events import TurnFailed
+from claude_openai.protocol.output import output_check
 from claude_openai.protocol.request import ChatRequest
 
 __all__ = ["CliBackend"]
@@ -59,6 +60,7 @@ class CliBackend(Backend):
                     spawn.login,
                     own_name=own_name,
                     agent=request.agent,
+                    output=output_check(request.output),
                     conversation="new" if transcript is None else "replayed",
                 )
                 async with spawn.open() as process:
@@ -135,6 +137,10 @@ class CliTurn:
             self._process.kill()  # 20 ms later Claude Code makes another call
         for event in events:
             await self._emit(event)
+        if self._reader.correction:
+            words = self._reader.correction
+            self._reader.ask_again()
+            self._nursery.start_soon(self._write, _user_frame([{"type": "text", "text": words}]))
         if self._reader.ended and in_order:
             await self._process.stop(grace_s=GRACE_S)
 
@@ -170,18 +176,21 @@ class CliTurn:
 
 def _frames(request: ChatRequest) -> list[dict[str, Any]]:
     """The system prompt, and the prompt unless Claude Code goes on by itself from its transcript."""
-    bind = {"subtype": "initialize", "hooks": None, "systemPrompt": [request.system]}
+    bind: dict[str, Any] = {"subtype": "initialize", "hooks": None, "systemPrompt": [request.system]}
+    if request.output is not None:
+        bind["jsonSchema"] = request.output.for_claude()
     frames: list[dict[str, Any]] = [{"type": "control_request", "request_id": "req_1", "request": bind}]
     if not ends_in_results(request.prompt):
-        message = {"role": "user", "content": [content_block(block) for block in request.prompt.blocks]}
-        # Composed by the client: otherwise '@file' and '/command' in it would be obeyed.
-        frames.append(
-            {
-                "type": "user",
-                "message": message,
-                "parent_tool_use_id": None,
-                "session_id": "default",
-                "client_composed": True,
-            }
-        )
+        frames.append(_user_frame([content_block(block) for block in request.prompt.blocks]))
     return frames
+
+
+def _user_frame(content: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    # Composed by the client: otherwise '@file' and '/command' in it would be obeyed.
+    return {
+        "type": "user",
+        "message": {"role": "user", "content": list(content)},
+        "parent_tool_use_id": None,
+        "session_id": "default",
+        "client_composed": True,
+    }

@@ -47,6 +47,7 @@ def events_of(message: object, reader: TurnReader) -> Sequence[Event]:
                 reason=message.terminal_reason or "",
                 text=message.result or "; ".join(message.errors or ()),
                 usage=message.usage,
+                structured=message.structured_output,
             )
         case AssistantMessage():
             text = "".join(block.text for block in message.content if isinstance(block, TextBlock))

@@ -49,7 +49,7 @@ def identity_of(request: ChatRequest) -> Identity:
         request.tools,
         request.tool_choice,
         request.parallel_tool_calls,
-        request.reasoning_effort,
+        request.output,
         replace(request.agent, reset_session=False),
     )
 
@@ -120,7 +120,7 @@ class Conversation:
                 if self._request.claude_model != self.spawn.model:
                     await client.set_model(self._request.claude_model)
                 nursery.start_soon(_write_all, receive, transport)
-                self._open = OpenClient(client, messages, process, transport, toolbox)
+                self._open = OpenClient(client, messages, process, transport, toolbox, self.spawn.settings)
                 self._ready.set()
                 await process.wait_exit()
                 async with self._open.reading:  # a turn under way hears of the death from the SDK
@@ -199,7 +199,8 @@ class Conversation:
 
 def _binding(request: ChatRequest, toolbox: Toolbox) -> dict[str, Any]:
     must = [MUST_CALL] if request.tool_choice.mode == "required" else []
-    return {"systemPrompt": [request.system, *must], **toolbox.bind()}
+    form = {} if request.output is None else {"jsonSchema": request.output.for_claude()}
+    return {"systemPrompt": [request.system, *must], **form, **toolbox.bind()}
 
 
 async def _write_all(lines: trio.MemoryReceiveChannel[str], transport: ProcessTransport) -> None:

@@ -7,13 +7,17 @@ beside it, and a test on the bundled CLI that shows it at work.
 import importlib.util
 import os
 import shutil
+import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from claude_openai.errors import ClaudeMissing, ConfigError
 from claude_openai.protocol.agent import NO_AGENT, Agent, ToolMode
+from claude_openai.protocol.request import ChatRequest
 
-__all__ = ["claude_argv", "claude_environment", "find_claude", "login_command"]
+__all__ = ["TurnSettings", "claude_argv", "claude_environment", "find_claude", "login_command"]
 
 _FLAGS = (
     *("--output-format", "stream-json", "--input-format", "stream-json", "--verbose"),
@@ -61,6 +65,7 @@ RESUME_INTERRUPTED = {"CLAUDE_CODE_RESUME_INTERRUPTED_TURN": "1"}
 
 # Claude Code has no less than low; it thinks as it sees fit then.
 _EFFORTS = {"none": "low", "minimal": "low"}
+_MAX_TOKENS = "CLAUDE_CODE_MAX_OUTPUT_TOKENS"
 
 # Not for the child: our own settings, which may be secrets, and the marks of a Claude Code session we may run inside
 # of.
@@ -75,15 +80,52 @@ ACCOUNT_VARIABLES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class TurnSettings:
+    """What a process can be told anew for each turn.
+
+    Attributes:
+        effort: OpenAI's `reasoning_effort`; None leaves it to Claude Code.
+        max_tokens: bound of an answer; None, or more than the model's own, is the model's own.
+    """
+
+    effort: str | None = None
+    max_tokens: int | None = None
+
+    @classmethod
+    def of(cls, request: ChatRequest) -> "TurnSettings":
+        return cls(request.reasoning_effort, request.max_tokens)
+
+    @property
+    def level(self) -> str | None:
+        return None if self.effort is None else _EFFORTS.get(self.effort, self.effort)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For a process that starts with it; an empty value takes back an earlier one."""
+        return {_MAX_TOKENS: "" if self.max_tokens is None else str(self.max_tokens)}
+
+    def frame(self) -> dict[str, Any]:
+        """The control request that tells it to a running process, before a turn."""
+        settings = {"effortLevel": self.level, "env": self.environment}
+        request = {"subtype": "apply_flag_settings", "settings": settings}
+        return {"type": "control_request", "request_id": f"settings_{uuid.uuid4().hex}", "request": request}
+
+
 def claude_argv(
-    claude: Path, *, model: str, effort: str | None = None, agent: Agent = NO_AGENT, resume: Path | None = None
+    claude: Path,
+    *,
+    model: str,
+    settings: TurnSettings | None = None,
+    agent: Agent = NO_AGENT,
+    resume: Path | None = None,
 ) -> list[str]:
     """The command line of a turn.
 
     Args:
         claude: the program.
         model: passed on as it is; never begins with '-'.
-        effort: OpenAI's `reasoning_effort`; None leaves it to Claude Code.
+        settings: of its first turn.
         agent: which tools of its own it has, where, and what they may do.
         resume: a transcript file with the history.
     """
@@ -93,8 +135,8 @@ def claude_argv(
         argv += ["--permission-prompt-tool", "stdio"]  # what it would ask for is asked of us
     for folder in agent.add_dirs:
         argv += ["--add-dir", folder]
-    if effort is not None:
-        argv += ["--effort", _EFFORTS.get(effort, effort)]
+    if settings is not None and settings.level is not None:
+        argv += ["--effort", settings.level]
     if resume is not None:
         argv.append(f"--resume={resume}")
     return argv

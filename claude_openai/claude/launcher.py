@@ -16,6 +16,7 @@ from typing import Any
 from claude_openai.claude.guardian import Guardian
 from claude_openai.claude.hermetic import (
     RESUME_INTERRUPTED,
+    TurnSettings,
     claude_argv,
     claude_environment,
     find_claude,
@@ -38,10 +39,11 @@ GRACE_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """How a process is started. `model` is what its argv names; `open` gives `supervised` for it; `login` is the
-    command that logs it in."""
+    """How a process is started. `model` and `settings` are what it starts with; `open` gives `supervised` for it;
+    `login` is the command that logs it in."""
 
     model: str
+    settings: TurnSettings
     open: Callable[[], AbstractAsyncContextManager[SupervisedProcess]]
     login: str
 
@@ -114,18 +116,23 @@ class Launcher:
 
     def spawn_for(self, request: ChatRequest, *, resume: Path | None, log: Log) -> Spawn:
         """Prepare the process of a request, see `spawn`."""
-        return self.spawn(
-            request.claude_model, effort=request.reasoning_effort, agent=request.agent, resume=resume, log=log
-        )
+        settings = TurnSettings.of(request)
+        return self.spawn(request.claude_model, settings=settings, agent=request.agent, resume=resume, log=log)
 
     def spawn(
-        self, model: str, *, effort: str | None = None, agent: Agent = NO_AGENT, resume: Path | None = None, log: Log
+        self,
+        model: str,
+        *,
+        settings: TurnSettings | None = None,
+        agent: Agent = NO_AGENT,
+        resume: Path | None = None,
+        log: Log,
     ) -> Spawn:
         """Prepare a process; nothing runs until it is opened, which raises OSError if it cannot be started.
 
         Args:
             model: as Claude Code knows it.
-            effort: OpenAI's `reasoning_effort`.
+            settings: of its first turn.
             agent: its folders, its own tools and what they may do.
             resume: the transcript to go on from.
             log: told the command line.
@@ -134,11 +141,12 @@ class Launcher:
             ClaudeMissing: there is no program.
         """
         claude = self.program()
-        argv = claude_argv(claude, model=model, effort=effort, agent=agent, resume=resume)
+        settings = settings or TurnSettings()
+        argv = claude_argv(claude, model=model, settings=settings, agent=agent, resume=resume)
         cwd = Path(agent.working_directory) if agent.working_directory else self._cwd
-        env = self._env | {"PWD": str(cwd)} | (RESUME_INTERRUPTED if resume is not None else {})
+        env = self._env | settings.environment | {"PWD": str(cwd)} | (RESUME_INTERRUPTED if resume is not None else {})
         log.debug("adapter.claude_args", argv=argv)
-        return Spawn(model, partial(self._process, argv, env, cwd), login_command(claude))
+        return Spawn(model, settings, partial(self._process, argv, env, cwd), login_command(claude))
 
     @asynccontextmanager
     async def _process(

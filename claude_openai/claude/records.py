@@ -62,6 +62,7 @@ def _events(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Event]:
                 reason=record.get("terminal_reason") or "",
                 text=record.get("result") or "; ".join(record.get("errors") or ()),
                 usage=record.get("usage"),
+                structured=record.get("structured_output"),
             )
         case "assistant", _:
             message = record["message"]

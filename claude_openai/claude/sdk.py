@@ -113,7 +113,7 @@ class SdkBackend(Backend):
                     await conversation.close()
 
     async def _new(self, request: ChatRequest, transcript: Path | None, log: Log) -> "Conversation":
-        if transcript is None and request.reasoning_effort is None and not request.agent.of_the_process:
+        if transcript is None and not request.agent.of_the_process:
             spare = self._spares.take()
             if spare is not None:
                 return spare

@@ -15,6 +15,7 @@ from claude_agent_sdk import ClaudeSDKClient, Message, ResultMessage, StreamEven
 
 from claude_openai.claude.base import Emit
 from claude_openai.claude.client import events_of
+from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.thoughts import Thinking
 from claude_openai.claude.toolbox import Toolbox, own_name
@@ -26,6 +27,7 @@ from claude_openai.protocol.cli_stream import TurnReader
 from claude_openai.protocol.events import Conversation as Way
 from claude_openai.protocol.events import Event, TextDelta, ToolCall, TurnCompleted, TurnFailed
 from claude_openai.protocol.history import Turn
+from claude_openai.protocol.output import output_check
 from claude_openai.protocol.request import ChatRequest
 
 __all__ = ["MUST_CALL", "OpenClient", "TurnUnderWay"]
@@ -45,6 +47,7 @@ class OpenClient:
     process: SupervisedProcess
     transport: ProcessTransport
     toolbox: Toolbox
+    settings: TurnSettings
     reading: trio.Lock = field(default_factory=trio.Lock)
 
 
@@ -71,8 +74,11 @@ class TurnUnderWay:
         self._over = False
         self.thinking = Thinking()
         self._way = way
+        output = output_check(request.output)
         check = opened.toolbox.checker.problem
-        self.reader = TurnReader(login, check=check, own_name=own_name, agent=request.agent, conversation=way)
+        self.reader = TurnReader(
+            login, check=check, own_name=own_name, agent=request.agent, output=output, conversation=way
+        )
 
     @property
     def reusable(self) -> bool:
@@ -99,6 +105,7 @@ class TurnUnderWay:
             ClaudeSDKError: the process ended, or stopped making sense.
         """
         self._opened.transport.turn_begins()
+        await self._apply(TurnSettings.of(self._request))
         if self._way == "parked":
             self._opened.toolbox.give([b for b in self._request.prompt.blocks if isinstance(b, ToolResultBlock)])
         elif not resumed:
@@ -112,6 +119,8 @@ class TurnUnderWay:
                     self._note_end(in_order=isinstance(message, ResultMessage))
                 for event in events:
                     await self._say(event)
+                if self.reader.correction:
+                    await self._correct(self.reader.correction)
                 if self.reader.ended:
                     return
 
@@ -156,8 +165,16 @@ class TurnUnderWay:
             return
         self._asked_again = True
         self._held.clear()
+        await self._correct(MUST_CALL)
+
+    async def _correct(self, words: str) -> None:
         self.reader.ask_again()
-        await self._ask([{"type": "text", "text": MUST_CALL}])
+        await self._ask([{"type": "text", "text": words}])
+
+    async def _apply(self, settings: TurnSettings) -> None:
+        if settings != self._opened.settings:
+            self._opened.settings = settings
+            await self._opened.transport.write(json.dumps(settings.frame()) + "\n")
 
     async def _ask(self, blocks: Sequence[dict[str, Any]]) -> None:
         self._opened.transport.turn_begins()

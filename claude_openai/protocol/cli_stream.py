@@ -34,6 +34,8 @@ __all__ = ["LineFramer", "LineTooLong", "TurnReader"]
 # One line holds at most one message; the largest are tool results with images.
 MAX_LINE_BYTES = 64 * 1024 * 1024
 SYNTHETIC_MODEL = "<synthetic>"
+# The tool that Claude Code adds when an answer must have a form.
+STRUCTURED_OUTPUT = "StructuredOutput"
 
 # Reasons after which Claude Code would carry on by itself, with calls the client did not ask for: the turn ends here.
 # So it does when the answer has no text, whatever the reason.
@@ -92,6 +94,7 @@ class TurnReader:
         check: what is wrong with a call of a tool, given its name and arguments; None if nothing is.
         own_name: the client's name of a tool; None for one that is not the client's.
         agent: which tools of its own Claude Code runs within the turn.
+        output: what is wrong with an answer that must have a form; None for an answer in text.
         conversation: the way the turn took.
 
     After `ended` is true the turn is over: stopped, or waiting with calls (`awaiting_results`) or for the next prompt.
@@ -104,12 +107,17 @@ class TurnReader:
         check: Callable[[str, object], str | None] = _no_tools,
         own_name: Callable[[str], str | None] = str,
         agent: Agent = NO_AGENT,
+        output: Callable[[object], str | None] | None = None,
         conversation: Conversation = "new",
     ) -> None:
         self._login = login
         self._check = check
         self._own_name = own_name
         self._agent = agent
+        self._output_problem = output
+        self._output = ""
+        self._held: list[str] = []  # text beside an answer that must have a form; it counts only before calls
+        self.correction = ""
         self._tools_ran = False
         self._separate = False  # a text after the use of tools is a paragraph of its own
         self._conversation = conversation
@@ -163,14 +171,23 @@ class TurnReader:
             self._failure = Failure(kind=error or "", text=text)
 
     def result(
-        self, *, is_error: bool, status: int | None, reason: str, text: str, usage: Mapping[str, Any] | None
+        self,
+        *,
+        is_error: bool,
+        status: int | None,
+        reason: str,
+        text: str,
+        usage: Mapping[str, Any] | None,
+        structured: object = None,
     ) -> list[Event]:
-        """Take the result record, which ends the turn."""
+        """Take the result record, which ends the turn, unless `correction` says what Claude is to be told then."""
         if is_error:
             said = text or self._failure.text
             return [self._fail(self._error(Failure(self._failure.kind, status, said, reason)))]
         if self._failure.kind:
             return [self._fail(self._error(self._failure))]
+        if self._output_problem is not None:
+            return self._formed(self._output_problem, structured)
         events: list[Event] = []
         if not self.started:  # an answer that came whole, never in pieces
             self._usage = _usage(usage or {}, self._usage)
@@ -180,16 +197,33 @@ class TurnReader:
         events.append(self._complete("stop"))
         return events
 
+    def _formed(self, problem_of: Callable[[object], str | None], structured: object) -> list[Event]:
+        """The end of an answer that must have a form, which Claude Code has checked as far as it can."""
+        if structured is None:
+            message = "Claude did not answer in the form that 'response_format' asks for, and did not when asked again."
+            return [self._fail(UpstreamError(message, code="response_format_not_followed"))]
+        problem = problem_of(structured)
+        if problem is None:
+            return [TextDelta(self._output), self._complete("stop")]
+        self._corrections += 1
+        if self._corrections > MAX_CORRECTIONS:
+            message = f"Claude kept answering in a form that does not fit 'response_format': {problem}"
+            return [self._fail(UpstreamError(message, code="response_format_not_followed"))]
+        self.correction = f"Your output does not fit its JSON Schema: {problem}. Give it again, so that it fits."
+        return []
+
     def ask_again(self) -> None:
         """The turn goes on with another message to Claude: its end was not the end."""
-        self.ended, self._asked_again, self._said_something = False, True, False
+        self.ended, self._asked_again, self._said_something, self.correction = False, True, False, ""
+        self._held.clear()
 
     def gone(self, why: str) -> TurnFailed:
         """The process ended, or stopped making sense, in the middle of the turn."""
         return self._fail(UpstreamError(f"Claude Code ended before the answer was complete: {why}"))
 
     def _message_start(self, message: Mapping[str, Any]) -> Sequence[Event]:
-        if self.started and not self._refused and not self._asked_again and not self._tools_ran:
+        expected = self._refused or self._asked_again or self._tools_ran or self._output_problem
+        if self.started and not expected:
             return [self._fail(UpstreamError("Claude Code began a second answer within one turn."))]
         again, self._refused, self._asked_again = self.started, 0, False
         self._separate = self._tools_ran and self._said_something
@@ -208,6 +242,9 @@ class TurnReader:
         if call is None:
             return ()
         arguments = "".join(call.fragments) or "{}"
+        if call.claude_name == STRUCTURED_OUTPUT and self._output_problem is not None:
+            self._output, self._tools_ran = arguments, True
+            return ()
         if call.name is None and self._agent.has_tools:
             self._tools_ran = True
             return (tool_note(call.claude_name, arguments, told=self._agent.tell_tools),)
@@ -225,6 +262,8 @@ class TurnReader:
 
     def _delta(self, delta: Mapping[str, Any]) -> Sequence[Event]:
         match delta.get("type"):
+            case "text_delta" if delta["text"] and self._output_problem is not None:
+                self._held.append(delta["text"])
             case "text_delta" if delta["text"]:
                 self._said_something = True
                 separator, self._separate = "\n\n" if self._separate else "", False
@@ -240,7 +279,7 @@ class TurnReader:
         stop_reason = event["delta"].get("stop_reason") or ""
         if stop_reason == "tool_use":
             return self._tool_use()
-        if stop_reason == "end_turn" and not self._said_something:
+        if stop_reason == "end_turn" and not self._said_something and self._output_problem is None:
             return [self._complete("stop")]
         reason = _FINAL_REASONS.get(stop_reason)
         return () if reason is None else [self._complete(reason)]
@@ -248,7 +287,8 @@ class TurnReader:
     def _tool_use(self) -> Sequence[Event]:
         if self._calls:
             self.awaiting_results = True
-            return [*self._calls, self._complete("tool_calls")]
+            held = [TextDelta("".join(self._held))] if self._held else []
+            return [*held, *self._calls, self._complete("tool_calls")]
         if self._tools_ran and not self._refused:
             return ()
         self._corrections += 1

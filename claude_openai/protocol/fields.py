@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-from claude_openai.protocol.refusals import missing, unsupported_parameter, unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.refusals import unsupported_parameter, unsupported_value, wrong_type, wrong_value
 
 __all__ = ["FIELDS", "Field", "ReasoningEffort", "Use"]
 
+MAX_STOPS: Final = 4  # OpenAI's own bound
 ReasoningEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 Check: TypeAlias = Callable[[str, Any], None]
 
@@ -137,26 +138,18 @@ def _n(param: str, value: Any) -> None:
         raise unsupported_value(param, "A request gets one choice here. Send n=1, or several requests.")
 
 
-def _text_or_texts(param: str, value: Any) -> None:
+def _stop(param: str, value: Any) -> None:
     if not isinstance(value, (str, list)):
         raise wrong_type(param, "a string or an array of strings", value)
     for index, text in enumerate(value if isinstance(value, list) else ()):
         _string()(f"{param}[{index}]", text)
+    if isinstance(value, list) and len(value) > MAX_STOPS:
+        raise wrong_value(param, f"at most {MAX_STOPS} sequences")
 
 
 def _text_or_object(param: str, value: Any) -> None:
     if not isinstance(value, (str, dict)):
         raise wrong_type(param, "a string or an object", value)
-
-
-def _response_format(param: str, value: Any) -> None:
-    _object(param, value)
-    kind, where = value.get("type"), f"{param}.type"
-    if kind is None:
-        raise missing(where, "Send 'text'.")
-    _one_of("text", "json_object", "json_schema")(where, kind)
-    if kind != "text":
-        raise unsupported_value(where, f"The format '{kind}' is not supported yet by this version. Send 'text'.")
 
 
 def _modalities(param: str, value: Any) -> None:
@@ -182,19 +175,19 @@ FIELDS: Final[Mapping[str, Field]] = {
     "tools": Field(Use.HONOURED, _array),
     "tool_choice": Field(Use.HONOURED, _text_or_object),
     "parallel_tool_calls": Field(Use.HONOURED, _boolean),
+    "max_tokens": Field(Use.HONOURED, _integer(1)),
+    "max_completion_tokens": Field(Use.HONOURED, _integer(1)),
+    "stop": Field(Use.HONOURED, _stop),
+    "response_format": Field(Use.HONOURED, _object),  # checked in `output`
     "claude": Field(Use.HONOURED, _object),  # ours: the keys are checked in `agent`
     "functions": Field(Use.REFUSED, _only(_array, ([],), _USE_TOOLS)),
     "function_call": Field(Use.REFUSED, _only(_text_or_object, ("", {}), _USE_TOOLS)),
-    "response_format": Field(Use.REFUSED, _response_format),
-    "stop": Field(Use.REFUSED, _only(_text_or_texts, ("", []), "Leave it out and cut the answer yourself.")),
     "n": Field(Use.REFUSED, _n),
     "logprobs": Field(Use.REFUSED, _only(_boolean, (False,), _LEAVE_OUT)),
     "top_logprobs": Field(Use.REFUSED, _only(_integer(0, 20), (0,), _LEAVE_OUT)),
     "modalities": Field(Use.REFUSED, _modalities),
     "audio": Field(Use.REFUSED, _only(_object, (), _LEAVE_OUT)),
     "web_search_options": Field(Use.REFUSED, _only(_object, (), _LEAVE_OUT)),
-    "max_tokens": Field(Use.IGNORED, _integer(1)),
-    "max_completion_tokens": Field(Use.IGNORED, _integer(1)),
     "temperature": Field(Use.IGNORED, _number(0, 2)),
     "top_p": Field(Use.IGNORED, _number(0, 1)),
     "frequency_penalty": Field(Use.IGNORED, _number(-2, 2)),

@@ -4,7 +4,7 @@ Puts the pure parts together: `json_body` reads the bytes, `fields` knows each f
 the names. This module deliberately does not know headers, keys, size limits or compression.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from claude_openai.errors import BadRequest
@@ -13,6 +13,7 @@ from claude_openai.protocol.fields import FIELDS, ReasoningEffort
 from claude_openai.protocol.history import Turn, read_messages
 from claude_openai.protocol.json_body import load_object
 from claude_openai.protocol.models import ModelCatalog
+from claude_openai.protocol.output import OutputFormat, read_response_format
 from claude_openai.protocol.refusals import missing
 from claude_openai.protocol.tools import Tool, ToolChoice, offered_tools, read_tool_choice, read_tools
 
@@ -35,6 +36,9 @@ class ChatRequest:
         parallel_tool_calls: whether one answer may call several.
         include_usage: end the stream with a usage chunk.
         reasoning_effort: how long to think, None to leave it to the model.
+        max_tokens: bound of the answer in tokens, thinking included; None for the model's own.
+        stop: sequences before which the answer ends.
+        output: the form the answer must have, None for text.
         agent: what is asked of Claude Code beyond an answer.
         user: the client's id for its user.
         metadata: the client's own pairs, for the log.
@@ -54,6 +58,9 @@ class ChatRequest:
     agent: Agent
     user: str | None
     metadata: Mapping[str, str]
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    output: OutputFormat | None = None
 
 
 def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
@@ -91,4 +98,15 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
         agent=agent,
         user=fields.get("user"),
         metadata=fields.get("metadata", {}),
+        max_tokens=_whole(fields.get("max_completion_tokens", fields.get("max_tokens"))),
+        stop=_stops(fields.get("stop", ())),
+        output=read_response_format(fields.get("response_format", {"type": "text"})),
     )
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)  # JSON may write it as 100.0
+
+
+def _stops(value: str | Sequence[str]) -> tuple[str, ...]:
+    return tuple(stop for stop in ([value] if isinstance(value, str) else value) if stop)

@@ -16,7 +16,15 @@ from claude_openai.protocol.refusals import missing, shorten, unsupported_value,
 if TYPE_CHECKING:
     from claude_openai.protocol.schemas import ArgumentValidator
 
-__all__ = ["ArgumentChecker", "Tool", "ToolChoice", "offered_tools", "read_tool_choice", "read_tools"]
+__all__ = [
+    "ArgumentChecker",
+    "Tool",
+    "ToolChoice",
+    "check_object_schema",
+    "offered_tools",
+    "read_tool_choice",
+    "read_tools",
+]
 
 ChoiceMode: TypeAlias = Literal["auto", "none", "required"]
 
@@ -88,11 +96,16 @@ def _function(function: Any, where: str) -> Tool:
     parameters = function.get("parameters")
     if parameters is None:
         parameters = _NO_ARGUMENTS
-    _check_schema(parameters, f"{where}.parameters")
+    check_object_schema(parameters, f"{where}.parameters", code="invalid_function_parameters")
     return Tool(name, description, json.dumps(parameters, separators=(",", ":")))
 
 
-def _check_schema(schema: Any, where: str) -> None:
+def check_object_schema(schema: Any, where: str, *, code: str) -> None:
+    """Check that a JSON Schema can be used, and is one of objects.
+
+    Raises:
+        BadRequest: with this code if it is no valid schema.
+    """
     from claude_openai.protocol.schemas import schema_problem
 
     if not isinstance(schema, dict):
@@ -100,10 +113,10 @@ def _check_schema(schema: Any, where: str) -> None:
     if not isinstance(schema.get("$schema", ""), str):
         raise wrong_type(f"{where}.$schema", "a string", schema["$schema"])
     if schema.get("type", "object") != "object":
-        raise wrong_value(f"{where}.type", "'object', since arguments are an object", str(schema["type"]))
+        raise wrong_value(f"{where}.type", "'object'", str(schema["type"]))
     problem = schema_problem(schema)
     if problem is not None:
-        raise BadRequest(f"'{where}' {problem}", code="invalid_function_parameters", param=where)
+        raise BadRequest(f"'{where}' {problem}", code=code, param=where)
 
 
 def read_tool_choice(value: Any, tools: Sequence[Tool], param: str = "tool_choice") -> ToolChoice:

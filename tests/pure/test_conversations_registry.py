@@ -165,7 +165,10 @@ NOT_THE_SAME: list[dict[str, Any]] = [
     {"tool_choice": "required"},
     {"tool_choice": "none"},
     {"parallel_tool_calls": False},
-    {"reasoning_effort": "high"},
+    {"response_format": {"type": "json_object"}},
+    {"claude": {"workingDirectory": "/w"}},
+    {"claude": {"permissionMode": "plan"}},
+    {"claude": {"toolMode": "readonly"}},
 ]
 
 
@@ -175,6 +178,16 @@ async def test_a_request_with_another_identity_meets_no_conversation(events: Eve
     conversations.keep(as_real(idle_one()))
     assert found(conversations, going_on(**fields)) is None
     assert found(conversations, going_on()) is not None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"reasoning_effort": "high"}, {"max_tokens": 7}, {"stop": "x"}, {"stream": True}, {"metadata": {"a": "b"}}],
+)
+async def test_what_can_differ_from_turn_to_turn_is_no_identity(events: Events, fields: dict[str, Any]) -> None:
+    conversations = registry(events)
+    conversations.keep(as_real(idle_one()))
+    assert found(conversations, going_on(**fields)) is not None
 
 
 async def test_a_forced_tool_and_the_only_tool_are_not_the_same(events: Events) -> None:

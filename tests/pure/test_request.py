@@ -144,7 +144,7 @@ def test_every_field_of_openais_schema_is_in_the_table() -> None:
     official = properties(schemas["CreateChatCompletionRequest"])
     assert len(official) > 30
     assert official - FIELDS.keys() == set()
-    assert FIELDS.keys() - official == {"reasoning"}
+    assert FIELDS.keys() - official == {"reasoning", "claude"}
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -158,6 +158,17 @@ def test_null_is_the_same_as_absent(name: str) -> None:
     assert parse(**{name: None}) == parse()
 
 
+def test_the_newer_name_of_the_limit_wins() -> None:
+    assert parse(max_tokens=7).max_tokens == 7
+    assert parse(max_tokens=7, max_completion_tokens=9.0).max_tokens == 9
+    assert parse().max_tokens is None
+
+
+@pytest.mark.parametrize(("value", "stops"), [("END", ("END",)), (["a", "", "\n"], ("a", "\n")), ("", ()), ([], ())])
+def test_stop_is_one_sequence_or_several_and_empty_ones_ask_for_nothing(value: Any, stops: tuple[str, ...]) -> None:
+    assert parse(stop=value).stop == stops
+
+
 def test_fields_nobody_documents_are_ignored() -> None:
     assert parse(chat_template_kwargs={"a": 1}, top_k=4, id="x") == parse()
 
@@ -165,8 +176,8 @@ def test_fields_nobody_documents_are_ignored() -> None:
 HARMLESS = [
     ("n", 1), ("n", 1.0), ("stop", []), ("stop", ""), ("tools", []), ("tool_choice", "auto"),
     ("functions", []), ("function_call", {}), ("response_format", {"type": "text"}), ("logprobs", False),
-    ("top_logprobs", 0), ("modalities", ["text"]), ("stream_options", {"include_usage": None}), ("max_tokens", 8192),
-    ("max_completion_tokens", 1), ("temperature", 0), ("temperature", 2), ("top_p", 0.5), ("frequency_penalty", -2),
+    ("top_logprobs", 0), ("modalities", ["text"]), ("stream_options", {"include_usage": None}),
+    ("temperature", 0), ("temperature", 2), ("top_p", 0.5), ("frequency_penalty", -2),
     ("presence_penalty", 2.0), ("seed", -1), ("seed", 2**63 - 1), ("logit_bias", {"50256": -100}), ("store", False),
     ("safety_identifier", "s" * 64), ("service_tier", "auto"), ("prompt_cache_key", "k"), ("verbosity", "low"),
     ("prompt_cache_retention", "24h"), ("prompt_cache_options", {"ttl": "5m"}), ("moderation", {}),
@@ -181,13 +192,9 @@ def test_a_harmless_value_changes_nothing(name: str, value: Any) -> None:
 
 REFUSED = [
     ("n", 2, "unsupported_value", "n"),
-    ("stop", "END", "unsupported_parameter", "stop"),
-    ("stop", ["END"], "unsupported_parameter", "stop"),
     ("functions", [{"name": "f"}], "unsupported_parameter", "functions"),
     ("function_call", "auto", "unsupported_parameter", "function_call"),
     ("function_call", {"name": "f"}, "unsupported_parameter", "function_call"),
-    ("response_format", {"type": "json_object"}, "unsupported_value", "response_format.type"),
-    ("response_format", {"type": "json_schema", "json_schema": {}}, "unsupported_value", "response_format.type"),
     ("logprobs", True, "unsupported_parameter", "logprobs"),
     ("top_logprobs", 3, "unsupported_parameter", "top_logprobs"),
     ("modalities", ["text", "audio"], "unsupported_value", "modalities"),
@@ -227,6 +234,16 @@ INVALID = [
     ("modalities", ["smell"], "invalid_value", "modalities[0]"),
     ("modalities", [1], "invalid_type", "modalities[0]"),
     ("stop", ["END", 1], "invalid_type", "stop[1]"),
+    ("stop", ["a", "b", "c", "d", "e"], "invalid_value", "stop"),
+    ("max_tokens", 1.5, "invalid_type", "max_tokens"),
+    (
+        "response_format",
+        {"type": "json_schema", "json_schema": {}},
+        "missing_required_parameter",
+        "response_format.json_schema.name",
+    ),
+    ("claude", "all", "invalid_type", "claude"),
+    ("claude", {"toolMode": "every"}, "invalid_value", "claude.toolMode"),
     ("tools", {"type": "function"}, "invalid_type", "tools"),
     ("tools", [TOOLS[0], {"type": "function"}], "missing_required_parameter", "tools[1].function"),
     ("tool_choice", "always", "invalid_value", "tool_choice"),

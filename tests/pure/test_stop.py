@@ -1,0 +1,61 @@
+"""Where a text is cut, however it comes."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_openai.protocol.stop import StopCutter
+
+ABC = st.text("abc", max_size=12)
+STOPS = st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=4)
+
+
+def cut(stops: list[str], *pieces: str) -> tuple[str, bool]:
+    cutter = StopCutter(stops)
+    shown = "".join([cutter.feed(piece) for piece in pieces])
+    return shown + cutter.rest(), cutter.found
+
+
+@pytest.mark.parametrize(
+    ("stops", "pieces", "shown"),
+    [
+        (["END"], ("one END two",), "one "),
+        (["END"], ("one E", "N", "D two"), "one "),
+        (["END"], ("one E", "ND"), "one "),
+        (["END"], ("EN", "EN", "END"), "ENEN"),
+        (["\n\n"], ("a\n", "b\n", "\nc"), "a\nb"),
+        (["abcd", "bc"], ("a", "b", "c", "d"), "a"),
+        (["bc", "abc"], ("abc",), ""),
+        (["x"], ("x",), ""),
+        (["aab"], ("aaa", "b"), "a"),
+        (["\N{WAVING HAND SIGN}"], ("hi \N{WAVING HAND SIGN}!",), "hi "),
+    ],
+)
+def test_the_text_ends_before_the_sequence(stops: list[str], pieces: tuple[str, ...], shown: str) -> None:
+    assert cut(stops, *pieces) == (shown, True)
+
+
+def test_a_text_without_the_sequence_is_whole_even_if_it_ends_like_one() -> None:
+    assert cut(["END"], "one E", "two EN") == ("one Etwo EN", False)
+
+
+def test_nothing_of_a_sequence_is_shown_before_it_is_known_not_to_be_one() -> None:
+    cutter = StopCutter(["END"])
+    assert [cutter.feed(piece) for piece in ("oneE", "N", "X", "E", "ND", "more")] == ["one", "", "ENX", "", "", ""]
+
+
+@given(ABC, STOPS, st.data())
+def test_the_borders_of_the_pieces_change_nothing(text: str, stops: list[str], data: st.DataObject) -> None:
+    borders = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
+    pieces = [text[a:b] for a, b in zip([0, *borders], [*borders, len(text)], strict=True)]
+    assert cut(stops, *pieces) == cut(stops, *text) == cut(stops, text)
+
+
+@given(ABC, STOPS)
+def test_what_is_shown_holds_no_sequence_and_is_the_beginning_of_the_text(text: str, stops: list[str]) -> None:
+    shown, found = cut(stops, text)
+    assert text.startswith(shown)
+    assert found == any(stop in text for stop in stops)
+    assert not any(stop in shown for stop in stops)
+    assert found or shown == text
+    assert not found or any(text[len(shown) :].startswith(stop) for stop in stops)

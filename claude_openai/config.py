@@ -21,6 +21,7 @@ __all__ = ["SETTINGS", "Config", "Setting", "is_loopback"]
 
 BACKENDS: Final = ("sdk", "cli")
 LOG_LEVELS: Final = ("trace", "debug", "info", "warning", "error")
+KEY_FILE_BYTES: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +129,15 @@ class Config:
         """
         given = vars(_parser().parse_args(list(argv)))
         values: dict[str, Any] = {}
+        sources: dict[str, str] = {}
         for setting in SETTINGS:
             raw, source = setting.find(given.get(setting.name), environ)
-            if raw is not None:
-                values[setting.name] = setting.read(raw, source)
+            if raw is None:
+                continue
+            if setting.field in values:
+                other = sources[setting.field]
+                raise ConfigError(f"{setting.label}: {other} and {source} are both given; drop {other} to use the file")
+            values[setting.field], sources[setting.field] = setting.read(raw, source), source
         return cls(**values)
 
 
@@ -150,7 +156,8 @@ class Setting:
     """One setting: where it comes from, how it is read, what its help says.
 
     Attributes:
-        name: the field of Config.
+        name: its own name, from which the flag and the variable are made.
+        field: the field of Config it sets. Two settings for one field are two ways to give it, and exclude each other.
         variables: environment variables, the first that is set and not empty counts.
         convert: text to value; raises ValueError with what would be right.
         metavar: shown in --help; "" for a switch.
@@ -158,6 +165,7 @@ class Setting:
     """
 
     name: str
+    field: str
     variables: tuple[str, ...]
     convert: Callable[[str], Any]
     metavar: str
@@ -166,7 +174,7 @@ class Setting:
 
     @property
     def default(self) -> Any:
-        return next(f.default for f in fields(Config) if f.name == self.name)
+        return next(f.default for f in fields(Config) if f.name == self.field)
 
     @property
     def shown_default(self) -> str:
@@ -255,6 +263,20 @@ def _key(raw: str) -> str:
     return raw
 
 
+def _key_in_file(raw: str) -> str:
+    try:
+        with _path(raw).open("rb") as file:
+            content = file.read(KEY_FILE_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    if len(content) > KEY_FILE_BYTES:
+        raise ValueError(f"is larger than {KEY_FILE_BYTES} bytes: that is no key")
+    try:
+        return _key(content.decode(errors="replace").removesuffix("\n").removesuffix("\r"))
+    except ValueError as error:
+        raise ValueError(f"is read, but the key in it {error}") from None
+
+
 def _path(raw: str) -> Path:
     try:
         return Path(_text(raw)).expanduser()
@@ -278,9 +300,11 @@ def _setting(
     *others: str,
     variable: str | None = None,
     flag: str | None = None,
+    sets: str | None = None,
 ) -> Setting:
     return Setting(
         name=name,
+        field=sets or name,
         variables=(variable or _PREFIX + name.upper(), *others),
         convert=convert,
         metavar=metavar,
@@ -293,6 +317,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     _setting("host", str.strip, "HOST", "address to listen on; other than loopback needs a key"),
     _setting("port", _whole(0, 65535), "PORT", "port to listen on; 0 takes a free one", "PORT"),
     _setting("api_key", _key, "KEY", "key that clients must send as a bearer token (none: no key is asked)", "API_KEY"),
+    _setting("api_key_file", _key_in_file, "PATH", "file that holds that key, in its place", sets="api_key"),
     _setting(
         "backend", _choice(*BACKENDS), "NAME", "how Claude Code is driven: sdk, or cli: a process a turn, no tools"
     ),

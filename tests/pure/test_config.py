@@ -1,5 +1,7 @@
 """Every setting from every place it can come from, and what a wrong one is told."""
 
+from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -7,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.config import SETTINGS, Config, Setting, is_loopback
+from claude_openai.config import KEY_FILE_BYTES, SETTINGS, Config, Setting, is_loopback
 from claude_openai.errors import ConfigError
 
 
@@ -24,6 +26,11 @@ ROWS = {
     "host": Row((" 127.0.0.2 ", "127.0.0.2"), ("localhost", "localhost"), ("", " ", "0.0.0.0", "box.example")),  # noqa: S104
     "port": Row(("0", 0), ("65535", 65535), ("-1", "65536", "", "80.0", "http", "9" * 5000)),
     "api_key": Row(("a-key", "a-key"), ("sk/+=.~", "sk/+=.~"), ("", " ", "two words", "schl\u00fcssel", "tab\t")),
+    "api_key_file": Row(
+        ("first.key", "first"),
+        ("second.key", "sec/+=.~ond"),
+        ("", " ", "none.key", "folder.key", "empty.key", "line.key", "words.key", "latin.key", "big.key", "~nobody/x"),
+    ),
     "backend": Row(("cli", "cli"), ("SDK", "sdk"), ("", "api", "sdk ")),
     "default_model": Row(("opus", "opus"), ("claude-sonnet-4-5", "claude-sonnet-4-5"), ("", " ", "gpt-4o", "-p")),
     "models": Row(("a/b, c ,", ("a/b", "c")), ("x", ("x",)), ("-x", "two words", "a\u00e9")),
@@ -54,9 +61,29 @@ ROWS = {
     "trace_file": Row(("/var/t.log", Path("/var/t.log")), ("t", Path("t")), ("", " ", "~nobody-of-this-name/x")),
 }  # fmt: skip
 
+KEY_FILES = {
+    "first.key": b"first\n",
+    "second.key": b"sec/+=.~ond",
+    "empty.key": b"",
+    "line.key": b"\n",
+    "words.key": b"hidden words\n",
+    "latin.key": b"hidden-\xfc",
+    "big.key": b"hidden" * KEY_FILE_BYTES,
+}
+
 all_settings = pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.name)
 with_value = [setting for setting in SETTINGS if setting.flag and setting.metavar]
 switches = [setting for setting in SETTINGS if not setting.metavar]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _folder_of_key_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("keys")
+    (folder / "folder.key").mkdir()
+    for name, content in KEY_FILES.items():
+        (folder / name).write_bytes(content)
+    with chdir(folder):
+        yield
 
 
 def test_the_table_has_every_setting_and_no_name_twice() -> None:
@@ -74,9 +101,9 @@ def test_with_nothing_given_everything_is_the_default() -> None:
 def test_each_of_its_variables_sets_it_and_the_first_one_wins(setting: Setting) -> None:
     row = ROWS[setting.name]
     for name in setting.variables:
-        assert getattr(Config.from_sources([], {name: row.first[0]}), setting.name) == row.first[1]
+        assert getattr(Config.from_sources([], {name: row.first[0]}), setting.field) == row.first[1]
     environ = dict.fromkeys(setting.variables, row.second[0]) | {setting.variables[0]: row.first[0]}
-    assert getattr(Config.from_sources([], environ), setting.name) == row.first[1]
+    assert getattr(Config.from_sources([], environ), setting.field) == row.first[1]
 
 
 @all_settings
@@ -89,7 +116,7 @@ def test_its_flag_wins_over_its_variables(setting: Setting) -> None:
     row = ROWS[setting.name]
     environ = dict.fromkeys(setting.variables, row.first[0])
     for argv in ([setting.flag, row.second[0]], [f"{setting.flag}={row.second[0]}"]):
-        assert getattr(Config.from_sources(argv, environ), setting.name) == row.second[1]
+        assert getattr(Config.from_sources(argv, environ), setting.field) == row.second[1]
 
 
 @pytest.mark.parametrize("setting", switches, ids=lambda setting: setting.name)
@@ -97,9 +124,9 @@ def test_a_switch_is_turned_on_and_off_by_its_flags(setting: Setting) -> None:
     off = "--no-" + setting.flag.removeprefix("--")
     for variable in ("1", "0"):
         environ = dict.fromkeys(setting.variables, variable)
-        assert getattr(Config.from_sources([setting.flag], environ), setting.name) is True
-        assert getattr(Config.from_sources([off], environ), setting.name) is False
-        assert getattr(Config.from_sources([], environ), setting.name) is (variable == "1")
+        assert getattr(Config.from_sources([setting.flag], environ), setting.field) is True
+        assert getattr(Config.from_sources([off], environ), setting.field) is False
+        assert getattr(Config.from_sources([], environ), setting.field) is (variable == "1")
 
 
 @pytest.mark.parametrize(("setting", "bad"), [(s, bad) for s in with_value for bad in ROWS[s.name].bad])
@@ -123,6 +150,7 @@ def assert_tells(error: ConfigError, setting: Setting, bad: str) -> None:
     for name in (setting.flag, *setting.variables):
         assert name in message
     assert setting.name != "api_key" or bad.strip() == "" or bad not in message
+    assert "hidden" not in message
 
 
 def test_a_bad_value_is_told_with_its_source_and_what_would_be_right() -> None:
@@ -158,6 +186,39 @@ def test_a_public_address_needs_a_key() -> None:
         with pytest.raises(ConfigError, match="--api-key"):
             Config(host=host)
         assert Config(host=host, api_key="key").host == host
+
+
+@pytest.mark.parametrize(("content", "key"), [(b"a-key", "a-key"), (b"a-key\n", "a-key"), (b"a-key\r\n", "a-key")])
+def test_the_key_of_a_file_is_its_content_without_the_newline_at_its_end(
+    content: bytes, key: str, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_bytes(content)
+    config = Config.from_sources(["--host", "0.0.0.0", "--api-key-file", str(tmp_path / "key")], {})  # noqa: S104
+    assert config.api_key == key
+
+
+def test_the_largest_file_is_taken_and_one_byte_more_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(b"k" * KEY_FILE_BYTES)
+    assert Config.from_sources(["--api-key-file", str(file)], {}).api_key == "k" * KEY_FILE_BYTES
+    file.write_bytes(b"k" * KEY_FILE_BYTES + b"\n")
+    with pytest.raises(ConfigError, match=f"larger than {KEY_FILE_BYTES} bytes"):
+        Config.from_sources(["--api-key-file", str(file)], {})
+
+
+@pytest.mark.parametrize(
+    ("argv", "environ", "told"),
+    [
+        (["--api-key=k", "--api-key-file=first.key"], {}, "--api-key and --api-key-file"),
+        (["--api-key=k"], {"CLAUDE_OPENAI_API_KEY_FILE": "none.key"}, "--api-key and CLAUDE_OPENAI_API_KEY_FILE"),
+        (["--api-key-file=first.key"], {"API_KEY": "k"}, "API_KEY and --api-key-file"),
+    ],
+)
+def test_a_key_and_a_key_file_together_are_refused_with_what_to_drop(
+    argv: list[str], environ: dict[str, str], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"{told} are both given; drop {told.split()[0]} to use the file"):
+        Config.from_sources(argv, environ)
 
 
 def test_a_star_for_origins_needs_a_key() -> None:

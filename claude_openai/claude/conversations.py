@@ -11,6 +11,7 @@ from math import inf
 import trio
 
 from claude_openai.claude.conversation import Conversation, identity_of
+from claude_openai.claude.toolbox import takes_whole
 from claude_openai.logs import Log
 from claude_openai.protocol.blocks import ToolResultBlock
 from claude_openai.protocol.events import Conversation as Way
@@ -48,6 +49,8 @@ class Conversations:
                 answered = {block.call_id for block in results}
                 if answered != set(conversation.pending) or len(results) != len(request.prompt.blocks):
                     continue
+                if not takes_whole(results):
+                    continue
             elif results:
                 continue
             self._kept.remove(conversation)
@@ -55,13 +58,16 @@ class Conversations:
             return conversation, "parked" if conversation.pending else "continued"
         return None
 
-    def keep(self, conversation: Conversation) -> None:
-        """Let it wait for its next request; beyond the bound the least recently used ends."""
+    def keep(self, conversation: Conversation) -> list[Conversation]:
+        """Let it wait for its next request; beyond the bound the least recently used end, and are returned."""
         wait_s = self._limits.parked_s if conversation.pending else self._limits.idle_s
         conversation.scope.deadline = trio.current_time() + wait_s
         self._kept = [kept for kept in self._kept if kept.alive]
         conversation.waited = True
         self._kept.append(conversation)
+        evicted: list[Conversation] = []
         while len(self._kept) > self._limits.kept:
             self._log.debug("conversation.evicted")
-            self._kept.pop(0).scope.cancel(reason="too many conversations are open")
+            evicted.append(self._kept.pop(0))
+            evicted[-1].scope.cancel(reason="too many conversations are open")
+        return evicted

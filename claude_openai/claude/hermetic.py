@@ -58,6 +58,9 @@ _ENVIRONMENT = {
     "DISABLE_COMPACT": "1",
     "DISABLE_AUTO_COMPACT": "1",
     "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
+    # A longer result of a tool would be put into a file, and Claude told to read that. How long one may be is the
+    # client's affair, and the model's.
+    "MAX_MCP_OUTPUT_TOKENS": "100000000",
 }
 
 # Makes Claude Code go on by itself from a transcript that ends in tool results; it has no effect on another.

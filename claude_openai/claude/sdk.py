@@ -107,10 +107,10 @@ class SdkBackend(Backend):
                     await conversation.bind(request)
                 yield conversation, way
             finally:
-                if conversation.reusable and self._settings.kept:
-                    self._conversations.keep(conversation)
-                else:
-                    await conversation.close()
+                keep = conversation.reusable and self._settings.kept
+                # The slot is held until they are gone: else more processes would run than are counted.
+                for ending in self._conversations.keep(conversation) if keep else (conversation,):
+                    await ending.close()
 
     async def _new(self, request: ChatRequest, transcript: Path | None, log: Log) -> "Conversation":
         if transcript is None and not request.agent.of_the_process:

@@ -14,12 +14,14 @@ from typing import Any
 from claude_openai.protocol.blocks import ResultPart, TextBlock, ToolResultBlock
 from claude_openai.protocol.tools import ArgumentChecker, Tool
 
-__all__ = ["SERVER", "Toolbox", "mcp_name", "own_name"]
+__all__ = ["SERVER", "Toolbox", "mcp_name", "own_name", "takes_whole"]
 
 SERVER = "openai"
 PROTOCOL_VERSION = "2025-11-25"
 # Calls wait on a person. The server's own bound ends them long before this one.
 CALL_TIMEOUT_MS = 24 * 3600 * 1000
+# Claude Code puts longer results into a file, and tells Claude to read that; it raises its bound no further.
+MAX_RESULT_CHARS = 500_000
 _PREFIX = f"mcp__{SERVER}__"
 METHOD_NOT_FOUND = -32601
 
@@ -32,6 +34,11 @@ def mcp_name(name: str) -> str:
 def own_name(name: str) -> str | None:
     """The client's name of a tool; None for one that is not the client's."""
     return name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else None
+
+
+def takes_whole(results: Sequence[ToolResultBlock]) -> bool:
+    """Whether Claude Code passes these results of tools on as they are; in a transcript it takes longer ones too."""
+    return all(len(json.dumps(_contents(result))) <= MAX_RESULT_CHARS for result in results)
 
 
 class Toolbox:
@@ -106,8 +113,7 @@ class Toolbox:
         # In the order of the calls: Claude Code passes results on in the order in which they come.
         for call_id in [asked for asked in self._asked if asked in self._results]:
             request_id, number = self._asked.pop(call_id)
-            parts = self._results.pop(call_id).parts
-            self._reply(request_id, number, {"content": [_mcp_content(part) for part in parts]})
+            self._reply(request_id, number, {"content": _contents(self._results.pop(call_id))})
 
     def _reply(self, request_id: str, number: Any, result: Mapping[str, Any]) -> None:
         self._respond(request_id, {"id": number, "result": result})
@@ -118,7 +124,11 @@ class Toolbox:
         self._write(json.dumps({"type": "control_response", "response": response}) + "\n")
 
 
-def _mcp_content(part: ResultPart) -> dict[str, Any]:
+def _contents(result: ToolResultBlock) -> list[dict[str, Any]]:
+    return [_content(part) for part in result.parts]
+
+
+def _content(part: ResultPart) -> dict[str, Any]:
     if isinstance(part, TextBlock):
         return {"type": "text", "text": part.text}
     return {"type": "image", "data": part.data, "mimeType": part.media_type}
@@ -139,4 +149,5 @@ def _described(tool: Tool) -> dict[str, Any]:
         "description": tool.description,
         "inputSchema": tool.schema,
         "annotations": {"readOnlyHint": True},
+        "_meta": {"anthropic/maxResultSizeChars": MAX_RESULT_CHARS},
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import trio
-from claude_agent_sdk import ClaudeSDKClient, Message, ResultMessage, StreamEvent
+from claude_agent_sdk import ClaudeSDKClient, CLIConnectionError, Message, ResultMessage, StreamEvent
 
 from claude_openai.claude.base import Emit
 from claude_openai.claude.client import events_of
@@ -104,13 +104,11 @@ class TurnUnderWay:
         Raises:
             ClaudeSDKError: the process ended, or stopped making sense.
         """
-        self._opened.transport.turn_begins()
-        await self._apply(TurnSettings.of(self._request))
-        if self._way == "parked":
-            self._opened.toolbox.give([b for b in self._request.prompt.blocks if isinstance(b, ToolResultBlock)])
-        elif not resumed:
-            await self._ask([content_block(block) for block in self._request.prompt.blocks])
         async with self._opened.reading:
+            # Locked before anything is written: else the conversation could end between the request and its reading.
+            if not self._opened.process.running:
+                raise CLIConnectionError(await self._opened.process.why_gone())
+            await self._begin(resumed=resumed)
             async for message in self._opened.messages:
                 if isinstance(message, StreamEvent):
                     self.thinking.feed(message.event)
@@ -123,6 +121,15 @@ class TurnUnderWay:
                     await self._correct(self.reader.correction)
                 if self.reader.ended:
                     return
+            raise CLIConnectionError(await self._opened.process.why_gone())
+
+    async def _begin(self, *, resumed: bool) -> None:
+        self._opened.transport.turn_begins()
+        await self._apply(TurnSettings.of(self._request))
+        if self._way == "parked":
+            self._opened.toolbox.give([b for b in self._request.prompt.blocks if isinstance(b, ToolResultBlock)])
+        elif not resumed:
+            await self._ask([content_block(block) for block in self._request.prompt.blocks])
 
     def _note_end(self, *, in_order: bool) -> None:
         self._over = in_order or self.reader.awaiting_results

@@ -13,10 +13,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from claude_openai import Config
 from claude_openai.claude.hermetic import claude_argv, claude_environment, find_claude, stand_in_environment
 
 from .client import Timing, stream
@@ -26,6 +27,9 @@ RUNS = 5
 FAST_DELTAS = 100_000
 REAL_DELTAS = 50_000
 STREAMS = 500
+CONVERSATIONS = 50
+FIRST_CONVERSATIONS = 10
+MAY_GROW_MB = 5
 # A process started ahead needs about half a second before it can be taken.
 SPARE_WAIT_S = 2.5
 
@@ -55,6 +59,24 @@ def memory_mb(pid: int) -> float:
     """Resident memory of one process."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for one in found:
+        found += [child for child, parent in parents.items() if parent == one]
+    return found
+
+
+def proportional_mb(pid: int) -> float:
+    """Proportional set size of one process: what is shared counts by its share, so that sums are true."""
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(rollup.split("Pss:")[1].split()[0]) / 1024
 
 
 def median(measure: Callable[[], float]) -> float:
@@ -136,6 +158,25 @@ def first_delta(upstream: str, folder: Path) -> None:
         report(name, f"{taken * 1000:.0f} ms, {taken / base:.2f} of the raw CLI", holds=taken / base <= bound)
 
 
+def memory_of_the_whole(upstream: str, folder: Path) -> None:
+    """After many conversations, every third of them left with calls, with the settings that a user has by default."""
+    look = {"type": "function", "function": {"name": "look"}}
+    with server("real", upstream, str(folder)) as (url, pid):
+        for number in range(1, CONVERSATIONS + 1):
+            stream(url, f"call {number}" if number % 3 == 0 else f"say {number}", tools=[look])
+            if number == FIRST_CONVERSATIONS:
+                early = proportional_mb(pid)
+        time.sleep(2 * SPARE_WAIT_S)
+        weights = [proportional_mb(one) for one in family(pid)]
+    claudes = len(weights) - 2  # the server and its guardian
+    kept = Config().max_idle_sessions + Config().spares
+    text = f"server {weights[0]:.0f} MB, {claudes} claude processes, {sum(weights):.0f} MB in all (PSS)"
+    report(f"memory after {CONVERSATIONS} conversations", text, holds=claudes <= kept)
+    grown = weights[0] - early
+    text = f"{early:.1f} MB, {grown:+.1f} MB"
+    report(f"the server after {FIRST_CONVERSATIONS} of them, and since", text, holds=grown < MAY_GROW_MB)
+
+
 def results_of(called: Timing) -> list[dict[str, Any]]:
     """The client's next messages after a call."""
     calls = [{"id": called.call_id, "type": "function", "function": {"name": "look", "arguments": "{}"}}]
@@ -200,6 +241,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder, server("stand_in") as (upstream, _):
         first_delta(upstream, Path(folder))
         rates(upstream, Path(folder))
+        memory_of_the_whole(upstream, Path(folder))
     many_streams()
     return 1 if failures else 0
 

@@ -105,6 +105,15 @@ class Call:
                 return
         raise AssertionError(f"the stream ended without {text!r}")
 
+    async def comment(self) -> None:
+        """Wait for the next comment; it must be the next thing to come."""
+        seen = len(self._sse.comments)
+        while len(self._sse.comments) == seen:
+            event = await self._event()
+            assert isinstance(event, h11.Data), event
+            self._events += self._sse.feed(bytes(event.data))
+            assert not self._events
+
     def leave(self, *, reset: bool = False) -> None:
         """Be gone at once, with FIN or with RST."""
         if reset:

@@ -6,6 +6,8 @@ without the server's word for it. Knows no behaviour that is under test, and no 
 """
 
 import importlib.util
+import itertools
+import json
 import os
 import tempfile
 import uuid
@@ -147,6 +149,13 @@ class Served:
 
     def log_text(self) -> str:
         return self.log_file.read_text("ascii")
+
+    def most_processes(self) -> int:
+        """How many processes of Claude there were at once at most, by the log, where an end stands when it is over."""
+        records = [json.loads(line) for line in self.log_text().splitlines()]
+        steps = {"process.start": 1, "process.exit": -1}
+        counts = itertools.accumulate(steps[record["event"]] for record in records if record["event"] in steps)
+        return max(counts, default=0)
 
 
 @asynccontextmanager

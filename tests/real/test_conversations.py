@@ -1,7 +1,7 @@
 """Whatever clients do in whatever order, Claude is sent exactly the history that the request has, in one call.
 
 The sequences are generated: several clients, tool loops, regenerations, edits, abandoned tool turns, dead processes,
-evictions, and requests at the same time.
+evictions, requests that come twice, requests at the same time, and new servers in the place of the old.
 """
 
 import itertools
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from claude_openai.testing import RecordedRequest, Reply, ToolUse
@@ -25,10 +25,14 @@ pytestmark = needs_claude
 
 CONTINUE = "Continue from where you left off."
 CLIENTS = 3
+RESTART = "restart"
+SETTINGS: dict[str, Any] = {"spares": 1, "max_idle_sessions": 2, "max_concurrency": 2}
 
 steps = st.lists(
     st.tuples(
-        st.sampled_from(["say", "say", "call", "call", "regenerate", "edit", "abandon", "kill", "both"]),
+        st.sampled_from(
+            ["say", "say", "call", "call", "regenerate", "edit", "abandon", "twice", "kill", "both", RESTART]
+        ),
         st.integers(0, CLIENTS - 1),
     ),
     min_size=4,
@@ -121,6 +125,10 @@ async def act(served: Served, clients: list[Client], step: str, which: int) -> N
                         each.user("say")
                     nursery.start_soon(send, served, each)
             return
+        case "twice" if waits_for_results:
+            before = list(client.messages)
+            await send(served, client)
+            client.messages = before
         case "abandon" if waits_for_results:
             client.drop_open_calls()
             client.user("say")
@@ -135,17 +143,21 @@ async def act(served: Served, clients: list[Client], step: str, which: int) -> N
 
 
 @given(steps)
+@example([("call", 0), ("twice", 0), (RESTART, 0), ("call", 0), ("both", 0), ("kill", 0), ("say", 0), ("say", 2)])
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate)
+    max_examples=8, deadline=None, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate)
 )
 def test_claude_is_sent_the_history_of_the_request_and_nothing_else(
     tmp_path_factory: Any, sequence: list[tuple[str, int]]
 ) -> None:
     async def run() -> None:
         folder: Path = tmp_path_factory.mktemp("conversations")
-        async with serving(folder, script(itertools.count(1)), spares=1, max_idle_sessions=2) as served:
-            clients = [Client(f"client-{name}") for name in "abc"]
-            for step, which in sequence:
-                await act(served, clients, step, which)
+        clients, ids, steps_left = [Client(f"client-{name}") for name in "abc"], itertools.count(1), iter(sequence)
+        for _ in range(1 + [step for step, _ in sequence].count(RESTART)):
+            async with serving(folder, script(ids), **SETTINGS) as served:
+                for step, which in itertools.takewhile(lambda pair: pair[0] != RESTART, steps_left):
+                    await act(served, clients, step, which)
+            assert served.most_processes() <= sum(SETTINGS.values())
+            served.log_file.unlink()
 
     trio.run(run)

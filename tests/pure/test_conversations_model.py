@@ -1,0 +1,220 @@
+"""Whatever is kept, asked, given up and waited for, in whatever order: the registry does what a list of names would.
+
+The model knows a conversation by its name, who speaks and what was said, and nothing of turns and blocks. Time is a
+number here: neither trio nor a process takes part.
+"""
+
+import json
+from dataclasses import dataclass, field, replace
+from functools import cache
+from math import inf
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    precondition,
+    rule,
+)
+
+from claude_openai.claude import conversations as module
+from claude_openai.claude.conversation import Conversation, identity_of
+from claude_openai.claude.conversations import ConversationLimits, Conversations
+from claude_openai.logs import Level, Log
+from claude_openai.protocol.blocks import TextBlock
+from claude_openai.protocol.history import Turn
+from claude_openai.protocol.models import ModelCatalog
+from claude_openai.protocol.request import ChatRequest, parse_chat_request
+from claude_openai.redaction import Redactor
+from tests.blocks import result_block
+
+IDLE_S, PARKED_S = 60.0, 600.0
+
+# Who speaks, and the answers so far: "text", or the ids of calls. Few of them, so that equal ones are frequent.
+Name = tuple[str, tuple[str, ...]]
+answers = st.sampled_from(["text", "a", "ab"])
+names = st.tuples(st.sampled_from(["ann", "bob"]), st.lists(answers, min_size=1, max_size=2).map(tuple))
+AS_IT_SHOULD_BE = "as it should be"
+OTHERWISE = ["with a result less", "with a result more", "with another result", "with a text more"]
+ways = st.sampled_from([AS_IT_SHOULD_BE] * 3 + OTHERWISE)
+
+
+@dataclass
+class Scope:
+    """What the registry does with a cancel scope."""
+
+    deadline: float = inf
+    cancelled: bool = False
+
+    def cancel(self, reason: str) -> None:
+        assert reason
+        self.cancelled = True
+
+
+@dataclass(eq=False)
+class StandIn:
+    """A conversation without a process; what it holds is made from its name."""
+
+    name: Name
+    clock: SimpleNamespace
+    scope: Scope = field(default_factory=Scope)
+    died: bool = False
+    waited: bool = False
+
+    @property
+    def identity(self) -> Any:
+        return identity_of(request_after(self.name))
+
+    @property
+    def history(self) -> tuple[Turn, ...]:
+        return request_after(self.name).turns
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        return calls_of(self.name)
+
+    @property
+    def alive(self) -> bool:
+        return not self.died and not self.scope.cancelled and self.clock.now < self.scope.deadline
+
+
+def calls_of(name: Name) -> tuple[str, ...]:
+    last = name[1][-1]
+    return () if last == "text" else tuple(last)
+
+
+@cache
+def request_after(name: Name) -> ChatRequest:
+    """The request of a client that goes on from there, with all results if there are calls."""
+    user, answers = name
+    messages: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
+    for answer in answers:
+        if answer == "text":
+            messages += [{"role": "assistant", "content": "Hello."}, {"role": "user", "content": "And?"}]
+            continue
+        calls = [{"id": i, "type": "function", "function": {"name": "read", "arguments": "{}"}} for i in answer]
+        messages += [{"role": "assistant", "content": None, "tool_calls": calls}]
+        messages += [{"role": "tool", "tool_call_id": i, "content": "seen"} for i in answer]
+    body = {"model": "sonnet", "user": user, "messages": messages}
+    return parse_chat_request(json.dumps(body).encode(), ModelCatalog("sonnet", ()))
+
+
+def put_differently(request: ChatRequest, how: str) -> ChatRequest:
+    blocks = request.prompt.blocks
+    others = {
+        AS_IT_SHOULD_BE: blocks,
+        "with a result less": blocks[:-1] or (result_block("z", "seen"),),
+        "with a result more": (*blocks, result_block("z", "seen")),
+        "with another result": (*blocks[:-1], result_block("z", "seen")),
+        "with a text more": (*blocks, TextBlock("And?")),
+    }
+    return replace(request, prompt=Turn("user", others[how]))
+
+
+class Registry(RuleBasedStateMachine):
+    """`waiting` is the model: those that wait, the least recently used first."""
+
+    borrowed = Bundle("borrowed")
+
+    @initialize(kept=st.integers(1, 3))
+    def begin(self, kept: int) -> None:
+        self.kept = kept
+        self.clock = SimpleNamespace(now=0.0)
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(module, "trio", SimpleNamespace(current_time=lambda: self.clock.now))
+        log = Log(Level.ERROR, lambda line: None, Redactor())
+        self.registry = Conversations(ConversationLimits(kept, IDLE_S, PARKED_S), log)
+        self.waiting: list[StandIn] = []
+        self.evicted: list[StandIn] = []
+        self.lent: list[StandIn] = []
+
+    def teardown(self) -> None:
+        self.patch.undo()
+
+    @rule(name=names)
+    def one_has_answered_for_the_first_time(self, name: Name) -> None:
+        self._keep(StandIn(name, self.clock))
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def an_equal_one_has_answered(self, data: st.DataObject) -> None:
+        self._keep(StandIn(data.draw(st.sampled_from(self.waiting)).name, self.clock))
+
+    @rule(target=borrowed, name=names, how=ways)
+    def a_request_comes(self, name: Name, how: str) -> Any:
+        return self._ask(name, how)
+
+    @precondition(lambda self: self.waiting)
+    @rule(target=borrowed, data=st.data(), how=ways)
+    def a_request_for_one_that_waits_comes(self, data: st.DataObject, how: str) -> Any:
+        return self._ask(data.draw(st.sampled_from(self.waiting)).name, how)
+
+    @precondition(lambda self: self.evicted)
+    @rule(target=borrowed, data=st.data())
+    def a_request_for_one_that_was_evicted_comes(self, data: st.DataObject) -> Any:
+        return self._ask(data.draw(st.sampled_from(self.evicted)).name, AS_IT_SHOULD_BE)
+
+    def _ask(self, name: Name, how: str) -> Any:
+        fits = how == AS_IT_SHOULD_BE or (how == "with a text more" and not calls_of(name))
+        expected = next((one for one in reversed(self.waiting) if one.alive and one.name == name and fits), None)
+        found: Any = self.registry.find(put_differently(request_after(name), how))
+        if expected is None:
+            assert found is None
+            return multiple()
+        assert found == (expected, "parked" if calls_of(name) else "continued")
+        self.waiting.remove(expected)
+        self.lent.append(expected)
+        return expected
+
+    @rule(one=consumes(borrowed), answer=answers)
+    def a_borrowed_one_has_answered(self, one: StandIn, answer: str) -> None:
+        self.lent.remove(one)
+        one.name = (one.name[0], (*one.name[1], answer)[-2:])
+        self._keep(one)
+
+    @rule(one=consumes(borrowed))
+    def a_borrowed_one_is_broken(self, one: StandIn) -> None:
+        self.lent.remove(one)
+
+    def _keep(self, one: StandIn) -> None:
+        self.waiting = [other for other in self.waiting if other.alive]
+        self.waiting.append(one)
+        evicted = self.waiting[: max(0, len(self.waiting) - self.kept)]
+        del self.waiting[: len(evicted)]
+        self.evicted += evicted
+        ended: Any = self.registry.keep(cast("Conversation", one))
+        assert ended == evicted
+        assert one.waited
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def one_that_waits_dies(self, data: st.DataObject) -> None:
+        data.draw(st.sampled_from(self.waiting)).died = True
+
+    @rule(seconds=st.sampled_from([1, IDLE_S - 1, IDLE_S, PARKED_S]))
+    def time_passes(self, seconds: float) -> None:
+        self.clock.now += seconds
+
+    @invariant()
+    def only_the_evicted_were_ended(self) -> None:
+        assert len(self.waiting) <= self.kept
+        assert all(one.scope.cancelled for one in self.evicted)
+        assert not any(one.scope.cancelled for one in (*self.waiting, *self.lent))
+
+    @invariant()
+    def what_is_borrowed_has_no_end_of_its_own(self) -> None:
+        assert all(one.scope.deadline == inf for one in self.lent)
+
+
+Registry.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=30, deadline=None, phases=(Phase.explicit, Phase.generate)
+)
+test_the_registry_does_what_a_list_of_names_would = Registry.TestCase

@@ -10,8 +10,9 @@ The way of the data, one direction: `web/routes` -> `protocol/request` -> `runs.
   one process a turn.
 - `admission`, `runs`: who may run now, and one run as one `async with`. A run belongs to its request: when the client
   goes away, the request is cancelled, with it the run's nursery, with it the turn, with it the process group.
+- `run_records`, `run_files`, `run_writer`: what is kept of a run, on disk too, and how it is read again.
 - `web`: who may call, which route, how a run becomes a response.
-- `server`: the composition root; `commands`: flags, signals, exit codes.
+- `server`: the composition root; `commands`: flags, signals, exit codes; `instance`: how a running server is found.
 - `testing`: a stand-in for Claude's Messages API, for harnesses outside this project too.
 
 As a library: `urls = await nursery.start(claude_openai.serve, claude_openai.Config(port=0))`.

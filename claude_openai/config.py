@@ -6,6 +6,7 @@ settings.
 """
 
 import argparse
+import contextlib
 import ipaddress
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -17,11 +18,13 @@ from claude_openai.errors import ConfigError
 from claude_openai.protocol.agent import PERMISSION_MODES
 from claude_openai.protocol.models import ModelCatalog
 
-__all__ = ["SETTINGS", "Config", "Setting", "is_loopback"]
+__all__ = ["SETTINGS", "Config", "Parser", "Setting", "is_loopback"]
 
 BACKENDS: Final = ("sdk", "cli")
 LOG_LEVELS: Final = ("trace", "debug", "info", "warning", "error")
 KEY_FILE_BYTES: Final = 8192
+OUTPUT_DIR: Final = "~/.claude-openai/output"
+NO_FOLDER: Final = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,9 @@ class Config:
     debug: bool = False
     trace: bool = False
     trace_file: Path | None = None
+    background: bool = False
+    # None here and a folder for the command: a server in somebody's test must not write into their home.
+    output_dir: Path | None = None
 
     # Until Claude says something, or this long, the status line waits: so a failed start has its true status code.
     hold_status_ms: int = 10_000
@@ -72,7 +78,12 @@ class Config:
     stall_timeout_ms: int = 30_000
     # Longer than HTTP clients keep an idle connection, so that it is they who close it.
     idle_connection_ms: int = 75_000
+    # Captured runs that are older, in ms since their last word, or the oldest of more bytes than this, are removed.
+    output_max_age_ms: int = 7 * 24 * 3600 * 1000
+    output_max_bytes: int = 256 * 1024 * 1024
     extra_env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    # Bearer token for the control routes, beside the API key; without either there are none.
+    control_key: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.host == "":
@@ -120,18 +131,28 @@ class Config:
         return self.log_file if self.trace_file is None else self.trace_file
 
     @classmethod
-    def from_sources(cls, argv: Sequence[str], environ: Mapping[str, str]) -> "Config":
+    def from_sources(
+        cls, argv: Sequence[str], environ: Mapping[str, str], parser: argparse.ArgumentParser | None = None
+    ) -> "Config":
         """Build the one Config: flags win over variables, variables over defaults.
+
+        Args:
+            argv: flags.
+            environ: variables.
+            parser: takes the flags, for a --help of its own.
 
         Raises:
             ConfigError: one line that names the flag and the variable of a bad value.
             SystemExit: after --help and --version.
         """
-        given = vars(_parser().parse_args(list(argv)))
+        given = vars(_with_flags(parser or Parser()).parse_args(list(argv)))
         values: dict[str, Any] = {}
         sources: dict[str, str] = {}
         for setting in SETTINGS:
             raw, source = setting.find(given.get(setting.name), environ)
+            if raw is None and setting.of_command:
+                with contextlib.suppress(ValueError):  # a user without a home folder
+                    values[setting.field] = setting.convert(setting.of_command)
             if raw is None:
                 continue
             if setting.field in values:
@@ -162,6 +183,7 @@ class Setting:
         convert: text to value; raises ValueError with what would be right.
         metavar: shown in --help; "" for a switch.
         flag: the flag, "" if there is none.
+        of_command: the text that the command goes by if none is given, "" if it has no default but Config's.
     """
 
     name: str
@@ -171,10 +193,11 @@ class Setting:
     metavar: str
     help: str
     flag: str = ""
+    of_command: str = ""
 
     @property
     def default(self) -> Any:
-        return next(f.default for f in fields(Config) if f.name == self.field)
+        return self.of_command or next(f.default for f in fields(Config) if f.name == self.field)
 
     @property
     def shown_default(self) -> str:
@@ -284,6 +307,10 @@ def _path(raw: str) -> Path:
         raise ValueError("names the home folder of somebody who is not known here") from None
 
 
+def _folder(raw: str) -> Path | None:
+    return None if raw.strip().lower() == NO_FOLDER else _path(raw).absolute()
+
+
 def _command(raw: str) -> str:
     _path(raw)
     return raw
@@ -301,6 +328,7 @@ def _setting(
     variable: str | None = None,
     flag: str | None = None,
     sets: str | None = None,
+    of_command: str = "",
 ) -> Setting:
     return Setting(
         name=name,
@@ -310,6 +338,7 @@ def _setting(
         metavar=metavar,
         help=help_text,
         flag="--" + name.replace("_", "-") if flag is None else flag,
+        of_command=of_command,
     )
 
 
@@ -365,22 +394,37 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     _setting("debug", _switch, "", "log at debug level, whatever --log-level says", "DEBUG"),
     _setting("trace", _switch, "", "log at trace level, whatever --log-level and --debug say"),
     _setting("trace_file", _path, "PATH", "log at trace level to this file, whatever --log-file says"),
+    _setting(
+        "background", _switch, "", "run on after the shell: wait until it is healthy, say where it is, and return"
+    ),
+    _setting(
+        "output_dir",
+        _folder,
+        "PATH",
+        "folder where the output of each run is captured for 7 days, 256 MiB at most (none: nowhere)",
+        of_command=OUTPUT_DIR,
+    ),
 )
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
+    """argparse, whose errors are a ConfigError of one line."""
+
+    def __init__(
+        self,
+        prog: str = "claude-openai",
+        description: str = "A local server that lets any OpenAI client use Claude Code.",
+        **others: Any,
+    ) -> None:
+        super().__init__(prog=prog, description=description, allow_abbrev=False, **others)
+
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{' '.join(message.split())} (claude-openai --help lists the flags)")
+        raise ConfigError(f"{' '.join(message.split())} ({self.prog} --help lists the flags)")
 
 
-def _parser() -> argparse.ArgumentParser:
+def _with_flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
     from claude_openai import __version__
 
-    parser = _Parser(
-        prog="claude-openai",
-        description="A local server that lets any OpenAI client use Claude Code.",
-        allow_abbrev=False,
-    )
     parser.add_argument("--version", action="version", version=f"claude-openai {__version__}")
     for setting in SETTINGS:
         if setting.flag:

@@ -25,6 +25,9 @@ __all__ = [
     "QuotaExhausted",
     "RateLimited",
     "RequestTooLarge",
+    "RunCancelled",
+    "RunEnded",
+    "RunNotFound",
     "ShuttingDown",
     "StartError",
     "TurnTimeout",
@@ -127,10 +130,31 @@ class ModelNotFound(NotFound):
     default_code = "model_not_found"
 
 
+class RunNotFound(NotFound):
+    default_code = "run_not_found"
+
+
 class MethodNotAllowed(ApiError):
     status = 405
     type = "invalid_request_error"
     default_code = "method_not_allowed"
+
+
+class RunEnded(ApiError):
+    """What was to be cancelled has ended."""
+
+    status = 409
+    type = "invalid_request_error"
+    default_code = "run_ended"
+
+
+class RunCancelled(ApiError):
+    """Somebody at the server ended the run. 410, because clients repeat a 409, 429 and every 5xx by themselves, and a
+    400 would say that the request was wrong."""
+
+    status = 410
+    type = "cancelled_error"
+    default_code = "run_cancelled"
 
 
 class RequestTooLarge(ApiError):

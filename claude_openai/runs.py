@@ -4,28 +4,41 @@ The run belongs to its request: leaving the block, or cancelling the request, ca
 turn. The slot and the place in the registry belong to the producer task, not to the response, which a client that reads
 nothing can pin. The producer never raises: failures are TurnFailed events. The registry holds the producer's own cancel
 scope, because nothing of ours may cancel a scope that encloses an ASGI send: that can break the connection's state.
+
+The registry also knows the last runs that ended, and whether one's conversation still waits for the results of its tool
+calls: then the run is parked. What a run says goes to its file too, if there is a writer.
 """
 
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import trio
 
 from claude_openai.admission import Admission
 from claude_openai.claude.base import Backend
-from claude_openai.errors import ApiError, InternalError, TurnTimeout, UpstreamError
+from claude_openai.errors import ApiError, InternalError, RunEnded, TurnTimeout, UpstreamError
 from claude_openai.logs import Log, traceback_of
-from claude_openai.protocol.events import Event, ReasoningDelta, ToolCall, TurnCompleted, TurnFailed, TurnStarted
+from claude_openai.protocol.events import Event, TurnFailed
 from claude_openai.protocol.request import ChatRequest
+from claude_openai.protocol.stop import EventCutter
+from claude_openai.run import Run
+from claude_openai.run_records import RunRecord
+from claude_openai.run_writer import RunWriter
 
-__all__ = ["Run", "RunLimits", "Runs"]
+__all__ = ["RunLimits", "Runs"]
 
 # Events that may wait for a slow reader before the turn has to.
 CHANNEL_EVENTS = 512
 # The last word of a cancelled run must not wait for a client that has stopped reading.
 LAST_EVENT_TIMEOUT_S = 1.0
+# A cancelled run's process is gone within the kill ladder's 3 s.
+CANCEL_WAIT_S = 6.0
+# Ended runs that are still known without their files.
+KEPT_RUNS = 500
+USER_CHARS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,38 +49,55 @@ class RunLimits:
     stall_s: float
 
 
-@dataclass(slots=True, eq=False)
-class Run:
-    """A run under way. `events` and `error`, once the turn has failed, are for the response; the rest is the
-    registry's."""
-
-    id: str
-    events: trio.MemoryReceiveChannel[Event]
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    cancelled_by: ApiError | None = None
-    error: ApiError | None = None
-    state: str = "queued"
-    answering: bool = False
-
-    @property
-    def ended(self) -> bool:
-        return self.state in ("completed", "failed")
-
-    def cancel(self, error: ApiError) -> None:
-        """End it from outside its request; its client gets the error."""
-        if self.cancelled_by is None:
-            self.cancelled_by = error
-            self.scope.cancel(reason=error.message)
-
-
 class Runs:
-    """The registry of runs under way, and the only way to make one."""
+    """The registry of runs, and the only way to make one.
 
-    def __init__(self, backend: Backend, admission: Admission, limits: RunLimits) -> None:
+    Args:
+        backend: runs the turns.
+        admission: who may run now.
+        limits: of a turn.
+        writer: writes down what runs say; None for nowhere.
+    """
+
+    def __init__(
+        self, backend: Backend, admission: Admission, limits: RunLimits, writer: RunWriter | None = None
+    ) -> None:
         self._backend = backend
         self._admission = admission
         self._limits = limits
+        self._writer = writer
         self._active: dict[str, Run] = {}
+        self._ended: dict[str, Run] = {}
+
+    def all(self) -> list[Run]:
+        """Those under way and the last that ended."""
+        return [*self._ended.values(), *self._active.values()]
+
+    def get(self, run_id: str) -> Run | None:
+        return self._active.get(run_id) or self._ended.get(run_id)
+
+    def counts(self) -> dict[str, int]:
+        """How many are running, queued and parked."""
+        states = [run.state for run in self.all()]
+        return {state: states.count(state) for state in ("running", "queued", "parked")}
+
+    async def cancel(self, run: Run, error: ApiError) -> None:
+        """End a run, or the conversation that it left parked; returns when the process is gone.
+
+        Raises:
+            RunEnded: there is nothing to end.
+        """
+        with trio.move_on_after(CANCEL_WAIT_S):
+            if not run.ended:
+                run.cancel(error)
+                await run.done.wait()
+                return
+            await run.done.wait()  # until then it is not known whether it is parked
+            parked = run.parked
+            if parked is None or run.state != "parked":
+                raise RunEnded(f"{run.id} has ended already: it is {run.state}.")
+            run.note_end("cancelled", error, "tool_calls")
+            await parked.close()
 
     def cancel_all(self, error: ApiError) -> None:
         for run in list(self._active.values()):
@@ -81,8 +111,8 @@ class Runs:
             QueueFull, ShuttingDown: at once, before anything was started.
         """
         send, receive = trio.open_memory_channel[Event](CHANNEL_EVENTS)
-        run = Run(id=f"run_{uuid.uuid4().hex[:24]}", events=receive)
         place = self._admission.admit()
+        run = self._begin(request, receive)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._produce, run, place, request, send, log.bind(run_id=run.id))
             try:
@@ -93,6 +123,17 @@ class Runs:
                     nursery.cancel_scope.cancel(reason="the response ended before the turn")
             finally:
                 receive.close()
+
+    def _begin(self, request: ChatRequest, events: trio.MemoryReceiveChannel[Event]) -> Run:
+        record = RunRecord(f"run_{uuid.uuid4().hex[:24]}", self._backend.name, request.model, time.time())
+        asked = {
+            **{name: value for name, value in record.to_json().items() if value is not None},
+            "claude_model": request.claude_model,
+            "stream": request.stream,
+            "user": None if request.user is None else request.user[:USER_CHARS],
+        }
+        capture = None if self._writer is None else self._writer.begin(record.id, asked)
+        return Run(record, events, capture)
 
     async def _produce(
         self,
@@ -107,30 +148,46 @@ class Runs:
             try:
                 with run.scope:
                     async with self._admission.slot():
-                        run.state = "running"
+                        run.note_running()
                         await self._run_turn(run, request, send, log)
                 if run.cancelled_by is not None and not run.ended:
                     await self._last_event(run, TurnFailed(run.cancelled_by), send, log)
             finally:
                 if not run.ended:
-                    run.state = "cancelled"
+                    run.note_end("cancelled", None)
                 del self._active[run.id]
+                self._keep(run)
                 log.debug("run.end", state=run.state)
+
+    def _keep(self, run: Run) -> None:
+        # Without its errors: the tracebacks of those that were raised hold the whole request.
+        self._ended[run.id] = replace(run, error=None, cancelled_by=None)
+        while len(self._ended) > KEPT_RUNS:
+            del self._ended[next(iter(self._ended))]
+        run.done.set()
 
     async def _run_turn(self, run: Run, request: ChatRequest, send: trio.MemorySendChannel[Event], log: Log) -> None:
         log.debug("run.start", model=request.claude_model)
+
+        cutter = EventCutter(request.stop)
+        deadline = trio.CancelScope()
 
         async def emit(event: Event) -> None:
             if run.ended:
                 log.error("run.event_after_end", kind=type(event).__name__)
                 return
-            _note(run, event, log)
-            await self._send(run, event, send)
+            for shown in cutter.feed(event):
+                run.note(shown, log)
+                await self._send(run, shown, send)
+            if cutter.found:
+                deadline.cancel(reason="a stop sequence was found")
+                await trio.lowlevel.checkpoint()
 
         failure: ApiError = InternalError("The turn ended without an end.")
-        with trio.move_on_after(self._limits.turn_s) as deadline:
+        deadline.deadline = trio.current_time() + self._limits.turn_s
+        with deadline:
             try:
-                await self._backend.turn(request, emit, log)
+                run.parked = await self._backend.turn(request, emit, log)
             # A bug in a backend must still end the stream. One in its cleanup comes in a group with Cancelled, which
             # goes on from here by itself.
             except* Exception as bugs:  # noqa: BLE001
@@ -163,7 +220,7 @@ class Runs:
             await trio.lowlevel.checkpoint()
 
     async def _last_event(self, run: Run, event: Event, send: trio.MemorySendChannel[Event], log: Log) -> None:
-        _note(run, event, log)
+        run.note(event, log)
         with trio.move_on_after(LAST_EVENT_TIMEOUT_S):
             try:
                 await send.send(event)
@@ -181,23 +238,3 @@ async def _stop_here(run: Run) -> None:
     # An exception from `emit` would pass through the backend, whose nurseries wrap it; a cancel does not.
     run.scope.cancel(reason="nobody reads the answer any more")
     await trio.lowlevel.checkpoint()
-
-
-def _note(run: Run, event: Event, log: Log) -> None:
-    match event:
-        case TurnStarted():
-            run.answering = True
-            log.debug("run.answering", claude_model=event.model, conversation=event.conversation)
-        case ReasoningDelta(tool=tool) if tool:
-            log.debug("sdk.own_tool", name=tool)
-        case ToolCall():
-            size = len(event.arguments.encode(errors="surrogatepass"))
-            log.debug("sdk.structured_tool_call", id=event.id, name=event.name, argument_bytes=size)
-            log.trace("sdk.tool_arguments", id=event.id, arguments=event.arguments)
-        case TurnCompleted():
-            run.state = "completed"
-            log.debug("openai.response", finish_reason=event.finish_reason, usage=event.usage)
-        case TurnFailed():
-            run.state = "failed"
-            error = run.error = event.error
-            log.warning("run.failed", message=error.message, type=error.type, code=error.code, status=error.status)

@@ -26,6 +26,7 @@ from claude_openai.claude.sdk import SdkBackend, SdkSettings
 from claude_openai.config import Config
 from claude_openai.errors import ShuttingDown
 from claude_openai.logs import NULL_LOG, Level, Log, captured_stdlib, open_log
+from claude_openai.run_writer import RunWriter
 from claude_openai.runs import RunLimits, Runs
 from claude_openai.testing.demo import demo_reply
 from claude_openai.testing.messages_api import MessagesApi
@@ -59,12 +60,12 @@ async def serve(
         StartError: the address cannot be bound.
         ConfigError: the command or the log file of the config cannot be used.
     """
-    with _logging(config) as log:
+    with _logging(config) as log, _writing(config, log) as writer:
         async with _backend(config, backend, log) as the_backend:
             listeners = await open_listeners(config.host, config.port)
             admission = Admission(config.max_concurrency, config.max_queue_size)
             limits = RunLimits(turn_s=config.process_timeout_ms / 1000, stall_s=config.stall_timeout_ms / 1000)
-            runs = Runs(the_backend, admission, limits)
+            runs = Runs(the_backend, admission, limits, writer)
             connections = Connections(build_app(config, runs, log, the_backend.status), config, log)
             closing = trio.Event()
             async with trio.open_nursery() as nursery:
@@ -172,6 +173,20 @@ def _logging(config: Config) -> Iterator[Log]:
         yield NULL_LOG
         return
     level = Level[config.effective_log_level.upper()]
-    secrets = [config.api_key] if config.api_key else []
+    secrets = [key for key in (config.api_key, config.control_key) if key]
     with open_log(level, config.effective_log_file, secrets=secrets) as log, captured_stdlib(log):
         yield log
+
+
+@contextmanager
+def _writing(config: Config, log: Log) -> Iterator[RunWriter | None]:
+    if config.output_dir is None:
+        yield None
+        return
+    writer = RunWriter(
+        config.output_dir, max_age_s=config.output_max_age_ms / 1000, max_bytes=config.output_max_bytes, log=log
+    )
+    try:
+        yield writer
+    finally:
+        writer.close()

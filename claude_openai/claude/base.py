@@ -7,15 +7,26 @@ running.
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from claude_openai.logs import Log
 from claude_openai.protocol.events import Event
 from claude_openai.protocol.request import ChatRequest
 
-__all__ = ["Backend", "Emit"]
+__all__ = ["Backend", "Emit", "Parked"]
 
 Emit: TypeAlias = Callable[[Event], Awaitable[None]]
+
+
+class Parked(Protocol):
+    """A conversation that a turn has left open, since the client is to bring the results of its tool calls."""
+
+    @property
+    def waiting(self) -> bool:
+        """Whether it still waits for them; False once they came, and when it was closed for whatever reason."""
+
+    async def close(self) -> None:
+        """End it; returns when its process is gone."""
 
 
 class Backend(ABC):
@@ -31,12 +42,15 @@ class Backend(ABC):
         return {}
 
     @abstractmethod
-    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
-        """Run one turn; returns when its process is gone, which may be a while after the last event.
+    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> Parked | None:
+        """Run one turn; returns when its process is gone, which may be a while after the last event, or is kept.
 
         Args:
             request: what to answer.
             emit: takes the events in the order of `protocol/events.py`; waits when the reader is slow. Failures are
                 events too: an exception other than Cancelled is a bug.
             log: bound to the run.
+
+        Returns:
+            The conversation that waits for the results of the turn's calls, if one does.
         """

@@ -9,6 +9,7 @@ other way leaves it broken, and whoever borrowed it closes it.
 
 import json
 import math
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -33,7 +34,7 @@ from claude_openai.protocol.events import TurnFailed
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
 
-__all__ = ["Conversation", "Identity", "identity_of"]
+__all__ = ["Conversation", "Identity", "ParkedCalls", "identity_of"]
 
 # The process is gone within the kill ladder's 3 s; then the task has only to return.
 CLOSE_WAIT_S = 6.0
@@ -54,7 +55,25 @@ def identity_of(request: ChatRequest) -> Identity:
     )
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
+class ParkedCalls:
+    """The calls that a conversation waits with, as the run that made them knows them; keeps nothing alive."""
+
+    conversation: "weakref.ref[Conversation]"
+    calls: tuple[str, ...]
+
+    @property
+    def waiting(self) -> bool:
+        conversation = self.conversation()
+        return conversation is not None and conversation.alive and conversation.pending == self.calls
+
+    async def close(self) -> None:
+        conversation = self.conversation()
+        if conversation is not None and self.waiting:
+            await conversation.close()
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class Conversation:
     """See the module.
 
@@ -88,6 +107,10 @@ class Conversation:
     def alive(self) -> bool:
         running = self._process is None or self._process.running
         return running and not self._gone.is_set() and not self.scope.cancel_called
+
+    def parked(self) -> ParkedCalls | None:
+        """The calls of its last turn, if it waits for their results."""
+        return ParkedCalls(weakref.ref(self), self.pending) if self.pending and self.alive else None
 
     async def live(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Own the process and the client until the conversation is closed, expires, or its process dies."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from claude_openai.claude.base import Backend, Emit
+from claude_openai.claude.base import Backend, Emit, Parked
 from claude_openai.claude.launcher import Launcher, Spawn, ends_in_results, to_replay
 from claude_openai.claude.thoughts import Thoughts
 from claude_openai.errors import ClaudeMissing
@@ -77,7 +77,7 @@ class SdkBackend(Backend):
             await self._spares.refill()
             await trio.sleep_forever()
 
-    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
+    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> Parked | None:
         await self._running.wait()
         answered = False
         while not answered:
@@ -89,7 +89,8 @@ class SdkBackend(Backend):
                     self._thoughts.keep(request.user, conversation.pending, conversation.thinking)
             except ClaudeMissing as error:
                 await emit(TurnFailed(error))
-                return
+                return None
+        return conversation.parked()
 
     @asynccontextmanager
     async def _borrowed(self, request: ChatRequest, log: Log) -> "AsyncIterator[tuple[Conversation, Way]]":

@@ -299,7 +299,7 @@ class TurnReader:
 
     def _start(self, model: str) -> TurnStarted:
         self.started = True
-        return TurnStarted(model, self._conversation)
+        return TurnStarted(model, self._conversation, self._usage)
 
     def _complete(self, reason: FinishReason) -> TurnCompleted:
         self.ended = True

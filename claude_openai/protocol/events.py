@@ -5,7 +5,7 @@ before Claude answered has no `TurnStarted`. Nothing follows the end. Errors are
 crosses a channel.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from claude_openai.errors import ApiError
@@ -42,10 +42,12 @@ class TurnStarted:
     Attributes:
         model: the full Claude model id that answers, for the log.
         conversation: the way the turn took, for the response header and the log.
+        usage: what is known of it so early: the prompt's part.
     """
 
     model: str
     conversation: Conversation = "new"
+    usage: Usage = field(default=Usage(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 
 import trio
 
-from claude_openai.claude.base import Backend, Emit
+from claude_openai.claude.base import Backend, Emit, Parked
 from claude_openai.logs import Log
 from claude_openai.protocol.events import Event, FinishReason, TextDelta, TurnCompleted, TurnStarted, Usage
 from claude_openai.protocol.request import ChatRequest
@@ -88,6 +88,7 @@ class ScriptedBackend(Backend):
         turns: all turns, oldest first.
         active: turns that have begun and have not ended, cleanup included.
         most_active: the largest value of `active` so far.
+        parked: what each turn says that it left waiting for the results of its calls.
     """
 
     name = "scripted"
@@ -96,11 +97,12 @@ class ScriptedBackend(Backend):
         self.turns: list[ScriptedTurn] = []
         self.active = 0
         self.most_active = 0
+        self.parked: Parked | None = None
         self._script = full_turn("ok") if script is None else script
         self._cleanup_s = cleanup_s
         self._arrival = trio.Event()
 
-    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
+    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> Parked | None:
         """Play the script; see `Backend.turn`."""
         turn = ScriptedTurn(request)
         self._begin(turn)
@@ -113,6 +115,7 @@ class ScriptedBackend(Backend):
             raise
         finally:
             await self._end(turn)
+        return self.parked
 
     async def wait_for_turn(self, n: int = 1) -> ScriptedTurn:
         """The `n`-th turn, counted from 1, as soon as it has begun."""

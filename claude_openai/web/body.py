@@ -13,7 +13,7 @@ from claude_openai.errors import InternalError
 from claude_openai.protocol.events import Event, TurnFailed
 from claude_openai.protocol.response import ChunkStream
 from claude_openai.protocol.sse import COMMENT
-from claude_openai.runs import Run
+from claude_openai.run import Run
 
 __all__ = ["EventStreamBody"]
 

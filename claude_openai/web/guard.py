@@ -81,11 +81,24 @@ class Guard:
         """
         if self.config.api_key is None:
             return
-        scheme, _, token = (authorization or "").partition(" ")
-        given, right = (sha256(text.strip().encode()).digest() for text in (token, self.config.api_key))
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given, right):
+        if not _is_bearer(authorization, self.config.api_key):
             said = "No API key was given" if not authorization else "The API key is wrong"
             raise Unauthorized(f"{said}: send the server's key as 'Authorization: Bearer KEY'.")
+
+    def check_control_key(self, authorization: str | None) -> None:
+        """As `check_key`, for the control routes, which exist only if there is a key: their own, or the server's.
+
+        Raises:
+            Unauthorized: it is missing or wrong.
+        """
+        keys = [key for key in (self.config.control_key, self.config.api_key) if key is not None]
+        # All of them, so that the time does not tell which was right.
+        fits = [_is_bearer(authorization, key) for key in keys]
+        if keys and True not in fits:
+            raise Unauthorized(
+                "The control routes need the server's key, or the one that 'claude-openai runs' finds, as "
+                "'Authorization: Bearer KEY'."
+            )
 
     def check_body_type(self, headers: Headers) -> None:
         """Only plain JSON bodies.
@@ -106,7 +119,9 @@ def cors_headers(origin: str) -> dict[str, str]:
     """For every response to an allowed origin."""
     return {
         "access-control-allow-origin": origin,
-        "access-control-expose-headers": "x-request-id, retry-after",
+        "access-control-expose-headers": (
+            "x-request-id, retry-after, x-claude-openai-run, x-claude-openai-conversation"
+        ),
         "vary": "Origin",
     }
 
@@ -118,6 +133,12 @@ def preflight_headers(requested: str) -> dict[str, str]:
         "access-control-allow-headers": requested or "authorization, content-type",
         "access-control-max-age": str(PREFLIGHT_MAX_AGE_S),
     }
+
+
+def _is_bearer(authorization: str | None, key: str) -> bool:
+    scheme, _, token = (authorization or "").partition(" ")
+    given, right = (sha256(text.strip().encode()).digest() for text in (token, key))
+    return scheme.lower() == "bearer" and hmac.compare_digest(given, right)
 
 
 def _without_port(host: str) -> str:

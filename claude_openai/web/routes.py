@@ -30,10 +30,12 @@ from claude_openai.protocol.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
 from claude_openai.protocol.response import ChunkStream, Completion, ResponseHead, model_list, model_object
 from claude_openai.protocol.sse import encode_json
-from claude_openai.runs import Run, Runs
+from claude_openai.run import Run
+from claude_openai.runs import Runs
 from claude_openai.web.agent_guard import AgentGuard
 from claude_openai.web.body import EventStreamBody
 from claude_openai.web.connection import Exchange, HttpConnection, exchange_of
+from claude_openai.web.control import CONTROL_PREFIX, add_control_routes
 from claude_openai.web.guard import Guard, cors_headers, preflight_headers
 
 __all__ = ["App", "build_app"]
@@ -82,6 +84,7 @@ class Views:
         chat = AgentGuard(self.config).checked(parse_chat_request(body, self.config.catalog()))
         _log_request(exchange.log, chat, body)
         run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log))
+        exchange.headers["x-claude-openai-run"] = run.id
         head = ResponseHead(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
         if chat.stream:
             return await self._streamed(run, ChunkStream(head, chat.include_usage))
@@ -128,6 +131,7 @@ def build_app(config: Config, runs: Runs, log: Log, status: Status = dict) -> Ap
     # Ids may hold slashes, encoded or not.
     app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])
     app.add_url_rule("/v1/chat/completions", "chat", views.chat_completions, methods=["POST"])
+    add_control_routes(app, config, runs)
     _install_guard(app, Guard(config))
     app.register_error_handler(Exception, _error_response)
     return app
@@ -145,7 +149,9 @@ def _install_guard(app: Quart, guard: Guard) -> None:
             if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
                 asked = request.headers.get("Access-Control-Request-Headers", "")
                 return Response(status=204, headers=preflight_headers(asked))
-        if request.path not in OPEN_PATHS:
+        if request.path.startswith(CONTROL_PREFIX):
+            guard.check_control_key(request.headers.get("Authorization"))
+        elif request.path not in OPEN_PATHS:
             guard.check_key(request.headers.get("Authorization"))
         if request.method == "POST" and request.routing_exception is None:
             guard.check_body_type(request.headers)

@@ -195,15 +195,18 @@ def rates(upstream: str, folder: Path) -> None:
     with (
         server("bare") as (bare, _),
         server("scripted") as (ours, _),
+        server("scripted", str(folder / "runs")) as (captured, _),
         server("real", upstream, str(folder)) as (real, _),
     ):
         stream(ours, "say 10")
+        stream(captured, "say 10")
         stream(real, "say 10")
-        found: dict[str, list[float]] = {"bare": [], "ours": [], "burst": [], "real": []}
+        found: dict[str, list[float]] = {"bare": [], "ours": [], "captured": [], "burst": [], "real": []}
         for _ in range(RUNS):
             path = f"/v1/chat/completions/{FAST_DELTAS}"
             found["bare"].append(rate(stream(bare, "", path=path), FAST_DELTAS))
             found["ours"].append(rate(stream(ours, f"say {FAST_DELTAS}"), FAST_DELTAS))
+            found["captured"].append(rate(stream(captured, f"say {FAST_DELTAS}"), FAST_DELTAS))
             found["burst"].append(rate(stream(ours, f"burst {FAST_DELTAS}"), FAST_DELTAS))
             measured = stream(real, f"say {REAL_DELTAS}")
             streaming = Timing(0, measured.total_s - measured.first_s, measured.deltas, "")
@@ -212,6 +215,7 @@ def rates(upstream: str, folder: Path) -> None:
     report("bare quart-trio app, deltas a second", f"{base:,.0f}")
     for name, key, bound in (
         ("scripted backend, deltas one by one", "ours", 0.7),
+        ("the same, each run captured in a file", "captured", 0.7),
         ("scripted backend, deltas in bursts", "burst", 0.7),
         ("real CLI, end to end", "real", 0.5),
     ):

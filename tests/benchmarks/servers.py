@@ -74,9 +74,10 @@ async def bare() -> None:
         print((await nursery.start(hypercorn_serve, app, config))[0], flush=True)
 
 
-async def scripted() -> None:
-    """Our server over a backend that costs nothing."""
-    config = Config(port=0, log=False, max_concurrency=1000, process_timeout_ms=600_000)
+async def scripted(output_dir: str = "") -> None:
+    """Our server over a backend that costs nothing; runs are captured in the folder, if one is given."""
+    folder = Path(output_dir) if output_dir else None
+    config = Config(port=0, log=False, max_concurrency=1000, process_timeout_ms=600_000, output_dir=folder)
     async with trio.open_nursery() as nursery:
         print((await nursery.start(partial(serve, config, backend=FastBackend())))[0], flush=True)
 

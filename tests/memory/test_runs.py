@@ -13,7 +13,8 @@ from claude_openai.logs import NULL_LOG
 from claude_openai.protocol.events import Event, TextDelta, TurnCompleted, TurnFailed
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import parse_chat_request
-from claude_openai.runs import Run, RunLimits, Runs
+from claude_openai.run import Run
+from claude_openai.runs import RunLimits, Runs
 from claude_openai.testing import Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
 
 BODY = b'{"model":"claude","messages":[{"role":"user","content":"Hi"}]}'

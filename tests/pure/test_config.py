@@ -59,6 +59,8 @@ ROWS = {
     "debug": Row(("yes", True), ("off", False), ("", "7")),
     "trace": Row(("on", True), ("0", False), ("", "2")),
     "trace_file": Row(("/var/t.log", Path("/var/t.log")), ("t", Path("t")), ("", " ", "~nobody-of-this-name/x")),
+    "background": Row(("1", True), ("no", False), ("", "2")),
+    "output_dir": Row(("/var/runs", Path("/var/runs")), ("none", None), ("", " ", "~nobody-of-this-name/x")),
 }  # fmt: skip
 
 KEY_FILES = {
@@ -92,9 +94,27 @@ def test_the_table_has_every_setting_and_no_name_twice() -> None:
     assert len(set(names)) == len(names)
 
 
+# What the command alone has: a server in a test must not write into the home folder.
+COMMAND = Config(output_dir=Path.home() / ".claude-openai" / "output")
+
+
 def test_with_nothing_given_everything_is_the_default() -> None:
+    assert Config().output_dir is None
+    assert Config.from_sources([], {}) == COMMAND
+    assert Config.from_sources([], {"UNRELATED": "1", "CLAUDE_OPENAI_NO_SUCH": "1"}) == COMMAND
+
+
+def test_a_user_without_a_home_folder_can_start_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(path: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "expanduser", unknown)
     assert Config.from_sources([], {}) == Config()
-    assert Config.from_sources([], {"UNRELATED": "1", "CLAUDE_OPENAI_NO_SUCH": "1"}) == Config()
+
+
+def test_the_folder_of_runs_is_the_same_from_everywhere() -> None:
+    assert Config.from_sources(["--output-dir", "runs"], {}).output_dir == Path.cwd() / "runs"
+    assert Config.from_sources(["--output-dir", "NONE"], {}).output_dir is None
 
 
 @all_settings
@@ -108,7 +128,7 @@ def test_each_of_its_variables_sets_it_and_the_first_one_wins(setting: Setting) 
 
 @all_settings
 def test_a_variable_that_is_empty_is_not_set(setting: Setting) -> None:
-    assert Config.from_sources([], dict.fromkeys(setting.variables, "")) == Config()
+    assert Config.from_sources([], dict.fromkeys(setting.variables, "")) == COMMAND
 
 
 @pytest.mark.parametrize("setting", with_value, ids=lambda setting: setting.name)
@@ -233,7 +253,7 @@ def test_the_default_model_may_be_one_of_the_override() -> None:
 
 
 def test_the_key_is_not_shown_with_the_config() -> None:
-    assert "a-secret" not in repr(Config(api_key="a-secret", extra_env={"X": "a-secret-too"}))
+    assert "a-secret" not in repr(Config(api_key="a-secret", control_key="a-secret", extra_env={"X": "a-secret-too"}))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Which conversation a request meets, how long one waits, and the processes that are started ahead of need."""
 
+import gc
 import json
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -11,10 +12,12 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from claude_openai.claude import spares as spares_module
-from claude_openai.claude.conversation import Conversation, identity_of
+from claude_openai.claude.conversation import Conversation, ParkedCalls, identity_of
 from claude_openai.claude.conversations import ConversationLimits, Conversations
+from claude_openai.claude.hermetic import TurnSettings
+from claude_openai.claude.launcher import Spawn
 from claude_openai.claude.spares import IDLE_S, REFILL_DELAY_S, RETRY_S, Spares
-from claude_openai.logs import Level, Log
+from claude_openai.logs import NULL_LOG, Level, Log
 from claude_openai.protocol.blocks import Block, TextBlock, ToolUseBlock
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.models import ModelCatalog
@@ -535,3 +538,35 @@ async def test_on_a_machine_that_is_short_of_memory_no_spare_is_started_until_th
         await trio.sleep(2 * REFILL_DELAY_S)
         assert len(starter.started) == 1
         nursery.cancel_scope.cancel()
+
+
+def parked_with(*calls: str) -> tuple[Conversation, ParkedCalls]:
+    conversation = Conversation(
+        Spawn("sonnet", TurnSettings(), cast("Any", None), "claude login"), NULL_LOG, pending=calls
+    )
+    parked = conversation.parked()
+    assert parked is not None
+    assert parked.waiting
+    return conversation, parked
+
+
+async def test_calls_are_parked_until_their_results_come_or_others_are_made() -> None:
+    conversation, parked = parked_with("a", "b")
+    for pending in ((), ("c",)):
+        conversation.pending = pending
+        assert not parked.waiting
+
+
+async def test_calls_are_parked_until_their_conversation_expires_is_evicted_or_is_gone() -> None:
+    conversation, parked = parked_with("a")
+    conversation.scope.deadline = trio.current_time()
+    assert not parked.waiting
+    assert conversation.parked() is None
+    conversation, parked = parked_with("a")
+    conversation.scope.cancel()
+    assert not parked.waiting
+    conversation, parked = parked_with("a")
+    del conversation
+    gc.collect()
+    assert not parked.waiting
+    await parked.close()

@@ -170,6 +170,22 @@ def test_keys_are_compared_in_constant_time_and_by_digest(monkeypatch: pytest.Mo
     assert {len(digest) for pair in compared for digest in pair} == {32}
 
 
+def test_a_control_key_is_compared_with_all_that_fit_in_constant_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(first: bytes, second: bytes) -> bool:
+        compared.append((first, second))
+        return first == second
+
+    monkeypatch.setattr("claude_openai.web.guard.hmac.compare_digest", compare)
+    for key in (KEY, "control"):
+        guard(api_key=KEY, control_key="control").check_control_key(f"Bearer {key}")
+    with pytest.raises(Unauthorized):
+        guard(api_key=KEY, control_key="control").check_control_key("Bearer x")
+    assert len(compared) == 6
+    assert {len(digest) for pair in compared for digest in pair} == {32}
+
+
 @pytest.mark.parametrize(
     "kind", ["application/json", "Application/JSON", "application/json; charset=utf-8", " application/json ;x"]
 )

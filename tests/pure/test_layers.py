@@ -1,6 +1,7 @@
 """The order of the modules: each imports only from those above it, and a command pays only for what it uses."""
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import claude_openai
+from claude_openai.instance import Instance, claiming
 
 FOLDER = Path(claude_openai.__file__).parent
 ROOT = "claude_openai"
@@ -22,6 +24,7 @@ LINES = (
     "protocol.request",
     "protocol.stop  protocol.sse  protocol.response  protocol.upstream  protocol.tool_notes  protocol.cli_stream",
     "config",
+    "own_files  instance",
     "secret_spans  redaction  log_writer  logs",
     "claude  claude.base  claude.guardian  claude.hermetic  claude.process  claude.thoughts  claude.toolbox",
     "claude.transcript  claude.launcher  claude.records  claude.permissions",
@@ -29,10 +32,13 @@ LINES = (
     "claude.conversations  claude.spares  claude.sdk  claude.cli",
     "testing.script  testing.recorded  testing.wire  testing.connection  testing.messages_api  testing.demo",
     "testing.scripted  testing",
-    "admission  runs",
-    "web  web.body  web.connection  web.guard  web.agent_guard  web.listen  web.routes",
+    "run_records  run_files  run_writer  run  admission  runs",
+    "web  web.body  web.connection  web.guard  web.agent_guard  web.listen  web.control  web.routes",
     "server",
-    "commands  __main__",
+    "commands  commands.paths  commands.asking  commands.processes  commands.start  commands.serve  commands.daemon",
+    "commands.control  commands.run_source  commands.runs  commands.tail  commands.cancel",
+    "commands.status  commands.stop  commands.restart  commands.logs  commands.service",
+    "__main__",
 )
 ORDER = [name for line in LINES for name in line.split()]
 
@@ -102,6 +108,21 @@ def loaded_by(statement: str) -> set[str]:
 def test_a_command_does_not_load_the_server_before_it_serves(statement: str) -> None:
     heavy = {"quart", "quart_trio", "hypercorn", "claude_agent_sdk", "trio", "anyio", "h11", "jsonschema"}
     assert not loaded_by(statement) & heavy
+
+
+@pytest.mark.parametrize("is_found", [False, True])
+def test_status_loads_next_to_nothing(tmp_path: Path, is_found: bool) -> None:
+    # Nobody answers on this port.
+    told = Instance(os.getpid(), 1, "http://127.0.0.1:1", "", "1.0", "sdk", 0.0, None, "", (), "/", True)
+    status = (
+        f"from claude_openai import commands; assert commands.main(['status'], {{'TMPDIR': {str(tmp_path)!r}}}) == 1"
+    )
+    with claiming(tmp_path) as claim:
+        if is_found:
+            claim.publish(told)
+        loaded = loaded_by(status)
+    server = {"trio", "anyio", "asyncio", "quart", "h11", "claude_agent_sdk", "jsonschema"}
+    assert not loaded & {*server, "http", "ssl", "email", "logging", "subprocess", "tempfile", "threading", "queue"}
 
 
 def test_the_harness_needs_trio_and_h11_and_nothing_else() -> None:

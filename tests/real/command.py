@@ -1,13 +1,15 @@
 """The command as a user starts it: a process of its own, driven by flags, variables and signals.
 
-`running` starts it and waits for the line that says it listens; `refused` runs one that is to fail. Its output goes to
-files, which nothing can block on.
+`running` starts it and waits for the line that says it listens; `refused` runs one that is to fail; `shell` runs one
+command after the other, such as those for a server in the background. What a server says goes to files, which nothing
+can block on.
 """
 
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -16,16 +18,25 @@ from typing import Final
 
 import trio
 
+import claude_openai
 from claude_openai.claude.hermetic import stand_in_environment
+from claude_openai.instance import Instance, find_instance
 from claude_openai.testing import Answer, MessagesApi, Script
 from tests.real.harness import LIMIT_S, OK, Processes, until
 
-__all__ = ["MODULE", "SCRIPT", "Command", "Refusal", "refused", "running"]
+__all__ = ["MODULE", "SCRIPT", "Command", "Refusal", "Shell", "refused", "running", "shell"]
 
 MODULE: Final = (sys.executable, "-m", "claude_openai")
 SCRIPT: Final = (str(Path(sys.executable).parent / "claude-openai"),)
 # From the SIGKILL of a server to the end of all it started.
 CLEANED_UP_S: Final = 3.0
+# What a server that could not tidy up leaves: files that mean nothing once it is gone.
+INSTANCE_FILES: Final = frozenset({"claude-openai.pid", "claude-openai.port", "claude-openai.json"})
+UNHEARD: Final = (-signal.SIGKILL, -signal.SIGHUP)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 @dataclass(slots=True)
@@ -68,7 +79,8 @@ class Command:
         """Return when nothing is left of it, after its death of whatever kind."""
         await self.process.wait()
         await self.processes.wait_none(CLEANED_UP_S)
-        await until(lambda: not list(self.temporary.iterdir()), "the private folder is gone", CLEANED_UP_S)
+        allowed = INSTANCE_FILES if self.process.returncode in UNHEARD else frozenset()
+        await until(lambda: set(names(self.temporary)) <= allowed, "the private folder is gone", CLEANED_UP_S)
 
 
 @asynccontextmanager
@@ -111,6 +123,89 @@ async def running(
         await command.left_nothing()
 
 
+@dataclass(slots=True)
+class Shell:
+    """Somebody who types commands, in a folder of their own with a home and a TMPDIR of their own.
+
+    Attributes:
+        folder: the present one.
+        api: the stand-in that servers started here talk to.
+        environment: of every command.
+    """
+
+    folder: Path
+    home: Path
+    temporary: Path
+    api: MessagesApi
+    processes: Processes
+    environment: dict[str, str]
+
+    async def __call__(self, *argv: str, env: Mapping[str, str] | None = None) -> "Refusal":
+        """Run a command to its end. It starts and ends servers, which outlive it, so nothing waits for its output."""
+        with trio.fail_after(LIMIT_S):
+            done = await trio.run_process(
+                [*MODULE, *argv],
+                cwd=self.folder,
+                env={**self.environment, **(env or {})},
+                stdin=b"",
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+            )
+        return Refusal(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    async def start(self, *flags: str, env: Mapping[str, str] | None = None) -> Instance:
+        """Start a server in the background, on a free port and without spares."""
+        said = await self("--background", "--port", "0", "--spares", "0", *flags, env=env)
+        assert (said.code, said.stderr) == (0, "")
+        return self.server()
+
+    def server(self) -> Instance:
+        """The one that runs, as its files tell it."""
+        found = find_instance(self.temporary)
+        assert found is not None
+        return found
+
+    def is_running(self) -> bool:
+        return find_instance(self.temporary) is not None
+
+    def files(self) -> list[str]:
+        return names(self.temporary)
+
+
+@asynccontextmanager
+async def shell(folder: Path, reply: Script | Answer = OK) -> AsyncIterator[Shell]:
+    """For as long as the block; its server, if one is left, is stopped, and nothing of it may be left.
+
+    Args:
+        folder: the test's own.
+        reply: what the stand-in answers.
+    """
+    present, home, temporary = folder / "present", folder / "home", folder / "tmp"
+    for each in (present, home, temporary):
+        each.mkdir()
+    processes = Processes(temporary)
+    with trio.fail_after(LIMIT_S):
+        async with MessagesApi.serving(reply) as api:
+            environment = {
+                **_base_environment(),
+                **stand_in_environment(api.base_url, folder / "config"),
+                "HOME": str(home),
+                "TMPDIR": str(temporary),
+                # The present folder is not the one of the package under test.
+                "PYTHONPATH": str(Path(claude_openai.__file__).parents[1]),
+                **processes.environment,
+            }
+            the_shell = Shell(present, home, temporary, api, processes, environment)
+            try:
+                yield the_shell
+            finally:
+                if the_shell.is_running():
+                    with trio.CancelScope(shield=True):
+                        await the_shell("stop")
+        await processes.wait_none()
+
+
 async def _started(command: Command, argv: Sequence[str], env: Mapping[str, str]) -> trio.Process:
     folder = command.home.parent
     full_env = {
@@ -136,15 +231,16 @@ class Refusal:
 
 async def refused(*flags: str, env: Mapping[str, str] | None = None) -> Refusal:
     """Run a command that is expected to give up by itself."""
-    with trio.fail_after(LIMIT_S):
+    with trio.fail_after(LIMIT_S), tempfile.TemporaryDirectory() as temporary:
         done = await trio.run_process(
             [*MODULE, *flags],
-            env={**_base_environment(), **(env or {})},
+            env={**_base_environment(), "TMPDIR": temporary, **(env or {})},
             stdin=b"",
             capture_stdout=True,
             capture_stderr=True,
             check=False,
         )
+        assert names(Path(temporary)) == []
     return Refusal(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 

@@ -20,6 +20,7 @@ from tests.real.harness import needs_claude
 pytestmark = needs_claude
 
 installed = pytest.mark.skipif(not Path(SCRIPT[0]).exists(), reason=f"the console script is not at {SCRIPT[0]}")
+OUTPUT = (".claude-openai", "output")
 STOPS = [signal.SIGTERM, signal.SIGINT]
 
 
@@ -50,7 +51,8 @@ async def test_the_demo_needs_no_account_and_touches_no_home(tmp_path: Path) -> 
         assert answer.startswith("[demo] ")
         assert "You said: What is this?" in answer
         assert command.api.all_requests == []
-        assert list(command.home.iterdir()) == []
+        assert [path.relative_to(command.home).parts[:2] for path in command.home.rglob("*.ndjson")] == [OUTPUT]
+        assert list(command.home.iterdir()) == [command.home / OUTPUT[0]]
         assert not command.config.exists()
 
 

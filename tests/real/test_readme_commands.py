@@ -3,11 +3,12 @@
 The two commands of its first screen, which install the package, are run by `.ci/run`.
 """
 
+import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,18 @@ async def demo() -> AsyncIterator[str]:
         nursery.cancel_scope.cancel()
 
 
-async def output_of(*command: str) -> str:
+async def test_the_commands_for_the_background_start_show_restart_and_stop_a_server(tmp_path: Path) -> None:
+    command = block("sh", "--background").replace("logs -f", "logs")
+    function = f'claude-openai() {{ "{sys.executable}" -m claude_openai "$@"; }}'
+    own = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "CLAUDE_OPENAI_PORT": "0", "CLAUDE_OPENAI_SPARES": "0"}
+    output = await output_of("bash", "-euc", f"{function}\n{command}", env={**os.environ, **own})
+    assert output.count("runs in the background (demo") == 2
+    assert output.splitlines()[-1].endswith("has stopped")
+
+
+async def output_of(*command: str, env: Mapping[str, str] | None = None) -> str:
     with trio.fail_after(LIMIT_S):
-        done = await trio.run_process(command, capture_stdout=True, stderr=subprocess.STDOUT, check=False)
+        done = await trio.run_process(command, capture_stdout=True, stderr=subprocess.STDOUT, env=env, check=False)
     output: str = done.stdout.decode()
     assert done.returncode == 0, output
     return output

@@ -1,0 +1,118 @@
+"""The command line: which command is meant, and its exit code. The only place that prints, and that knows signals.
+
+A command is a module with a `run`; it is loaded when it is called, so that none pays for what another needs. Without a
+command the server runs.
+
+Exit codes: 0 after a stop, 1 when something cannot be done (such as a start), 2 for a bad flag, variable or command,
+128 + N when a second signal N ended the server at once, 130 when Ctrl-C ended another command.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from claude_openai.config import Parser
+from claude_openai.errors import ConfigError, StartError
+
+__all__ = ["COMMANDS", "command_parser", "main", "main_parser", "without_flags"]
+
+EXIT_CANNOT: Final = 1
+EXIT_BAD_VALUE: Final = 2
+EXIT_INTERRUPTED: Final = 130
+
+# Name -> module in this package, and a line of help; "" for what only the program itself calls.
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "status": ("status", "say whether a server runs, where, and how it is"),
+    "stop": ("stop", "end the server, with time for its running turns"),
+    "restart": ("restart", "end the server in the background, and start it again"),
+    "runs": ("runs", "list the runs, the newest first"),
+    "tail": ("tail", "print what a run says"),
+    "cancel": ("cancel", "end a run"),
+    "logs": ("logs", "print the log of the server, or of the last one"),
+    "service": ("service", "print a unit for systemd or launchd that keeps a server running"),
+    "daemon": ("daemon", ""),
+}
+
+
+def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
+    """Run the command and return the exit code.
+
+    Args:
+        argv: without the program's name; by default the process's own.
+        environ: by default the process's own.
+    """
+    code = 0
+    try:
+        code = _run(sys.argv[1:] if argv is None else argv, os.environ if environ is None else environ)
+    except* ConfigError as group:
+        code = _refuse(group, EXIT_BAD_VALUE)
+    except* StartError as group:
+        code = _refuse(group, EXIT_CANNOT)
+    except* KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    return code
+
+
+def main_parser() -> Parser:
+    """A parser for the program itself, whose help names the commands."""
+    lines = [f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items() if text]
+    return Parser(
+        usage="%(prog)s [flags]\n       %(prog)s COMMAND [flags]",
+        epilog="\n".join(["commands (claude-openai COMMAND --help tells more):", *lines]),
+        formatter_class=_HelpFormatter,
+    )
+
+
+def command_parser(name: str, more: str = "") -> Parser:
+    """A parser for the flags of a command; `more` is said after its line in the help."""
+    text = COMMANDS[name][1]
+    return Parser(prog=f"claude-openai {name}", description=f"{text[:1].upper()}{text[1:]}. {more}".strip())
+
+
+def without_flags(argv: Sequence[str]) -> tuple[str, ...]:
+    """The flags of a server that may be written down: no key, and nothing about the background.
+
+    Args:
+        argv: flags that were understood.
+    """
+    kept = []
+    words = iter(argv)
+    for word in words:
+        name, equals, _ = word.partition("=")
+        if name == "--api-key" and not equals:
+            next(words, None)
+        elif name not in ("--api-key", "--background", "--no-background"):
+            kept.append(word)
+    return tuple(kept)
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Wraps all texts but the list of commands."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+
+def _run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    module, rest = "serve", argv
+    if argv and not argv[0].startswith("-"):
+        if argv[0] not in COMMANDS:
+            raise ConfigError(f"{argv[0]!r} is not a command (claude-openai --help lists them)")
+        module, rest = COMMANDS[argv[0]][0], argv[1:]
+    code: int = importlib.import_module(f"claude_openai.commands.{module}").run(rest, environ)
+    return code
+
+
+def _refuse(group: BaseExceptionGroup[Exception], code: int) -> int:
+    for error in _leaves(group):
+        print(f"claude-openai: {error}", file=sys.stderr)
+    return code
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [error]

@@ -1,0 +1,107 @@
+"""`logs`: print the log file of the server that runs, or of the last one in the background, and follow it.
+
+The file is followed by name: one that was moved away is read to its end, then the new one from its beginning.
+"""
+
+import os
+import select
+import signal
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from claude_openai.commands import command_parser
+from claude_openai.commands.paths import LOG_FILE, home_folder
+from claude_openai.errors import ConfigError, StartError
+from claude_openai.instance import find_instance, instance_folder
+
+__all__ = ["run"]
+
+DEFAULT_LINES: Final = 50
+POLL_MS: Final = 200
+CHUNK_BYTES: Final = 64 * 1024
+_STDOUT: Final = 1
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Print the last lines, and with -f what comes, until Ctrl-C or until nobody reads it."""
+    parser = command_parser("logs")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what is written from now on")
+    parser.add_argument(
+        "-n", "--lines", metavar="N", default=str(DEFAULT_LINES), help="lines to begin with; default 50"
+    )
+    given = parser.parse_args(list(argv))
+    if not given.lines.isdecimal():
+        raise ConfigError(f"--lines: {given.lines!r} is not a whole number of at least 0")
+    path = _log_file(environ)
+    # A reader that has enough, such as `head`, ends this command without a word.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    try:
+        _print(path, int(given.lines), follow=given.follow)
+    except OSError as error:
+        raise StartError(f"cannot read the log {str(path)!r}: {error.strerror or error}") from None
+    return 0
+
+
+def _log_file(environ: Mapping[str, str]) -> Path:
+    instance = find_instance(instance_folder(environ))
+    if instance is None:
+        path = home_folder() / LOG_FILE
+        if not path.exists():
+            raise StartError(f"no server runs, and there is no log of one in the background at {str(path)!r}")
+        return path
+    if instance.log_file is None:
+        raise StartError(
+            f"the server (pid {instance.pid}) has no log file: it writes to its own standard output, or no log at all; "
+            "start it with --log-file PATH"
+        )
+    return Path(instance.log_file)
+
+
+def _print(path: Path, lines: int, *, follow: bool) -> None:
+    file: BinaryIO = path.open("rb")
+    try:
+        for line in deque(file, maxlen=lines):
+            _write(line)
+        while follow:
+            _copy(file)
+            if _is_reader_gone():
+                return
+            file = _current(path, file)
+    finally:
+        file.close()
+
+
+def _copy(file: BinaryIO) -> None:
+    while chunk := file.read(CHUNK_BYTES):
+        _write(chunk)
+
+
+def _current(path: Path, file: BinaryIO) -> BinaryIO:
+    """The file that has the name now, at the place where to go on."""
+    try:
+        there = path.stat()
+        if os.path.samestat(there, os.fstat(file.fileno())):
+            if there.st_size < file.tell():
+                file.seek(0)  # it was emptied
+            return file
+        new = path.open("rb")
+    except FileNotFoundError:
+        return file  # moved away, and none begun yet
+    _copy(file)
+    file.close()
+    return new
+
+
+def _write(data: bytes) -> None:
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _is_reader_gone() -> bool:
+    """Wait a moment; True as soon as nobody reads the standard output any more."""
+    poll = select.poll()
+    poll.register(_STDOUT, 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(POLL_MS))

@@ -1,0 +1,85 @@
+"""`claude-openai runs`: which runs there are and were.
+
+On a terminal a table that fits its width; into a pipe the same with tabs, or JSON.
+"""
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from claude_openai.commands import command_parser
+from claude_openai.commands.run_source import MAX_RUNS, add_folder_flag, printing, runs_of, visible
+from claude_openai.errors import ConfigError
+from claude_openai.run_records import RunRecord
+
+__all__ = ["run"]
+
+DEFAULT_RUNS: Final = 20
+HEAD: Final = ("RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED", "TIME", "TOKENS", "ERROR")
+GAP: Final = "  "
+# Those that say least go first when the terminal is narrow.
+EXPENDABLE: Final = ("BACKEND", "WAY", "STARTED", "TOKENS", "MODEL")
+_COLOURS: Final = {"queued": "33", "running": "32", "parked": "36", "failed": "31", "cancelled": "35"}
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    parser = command_parser("runs")
+    parser.add_argument("--json", action="store_true", help="an array of objects")
+    parser.add_argument("-n", dest="limit", metavar="N", default=str(DEFAULT_RUNS), help=f"how many [{DEFAULT_RUNS}]")
+    add_folder_flag(parser)
+    given = parser.parse_args(list(argv))
+    if not given.limit.isascii() or not given.limit.isdigit() or not 1 <= int(given.limit[:9]) <= MAX_RUNS:
+        raise ConfigError(f"-n: {given.limit!r} is not a whole number from 1 to {MAX_RUNS}")
+    limit = int(given.limit)
+
+    def show() -> int:
+        records = runs_of(given.output_dir, environ).list(limit)
+        if given.json:
+            print(json.dumps([record.to_json() for record in records], indent=2))
+        elif sys.stdout.isatty():
+            width = shutil.get_terminal_size().columns
+            print("\n".join(table(records, width, colours="NO_COLOR" not in os.environ)))
+        else:
+            print("\n".join("\t".join(row) for row in [HEAD, *map(_row, records)]))
+        return 0
+
+    return printing(show)
+
+
+def table(records: Sequence[RunRecord], width: int, *, colours: bool) -> Iterator[str]:
+    """The lines of the table, none wider than `width` columns."""
+    rows = [HEAD, *map(_row, records)]
+    shown = [index for index, name in enumerate(HEAD) if name != "ERROR" or any(row[index] for row in rows[1:])]
+    widths = [max(len(row[index]) for row in rows) for index in range(len(HEAD))]
+    for name in EXPENDABLE:
+        if sum(widths[index] + len(GAP) for index in shown) - len(GAP) > width:
+            shown.remove(HEAD.index(name))
+    for row in rows:
+        line = GAP.join(row[index].ljust(widths[index]) for index in shown).rstrip()
+        line = line if len(line) <= width else line[: max(1, width - 1)] + "…"
+        yield _coloured(line, row[1]) if colours else line
+
+
+def _row(record: RunRecord) -> tuple[str, ...]:
+    usage, error, took = record.usage, record.error, record.duration_ms
+    cells = (
+        record.id,
+        record.status,
+        record.backend,
+        record.model,
+        record.conversation or "",
+        datetime.fromtimestamp(record.started_at).astimezone().strftime("%m-%d %H:%M:%S"),
+        "" if took is None else f"{took / 1000:.1f} s",
+        f"{usage.get('prompt_tokens')}+{usage.get('completion_tokens')}" if usage else "",
+        str(error.get("code") or error.get("type") or "error") if error else "",
+    )
+    return tuple(" ".join(visible(cell).split()) for cell in cells)
+
+
+def _coloured(line: str, status: str) -> str:
+    code = _COLOURS.get(status)
+    return line if code is None else line.replace(status, f"\x1b[{code}m{status}\x1b[0m", 1)

@@ -1,0 +1,165 @@
+"""The server in this process: signals, the files that tell of it, and the line that says where it listens.
+
+A server in the foreground is more important than its files: if another one holds them, or they cannot be written, it
+says so and serves. One in the background that nobody could find or stop must not start.
+"""
+
+import gc
+import os
+import secrets
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+from claude_openai import __version__
+from claude_openai.commands import main_parser, without_flags
+from claude_openai.config import Config
+from claude_openai.errors import ClaudeMissing, ConfigError, StartError
+from claude_openai.instance import AlreadyRunning, Claim, Instance, claiming, instance_folder
+
+if TYPE_CHECKING:
+    import trio
+
+__all__ = ["run", "serve_here"]
+
+CONTROL_KEY_BYTES: Final = 32
+# Cleaners of temporary folders remove what nobody has touched for days.
+TOUCH_INTERVAL_S: Final = 6 * 3600.0
+
+UNFOUND: Final = "status, stop and the like cannot find this server: {}"
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Serve until a signal says otherwise, or start a server that does."""
+    config = Config.from_sources(argv, environ, main_parser())
+    if config.background:
+        from claude_openai.commands.start import start
+
+        return start(config, argv, environ)
+    with _claiming_if_possible(instance_folder(environ)) as (claim, complaint):
+        serve_here(config, argv, claim, complaint)
+    return 0
+
+
+def serve_here(config: Config, argv: Sequence[str], claim: Claim | None, complaint: str = "") -> None:
+    """Serve in this process until a signal says otherwise.
+
+    Args:
+        config: its settings; `background` is told to who asks.
+        argv: the flags it was started with.
+        claim: the files, None to serve without.
+        complaint: a line for stderr, once it listens.
+    """
+    # Imported after the flags were read, so that --help and a mistyped flag answer at once.
+    import trio
+
+    from claude_openai.server import serve
+
+    config = replace(config, control_key=secrets.token_urlsafe(CONTROL_KEY_BYTES))
+
+    async def run() -> None:
+        stop = trio.Event()
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with trio.open_nursery() as signal_nursery:
+                signal_nursery.start_soon(_obey, signals, stop, claim)
+                async with trio.open_nursery() as nursery:
+                    urls = await nursery.start(partial(serve, config, stop=stop))
+                    if claim is not None:
+                        signal_nursery.start_soon(_keep_young, claim)
+                    _announce(urls, config, _published(claim, config, urls, argv) or complaint)
+                signal_nursery.cancel_scope.cancel(reason="the server has ended")
+
+    trio.run(run)
+    # The end of an interpreter searches all objects for cycles, a second of work after everything is done.
+    gc.freeze()
+
+
+@contextmanager
+def _claiming_if_possible(folder: Path) -> Iterator[tuple[Claim | None, str]]:
+    """The files, or why this server has none."""
+    claim, complaint = None, ""
+    with ExitStack() as stack:
+        try:
+            claim = stack.enter_context(claiming(folder))
+        except AlreadyRunning as error:
+            complaint = f"{error.who}; status, stop and the like speak of that one, not of this"
+        except StartError as error:
+            complaint = UNFOUND.format(error)
+        yield claim, complaint
+
+
+def _published(claim: Claim | None, config: Config, urls: Sequence[str], argv: Sequence[str]) -> str:
+    """Tell who wants to know; "" or why that could not be done."""
+    try:
+        if claim is not None:
+            claim.publish(_instance(config, urls, argv))
+    except StartError as error:
+        if config.background:
+            raise
+        return UNFOUND.format(error)
+    return ""
+
+
+def _instance(config: Config, urls: Sequence[str], argv: Sequence[str]) -> Instance:
+    log_file = config.effective_log_file
+    url = urls[0].replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    return Instance(
+        pid=os.getpid(),
+        port=urlsplit(url).port or config.port,
+        base_url=url,
+        control_key=config.control_key or "",
+        version=__version__,
+        backend="demo" if config.demo else config.backend,
+        started_at=time.time(),
+        log_file=str(log_file.absolute()) if config.log and log_file else None,
+        output_dir="" if config.output_dir is None else str(config.output_dir),
+        argv=without_flags(argv),
+        cwd=str(Path.cwd()),
+        background=config.background,
+        drain_timeout_ms=config.drain_timeout_ms,
+        has_api_key=config.api_key is not None,
+    )
+
+
+async def _keep_young(claim: Claim) -> None:
+    import trio
+
+    while True:
+        await trio.sleep(TOUCH_INTERVAL_S)
+        claim.touch()
+
+
+async def _obey(signals: AsyncIterator[int], stop: "trio.Event", claim: Claim | None) -> None:
+    """The first signal drains. The second ends at once: the guardian kills what the server leaves."""
+    async for number in signals:
+        if stop.is_set():
+            if claim is not None:
+                claim.release()
+            os._exit(128 + number)
+        print("claude-openai: stopping; a second signal stops at once", file=sys.stderr, flush=True)
+        stop.set()
+
+
+def _announce(urls: Sequence[str], config: Config, complaint: str) -> None:
+    how = "demo: no Claude account is used, every answer is made up" if config.demo else f"{config.backend} backend"
+    print(f"claude-openai {__version__} listening on {' and '.join(urls)} ({how})", file=sys.stderr, flush=True)
+    for line in (complaint, _what_is_missing(config)):
+        if line:
+            print(f"claude-openai: {line}", file=sys.stderr, flush=True)
+
+
+def _what_is_missing(config: Config) -> str:
+    from claude_openai.claude.hermetic import find_claude
+
+    try:
+        find_claude(config.claude_command)
+    except (ClaudeMissing, ConfigError) as error:
+        return f"warning: {error}"
+    return ""

@@ -1,0 +1,130 @@
+"""`service`: a unit for systemd or launchd, printed and not installed: what is written where is the user's to see.
+
+The service is a server in the foreground, so that the service manager sees it start, end and fail. Its log goes to the
+file of `claude-openai logs`; keys are in a file of the user, never in the unit.
+"""
+
+import os
+import plistlib
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from claude_openai.commands import command_parser, without_flags
+from claude_openai.commands.paths import ENVIRONMENT_FILE, LOG_FILE, STDERR_FILE, home_folder
+from claude_openai.config import Config
+from claude_openai.errors import ConfigError
+
+__all__ = ["run"]
+
+# Beyond the drain a stop takes 10 s at most; then the service manager may kill.
+BEYOND_DRAIN_S: Final = 20
+LABEL: Final = "local.claude-openai"
+
+SYSTEMD: Final = """\
+# claude-openai for one user. It needs no root:
+#   mkdir -p ~/.config/systemd/user
+#   claude-openai service --print --systemd > ~/.config/systemd/user/claude-openai.service
+#   systemctl --user daemon-reload
+#   systemctl --user enable --now claude-openai
+# To go on while you are not logged in:  loginctl enable-linger
+# To remove it:
+#   systemctl --user disable --now claude-openai
+#   rm ~/.config/systemd/user/claude-openai.service
+# Keys and other variables, such as CLAUDE_OPENAI_API_KEY=..., belong into ~/.claude-openai/{file} (mode 0600).
+
+[Unit]
+Description=claude-openai: any OpenAI client uses Claude Code
+
+[Service]
+Type=exec
+ExecStart={command}
+EnvironmentFile=-%h/.claude-openai/{file}
+{environment}WorkingDirectory=%h
+Restart=on-failure
+RestartSec=2
+# A bad flag or variable does not get better.
+RestartPreventExitStatus=2
+# The signal goes to the server alone, which lets running turns end; then all that is left is killed.
+KillMode=mixed
+TimeoutStopSec={stop_s}
+# No PrivateTmp: `claude-openai status` and `stop` must see the server's files in the temporary folder.
+
+[Install]
+WantedBy=default.target
+"""
+
+# In an XML comment there can be no two hyphens.
+LAUNCHD: Final = f"""\
+<!-- claude-openai for one user. Save this as ~/Library/LaunchAgents/{LABEL}.plist, then:
+       launchctl bootstrap gui/$(id -u) ~/Library/LaunchAgents/{LABEL}.plist
+     To remove it:
+       launchctl bootout gui/$(id -u)/{LABEL}; rm ~/Library/LaunchAgents/{LABEL}.plist
+     Keys and other variables, such as CLAUDE_OPENAI_API_KEY=..., belong into ~/.claude-openai/{ENVIRONMENT_FILE}
+     (mode 0600). -->
+"""
+# launchd reads no file of variables, and keeps no words of a service.
+LAUNCHD_SCRIPT: Final = (
+    f'umask 077; folder="$HOME/.claude-openai"; mkdir -p "$folder"; set -a; '
+    f'[ ! -f "$folder/{ENVIRONMENT_FILE}" ] || . "$folder/{ENVIRONMENT_FILE}"; set +a; '
+    f'exec "$@" 2>> "$folder/{STDERR_FILE}"'
+)
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Print the unit."""
+    parser = command_parser("service", "All other flags are passed on to the server.")
+    parser.add_argument("--print", action="store_true", help="print it; nothing is installed")
+    parser.add_argument("--systemd", action="store_true", help="for systemd, whatever the platform")
+    parser.add_argument("--launchd", action="store_true", help="for launchd, whatever the platform")
+    given, flags = parser.parse_known_args(list(argv))
+    if not given.print or (given.systemd and given.launchd):
+        raise ConfigError("service: use `claude-openai service --print`, with --systemd or --launchd if need be")
+    # The key that a public address needs comes from a file that is not read here.
+    config = Config.from_sources(flags, {**environ, "CLAUDE_OPENAI_API_KEY": "in-the-file"})
+    if without_flags(flags) != tuple(flags):
+        raise ConfigError(
+            f"service: no key and no --background in a unit; put CLAUDE_OPENAI_API_KEY=... into "
+            f"{str(home_folder() / ENVIRONMENT_FILE)!r}"
+        )
+    command = [sys.executable, "-P", "-m", "claude_openai", *flags]
+    if config.log and not any(flag.startswith("--log-file") for flag in flags):
+        command += ["--log-file", str(home_folder() / LOG_FILE)]
+    is_launchd = given.launchd or (sys.platform == "darwin" and not given.systemd)
+    unit = _launchd if is_launchd else _systemd
+    stop_s = config.drain_timeout_ms // 1000 + BEYOND_DRAIN_S
+    print(unit(command, {"TMPDIR": environ["TMPDIR"]} if environ.get("TMPDIR") else {}, stop_s), end="")
+    return 0
+
+
+def _systemd(command: Sequence[str], variables: Mapping[str, str], stop_s: int) -> str:
+    return SYSTEMD.format(
+        command=" ".join(_quoted(word).replace("$", "$$") for word in command),
+        environment="".join(f"Environment={_quoted(f'{name}={value}')}\n" for name, value in variables.items()),
+        file=ENVIRONMENT_FILE,
+        stop_s=stop_s,
+    )
+
+
+def _quoted(word: str) -> str:
+    """A word as systemd reads it back."""
+    if re.fullmatch(r"[\w@:,./=+-]+", word, re.ASCII):
+        return word
+    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _launchd(command: Sequence[str], variables: Mapping[str, str], stop_s: int) -> str:
+    plist = {
+        "Label": LABEL,
+        "ProgramArguments": ["/bin/sh", "-c", LAUNCHD_SCRIPT, "claude-openai", *command],
+        "EnvironmentVariables": dict(variables),
+        "WorkingDirectory": os.path.expanduser("~"),  # noqa: PTH111 - text for a file
+        "RunAtLoad": True,
+        "KeepAlive": {"SuccessfulExit": False},
+        "ExitTimeOut": stop_s,
+    }
+    text = plistlib.dumps(plist, sort_keys=False).decode()
+    head, doctype, rest = text.partition("<plist")
+    return f"{head}{LAUNCHD}{doctype}{rest}"

@@ -1,0 +1,105 @@
+"""`stop`: end the server that runs, with time for its running turns, and see that nothing of it is left."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
+from pathlib import Path
+from signal import SIGKILL, SIGTERM
+from typing import Final
+
+from claude_openai.commands import command_parser
+from claude_openai.commands.processes import Held, descendants, has_open, wait_gone
+from claude_openai.errors import StartError
+from claude_openai.instance import (
+    AlreadyRunning,
+    Instance,
+    claiming,
+    find_instance,
+    instance_folder,
+    is_claimed,
+    pid_file,
+)
+
+__all__ = ["run", "started_instance", "stop"]
+
+# Beside the drain: the runs that are left are cancelled, connections closed, the log written.
+BEYOND_DRAIN_S: Final = 10.0
+KILLED_S: Final = 5.0
+CLEANED_UP_S: Final = 10.0
+STARTED_S: Final = 10.0
+POLL_S: Final = 0.02
+# A stop that takes longer than this says what it waits for.
+QUICK_S: Final = 3.0
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Stop the server. 0 when none runs any more, 1 if that could not be had."""
+    command_parser("stop").parse_args(list(argv))
+    folder = instance_folder(environ)
+    instance = started_instance(folder)
+    if instance is None:
+        print("claude-openai is not running")
+        return 0
+    stop(instance, folder)
+    print(f"claude-openai (pid {instance.pid}) has stopped")
+    return 0
+
+
+def started_instance(folder: Path) -> Instance | None:
+    """The server that runs; one that only starts is waited for.
+
+    Raises:
+        StartError: it does not say who it is within 10 s.
+    """
+    deadline = time.monotonic() + STARTED_S
+    while True:
+        instance = find_instance(folder)
+        if instance is not None or not is_claimed(folder):
+            return instance
+        if time.monotonic() > deadline:
+            raise StartError(f"a server starts, or ends, and has not said for {STARTED_S:g} s who it is")
+        time.sleep(POLL_S)
+
+
+def stop(instance: Instance, folder: Path) -> None:
+    """End a server: the signal that lets its turns end, and after its drain timeout and 10 s the one that does not.
+
+    Raises:
+        StartError: it is not ours to stop, or something of it is left.
+    """
+    try:
+        with closing(Held(instance.pid)) as held:
+            # Only now the number cannot be given to another process, and is asked about again.
+            if find_instance(folder) == instance:
+                if not has_open(instance.pid, pid_file(folder)):
+                    raise StartError(
+                        f"pid {instance.pid} does not hold {str(pid_file(folder))!r}: the server runs in another "
+                        "container; stop it there"
+                    )
+                _end(held, instance)
+    except ProcessLookupError:
+        pass  # it has ended
+    except PermissionError:
+        raise StartError(f"the server (pid {instance.pid}) belongs to another user") from None
+    # What a killed one left goes with a claim; if another server has started, the files are its own.
+    with suppress(AlreadyRunning), claiming(folder):
+        pass
+
+
+def _end(held: Held, instance: Instance) -> None:
+    held.send(SIGTERM)
+    if held.wait(QUICK_S):
+        return
+    drain_s = instance.drain_timeout_ms / 1000
+    print(f"claude-openai: waiting for running turns to end, {drain_s:g} s at most", file=sys.stderr, flush=True)
+    if held.wait(drain_s + BEYOND_DRAIN_S - QUICK_S):
+        return
+    print(f"claude-openai: pid {instance.pid} does not stop; killing it", file=sys.stderr, flush=True)
+    started = descendants(instance.pid)
+    held.send(SIGKILL)
+    if not held.wait(KILLED_S):
+        raise StartError(f"pid {instance.pid} cannot be killed")
+    # Its guardian is one of them: it kills the others, removes their folder, and ends.
+    if not wait_gone(started, CLEANED_UP_S):
+        raise StartError(f"the server was killed, but some of its processes are left: {sorted(started)}")

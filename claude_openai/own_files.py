@@ -1,0 +1,138 @@
+"""Small files in a folder that others can write to: plain, of this user, closed to everybody else, or refused.
+
+No link is followed and nothing that was planted is read, written or waited for. Knows nothing of what the files mean.
+"""
+
+import contextlib
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from claude_openai.errors import StartError
+
+__all__ = ["UnsafeFileError", "content", "create", "is_at", "open_own", "read", "remove", "replace"]
+
+MAX_BYTES: Final = 1024 * 1024
+# O_NONBLOCK: a planted FIFO must not hang us.
+_FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_REASONS: Final = {
+    errno.ELOOP: "it is a symbolic link",
+    errno.EACCES: "it belongs to another user",
+    errno.EISDIR: "it is not a plain file",
+}
+
+
+class UnsafeFileError(StartError):
+    """A file in the temporary folder is not one that a server of this user wrote."""
+
+
+def open_own(path: Path, flags: int = os.O_RDONLY) -> int | None:
+    """A descriptor of a file of ours, None if there is no file.
+
+    Raises:
+        UnsafeFileError: what is there is not ours alone.
+    """
+    try:
+        fd = os.open(path, flags | _FLAGS)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise _unsafe(path, _REASONS.get(error.errno or 0, error.strerror)) from None
+    found = os.fstat(fd)
+    reason = ""
+    if not stat.S_ISREG(found.st_mode):
+        reason = "it is not a plain file"
+    elif found.st_uid != os.geteuid():
+        reason = f"it belongs to another user (uid {found.st_uid})"
+    elif stat.S_IMODE(found.st_mode) & 0o077:
+        reason = f"others may open it (mode {stat.S_IMODE(found.st_mode):04o})"
+    elif found.st_nlink > 1:
+        reason = "it has a second name"
+    if reason:
+        os.close(fd)
+        raise _unsafe(path, reason)
+    return fd
+
+
+def create(path: Path) -> int | None:
+    """A descriptor of a new file of mode 0600, None if somebody was faster.
+
+    Raises:
+        StartError: the folder cannot be used.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return None
+    except OSError as error:
+        raise StartError(f"cannot write {str(path)!r}: {error.strerror or error}; TMPDIR names the folder") from None
+    os.fchmod(fd, 0o600)
+    return fd
+
+
+def replace(path: Path, text: str) -> None:
+    """Put a file of mode 0600 in place, whole or not at all.
+
+    Raises:
+        UnsafeFileError: what is there cannot be replaced.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        # One that is there was left by a dead process with our pid.
+        temporary.unlink(missing_ok=True)
+        fd = os.open(temporary, os.O_RDWR | _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
+            os.fchmod(fd, 0o600)
+            file.write(text)
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise _unsafe(path, f"it cannot be replaced: {error.strerror or error}") from None
+
+
+def remove(path: Path) -> None:
+    """Remove whatever has this name, if anything has.
+
+    Raises:
+        UnsafeFileError: it is another user's, in a folder where only its owner may remove it.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise _unsafe(path, f"it cannot be removed: {error.strerror or error}") from None
+
+
+def content(path: Path) -> str:
+    """The text of a file of ours, "" if there is no file.
+
+    Raises:
+        UnsafeFileError: what is there is not ours alone.
+    """
+    fd = open_own(path)
+    if fd is None:
+        return ""
+    try:
+        return read(fd)
+    finally:
+        os.close(fd)
+
+
+def read(fd: int) -> str:
+    return os.read(fd, MAX_BYTES).decode("utf-8", errors="surrogateescape")
+
+
+def is_at(fd: int, path: Path) -> bool:
+    """Whether a path still names the file of a descriptor."""
+    try:
+        return os.path.samestat(os.fstat(fd), path.lstat())
+    except OSError:
+        return False
+
+
+def _unsafe(path: Path, reason: str | None) -> UnsafeFileError:
+    return UnsafeFileError(
+        f"{str(path)!r} was not written by a server of yours: {reason}; remove it, or set TMPDIR to another folder"
+    )

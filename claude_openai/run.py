@@ -1,0 +1,125 @@
+"""One run as the registry knows it: what it is, how far it has come, what of it is kept.
+
+Knows the events of a turn and the records that tell of it; who makes a run, and when it may run, is `runs`' business.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import trio
+
+from claude_openai.claude.base import Parked
+from claude_openai.errors import ApiError
+from claude_openai.logs import Log
+from claude_openai.protocol.events import (
+    Event,
+    FinishReason,
+    ReasoningDelta,
+    TextDelta,
+    ToolCall,
+    TurnCompleted,
+    TurnFailed,
+    TurnStarted,
+)
+from claude_openai.protocol.response import usage_object
+from claude_openai.run_records import RunRecord, record_of
+from claude_openai.run_writer import Capture
+
+__all__ = ["Run"]
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """A run. `events` and `error`, once the turn has failed, are for the response; the rest is the registry's.
+
+    Attributes:
+        parked: the conversation that its answer left waiting for results.
+        done: set when it has ended and its process is gone.
+    """
+
+    record: RunRecord
+    events: trio.MemoryReceiveChannel[Event]
+    capture: Capture | None
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
+    cancelled_by: ApiError | None = None
+    error: ApiError | None = None
+    answering: bool = False
+    parked: Parked | None = None
+    done: trio.Event = field(default_factory=trio.Event)
+    _began: float = field(default_factory=trio.current_time)
+
+    @property
+    def id(self) -> str:
+        return self.record.id
+
+    @property
+    def state(self) -> str:
+        waiting = self.record.status == "completed" and self.parked is not None and self.parked.waiting
+        return "parked" if waiting else self.record.status
+
+    @property
+    def ended(self) -> bool:
+        return self.record.status in ("completed", "failed", "cancelled")
+
+    def view(self) -> RunRecord:
+        """The run as it stands, for whoever asks."""
+        return replace(self.record, status="parked") if self.state == "parked" else self.record
+
+    def cancel(self, error: ApiError) -> None:
+        """End it from outside its request; its client gets the error."""
+        if self.cancelled_by is None:
+            self.cancelled_by = error
+            self.scope.cancel(reason=error.message)
+
+    def note_running(self) -> None:
+        self.record.status = "running"
+        self._keep({"type": "running"})
+
+    def note(self, event: Event, log: Log) -> None:
+        """Take in the next event of its turn."""
+        match event:
+            case TextDelta() if self.capture is not None:
+                self.capture.put_text("text", event.text)
+            case ReasoningDelta():
+                self._note_reasoning(event, log)
+            case ToolCall():
+                self._keep(record_of(event))
+                size = len(event.arguments.encode(errors="surrogatepass"))
+                log.debug("sdk.structured_tool_call", id=event.id, name=event.name, argument_bytes=size)
+                log.trace("sdk.tool_arguments", id=event.id, arguments=event.arguments)
+            case TurnStarted():
+                self.answering = True
+                self.record.conversation = event.conversation
+                self._keep(record_of(event))
+                log.debug("run.answering", claude_model=event.model, conversation=event.conversation)
+            case TurnCompleted():
+                self.record.usage = usage_object(event.usage)
+                self.note_end("completed", finish_reason=event.finish_reason)
+                log.debug("openai.response", finish_reason=event.finish_reason, usage=event.usage)
+            case TurnFailed(error):
+                self.error = error
+                self.note_end("failed" if self.cancelled_by is None else "cancelled", error)
+                log.warning("run.failed", message=error.message, type=error.type, code=error.code, status=error.status)
+
+    def _note_reasoning(self, event: ReasoningDelta, log: Log) -> None:
+        if self.capture is not None:
+            self.capture.put_text("reasoning", event.text)
+        if event.tool:
+            log.debug("sdk.own_tool", name=event.tool)
+
+    def note_end(
+        self,
+        status: Literal["completed", "failed", "cancelled"],
+        error: ApiError | None = None,
+        finish_reason: FinishReason | None = None,
+    ) -> None:
+        record = self.record
+        record.status = status
+        record.error = None if error is None else error.body()["error"]
+        if record.ended_at is None:
+            record.ended_at = record.started_at + trio.current_time() - self._began
+        self._keep({"type": "end", **record.to_json(), "finish_reason": finish_reason}, last=True)
+
+    def _keep(self, what: dict[str, Any], *, last: bool = False) -> None:
+        if self.capture is not None:
+            self.capture.put(what, last=last)

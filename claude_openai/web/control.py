@@ -1,0 +1,193 @@
+"""The control routes: which runs there are, what they say, and how one is ended.
+
+For the commands of this program, with a key of their own or the server's; without a key they do not exist. Ids are
+checked for their form before anything is looked up, so no request reaches another file. Knows runs, their records and
+files; who may call is `guard`'s business.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import trio
+from quart import Quart, Response, request
+from quart.wrappers.response import ResponseBody
+from quart_trio.wrappers import TrioResponse
+
+from claude_openai.config import Config
+from claude_openai.errors import BadRequest, RunCancelled, RunNotFound
+from claude_openai.protocol.sse import encode_json
+from claude_openai.run import Run
+from claude_openai.run_files import find_run, list_runs, open_folder, open_run
+from claude_openai.run_records import RUN_ID, RunRecord, is_end
+from claude_openai.runs import Runs
+from claude_openai.web.connection import exchange_of
+
+__all__ = ["CONTROL_PREFIX", "add_control_routes"]
+
+CONTROL_PREFIX: Final = "/control/"
+DEFAULT_LIMIT: Final = 100
+MAX_LIMIT: Final = 1000
+READ_BYTES: Final = 64 * 1024
+# There is no event for what another thread has written. The writer itself lets deltas wait for half of this.
+FOLLOW_POLL_S: Final = 0.1
+# How long the last of an ended run may take to be written, or the first of a new one.
+WRITTEN_WITHIN_S: Final = 1.0
+
+
+def add_control_routes(app: Quart, config: Config, runs: Runs) -> None:
+    """Add them, if there is a key that protects them."""
+    if config.control_key is None and config.api_key is None:
+        return
+    views = ControlViews(runs, config.output_dir)
+    app.add_url_rule("/control/status", "control_status", views.status, methods=["GET"])
+    app.add_url_rule("/control/runs", "control_runs", views.list, methods=["GET"])
+    app.add_url_rule("/control/runs/<run_id>", "control_run", views.show, methods=["GET"])
+    app.add_url_rule("/control/runs/<run_id>/output", "control_output", views.output, methods=["GET"])
+    app.add_url_rule("/control/runs/<run_id>/cancel", "control_cancel", views.cancel, methods=["POST"])
+
+
+@dataclass(frozen=True, slots=True)
+class ControlViews:
+    """The views. What the registry knows wins over what a file says."""
+
+    runs: Runs
+    folder: Path | None
+
+    async def status(self) -> Response:
+        return _reply(self.runs.counts())
+
+    async def list(self) -> Response:
+        """The newest first, at most `limit`."""
+        limit = _limit(request.args.get("limit"))
+        known = {run.id: run.view() for run in self.runs.all()}
+        kept = [] if self.folder is None else await trio.to_thread.run_sync(_list, self.folder, limit, frozenset(known))
+        newest = sorted([*known.values(), *kept], key=lambda record: record.started_at, reverse=True)
+        return _reply({"object": "list", "data": [record.to_json() for record in newest[:limit]]})
+
+    async def show(self, run_id: str) -> Response:
+        _check_id(run_id)
+        run = self.runs.get(run_id)
+        record = run.view() if run is not None else None
+        if record is None and self.folder is not None:
+            record = await trio.to_thread.run_sync(find_run, self.folder, run_id)
+        if record is None:
+            raise _unknown(run_id)
+        return _reply(record.to_json())
+
+    async def output(self, run_id: str) -> Response:
+        """The captured records; with `follow=1` to the end of the run."""
+        _check_id(run_id)
+        run = self.runs.get(run_id)
+        fd = await self._open(run_id, run)
+        exchange_of(request.scope).stack.callback(os.close, fd)
+        follow = run if request.args.get("follow") == "1" else None
+        headers = {"content-type": "application/x-ndjson", "cache-control": "no-cache"}
+        return TrioResponse(RecordsBody(fd, follow), headers=headers)
+
+    async def cancel(self, run_id: str) -> Response:
+        _check_id(run_id)
+        run = self.runs.get(run_id)
+        if run is None:
+            raise _unknown(run_id)
+        await self.runs.cancel(run, RunCancelled("The run was cancelled at the server.", may_retry=False))
+        return _reply(run.view().to_json())
+
+    async def _open(self, run_id: str, run: Run | None) -> int:
+        if self.folder is not None:
+            with trio.move_on_after(WRITTEN_WITHIN_S):
+                while True:
+                    fd = await trio.to_thread.run_sync(_open, self.folder, run_id)
+                    if fd is not None:
+                        return fd
+                    if run is None or run.done.is_set():
+                        break
+                    await trio.sleep(FOLLOW_POLL_S)
+        if run is None:
+            raise _unknown(run_id)
+        raise RunNotFound(f"What {run_id} says is not captured (--output-dir).", code="run_not_captured")
+
+
+class RecordsBody(ResponseBody):
+    """A run's file as the body of a response, whole lines only.
+
+    Args:
+        fd: the file; not closed.
+        follow: the run to wait for; None to give what is there.
+    """
+
+    def __init__(self, fd: int, follow: Run | None) -> None:
+        self._fd = fd
+        self._follow = follow
+        self._rest = b""
+        self._ended = False
+
+    async def __aenter__(self) -> "RecordsBody":
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        return None
+
+    def __aiter__(self) -> "RecordsBody":
+        return self
+
+    async def __anext__(self) -> bytes:
+        patience = WRITTEN_WITHIN_S
+        while True:
+            data = await trio.to_thread.run_sync(os.read, self._fd, READ_BYTES)
+            lines = self._whole_lines(data)
+            if lines:
+                return lines
+            if data:
+                continue
+            if self._ended or self._follow is None or patience <= 0:
+                raise StopAsyncIteration
+            if self._follow.done.is_set():
+                patience -= FOLLOW_POLL_S  # a full disk may have lost the end
+            await trio.sleep(FOLLOW_POLL_S)
+
+    def _whole_lines(self, data: bytes) -> bytes:
+        lines, newline, rest = data.rpartition(b"\n")
+        if not newline:
+            self._rest += data
+            return b""
+        whole, self._rest = self._rest + lines + newline, rest
+        self._ended |= any(is_end(line) for line in whole.split(b"\n"))
+        return whole
+
+
+def _reply(value: object) -> Response:
+    return TrioResponse(encode_json(value), headers={"content-type": "application/json"})
+
+
+def _limit(given: str | None) -> int:
+    if given is None:
+        return DEFAULT_LIMIT
+    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= MAX_LIMIT:
+        raise BadRequest(f"'limit' must be a whole number from 1 to {MAX_LIMIT}.", param="limit")
+    return int(given)
+
+
+def _check_id(run_id: str) -> None:
+    if not RUN_ID.fullmatch(run_id):
+        raise BadRequest("That is not the id of a run: 'run_' and 24 hex digits.", param="run_id")
+
+
+def _unknown(run_id: str) -> RunNotFound:
+    return RunNotFound(f"There is no run {run_id}. GET /control/runs lists them.")
+
+
+def _list(folder: Path, limit: int, known: frozenset[str]) -> list[RunRecord]:
+    return list_runs(folder, limit, but=known)
+
+
+def _open(folder: Path, run_id: str) -> int | None:
+    try:
+        with open_folder(folder) as folder_fd:
+            return open_run(folder_fd, run_id)
+    except OSError:
+        return None

@@ -1,0 +1,303 @@
+"""The files that tell of a running server: who may have them, and what is not believed."""
+
+import json
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict, replace
+from fcntl import LOCK_EX, LOCK_SH, flock
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_openai import instance as instance_module
+from claude_openai.errors import StartError
+from claude_openai.instance import (
+    AlreadyRunning,
+    Instance,
+    UnsafeFileError,
+    claiming,
+    find_instance,
+    instance_folder,
+    is_claimed,
+    pid_file,
+)
+
+NAMES = ("claude-openai.json", "claude-openai.pid", "claude-openai.port")
+ONE = Instance(
+    pid=os.getpid(),
+    port=8000,
+    base_url="http://127.0.0.1:8000",
+    control_key="a-secret",
+    version="1.2.3",
+    backend="sdk",
+    started_at=1234.5,
+    log_file=None,
+    output_dir="",
+    argv=("--port", "8000"),
+    cwd="/",
+    background=True,
+)
+
+
+def write(folder: Path, name: str, text: str) -> None:
+    (folder / name).touch(0o600)
+    (folder / name).write_text(text)
+
+
+def left_behind(folder: Path, told: Instance = ONE) -> None:
+    """The files of a server that was killed."""
+    write(folder, "claude-openai.pid", f"{told.pid}\n")
+    write(folder, "claude-openai.port", f"{told.port}\n")
+    write(folder, "claude-openai.json", json.dumps(asdict(told)))
+
+
+@contextmanager
+def locked(folder: Path, kind: int = LOCK_EX) -> Iterator[int]:
+    with (folder / "claude-openai.pid").open("rb") as file:
+        flock(file, kind)
+        yield file.fileno()
+
+
+def test_a_server_is_found_for_as_long_as_it_holds_its_files(tmp_path: Path) -> None:
+    assert not is_claimed(tmp_path)
+    with claiming(tmp_path) as claim:
+        assert find_instance(tmp_path) is None
+        assert is_claimed(tmp_path)
+        claim.publish(ONE)
+        assert find_instance(tmp_path) == ONE
+        assert sorted(path.name for path in tmp_path.iterdir()) == list(NAMES)
+        assert {stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()} == {0o600}
+        assert pid_file(tmp_path).read_text() == f"{os.getpid()}\n"
+        assert (tmp_path / "claude-openai.port").read_text() == "8000\n"
+    assert find_instance(tmp_path) is None
+    assert not is_claimed(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+texts = st.text(st.characters(), max_size=8)
+
+
+@given(argv=st.lists(texts).map(tuple), cwd=texts, log_file=st.none() | texts)
+def test_what_is_told_is_what_is_found(argv: tuple[str, ...], cwd: str, log_file: str | None) -> None:
+    told = replace(ONE, argv=argv, cwd=cwd, log_file=log_file)
+    with TemporaryDirectory() as folder, claiming(Path(folder)) as claim:
+        claim.publish(told)
+        assert find_instance(Path(folder)) == told
+
+
+def test_a_second_server_is_refused_with_who_the_first_is(tmp_path: Path) -> None:
+    with claiming(tmp_path) as claim:
+        with pytest.raises(AlreadyRunning, match="another claude-openai starts;"), claiming(tmp_path):
+            pass
+        claim.publish(ONE)
+        with pytest.raises(AlreadyRunning, match=rf"runs \(pid {ONE.pid}, {ONE.base_url}\)"), claiming(tmp_path):
+            pass
+        assert find_instance(tmp_path) == ONE
+
+
+@pytest.mark.parametrize("pid", [os.getpid(), 2**22 + 1], ids=["a number that another process has", "a dead number"])
+def test_what_a_killed_server_left_is_nothing_and_makes_room(tmp_path: Path, pid: int) -> None:
+    left_behind(tmp_path, replace(ONE, pid=pid))
+    assert find_instance(tmp_path) is None
+    with claiming(tmp_path) as claim:
+        assert find_instance(tmp_path) is None
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["claude-openai.pid"]
+        claim.publish(ONE)
+        assert find_instance(tmp_path) == ONE
+
+
+def test_one_that_lives_is_found_by_others_at_the_same_time(tmp_path: Path) -> None:
+    left_behind(tmp_path)
+    with locked(tmp_path):
+        assert find_instance(tmp_path) == ONE
+    with locked(tmp_path, LOCK_SH):
+        assert find_instance(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("claude-openai.json", ""),
+        ("claude-openai.json", "{"),
+        ("claude-openai.json", "[]"),
+        ("claude-openai.json", "3"),
+        ("claude-openai.json", '{"pid": 1}'),
+        ("claude-openai.pid", ""),
+        ("claude-openai.pid", "1\n"),
+        ("claude-openai.port", ""),
+        ("claude-openai.port", "1\n"),
+    ],
+)
+def test_files_that_do_not_fit_together_tell_nothing(tmp_path: Path, name: str, text: str) -> None:
+    left_behind(tmp_path)
+    write(tmp_path, name, text)
+    with locked(tmp_path):
+        assert find_instance(tmp_path) is None
+
+
+def test_a_server_of_another_version_is_found(tmp_path: Path) -> None:
+    left_behind(tmp_path)
+    write(tmp_path, "claude-openai.json", json.dumps({**asdict(ONE), "of_the_future": 1}))
+    with locked(tmp_path):
+        assert find_instance(tmp_path) == ONE
+
+
+def test_a_reader_at_the_wrong_moment_does_not_stop_a_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left_behind(tmp_path)
+    reader = pid_file(tmp_path).open("rb")
+    flock(reader, LOCK_SH)
+    monkeypatch.setattr(time, "sleep", lambda _: reader.close())
+    with closing(reader), claiming(tmp_path):
+        assert reader.closed
+
+
+def test_a_reader_that_never_lets_go_is_not_waited_for_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_behind(tmp_path)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    with locked(tmp_path, LOCK_SH), pytest.raises(AlreadyRunning), claiming(tmp_path):
+        pass
+
+
+def test_a_lock_on_a_file_that_was_removed_meanwhile_counts_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left_behind(tmp_path)
+    take = instance_module._take
+    removed: list[Path] = []
+
+    def take_too_late(fd: int, folder: Path) -> None:
+        if not removed:
+            removed.append(pid_file(folder))
+            pid_file(folder).unlink()
+        take(fd, folder)
+
+    monkeypatch.setattr(instance_module, "_take", take_too_late)
+    with claiming(tmp_path) as claim:
+        claim.publish(ONE)
+        assert find_instance(tmp_path) == ONE
+
+
+def test_the_files_of_another_server_are_not_removed(tmp_path: Path) -> None:
+    with claiming(tmp_path):
+        pid_file(tmp_path).unlink()
+        left_behind(tmp_path)
+        with locked(tmp_path):
+            pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == list(NAMES)
+
+
+def test_letting_go_twice_closes_nothing_twice(tmp_path: Path) -> None:
+    with claiming(tmp_path) as claim:
+        claim.release()
+        other = os.open(tmp_path, os.O_RDONLY)
+    os.close(other)
+
+
+def make_link(path: Path) -> None:
+    (path.parent / "target").write_text("1\n")
+    path.symlink_to("target")
+
+
+def make_second_name(path: Path) -> None:
+    write(path.parent, "target", "1\n")
+    path.hardlink_to(path.parent / "target")
+
+
+def make_open_to_others(path: Path) -> None:
+    path.write_text("1\n")
+    path.chmod(0o640)
+
+
+def make_foreign(path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can plant a file of another user: this case was not tested")
+    write(path.parent, path.name, "1\n")
+    os.chown(path, 12345, -1)
+
+
+PLANTED: dict[str, Callable[[Path], None]] = {
+    "a link": make_link,
+    "a link to nothing": lambda path: path.symlink_to("nothing"),
+    "a pipe": os.mkfifo,
+    "a folder": Path.mkdir,
+    "a second name": make_second_name,
+    "open to others": make_open_to_others,
+    "another user's": make_foreign,
+}
+
+
+@pytest.mark.parametrize("plant", PLANTED.values(), ids=PLANTED)
+def test_a_planted_pid_file_is_refused_and_left_alone(tmp_path: Path, plant: Callable[[Path], None]) -> None:
+    plant(pid_file(tmp_path))
+    before = {path.name: path.lstat() for path in tmp_path.iterdir()}
+    with pytest.raises(UnsafeFileError, match=r"claude-openai\.pid") as caught:
+        find_instance(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
+    with pytest.raises(StartError, match=r"claude-openai\.pid"), claiming(tmp_path):
+        pass
+    after = {path.name: path.lstat() for path in tmp_path.iterdir()}
+    assert [(name, found.st_ino, found.st_size) for name, found in before.items()] == [
+        (name, found.st_ino, found.st_size) for name, found in after.items()
+    ]
+    with suppress(FileNotFoundError):
+        assert (tmp_path / "target").read_text() == "1\n"
+
+
+@pytest.mark.parametrize("name", ["claude-openai.json", "claude-openai.port"])
+@pytest.mark.parametrize("plant", PLANTED.values(), ids=PLANTED)
+def test_nothing_is_read_from_what_was_planted_beside_it(
+    tmp_path: Path, plant: Callable[[Path], None], name: str
+) -> None:
+    left_behind(tmp_path)
+    (tmp_path / name).unlink()
+    plant(tmp_path / name)
+    with locked(tmp_path), pytest.raises(UnsafeFileError, match=name):
+        find_instance(tmp_path)
+
+
+def test_what_was_planted_beside_it_is_replaced_and_never_written_through(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("precious")
+    with claiming(tmp_path) as claim:
+        for name in ("claude-openai.json", "claude-openai.port"):
+            (tmp_path / name).symlink_to(target)
+            (tmp_path / f"{name}.{os.getpid()}").symlink_to(target)
+        claim.publish(ONE)
+        assert find_instance(tmp_path) == ONE
+    assert target.read_text() == "precious"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "missing", tmp_path / "file"):
+        assert find_instance(folder) is None
+        with pytest.raises(StartError, match="TMPDIR"), claiming(folder):
+            pass
+
+
+def test_the_files_are_made_to_look_young(tmp_path: Path) -> None:
+    with claiming(tmp_path) as claim:
+        claim.publish(ONE)
+        for name in NAMES:
+            os.utime(tmp_path / name, (1, 1))
+        claim.touch()
+        assert all((tmp_path / name).stat().st_mtime > 1 for name in NAMES)
+
+
+def test_the_key_is_not_shown_with_the_instance() -> None:
+    assert "a-secret" not in repr(ONE)
+
+
+def test_the_folder_is_the_one_for_temporary_files() -> None:
+    assert instance_folder({"TMPDIR": "/x"}) == Path("/x")
+    assert instance_folder({"TMPDIR": "x"}) == Path.cwd() / "x"
+    assert instance_folder({"TMPDIR": ""}) == instance_folder({}) == Path("/tmp")  # noqa: S108

@@ -1,0 +1,144 @@
+"""What the commands show of runs, over files alone: the table, the text, ids and exit codes."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from claude_openai.commands import main
+from claude_openai.commands.runs import table
+from claude_openai.run_records import RunRecord
+
+ID = "run_" + "a" * 24
+SIBLING = "run_" + "a" * 23 + "b"
+FAILED = "run_" + "f" * 24
+ERROR = {"message": "it broke\x1b[2J", "type": "upstream_error", "param": None, "code": "upstream_error"}
+
+texts = st.text(st.characters(codec="ascii"), max_size=40)
+records = st.builds(
+    RunRecord,
+    id=st.just(ID),
+    backend=texts,
+    model=texts,
+    started_at=st.floats(0, 4e9),
+    status=st.sampled_from(["queued", "running", "parked", "completed", "failed", "cancelled"]),
+    conversation=st.none() | texts,
+    ended_at=st.none() | st.floats(0, 4e9),
+    usage=st.none() | st.just({"prompt_tokens": 12, "completion_tokens": 3}),
+    error=st.none() | st.builds(lambda code: {"code": code}, texts),
+)
+
+
+@pytest.fixture
+def environ(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """No server runs, and three runs are on file."""
+    folder = tmp_path / "runs"
+    folder.mkdir(0o700)
+    for number, (run_id, status) in enumerate(((ID, "completed"), (SIBLING, "running"), (FAILED, "failed"))):
+        record = RunRecord(run_id, "sdk", "claude", 1000.0 + number)
+        lines: list[dict[str, Any]] = [{"type": "asked", **record.to_json()}, {"type": "running"}]
+        lines += [{"type": "text", "text": f"said {number}, "}, {"type": "text", "text": "and \x1b[31mmore"}]
+        if status != "running":
+            ended = RunRecord(run_id, "sdk", "claude", 1000.0 + number, status, ended_at=1001.5 + number)  # type: ignore[arg-type]
+            ended.error = ERROR if status == "failed" else None
+            lines.append({"type": "end", **ended.to_json()})
+        (folder / f"{run_id}.ndjson").write_text(
+            "".join(json.dumps({"t": 0, **line}, separators=(",", ":")) + "\n" for line in lines)
+        )
+        os.utime(folder / f"{run_id}.ndjson", (2000 + number, 2000 + number))
+    return {"TMPDIR": str(tmp_path), "CLAUDE_OPENAI_OUTPUT_DIR": str(folder)}
+
+
+@given(st.lists(records, max_size=5), st.integers(1, 200))
+def test_the_table_fits_and_no_cell_steers_the_terminal(found: list[RunRecord], width: int) -> None:
+    lines = list(table(found, width, colours=False))
+    assert len(lines) == len(found) + 1
+    for line in lines:
+        assert len(line) <= max(2, width)
+        assert line.isprintable()
+
+
+def test_a_wide_terminal_shows_all_and_a_narrow_one_the_id_and_the_status() -> None:
+    record = RunRecord(ID, "sdk", "claude-sonnet", 1000.0, "running")
+    head, line = table([record], 200, colours=True)
+    assert head.split() == ["RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED", "TIME", "TOKENS"]
+    assert "\x1b[32mrunning\x1b[0m" in line
+    assert "claude-sonnet" in line
+    narrow = list(table([record], 45, colours=False))[1].split()
+    assert narrow == [ID, "running"]
+
+
+def test_the_runs_are_listed_the_newest_first(environ: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs"], environ) == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [row[:2] for row in rows] == [["RUN", "STATUS"], [FAILED, "failed"], [SIBLING, "failed"], [ID, "completed"]]
+    assert main(["runs", "--json", "-n", "2"], environ) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert [run["id"] for run in listed] == [FAILED, SIBLING]
+    assert list(listed[0]) == list(RunRecord(ID, "", "", 0.0).to_json())
+    assert listed[1]["error"]["code"] == "server_ended"
+
+
+def test_without_a_run_the_list_is_empty(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", "--json"], {"TMPDIR": str(tmp_path), "CLAUDE_OPENAI_OUTPUT_DIR": str(tmp_path / "no")}) == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_tail_prints_the_text_and_the_fate(environ: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tail", ID], environ) == 0
+    assert capsys.readouterr() == ("said 0, and \x1b[31mmore\n", "")
+    assert main(["tail", "-f", "f"], environ) == 1
+    assert capsys.readouterr() == (
+        "said 2, and \x1b[31mmore\n",
+        f"claude-openai: {FAILED} failed: it broke\\u001b[2J\n",
+    )
+    assert main(["tail", "-f", SIBLING], environ) == 1
+    assert "The server ended before the run did" in capsys.readouterr().err
+    assert main(["tail", "--raw", FAILED], environ) == 1
+    raw = [json.loads(line)["type"] for line in capsys.readouterr().out.splitlines()]
+    assert raw == ["asked", "running", "text", "text", "end"]
+
+
+@pytest.mark.parametrize("command", ["tail", "cancel"])
+@pytest.mark.parametrize(
+    ("given", "code", "said"),
+    [
+        ("../x", 2, "is not the id of a run"),
+        ("run_", 2, "is not the id of a run"),
+        ("", 2, "is not the id of a run"),
+        (ID + "a", 2, "is not the id of a run"),
+        ("c0ffee", 1, "no runs have an id that begins with 'run_c0ffee'"),
+        ("aaaa", 1, f"2 runs have an id that begins with 'run_aaaa': {SIBLING}, {ID}"),
+    ],
+)
+def test_a_bad_or_ambiguous_id_is_one_line(
+    environ: dict[str, str], capsys: pytest.CaptureFixture[str], command: str, given: str, code: int, said: str
+) -> None:
+    assert main([command, given], environ) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert len(err.splitlines()) == 1
+
+
+def test_with_no_server_nothing_can_be_cancelled(environ: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["cancel", ID], environ) == 1
+    assert capsys.readouterr().err == "claude-openai: no server runs, so there is nothing to cancel\n"
+
+
+@pytest.mark.parametrize("limit", ["0", "x", "1001", "-1", "1.5"])
+def test_a_bad_number_is_refused(environ: dict[str, str], capsys: pytest.CaptureFixture[str], limit: str) -> None:
+    assert main(["runs", f"-n{limit}"], environ) == 2
+    assert "from 1 to 1000" in capsys.readouterr().err
+
+
+def test_a_folder_can_be_named(environ: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = environ.pop("CLAUDE_OPENAI_OUTPUT_DIR")
+    assert main(["runs", "--json", "--output-dir", folder], environ) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 3
+    assert main(["runs", "--output-dir", "none"], environ) == 1
+    assert "runs are not captured" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -20,7 +20,7 @@ import trio
 
 import claude_openai
 from claude_openai.claude.hermetic import stand_in_environment
-from claude_openai.instance import Instance, find_instance
+from claude_openai.instance import Instance, UnsafeFileError, find_instance
 from claude_openai.testing import Answer, MessagesApi, Script
 from tests.real.harness import LIMIT_S, OK, Processes, until
 
@@ -200,8 +200,9 @@ async def shell(folder: Path, reply: Script | Answer = OK) -> AsyncIterator[Shel
             try:
                 yield the_shell
             finally:
-                if the_shell.is_running():
-                    with trio.CancelScope(shield=True):
+                # What a test has planted must not hide why it failed.
+                with trio.CancelScope(shield=True), suppress(UnsafeFileError):
+                    if the_shell.is_running():
                         await the_shell("stop")
         await processes.wait_none()
 

@@ -9,7 +9,7 @@ import pytest
 
 from claude_openai.testing import RecordedRequest, Reply, ToolUse
 from tests.real.call import Call, chat, texts
-from tests.real.harness import Served, needs_claude, serving
+from tests.real.harness import Served, needs_claude, serving, until
 from tests.real.test_tools import READ
 
 pytestmark = needs_claude
@@ -67,7 +67,7 @@ async def test_its_tools_work_in_the_folder_and_are_told_of_as_reasoning(
         first, second = served.api.requests
         assert first.tools == ["Glob", "Grep", "Read"]
         assert "the words of a" in _results(second)[0]
-        assert '"event":"sdk.own_tool"' in served.log_text()
+        await until(lambda: '"event":"sdk.own_tool"' in served.log_text(), "the log tells of it")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -87,7 +87,8 @@ async def test_what_the_mode_does_not_allow_is_refused_to_claude_and_logged(
         refusals = _results(served.api.requests[-1])
         assert [("nobody can be asked" in text) for text in refusals] == [True, True, True]
         assert os.listdir(work) == ["a.txt"]  # noqa: PTH208 - in an async test
-        assert served.log_text().count('"event":"sdk.can_use_tool"') == 3
+        asked = '"event":"sdk.can_use_tool"'
+        await until(lambda: served.log_text().count(asked) == 3, "the log tells of each")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

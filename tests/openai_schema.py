@@ -18,9 +18,19 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from openai.types import Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from pydantic import BaseModel
+from openai.types.responses import Response, ResponseStreamEvent
+from pydantic import BaseModel, TypeAdapter
 
-__all__ = ["strict_openai_chunk", "strict_openai_completion", "strict_openai_model", "validate"]
+__all__ = [
+    "strict_openai_chunk",
+    "strict_openai_completion",
+    "strict_openai_event",
+    "strict_openai_model",
+    "strict_openai_response",
+    "validate",
+    "validate_event",
+    "validate_response",
+]
 
 DOCUMENT_PATH = Path(__file__).resolve().parents[2] / "shared" / "fixtures" / "openai-openapi-subset.json"
 
@@ -28,7 +38,20 @@ DOCUMENT_PATH = Path(__file__).resolve().parents[2] / "shared" / "fixtures" / "o
 EXTENSIONS = {
     "ChatCompletionResponseMessage": ("reasoning_content", "reasoning"),
     "ChatCompletionStreamResponseDelta": ("reasoning_content", "reasoning"),
+    # Open Responses demands these; the SDKs raise an error event that has its object.
+    "Response": ("presence_penalty", "frequency_penalty", "store"),
+    "ResponseErrorEvent": ("error",),
 }
+_TYPES: dict[str, Any] = {
+    **{key: {"type": "string"} for key in ("reasoning_content", "reasoning")},
+    **{key: {"type": "number"} for key in ("presence_penalty", "frequency_penalty")},
+    "store": {"type": "boolean"},
+    "error": {"$ref": "#/components/schemas/Error"},
+}
+# In the document, and not in the package.
+_NOT_IN_PACKAGE = {"ResponseFunctionCallArgumentsDoneEvent.name"}
+# Codes of a failed response that are in no list of OpenAI's, that its servers send and that Codex acts on.
+FAILURE_CODES = ["context_length_exceeded", "insufficient_quota", "server_is_overloaded"]
 _EXTENSION_KEYS = {key for keys in EXTENSIONS.values() for key in keys}
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -65,14 +88,67 @@ def strict_openai_model(instance: dict[str, Any]) -> Model:
     return _strict(Model, instance)
 
 
+def validate_response(instance: dict[str, Any]) -> None:
+    """As `validate`, for a response, with null for a usage that is not known yet, as OpenAI's own servers say it.
+
+    Raises:
+        AssertionError: as `validate`.
+    """
+    validate("Response", _with_known_usage(instance))
+
+
+def _with_known_usage(response: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in response.items() if (key, value) != ("usage", None)}
+
+
+def validate_event(instance: dict[str, Any]) -> None:
+    """As `validate`, for any event of a response's stream.
+
+    Raises:
+        AssertionError: as `validate`.
+    """
+    if "response" in instance:
+        instance = {**instance, "response": _with_known_usage(instance["response"])}
+    validate(_event_schemas()[instance["type"]], instance)
+
+
+@cache
+def _event_schemas() -> dict[str, str]:
+    """The schema of each type of event."""
+    if not DOCUMENT_PATH.exists():
+        pytest.skip(f"OpenAI's OpenAPI document not found: {DOCUMENT_PATH}")
+    schemas = _schemas(closed=True)
+    names = [part["$ref"].rpartition("/")[2] for part in schemas["ResponseStreamEvent"]["anyOf"]]
+    return {schemas[name]["properties"]["type"]["enum"][0]: name for name in names}
+
+
+def strict_openai_response(instance: dict[str, Any]) -> Response:
+    """The response as the `openai` package's model; strict as `strict_openai_chunk`."""
+    return _strict(Response, instance)
+
+
+def strict_openai_event(instance: dict[str, Any]) -> ResponseStreamEvent:
+    """The event as the `openai` package's model; strict as `strict_openai_chunk`."""
+    event = _EVENT.validate_python(instance, strict=True)
+    _refuse_undeclared(event)
+    return event
+
+
+_EVENT: TypeAdapter[ResponseStreamEvent] = TypeAdapter(ResponseStreamEvent)
+
+
 def _strict(model: type[_M], instance: dict[str, Any]) -> _M:
     # The SDK itself only constructs, whatever the types are; pydantic's strict mode is the check it leaves out. Every
     # model of the package allows undeclared keys, so they are looked for afterwards.
     value = model.model_validate(instance, strict=True)
-    unknown = sorted(set(_undeclared(value, model.__name__)))
+    _refuse_undeclared(value)
+    return value
+
+
+def _refuse_undeclared(value: BaseModel) -> None:
+    unknown = sorted(set(_undeclared(value, type(value).__name__)) - _NOT_IN_PACKAGE)
     if unknown:
         raise AssertionError(f"keys the openai package does not declare: {', '.join(unknown)}")
-    return value
 
 
 def _undeclared(value: object, path: str) -> Iterator[str]:
@@ -95,7 +171,8 @@ def _explain(error: ValidationError, indent: str = "  ") -> str:
 def _schemas(closed: bool) -> dict[str, Any]:
     schemas: dict[str, Any] = json.loads(DOCUMENT_PATH.read_text("utf-8"))["components"]["schemas"]
     for name, keys in EXTENSIONS.items():
-        schemas[name]["properties"] |= {key: {"type": "string"} for key in keys}
+        schemas[name].setdefault("properties", {}).update({key: _TYPES[key] for key in keys})
+    schemas["ResponseErrorCode"]["enum"] += FAILURE_CODES
     schemas = {name: _without_nullable(schema) for name, schema in schemas.items()}
     if not closed:
         return schemas

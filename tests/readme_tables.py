@@ -1,11 +1,12 @@
 """The tables of the README that are made from the code. `python -m tests.readme_tables` writes them into it."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from claude_openai.config import SETTINGS
-from claude_openai.protocol.fields import FIELDS, Use
+from claude_openai.protocol.fields import FIELDS, Field, Use
+from claude_openai.protocol.responses_fields import RESPONSES_FIELDS
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -27,18 +28,23 @@ def settings_table() -> Iterator[str]:
         yield f"| {flag} | {variables} | {default} | {setting.help} |"
 
 
-def fields_table() -> Iterator[str]:
+def fields_table(fields: Mapping[str, Field]) -> Iterator[str]:
     yield "| | |"
     yield "|---|---|"
     for use, words in _WORDS.items():
-        names = ", ".join(f"`{name}`" for name, field in FIELDS.items() if field.use is use)
+        names = ", ".join(f"`{name}`" for name, field in fields.items() if field.use is use)
         yield f"| {words} | {names} |"
     yield "| Ignored | every other field |"
 
 
 def with_tables(text: str) -> str:
     """The README with its tables made anew."""
-    for name, table in (("settings", settings_table()), ("fields", fields_table())):
+    tables = (
+        ("settings", settings_table()),
+        ("fields", fields_table(FIELDS)),
+        ("responses fields", fields_table(RESPONSES_FIELDS)),
+    )
+    for name, table in tables:
         rows = "\n".join(table)
         pattern = rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- /{name} -->)"
         text, found = re.subn(pattern, lambda m, rows=rows: f"{m[1]}{rows}\n{m[2]}", text, flags=re.DOTALL)  # type: ignore[misc]

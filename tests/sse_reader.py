@@ -8,7 +8,7 @@ import codecs
 import json
 from typing import Any, TypeAlias
 
-__all__ = ["Message", "SseReader", "parse_sse"]
+__all__ = ["Message", "SseReader", "parse_sse", "parse_typed_sse"]
 
 Message: TypeAlias = str | dict[str, Any]
 
@@ -19,11 +19,13 @@ class SseReader:
     Attributes:
         comments: the comment lines seen so far, without their colon.
         fields: the names of the fields seen so far other than `data`.
+        types: the values of those that are `event`.
     """
 
     def __init__(self) -> None:
         self.comments: list[str] = []
         self.fields: list[str] = []
+        self.types: list[str] = []
         self._decoder = codecs.getincrementaldecoder("utf-8")("strict")
         self._line: list[str] = []
         self._data: list[str] | None = None
@@ -63,6 +65,7 @@ class SseReader:
             self._data = [*(self._data or []), value]
         else:
             self.fields.append(name)
+            self.types += [value] if name == "event" else []
 
 
 def parse_sse(wire: bytes) -> list[Message]:
@@ -77,6 +80,22 @@ def parse_sse(wire: bytes) -> list[Message]:
     if reader.fields:
         raise ValueError(f"a chat stream has only data fields, not {reader.fields}")
     return [text if text == "[DONE]" else _json_object(text) for text in texts]
+
+
+def parse_typed_sse(wire: bytes) -> list[dict[str, Any]]:
+    """Every event of a whole stream of the Responses API.
+
+    Raises:
+        ValueError: the stream ends inside an event, has data that is no JSON object, or an event whose `event` field
+            is not its `type`.
+    """
+    reader = SseReader()
+    events = [_json_object(text) for text in reader.feed(wire)]
+    reader.close()
+    types = [event["type"] for event in events]
+    if reader.types != types or reader.fields != ["event"] * len(types):
+        raise ValueError(f"the types of the events are not those of their fields: {reader.types} {types}")
+    return events
 
 
 def _json_object(text: str) -> dict[str, Any]:

@@ -22,7 +22,15 @@ from claude_openai.protocol.blocks import (
 from claude_openai.protocol.media import anthropic_media, file_part, image_part
 from claude_openai.protocol.refusals import missing, shorten, unsupported_parameter, unsupported_value, wrong_type
 
-__all__ = ["assistant_blocks", "system_texts", "tool_result_block", "tool_use_blocks", "user_blocks"]
+__all__ = [
+    "assistant_blocks",
+    "call_arguments",
+    "result_block",
+    "system_texts",
+    "tool_result_block",
+    "tool_use_blocks",
+    "user_blocks",
+]
 
 Part: TypeAlias = Mapping[str, Any]
 Reader: TypeAlias = Callable[[Part, str], Block | None]
@@ -98,12 +106,18 @@ def _tool_use(call: Any, where: str) -> ToolUseBlock:
     for place, value in ((f"{where}.id", call.get("id")), (f"{where}.function.name", function.get("name"))):
         if not isinstance(value, str) or not value:
             raise wrong_type(place, "a string", value)
-    return ToolUseBlock(call["id"], function["name"], _arguments(function.get("arguments"), where))
+    arguments = call_arguments(function.get("arguments"), f"{where}.function.arguments")
+    return ToolUseBlock(call["id"], function["name"], arguments)
 
 
-def _arguments(text: Any, where: str) -> str:
+def call_arguments(text: Any, place: str) -> str:
+    """The arguments of a call in their canonical spelling.
+
+    Raises:
+        BadRequest: `text` is neither a string nor null.
+    """
     if text is not None and not isinstance(text, str):
-        raise wrong_type(f"{where}.function.arguments", "a string of JSON", text)
+        raise wrong_type(place, "a string of JSON", text)
     try:
         loaded = json.loads(text or "{}")
         json.dumps(loaded, allow_nan=False)  # ValueError for numbers that Python reads and JSON does not have
@@ -119,20 +133,25 @@ def tool_result_block(message: Mapping[str, Any], path: str) -> ToolResultBlock:
     Raises:
         BadRequest: naming the exact place of what is malformed or cannot be carried.
     """
-    return _result(message.get("tool_call_id"), f"{path}.tool_call_id", message, path)
+    place = f"{path}.content"
+    return result_block(message.get("tool_call_id"), f"{path}.tool_call_id", message.get("content"), place)
 
 
-def _result(call_id: Any, id_place: str, holder: Mapping[str, Any], path: str) -> ToolResultBlock:
-    content = holder.get("content")
+def result_block(call_id: Any, id_place: str, content: Any, place: str) -> ToolResultBlock:
+    """The result of a call, wherever a request has its two parts.
+
+    Raises:
+        BadRequest: naming `id_place`, or what in `place` is malformed or cannot be carried.
+    """
     if call_id is None:
         raise missing(id_place, "Send the id of the call that this is the result of.")
     if not isinstance(call_id, str):
         raise wrong_type(id_place, "a string", call_id)
     if content is not None and not isinstance(content, (str, list)):
-        raise wrong_type(f"{path}.content", "a string or an array of parts", content)
+        raise wrong_type(place, "a string or an array of parts", content)
     if isinstance(content, str):
         return ToolResultBlock(call_id, (TextBlock(content),) if content else ())
-    read = _read_parts(content or [], f"{path}.content", _RESULT_PARTS)
+    read = _read_parts(content or [], place, _RESULT_PARTS)
     return ToolResultBlock(
         call_id, tuple(part for part in read if isinstance(part, ResultPart) and part != TextBlock(""))
     )
@@ -202,7 +221,7 @@ def _anthropic_tool_use(part: Part, where: str) -> ToolUseBlock:
 
 
 def _anthropic_tool_result(part: Part, where: str) -> ToolResultBlock:
-    return _result(part.get("tool_use_id"), f"{where}.tool_use_id", part, where)
+    return result_block(part.get("tool_use_id"), f"{where}.tool_use_id", part.get("content"), f"{where}.content")
 
 
 def _nothing(part: Part, where: str) -> None:

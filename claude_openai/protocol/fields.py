@@ -6,18 +6,17 @@ own. This module knows the form of each field, not what is done with it.
 """
 
 import enum
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
 
+from claude_openai.protocol.checks import Check, array, boolean, integer, json_object, number, one_of, string
 from claude_openai.protocol.refusals import unsupported_parameter, unsupported_value, wrong_type, wrong_value
 
 __all__ = ["FIELDS", "Field", "ReasoningEffort", "Use"]
 
 MAX_STOPS: Final = 4  # OpenAI's own bound
 ReasoningEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-Check: TypeAlias = Callable[[str, Any], None]
 
 
 class Use(enum.Enum):
@@ -34,91 +33,37 @@ class Field:
     check: Check  # called with the field's name and a value that is not null; raises BadRequest
 
 
-def _boolean(param: str, value: Any) -> None:
-    if not isinstance(value, bool):
-        raise wrong_type(param, "true or false", value)
-
-
-def _object(param: str, value: Any) -> None:
-    if not isinstance(value, dict):
-        raise wrong_type(param, "an object", value)
-
-
-def _array(param: str, value: Any) -> None:
-    if not isinstance(value, list):
-        raise wrong_type(param, "an array", value)
-
-
-def _string(max_chars: int | None = None) -> Check:
-    def check(param: str, value: Any) -> None:
-        if not isinstance(value, str):
-            raise wrong_type(param, "a string", value)
-        if max_chars is not None and len(value) > max_chars:
-            raise wrong_value(param, f"at most {max_chars} characters")
-
-    return check
-
-
-def _one_of(*allowed: str) -> Check:
-    def check(param: str, value: Any) -> None:
-        _string()(param, value)
-        if value not in allowed:
-            raise wrong_value(param, "one of " + ", ".join(map(repr, allowed)), value)
-
-    return check
-
-
-def _number(low: float, high: float = math.inf) -> Check:
-    def check(param: str, value: Any) -> None:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise wrong_type(param, "a number", value)
-        if not low <= value <= high:
-            raise wrong_value(param, f"a number from {low}" + ("" if high == math.inf else f" to {high}"), value)
-
-    return check
-
-
-def _integer(low: int, high: float = math.inf) -> Check:
-    def check(param: str, value: Any) -> None:
-        # JSON has one kind of number: 1.0 is an integer to JSON Schema, and some languages write it so.
-        if not isinstance(value, int) and not (isinstance(value, float) and value.is_integer()):
-            raise wrong_type(param, "an integer", value)
-        _number(low, high)(param, value)
-
-    return check
-
-
 def _messages(param: str, value: Any) -> None:
-    _array(param, value)
+    array(param, value)
     if not value:
         raise wrong_value(param, "an array with at least one user message")
 
 
 def _metadata(param: str, value: Any) -> None:
-    _object(param, value)
+    json_object(param, value)
     if len(value) > 16 or any(len(key) > 64 for key in value):
         raise wrong_value(param, "at most 16 pairs with keys of at most 64 characters")
     for key, text in value.items():
-        _string(512)(f"{param}.{key}", text)
+        string(512)(f"{param}.{key}", text)
 
 
 def _logit_bias(param: str, value: Any) -> None:
-    _object(param, value)
+    json_object(param, value)
     for token, bias in value.items():
-        _number(-100, 100)(f"{param}.{token[:64]}", bias)
+        number(-100, 100)(f"{param}.{token[:64]}", bias)
 
 
 def _stream_options(param: str, value: Any) -> None:
-    _object(param, value)
+    json_object(param, value)
     for key in ("include_usage", "include_obfuscation"):
         if value.get(key) is not None:
-            _boolean(f"{param}.{key}", value[key])
+            boolean(f"{param}.{key}", value[key])
 
 
 def _reasoning(param: str, value: Any) -> None:
-    _object(param, value)
+    json_object(param, value)
     if value.get("effort") is not None:
-        _one_of(*get_args(ReasoningEffort))(f"{param}.effort", value["effort"])
+        one_of(*get_args(ReasoningEffort))(f"{param}.effort", value["effort"])
 
 
 def _only(check: Check, harmless: tuple[Any, ...], advice: str) -> Check:
@@ -133,7 +78,7 @@ def _only(check: Check, harmless: tuple[Any, ...], advice: str) -> Check:
 
 
 def _n(param: str, value: Any) -> None:
-    _integer(1)(param, value)
+    integer(1)(param, value)
     if value > 1:
         raise unsupported_value(param, "A request gets one choice here. Send n=1, or several requests.")
 
@@ -142,7 +87,7 @@ def _stop(param: str, value: Any) -> None:
     if not isinstance(value, (str, list)):
         raise wrong_type(param, "a string or an array of strings", value)
     for index, text in enumerate(value if isinstance(value, list) else ()):
-        _string()(f"{param}[{index}]", text)
+        string()(f"{param}[{index}]", text)
     if isinstance(value, list) and len(value) > MAX_STOPS:
         raise wrong_value(param, f"at most {MAX_STOPS} sequences")
 
@@ -153,9 +98,9 @@ def _text_or_object(param: str, value: Any) -> None:
 
 
 def _modalities(param: str, value: Any) -> None:
-    _array(param, value)
+    array(param, value)
     for index, kind in enumerate(value):
-        _one_of("text", "audio")(f"{param}[{index}]", kind)
+        one_of("text", "audio")(f"{param}[{index}]", kind)
     if "audio" in value:
         raise unsupported_value(param, "Claude answers in text only. Send ['text'] or leave it out.")
 
@@ -164,43 +109,43 @@ _LEAVE_OUT: Final = "Leave it out."
 _USE_TOOLS: Final = "It is deprecated: send 'tools' in its place."
 
 FIELDS: Final[Mapping[str, Field]] = {
-    "model": Field(Use.HONOURED, _string()),
+    "model": Field(Use.HONOURED, string()),
     "messages": Field(Use.HONOURED, _messages),
-    "stream": Field(Use.HONOURED, _boolean),
+    "stream": Field(Use.HONOURED, boolean),
     "stream_options": Field(Use.HONOURED, _stream_options),  # also without stream: harmless, and clients do it
-    "reasoning_effort": Field(Use.HONOURED, _one_of(*get_args(ReasoningEffort))),
+    "reasoning_effort": Field(Use.HONOURED, one_of(*get_args(ReasoningEffort))),
     "reasoning": Field(Use.HONOURED, _reasoning),  # not OpenAI's here: {"effort": ...} as other servers take it
-    "user": Field(Use.HONOURED, _string()),
+    "user": Field(Use.HONOURED, string()),
     "metadata": Field(Use.HONOURED, _metadata),
-    "tools": Field(Use.HONOURED, _array),
+    "tools": Field(Use.HONOURED, array),
     "tool_choice": Field(Use.HONOURED, _text_or_object),
-    "parallel_tool_calls": Field(Use.HONOURED, _boolean),
-    "max_tokens": Field(Use.HONOURED, _integer(1)),
-    "max_completion_tokens": Field(Use.HONOURED, _integer(1)),
+    "parallel_tool_calls": Field(Use.HONOURED, boolean),
+    "max_tokens": Field(Use.HONOURED, integer(1)),
+    "max_completion_tokens": Field(Use.HONOURED, integer(1)),
     "stop": Field(Use.HONOURED, _stop),
-    "response_format": Field(Use.HONOURED, _object),  # checked in `output`
-    "claude": Field(Use.HONOURED, _object),  # ours: the keys are checked in `agent`
-    "functions": Field(Use.REFUSED, _only(_array, ([],), _USE_TOOLS)),
+    "response_format": Field(Use.HONOURED, json_object),  # checked in `output`
+    "claude": Field(Use.HONOURED, json_object),  # ours: the keys are checked in `agent`
+    "functions": Field(Use.REFUSED, _only(array, ([],), _USE_TOOLS)),
     "function_call": Field(Use.REFUSED, _only(_text_or_object, ("", {}), _USE_TOOLS)),
     "n": Field(Use.REFUSED, _n),
-    "logprobs": Field(Use.REFUSED, _only(_boolean, (False,), _LEAVE_OUT)),
-    "top_logprobs": Field(Use.REFUSED, _only(_integer(0, 20), (0,), _LEAVE_OUT)),
+    "logprobs": Field(Use.REFUSED, _only(boolean, (False,), _LEAVE_OUT)),
+    "top_logprobs": Field(Use.REFUSED, _only(integer(0, 20), (0,), _LEAVE_OUT)),
     "modalities": Field(Use.REFUSED, _modalities),
-    "audio": Field(Use.REFUSED, _only(_object, (), _LEAVE_OUT)),
-    "web_search_options": Field(Use.REFUSED, _only(_object, (), _LEAVE_OUT)),
-    "temperature": Field(Use.IGNORED, _number(0, 2)),
-    "top_p": Field(Use.IGNORED, _number(0, 1)),
-    "frequency_penalty": Field(Use.IGNORED, _number(-2, 2)),
-    "presence_penalty": Field(Use.IGNORED, _number(-2, 2)),
-    "seed": Field(Use.IGNORED, _integer(-9223372036854776000, 9223372036854776000)),  # as rounded in the schema
+    "audio": Field(Use.REFUSED, _only(json_object, (), _LEAVE_OUT)),
+    "web_search_options": Field(Use.REFUSED, _only(json_object, (), _LEAVE_OUT)),
+    "temperature": Field(Use.IGNORED, number(0, 2)),
+    "top_p": Field(Use.IGNORED, number(0, 1)),
+    "frequency_penalty": Field(Use.IGNORED, number(-2, 2)),
+    "presence_penalty": Field(Use.IGNORED, number(-2, 2)),
+    "seed": Field(Use.IGNORED, integer(-9223372036854776000, 9223372036854776000)),  # as rounded in the schema
     "logit_bias": Field(Use.IGNORED, _logit_bias),
-    "safety_identifier": Field(Use.IGNORED, _string(64)),
-    "store": Field(Use.IGNORED, _boolean),
-    "service_tier": Field(Use.IGNORED, _one_of("auto", "default", "flex", "scale", "priority", "fast")),
-    "prompt_cache_key": Field(Use.IGNORED, _string()),
-    "prompt_cache_options": Field(Use.IGNORED, _object),
-    "prompt_cache_retention": Field(Use.IGNORED, _one_of("in_memory", "in-memory", "24h")),  # older SDKs: in-memory
-    "prediction": Field(Use.IGNORED, _object),
-    "verbosity": Field(Use.IGNORED, _one_of("low", "medium", "high")),
-    "moderation": Field(Use.IGNORED, _object),
+    "safety_identifier": Field(Use.IGNORED, string(64)),
+    "store": Field(Use.IGNORED, boolean),
+    "service_tier": Field(Use.IGNORED, one_of("auto", "default", "flex", "scale", "priority", "fast")),
+    "prompt_cache_key": Field(Use.IGNORED, string()),
+    "prompt_cache_options": Field(Use.IGNORED, json_object),
+    "prompt_cache_retention": Field(Use.IGNORED, one_of("in_memory", "in-memory", "24h")),  # older SDKs: in-memory
+    "prediction": Field(Use.IGNORED, json_object),
+    "verbosity": Field(Use.IGNORED, one_of("low", "medium", "high")),
+    "moderation": Field(Use.IGNORED, json_object),
 }

@@ -71,7 +71,7 @@ def read_messages(messages: Sequence[Any]) -> Transcript:
         BadRequest: naming the message, and the place in it, that is malformed or cannot be carried.
     """
     system: list[str] = []
-    said: list[tuple[int, Turn]] = []
+    said: list[tuple[str, Turn]] = []
     calls = _OpenCalls()
     for index, message in enumerate(messages):
         path = f"messages[{index}]"
@@ -85,9 +85,23 @@ def read_messages(messages: Sequence[Any]) -> Transcript:
         else:
             turn = Turn("user", _told(message, role, path, calls))
         if turn.blocks or turn.role == "user":
-            said.append((index, turn))
+            said.append((path, turn))
     calls.must_be_none(f"messages[{len(messages)}]")
-    _check_end(said)
+    return transcript_of(system, said, "messages")
+
+
+def transcript_of(system: Iterable[str], said: Sequence[tuple[str, Turn]], param: str) -> Transcript:
+    """Put together what was said.
+
+    Args:
+        system: the texts of the system prompt.
+        said: each turn with its place in the request; adjacent ones of one role become one.
+        param: the field that holds them all.
+
+    Raises:
+        BadRequest: the end is nothing that Claude could answer.
+    """
+    _check_end(said, param)
     *turns, prompt = _joined(turn for _, turn in said)
     return Transcript(system="\n\n".join(system), turns=tuple(turns), prompt=prompt)
 
@@ -153,16 +167,16 @@ def _role(message: Any, path: str) -> Role:
     return _ROLES[role]
 
 
-def _check_end(said: Sequence[tuple[int, Turn]]) -> None:
+def _check_end(said: Sequence[tuple[str, Turn]], param: str) -> None:
     if not said:
         message = "There is no user message to answer. Send at least one message of role 'user'."
-        raise BadRequest(message, code="invalid_value", param="messages")
-    index, turn = said[-1]
+        raise BadRequest(message, code="invalid_value", param=param)
+    path, turn = said[-1]
     if turn.role == "assistant":
         message = "The last message is the assistant's, which this version cannot continue. End with a user message."
-        raise unsupported_value(f"messages[{index}]", message)
+        raise unsupported_value(path, message)
     if not turn.blocks:
-        raise wrong_value(f"messages[{index}].content", "a last user message with some visible text")
+        raise wrong_value(f"{path}.content", "a last user message with some visible text")
 
 
 def _joined(turns: Iterable[Turn]) -> Iterator[Turn]:

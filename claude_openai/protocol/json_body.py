@@ -37,7 +37,7 @@ def load_object(body: bytes) -> dict[str, Any]:
     except RecursionError:
         raise _invalid_json("The body is nested too deeply. Send a flatter object.") from None
     if not isinstance(loaded, dict):
-        raise _invalid_json("The body must be a JSON object with 'model' and 'messages'.")
+        raise _invalid_json("The body must be a JSON object with a 'model'.")
     if _SURROGATE_ESCAPE.search(text):
         _refuse_lone_surrogates(loaded)
     return {name: value for name, value in loaded.items() if value is not None}

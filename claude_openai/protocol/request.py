@@ -6,10 +6,11 @@ the names. This module deliberately does not know headers, keys, size limits or 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.agent import Agent, read_agent
-from claude_openai.protocol.fields import FIELDS, ReasoningEffort
+from claude_openai.protocol.fields import FIELDS, Field, ReasoningEffort
 from claude_openai.protocol.history import Turn, read_messages
 from claude_openai.protocol.json_body import load_object
 from claude_openai.protocol.models import ModelCatalog
@@ -17,7 +18,7 @@ from claude_openai.protocol.output import OutputFormat, read_response_format
 from claude_openai.protocol.refusals import missing
 from claude_openai.protocol.tools import Tool, ToolChoice, offered_tools, read_tool_choice, read_tools
 
-__all__ = ["ChatRequest", "parse_chat_request"]
+__all__ = ["ChatRequest", "parse_chat_request", "read_fields", "whole_number"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,29 @@ class ChatRequest:
     output: OutputFormat | None = None
 
 
+def read_fields(body: bytes, table: Mapping[str, Field], needed: str, advice: str) -> dict[str, Any]:
+    """The fields of a body that are not null, each checked by its entry in the table.
+
+    Args:
+        body: the request's.
+        table: the fields that are known.
+        needed: the one that must be there, beside the model.
+        advice: what to send in it.
+
+    Raises:
+        BadRequest: with the field at fault in `param`.
+    """
+    fields = load_object(body)
+    if fields.get("model") in (None, ""):
+        raise BadRequest("you must provide a model parameter. GET /v1/models lists the names.", param="model")
+    if needed not in fields:
+        raise missing(needed, advice)
+    for name, field in table.items():
+        if name in fields:
+            field.check(name, fields[name])
+    return fields
+
+
 def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
     """Read and check a request body.
 
@@ -70,14 +94,7 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
         BadRequest: with the field at fault in `param`.
         ModelNotFound: the model is not in the catalog.
     """
-    fields = load_object(body)
-    if fields.get("model") in (None, ""):
-        raise BadRequest("you must provide a model parameter. GET /v1/models lists the names.", param="model")
-    if "messages" not in fields:
-        raise missing("messages", "Send an array with at least one user message.")
-    for name, field in FIELDS.items():
-        if name in fields:
-            field.check(name, fields[name])
+    fields = read_fields(body, FIELDS, "messages", "Send an array with at least one user message.")
     claude_model = catalog.resolve(fields["model"])
     tools = read_tools(fields.get("tools", ()))
     choice = read_tool_choice(fields.get("tool_choice", "auto"), tools)
@@ -98,13 +115,13 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
         agent=agent,
         user=fields.get("user"),
         metadata=fields.get("metadata", {}),
-        max_tokens=_whole(fields.get("max_completion_tokens", fields.get("max_tokens"))),
+        max_tokens=whole_number(fields.get("max_completion_tokens", fields.get("max_tokens"))),
         stop=_stops(fields.get("stop", ())),
         output=read_response_format(fields.get("response_format", {"type": "text"})),
     )
 
 
-def _whole(value: float | None) -> int | None:
+def whole_number(value: float | None) -> int | None:
     return None if value is None else int(value)  # JSON may write it as 100.0
 
 

@@ -1,7 +1,7 @@
-"""Server-sent events as bytes: the frames of a chat stream, and the JSON inside them.
+"""Server-sent events as bytes: the frames of a stream, and the JSON inside them.
 
 Knows the framing (one `data:` line, then an empty line) and how JSON is spelled on the wire. Knows nothing of chunks,
-turns or sockets, and writes no `event:`, `id:` or `retry:` field: chat clients look for none of them.
+turns or sockets. No client looks for `id:` or `retry:`, and none of a chat for `event:`, so they are not written.
 
 All JSON is compact and pure ASCII, on purpose:
 - U+2028, U+2029 and U+0085 stay escaped. Clients that cut a decoded text with a general "split lines" would cut there.
@@ -17,7 +17,7 @@ from typing import Any
 
 from claude_openai.errors import ApiError
 
-__all__ = ["COMMENT", "DONE", "data_frame", "encode_json", "error_frame"]
+__all__ = ["COMMENT", "DONE", "data_frame", "encode_json", "error_frame", "typed_frame"]
 
 DONE = b"data: [DONE]\n\n"
 COMMENT = b": keep-alive\n\n"
@@ -54,3 +54,12 @@ def data_frame(payload: bytes | Mapping[str, Any]) -> bytes:
 def error_frame(error: ApiError) -> bytes:
     """A failure after the status line is gone: the usual error object, as one event."""
     return data_frame(error.body())
+
+
+def typed_frame(payload: Mapping[str, Any]) -> bytes:
+    """One event of the Responses API, whose `type` stands in an `event:` line too.
+
+    Raises:
+        ValueError, TypeError: as `encode_json`.
+    """
+    return b"event: " + str(payload["type"]).encode("ascii") + b"\n" + data_frame(payload)

@@ -21,6 +21,7 @@ __all__ = [
     "Tool",
     "ToolChoice",
     "check_object_schema",
+    "function_tool",
     "offered_tools",
     "read_tool_choice",
     "read_tools",
@@ -76,10 +77,15 @@ def _tool(item: Any, where: str) -> Tool:
         raise wrong_type(where, "an object like {'type': 'function', 'function': ...}", item)
     if item.get("type", "function") != "function":
         raise unsupported_value(f"{where}.type", "Only tools of type 'function' can be offered to Claude.")
-    return _function(item.get("function"), f"{where}.function")
+    return function_tool(item.get("function"), f"{where}.function")
 
 
-def _function(function: Any, where: str) -> Tool:
+def function_tool(function: Any, where: str) -> Tool:
+    """Check a function's name, description and parameters.
+
+    Raises:
+        BadRequest: naming the place below `where`.
+    """
     if function is None:
         raise missing(where, "Send an object with 'name' and 'parameters'.")
     if not isinstance(function, dict):

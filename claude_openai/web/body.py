@@ -1,24 +1,37 @@
 """A run's events as the body of a streamed response.
 
-Knows channels and silence; the bytes of each event are `ChunkStream`'s business. Events that are already waiting leave
-in one write, each still its own chunk: a fast stream costs few writes, a slow one is delayed by nothing.
+Knows channels and silence; the bytes of each event are the business of `ChunkStream` and its like. Events that are
+already waiting leave in one write, each still its own chunk: a fast stream costs few writes, a slow one is delayed by
+nothing.
 """
 
 from types import TracebackType
+from typing import Protocol
 
 import trio
 from quart.wrappers.response import ResponseBody
 
 from claude_openai.errors import InternalError
 from claude_openai.protocol.events import Event, TurnFailed
-from claude_openai.protocol.response import ChunkStream
 from claude_openai.protocol.sse import COMMENT
 from claude_openai.run import Run
 
-__all__ = ["EventStreamBody"]
+__all__ = ["EventStreamBody", "Frames"]
 
 WRITE_BYTES = 16384
 IDLE_ROUNDS = 3
+
+
+class Frames(Protocol):
+    """A turn's events as bytes: `feed` each in order, until it has `ended`; `calls` are the tools called so far."""
+
+    @property
+    def calls(self) -> list[str]: ...
+
+    @property
+    def ended(self) -> bool: ...
+
+    def feed(self, event: Event) -> bytes: ...
 
 
 class EventStreamBody(ResponseBody):
@@ -35,7 +48,7 @@ class EventStreamBody(ResponseBody):
         self,
         first: Event | None,
         run: Run,
-        chunks: ChunkStream,
+        chunks: Frames,
         comment_interval_s: float,
     ) -> None:
         self._first = first

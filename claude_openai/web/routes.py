@@ -7,7 +7,7 @@ Errors of any kind, Quart's own included, become the four-key error object in `_
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 import trio
@@ -29,11 +29,15 @@ from claude_openai.logs import Level, Log, traceback_of
 from claude_openai.protocol.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
 from claude_openai.protocol.response import ChunkStream, Completion, ResponseHead, model_list, model_object
+from claude_openai.protocol.responses_memory import GivenItems
+from claude_openai.protocol.responses_object import ResponsesHead
+from claude_openai.protocol.responses_request import parse_responses_request
+from claude_openai.protocol.responses_stream import ResponsesObject, ResponsesStream
 from claude_openai.protocol.sse import encode_json
 from claude_openai.run import Run
 from claude_openai.runs import Runs
 from claude_openai.web.agent_guard import AgentGuard
-from claude_openai.web.body import EventStreamBody
+from claude_openai.web.body import EventStreamBody, Frames
 from claude_openai.web.connection import Exchange, HttpConnection, exchange_of
 from claude_openai.web.control import CONTROL_PREFIX, add_control_routes
 from claude_openai.web.guard import Guard, cors_headers, preflight_headers
@@ -66,6 +70,7 @@ class Views:
     runs: Runs
     started: int
     status: Status
+    given: GivenItems = field(default_factory=GivenItems)
 
     async def health(self) -> Response:
         """Liveness: the process answers, whatever there is of Claude, which it never touches."""
@@ -90,7 +95,21 @@ class Views:
             return await self._streamed(run, ChunkStream(head, chat.include_usage))
         return await self._whole(run, Completion(head))
 
-    async def _streamed(self, run: Run, chunks: ChunkStream) -> Response:
+    async def responses(self) -> Response:
+        exchange = exchange_of(request.scope)
+        body = cast("bytes", await request.get_data())
+        asked = parse_responses_request(body, self.config.catalog(), self.given.recall)
+        chat = AgentGuard(self.config).checked(asked.chat)
+        _log_request(exchange.log, chat, body)
+        run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log))
+        exchange.headers["x-claude-openai-run"] = run.id
+        head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), asked.echo, asked.namespaces)
+        remember = self.given.remember if asked.may_refer else _forget
+        if chat.stream:
+            return await self._streamed(run, ResponsesStream(head, _now, remember))
+        return await self._whole(run, ResponsesObject(head, _now, remember))
+
+    async def _streamed(self, run: Run, chunks: Frames) -> Response:
         first: Event | None = None
         with trio.move_on_after(self.config.hold_status_ms / 1000):
             first = await run.events.receive()
@@ -103,7 +122,7 @@ class Views:
         body = EventStreamBody(first, run, chunks, interval_s)
         return TrioResponse(body, headers=STREAM_HEADERS)
 
-    async def _whole(self, run: Run, completion: Completion) -> Response:
+    async def _whole(self, run: Run, completion: Completion | ResponsesObject) -> Response:
         while not completion.ended:
             event = await run.events.receive()
             if isinstance(event, TurnStarted):
@@ -131,6 +150,7 @@ def build_app(config: Config, runs: Runs, log: Log, status: Status = dict) -> Ap
     # Ids may hold slashes, encoded or not.
     app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])
     app.add_url_rule("/v1/chat/completions", "chat", views.chat_completions, methods=["POST"])
+    app.add_url_rule("/v1/responses", "responses", views.responses, methods=["POST"])
     add_control_routes(app, config, runs)
     _install_guard(app, Guard(config))
     app.register_error_handler(Exception, _error_response)
@@ -176,7 +196,7 @@ def _as_api_error(error: Exception, exchange: Exchange) -> ApiError:
     code = error.code if isinstance(error, HTTPException) else None
     where = f"{request.method} {request.path}"
     if code == 404:
-        return NotFound(f"Invalid URL ({where}). The API is at /v1/chat/completions and /v1/models.")
+        return NotFound(f"Invalid URL ({where}). The API is at /v1/chat/completions, /v1/responses and /v1/models.")
     if code == 405:
         return MethodNotAllowed(f"{where} is not allowed; the Allow header lists the methods that are.")
     if code == 413:
@@ -186,6 +206,14 @@ def _as_api_error(error: Exception, exchange: Exchange) -> ApiError:
         return BadRequest(f"The request could not be read: {error}")
     exchange.log.error("http.crashed", error=error, traceback=traceback_of(error))
     return InternalError(f"The server failed by a bug of its own; its log has the details under {exchange.id}.")
+
+
+def _now() -> int:
+    return int(time.time())
+
+
+def _forget(item: Mapping[str, Any]) -> None:
+    """The client said `store: false`: it will not refer to anything."""
 
 
 def _json(value: object, status: int = 200) -> Response:
@@ -213,6 +241,6 @@ def _log_request(log: Log, chat: ChatRequest, body: bytes) -> None:
         log.trace("openai.request_body", body=body)
 
 
-def _log_calls(log: Log, chunks: ChunkStream) -> None:
+def _log_calls(log: Log, chunks: Frames) -> None:
     if chunks.calls:
         log.debug("openai.stream_tool_calls", count=len(chunks.calls), names=chunks.calls)

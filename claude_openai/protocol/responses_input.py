@@ -1,0 +1,155 @@
+"""The `input` of a Responses request -> the system prompt, the turns before, and the prompt Claude is to answer.
+
+Knows the items and how they make turns; what content is made of is `content`'s business, what a conversation must end
+with `history`'s. An assistant's turn is what stands between two of the user's: its texts, then its calls. A user's turn
+is what stands between two of the assistant's: the results of calls first, as Claude demands, then the rest. Reasoning
+is dropped: Claude takes back only its own, signed, which this server keeps itself.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final, TypeAlias
+
+from claude_openai.errors import BadRequest
+from claude_openai.protocol.blocks import Block, ToolResultBlock, ToolUseBlock
+from claude_openai.protocol.content import assistant_blocks, call_arguments, result_block, system_texts, user_blocks
+from claude_openai.protocol.history import Transcript, Turn, TurnRole, transcript_of
+from claude_openai.protocol.refusals import missing, shorten, unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.responses_tools import joined_name
+
+__all__ = ["Recall", "read_input"]
+
+# Finds an item of an earlier answer by its id, None if it is not known.
+Recall: TypeAlias = Callable[[str], Mapping[str, Any] | None]
+Piece: TypeAlias = tuple[TurnRole, str, tuple[Block, ...]]
+
+REASONING_PREFIX: Final = "rs_"
+
+
+def read_input(value: str | Sequence[Any], instructions: str, recall: Recall) -> Transcript:
+    """Turn `instructions` and `input` into a transcript; texts stay verbatim and in order.
+
+    Raises:
+        BadRequest: naming the item, like `input[3]`, that is malformed or cannot be carried.
+    """
+    system = [instructions] if instructions.strip() else []
+    items = [{"role": "user", "content": value}] if isinstance(value, str) else value
+    pieces: list[Piece] = []
+    for index, item in enumerate(items):
+        path = f"input[{index}]"
+        read = _read(_resolved(item, path, recall), path, system)
+        pieces.extend((role, path, blocks) for role, blocks in read if blocks or role == "user")
+    return transcript_of(system, list(_turns(pieces)), "input")
+
+
+def _resolved(item: Any, path: str, recall: Recall) -> Mapping[str, Any]:
+    """The item itself, or the one that it refers to."""
+    if not isinstance(item, dict):
+        raise wrong_type(path, "an object with 'type'", item)
+    if _kind(item, path) != "item_reference":
+        return item
+    name = item.get("id")
+    if not isinstance(name, str):
+        raise wrong_type(f"{path}.id", "a string", name)
+    if name.startswith(REASONING_PREFIX):
+        return {"type": "reasoning"}
+    found = recall(name)
+    if found is None:
+        message = f"'{path}' refers to {shorten(name)}, which is not at hand: send the item itself (store: false)."
+        raise BadRequest(message, code="invalid_value", param=path)
+    return found
+
+
+def _kind(item: Mapping[str, Any], path: str) -> str:
+    kind = item.get("type")
+    if kind is None and "role" in item:
+        return "message"
+    if kind is None and item.keys() <= {"id", "type"}:
+        return "item_reference"
+    if kind is None:
+        raise missing(f"{path}.type", "Send 'message', 'function_call' or 'function_call_output'.")
+    if not isinstance(kind, str):
+        raise wrong_type(f"{path}.type", "a string", kind)
+    return kind
+
+
+def _read(item: Mapping[str, Any], path: str, system: list[str]) -> Iterator[tuple[TurnRole, tuple[Block, ...]]]:
+    match _kind(item, path):
+        case "message":
+            yield from _message(item, path, system)
+        case "function_call":
+            yield "assistant", (_call(item, path),)
+        case "function_call_output":
+            yield "user", (result_block(item.get("call_id"), f"{path}.call_id", item.get("output"), f"{path}.output"),)
+        case "reasoning":
+            pass
+        case kind:
+            message = f"Items of type {shorten(kind)} are not supported here. Leave it out."
+            raise unsupported_value(f"{path}.type", message)
+
+
+def _message(item: Mapping[str, Any], path: str, system: list[str]) -> Iterator[tuple[TurnRole, tuple[Block, ...]]]:
+    match item.get("role"):
+        case "system" | "developer":
+            system.extend(system_texts(item, path))
+        case "user":
+            yield "user", user_blocks(item, path)
+        case "assistant" if not _is_thought(item.get("content")):
+            yield "assistant", assistant_blocks(item, path)
+        case "assistant":
+            pass
+        case None:
+            raise missing(f"{path}.role", "Send 'system', 'developer', 'user' or 'assistant'.")
+        case str(role):
+            raise wrong_value(f"{path}.role", "'system', 'developer', 'user' or 'assistant'", role)
+        case role:
+            raise wrong_type(f"{path}.role", "a string", role)
+
+
+def _is_thought(content: Any) -> bool:
+    """Is it reasoning that comes back as a message? pydantic-ai does so with models it does not know."""
+    whole = isinstance(content, str) and content.startswith("<think>") and content.endswith("</think>")
+    return whole and content.count("</think>") == 1
+
+
+def _call(item: Mapping[str, Any], path: str) -> ToolUseBlock:
+    for key in ("call_id", "name"):
+        if not isinstance(item.get(key), str) or not item[key]:
+            raise wrong_type(f"{path}.{key}", "a string", item.get(key))
+    namespace = item.get("namespace")
+    if namespace is not None and not isinstance(namespace, str):
+        raise wrong_type(f"{path}.namespace", "a string", namespace)
+    name = joined_name(namespace, item["name"]) if namespace else item["name"]
+    return ToolUseBlock(item["call_id"], name, call_arguments(item.get("arguments"), f"{path}.arguments"))
+
+
+def _turns(pieces: Iterable[Piece]) -> Iterator[tuple[str, Turn]]:
+    waiting: dict[str, str] = {}  # the calls without a result, by id, with their places
+    for role, group in groupby(pieces, key=lambda piece: piece[0]):
+        of_role = list(group)
+        placed = [(block, path) for _, path, blocks in of_role for block in blocks]
+        for block, path in placed:
+            _pair(block, path, waiting)
+        last_path = of_role[-1][1]
+        yield last_path, Turn(role, tuple(sorted((block for block, _ in placed), key=_rank)))
+        if role == "user":
+            _none_waiting(waiting)
+    _none_waiting(waiting)
+
+
+def _rank(block: Block) -> int:
+    return -1 if isinstance(block, ToolResultBlock) else 1 if isinstance(block, ToolUseBlock) else 0
+
+
+def _pair(block: Block, path: str, waiting: dict[str, str]) -> None:
+    if isinstance(block, ToolUseBlock):
+        waiting[block.id] = path
+    elif isinstance(block, ToolResultBlock) and waiting.pop(block.call_id, None) is None:
+        message = f"No tool call found for function call output with call_id {shorten(block.call_id)}."
+        raise BadRequest(message, code="invalid_value", param=path)
+
+
+def _none_waiting(waiting: Mapping[str, str]) -> None:
+    for name, path in waiting.items():
+        message = f"No tool output found for function call {shorten(name)}. Its output must follow it."
+        raise BadRequest(message, code="invalid_value", param=path)

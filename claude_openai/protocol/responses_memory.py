@@ -1,0 +1,46 @@
+"""The items of the last answers, for requests that name them only by their ids.
+
+The AI SDK sends its own messages in full and ours as an `item_reference`, unless told `store: false`. Nothing else is
+stored, and this only in memory: within bounds, the oldest go first, and a request that refers to one that is gone is
+told to send it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+__all__ = ["GivenItems"]
+
+MAX_ITEMS: Final = 4096
+MAX_CHARS: Final = 16 * 1024 * 1024
+
+
+class GivenItems:
+    """Finished messages and calls by their ids, which nobody but the client that was given them can guess.
+
+    Args:
+        max_items: how many are kept.
+        max_chars: of how many characters together.
+    """
+
+    def __init__(self, max_items: int = MAX_ITEMS, max_chars: int = MAX_CHARS) -> None:
+        self._max_items = max_items
+        self._max_chars = max_chars
+        self._items: dict[str, Mapping[str, Any]] = {}
+        self._chars = 0
+
+    def remember(self, item: Mapping[str, Any]) -> None:
+        """Keep an item of an answer; reasoning is not, since a request may leave it out."""
+        if item["type"] == "reasoning":
+            return
+        self._items[item["id"]] = item
+        self._chars += _chars(item)
+        while len(self._items) > self._max_items or self._chars > self._max_chars:
+            oldest = next(iter(self._items))
+            self._chars -= _chars(self._items.pop(oldest))
+
+    def recall(self, item_id: str) -> Mapping[str, Any] | None:
+        return self._items.get(item_id)
+
+
+def _chars(item: Mapping[str, Any]) -> int:
+    return len(item.get("arguments", "")) + sum(len(part["text"]) for part in item.get("content", ()))

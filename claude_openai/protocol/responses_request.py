@@ -1,0 +1,115 @@
+"""The bytes of POST /v1/responses -> the same ChatRequest that a chat completion is, and what the answer repeats of it.
+
+Puts the pure parts together, as `request` does for chat completions: everything behind it, live conversations and
+waiting tool calls included, knows one kind of request. Knows no headers, and nothing of answers but their echo.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from claude_openai.protocol.agent import read_agent
+from claude_openai.protocol.models import ModelCatalog
+from claude_openai.protocol.output import OutputFormat, json_schema_format, read_response_format
+from claude_openai.protocol.request import ChatRequest, read_fields, whole_number
+from claude_openai.protocol.responses_fields import RESPONSES_FIELDS
+from claude_openai.protocol.responses_input import Recall, read_input
+from claude_openai.protocol.responses_tools import ResponsesTools, read_responses_tools
+
+__all__ = ["ResponsesRequest", "parse_responses_request"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsesRequest:
+    """One request in our own terms.
+
+    Attributes:
+        chat: what is asked.
+        echo: the keys of the answer that repeat the request.
+        namespaces: as in `ResponsesTools`.
+        may_refer: the client may name items of the answer in its next request by their ids alone.
+    """
+
+    chat: ChatRequest
+    echo: Mapping[str, Any]
+    namespaces: Mapping[str, tuple[str, str]]
+    may_refer: bool
+
+
+def parse_responses_request(body: bytes, catalog: ModelCatalog, recall: Recall) -> ResponsesRequest:
+    """Read and check a request body.
+
+    Args:
+        body: the request's.
+        catalog: the names of models.
+        recall: finds items that the request has only by their ids.
+
+    Raises:
+        BadRequest: with the field at fault in `param`.
+        ModelNotFound: the model is not in the catalog.
+    """
+    fields = read_fields(body, RESPONSES_FIELDS, "input", "Send a text, or an array of items.")
+    claude_model = catalog.resolve(fields["model"])
+    tools = read_responses_tools(fields.get("tools", ()), fields.get("tool_choice", "auto"))
+    agent = read_agent(fields.get("claude", {}))
+    transcript = read_input(fields["input"], fields.get("instructions", ""), recall)
+    chat = ChatRequest(
+        model=fields["model"],
+        claude_model=claude_model,
+        system=transcript.system,
+        turns=transcript.turns,
+        prompt=transcript.prompt,
+        tools=tools.offered,
+        tool_choice=tools.choice,
+        parallel_tool_calls=fields.get("parallel_tool_calls", True),
+        stream=fields.get("stream", False),
+        include_usage=True,
+        reasoning_effort=agent.effort or fields.get("reasoning", {}).get("effort"),
+        agent=agent,
+        user=fields.get("user"),
+        metadata=fields.get("metadata", {}),
+        max_tokens=whole_number(fields.get("max_output_tokens")),
+        output=_output(fields.get("text", {}).get("format")),
+    )
+    return ResponsesRequest(chat, _echo(fields, tools), tools.namespaces, fields.get("store", True))
+
+
+def _output(form: Mapping[str, Any] | None) -> OutputFormat | None:
+    if form is None:
+        return None
+    if form.get("type") == "json_schema":
+        return json_schema_format(form, "text.format")
+    return read_response_format(form, "text.format")
+
+
+def _echo(fields: Mapping[str, Any], tools: ResponsesTools) -> dict[str, Any]:
+    # Every key of OpenAI's object, since some clients demand them all. What has no effect here is repeated all the
+    # same; `store` says what is true.
+    reasoning = fields.get("reasoning", {})
+    text = {key: value for key, value in fields.get("text", {}).items() if value is not None}
+    user = {"user": fields["user"]} if "user" in fields else {}
+    return {
+        "background": False,
+        "frequency_penalty": 0.0,
+        "instructions": fields.get("instructions"),
+        "max_output_tokens": fields.get("max_output_tokens"),
+        "max_tool_calls": fields.get("max_tool_calls"),
+        "metadata": fields.get("metadata", {}),
+        "model": fields["model"],
+        "parallel_tool_calls": fields.get("parallel_tool_calls", True),
+        "presence_penalty": 0.0,
+        "previous_response_id": None,
+        "prompt_cache_key": fields.get("prompt_cache_key"),
+        "reasoning": {"effort": reasoning.get("effort"), "summary": reasoning.get("summary")},
+        "safety_identifier": fields.get("safety_identifier"),
+        "service_tier": "default",
+        "store": False,
+        "temperature": fields.get("temperature", 1.0),
+        "text": {"format": {"type": "text"}, **text},
+        "tool_choice": fields.get("tool_choice", "auto"),
+        "tools": list(tools.echo),
+        "top_logprobs": 0,
+        "top_p": fields.get("top_p", 1.0),
+        "truncation": fields.get("truncation", "disabled"),
+        **user,
+    }

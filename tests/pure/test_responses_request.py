@@ -1,0 +1,443 @@
+"""From the bytes of a Responses request to the ChatRequest that a chat completion would be."""
+
+import itertools
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from claude_openai.errors import ApiError, BadRequest, ModelNotFound
+from claude_openai.protocol.blocks import MediaBlock, TextBlock, ToolUseBlock
+from claude_openai.protocol.history import Turn
+from claude_openai.protocol.models import ModelCatalog
+from claude_openai.protocol.output import OutputFormat
+from claude_openai.protocol.request import parse_chat_request
+from claude_openai.protocol.responses_fields import RESPONSES_FIELDS
+from claude_openai.protocol.responses_memory import GivenItems
+from claude_openai.protocol.responses_request import ResponsesRequest, parse_responses_request
+from claude_openai.protocol.tools import ToolChoice
+from tests.blocks import result_block
+from tests.openai_schema import validate
+from tests.pure.test_request import ALMOST_REQUESTS, JSON, fixture
+
+CATALOG = ModelCatalog("sonnet", ("fake-model",))
+TOOLS = [{"type": "function", "name": name, "parameters": {"type": "object"}} for name in ("read", "write")]
+PNG = "data:image/png;base64,iVBORw0KGgo="
+CALL = {"type": "function_call", "call_id": "c1", "name": "read", "arguments": '{"b": 1, "a": 2}'}
+OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "done"}
+USED = ToolUseBlock("c1", "read", '{"a":2,"b":1}')
+
+
+def nothing(item_id: str) -> None:
+    return None
+
+
+def parse(given: Any = "hi", **fields: Any) -> ResponsesRequest:
+    body = {"model": "claude-opus", "input": given, **fields}
+    return parse_responses_request(json.dumps(body).encode(), CATALOG, nothing)
+
+
+def error_of(body: Any) -> ApiError | None:
+    try:
+        parse_responses_request(json.dumps(body).encode(), CATALOG, nothing)
+    except ApiError as error:
+        return error
+    return None
+
+
+def refusal_of(given: Any = "hi", **fields: Any) -> tuple[str | None, str | None]:
+    with pytest.raises(BadRequest) as raised:
+        parse(given, **fields)
+    assert raised.value.status == 400
+    assert raised.value.message
+    return raised.value.code, raised.value.param
+
+
+def user(content: Any = "hi") -> dict[str, Any]:
+    return {"role": "user", "content": content}
+
+
+def assistant(*texts: str) -> dict[str, Any]:
+    return {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": t} for t in texts]}
+
+
+def test_a_text_is_one_user_message_and_the_rest_has_its_defaults() -> None:
+    asked = parse()
+    chat = asked.chat
+    assert (chat.system, chat.turns, chat.prompt) == ("", (), Turn("user", (TextBlock("hi"),)))
+    assert (chat.model, chat.claude_model) == ("claude-opus", "opus")
+    assert (chat.stream, chat.tools, chat.tool_choice) == (False, (), ToolChoice())
+    assert asked.may_refer
+
+
+def test_it_is_the_request_that_a_chat_completion_would_be() -> None:
+    shared = {"model": "claude-opus", "user": "me", "metadata": {"a": "b"}, "stream": True}
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    asked = parse(
+        [
+            {"role": "developer", "content": "Be exact."},
+            user([{"type": "input_text", "text": "What is it?"}, {"type": "input_image", "image_url": PNG}]),
+            {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": None},
+            assistant("Let me see."),
+            CALL,
+            OUTPUT,
+        ],
+        instructions="Be brief.",
+        tools=[{"type": "function", "name": "read", "description": "Reads", "parameters": schema, "strict": True}],
+        tool_choice={"type": "function", "name": "read"},
+        reasoning={"effort": "high", "summary": "auto"},
+        parallel_tool_calls=False,
+        **shared,
+    )
+    function = {"name": "read", "description": "Reads", "parameters": schema}
+    call = {"id": "c1", "type": "function", "function": {"name": "read", "arguments": CALL["arguments"]}}
+    said: list[dict[str, Any]] = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "developer", "content": "Be exact."},
+        user([{"type": "text", "text": "What is it?"}, {"type": "image_url", "image_url": {"url": PNG}}]),
+        {"role": "assistant", "content": "Let me see.", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "done"},
+    ]
+    chat = {
+        "messages": said,
+        "tools": [{"type": "function", "function": function}],
+        "tool_choice": {"type": "function", "function": {"name": "read"}},
+        "reasoning_effort": "high",
+        "parallel_tool_calls": False,
+        "stream_options": {"include_usage": True},
+        **shared,
+    }
+    assert asked.chat == parse_chat_request(json.dumps(chat).encode(), CATALOG)
+
+
+def test_every_field_of_openais_schema_is_in_the_table() -> None:
+    schemas = fixture("openai-openapi-subset.json")["components"]["schemas"]
+
+    def fields_of(schema: Mapping[str, Any]) -> set[str]:
+        found = set(schema.get("properties", {}))
+        for part in schema.get("allOf", ()):
+            found |= fields_of(schemas[part["$ref"].rpartition("/")[2]] if "$ref" in part else part)
+        return found
+
+    assert fields_of(schemas["CreateResponse"]) <= set(RESPONSES_FIELDS)
+
+
+@pytest.mark.parametrize("name", sorted(RESPONSES_FIELDS.keys() - {"model", "input"}))
+def test_null_is_the_same_as_absent_and_a_wrong_type_is_refused_with_its_field(name: str) -> None:
+    numbers = {"max_output_tokens", "max_tool_calls", "temperature", "top_logprobs", "top_p"}
+    assert parse(**{name: None}) == parse()
+    assert refusal_of(**{name: "x" if name in numbers else 7})[1] == name
+
+
+@given(st.one_of(JSON, ALMOST_REQUESTS, st.fixed_dictionaries({"model": st.just("sonnet"), "input": JSON})))
+@settings(deadline=None)
+def test_no_json_value_causes_anything_but_a_client_error(value: Any) -> None:
+    error = error_of(value)
+    assert error is None or 400 <= error.status < 500
+
+
+items = st.sampled_from(
+    [
+        *(user(), user(""), user([]), assistant("a"), assistant(), CALL, OUTPUT, {**CALL, "namespace": "n"}),
+        *({"type": "reasoning"}, {"type": "item_reference", "id": "x"}, {"id": "rs_1"}, {"id": "msg_1"}),
+        *({"role": "developer", "content": "d"}, {"type": "web_search_call", "id": "w"}, {}, None, [], "x", 1),
+        *({"role": "tool"}, {"type": "message"}, {"type": 3}, {**CALL, "name": None}, {**OUTPUT, "output": 3}),
+    ]
+)
+
+
+@given(st.lists(items, max_size=8))
+def test_any_sequence_of_items_is_a_conversation_that_claude_takes_or_refused_at_an_item(sequence: list[Any]) -> None:
+    error = error_of({"model": "opus", "input": sequence})
+    if error is not None:
+        assert str(error.param).startswith("input")
+        return
+    chat = parse(sequence).chat
+    turns = (*chat.turns, chat.prompt)
+    assert all(before.role != after.role for before, after in itertools.pairwise(turns))
+    assert chat.prompt.role == "user"
+    assert all(turn.blocks for turn in turns)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        user(),
+        {"type": "message", **user([{"type": "input_text", "text": "hi"}])},
+        {"type": "message", "id": "msg_1", "status": "completed", **user([{"type": "input_text", "text": "hi"}])},
+        {"type": None, **user()},
+    ],
+)
+def test_a_message_may_be_spelled_in_its_easy_and_its_full_form(item: dict[str, Any]) -> None:
+    assert parse([item]).chat.prompt == Turn("user", (TextBlock("hi"),))
+
+
+def test_an_answer_goes_back_as_it_came_with_keys_that_are_null() -> None:
+    output = [
+        {"id": "rs_1", "type": "reasoning", "summary": [{"type": "summary_text", "text": "Hm"}], "status": None},
+        {"id": "msg_1", "status": "completed", **assistant("One. ")},
+        {"id": "fc_1", "status": "completed", "namespace": None, **CALL},
+    ]
+    chat = parse([user(), *output, OUTPUT]).chat
+    assert chat.turns == (Turn("user", (TextBlock("hi"),)), Turn("assistant", (TextBlock("One. "), USED)))
+    assert chat.prompt == Turn("user", (result_block("c1", "done"),))
+
+
+def test_a_refusal_is_what_the_assistant_said() -> None:
+    said = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
+    assert parse([user(), said, user()]).chat.turns[1] == Turn("assistant", (TextBlock("No."),))
+
+
+def test_reasoning_that_comes_back_as_a_message_of_its_own_is_reasoning_and_nothing_else_is() -> None:
+    odd = ["<think>a</think> b", "a <think>b</think>", "<think>a</think><think>b</think>", "<think>"]
+    given = [user(), *({"role": "assistant", "content": text} for text in ["<think>\nHm\n</think>", *odd]), user()]
+    assert parse(given).chat.turns[1].blocks == tuple(TextBlock(text) for text in odd)
+
+
+def test_texts_come_before_calls_and_results_before_texts_whatever_the_order_of_the_items() -> None:
+    second = {**CALL, "call_id": "c2"}
+    given = [user(), CALL, assistant("Two at once."), second, user("And?"), {**OUTPUT, "call_id": "c2"}, OUTPUT]
+    chat = parse(given).chat
+    assert chat.turns[1].blocks == (TextBlock("Two at once."), USED, ToolUseBlock("c2", "read", '{"a":2,"b":1}'))
+    assert chat.prompt.blocks == (result_block("c2", "done"), result_block("c1", "done"), TextBlock("And?"))
+
+
+def test_an_output_may_be_an_array_with_a_picture() -> None:
+    parts = [{"type": "input_text", "text": "A picture:"}, {"type": "input_image", "image_url": PNG}]
+    (result,) = parse([user(), CALL, {**OUTPUT, "output": parts}]).chat.prompt.blocks
+    picture = MediaBlock("image", "image/png", PNG.partition(",")[2])
+    assert getattr(result, "parts", None) == (TextBlock("A picture:"), picture)
+
+
+def test_a_file_is_a_document() -> None:
+    part = {"type": "input_file", "filename": "a.txt", "file_data": "data:text/plain;base64,aGk="}
+    assert parse([user([part])]).chat.prompt.blocks == (MediaBlock("document", "text/plain", "hi", "a.txt"),)
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "param"),
+    [
+        ("  ", "invalid_value", "input"),
+        ([], "invalid_value", "input"),
+        ([{"role": "system", "content": "s"}], "invalid_value", "input"),
+        ([user(), assistant("x")], "unsupported_value", "input[1]"),
+        ([user(" ")], "invalid_value", "input[0].content"),
+        ([user(), 3], "invalid_type", "input[1]"),
+        ([{"role": "tool", "content": "x"}], "invalid_value", "input[0].role"),
+        ([{"type": "message", "content": "x"}], "missing_required_parameter", "input[0].role"),
+        ([{"name": "x"}], "missing_required_parameter", "input[0].type"),
+        ([user(), {"type": "web_search_call", "id": "ws_1"}], "unsupported_value", "input[1].type"),
+        ([user(), {"type": "item_reference", "id": "msg_1"}], "invalid_value", "input[1]"),
+        ([{"type": "item_reference", "id": 3}], "invalid_type", "input[0].id"),
+        ([user(), CALL], "invalid_value", "input[1]"),
+        ([user(), CALL, user()], "invalid_value", "input[1]"),
+        ([user(), OUTPUT], "invalid_value", "input[1]"),
+        ([user(), CALL, OUTPUT, OUTPUT], "invalid_value", "input[3]"),
+        ([user(), {**CALL, "call_id": ""}, OUTPUT], "invalid_type", "input[1].call_id"),
+        ([user(), {**CALL, "arguments": {}}, OUTPUT], "invalid_type", "input[1].arguments"),
+        ([user(), {**CALL, "namespace": 1}, OUTPUT], "invalid_type", "input[1].namespace"),
+        ([user(), CALL, {**OUTPUT, "call_id": None}], "missing_required_parameter", "input[2].call_id"),
+        ([user(), CALL, {**OUTPUT, "output": {}}], "invalid_type", "input[2].output"),
+        ([user([{"type": "input_audio"}])], "unsupported_value", "input[0].content[0].type"),
+        ([user([{"type": "input_image", "file_id": "f"}])], "unsupported_value", "input[0].content[0].file_id"),
+    ],
+)
+def test_an_item_that_cannot_be_carried_is_refused_at_its_place(given: Any, code: str, param: str) -> None:
+    assert refusal_of(given) == (code, param)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "param"),
+    [
+        ({"previous_response_id": "resp_1"}, "unsupported_parameter", "previous_response_id"),
+        ({"conversation": "conv_1"}, "unsupported_parameter", "conversation"),
+        ({"background": True}, "unsupported_parameter", "background"),
+        ({"prompt": {"id": "p"}}, "unsupported_parameter", "prompt"),
+        ({"top_logprobs": 3}, "unsupported_parameter", "top_logprobs"),
+        ({"include": ["message.output_text.logprobs"]}, "unsupported_value", "include[0]"),
+        ({"text": {"format": {"type": "json_schema"}}}, "missing_required_parameter", "text.format.name"),
+        (
+            {"text": {"format": {"type": "json_schema", "name": "a"}}},
+            "missing_required_parameter",
+            "text.format.schema",
+        ),
+        ({"text": {"format": {"type": "xml"}}}, "invalid_value", "text.format.type"),
+        ({"text": {"format": {}}}, "missing_required_parameter", "text.format.type"),
+        ({"text": {"verbosity": "loud"}}, "invalid_value", "text.verbosity"),
+        ({"reasoning": {"effort": "huge"}}, "invalid_value", "reasoning.effort"),
+        ({"max_output_tokens": 0}, "invalid_value", "max_output_tokens"),
+        ({"truncation": "some"}, "invalid_value", "truncation"),
+    ],
+)
+def test_a_field_that_needs_what_is_not_here_is_refused_with_its_name(
+    fields: dict[str, Any], code: str, param: str
+) -> None:
+    assert refusal_of(**fields) == (code, param)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"store": True, "background": False, "previous_response_id": "", "conversation": ""},
+        {"include": ["reasoning.encrypted_content"], "truncation": "auto", "service_tier": "flex"},
+        {"max_tool_calls": 3, "temperature": 0, "top_p": 0.5, "stream_options": {}},
+        {"text": {"format": {"type": "text"}, "verbosity": "low"}, "prompt_cache_key": "k", "client_metadata": {}},
+    ],
+)
+def test_what_changes_no_answer_changes_no_request(fields: dict[str, Any]) -> None:
+    assert parse(**fields).chat == parse().chat
+
+
+def test_the_length_and_the_form_of_an_answer_are_those_of_a_chat_completion() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    form = {"type": "json_schema", "name": "answer", "schema": schema, "strict": True}
+    asked = parse(text={"format": form}, max_output_tokens=100.0)
+    assert asked.chat.output == OutputFormat("answer", json.dumps(schema, separators=(",", ":")))
+    assert asked.chat.max_tokens == 100
+    assert asked.echo["text"] == {"format": form}
+    chat_form = parse(text={"format": {"type": "json_object"}}).chat.output
+    assert chat_form == OutputFormat("json_object", '{"type":"object"}')
+
+
+def test_a_missing_model_or_input_is_refused_and_an_unknown_model_is_a_404() -> None:
+    assert refusal_of(model=None) == (None, "model")
+    assert refusal_of(None) == ("missing_required_parameter", "input")
+    with pytest.raises(ModelNotFound):
+        parse(model="gpt-5")
+
+
+@pytest.mark.parametrize(
+    ("choice", "offered", "read"),
+    [
+        ("auto", ["read", "write"], ToolChoice()),
+        ("none", [], ToolChoice("none")),
+        ("required", ["read", "write"], ToolChoice("required")),
+        ({"type": "function", "name": "write"}, ["write"], ToolChoice("required", "write")),
+        (
+            {"type": "allowed_tools", "mode": "required", "tools": [{"type": "function", "name": "write"}]},
+            ["write"],
+            ToolChoice("required"),
+        ),
+        ({"type": "allowed_tools", "tools": [{"type": "function", "name": "read"}]}, ["read"], ToolChoice()),
+    ],
+)
+def test_the_tools_that_claude_is_to_see_are_those_of_the_choice(
+    choice: Any, offered: list[str], read: ToolChoice
+) -> None:
+    chat = parse(tools=TOOLS, tool_choice=choice).chat
+    assert ([tool.name for tool in chat.tools], chat.tool_choice) == (offered, read)
+
+
+@pytest.mark.parametrize(
+    ("tools", "choice", "code", "param"),
+    [
+        ([3], "auto", "invalid_type", "tools[0]"),
+        ([{"type": "function"}], "auto", "missing_required_parameter", "tools[0].name"),
+        ([*TOOLS, TOOLS[0]], "auto", "invalid_value", "tools[2].name"),
+        ([{**TOOLS[0], "parameters": {"type": 3}}], "auto", "invalid_value", "tools[0].parameters.type"),
+        ([{"type": "web_search"}], "auto", "unsupported_value", "tools[0].type"),
+        ([*TOOLS, {"type": "file_search"}], "auto", "unsupported_value", "tools[2].type"),
+        ([{"type": "custom", "name": "patch"}], "auto", "unsupported_value", "tools[0].type"),
+        ([{"type": "namespace", "name": "n"}], "auto", "invalid_type", "tools[0].tools"),
+        ([{"type": "namespace", "tools": []}], "auto", "invalid_type", "tools[0].name"),
+        (
+            [{"type": "namespace", "name": "n", "tools": [{"type": "custom", "name": "c"}]}],
+            "auto",
+            "unsupported_value",
+            "tools[0].tools[0]",
+        ),
+        (
+            [{"type": "namespace", "name": "n" * 100, "tools": [{"name": "a" * 20}]}],
+            "auto",
+            "invalid_value",
+            "tools[0].tools[0].name",
+        ),
+        ([{"name": "x"}] * 129, "auto", "invalid_value", "tools"),
+        (TOOLS, {"type": "function"}, "missing_required_parameter", "tool_choice.name"),
+        (TOOLS, {"type": "function", "name": "none"}, "invalid_value", "tool_choice"),
+        (TOOLS, {"type": "web_search"}, "unsupported_value", "tool_choice.type"),
+        (TOOLS, {"type": "allowed_tools"}, "invalid_type", "tool_choice.tools"),
+        (TOOLS, {"type": "allowed_tools", "tools": []}, "invalid_value", "tool_choice.tools"),
+        (TOOLS, {"type": "allowed_tools", "tools": [{"name": "x"}]}, "invalid_value", "tool_choice.tools[0]"),
+        (
+            TOOLS,
+            {"type": "allowed_tools", "mode": "none", "tools": [{"name": "read"}]},
+            "invalid_value",
+            "tool_choice.mode",
+        ),
+        ([], "required", "invalid_value", "tool_choice"),
+    ],
+)
+def test_a_tool_or_a_choice_that_cannot_be_offered_is_refused_at_its_place(
+    tools: list[Any], choice: Any, code: str, param: str
+) -> None:
+    assert refusal_of(tools=tools, tool_choice=choice) == (code, param)
+
+
+def test_a_function_of_a_namespace_is_offered_and_remembered_under_a_name_with_both() -> None:
+    namespace = {"type": "namespace", "name": "agents", "description": "", "tools": [TOOLS[0]]}
+    asked = parse(
+        [user(), {**CALL, "namespace": "agents"}, OUTPUT],
+        tools=[TOOLS[0], namespace],
+    )
+    assert [tool.name for tool in asked.chat.tools] == ["read", "agents__read"]
+    assert asked.namespaces == {"agents__read": ("agents", "read")}
+    assert asked.chat.turns[1].blocks == (ToolUseBlock("c1", "agents__read", USED.arguments),)
+
+
+def test_codexs_request_is_understood_and_its_web_search_left_out() -> None:
+    recorded = fixture("codex-responses-request.json")["body"]
+    asked = parse_responses_request(json.dumps(recorded).encode(), CATALOG, nothing)
+    assert [block.text for block in asked.chat.prompt.blocks if isinstance(block, TextBlock)][-1] == "say hi"
+    assert asked.chat.system.startswith("You are a coding agent running in the Codex CLI")
+    assert not asked.may_refer
+    assert "multi_agent_v1__spawn_agent" in [tool.name for tool in asked.chat.tools]
+    kinds = [tool["type"] for tool in asked.echo["tools"]]
+    assert kinds == [tool["type"] for tool in recorded["tools"] if tool["type"] != "web_search"]
+    live = [{"type": "web_search", "external_web_access": True}]
+    assert parse(tools=live).chat.tools == ()
+
+
+def test_what_an_answer_repeats_is_what_was_asked_and_fits_the_schema() -> None:
+    asked = parse(
+        instructions="Be brief.",
+        tools=[{"type": "function", "name": "read"}],
+        tool_choice="required",
+        temperature=0,
+        metadata={"a": "b"},
+        text={"format": None, "verbosity": "low"},
+        reasoning={"effort": "low"},
+        store=True,
+        user="me",
+    )
+    tool = {"type": "function", "name": "read", "description": None, "parameters": None, "strict": None}
+    repeated = {"instructions": "Be brief.", "tools": [tool], "tool_choice": "required", "temperature": 0, "user": "me"}
+    assert asked.echo.items() >= {**repeated, "store": False, "metadata": {"a": "b"}}.items()
+    assert asked.echo["text"] == {"format": {"type": "text"}, "verbosity": "low"}
+    head = {"id": "resp_1", "object": "response", "created_at": 1, "error": None, "incomplete_details": None}
+    validate("Response", {**head, "output": [], **asked.echo})
+
+
+def test_an_item_of_an_earlier_answer_may_be_named_by_its_id() -> None:
+    given = GivenItems()
+    said = {"id": "msg_1", "status": "completed", **assistant("Hello")}
+    for item in ({"id": "rs_1", "type": "reasoning", "summary": []}, said, {"id": "fc_1", **CALL}):
+        given.remember(item)
+    references = [{"type": "item_reference", "id": name} for name in ("rs_1", "msg_1", "fc_1")]
+    body = {"model": "opus", "input": [user(), *references, OUTPUT]}
+    asked = parse_responses_request(json.dumps(body).encode(), CATALOG, given.recall)
+    assert asked.chat == parse([user(), said, CALL, OUTPUT], model="opus").chat
+
+
+def test_the_oldest_items_are_forgotten_beyond_the_bounds() -> None:
+    few, small = GivenItems(max_items=2), GivenItems(max_chars=5)
+    for number in range(4):
+        few.remember({"id": f"msg_{number}", **assistant("x")})
+        small.remember({"id": f"fc_{number}", "type": "function_call", "arguments": "ab"})
+    assert [few.recall(f"msg_{number}") is not None for number in range(4)] == [False, False, True, True]
+    assert [small.recall(f"fc_{number}") is not None for number in range(4)] == [False, False, True, True]
+    small.remember({"id": "msg_9", **assistant("far too long")})
+    assert small.recall("msg_9") is None

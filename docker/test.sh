@@ -75,7 +75,7 @@ say "docker/Dockerfile builds on it"
 # pip and apt work in the build as they do here: the same indexes, certificates, proxies.
 {
   echo "[global]"
-  python3 -m pip config list | sed -n "s/^\(global\|install\|:env:\)\.\([a-z-]*\)='\(.*\)'\$/\2 = \3/p" | sort -t= -uk1,1
+  env -u PIP_QUIET python3 -m pip config list | sed -n "s/^\(global\|install\|:env:\)\.\([a-z-]*\)='\(.*\)'\$/\2 = \3/p" | sort -t= -uk1,1
 } > "$work/pip.conf"
 volumes=(--volume "$work/pip.conf:/etc/pip.conf:ro")
 # A local index, file:///there/simple, refers to the files beside it.

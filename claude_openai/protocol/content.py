@@ -64,14 +64,10 @@ def assistant_blocks(message: Mapping[str, Any], path: str) -> tuple[Block, ...]
     """What an assistant message said; its `refusal` stands in when there is nothing else.
 
     Raises:
-        BadRequest: also for a function call or a reference to earlier audio.
+        BadRequest: also for a reference to earlier audio.
     """
-    for key in ("function_call", "audio"):
-        if message.get(key):
-            advice = (
-                f"{key!r} in messages is not supported yet by this version. Send only text, or leave the message out."
-            )
-            raise unsupported_parameter(f"{path}.{key}", advice)
+    if message.get("audio"):
+        raise unsupported_parameter(f"{path}.audio", "Earlier audio is not kept here. Send its transcript as text.")
     blocks = _blocks(message, path, _ASSISTANT_PARTS)
     refusal = message.get("refusal")
     if blocks or refusal is None:

@@ -106,7 +106,6 @@ def _modalities(param: str, value: Any) -> None:
 
 
 _LEAVE_OUT: Final = "Leave it out."
-_USE_TOOLS: Final = "It is deprecated: send 'tools' in its place."
 
 FIELDS: Final[Mapping[str, Field]] = {
     "model": Field(Use.HONOURED, string()),
@@ -125,8 +124,8 @@ FIELDS: Final[Mapping[str, Field]] = {
     "stop": Field(Use.HONOURED, _stop),
     "response_format": Field(Use.HONOURED, json_object),  # checked in `output`
     "claude": Field(Use.HONOURED, json_object),  # ours: the keys are checked in `agent`
-    "functions": Field(Use.REFUSED, _only(array, ([],), _USE_TOOLS)),
-    "function_call": Field(Use.REFUSED, _only(_text_or_object, ("", {}), _USE_TOOLS)),
+    "functions": Field(Use.HONOURED, array),
+    "function_call": Field(Use.HONOURED, _text_or_object),
     "n": Field(Use.REFUSED, _n),
     "logprobs": Field(Use.REFUSED, _only(boolean, (False,), _LEAVE_OUT)),
     "top_logprobs": Field(Use.REFUSED, _only(integer(0, 20), (0,), _LEAVE_OUT)),

@@ -160,8 +160,6 @@ def _role(message: Any, path: str) -> Role:
         raise missing(f"{path}.role", "Send 'system', 'user' or 'assistant'.")
     if not isinstance(role, str):
         raise wrong_type(f"{path}.role", "a string", role)
-    if role == "function":
-        raise unsupported_value(f"{path}.role", "Messages of role 'function' are deprecated. Send role 'tool'.")
     if role not in _ROLES:
         raise wrong_value(f"{path}.role", "'system', 'developer', 'user', 'assistant' or 'tool'", role)
     return _ROLES[role]

@@ -13,9 +13,10 @@ from claude_openai.protocol.agent import Agent, read_agent
 from claude_openai.protocol.fields import FIELDS, Field, ReasoningEffort
 from claude_openai.protocol.history import Turn, read_messages
 from claude_openai.protocol.json_body import load_object
+from claude_openai.protocol.legacy import modern_messages, read_function_call, read_functions
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.output import OutputFormat, read_response_format
-from claude_openai.protocol.refusals import missing
+from claude_openai.protocol.refusals import missing, wrong_value
 from claude_openai.protocol.tools import Tool, ToolChoice, offered_tools, read_tool_choice, read_tools
 
 __all__ = ["ChatRequest", "parse_chat_request", "read_fields", "whole_number"]
@@ -40,6 +41,7 @@ class ChatRequest:
         max_tokens: bound of the answer in tokens, thinking included; None for the model's own.
         stop: sequences before which the answer ends.
         output: the form the answer must have, None for text.
+        functions: the client speaks of functions, not yet of tools, and wants its answer so.
         agent: what is asked of Claude Code beyond an answer.
         user: the client's id for its user.
         metadata: the client's own pairs, for the log.
@@ -62,6 +64,7 @@ class ChatRequest:
     max_tokens: int | None = None
     stop: tuple[str, ...] = ()
     output: OutputFormat | None = None
+    functions: bool = False
 
 
 def read_fields(body: bytes, table: Mapping[str, Field], needed: str, advice: str) -> dict[str, Any]:
@@ -96,10 +99,9 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
     """
     fields = read_fields(body, FIELDS, "messages", "Send an array with at least one user message.")
     claude_model = catalog.resolve(fields["model"])
-    tools = read_tools(fields.get("tools", ()))
-    choice = read_tool_choice(fields.get("tool_choice", "auto"), tools)
+    tools, choice, functions = _tools(fields)
     agent = read_agent(fields.get("claude", {}))
-    transcript = read_messages(fields["messages"])
+    transcript = read_messages(modern_messages(fields["messages"]))
     return ChatRequest(
         model=fields["model"],
         claude_model=claude_model,
@@ -108,7 +110,7 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
         prompt=transcript.prompt,
         tools=offered_tools(tools, choice),
         tool_choice=choice,
-        parallel_tool_calls=fields.get("parallel_tool_calls", True),
+        parallel_tool_calls=fields.get("parallel_tool_calls", True) and not functions,
         stream=fields.get("stream", False),
         include_usage=bool(fields.get("stream_options", {}).get("include_usage")),
         reasoning_effort=agent.effort or fields.get("reasoning_effort", fields.get("reasoning", {}).get("effort")),
@@ -118,7 +120,19 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
         max_tokens=whole_number(fields.get("max_completion_tokens", fields.get("max_tokens"))),
         stop=_stops(fields.get("stop", ())),
         output=read_response_format(fields.get("response_format", {"type": "text"})),
+        functions=functions,
     )
+
+
+def _tools(fields: Mapping[str, Any]) -> tuple[tuple[Tool, ...], ToolChoice, bool]:
+    """The tools, the choice among them, and whether the client calls them functions."""
+    if fields.get("functions") and fields.get("tools"):
+        raise wrong_value("functions", "either 'tools' or 'functions', which are their older form")
+    if fields.get("functions"):
+        tools = read_functions(fields["functions"])
+        return tools, read_function_call(fields.get("function_call", "auto"), tools), True
+    tools = read_tools(fields.get("tools", ()))
+    return tools, read_tool_choice(fields.get("tool_choice", "auto"), tools), False
 
 
 def whole_number(value: float | None) -> int | None:

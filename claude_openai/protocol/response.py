@@ -27,6 +27,7 @@ from claude_openai.protocol.events import (
 from claude_openai.protocol.sse import DONE, data_frame, encode_json, error_frame
 
 __all__ = [
+    "REFUSED",
     "ChunkStream",
     "Completion",
     "ReasoningKeys",
@@ -39,6 +40,8 @@ __all__ = [
 
 ReasoningKeys: TypeAlias = Literal["both", "reasoning_content", "reasoning", "none"]
 
+# Claude says that it refuses, not why.
+REFUSED = "Claude declined to answer this."
 # OpenAI has no field for thinking. Some clients read the one name, some the other; with both, none shows it twice.
 _REASONING_KEYS: dict[ReasoningKeys, tuple[str, ...]] = {
     "both": ("reasoning_content", "reasoning"),
@@ -92,18 +95,23 @@ class ChunkStream:
 
     The role chunk comes once, before all others. Each delta that is not empty is one chunk, never joined with another.
     The end is a chunk with `finish_reason`, the usage chunk if it was asked for, and `[DONE]`; or, for a turn that
-    failed, an error object and `[DONE]`. A refusal's text stays in `content`; its finish_reason is `content_filter`.
+    failed, an error object and `[DONE]`. When Claude refuses, what it had said stays in `content`, `refusal` says so,
+    and the finish_reason is `content_filter`.
 
     Args:
         head: id, time and model of the response.
         include_usage: the client's `stream_options.include_usage`.
         reasoning: the keys under which thinking is sent.
+        functions: the client knows no tools: a call is told as a `function_call`.
 
     Attributes:
         calls: names of the tools that were called so far.
     """
 
-    def __init__(self, head: ResponseHead, include_usage: bool, reasoning: ReasoningKeys = "both") -> None:
+    def __init__(
+        self, head: ResponseHead, include_usage: bool, reasoning: ReasoningKeys = "both", *, functions: bool = False
+    ) -> None:
+        self._functions = functions
         self._fields = head.fields("chat.completion.chunk")
         self._include_usage = include_usage
         self._role_sent = False
@@ -143,7 +151,7 @@ class ChunkStream:
             case _:
                 assert_never(event)
 
-    def _chunk(self, delta: dict[str, Any], finish_reason: FinishReason | None = None) -> bytes:
+    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
         usage = {"usage": None} if self._include_usage else {}
         return data_frame({**self._fields, "choices": [choice], **usage})
@@ -162,6 +170,9 @@ class ChunkStream:
     def _tool_call(self, call: ToolCall) -> bytes:
         index = len(self.calls)
         self.calls.append(call.name)
+        if self._functions:
+            named = self._chunk({"function_call": {"name": call.name, "arguments": ""}})
+            return named + self._chunk({"function_call": {"arguments": call.arguments}})
         # The name first and the arguments after it, as OpenAI streams them: id, type and name come once.
         begun = {**_tool_call_object(call, ""), "index": index}
         rest = {"index": index, "function": {"arguments": call.arguments}}
@@ -175,7 +186,12 @@ class ChunkStream:
 
     def _finish(self, finish_reason: FinishReason, usage: Usage) -> bytes:
         last = {**self._fields, "choices": [], "usage": usage_object(usage)}
-        return self._chunk({}, finish_reason) + (data_frame(last) if self._include_usage else b"")
+        refused = self._chunk({"refusal": REFUSED}) if finish_reason == "content_filter" else b""
+        return (
+            refused
+            + self._chunk({}, _told(finish_reason, self._functions))
+            + (data_frame(last) if self._include_usage else b"")
+        )
 
 
 class Completion:
@@ -187,13 +203,15 @@ class Completion:
     Args:
         head: id, time and model of the response.
         reasoning: the keys under which thinking is given.
+        functions: see `ChunkStream`.
 
     Attributes:
         error: why the turn failed; None while it runs and when it completed.
     """
 
-    def __init__(self, head: ResponseHead, reasoning: ReasoningKeys = "both") -> None:
+    def __init__(self, head: ResponseHead, reasoning: ReasoningKeys = "both", *, functions: bool = False) -> None:
         self._head = head
+        self._functions = functions
         self._reasoning_keys = _REASONING_KEYS[reasoning]
         self._content: list[str] = []
         self._reasoning: list[str] = []
@@ -242,15 +260,23 @@ class Completion:
         if self._completed is None:
             raise RuntimeError("the turn has not ended")
         finish_reason, usage = self._completed.finish_reason, usage_object(self._completed.usage)
-        choice = {"index": 0, "message": self._message(), "logprobs": None, "finish_reason": finish_reason}
+        told = _told(finish_reason, self._functions)
+        choice = {"index": 0, "message": self._message(finish_reason), "logprobs": None, "finish_reason": told}
         return {**self._head.fields("chat.completion"), "choices": [choice], "usage": usage}
 
-    def _message(self) -> dict[str, Any]:
+    def _message(self, reason: FinishReason) -> dict[str, Any]:
         content, thoughts = "".join(self._content), "".join(self._reasoning)
         reasoning = dict.fromkeys(self._reasoning_keys, thoughts) if thoughts else {}
-        calls = {"tool_calls": self._calls} if self._calls else {}
+        calls: dict[str, Any] = {"tool_calls": self._calls} if self._calls else {}
+        if calls and self._functions:
+            calls = {"function_call": self._calls[0]["function"]}
         said = None if calls and not content else content
-        return {"role": "assistant", "content": said, "refusal": None, **reasoning, **calls, "annotations": []}
+        refusal = REFUSED if reason == "content_filter" else None
+        return {"role": "assistant", "content": said, "refusal": refusal, **reasoning, **calls, "annotations": []}
+
+
+def _told(reason: FinishReason, functions: bool) -> str:
+    return "function_call" if functions and reason == "tool_calls" else reason
 
 
 def _tool_call_object(call: ToolCall, arguments: str) -> dict[str, Any]:

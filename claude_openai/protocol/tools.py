@@ -65,10 +65,19 @@ def read_tools(value: Sequence[Any], param: str = "tools") -> tuple[Tool, ...]:
     if len(value) > MAX_TOOLS:
         raise wrong_value(param, f"at most {MAX_TOOLS} tools")
     tools = tuple(_tool(item, f"{param}[{index}]") for index, item in enumerate(value))
+    return unique_names(tools, f"{param}[{{}}].function.name")
+
+
+def unique_names(tools: tuple[Tool, ...], place: str) -> tuple[Tool, ...]:
+    """The same tools.
+
+    Raises:
+        BadRequest: two have one name; `place` is where the name of a tool stands, with {} for its index.
+    """
     names = [tool.name for tool in tools]
     for index, name in enumerate(names):
         if name in names[:index]:
-            raise wrong_value(f"{param}[{index}].function.name", "a name that no other tool has", name)
+            raise wrong_value(place.format(index), "a name that no other tool has", name)
     return tools
 
 

@@ -92,8 +92,8 @@ class Views:
         exchange.headers["x-claude-openai-run"] = run.id
         head = ResponseHead(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
         if chat.stream:
-            return await self._streamed(run, ChunkStream(head, chat.include_usage))
-        return await self._whole(run, Completion(head))
+            return await self._streamed(run, ChunkStream(head, chat.include_usage, functions=chat.functions))
+        return await self._whole(run, Completion(head, functions=chat.functions))
 
     async def responses(self) -> Response:
         exchange = exchange_of(request.scope)

@@ -141,7 +141,6 @@ def test_what_clients_echo_on_an_assistant_message_is_ignored() -> None:
 @pytest.mark.parametrize(
     ("fields", "code", "param"),
     [
-        ({"function_call": {"name": "f"}}, "unsupported_parameter", "messages[3].function_call"),
         ({"audio": {"id": "audio_1"}}, "unsupported_parameter", "messages[3].audio"),
         ({"refusal": 7}, "invalid_type", "messages[3].refusal"),
     ],

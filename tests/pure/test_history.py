@@ -141,7 +141,7 @@ def test_unknown_keys_of_a_message_are_ignored() -> None:
         ([say("narrator", "a")], "invalid_value", "messages[0].role"),
         ([say("tool", "42", tool_call_id="call_1")], "invalid_value", "messages[0].tool_call_id"),
         ([say("tool", "42")], "missing_required_parameter", "messages[0].tool_call_id"),
-        ([say("function", "42", name="f")], "unsupported_value", "messages[0].role"),
+        ([say("function", "42", name="f")], "invalid_value", "messages[0].role"),
         ([say("assistant", tool_calls=[{}]), say("user", "a")], "invalid_type", "messages[0].tool_calls[0].function"),
         (
             [say("system", [{"type": "image_url"}]), say("user", "a")],

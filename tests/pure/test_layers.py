@@ -21,6 +21,7 @@ LINES = (
     "protocol  protocol.events  protocol.refusals  protocol.blocks  protocol.media  protocol.content  protocol.history",
     "protocol.models",
     "protocol.json_body  protocol.checks  protocol.fields  protocol.agent  protocol.schemas  protocol.tools",
+    "protocol.legacy",
     "protocol.output  protocol.request",
     "protocol.stop  protocol.sse  protocol.response  protocol.upstream  protocol.tool_notes  protocol.cli_stream",
     "protocol.responses_fields  protocol.responses_tools  protocol.responses_input  protocol.responses_request",

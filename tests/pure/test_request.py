@@ -175,7 +175,8 @@ def test_fields_nobody_documents_are_ignored() -> None:
 
 HARMLESS = [
     ("n", 1), ("n", 1.0), ("stop", []), ("stop", ""), ("tools", []), ("tool_choice", "auto"),
-    ("functions", []), ("function_call", {}), ("response_format", {"type": "text"}), ("logprobs", False),
+    ("functions", []), ("function_call", {}), ("function_call", "auto"),
+    ("response_format", {"type": "text"}), ("logprobs", False),
     ("top_logprobs", 0), ("modalities", ["text"]), ("stream_options", {"include_usage": None}),
     ("temperature", 0), ("temperature", 2), ("top_p", 0.5), ("frequency_penalty", -2),
     ("presence_penalty", 2.0), ("seed", -1), ("seed", 2**63 - 1), ("logit_bias", {"50256": -100}), ("store", False),
@@ -192,9 +193,6 @@ def test_a_harmless_value_changes_nothing(name: str, value: Any) -> None:
 
 REFUSED = [
     ("n", 2, "unsupported_value", "n"),
-    ("functions", [{"name": "f"}], "unsupported_parameter", "functions"),
-    ("function_call", "auto", "unsupported_parameter", "function_call"),
-    ("function_call", {"name": "f"}, "unsupported_parameter", "function_call"),
     ("logprobs", True, "unsupported_parameter", "logprobs"),
     ("top_logprobs", 3, "unsupported_parameter", "top_logprobs"),
     ("modalities", ["text", "audio"], "unsupported_value", "modalities"),

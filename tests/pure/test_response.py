@@ -30,6 +30,7 @@ from claude_openai.protocol.events import (
     Usage,
 )
 from claude_openai.protocol.response import (
+    REFUSED,
     ChunkStream,
     Completion,
     ReasoningKeys,
@@ -116,7 +117,7 @@ def added_up(chunks: list[dict[str, Any]]) -> dict[str, Any]:
             for fragment in delta.pop("tool_calls", ()):
                 add_fragment(message.setdefault("tool_calls", []), fragment)
             for key, value in delta.items():
-                message[key] = message[key] + value if key in message else value
+                message[key] = message[key] + value if message.get(key) is not None else value
             finish_reason = choice["finish_reason"] or finish_reason
         usage = chunk.get("usage") or usage
     return {"message": message, "finish_reason": finish_reason, "usage": usage}
@@ -244,6 +245,8 @@ def test_each_delta_that_is_not_empty_is_one_chunk_a_call_is_two_and_the_others_
             expected.append({"tool_calls": [named]})
             expected.append({"tool_calls": [{"index": calls, "function": {"arguments": event.arguments}}]})
             calls += 1
+        elif isinstance(event, TurnCompleted) and event.finish_reason == "content_filter":
+            expected.append({"refusal": REFUSED})
     chunks = objects(stream(events, include_usage=False, reasoning=reasoning))
     assert [chunk["choices"][0]["delta"] for chunk in chunks[1:-1]] == on_the_wire(expected)
 
@@ -467,12 +470,14 @@ def test_reasoning_is_under_the_keys_asked_for_and_no_others(style: ReasoningKey
     assert message == {**plain, **dict.fromkeys(REASONING_KEYS[style], "hm")}
 
 
-def test_the_text_of_a_refusal_stays_in_the_content() -> None:
+def test_a_refusal_says_so_beside_what_was_said_before() -> None:
     events: list[Event] = [TextDelta("I cannot help with that."), TurnCompleted("content_filter", Usage())]
     (choice,) = fold(HEAD, events)["choices"]
     assert choice["finish_reason"] == "content_filter"
     assert choice["message"]["content"] == "I cannot help with that."
-    assert choice["message"]["refusal"] is None
+    assert choice["message"]["refusal"] == REFUSED
+    stream = ChunkStream(HEAD, include_usage=False)
+    assert b'"delta":{"refusal":"Claude declined' in b"".join(map(stream.feed, events))
 
 
 def test_a_character_streamed_in_two_halves_is_whole_in_the_completion() -> None:

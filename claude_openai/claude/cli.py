@@ -21,8 +21,9 @@ from claude_openai.claude.toolbox import own_name
 from claude_openai.claude.transcript import content_block
 from claude_openai.errors import BadRequest, ClaudeMissing
 from claude_openai.logs import Log
-from claude_openai.protocol.cli_stream import LineFramer, LineTooLong, TurnReader
+from claude_openai.protocol.cli_stream import TurnReader
 from claude_openai.protocol.events import TurnFailed
+from claude_openai.protocol.lines import LineFramer, LineTooLong
 from claude_openai.protocol.output import output_check
 from claude_openai.protocol.request import ChatRequest
 

@@ -1,19 +1,20 @@
 """What Claude Code writes while it answers -> events.
 
-`LineFramer` cuts its standard output into lines; `TurnReader` follows one turn and turns its records into events,
-failures included. Neither knows where the records come from: the SDK backend feeds typed messages, the CLI backend raw
-ones, both through the same methods. Facts about the records: an upstream failure looks like an answer (a synthetic
-assistant message, then a result that says `success` with `is_error`); retries are announced before they are made; when
-the output limit is hit, Claude Code goes on by itself with another billed call unless it is stopped.
+`TurnReader` follows one turn and turns its records into events, failures included. It does not know where the records
+come from: the SDK backend feeds typed messages, the CLI backend raw ones, both through the same methods. Facts about
+the records: an upstream failure looks like an answer (a synthetic assistant message, then a result that says `success`
+with `is_error`); retries are announced before they are made; when the output limit is hit, Claude Code goes on by
+itself with another billed call unless it is stopped.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from claude_openai.errors import ApiError, Overloaded, RateLimited, UpstreamError
 from claude_openai.protocol.agent import NO_AGENT, Agent
+from claude_openai.protocol.counts import counted, sum_of
 from claude_openai.protocol.events import (
     Conversation,
     Event,
@@ -26,16 +27,13 @@ from claude_openai.protocol.events import (
     TurnStarted,
     Usage,
 )
+from claude_openai.protocol.formed import STRUCTURED_OUTPUT, FormedAnswer
 from claude_openai.protocol.tool_notes import tool_note
 from claude_openai.protocol.upstream import Failure, upstream_error
 
-__all__ = ["LineFramer", "LineTooLong", "TurnReader"]
+__all__ = ["TurnReader"]
 
-# One line holds at most one message; the largest are tool results with images.
-MAX_LINE_BYTES = 64 * 1024 * 1024
 SYNTHETIC_MODEL = "<synthetic>"
-# The tool that Claude Code adds when an answer must have a form.
-STRUCTURED_OUTPUT = "StructuredOutput"
 
 # Reasons after which Claude Code would carry on by itself, with calls the client did not ask for: the turn ends here.
 # So it does when the answer has no text, whatever the reason.
@@ -52,38 +50,6 @@ MAX_CORRECTIONS = 3
 
 def _no_tools(name: str, arguments: object) -> str | None:
     return "There are no tools."
-
-
-class LineTooLong(Exception):
-    """A line of more than `MAX_LINE_BYTES`: whatever writes it is not Claude Code."""
-
-
-class LineFramer:
-    """Bytes as they come -> whole lines, without their end."""
-
-    def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
-        self._max = max_line_bytes
-        self._parts: list[bytes] = []
-        self._size = 0
-
-    def feed(self, data: bytes) -> list[bytes]:
-        """Take some bytes and give the lines they complete, blank ones left out.
-
-        Raises:
-            LineTooLong: the line under way has grown beyond the limit.
-        """
-        head, newline, tail = data.rpartition(b"\n")
-        if newline:
-            self._parts.append(head)
-            lines = [line for line in b"".join(self._parts).split(b"\n") if line.strip()]
-            self._parts, self._size = [tail], len(tail)
-        else:
-            lines = []
-            self._parts.append(data)
-            self._size += len(data)
-        if self._size > self._max:
-            raise LineTooLong(f"a line of more than {self._max} bytes")
-        return lines
 
 
 class TurnReader:
@@ -114,9 +80,7 @@ class TurnReader:
         self._check = check
         self._own_name = own_name
         self._agent = agent
-        self._output_problem = output
-        self._output = ""
-        self._held: list[str] = []  # text beside an answer that must have a form; it counts only before calls
+        self._formed = None if output is None else FormedAnswer(output, MAX_CORRECTIONS)
         self.correction = ""
         self._tools_ran = False
         self._separate = False  # a text after the use of tools is a paragraph of its own
@@ -186,50 +150,41 @@ class TurnReader:
             return [self._fail(self._error(Failure(self._failure.kind, status, said, reason)))]
         if self._failure.kind:
             return [self._fail(self._error(self._failure))]
-        if self._output_problem is not None:
-            return self._formed(self._output_problem, structured)
+        if self._formed is not None:
+            return self._formed_end(self._formed, structured)
         events: list[Event] = []
         if not self.started:  # an answer that came whole, never in pieces
-            self._usage = _usage(usage or {}, self._usage)
+            self._usage = counted(usage or {}, self._usage)
             events.append(self._start(SYNTHETIC_MODEL))
         if text and not self._said_something:
             events.append(TextDelta(text))
         events.append(self._complete("stop"))
         return events
 
-    def _formed(self, problem_of: Callable[[object], str | None], structured: object) -> list[Event]:
-        """The end of an answer that must have a form, which Claude Code has checked as far as it can."""
-        if structured is None:
-            message = "Claude did not answer in the form that 'response_format' asks for, and did not when asked again."
-            return [self._fail(UpstreamError(message, code="response_format_not_followed"))]
-        problem = problem_of(structured)
-        if problem is None:
-            return [TextDelta(self._output), self._complete("stop")]
-        self._corrections += 1
-        if self._corrections > MAX_CORRECTIONS:
-            message = f"Claude kept answering in a form that does not fit 'response_format': {problem}"
-            return [self._fail(UpstreamError(message, code="response_format_not_followed"))]
-        self.correction = f"Your output does not fit its JSON Schema: {problem}. Give it again, so that it fits."
-        return []
+    def _formed_end(self, formed: FormedAnswer, structured: object) -> list[Event]:
+        try:
+            self.correction = formed.correction(structured)
+        except UpstreamError as error:
+            return [self._fail(error)]
+        return [] if self.correction else [TextDelta(formed.text), self._complete("stop")]
 
     def ask_again(self) -> None:
         """The turn goes on with another message to Claude: its end was not the end."""
         self.ended, self._asked_again, self._said_something, self.correction = False, True, False, ""
-        self._held.clear()
 
     def gone(self, why: str) -> TurnFailed:
         """The process ended, or stopped making sense, in the middle of the turn."""
         return self._fail(UpstreamError(f"Claude Code ended before the answer was complete: {why}"))
 
     def _message_start(self, message: Mapping[str, Any]) -> Sequence[Event]:
-        expected = self._refused or self._asked_again or self._tools_ran or self._output_problem
+        expected = self._refused or self._asked_again or self._tools_ran or self._formed
         if self.started and not expected:
             return [self._fail(UpstreamError("Claude Code began a second answer within one turn."))]
         again, self._refused, self._asked_again = self.started, 0, False
         self._separate = self._tools_ran and self._said_something
         self._tools_ran = False
-        self._spent = _sum(self._spent, self._usage)
-        self._usage = _usage(message.get("usage") or {}, Usage())
+        self._spent = sum_of(self._spent, self._usage)
+        self._usage = counted(message.get("usage") or {}, Usage())
         return () if again else [self._start(str(message.get("model", "")))]
 
     def _block_start(self, block: Mapping[str, Any]) -> None:
@@ -242,8 +197,8 @@ class TurnReader:
         if call is None:
             return ()
         arguments = "".join(call.fragments) or "{}"
-        if call.claude_name == STRUCTURED_OUTPUT and self._output_problem is not None:
-            self._output, self._tools_ran = arguments, True
+        if call.claude_name == STRUCTURED_OUTPUT and self._formed is not None:
+            self._formed.text, self._tools_ran = arguments, True
             return ()
         if call.name is None and self._agent.has_tools:
             self._tools_ran = True
@@ -262,8 +217,8 @@ class TurnReader:
 
     def _delta(self, delta: Mapping[str, Any]) -> Sequence[Event]:
         match delta.get("type"):
-            case "text_delta" if delta["text"] and self._output_problem is not None:
-                self._held.append(delta["text"])
+            case "text_delta" if self._formed is not None:
+                self._formed.hold(delta["text"])
             case "text_delta" if delta["text"]:
                 self._said_something = True
                 separator, self._separate = "\n\n" if self._separate else "", False
@@ -275,11 +230,11 @@ class TurnReader:
         return ()
 
     def _message_delta(self, event: Mapping[str, Any]) -> Sequence[Event]:
-        self._usage = _usage(event.get("usage") or {}, self._usage)
+        self._usage = counted(event.get("usage") or {}, self._usage)
         stop_reason = event["delta"].get("stop_reason") or ""
         if stop_reason == "tool_use":
             return self._tool_use()
-        if stop_reason == "end_turn" and not self._said_something and self._output_problem is None:
+        if stop_reason == "end_turn" and not self._said_something and self._formed is None:
             return [self._complete("stop")]
         reason = _FINAL_REASONS.get(stop_reason)
         return () if reason is None else [self._complete(reason)]
@@ -287,8 +242,8 @@ class TurnReader:
     def _tool_use(self) -> Sequence[Event]:
         if self._calls:
             self.awaiting_results = True
-            held = [TextDelta("".join(self._held))] if self._held else []
-            return [*held, *self._calls, self._complete("tool_calls")]
+            prose = self._formed.prose() if self._formed is not None else ""
+            return [*([TextDelta(prose)] if prose else []), *self._calls, self._complete("tool_calls")]
         if self._tools_ran and not self._refused:
             return ()
         self._corrections += 1
@@ -303,7 +258,7 @@ class TurnReader:
 
     def _complete(self, reason: FinishReason) -> TurnCompleted:
         self.ended = True
-        return TurnCompleted(reason, _sum(self._spent, self._usage))
+        return TurnCompleted(reason, sum_of(self._spent, self._usage))
 
     def _fail(self, error: ApiError) -> TurnFailed:
         self.ended = True
@@ -326,23 +281,3 @@ class _OpenCall:
     name: str | None
     claude_name: str
     fragments: list[str] = field(default_factory=list)
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(*(getattr(one, f.name) + getattr(other, f.name) for f in fields(Usage)))
-
-
-def _usage(counts: Mapping[str, Any], before: Usage) -> Usage:
-    """Counts are cumulative within a message, and a record repeats only some of them."""
-    details = counts.get("output_tokens_details") or {}
-
-    def count(value: object, known: int) -> int:
-        return value if isinstance(value, int) else known
-
-    return Usage(
-        input_tokens=count(counts.get("input_tokens"), before.input_tokens),
-        cache_read_tokens=count(counts.get("cache_read_input_tokens"), before.cache_read_tokens),
-        cache_write_tokens=count(counts.get("cache_creation_input_tokens"), before.cache_write_tokens),
-        output_tokens=count(counts.get("output_tokens"), before.output_tokens),
-        reasoning_tokens=count(details.get("thinking_tokens"), before.reasoning_tokens),
-    )

@@ -115,6 +115,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "reasoning_effort": Field(Use.HONOURED, one_of(*get_args(ReasoningEffort))),
     "reasoning": Field(Use.HONOURED, _reasoning),  # not OpenAI's here: {"effort": ...} as other servers take it
     "user": Field(Use.HONOURED, string()),
+    "safety_identifier": Field(Use.HONOURED, string(64)),  # the newer name of `user`
     "metadata": Field(Use.HONOURED, _metadata),
     "tools": Field(Use.HONOURED, array),
     "tool_choice": Field(Use.HONOURED, _text_or_object),
@@ -138,7 +139,6 @@ FIELDS: Final[Mapping[str, Field]] = {
     "presence_penalty": Field(Use.IGNORED, number(-2, 2)),
     "seed": Field(Use.IGNORED, integer(-9223372036854776000, 9223372036854776000)),  # as rounded in the schema
     "logit_bias": Field(Use.IGNORED, _logit_bias),
-    "safety_identifier": Field(Use.IGNORED, string(64)),
     "store": Field(Use.IGNORED, boolean),
     "service_tier": Field(Use.IGNORED, one_of("auto", "default", "flex", "scale", "priority", "fast")),
     "prompt_cache_key": Field(Use.IGNORED, string()),

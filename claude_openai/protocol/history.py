@@ -144,12 +144,21 @@ def _said(message: Mapping[str, Any], path: str, calls: _OpenCalls) -> tuple[Blo
 def _told(message: Mapping[str, Any], role: Role, path: str, calls: _OpenCalls) -> tuple[Block, ...]:
     if role == "tool":
         return (calls.answered(tool_result_block(message, path), path),)
-    blocks = user_blocks(message, path)
+    blocks = _named(user_blocks(message, path), message.get("name"), path)
     for block in blocks:
         if isinstance(block, ToolResultBlock):
             calls.answered(block, path)
     calls.must_be_none(path)
     return blocks
+
+
+def _named(blocks: tuple[Block, ...], name: Any, path: str) -> tuple[Block, ...]:
+    """Who speaks, in a conversation of several: Claude's API has no place for it but the text."""
+    if name is None or not blocks:
+        return blocks
+    if not isinstance(name, str):
+        raise wrong_type(f"{path}.name", "a string", name)
+    return (TextBlock(f"{name}:"), *blocks) if name.strip() else blocks
 
 
 def _role(message: Any, path: str) -> Role:

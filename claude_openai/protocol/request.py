@@ -43,8 +43,9 @@ class ChatRequest:
         output: the form the answer must have, None for text.
         functions: the client speaks of functions, not yet of tools, and wants its answer so.
         agent: what is asked of Claude Code beyond an answer.
-        user: the client's id for its user.
+        user: the client's id for its user, by whichever of its two names.
         metadata: the client's own pairs, for the log.
+        prompt_cache_key: the client's name for what it repeats, for the log.
     """
 
     model: str
@@ -65,6 +66,7 @@ class ChatRequest:
     stop: tuple[str, ...] = ()
     output: OutputFormat | None = None
     functions: bool = False
+    prompt_cache_key: str | None = None
 
 
 def read_fields(body: bytes, table: Mapping[str, Field], needed: str, advice: str) -> dict[str, Any]:
@@ -115,12 +117,13 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
         include_usage=bool(fields.get("stream_options", {}).get("include_usage")),
         reasoning_effort=agent.effort or fields.get("reasoning_effort", fields.get("reasoning", {}).get("effort")),
         agent=agent,
-        user=fields.get("user"),
+        user=fields.get("user", fields.get("safety_identifier")),
         metadata=fields.get("metadata", {}),
         max_tokens=whole_number(fields.get("max_completion_tokens", fields.get("max_tokens"))),
         stop=_stops(fields.get("stop", ())),
         output=read_response_format(fields.get("response_format", {"type": "text"})),
         functions=functions,
+        prompt_cache_key=fields.get("prompt_cache_key"),
     )
 
 

@@ -66,7 +66,7 @@ def parse_responses_request(body: bytes, catalog: ModelCatalog, recall: Recall) 
         include_usage=True,
         reasoning_effort=agent.effort or fields.get("reasoning", {}).get("effort"),
         agent=agent,
-        user=fields.get("user"),
+        user=fields.get("user", fields.get("safety_identifier")),
         metadata=fields.get("metadata", {}),
         max_tokens=whole_number(fields.get("max_output_tokens")),
         output=_output(fields.get("text", {}).get("format")),

@@ -228,6 +228,7 @@ def _log_request(log: Log, chat: ChatRequest, body: bytes) -> None:
         include_usage=chat.include_usage,
         bytes=len(body),
         user=chat.user,
+        prompt_cache_key=chat.prompt_cache_key,
         metadata=chat.metadata,
     )
     log.debug(

@@ -13,13 +13,15 @@ from typing import Any, Final, TypeAlias
 import h11
 
 from tests.memory.wire import Pipe
-from tests.openai_schema import validate
+from tests.openai_schema import validate, validate_known
 from tests.sse_reader import Message, SseReader, parse_sse
 
 __all__ = ["HOST", "Answer", "Client", "Headers", "texts"]
 
 HOST: Final = "127.0.0.1:8000"
 READ_BYTES: Final = 4096
+# The rest of a long stream is more of the same.
+VALIDATED: Final = 50
 
 Headers: TypeAlias = dict[str, str]
 
@@ -36,6 +38,7 @@ class Answer:
         assert self.headers["content-type"] == "application/json"
         assert int(self.headers["content-length"]) == len(self.body)
         parsed: dict[str, Any] = json.loads(self.body)
+        validate_known(parsed)
         return parsed
 
     def error(self) -> dict[str, Any]:
@@ -53,6 +56,8 @@ class Answer:
         assert self.headers["cache-control"] == "no-cache"
         events = parse_sse(self.body)
         assert [event for event in events if event == "[DONE]"] == events[-1:] == ["[DONE]"]
+        for event in (*events[:VALIDATED], *events[-VALIDATED:]):
+            validate_known(event)
         return events[:-1]
 
 

@@ -117,9 +117,7 @@ def test_an_empty_assistant_message_at_the_end_asks_for_nothing_to_be_continued(
 
 
 def test_unknown_keys_of_a_message_are_ignored() -> None:
-    assert spoken(read_messages([say("user", "hi", name="ann", tool_calls=7, tool_call_id=7, id="m1")])) == [
-        ("user", ["hi"])
-    ]
+    assert spoken(read_messages([say("user", "hi", tool_calls=7, tool_call_id=7, id="m1")])) == [("user", ["hi"])]
 
 
 @pytest.mark.parametrize(
@@ -271,3 +269,13 @@ def test_equal_calls_are_equal_however_their_arguments_are_spelled() -> None:
     arguments = {"path": "/é", "limit": 3}
     assert history(json.dumps(arguments)) == history('{ "limit":3,"path":"/é"}')
     assert history(json.dumps(arguments)) != history('{"limit":4,"path":"/é"}')
+
+
+def test_a_named_user_is_named_to_claude() -> None:
+    said = [say("user", "Hi", name="ann"), say("user", "Ho", name="bob"), say("user", "Hm", name=" "), say("user", "x")]
+    transcript = read_messages(said)
+    assert [text_of(block) for block in transcript.prompt.blocks] == ["ann:", "Hi", "bob:", "Ho", "Hm", "x"]
+    assert read_messages([say("user", "", name="ann"), say("user", "x")]).prompt.text == "x"
+    with pytest.raises(BadRequest) as raised:
+        read_messages([say("user", "Hi", name=7)])
+    assert raised.value.param == "messages[0].name"

@@ -169,6 +169,11 @@ def test_stop_is_one_sequence_or_several_and_empty_ones_ask_for_nothing(value: A
     assert parse(stop=value).stop == stops
 
 
+def test_the_clients_user_has_two_names_of_which_the_older_wins() -> None:
+    assert parse(safety_identifier="ann").user == "ann"
+    assert parse(safety_identifier="ann", user="bob").user == "bob"
+
+
 def test_fields_nobody_documents_are_ignored() -> None:
     assert parse(chat_template_kwargs={"a": 1}, top_k=4, id="x") == parse()
 
@@ -180,7 +185,7 @@ HARMLESS = [
     ("top_logprobs", 0), ("modalities", ["text"]), ("stream_options", {"include_usage": None}),
     ("temperature", 0), ("temperature", 2), ("top_p", 0.5), ("frequency_penalty", -2),
     ("presence_penalty", 2.0), ("seed", -1), ("seed", 2**63 - 1), ("logit_bias", {"50256": -100}), ("store", False),
-    ("safety_identifier", "s" * 64), ("service_tier", "auto"), ("prompt_cache_key", "k"), ("verbosity", "low"),
+    ("service_tier", "auto"), ("verbosity", "low"),
     ("prompt_cache_retention", "24h"), ("prompt_cache_options", {"ttl": "5m"}), ("moderation", {}),
     ("prediction", {"type": "content", "content": "x"}), ("parallel_tool_calls", True),
 ]  # fmt: skip

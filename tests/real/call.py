@@ -13,11 +13,13 @@ from typing import Any, Final, TypeAlias
 import h11
 import trio
 
+from tests.openai_schema import validate_known
 from tests.sse_reader import Message, SseReader
 
 __all__ = ["MODEL", "Call", "chat", "texts"]
 
 MODEL: Final = "claude-sonnet"
+VALIDATED: Final = 50
 
 Messages: TypeAlias = str | Sequence[dict[str, Any]]
 
@@ -78,6 +80,7 @@ class Call:
         """Status and JSON of an answer that is not streamed."""
         status = await self.status()
         parsed: dict[str, Any] = json.loads(await self.body())
+        validate_known(parsed)
         return status, parsed
 
     async def event(self) -> Message | None:
@@ -96,6 +99,9 @@ class Call:
         found: list[Message] = []
         while (event := await self.event()) is not None:
             found.append(event)
+        # The rest of a long stream is more of the same.
+        for event in (*found[:VALIDATED], *found[-VALIDATED:]):
+            validate_known(event)
         return found
 
     async def until_text(self, text: str) -> None:

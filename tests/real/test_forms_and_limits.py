@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from claude_openai.testing import RecordedRequest, Reply, ToolUse
+from claude_openai.testing import Hang, RecordedRequest, Reply, Text, ToolUse
 from tests.openai_schema import strict_openai_completion, validate
 from tests.real.call import Call, chat, texts
 from tests.real.harness import Served, needs_claude, on_both_backends, serving
@@ -156,3 +156,30 @@ async def test_a_replayed_tool_turn_has_its_limit_and_effort_from_the_start(tmp_
         assert way == "replayed"
         body = served.api.requests[-1].body
         assert (body["max_tokens"], body["output_config"]["effort"]) == (500, "high")
+
+
+@on_both_backends
+async def test_a_stop_sequence_ends_the_answer_and_claude_with_it(tmp_path: Path, backend: str) -> None:
+    reply = Reply(Text("one E", "N", "D two"), Hang())
+    async with serving(tmp_path, reply, backend=backend) as served:
+        choice, _ = await ask(served, "Count.", stop=["END", "never"])
+        assert choice["finish_reason"] == "stop"
+        assert choice["message"]["content"] == "one "
+        await served.processes.wait_no_claude()
+        async with Call.open(served.url, chat("Count.", stop="END", stream=True)) as call:
+            assert await call.status() == 200
+            events = await call.events()
+        assert "".join(texts(events)) == "one "
+        assert isinstance(events[-2], dict)
+        assert events[-2]["choices"][0]["finish_reason"] == "stop"
+        for request in served.api.requests:
+            await request.disconnected.wait()
+
+
+async def test_a_conversation_goes_on_live_if_no_stop_sequence_was_found(tmp_path: Path) -> None:
+    asked = [{"role": "user", "content": "Count."}]
+    async with serving(tmp_path, Reply(Text("one E", "N")), max_idle_sessions=2) as served:
+        choice, _ = await ask(served, asked, stop="END")
+        assert choice["message"]["content"] == "one EN"
+        _, way = await ask(served, [*asked, choice["message"], {"role": "user", "content": "On."}], stop="END")
+        assert way == "continued"

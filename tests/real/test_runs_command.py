@@ -15,7 +15,7 @@ import trio
 from claude_openai.testing import Hang, Reply, Text, ToolUse
 from tests.real.call import Call, chat
 from tests.real.command import MODULE, Shell, shell
-from tests.real.harness import needs_claude, until
+from tests.real.harness import needs_claude, on_both_backends, until
 
 pytestmark = needs_claude
 
@@ -73,9 +73,12 @@ async def read(process: trio.Process, text: str) -> None:
         seen += data
 
 
-async def test_a_run_is_followed_and_cancelled_while_it_streams_and_both_outlive_the_server(tmp_path: Path) -> None:
+@on_both_backends
+async def test_a_run_is_followed_and_cancelled_while_it_streams_and_both_outlive_the_server(
+    tmp_path: Path, backend: str
+) -> None:
     async with shell(tmp_path, Reply("first answer")) as user:
-        server = await user.start("--max-idle-sessions", "0")
+        server = await user.start("--max-idle-sessions", "0", "--backend", backend)
         assert server.output_dir == str(user.home / ".claude-openai" / "output")
         async with Call.open(server.base_url, chat("Hi")) as call:
             assert await call.status() == 200

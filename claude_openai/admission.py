@@ -16,7 +16,7 @@ __all__ = ["Admission"]
 
 
 class Admission:
-    """The slots and the queue before them.
+    """The slots and the queue before them. `rejected` counts who was turned away, by error code.
 
     Args:
         max_concurrency: slots.
@@ -30,6 +30,7 @@ class Admission:
         self._idle = trio.Event()
         self._idle.set()
         self.draining = False
+        self.rejected = {"queue_full": 0, "shutting_down": 0}
 
     @property
     def running(self) -> int:
@@ -39,6 +40,11 @@ class Admission:
     def queued(self) -> int:
         return self._admitted - self.running
 
+    @property
+    def full(self) -> bool:
+        """Whether all slots are taken and the queue is full."""
+        return self._admitted >= self._limiter.total_tokens + self._max_queue_size
+
     def admit(self) -> AbstractContextManager[None]:
         """Count a request in. What is returned must be entered by the task that runs it, with no await in between.
 
@@ -47,8 +53,10 @@ class Admission:
             QueueFull: all slots are taken and the queue is full.
         """
         if self.draining:
+            self.rejected["shutting_down"] += 1
             raise ShuttingDown("The server is shutting down.", retry_after_s=UNAVAILABLE_RETRY_AFTER_S)
-        if self._admitted >= self._limiter.total_tokens + self._max_queue_size:
+        if self.full:
+            self.rejected["queue_full"] += 1
             raise QueueFull(
                 f"{self.running} turns are running and {self.queued} are waiting; try again later, or start the server "
                 "with a larger --max-concurrency or --max-queue-size.",

@@ -11,6 +11,7 @@ import trio
 from claude_openai.claude.base import Parked
 from claude_openai.errors import ApiError
 from claude_openai.logs import Log
+from claude_openai.metrics import TurnMeter
 from claude_openai.protocol.events import (
     Event,
     FinishReason,
@@ -33,6 +34,7 @@ class Run:
     """A run. `events` and `error`, once the turn has failed, are for the response; the rest is the registry's.
 
     Attributes:
+        meter: measures it.
         parked: the conversation that its answer left waiting for results.
         done: set when it has ended and its process is gone.
     """
@@ -40,6 +42,7 @@ class Run:
     record: RunRecord
     events: trio.MemoryReceiveChannel[Event]
     capture: Capture | None
+    meter: TurnMeter
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     cancelled_by: ApiError | None = None
     error: ApiError | None = None
@@ -77,6 +80,7 @@ class Run:
 
     def note(self, event: Event, log: Log) -> None:
         """Take in the next event of its turn."""
+        self.meter.note(event)
         match event:
             case TextDelta() if self.capture is not None:
                 self.capture.put_text("text", event.text)
@@ -115,6 +119,7 @@ class Run:
     ) -> None:
         record = self.record
         record.status = status
+        self.meter.end(status, error)
         record.error = None if error is None else error.body()["error"]
         if record.ended_at is None:
             record.ended_at = record.started_at + trio.current_time() - self._began

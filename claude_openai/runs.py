@@ -9,6 +9,7 @@ The registry also knows the last runs that ended, and whether one's conversation
 calls: then the run is parked. What a run says goes to its file too, if there is a writer.
 """
 
+import math
 import time
 import uuid
 from collections.abc import AsyncIterator
@@ -19,16 +20,17 @@ import trio
 
 from claude_openai.admission import Admission
 from claude_openai.claude.base import Backend
-from claude_openai.errors import ApiError, InternalError, RunEnded, TurnTimeout, UpstreamError
+from claude_openai.errors import ApiError, InternalError, RunEnded, TurnTimeout, UpstreamAuth, UpstreamError
 from claude_openai.logs import Log, traceback_of
-from claude_openai.protocol.events import Event, TurnFailed
+from claude_openai.metrics import Metrics, TurnMeter
+from claude_openai.protocol.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.request import ChatRequest
 from claude_openai.protocol.stop import EventCutter
 from claude_openai.run import Run
 from claude_openai.run_records import RunRecord
 from claude_openai.run_writer import RunWriter
 
-__all__ = ["RunLimits", "Runs"]
+__all__ = ["LOGIN_DOUBT_S", "RunLimits", "Runs"]
 
 # Events that may wait for a slow reader before the turn has to.
 CHANNEL_EVENTS = 512
@@ -38,6 +40,8 @@ LAST_EVENT_TIMEOUT_S = 1.0
 CANCEL_WAIT_S = 6.0
 # Ended runs that are still known without their files.
 KEPT_RUNS = 500
+# A refused login is believed for this long. Whoever sends no more turns because of it would never learn that it works.
+LOGIN_DOUBT_S = 300.0
 USER_CHARS = 256
 
 
@@ -66,8 +70,23 @@ class Runs:
         self._admission = admission
         self._limits = limits
         self._writer = writer
+        self.metrics = Metrics()
+        self._login_refused_until = -math.inf
         self._active: dict[str, Run] = {}
         self._ended: dict[str, Run] = {}
+
+    @property
+    def backend(self) -> Backend:
+        return self._backend
+
+    @property
+    def admission(self) -> Admission:
+        return self._admission
+
+    @property
+    def login_refused(self) -> bool:
+        """Whether Claude refused the login of a turn, not long ago, and has answered none since."""
+        return trio.current_time() < self._login_refused_until
 
     def all(self) -> list[Run]:
         """Those under way and the last that ended."""
@@ -104,15 +123,20 @@ class Runs:
             run.cancel(error)
 
     @asynccontextmanager
-    async def open(self, request: ChatRequest, log: Log) -> AsyncIterator[Run]:
+    async def open(self, request: ChatRequest, log: Log, arrived: float | None = None) -> AsyncIterator[Run]:
         """Start a run and give it for as long as the block.
+
+        Args:
+            request: what to answer.
+            log: bound to the request.
+            arrived: when the request came, by trio's clock; by default now.
 
         Raises:
             QueueFull, ShuttingDown: at once, before anything was started.
         """
         send, receive = trio.open_memory_channel[Event](CHANNEL_EVENTS)
         place = self._admission.admit()
-        run = self._begin(request, receive)
+        run = self._begin(request, receive, trio.current_time() if arrived is None else arrived)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._produce, run, place, request, send, log.bind(run_id=run.id))
             try:
@@ -124,7 +148,7 @@ class Runs:
             finally:
                 receive.close()
 
-    def _begin(self, request: ChatRequest, events: trio.MemoryReceiveChannel[Event]) -> Run:
+    def _begin(self, request: ChatRequest, events: trio.MemoryReceiveChannel[Event], arrived: float) -> Run:
         record = RunRecord(f"run_{uuid.uuid4().hex[:24]}", self._backend.name, request.model, time.time())
         asked = {
             **{name: value for name, value in record.to_json().items() if value is not None},
@@ -133,7 +157,7 @@ class Runs:
             "user": None if request.user is None else request.user[:USER_CHARS],
         }
         capture = None if self._writer is None else self._writer.begin(record.id, asked)
-        return Run(record, events, capture)
+        return Run(record, events, capture, TurnMeter(self.metrics, self._backend.name, arrived))
 
     async def _produce(
         self,
@@ -177,7 +201,7 @@ class Runs:
                 log.error("run.event_after_end", kind=type(event).__name__)
                 return
             for shown in cutter.feed(event):
-                run.note(shown, log)
+                self._note(run, shown, log)
                 await self._send(run, shown, send)
             if cutter.found:
                 deadline.cancel(reason="a stop sequence was found")
@@ -201,6 +225,14 @@ class Runs:
         if not run.ended:
             await self._last_event(run, TurnFailed(failure), send, log)
 
+    def _note(self, run: Run, event: Event, log: Log) -> None:
+        run.note(event, log)
+        match event:
+            case TurnFailed(UpstreamAuth()):
+                self._login_refused_until = trio.current_time() + LOGIN_DOUBT_S
+            case TurnStarted():
+                self._login_refused_until = -math.inf
+
     async def _send(self, run: Run, event: Event, send: trio.MemorySendChannel[Event]) -> None:
         try:
             send.send_nowait(event)
@@ -220,7 +252,7 @@ class Runs:
             await trio.lowlevel.checkpoint()
 
     async def _last_event(self, run: Run, event: Event, send: trio.MemorySendChannel[Event], log: Log) -> None:
-        run.note(event, log)
+        self._note(run, event, log)
         with trio.move_on_after(LAST_EVENT_TIMEOUT_S):
             try:
                 await send.send(event)

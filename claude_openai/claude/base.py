@@ -41,6 +41,10 @@ class Backend(ABC):
         """What `GET /health` tells beside that the server lives, to anybody. Quick, and needs no turn."""
         return {}
 
+    def counts(self) -> Mapping[str, int]:
+        """How many there are now of what it has: `processes` alive, `spares`, conversations `idle` and `parked`."""
+        return {}
+
     @abstractmethod
     async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> Parked | None:
         """Run one turn; returns when its process is gone, which may be a while after the last event, or is kept.

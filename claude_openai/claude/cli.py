@@ -50,6 +50,9 @@ class CliBackend(Backend):
     def status(self) -> Mapping[str, Any]:
         return self._launcher.status()
 
+    def counts(self) -> Mapping[str, int]:
+        return {"processes": self._launcher.processes}
+
     async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
         if request.tools:
             await emit(TurnFailed(BadRequest(NO_TOOLS, param="tools")))

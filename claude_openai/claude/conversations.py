@@ -37,6 +37,11 @@ class Conversations:
         self._log = log
         self._kept: list[Conversation] = []
 
+    def counts(self) -> dict[str, int]:
+        """How many wait: idle, and parked with calls."""
+        parked = [bool(conversation.pending) for conversation in self._kept if conversation.alive]
+        return {"idle": parked.count(False), "parked": parked.count(True)}
+
     def find(self, request: ChatRequest) -> tuple[Conversation, Way] | None:
         """Take the conversation that the request continues, if there is one."""
         identity = identity_of(request)

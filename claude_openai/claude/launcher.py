@@ -81,10 +81,16 @@ class Launcher:
         self._guardian = guardian
         self._log = log
         self._found: Path | None = None
+        self._processes: set[SupervisedProcess] = set()
         try:
             self._found = find_claude(command)
         except ClaudeMissing as error:
             log.warning("claude.missing", message=error.message)
+
+    @property
+    def processes(self) -> int:
+        """How many of its processes are alive."""
+        return sum(process.running for process in self._processes)
 
     def program(self) -> Path:
         """The program to run, as things are now.
@@ -156,7 +162,11 @@ class Launcher:
         with tempfile.TemporaryDirectory(prefix="tmp-", dir=self._folder, ignore_cleanup_errors=True) as temporary:
             env = {**env, "TMPDIR": temporary, "CLAUDE_CODE_TMPDIR": temporary}
             async with supervised(argv, env=env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
-                yield process
+                self._processes.add(process)
+                try:
+                    yield process
+                finally:
+                    self._processes.discard(process)
 
 
 def could_not_start(why: str) -> UpstreamError:

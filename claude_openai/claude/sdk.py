@@ -66,6 +66,10 @@ class SdkBackend(Backend):
     def status(self) -> Mapping[str, Any]:
         return self._launcher.status()
 
+    def counts(self) -> Mapping[str, int]:
+        kept = {"spares": self._spares.count, **self._conversations.counts()} if self._running.is_set() else {}
+        return {"processes": self._launcher.processes, **kept}
+
     async def run(self) -> None:
         conversations, spares = await trio.to_thread.run_sync(_load)
         settings = self._settings

@@ -41,6 +41,11 @@ class Spares:
         self._wanted = trio.Event()
         self._last_taken = 0.0
 
+    @property
+    def count(self) -> int:
+        """How many are ready."""
+        return sum(spare.alive for spare in self._waiting)
+
     def take(self) -> Conversation | None:
         """A spare, if one is ready; another is started in its place."""
         self._last_taken = trio.current_time()

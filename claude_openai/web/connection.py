@@ -7,7 +7,7 @@ So after the last chunk a disconnect cancels nothing. And no response is ever pu
 inside `http.response.start` breaks hypercorn's connection state.
 """
 
-import time
+import re
 import uuid
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
@@ -20,8 +20,9 @@ from quart.asgi import ASGIHTTPConnection
 from quart_trio.asgi import TrioASGIHTTPConnection
 
 from claude_openai.logs import Log
+from claude_openai.metrics import Metrics
 
-__all__ = ["Exchange", "HttpConnection", "exchange_of"]
+__all__ = ["Exchange", "HttpConnection", "exchange_of", "route_of"]
 
 _SCOPE_KEY = "claude_openai.exchange"
 # nginx's number for a client that left; only the log ever sees it.
@@ -37,6 +38,8 @@ class Exchange:
         stack: closed after the body was sent or the client has left, in the task that runs the view; what a view enters
             here may hold a nursery.
         headers: added to the response, whoever makes it.
+        arrived: when it came, by trio's clock.
+        route: the template of its path, for the counts; one word for all paths that are not served.
     """
 
     def __init__(self, log: Log, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -44,6 +47,8 @@ class Exchange:
         self.log = log.bind(request_id=self.id, **_client_ids(headers))
         self.stack = AsyncExitStack()
         self.headers: dict[str, str] = {"x-request-id": self.id}
+        self.arrived = trio.current_time()
+        self.route = "unknown"
         self.status: int | None = None
         self.finishing = False
 
@@ -54,27 +59,36 @@ def _client_ids(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return {"client_request_id": given.decode("ascii")} if given.isascii() and 0 < len(given) <= 512 else {}
 
 
+def route_of(rule: str) -> str:
+    """The template of a path: `/v1/models/{model}` for werkzeug's `/v1/models/<path:model>`."""
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
+
+
 def exchange_of(scope: Any) -> Exchange:
     exchange: Exchange = scope[_SCOPE_KEY]
     return exchange
 
 
 class HttpConnection(TrioASGIHTTPConnection):
-    """Set as `asgi_http_class` of the app, which must have the attribute `exchange_log`."""
+    """Set as `asgi_http_class` of the app, which must have the attributes `exchange_log` and `metrics`."""
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         exchange = self._exchange = Exchange(self.app.exchange_log, self.scope["headers"])  # type: ignore[attr-defined]
         self.scope[_SCOPE_KEY] = exchange  # type: ignore[literal-required]
-        started = time.monotonic()
+        metrics: Metrics = self.app.metrics  # type: ignore[attr-defined]
+        metrics.in_flight += 1
 
         def log_exchange() -> None:
             # At the last byte, or the disconnect: the turn's process may still be ending, which is nobody's wait.
+            status = exchange.status if exchange.finishing and exchange.status is not None else CLIENT_LEFT
+            duration_s = trio.current_time() - exchange.arrived
+            metrics.note_request(exchange.route, status, duration_s)
             exchange.log.info(
                 "http.request",
                 method=self.scope["method"],
                 path=self.scope["path"],
-                status=exchange.status if exchange.finishing else CLIENT_LEFT,
-                duration_ms=round((time.monotonic() - started) * 1000, 1),
+                status=status,
+                duration_ms=round(duration_s * 1000, 1),
             )
 
         async def tracked(event: ASGISendEvent) -> None:
@@ -90,6 +104,7 @@ class HttpConnection(TrioASGIHTTPConnection):
         try:
             await super().__call__(receive, tracked)
         finally:
+            metrics.in_flight -= 1
             if not exchange.finishing:
                 log_exchange()
 

@@ -6,9 +6,9 @@ Errors of any kind, Quart's own included, become the four-key error object in `_
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from typing import Any, cast
 
 import trio
 from quart import Quart, Response, request
@@ -26,6 +26,7 @@ from claude_openai.errors import (
     RequestTooLarge,
 )
 from claude_openai.logs import Level, Log, traceback_of
+from claude_openai.metrics import Metrics
 from claude_openai.protocol.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
 from claude_openai.protocol.response import ChunkStream, Completion, ResponseHead, model_list, model_object
@@ -38,9 +39,10 @@ from claude_openai.run import Run
 from claude_openai.runs import Runs
 from claude_openai.web.agent_guard import AgentGuard
 from claude_openai.web.body import EventStreamBody, Frames
-from claude_openai.web.connection import Exchange, HttpConnection, exchange_of
+from claude_openai.web.connection import Exchange, HttpConnection, exchange_of, route_of
 from claude_openai.web.control import CONTROL_PREFIX, add_control_routes
 from claude_openai.web.guard import Guard, cors_headers, preflight_headers
+from claude_openai.web.operators import OPEN_PATHS, Status, add_operator_routes
 
 __all__ = ["App", "build_app"]
 
@@ -49,17 +51,14 @@ STREAM_HEADERS = {
     "cache-control": "no-cache",
     "x-accel-buffering": "no",
 }
-# Reachable without a key: it says nothing that the open port does not say.
-OPEN_PATHS = frozenset({"/health"})
-
-Status: TypeAlias = Callable[[], Mapping[str, Any]]
 
 
 class App(QuartTrio):
-    """Quart with our connection. `exchange_log` is where each exchange's log comes from."""
+    """Quart with our connection. `exchange_log` is where each exchange's log comes from, `metrics` counts them."""
 
     asgi_http_class = HttpConnection
     exchange_log: Log
+    metrics: Metrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +68,7 @@ class Views:
     config: Config
     runs: Runs
     started: int
-    status: Status
     given: GivenItems = field(default_factory=GivenItems)
-
-    async def health(self) -> Response:
-        """Liveness: the process answers, whatever there is of Claude, which it never touches."""
-        return _json({"status": "ok", **self.status()})
 
     async def models(self) -> Response:
         return _json(model_list(self.config.catalog().listing(), self.started))
@@ -88,7 +82,7 @@ class Views:
         body = cast("bytes", await request.get_data())
         chat = AgentGuard(self.config).checked(parse_chat_request(body, self.config.catalog()))
         _log_request(exchange.log, chat, body)
-        run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log))
+        run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))
         exchange.headers["x-claude-openai-run"] = run.id
         head = ResponseHead(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
         if chat.stream:
@@ -101,7 +95,7 @@ class Views:
         asked = parse_responses_request(body, self.config.catalog(), self.given.recall)
         chat = AgentGuard(self.config).checked(asked.chat)
         _log_request(exchange.log, chat, body)
-        run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log))
+        run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))
         exchange.headers["x-claude-openai-run"] = run.id
         head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), asked.echo, asked.namespaces)
         remember = self.given.remember if asked.may_refer else _forget
@@ -141,16 +135,16 @@ def build_app(config: Config, runs: Runs, log: Log, status: Status = dict) -> Ap
         status: what `/health` tells beside that the process answers.
     """
     app = App("claude_openai", static_folder=None)
-    app.exchange_log = log
+    app.exchange_log, app.metrics = log, runs.metrics
     app.url_map.merge_slashes = False  # it would answer with a redirect to a page of HTML
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
-    views = Views(config, runs, int(time.time()), status)
-    app.add_url_rule("/health", "health", views.health, methods=["GET"])
+    views = Views(config, runs, int(time.time()))
     app.add_url_rule("/v1/models", "models", views.models, methods=["GET"])
     # Ids may hold slashes, encoded or not.
     app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])
     app.add_url_rule("/v1/chat/completions", "chat", views.chat_completions, methods=["POST"])
     app.add_url_rule("/v1/responses", "responses", views.responses, methods=["POST"])
+    add_operator_routes(app, runs, status)
     add_control_routes(app, config, runs)
     _install_guard(app, Guard(config))
     app.register_error_handler(Exception, _error_response)
@@ -161,6 +155,8 @@ def _install_guard(app: Quart, guard: Guard) -> None:
     @app.before_request
     async def check() -> Response | None:
         exchange = exchange_of(request.scope)
+        if request.url_rule is not None:
+            exchange.route = route_of(request.url_rule.rule)
         server: Any = request.scope.get("server") or ("",)
         guard.check_host(request.headers.get("Host"), str(server[0]))
         origin = guard.check_origin(request.headers)

@@ -56,7 +56,7 @@ class Server:
         self.admission = Admission(config.max_concurrency, config.max_queue_size)
         limits = RunLimits(turn_s=config.process_timeout_ms / 1000, stall_s=config.stall_timeout_ms / 1000)
         self.runs = Runs(backend, self.admission, limits)
-        self.connections = Connections(app or build_app(config, self.runs, self.log), config, self.log)
+        self.connections = Connections(app or build_app(config, self.runs, self.log, backend.status), config, self.log)
         self._clients: list[Client] = []
 
     def connect(self, capacity: float = math.inf) -> Client:

@@ -36,8 +36,9 @@ LINES = (
     "claude.conversations  claude.spares  claude.sdk  claude.cli",
     "testing.script  testing.recorded  testing.wire  testing.connection  testing.messages_api  testing.demo",
     "testing.scripted  testing",
-    "run_records  run_files  run_writer  run  admission  runs",
-    "web  web.body  web.connection  web.guard  web.agent_guard  web.listen  web.control  web.routes",
+    "metrics  run_records  run_files  run_writer  run  admission  runs",
+    "web  web.body  web.connection  web.guard  web.agent_guard  web.listen  web.control",
+    "web.prometheus  web.operators  web.routes",
     "server",
     "commands  commands.paths  commands.asking  commands.processes  commands.start  commands.serve  commands.daemon",
     "commands.control  commands.run_source  commands.runs  commands.tail  commands.cancel",
@@ -134,5 +135,5 @@ def test_the_harness_needs_trio_and_h11_and_nothing_else() -> None:
     assert outside == {ROOT}
 
 
-def test_the_server_listens_before_it_loads_the_sdk_and_jsonschema() -> None:
-    assert not loaded_by("import claude_openai.server") & {"claude_agent_sdk", "jsonschema"}
+def test_the_server_listens_before_it_loads_what_only_some_requests_need() -> None:
+    assert not loaded_by("import claude_openai.server") & {"claude_agent_sdk", "jsonschema", "prometheus_client"}

@@ -1,0 +1,115 @@
+"""What one server counts, for whoever watches it.
+
+Plain numbers, counted where things happen and read when somebody asks; each server has its own. Knows the events of a
+turn and how a run ends; how the numbers are written down is `web/prometheus.py`'s business. What can be read elsewhere
+at any time, such as how many wait, is not counted here. Labels are bounded: nothing that a client names becomes one.
+"""
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+import trio
+
+from claude_openai.errors import ApiError
+from claude_openai.protocol.events import Event, ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnStarted, Usage
+
+__all__ = ["BOUNDS_S", "Labels", "Metrics", "Spread", "TurnMeter"]
+
+Labels: TypeAlias = tuple[str, ...]
+
+BOUNDS_S: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+WAYS: Final = ("new", "replayed", "continued", "parked")
+# The client left, or took nothing; somebody ended the run at the server; the server stopped.
+CANCELLATIONS: Final = ("client_left", "client_stalled", "run_cancelled", "shutting_down")
+TOKENS: Final = ("input", "cache_read", "cache_write", "output")
+
+
+@dataclass(slots=True)
+class Spread:
+    """How many values there were up to each of `BOUNDS_S`, above the one before; the last count has no bound."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
+    total_s: float = 0.0
+
+    def add(self, seconds: float) -> None:
+        self.counts[bisect_left(BOUNDS_S, seconds)] += 1
+        self.total_s += seconds
+
+
+class Metrics:
+    """The counts of one server. The keys are the values of labels, in the order that `web/prometheus.py` names."""
+
+    def __init__(self) -> None:
+        self.in_flight = 0
+        self.http_requests: Counter[Labels] = Counter()
+        self.http_seconds: defaultdict[Labels, Spread] = defaultdict(Spread)
+        self.first_token_seconds: defaultdict[Labels, Spread] = defaultdict(Spread)
+        self.turn_seconds: defaultdict[Labels, Spread] = defaultdict(Spread)
+        self.failures: Counter[Labels] = Counter()
+        # Known beforehand, so that a rate can be made of the first one too.
+        self.conversations: Counter[Labels] = Counter({(way,): 0 for way in WAYS})
+        self.cancellations: Counter[Labels] = Counter({(reason,): 0 for reason in CANCELLATIONS})
+        self.tokens: Counter[Labels] = Counter({(kind,): 0 for kind in TOKENS})
+        self.reasoning_tokens = 0
+
+    def note_request(self, route: str, status: int, seconds: float) -> None:
+        """An answered request.
+
+        Args:
+            route: its template, never its path.
+            status: 499 if the client left.
+            seconds: from its arrival to the last byte.
+        """
+        self.http_requests[route, str(status)] += 1
+        self.http_seconds[route,].add(seconds)
+
+    def note_usage(self, usage: Usage) -> None:
+        self.tokens["input",] += usage.input_tokens
+        self.tokens["cache_read",] += usage.cache_read_tokens
+        self.tokens["cache_write",] += usage.cache_write_tokens
+        self.tokens["output",] += usage.output_tokens
+        self.reasoning_tokens += usage.reasoning_tokens
+
+
+@dataclass(slots=True)
+class TurnMeter:
+    """Measures one run.
+
+    Args:
+        metrics: where it counts.
+        backend: the name of what runs it.
+        arrived: when its request came, by trio's clock.
+    """
+
+    metrics: Metrics
+    backend: str
+    arrived: float
+    _way: str = "unknown"
+    _said_something: bool = False
+    _ended: bool = False
+
+    def note(self, event: Event) -> None:
+        """Take in the next event of its turn."""
+        match event:
+            case TextDelta() | ReasoningDelta() | ToolCall():
+                if not self._said_something:
+                    self._said_something = True
+                    waited = trio.current_time() - self.arrived
+                    self.metrics.first_token_seconds[self._way, self.backend].add(waited)
+            case TurnStarted():
+                self._way = event.conversation
+                self.metrics.conversations[self._way,] += 1
+            case TurnCompleted():
+                self.metrics.note_usage(event.usage)
+
+    def end(self, outcome: str, error: ApiError | None) -> None:
+        """It has ended; a run that is parked may end a second time, by being cancelled."""
+        if not self._ended:
+            self._ended = True
+            self.metrics.turn_seconds[self.backend, outcome].add(trio.current_time() - self.arrived)
+        if outcome == "cancelled":
+            self.metrics.cancellations["client_left" if error is None else error.code or error.type,] += 1
+        elif error is not None:
+            self.metrics.failures[error.code or error.type,] += 1

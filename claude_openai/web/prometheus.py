@@ -1,0 +1,129 @@
+"""The counts of a server as Prometheus reads them.
+
+Loaded with the first scrape: the library costs some of the time to start. Its registry is the server's own, never the
+global one. Knows names and labels; what is counted, and where, is `metrics`' business.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from claude_openai import __version__
+from claude_openai.metrics import BOUNDS_S, Labels, Spread
+from claude_openai.runs import Runs
+
+__all__ = ["exposition"]
+
+PREFIX: Final = "claude_openai_"
+BOUNDS: Final = (*map(str, BOUNDS_S), "+Inf")
+
+
+def exposition(runs: Runs, accept: str) -> tuple[bytes, str]:
+    """All there is to tell of a server.
+
+    Args:
+        runs: the server's.
+        accept: the Accept header of who asks, which chooses between the two formats there are.
+
+    Returns:
+        The body and its content type.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(ServerCollector(runs))
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type
+
+
+class ServerCollector(Collector):
+    """Reads the numbers of a server at the time of the scrape."""
+
+    def __init__(self, runs: Runs) -> None:
+        self._runs = runs
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._gauges()
+        yield from self._counters()
+        metrics = self._runs.metrics
+        yield _histogram(
+            "http_request_duration_seconds",
+            "From a request's arrival to the last byte of its answer.",
+            ("route",),
+            metrics.http_seconds,
+        )
+        yield _histogram(
+            "time_to_first_token_seconds",
+            "From a request's arrival to the first piece of its answer: text, reasoning or a call.",
+            ("conversation", "backend"),
+            metrics.first_token_seconds,
+        )
+        yield _histogram(
+            "turn_duration_seconds",
+            "From a request's arrival to the end of its turn.",
+            ("backend", "outcome"),
+            metrics.turn_seconds,
+        )
+
+    def _gauges(self) -> Iterator[Metric]:
+        runs, backend = self._runs, self._runs.backend
+        info = GaugeMetricFamily(f"{PREFIX}build_info", "Always 1.", labels=("version", "backend"))
+        info.add_metric((__version__, backend.name), 1)
+        yield info
+        yield _gauge("http_requests_in_flight", "Requests under way, this one included.", runs.metrics.in_flight)
+        yield _gauge("turns_running", "Turns that have a slot.", runs.admission.running)
+        yield _gauge("turns_queued", "Turns that wait for a slot.", runs.admission.queued)
+        counts = backend.counts()
+        yield _gauge("processes", "Processes of Claude Code that are alive.", counts.get("processes", 0))
+        yield _gauge("spares", "Those of them that were started ahead and wait.", counts.get("spares", 0))
+        kept = GaugeMetricFamily(
+            f"{PREFIX}conversations_kept",
+            "Conversations that are kept open: idle, or parked with calls that wait for their results.",
+            labels=("state",),
+        )
+        for state in ("idle", "parked"):
+            kept.add_metric((state,), counts.get(state, 0))
+        yield kept
+
+    def _counters(self) -> Iterator[Metric]:
+        metrics, rejected = self._runs.metrics, self._runs.admission.rejected
+        yield _counter(
+            "http_requests", "Answered requests; 499: the client left.", ("route", "status"), metrics.http_requests
+        )
+        yield _counter(
+            "requests_rejected", "Requests turned away.", ("reason",), {(k,): n for k, n in rejected.items()}
+        )
+        yield _counter(
+            "conversations", "Turns that began, by the way they took.", ("conversation",), metrics.conversations
+        )
+        yield _counter("turn_failures", "Turns that failed, by their error code.", ("code",), metrics.failures)
+        yield _counter("cancellations", "Turns that were cancelled.", ("reason",), metrics.cancellations)
+        yield _counter("tokens", "Tokens of completed turns; the kinds add up.", ("kind",), metrics.tokens)
+        yield _counter(
+            "reasoning_tokens", "The part of the output tokens spent on thinking.", (), {(): metrics.reasoning_tokens}
+        )
+
+
+def _gauge(name: str, help_text: str, value: int) -> Metric:
+    return GaugeMetricFamily(PREFIX + name, help_text, value=value)
+
+
+def _counter(name: str, help_text: str, labels: Labels, counts: Mapping[Labels, int]) -> Metric:
+    family = CounterMetricFamily(PREFIX + name, help_text, labels=labels)
+    for values, count in sorted(counts.items()):
+        family.add_metric(values, count)
+    return family
+
+
+def _histogram(name: str, help_text: str, labels: Labels, spreads: Mapping[Labels, Spread]) -> Metric:
+    family = HistogramMetricFamily(PREFIX + name, help_text, labels=labels)
+    for values, spread in sorted(spreads.items()):
+        family.add_metric(values, buckets=_buckets(spread.counts), sum_value=spread.total_s)
+    return family
+
+
+def _buckets(counts: Iterable[int]) -> list[tuple[str, float]]:
+    return list(zip(BOUNDS, accumulate(counts), strict=True))

@@ -43,6 +43,8 @@ LINES = (
     "commands  commands.paths  commands.asking  commands.processes  commands.start  commands.serve  commands.daemon",
     "commands.control  commands.run_source  commands.runs  commands.tail  commands.cancel",
     "commands.status  commands.stop  commands.restart  commands.logs  commands.service",
+    "commands.checks  commands.checks_claude  commands.checks_server  commands.round_trip  commands.doctor",
+    "commands.merging  commands.config_files  commands.client_texts  commands.clients  commands.connect",
     "__main__",
 )
 ORDER = [name for line in LINES for name in line.split()]

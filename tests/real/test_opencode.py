@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ def config(url: str) -> dict[str, Any]:
     return {**json.loads(text), "autoupdate": False, "share": "disabled", "enabled_providers": ["claude"]}
 
 
-async def opencode(project: Path, home: Path, *arguments: str) -> str:
+async def opencode(project: Path, home: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
     env = {
+        **(env or {}),
         "PATH": os.environ["PATH"],
         "TERM": "dumb",
         "HOME": str(home),

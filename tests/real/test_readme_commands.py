@@ -42,6 +42,17 @@ async def test_the_commands_for_the_background_start_show_restart_and_stop_a_ser
     assert output.splitlines()[-1].endswith("has stopped")
 
 
+async def test_the_commands_that_connect_a_client_write_its_file_and_set_the_variables(tmp_path: Path) -> None:
+    command = block("sh", "claude-openai connect")
+    function = f'claude-openai() {{ "{sys.executable}" -P -m claude_openai "$@"; }}\ncd {tmp_path}'
+    own = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[2])}
+    output = await output_of(
+        "bash", "-euc", f'{function}\n{command}\necho "$OPENAI_BASE_URL"', env={**os.environ, **own}
+    )
+    assert f"connected: {tmp_path / 'opencode.json'}" in output
+    assert output.splitlines()[-1] == "http://127.0.0.1:8000/v1"
+
+
 async def output_of(*command: str, env: Mapping[str, str] | None = None) -> str:
     with trio.fail_after(LIMIT_S):
         done = await trio.run_process(command, capture_stdout=True, stderr=subprocess.STDOUT, env=env, check=False)

@@ -1,0 +1,198 @@
+"""What `doctor` finds out: one check, one line, and how to mend what is not well. Here those of the machine itself.
+
+They look and ask nobody: no network, nothing written, nothing started. Knows the settings and the machine; knows no
+Claude and no server.
+"""
+
+import importlib.util
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal
+
+from claude_openai import __version__
+from claude_openai.config import Config, is_loopback
+
+__all__ = ["Check", "machine_checks", "obstacle", "split_advice"]
+
+MIN_PYTHON: Final = (3, 11)
+PLATFORMS: Final = ("linux", "darwin")
+PACKAGES: Final = ("trio", "h11", "hypercorn", "quart", "quart_trio", "jsonschema", "claude_agent_sdk")
+SESSION_MB: Final = 200
+_PROXIES: Final = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
+_CGROUP: Final = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line of the report.
+
+    Attributes:
+        name: what was looked at.
+        state: "FAIL" for what keeps a server from working.
+        found: what is the case.
+        mend: what to do about it, "" if all is well.
+    """
+
+    name: str
+    state: Literal["ok", "warning", "FAIL"]
+    found: str
+    mend: str = ""
+
+
+def split_advice(message: str, otherwise: str = "") -> tuple[str, str]:
+    """An error's text as what is the case and what to do; `otherwise` for a text that gives no advice."""
+    for separator in ("; ", ". "):
+        found, _, mend = message.partition(separator)
+        if mend:
+            return found, mend
+    return message, otherwise
+
+
+def obstacle(folder: Path) -> str:
+    """Why nothing can be written into a folder, which need not be there yet; "" if it can."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        return f"{str(there)!r} is not a folder"
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"{str(there)!r} cannot be written to"
+
+
+def machine_checks(config: Config, argv: Sequence[str], environ: Mapping[str, str]) -> list[Check]:
+    """Those that need no other process.
+
+    Args:
+        config: what `argv` and `environ` amount to.
+        argv: flags.
+        environ: variables.
+    """
+    return [
+        _python(),
+        _package(config),
+        *_folders(config, environ),
+        _key(config, argv),
+        _memory(config),
+        _proxy(environ),
+    ]
+
+
+def _python() -> Check:
+    found = f"{platform.python_version()} on {sys.platform} {platform.machine()}"
+    if sys.version_info < MIN_PYTHON:
+        return Check("Python", "FAIL", found, "install Python 3.11 or newer, and claude-openai again with that one")
+    if sys.platform not in PLATFORMS:
+        return Check("Python", "FAIL", found, "use Linux or macOS; on Windows, WSL")
+    return Check("Python", "ok", found)
+
+
+def _package(config: Config) -> Check:
+    needed = [name for name in PACKAGES if name != "claude_agent_sdk" or config.backend == "sdk"]
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        return Check(
+            "package",
+            "FAIL",
+            f"claude-openai {__version__}, without {', '.join(missing)}",
+            f"install it again: {sys.executable} -m pip install --force-reinstall claude-openai",
+        )
+    return Check("package", "ok", f"claude-openai {__version__} in {str(Path(__file__).parents[2])!r}")
+
+
+def _folders(config: Config, environ: Mapping[str, str]) -> list[Check]:
+    try:
+        home = Path.home()
+    except RuntimeError:
+        return [Check("home", "FAIL", "there is no home folder", "set HOME")]
+    checks = []
+    # The demo gives Claude Code a configuration folder of its own.
+    claude = Path(environ.get("CLAUDE_CONFIG_DIR") or home / ".claude")
+    wanted = {home / ".claude-openai": "set HOME to a folder of yours"}
+    if not config.demo:
+        wanted[claude] = "make it writable, or set CLAUDE_CONFIG_DIR to a folder of yours"
+    for folder, mend in wanted.items():
+        reason = obstacle(folder)
+        if reason:
+            checks.append(Check("home", "FAIL", reason, mend))
+    if not checks:
+        checks.append(Check("home", "ok", f"{' and '.join(str(folder) for folder in wanted)} can be written"))
+    return [*checks, _output(config)]
+
+
+def _output(config: Config) -> Check:
+    folder = config.output_dir
+    if folder is None:
+        return Check("output", "ok", "runs are captured nowhere")
+    reason = obstacle(folder)
+    if not reason and folder.is_symlink():
+        reason = f"{str(folder)!r} is a symbolic link"
+    if not reason and folder.exists():
+        status = folder.stat()
+        if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            reason = f"{str(folder)!r} is another user's, or others may write to it"
+    if reason:
+        # A run that is not captured runs all the same.
+        return Check("output", "warning", reason, "--output-dir PATH, with a folder of yours; or --output-dir none")
+    return Check("output", "ok", f"runs are captured in {str(folder)!r}")
+
+
+def _key(config: Config, argv: Sequence[str]) -> Check:
+    seen = any(word.partition("=")[0] == "--api-key" for word in argv)
+    if seen:
+        return Check(
+            "key",
+            "warning",
+            "given as a flag, which others on this machine can see",
+            "use CLAUDE_OPENAI_API_KEY, or --api-key-file",
+        )
+    if not is_loopback(config.host):
+        return Check("key", "ok", f"{config.host} can be reached from other machines; clients must send the key")
+    if config.api_key:
+        return Check("key", "ok", "clients must send it")
+    return Check("key", "ok", "none is asked for; only this machine can reach the server")
+
+
+def _memory(config: Config) -> Check:
+    kept = config.max_idle_sessions + config.spares if config.backend == "sdk" else 0
+    needed = (config.max_concurrency + kept) * SESSION_MB
+    available = _available_mb()
+    if available is None:
+        return Check("memory", "ok", f"the settings need up to {needed} MB; what there is cannot be told here")
+    found = f"{available} MB available, the settings need up to {needed} MB"
+    if available < SESSION_MB:
+        return Check("memory", "FAIL", found, f"free {SESSION_MB} MB, the least for one turn")
+    if available < needed:
+        mend = "--max-idle-sessions, --spares and --max-concurrency with lower numbers need less"
+        return Check("memory", "warning", found, mend)
+    return Check("memory", "ok", found)
+
+
+def _available_mb() -> int | None:
+    """What can still be used, bounded by the container's limit; None where it cannot be told."""
+    found = []
+    with suppress(OSError, StopIteration, ValueError):  # only Linux says it so
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        found.append(next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) // 1024)
+    with suppress(OSError, ValueError):  # "max": there is no limit
+        limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        found.append(max(0, limit - used) // 1024**2)
+    return min(found, default=None)
+
+
+def _proxy(environ: Mapping[str, str]) -> Check:
+    used = next((name for name in _PROXIES if environ.get(name)), "")
+    if not used:
+        return Check("proxy", "ok", "none is set that would catch local addresses")
+    exempt = [word.strip() for name in ("no_proxy", "NO_PROXY") for word in environ.get(name, "").split(",")]
+    if any(word == "*" or word.startswith("127.") for word in exempt):
+        return Check("proxy", "ok", f"{used} is set, local addresses are exempt")
+    return Check(
+        "proxy",
+        "warning",
+        f"{used} is set, and clients may send requests for 127.0.0.1 to it",
+        "export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost (and what is in it already)",
+    )

@@ -1,0 +1,101 @@
+"""The checks of Claude Code: is it there, does it start, is it logged in.
+
+It is started twice, for moments, with the environment of a turn; it asks nobody for that, and nothing is billed. Knows
+how Claude Code tells of its login; a login that Claude refuses shows in a round trip alone.
+"""
+
+import json
+import re
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from claude_openai.claude.hermetic import claude_environment, find_claude, login_command
+from claude_openai.commands.checks import Check, split_advice
+from claude_openai.config import Config
+from claude_openai.errors import ClaudeMissing, ConfigError
+
+__all__ = ["claude_checks"]
+
+TIMEOUT_S: Final = 15.0
+_METHODS: Final = {
+    "oauth_token": "a token of CLAUDE_CODE_OAUTH_TOKEN or ANTHROPIC_AUTH_TOKEN",
+    "claude.ai": "the login of a Claude account",
+}
+
+
+def claude_checks(config: Config, environ: Mapping[str, str]) -> list[Check]:
+    """Two lines; one if there is no Claude Code.
+
+    Args:
+        config: which one, and whether it is for the demo.
+        environ: the server's variables.
+    """
+    try:
+        claude = find_claude(config.claude_command)
+    except (ClaudeMissing, ConfigError) as error:
+        return [Check("Claude Code", "FAIL", *split_advice(str(error)))]
+    program = _program(claude, environ)
+    if program.state == "FAIL":
+        return [program]
+    return [program, Check("login", "ok", "none is needed: demo") if config.demo else _login(claude, environ)]
+
+
+def _program(claude: Path, environ: Mapping[str, str]) -> Check:
+    mend = "install it again: npm install -g @anthropic-ai/claude-code, or leave --claude-command out"
+    try:
+        done = _said(claude, environ, "--version")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return Check("Claude Code", "FAIL", f"{claude} cannot be run: {_reason(error)}", mend)
+    version = re.match(r"\d+(\.\d+)+", done.stdout.strip())
+    if done.returncode or version is None:
+        said = " ".join((done.stderr or done.stdout).split())[:200]
+        return Check("Claude Code", "FAIL", f"{claude} --version fails (exit code {done.returncode}): {said}", mend)
+    return Check("Claude Code", "ok", f"{version.group()} at {claude}")
+
+
+def _login(claude: Path, environ: Mapping[str, str]) -> Check:
+    unknown = Check("login", "warning", "this Claude Code does not tell", "--round-trip shows whether it works")
+    try:
+        told = json.loads(_said(claude, environ, "auth", "status", "--json").stdout)
+    except (OSError, subprocess.TimeoutExpired, ValueError):
+        return unknown
+    if not isinstance(told, dict) or "loggedIn" not in told:
+        return unknown
+    if not told["loggedIn"]:
+        mend = f"run `{login_command(claude)}`, or set ANTHROPIC_API_KEY; to try without an account: --demo"
+        return Check("login", "FAIL", "Claude Code is not logged in", mend)
+    host = urlsplit(environ.get("ANTHROPIC_BASE_URL", "")).hostname
+    return Check("login", "ok", f"{_way(told)}{f', for {host}' if host else ''}")
+
+
+def _way(told: Mapping[str, Any]) -> str:
+    """What is used; never who it belongs to."""
+    method = str(told.get("authMethod", ""))
+    if method == "api_key":
+        return f"an API key of {told.get('apiKeySource') or 'Claude Code'}"
+    if method == "third_party":
+        return f"the account of {told.get('apiProvider')}"
+    return _METHODS.get(method, method or "logged in")
+
+
+def _said(claude: Path, environ: Mapping[str, str], *argv: str) -> "subprocess.CompletedProcess[str]":
+    # Its own process group is not needed: neither command starts anything.
+    return subprocess.run(  # noqa: S603 - the program that runs the turns
+        [str(claude), *argv],
+        env=claude_environment(environ, extra={}, cwd=Path.cwd()),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+def _reason(error: OSError | subprocess.TimeoutExpired) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return f"no answer within {TIMEOUT_S:g} s"

@@ -1,0 +1,136 @@
+"""The checks of what a server meets: the folder of its files, a server that runs already, the port.
+
+Nothing is written and nothing is taken: a port is bound for a moment and let go. Knows files and sockets, no HTTP.
+"""
+
+import errno
+import shutil
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from claude_openai import __version__
+from claude_openai.commands.asking import health_of
+from claude_openai.commands.checks import Check, obstacle, split_advice
+from claude_openai.config import Config
+from claude_openai.errors import StartError
+from claude_openai.instance import Instance, find_instance, instance_folder, is_claimed
+
+__all__ = ["port_check", "server_checks"]
+
+MIN_FREE_MB: Final = 100
+_LISTENS: Final = "0A"
+
+
+def server_checks(environ: Mapping[str, str]) -> tuple[list[Check], Instance | None]:
+    """The folder and the server that runs, with that server if there is one."""
+    folder = instance_folder(environ)
+    check = _folder(folder)
+    if check.state == "FAIL":
+        return [check], None
+    try:
+        instance = find_instance(folder)
+        starts = instance is None and is_claimed(folder)
+    except StartError as error:
+        return [check, Check("server", "FAIL", *split_advice(str(error)))], None
+    if starts:
+        return [check, Check("server", "ok", "one starts, and does not listen yet")], None
+    return [check, _server(instance)], instance
+
+
+def _folder(folder: Path) -> Check:
+    reason = obstacle(folder) if folder.exists() else f"{str(folder)!r} is not there"
+    if reason:
+        return Check("temp folder", "FAIL", reason, "set TMPDIR to a folder of yours")
+    free_mb = shutil.disk_usage(folder).free // 1024**2
+    if free_mb < MIN_FREE_MB:
+        mend = "free some space, or set TMPDIR to another folder"
+        return Check("temp folder", "warning", f"{str(folder)!r} has {free_mb} MB left", mend)
+    return Check("temp folder", "ok", f"{str(folder)!r} can be written, {free_mb} MB free")
+
+
+def _server(instance: Instance | None) -> Check:
+    if instance is None:
+        return Check("server", "ok", "none runs; `claude-openai --background` starts one")
+    found = f"{instance.version} runs at {instance.base_url} (pid {instance.pid}, {instance.backend})"
+    health = health_of(instance)
+    if health != "ok":
+        return Check(
+            "server", "FAIL", f"{found}, health {health}", "run `claude-openai restart`; see `claude-openai logs`"
+        )
+    if instance.version != __version__:
+        return Check("server", "warning", f"{found}; this is {__version__}", "run `claude-openai restart`")
+    return Check("server", "ok", f"{found}, health ok")
+
+
+def port_check(config: Config, instance: Instance | None) -> Check:
+    """Whether a server with this configuration could listen, or does already.
+
+    Args:
+        config: for host and port.
+        instance: the server that runs.
+    """
+    where = f"{config.port} on {config.host}"
+    if config.port == 0:
+        return Check("port", "ok", f"a free one is taken, on {config.host}")
+    if instance is not None and instance.port == config.port:
+        return Check("port", "ok", f"{where} is the running server's")
+    try:
+        _bind(config.host, config.port)
+    except socket.gaierror as error:
+        return Check("port", "FAIL", f"host {config.host!r} is not known: {error.strerror}", "--host 127.0.0.1")
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return Check(
+                "port", "FAIL", f"{where} is taken{_by_whom(config.port)}", "end that, or choose another --port"
+            )
+        mend = "ports below 1024 are root's: --port 8000" if error.errno == errno.EACCES else "--host 127.0.0.1"
+        return Check("port", "FAIL", f"{where} cannot be used: {error.strerror}", mend)
+    return Check("port", "ok", f"{where} is free")
+
+
+def _bind(host: str, port: int) -> None:
+    """Take the port as the server does, and let go.
+
+    Raises:
+        OSError: it cannot be taken.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    for family, kind, protocol, _, address in found:
+        with socket.socket(family, kind, protocol) as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind(address)
+
+
+def _by_whom(port: int) -> str:
+    """The process that listens, where /proc tells; another user's is not told."""
+    inodes = {f"socket:[{inode}]" for inode in _inodes(port)}
+    with suppress(OSError):
+        for process in Path("/proc").iterdir():
+            if process.name.isdigit() and _has_one_of(process, inodes):
+                return f" by {(process / 'comm').read_text(errors='replace').strip()!r}, pid {process.name}"
+    return " by another program"
+
+
+def _inodes(port: int) -> set[str]:
+    found = set()
+    for name in ("tcp", "tcp6"):
+        with suppress(OSError):
+            for line in Path("/proc/net", name).read_text().splitlines()[1:]:
+                words = line.split()
+                if words[3] == _LISTENS and int(words[1].rpartition(":")[2], 16) == port:
+                    found.add(words[9])
+    return found
+
+
+def _has_one_of(process: Path, inodes: set[str]) -> bool:
+    with suppress(OSError):
+        for entry in (process / "fd").iterdir():
+            with suppress(OSError):
+                if str(entry.readlink()) in inodes:
+                    return True
+    return False

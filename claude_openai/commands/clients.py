@@ -1,0 +1,173 @@
+"""The clients that `connect` knows: where the configuration of each belongs, and how it is tried.
+
+Data, and little else: a new client is an entry of `CLIENTS`, and a function in `client_texts`.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from claude_openai.commands.client_texts import (
+    KEY_VARIABLE,
+    PROVIDER,
+    Target,
+    aider_text,
+    by_hand_text,
+    codex_text,
+    continue_text,
+    litellm_text,
+    llm_text,
+    openai_text,
+    opencode_text,
+    zed_text,
+)
+
+__all__ = ["CLIENTS", "Client", "Places"]
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where configurations are.
+
+    Attributes:
+        home: of the user.
+        project: the present folder.
+        environ: variables that move one.
+        is_global: the user's own file is meant, where a project can have one, too.
+    """
+
+    home: Path
+    project: Path
+    environ: Mapping[str, str]
+    is_global: bool = False
+
+    @property
+    def config(self) -> Path:
+        return self.folder("XDG_CONFIG_HOME", self.home / ".config")
+
+    def folder(self, variable: str, otherwise: Path) -> Path:
+        named = self.environ.get(variable)
+        return self.project / named if named else otherwise
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One client.
+
+    Attributes:
+        title: its own name, and what it is.
+        form: "json", "toml", "yaml"; "shell" and "text" are for people, and belong into no file.
+        text: the configuration.
+        usage: what to do then; one line each.
+        place: the file.
+        own: the keys that lead to the part of the file that is ours alone.
+    """
+
+    title: str
+    form: str
+    text: Callable[[Target], str]
+    usage: Callable[[Target], list[str]]
+    place: Callable[[Places], Path] | None = None
+    own: tuple[str, ...] = ()
+
+
+def _opencode_place(places: Places) -> Path:
+    folder = places.config / "opencode" if places.is_global else places.project
+    with_comments = folder / "opencode.jsonc"
+    return with_comments if with_comments.exists() else folder / "opencode.json"
+
+
+def _codex_usage(to: Target) -> list[str]:
+    return [
+        f'codex exec -c model_provider={PROVIDER} -m {to.model} "Say hello."',
+        "To use it always, put these two lines above the first [table] of that file:",
+        f'  model = "{to.model}"',
+        f'  model_provider = "{PROVIDER}"',
+    ]
+
+
+def _continue_usage(to: Target) -> list[str]:
+    lines = ["Choose Claude Code in Continue's list of models."]
+    if to.needs_key:
+        lines.append(f"Put {KEY_VARIABLE}=... into ~/.continue/.env (mode 0600), unless your editor has the variable.")
+    return lines
+
+
+def _aider_usage(to: Target) -> list[str]:
+    key = [f'export AIDER_OPENAI_API_KEY="${KEY_VARIABLE}"'] if to.needs_key else []
+    return [*key, 'aider --no-show-model-warnings --message "Say hello."']
+
+
+def _llm_usage(to: Target) -> list[str]:
+    return [*([f"llm keys set {PROVIDER}"] if to.needs_key else []), 'llm -m claude-code "Say hello."']
+
+
+def _llm_place(places: Places) -> Path:
+    config = places.home / "Library" / "Application Support" if sys.platform == "darwin" else places.config
+    return places.folder("LLM_USER_PATH", config / "io.datasette.llm") / "extra-openai-models.yaml"
+
+
+def _zed_usage(to: Target) -> list[str]:
+    # It wants some key, even where none is needed.
+    how = f"Start Zed with {KEY_VARIABLE} set" if to.needs_key else f"{KEY_VARIABLE}=none zed"
+    return [how, f"Choose the model of {PROVIDER} in the agent panel."]
+
+
+def _here(name: str) -> Callable[[Places], Path]:
+    return lambda places: (places.home if places.is_global else places.project) / name
+
+
+CLIENTS: Final[Mapping[str, Client]] = {
+    "opencode": Client(
+        "OpenCode, an agent in the terminal",
+        "json",
+        opencode_text,
+        lambda to: [f'opencode run --model claude/{to.model} "Say hello."'],
+        _opencode_place,
+        ("provider", "claude"),
+    ),
+    "codex": Client(
+        "Codex CLI, an agent in the terminal",
+        "toml",
+        codex_text,
+        _codex_usage,
+        lambda places: places.folder("CODEX_HOME", places.home / ".codex") / "config.toml",
+        ("model_providers", PROVIDER),
+    ),
+    "continue": Client(
+        "Continue, in VS Code and JetBrains",
+        "yaml",
+        continue_text,
+        _continue_usage,
+        lambda places: places.home / ".continue" / "config.yaml",
+    ),
+    "aider": Client(
+        "Aider, pair programming in the terminal", "yaml", aider_text, _aider_usage, _here(".aider.conf.yml")
+    ),
+    "llm": Client("llm, prompts on the command line", "yaml", llm_text, _llm_usage, _llm_place),
+    "zed": Client(
+        "Zed, an editor",
+        "json",
+        zed_text,
+        _zed_usage,
+        lambda places: places.config / "zed" / "settings.json",
+        ("language_models", "openai_compatible", PROVIDER),
+    ),
+    "litellm": Client(
+        "LiteLLM, a proxy",
+        "yaml",
+        litellm_text,
+        lambda _: ["litellm --config litellm_config.yaml"],
+        lambda places: places.project / "litellm_config.yaml",
+    ),
+    "openai": Client(
+        "the OpenAI SDKs, and all programs that use their variables",
+        "shell",
+        openai_text,
+        lambda to: ['eval "$(claude-openai connect openai)" in the shell of the program', f"Its model: {to.model}"],
+    ),
+    "cline": Client("Cline, in VS Code", "text", by_hand_text, lambda _: []),
+    "roo": Client("Roo Code, in VS Code", "text", by_hand_text, lambda _: []),
+}

@@ -1,0 +1,87 @@
+"""`doctor`: what keeps a server from working here, and how to mend it.
+
+Takes the flags of the server, so that what is checked is what would run. It changes nothing; only `--round-trip` asks
+Claude something.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+from claude_openai.commands import command_parser
+from claude_openai.commands.checks import Check, machine_checks, split_advice
+from claude_openai.commands.checks_claude import claude_checks
+from claude_openai.commands.checks_server import port_check, server_checks
+from claude_openai.config import Config
+from claude_openai.errors import ConfigError
+
+__all__ = ["run"]
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Print a line a check, or a JSON object. 0 if nothing FAILs, else 1."""
+    parser = command_parser("doctor", "All other flags are those of the server: `claude-openai --help` lists them.")
+    parser.add_argument("--json", action="store_true", help="print a JSON object instead of lines")
+    parser.add_argument(
+        "--round-trip",
+        action="store_true",
+        help="send one tiny completion, too, to the server that runs, or to one started for it; that costs a few "
+        "tokens, and nothing with --demo",
+    )
+    given, flags = parser.parse_known_args(list(argv))
+    checks = _checks(flags, environ, ask=given.round_trip)
+    failed = any(check.state == "FAIL" for check in checks)
+    if given.json:
+        print(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        for check in checks:
+            _show(check)
+        print(_summary(checks))
+    return 1 if failed else 0
+
+
+def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> list[Check]:
+    complaint = None
+    try:
+        config = Config.from_sources(flags, environ)
+    except ConfigError as error:
+        mend = "mend it; the other checks are for a server without flags"
+        complaint = Check("settings", "FAIL", *split_advice(str(error), mend))
+        config = _without_flags(environ)
+    checks = [complaint or Check("settings", "ok", _told(config))]
+    server, instance = server_checks(environ)
+    checks += [*machine_checks(config, flags, environ), *claude_checks(config, environ), *server]
+    checks.append(port_check(config, instance))
+    if ask and complaint is None:
+        from claude_openai.commands.round_trip import round_trip
+
+        if not config.demo:
+            print("claude-openai: a round trip to Claude, which costs a few tokens", file=sys.stderr, flush=True)
+        checks.append(round_trip(config, instance))
+    return checks
+
+
+def _without_flags(environ: Mapping[str, str]) -> Config:
+    try:
+        return Config.from_sources([], environ)
+    except ConfigError:
+        return Config()
+
+
+def _told(config: Config) -> str:
+    models = ", ".join(name for name in config.catalog().listing())
+    return f"{'demo' if config.demo else config.backend} backend; models {models}"
+
+
+def _show(check: Check) -> None:
+    print(f"{check.state:<8} {check.name:<12} {check.found}")
+    if check.mend:
+        print(f"{'':<8} {'':<12} -> {check.mend}")
+
+
+def _summary(checks: Sequence[Check]) -> str:
+    failed, warned = (sum(check.state == state for check in checks) for state in ("FAIL", "warning"))
+    if not failed and not warned:
+        return "all is well"
+    return f"{failed} of {len(checks)} checks failed, {warned} gave a warning"

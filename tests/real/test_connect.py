@@ -1,0 +1,141 @@
+"""`connect` as it is typed, and OpenCode, unmodified, with the configuration that it wrote."""
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from claude_openai.testing import RecordedRequest, Reply
+from tests.real.command import shell
+from tests.real.harness import needs_claude, serving
+from tests.real.test_opencode import OPENCODE, opencode
+
+pytestmark = needs_claude
+
+KEY = {"CLAUDE_OPENAI_API_KEY": "sk-secret"}
+
+
+async def test_without_a_client_it_lists_them(tmp_path: Path) -> None:
+    async with shell(tmp_path) as type_:
+        said = await type_("connect")
+        assert said.code == 0
+        assert {"opencode", "codex", "continue", "aider", "llm", "zed"} <= {
+            line.split()[0] for line in said.stdout.splitlines()
+        }
+
+
+async def test_it_prints_the_configuration_alone_and_writes_nothing(tmp_path: Path) -> None:
+    async with shell(tmp_path) as type_:
+        said = await type_("connect", "opencode", "--model", "claude-opus", env={"CLAUDE_OPENAI_PORT": "8123"})
+        assert said.code == 0
+        config = json.loads(said.stdout)
+        assert config["model"] == "claude/claude-opus"
+        assert config["provider"]["claude"]["options"]["baseURL"] == "http://127.0.0.1:8123/v1"
+        assert str(type_.folder / "opencode.json") in said.stderr
+        assert list(type_.folder.iterdir()) == []
+
+
+async def test_a_running_server_is_the_one_that_is_meant_and_its_key_is_nowhere(tmp_path: Path) -> None:
+    async with shell(tmp_path) as type_:
+        server = await type_.start("--demo", env=KEY)
+        said = await type_("connect", "codex", "--write")
+        assert (said.code, "CLAUDE_OPENAI_API_KEY" in said.stderr) == (0, True)
+        path = type_.home / ".codex" / "config.toml"
+        (provider,) = tomllib.loads(path.read_text())["model_providers"].values()
+        assert (provider["base_url"], provider["env_key"]) == (f"{server.base_url}/v1", "CLAUDE_OPENAI_API_KEY")
+        assert "secret" not in said.stdout + said.stderr + path.read_text()
+
+
+async def test_a_second_time_changes_nothing_and_the_first_names_its_backup(tmp_path: Path) -> None:
+    async with shell(tmp_path) as type_:
+        path = type_.folder / "opencode.json"
+        before = '{"theme": "mine", "model": "other/model"}\n'
+        path.write_text(before)
+        said = await type_("connect", "opencode", "--write", env=KEY)
+        assert said.code == 0, said.stderr
+        assert "model is yours" in said.stderr
+        connected, backup = said.stdout.splitlines()
+        assert connected == f"connected: {path}"
+        (kept,) = type_.folder.glob("opencode.json.bak-*")
+        assert (backup, kept.read_text()) == (f"backup: {kept}", before)
+        merged = json.loads(path.read_text())
+        assert (merged["theme"], merged["model"]) == ("mine", "other/model")
+        assert merged["provider"]["claude"]["options"]["apiKey"] == "{env:CLAUDE_OPENAI_API_KEY}"
+        files = sorted(type_.folder.iterdir())
+        again = await type_("connect", "opencode", "--write", env=KEY)
+        assert again.stdout == f"already connected: {path}\n"
+        assert sorted(type_.folder.iterdir()) == files
+        assert json.loads(path.read_text()) == merged
+
+
+async def test_a_file_that_it_cannot_change_is_left_and_what_to_add_is_printed(tmp_path: Path) -> None:
+    async with shell(tmp_path) as type_:
+        commented = type_.folder / "opencode.jsonc"
+        commented.write_text("{ // mine\n}")
+        said = await type_("connect", "opencode", "--write")
+        assert said.code == 1
+        assert "not plain JSON" in said.stderr
+        assert "provider" in json.loads(said.stdout)
+        assert commented.read_text() == "{ // mine\n}"
+        commented.unlink()
+        target = tmp_path / "outside"
+        target.write_text("{}")
+        (type_.folder / "opencode.json").symlink_to(target)
+        said = await type_("connect", "opencode", "--write")
+        assert (said.code, target.read_text()) == (1, "{}")
+        assert "symbolic link" in said.stderr
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("nobody",),
+        ("--write",),
+        ("cline", "--write"),
+        ("opencode", "--url", "127.0.0.1:8000"),
+        ("opencode", "--url", "http://user:secret@host"),
+        ("opencode", "--url", "http://host:port"),
+        ("openai", "--url", "http://host/$(id)`id` "),
+        ("opencode", "--model", "a b"),
+        ("opencode", "--model", "{env:HOME}"),
+    ],
+)
+async def test_what_it_does_not_understand_is_one_line_and_the_exit_code_2(
+    tmp_path: Path, argv: tuple[str, ...]
+) -> None:
+    async with shell(tmp_path) as type_:
+        said = await type_("connect", *argv)
+        assert (said.code, said.stdout, said.stderr.count("\n")) == (2, "", 1)
+        assert list(type_.folder.iterdir()) == []
+
+
+async def test_a_server_elsewhere_is_named_with_or_without_its_v1(tmp_path: Path) -> None:
+    async with shell(tmp_path) as type_:
+        for url in ("https://host.example", "https://host.example/v1/"):
+            said = await type_("connect", "openai", "--url", url)
+            assert said.stdout.splitlines() == [
+                "export OPENAI_BASE_URL=https://host.example/v1",
+                'export OPENAI_API_KEY="$CLAUDE_OPENAI_API_KEY"',
+            ]
+
+
+@pytest.mark.skipif(OPENCODE is None, reason="opencode is not on this machine")
+async def test_opencode_works_with_what_was_written_and_a_key_in_the_variable(tmp_path: Path) -> None:
+    def reply(request: RecordedRequest) -> Reply:
+        return Reply("It is connected." if request.tools else "A title")
+
+    key = KEY["CLAUDE_OPENAI_API_KEY"]
+    (tmp_path / "typing").mkdir()
+    async with (
+        serving(tmp_path, reply, spares=1, max_idle_sessions=4, api_key=key) as served,
+        shell(tmp_path / "typing") as type_,
+    ):
+        path = type_.folder / "opencode.json"
+        # What keeps it from the network; merging leaves it as it is.
+        path.write_text('{"autoupdate": false, "share": "disabled", "enabled_providers": ["claude"]}')
+        said = await type_("connect", "opencode", "--write", "--url", served.url, env=KEY)
+        assert said.code == 0, said.stderr
+        home = tmp_path / "opencode"
+        home.mkdir()
+        assert "It is connected." in await opencode(type_.folder, home, "Say hello.", env=KEY)

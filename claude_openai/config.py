@@ -8,23 +8,34 @@ settings.
 import argparse
 import contextlib
 import ipaddress
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 from claude_openai.errors import ConfigError
-from claude_openai.protocol.agent import PERMISSION_MODES
 from claude_openai.protocol.models import ModelCatalog
+from claude_openai.setting_values import (
+    choice,
+    command,
+    folder,
+    folders,
+    key,
+    key_in_file,
+    modes,
+    path,
+    switch,
+    text,
+    whole,
+    words,
+)
+from claude_openai.settings import Parser, Setting, with_flags
 
-__all__ = ["SETTINGS", "Config", "Parser", "Setting", "is_loopback"]
+__all__ = ["SETTINGS", "Config", "is_loopback"]
 
 BACKENDS: Final = ("sdk", "cli")
 LOG_LEVELS: Final = ("trace", "debug", "info", "warning", "error")
-KEY_FILE_BYTES: Final = 8192
 OUTPUT_DIR: Final = "~/.claude-openai/output"
-NO_FOLDER: Final = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +156,7 @@ class Config:
             ConfigError: one line that names the flag and the variable of a bad value.
             SystemExit: after --help and --version.
         """
-        given = vars(_with_flags(parser or Parser()).parse_args(list(argv)))
+        given = vars(with_flags(parser or Parser(), SETTINGS).parse_args(list(argv)))
         values: dict[str, Any] = {}
         sources: dict[str, str] = {}
         for setting in SETTINGS:
@@ -172,150 +183,6 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One setting: where it comes from, how it is read, what its help says.
-
-    Attributes:
-        name: its own name, from which the flag and the variable are made.
-        field: the field of Config it sets. Two settings for one field are two ways to give it, and exclude each other.
-        variables: environment variables, the first that is set and not empty counts.
-        convert: text to value; raises ValueError with what would be right.
-        metavar: shown in --help; "" for a switch.
-        flag: the flag, "" if there is none.
-        of_command: the text that the command goes by if none is given, "" if it has no default but Config's.
-    """
-
-    name: str
-    field: str
-    variables: tuple[str, ...]
-    convert: Callable[[str], Any]
-    metavar: str
-    help: str
-    flag: str = ""
-    of_command: str = ""
-
-    @property
-    def default(self) -> Any:
-        return self.of_command or next(f.default for f in fields(Config) if f.name == self.field)
-
-    @property
-    def shown_default(self) -> str:
-        """The default as one would type it, "" if there is none."""
-        if isinstance(self.default, bool):
-            return "yes" if self.default else "no"
-        if isinstance(self.default, tuple):
-            return ",".join(self.default)
-        return "" if self.default is None else str(self.default)
-
-    @property
-    def label(self) -> str:
-        return " / ".join(([self.flag] if self.flag else []) + [" or ".join(self.variables)])
-
-    def find(self, flag_value: str | None, environ: Mapping[str, str]) -> tuple[str | None, str]:
-        """The text given for this setting and the flag or variable it came from; (None, "") if it was not given."""
-        if flag_value is not None:
-            return flag_value, self.flag
-        return next(((environ[name], name) for name in self.variables if environ.get(name)), (None, ""))
-
-    def read(self, raw: str, source: str) -> Any:
-        try:
-            return self.convert(raw)
-        except ValueError as error:
-            shown = "the value given" if self.name == "api_key" else repr(raw)
-            raise ConfigError(f"{self.label}: {shown} (from {source}) {error}") from None
-
-
-def _whole(low: int, high: float = math.inf) -> Callable[[str], int]:
-    bounds = f"from {low} to {high}" if high < math.inf else f"of at least {low}"
-
-    def convert(raw: str) -> int:
-        try:
-            value = int(raw)
-        except ValueError:
-            value = low - 1
-        if not low <= value <= high:
-            raise ValueError(f"is not a whole number {bounds}")
-        return value
-
-    return convert
-
-
-def _choice(*allowed: str) -> Callable[[str], str]:
-    def convert(raw: str) -> str:
-        if raw.lower() not in allowed:
-            raise ValueError(f"is not one of {', '.join(allowed)}")
-        return raw.lower()
-
-    return convert
-
-
-def _switch(raw: str) -> bool:
-    if raw.lower() in ("1", "true", "yes", "on"):
-        return True
-    if raw.lower() in ("0", "false", "no", "off"):
-        return False
-    raise ValueError("is neither yes (1, true, yes, on) nor no (0, false, no, off)")
-
-
-def _words(raw: str) -> tuple[str, ...]:
-    return tuple(word.strip() for word in raw.split(",") if word.strip())
-
-
-def _modes(raw: str) -> tuple[str, ...]:
-    unknown = [word for word in _words(raw) if word not in PERMISSION_MODES]
-    if unknown:
-        raise ValueError(f"has {unknown[0]!r}, which is not one of {', '.join(PERMISSION_MODES)}")
-    return _words(raw)
-
-
-def _folders(raw: str) -> tuple[Path, ...]:
-    return tuple(_path(word).absolute() for word in _words(_text(raw)))
-
-
-def _text(raw: str) -> str:
-    if not raw.strip():
-        raise ValueError("is empty")
-    return raw
-
-
-def _key(raw: str) -> str:
-    _text(raw)
-    if not raw.isascii() or not raw.isprintable() or " " in raw:
-        raise ValueError("cannot be sent in an Authorization header: use printable ASCII without spaces")
-    return raw
-
-
-def _key_in_file(raw: str) -> str:
-    try:
-        with _path(raw).open("rb") as file:
-            content = file.read(KEY_FILE_BYTES + 1)
-    except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror}") from None
-    if len(content) > KEY_FILE_BYTES:
-        raise ValueError(f"is larger than {KEY_FILE_BYTES} bytes: that is no key")
-    try:
-        return _key(content.decode(errors="replace").removesuffix("\n").removesuffix("\r"))
-    except ValueError as error:
-        raise ValueError(f"is read, but the key in it {error}") from None
-
-
-def _path(raw: str) -> Path:
-    try:
-        return Path(_text(raw)).expanduser()
-    except RuntimeError:
-        raise ValueError("names the home folder of somebody who is not known here") from None
-
-
-def _folder(raw: str) -> Path | None:
-    return None if raw.strip().lower() == NO_FOLDER else _path(raw).absolute()
-
-
-def _command(raw: str) -> str:
-    _path(raw)
-    return raw
-
-
 _PREFIX: Final = "CLAUDE_OPENAI_"
 
 
@@ -337,6 +204,7 @@ def _setting(
         convert=convert,
         metavar=metavar,
         help=help_text,
+        default=of_command or next(f.default for f in fields(Config) if f.name == (sets or name)),
         flag="--" + name.replace("_", "-") if flag is None else flag,
         of_command=of_command,
     )
@@ -344,16 +212,16 @@ def _setting(
 
 SETTINGS: Final[tuple[Setting, ...]] = (
     _setting("host", str.strip, "HOST", "address to listen on; other than loopback needs a key"),
-    _setting("port", _whole(0, 65535), "PORT", "port to listen on; 0 takes a free one", "PORT"),
-    _setting("api_key", _key, "KEY", "key that clients must send as a bearer token (none: no key is asked)", "API_KEY"),
-    _setting("api_key_file", _key_in_file, "PATH", "file that holds that key, in its place", sets="api_key"),
+    _setting("port", whole(0, 65535), "PORT", "port to listen on; 0 takes a free one", "PORT"),
+    _setting("api_key", key, "KEY", "key that clients must send as a bearer token (none: no key is asked)", "API_KEY"),
+    _setting("api_key_file", key_in_file, "PATH", "file that holds that key, in its place", sets="api_key"),
     _setting(
-        "backend", _choice(*BACKENDS), "NAME", "how Claude Code is driven: sdk, or cli: a process a turn, no tools"
+        "backend", choice(*BACKENDS), "NAME", "how Claude Code is driven: sdk, or cli: a process a turn, no tools"
     ),
-    _setting("default_model", _text, "MODEL", "what the model name 'claude' stands for", "CLAUDE_DEFAULT_MODEL"),
+    _setting("default_model", text, "MODEL", "what the model name 'claude' stands for", "CLAUDE_DEFAULT_MODEL"),
     _setting(
         "models",
-        _words,
+        words,
         "NAMES",
         "more model names to offer, comma-separated, passed on to Claude Code as they are",
         variable="CLAUDE_MODELS_OVERRIDE",
@@ -361,83 +229,45 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     _setting(
         "claude_command",
-        _command,
+        command,
         "PATH",
         "the claude program to run (none: the one that comes with the SDK, or on PATH)",
         "CLAUDE_COMMAND",
     ),
-    _setting("max_concurrency", _whole(1), "N", "turns that run at the same time"),
-    _setting("max_queue_size", _whole(0), "N", "requests that may wait for a turn; more are answered 429"),
-    _setting("process_timeout_ms", _whole(1), "MS", "longest time for one turn, in ms; then 504"),
-    _setting("drain_timeout_ms", _whole(0), "MS", "time for running turns to end when the server is stopped, in ms"),
-    _setting("max_idle_sessions", _whole(0), "N", "conversations kept open between requests, at about 200 MB each"),
-    _setting("session_ttl_ms", _whole(1), "MS", "how long a conversation is kept open for the next request, in ms"),
-    _setting("tool_result_ttl_ms", _whole(1), "MS", "how long one that called tools waits for their results, in ms"),
-    _setting("spares", _whole(0), "N", "claude processes started ahead of need, at about 200 MB each"),
-    _setting("max_request_bytes", _whole(1), "BYTES", "largest request body, in bytes; more is answered 413"),
-    _setting("allowed_hosts", _words, "NAMES", "more names for the Host header, comma-separated, beside loopback"),
-    _setting("cors_origins", _words, "ORIGINS", "web origins that may call from a browser, comma-separated (none: no)"),
+    _setting("max_concurrency", whole(1), "N", "turns that run at the same time"),
+    _setting("max_queue_size", whole(0), "N", "requests that may wait for a turn; more are answered 429"),
+    _setting("process_timeout_ms", whole(1), "MS", "longest time for one turn, in ms; then 504"),
+    _setting("drain_timeout_ms", whole(0), "MS", "time for running turns to end when the server is stopped, in ms"),
+    _setting("max_idle_sessions", whole(0), "N", "conversations kept open between requests, at about 200 MB each"),
+    _setting("session_ttl_ms", whole(1), "MS", "how long a conversation is kept open for the next request, in ms"),
+    _setting("tool_result_ttl_ms", whole(1), "MS", "how long one that called tools waits for their results, in ms"),
+    _setting("spares", whole(0), "N", "claude processes started ahead of need, at about 200 MB each"),
+    _setting("max_request_bytes", whole(1), "BYTES", "largest request body, in bytes; more is answered 413"),
+    _setting("allowed_hosts", words, "NAMES", "more names for the Host header, comma-separated, beside loopback"),
+    _setting("cors_origins", words, "ORIGINS", "web origins that may call from a browser, comma-separated (none: no)"),
     _setting(
         "allowed_working_directory_prefixes",
-        _folders,
+        folders,
         "PATHS",
         "folders, comma-separated, that a request may let Claude's own tools work in (none: the current one)",
         variable="CLAUDE_OPENAI_ALLOWED_WORKING_DIR_PREFIXES",
     ),
-    _setting("allowed_permission_modes", _modes, "MODES", "permission modes, comma-separated, a request may ask for"),
-    _setting("allow_bypass_permissions", _switch, "", "let a request ask for bypassPermissions too"),
-    _setting("show_tool_use", _switch, "", "tell what Claude's own tools do as reasoning (--no-show-tool-use: do not)"),
-    _setting("demo", _switch, "", "try it without an account: answers come from a stand-in inside this process"),
-    _setting("log", _switch, "", "write a log, one JSON object a line (--no-log: none)"),
-    _setting("log_level", _choice(*LOG_LEVELS), "LEVEL", "least level to log: trace, debug, info, warning, error"),
-    _setting("log_file", _path, "PATH", "write the log to this file instead of standard output"),
-    _setting("debug", _switch, "", "log at debug level, whatever --log-level says", "DEBUG"),
-    _setting("trace", _switch, "", "log at trace level, whatever --log-level and --debug say"),
-    _setting("trace_file", _path, "PATH", "log at trace level to this file, whatever --log-file says"),
-    _setting(
-        "background", _switch, "", "run on after the shell: wait until it is healthy, say where it is, and return"
-    ),
+    _setting("allowed_permission_modes", modes, "MODES", "permission modes, comma-separated, a request may ask for"),
+    _setting("allow_bypass_permissions", switch, "", "let a request ask for bypassPermissions too"),
+    _setting("show_tool_use", switch, "", "tell what Claude's own tools do as reasoning (--no-show-tool-use: do not)"),
+    _setting("demo", switch, "", "try it without an account: answers come from a stand-in inside this process"),
+    _setting("log", switch, "", "write a log, one JSON object a line (--no-log: none)"),
+    _setting("log_level", choice(*LOG_LEVELS), "LEVEL", "least level to log: trace, debug, info, warning, error"),
+    _setting("log_file", path, "PATH", "write the log to this file instead of standard output"),
+    _setting("debug", switch, "", "log at debug level, whatever --log-level says", "DEBUG"),
+    _setting("trace", switch, "", "log at trace level, whatever --log-level and --debug say"),
+    _setting("trace_file", path, "PATH", "log at trace level to this file, whatever --log-file says"),
+    _setting("background", switch, "", "run on after the shell: wait until it is healthy, say where it is, and return"),
     _setting(
         "output_dir",
-        _folder,
+        folder,
         "PATH",
         "folder where the output of each run is captured for 7 days, 256 MiB at most (none: nowhere)",
         of_command=OUTPUT_DIR,
     ),
 )
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, whose errors are a ConfigError of one line."""
-
-    def __init__(
-        self,
-        prog: str = "claude-openai",
-        description: str = "A local server that lets any OpenAI client use Claude Code.",
-        **others: Any,
-    ) -> None:
-        super().__init__(prog=prog, description=description, allow_abbrev=False, **others)
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{' '.join(message.split())} ({self.prog} --help lists the flags)")
-
-
-def _with_flags(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
-    from claude_openai import __version__
-
-    parser.add_argument("--version", action="version", version=f"claude-openai {__version__}")
-    for setting in SETTINGS:
-        if setting.flag:
-            _add_flag(parser, setting)
-    return parser
-
-
-def _add_flag(parser: argparse.ArgumentParser, setting: Setting) -> None:
-    shown = f"; default {setting.shown_default}" if setting.metavar and setting.shown_default else ""
-    text = f"{setting.help} [{' or '.join(setting.variables)}{shown}]".replace("%", "%%")
-    if setting.metavar:
-        parser.add_argument(setting.flag, dest=setting.name, metavar=setting.metavar, help=text)
-    else:
-        no_flag = "--no-" + setting.flag.removeprefix("--")
-        parser.add_argument(setting.flag, dest=setting.name, action="store_const", const="1", help=text)
-        parser.add_argument(no_flag, dest=setting.name, action="store_const", const="0", help=argparse.SUPPRESS)

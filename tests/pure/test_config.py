@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.config import KEY_FILE_BYTES, SETTINGS, Config, Setting, is_loopback
+from claude_openai.config import SETTINGS, Config, is_loopback
 from claude_openai.errors import ConfigError
+from claude_openai.setting_values import KEY_FILE_BYTES
+from claude_openai.settings import Setting
 
 
 class Row(NamedTuple):

@@ -27,7 +27,7 @@ LINES = (
     "protocol.counts  protocol.lines  protocol.cli_stream",
     "protocol.responses_fields  protocol.responses_tools  protocol.responses_input  protocol.responses_request",
     "protocol.responses_object  protocol.responses_stream  protocol.responses_memory",
-    "config",
+    "setting_values  settings  config",
     "own_files  instance",
     "secret_spans  redaction  log_writer  logs",
     "claude  claude.base  claude.guardian  claude.hermetic  claude.process  claude.thoughts  claude.toolbox",

@@ -1,0 +1,104 @@
+"""The text of a flag or a variable -> its value.
+
+Each raises ValueError with what would be right, as the end of a sentence that names the setting. Knows no setting.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from claude_openai.protocol.agent import PERMISSION_MODES
+
+KEY_FILE_BYTES: Final = 8192
+NO_FOLDER: Final = "none"
+
+
+def whole(low: int, high: float = math.inf) -> Callable[[str], int]:
+    bounds = f"from {low} to {high}" if high < math.inf else f"of at least {low}"
+
+    def convert(raw: str) -> int:
+        try:
+            value = int(raw)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            raise ValueError(f"is not a whole number {bounds}")
+        return value
+
+    return convert
+
+
+def choice(*allowed: str) -> Callable[[str], str]:
+    def convert(raw: str) -> str:
+        if raw.lower() not in allowed:
+            raise ValueError(f"is not one of {', '.join(allowed)}")
+        return raw.lower()
+
+    return convert
+
+
+def switch(raw: str) -> bool:
+    if raw.lower() in ("1", "true", "yes", "on"):
+        return True
+    if raw.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("is neither yes (1, true, yes, on) nor no (0, false, no, off)")
+
+
+def words(raw: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in raw.split(",") if word.strip())
+
+
+def modes(raw: str) -> tuple[str, ...]:
+    unknown = [word for word in words(raw) if word not in PERMISSION_MODES]
+    if unknown:
+        raise ValueError(f"has {unknown[0]!r}, which is not one of {', '.join(PERMISSION_MODES)}")
+    return words(raw)
+
+
+def folders(raw: str) -> tuple[Path, ...]:
+    return tuple(path(word).absolute() for word in words(text(raw)))
+
+
+def text(raw: str) -> str:
+    if not raw.strip():
+        raise ValueError("is empty")
+    return raw
+
+
+def key(raw: str) -> str:
+    text(raw)
+    if not raw.isascii() or not raw.isprintable() or " " in raw:
+        raise ValueError("cannot be sent in an Authorization header: use printable ASCII without spaces")
+    return raw
+
+
+def key_in_file(raw: str) -> str:
+    try:
+        with path(raw).open("rb") as file:
+            content = file.read(KEY_FILE_BYTES + 1)
+    except OSError as error:
+        raise ValueError(f"cannot be read: {error.strerror}") from None
+    if len(content) > KEY_FILE_BYTES:
+        raise ValueError(f"is larger than {KEY_FILE_BYTES} bytes: that is no key")
+    try:
+        return key(content.decode(errors="replace").removesuffix("\n").removesuffix("\r"))
+    except ValueError as error:
+        raise ValueError(f"is read, but the key in it {error}") from None
+
+
+def path(raw: str) -> Path:
+    try:
+        return Path(text(raw)).expanduser()
+    except RuntimeError:
+        raise ValueError("names the home folder of somebody who is not known here") from None
+
+
+def folder(raw: str) -> Path | None:
+    return None if raw.strip().lower() == NO_FOLDER else path(raw).absolute()
+
+
+def command(raw: str) -> str:
+    path(raw)
+    return raw

@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, get_args
 
-from claude_openai.protocol.checks import Check, array, boolean, integer, json_object, number, one_of, string
+from claude_openai.protocol.checks import Form, array, boolean, form, integer, json_object, number, one_of, string
 from claude_openai.protocol.refusals import unsupported_parameter, unsupported_value, wrong_type, wrong_value
 
 __all__ = ["FIELDS", "Field", "ReasoningEffort", "Use"]
 
 MAX_STOPS: Final = 4  # OpenAI's own bound
+_STREAM_OPTIONS: Final = ("include_usage", "include_obfuscation")
 ReasoningEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
@@ -30,15 +31,24 @@ class Use(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Field:
     use: Use
-    check: Check  # called with the field's name and a value that is not null; raises BadRequest
+    check: Form  # called with the field's name and a value that is not null; raises BadRequest
 
 
+@form({"type": "array", "minItems": 1})
 def _messages(param: str, value: Any) -> None:
     array(param, value)
     if not value:
         raise wrong_value(param, "an array with at least one user message")
 
 
+@form(
+    {
+        "type": "object",
+        "maxProperties": 16,
+        "propertyNames": {"maxLength": 64},
+        "additionalProperties": {"type": "string", "maxLength": 512},
+    }
+)
 def _metadata(param: str, value: Any) -> None:
     json_object(param, value)
     if len(value) > 16 or any(len(key) > 64 for key in value):
@@ -47,28 +57,32 @@ def _metadata(param: str, value: Any) -> None:
         string(512)(f"{param}.{key}", text)
 
 
+@form({"type": "object", "additionalProperties": number(-100, 100).schema})
 def _logit_bias(param: str, value: Any) -> None:
     json_object(param, value)
     for token, bias in value.items():
         number(-100, 100)(f"{param}.{token[:64]}", bias)
 
 
+@form({"type": "object", "properties": {key: {"type": ["boolean", "null"]} for key in _STREAM_OPTIONS}})
 def _stream_options(param: str, value: Any) -> None:
     json_object(param, value)
-    for key in ("include_usage", "include_obfuscation"):
+    for key in _STREAM_OPTIONS:
         if value.get(key) is not None:
             boolean(f"{param}.{key}", value[key])
 
 
+@form({"type": "object", "properties": {"effort": {"enum": [*get_args(ReasoningEffort), None]}}})
 def _reasoning(param: str, value: Any) -> None:
     json_object(param, value)
     if value.get("effort") is not None:
         one_of(*get_args(ReasoningEffort))(f"{param}.effort", value["effort"])
 
 
-def _only(check: Check, harmless: tuple[Any, ...], advice: str) -> Check:
+def _only(check: Form, harmless: tuple[Any, ...], advice: str) -> Form:
     """Refuse every value but the harmless ones, after its form has been checked."""
 
+    @form({**check.schema, "enum": list(harmless)} if harmless else {"not": {}})
     def refuse(param: str, value: Any) -> None:
         check(param, value)
         if value not in harmless:
@@ -77,12 +91,16 @@ def _only(check: Check, harmless: tuple[Any, ...], advice: str) -> Check:
     return refuse
 
 
+@form({"type": "integer", "minimum": 1, "maximum": 1})
 def _n(param: str, value: Any) -> None:
     integer(1)(param, value)
     if value > 1:
         raise unsupported_value(param, "A request gets one choice here. Send n=1, or several requests.")
 
 
+@form(
+    {"anyOf": [string().schema, {"type": "array", "items": string().schema, "maxItems": MAX_STOPS}]},
+)
 def _stop(param: str, value: Any) -> None:
     if not isinstance(value, (str, list)):
         raise wrong_type(param, "a string or an array of strings", value)
@@ -92,11 +110,13 @@ def _stop(param: str, value: Any) -> None:
         raise wrong_value(param, f"at most {MAX_STOPS} sequences")
 
 
+@form({"type": ["string", "object"]})
 def _text_or_object(param: str, value: Any) -> None:
     if not isinstance(value, (str, dict)):
         raise wrong_type(param, "a string or an object", value)
 
 
+@form({"type": "array", "items": {"enum": ["text"]}})
 def _modalities(param: str, value: Any) -> None:
     array(param, value)
     for index, kind in enumerate(value):

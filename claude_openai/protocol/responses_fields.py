@@ -7,15 +7,18 @@ field that refers to something stored is refused: the request has to bring the w
 from collections.abc import Mapping
 from typing import Any, Final
 
-from claude_openai.protocol.checks import Check, array, boolean, integer, json_object, one_of, string
+from claude_openai.protocol.checks import Form, array, boolean, form, integer, json_object, one_of, string
 from claude_openai.protocol.fields import FIELDS, Field, Use
 from claude_openai.protocol.refusals import unsupported_parameter, unsupported_value, wrong_type, wrong_value
 
 __all__ = ["RESPONSES_FIELDS"]
 
+_VERBOSITIES: Final = ("low", "medium", "high")
+_NO_LOGPROBS: Final = "message.output_text.logprobs"
 _ALL_OF_IT: Final = "No conversation is stored here: send all of it in 'input'."
 
 
+@form({"anyOf": [{"type": "string", "pattern": "\\S"}, {"type": "array", "minItems": 1}]})
 def _input(param: str, value: Any) -> None:
     if not isinstance(value, (str, list)):
         raise wrong_type(param, "a text or an array of items", value)
@@ -23,30 +26,42 @@ def _input(param: str, value: Any) -> None:
         raise wrong_value(param, "some visible text, or at least one item")
 
 
+@form(
+    {
+        "type": "object",
+        "properties": {
+            "verbosity": {"enum": [*_VERBOSITIES, None]},
+            "format": {"type": ["object", "null"]},
+        },
+    }
+)
 def _text(param: str, value: Any) -> None:
     json_object(param, value)
     if value.get("verbosity") is not None:
-        one_of("low", "medium", "high")(f"{param}.verbosity", value["verbosity"])
+        one_of(*_VERBOSITIES)(f"{param}.verbosity", value["verbosity"])
     if value.get("format") is not None:
         json_object(f"{param}.format", value["format"])  # checked in `output`
 
 
+@form({"type": "array", "items": {"type": "string", "not": {"const": _NO_LOGPROBS}}})
 def _include(param: str, value: Any) -> None:
     array(param, value)
     for index, name in enumerate(value):
         string()(f"{param}[{index}]", name)
-        if name == "message.output_text.logprobs":
+        if name == _NO_LOGPROBS:
             raise unsupported_value(f"{param}[{index}]", "Claude gives no probabilities. Leave it out.")
 
 
+@form({"type": ["string", "object"]})
 def _text_or_object(param: str, value: Any) -> None:
     if not isinstance(value, (str, dict)):
         raise wrong_type(param, "a string or an object", value)
 
 
-def _only(check: Check, harmless: Any, message: str) -> Check:
+def _only(check: Form, harmless: Any, message: str) -> Form:
     """Refuse every value but the harmless one, after its form has been checked."""
 
+    @form({"const": harmless})
     def refuse(param: str, value: Any) -> None:
         check(param, value)
         if value != harmless:

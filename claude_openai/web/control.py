@@ -25,7 +25,7 @@ from claude_openai.run_records import RUN_ID, RunRecord, is_end
 from claude_openai.runs import Runs
 from claude_openai.web.connection import exchange_of
 
-__all__ = ["CONTROL_PREFIX", "add_control_routes"]
+__all__ = ["CONTROL_PREFIX", "add_control_routes", "has_control_routes"]
 
 CONTROL_PREFIX: Final = "/control/"
 DEFAULT_LIMIT: Final = 100
@@ -37,9 +37,14 @@ FOLLOW_POLL_S: Final = 0.1
 WRITTEN_WITHIN_S: Final = 1.0
 
 
+def has_control_routes(config: Config) -> bool:
+    """Whether there are any: not without a key that protects them."""
+    return config.control_key is not None or config.api_key is not None
+
+
 def add_control_routes(app: Quart, config: Config, runs: Runs) -> None:
     """Add them, if there is a key that protects them."""
-    if config.control_key is None and config.api_key is None:
+    if not has_control_routes(config):
         return
     views = ControlViews(runs, config.output_dir)
     app.add_url_rule("/control/status", "control_status", views.status, methods=["GET"])

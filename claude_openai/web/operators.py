@@ -1,4 +1,5 @@
-"""The paths for whoever runs the server: whether it lives, whether it can take work, what it counts, what it is.
+"""The paths for whoever runs the server: whether it lives, whether it can take work, what it counts, what it is,
+and what may be asked of it.
 
 None of them touches Claude. They are open, since a probe has no key, and say nothing secret; the counts alone are not.
 """
@@ -13,13 +14,16 @@ from quart import Quart, Response, request
 from quart_trio.wrappers import TrioResponse
 
 from claude_openai import __version__
+from claude_openai.config import Config
 from claude_openai.protocol.sse import encode_json
 from claude_openai.runs import LOGIN_DOUBT_S, Runs
+from claude_openai.web.control import has_control_routes
+from claude_openai.web.openapi import openapi_document
 
 __all__ = ["OPEN_PATHS", "Status", "add_operator_routes"]
 
 # Reachable without a key: they say nothing that the open port does not say.
-OPEN_PATHS: Final = frozenset({"/health", "/ready", "/version"})
+OPEN_PATHS: Final = frozenset({"/health", "/ready", "/version", "/openapi.json"})
 
 Status: TypeAlias = Callable[[], Mapping[str, Any]]
 
@@ -35,25 +39,28 @@ _MEND: Final = {
 }
 
 
-def add_operator_routes(app: Quart, runs: Runs, status: Status) -> None:
+def add_operator_routes(app: Quart, config: Config, runs: Runs, status: Status) -> None:
     """Add them.
 
     Args:
         app: where to.
+        config: the settings.
         runs: of the server.
         status: what `/health` tells beside that the process answers.
     """
-    views = OperatorViews(runs, status)
+    views = OperatorViews(config, runs, status)
     app.add_url_rule("/health", "health", views.health, methods=["GET"])
     app.add_url_rule("/ready", "ready", views.ready, methods=["GET"])
     app.add_url_rule("/version", "version", views.version, methods=["GET"])
     app.add_url_rule("/metrics", "metrics", views.metrics, methods=["GET"])
+    app.add_url_rule("/openapi.json", "openapi", views.openapi, methods=["GET"])
 
 
 @dataclass(frozen=True, slots=True)
 class OperatorViews:
     """The views, with what they need."""
 
+    config: Config
     runs: Runs
     status: Status
 
@@ -83,6 +90,10 @@ class OperatorViews:
 
         body, content_type = exposition(self.runs, request.headers.get("Accept", ""))
         return TrioResponse(body, headers={"content-type": content_type})
+
+    async def openapi(self) -> Response:
+        has_control = has_control_routes(self.config)
+        return _json(openapi_document(has_key=self.config.api_key is not None, has_control=has_control))
 
     def _reasons(self) -> Iterator[str]:
         if self.runs.admission.draining:

@@ -144,7 +144,7 @@ def build_app(config: Config, runs: Runs, log: Log, status: Status = dict) -> Ap
     app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])
     app.add_url_rule("/v1/chat/completions", "chat", views.chat_completions, methods=["POST"])
     app.add_url_rule("/v1/responses", "responses", views.responses, methods=["POST"])
-    add_operator_routes(app, runs, status)
+    add_operator_routes(app, config, runs, status)
     add_control_routes(app, config, runs)
     _install_guard(app, Guard(config))
     app.register_error_handler(Exception, _error_response)

@@ -152,7 +152,7 @@ def refusal(error: ApiError) -> dict[str, Any]:
     return {"error": error.body()["error"]}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(any_event, max_size=8))
 def test_any_turn_says_the_same_streamed_or_not(events: list[Event]) -> None:
     async def main() -> None:

@@ -20,7 +20,7 @@ SLOTS = 20
 STOPPED = ShuttingDown("The server is shutting down.", may_retry=False)
 
 # Under hypothesis the scheduler is seeded too, so a storm that fails comes back.
-storm = settings(deadline=None, derandomize=True, phases=[Phase.generate])
+storm = settings(derandomize=True, phases=[Phase.generate])
 seeds = given(st.sampled_from([1, 2]))
 
 

@@ -111,7 +111,7 @@ class Requests:
                     self.running.remove(number)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 4), st.integers(0, 4), st.lists(st.integers(0, 11), max_size=40))
 def test_whoever_comes_and_goes_the_slots_are_given_in_order_of_arrival(
     slots: int, queue: int, steps: list[int]

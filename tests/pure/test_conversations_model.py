@@ -214,7 +214,5 @@ class Registry(RuleBasedStateMachine):
         assert all(one.scope.deadline == inf for one in self.lent)
 
 
-Registry.TestCase.settings = settings(
-    max_examples=60, stateful_step_count=30, deadline=None, phases=(Phase.explicit, Phase.generate)
-)
+Registry.TestCase.settings = settings(max_examples=60, stateful_step_count=30, phases=(Phase.explicit, Phase.generate))
 test_the_registry_does_what_a_list_of_names_would = Registry.TestCase

@@ -38,7 +38,7 @@ LINES = (
     "testing.scripted  testing",
     "metrics  run_records  run_files  run_writer  run  admission  runs",
     "web  web.body  web.connection  web.guard  web.agent_guard  web.listen  web.control",
-    "web.prometheus  web.operators  web.routes",
+    "web.openapi  web.prometheus  web.operators  web.routes",
     "server",
     "commands  commands.paths  commands.asking  commands.processes  commands.start  commands.serve  commands.daemon",
     "commands.control  commands.run_source  commands.runs  commands.tail  commands.cancel",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai import log_writer
@@ -92,7 +92,6 @@ def test_a_full_file_becomes_the_older_one_and_no_third_is_left(tmp_path: Path) 
     assert [stat.S_IMODE(each.stat().st_mode) for each in (path, older(path))] == [0o600, 0o600]
 
 
-@settings(deadline=None)  # it has a thread and files
 @given(st.lists(st.integers(30, LIMIT), min_size=1, max_size=30))
 def test_no_line_is_split_or_out_of_order_and_no_file_is_too_large_whatever_the_sizes(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int]

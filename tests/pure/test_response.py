@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 
@@ -128,7 +128,6 @@ def on_the_wire(value: Any) -> Any:
 
 
 @given(turns(any_text, completed), heads(any_text), st.booleans(), reasoning_styles)
-@settings(deadline=None)
 def test_every_chunk_is_a_chunk_of_the_schema(
     events: list[Event], head: ResponseHead, include_usage: bool, reasoning: ReasoningKeys
 ) -> None:
@@ -137,7 +136,6 @@ def test_every_chunk_is_a_chunk_of_the_schema(
 
 
 @given(turns(unicode_text, completed), heads(unicode_text), st.booleans(), reasoning_styles)
-@settings(deadline=None)
 def test_every_chunk_is_a_chunk_of_the_openai_package(
     events: list[Event], head: ResponseHead, include_usage: bool, reasoning: ReasoningKeys
 ) -> None:
@@ -146,13 +144,11 @@ def test_every_chunk_is_a_chunk_of_the_openai_package(
 
 
 @given(turns(any_text, completed), heads(any_text), reasoning_styles)
-@settings(deadline=None)
 def test_a_completion_is_one_of_the_schema(events: list[Event], head: ResponseHead, reasoning: ReasoningKeys) -> None:
     validate("CreateChatCompletionResponse", on_the_wire(fold(head, events, reasoning)))
 
 
 @given(turns(unicode_text, completed), heads(unicode_text), reasoning_styles)
-@settings(deadline=None)
 def test_a_completion_is_one_of_the_openai_package(
     events: list[Event], head: ResponseHead, reasoning: ReasoningKeys
 ) -> None:
@@ -160,7 +156,6 @@ def test_a_completion_is_one_of_the_openai_package(
 
 
 @given(turns(any_text, completed), reasoning_styles)
-@settings(deadline=None)
 def test_what_a_client_adds_up_is_the_completion(events: list[Event], reasoning: ReasoningKeys) -> None:
     total = on_the_wire(added_up(objects(stream(events, reasoning=reasoning))))
     completion = on_the_wire(fold(HEAD, events, reasoning))
@@ -175,7 +170,6 @@ def test_what_a_client_adds_up_is_the_completion(events: list[Event], reasoning:
 
 
 @given(turns(unicode_text, completed), heads(unicode_text), reasoning_styles)
-@settings(deadline=None)
 def test_what_the_openai_package_adds_up_is_the_completion(
     events: list[Event], head: ResponseHead, reasoning: ReasoningKeys
 ) -> None:
@@ -193,7 +187,6 @@ def test_what_the_openai_package_adds_up_is_the_completion(
 
 
 @given(turns(any_text, completed | failed), heads(any_text), st.booleans())
-@settings(deadline=None)
 def test_id_object_created_and_model_are_the_same_in_every_chunk(
     events: list[Event], head: ResponseHead, include_usage: bool
 ) -> None:
@@ -206,7 +199,6 @@ def test_id_object_created_and_model_are_the_same_in_every_chunk(
 
 
 @given(turns(any_text, completed), st.booleans(), reasoning_styles)
-@settings(deadline=None)
 def test_the_role_comes_first_and_once_and_the_finish_reason_last_and_once(
     events: list[Event], include_usage: bool, reasoning: ReasoningKeys
 ) -> None:
@@ -224,7 +216,6 @@ def test_the_role_comes_first_and_once_and_the_finish_reason_last_and_once(
 
 
 @given(turns(any_text, completed), reasoning_styles)
-@settings(deadline=None)
 def test_each_delta_that_is_not_empty_is_one_chunk_a_call_is_two_and_the_others_are_none(
     events: list[Event], reasoning: ReasoningKeys
 ) -> None:
@@ -252,7 +243,6 @@ def test_each_delta_that_is_not_empty_is_one_chunk_a_call_is_two_and_the_others_
 
 
 @given(turns(any_text, completed), reasoning_styles)
-@settings(deadline=None)
 def test_calls_are_numbered_without_gaps_and_named_once(events: list[Event], reasoning: ReasoningKeys) -> None:
     calls = on_the_wire([[c.id, c.name, c.arguments] for c in events if isinstance(c, ToolCall)])
     deltas = [c["choices"][0]["delta"] for c in objects(stream(events, include_usage=False, reasoning=reasoning))]
@@ -270,7 +260,6 @@ def test_calls_are_numbered_without_gaps_and_named_once(events: list[Event], rea
 
 
 @given(turns(any_text, completed), heads(any_text), reasoning_styles)
-@settings(deadline=None)
 def test_with_include_usage_every_chunk_says_null_but_a_last_one_without_choices(
     events: list[Event], head: ResponseHead, reasoning: ReasoningKeys
 ) -> None:
@@ -283,7 +272,6 @@ def test_with_include_usage_every_chunk_says_null_but_a_last_one_without_choices
 
 
 @given(turns(any_text, completed), heads(any_text), reasoning_styles)
-@settings(deadline=None)
 def test_without_include_usage_no_chunk_has_the_key_and_the_rest_is_the_same(
     events: list[Event], head: ResponseHead, reasoning: ReasoningKeys
 ) -> None:
@@ -293,7 +281,6 @@ def test_without_include_usage_no_chunk_has_the_key_and_the_rest_is_the_same(
 
 
 @given(turns(any_text, failed), st.booleans(), reasoning_styles)
-@settings(deadline=None)
 def test_a_turn_that_fails_ends_with_one_error_object_and_never_has_a_finish_reason(
     events: list[Event], include_usage: bool, reasoning: ReasoningKeys
 ) -> None:
@@ -307,7 +294,6 @@ def test_a_turn_that_fails_ends_with_one_error_object_and_never_has_a_finish_rea
 
 
 @given(turns(any_text, completed | failed), heads(any_text), st.booleans(), reasoning_styles)
-@settings(deadline=None)
 def test_every_frame_is_one_line_of_compact_ascii_json(
     events: list[Event], head: ResponseHead, include_usage: bool, reasoning: ReasoningKeys
 ) -> None:
@@ -319,7 +305,6 @@ def test_every_frame_is_one_line_of_compact_ascii_json(
 
 
 @given(turns(any_text, completed | failed))
-@settings(deadline=None)
 def test_the_end_is_known_as_soon_as_it_was_fed_and_nothing_may_follow(events: list[Event]) -> None:
     chunks, completion = ChunkStream(HEAD, include_usage=True), Completion(HEAD)
     for event in events:
@@ -337,7 +322,6 @@ def test_the_end_is_known_as_soon_as_it_was_fed_and_nothing_may_follow(events: l
 
 
 @given(turns(any_text, failed))
-@settings(deadline=None)
 def test_a_turn_that_failed_has_an_error_and_asking_for_its_result_raises_it(events: list[Event]) -> None:
     completion = Completion(HEAD)
     for event in events:
@@ -486,7 +470,6 @@ def test_a_character_streamed_in_two_halves_is_whole_in_the_completion() -> None
 
 
 @given(usages)
-@settings(deadline=None)
 def test_usage_counts_cached_tokens_as_prompt_tokens_and_sums_up(usage: Usage) -> None:
     found = usage_object(usage)
     validate("CompletionUsage", found)

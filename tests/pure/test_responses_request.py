@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import ApiError, BadRequest, ModelNotFound
@@ -133,7 +133,6 @@ def test_null_is_the_same_as_absent_and_a_wrong_type_is_refused_with_its_field(n
 
 
 @given(st.one_of(JSON, ALMOST_REQUESTS, st.fixed_dictionaries({"model": st.just("sonnet"), "input": JSON})))
-@settings(deadline=None)
 def test_no_json_value_causes_anything_but_a_client_error(value: Any) -> None:
     error = error_of(value)
     assert error is None or 400 <= error.status < 500

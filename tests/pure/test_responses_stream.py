@@ -89,7 +89,7 @@ def added_up(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @given(turns(any_text, completed | failed))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_every_event_is_one_of_the_schema_and_of_open_responses(events: list[Event]) -> None:
     for event in stream(events):
         validate_event(event)
@@ -97,14 +97,13 @@ def test_every_event_is_one_of_the_schema_and_of_open_responses(events: list[Eve
 
 
 @given(turns(unicode_text, completed))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_every_event_is_one_of_the_openai_package(events: list[Event]) -> None:
     for event in stream(events):
         strict_openai_event(event)
 
 
 @given(turns(any_text, completed))
-@settings(deadline=None)
 def test_a_client_that_adds_up_the_stream_has_what_the_one_object_holds(events: list[Event]) -> None:
     sent, whole = stream(events), on_the_wire(fold(events))
     assert sent[-1]["response"] == whole
@@ -113,7 +112,7 @@ def test_a_client_that_adds_up_the_stream_has_what_the_one_object_holds(events: 
 
 
 @given(turns(any_text, completed))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_the_whole_object_is_one_of_the_schema_and_of_open_responses(events: list[Event]) -> None:
     whole = fold(events)
     validate_response(whole)
@@ -123,14 +122,13 @@ def test_the_whole_object_is_one_of_the_schema_and_of_open_responses(events: lis
 
 
 @given(turns(unicode_text, completed))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_the_whole_object_is_one_of_the_openai_package(events: list[Event]) -> None:
     response = strict_openai_response(fold(events))
     assert response.output_text == "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
 @given(turns(any_text, completed | failed))
-@settings(deadline=None)
 def test_a_stream_has_one_beginning_one_end_numbers_without_gaps_and_one_open_item_at_a_time(
     events: list[Event],
 ) -> None:

@@ -96,7 +96,7 @@ def test_a_run_is_written_in_order_and_deltas_that_wait_together_are_one_record(
 
 
 @given(st.lists(st.tuples(st.sampled_from(["text", "reasoning"]), st.text(min_size=1)), max_size=30))
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_text_is_lost_or_changed_however_it_is_cut(tmp_path: Path, said: list[tuple[str, str]]) -> None:
     with writing(tmp_path / os.urandom(8).hex()) as written:
         capture = written.writer.begin(ID, {"id": ID})
@@ -159,7 +159,7 @@ def test_a_run_is_running_while_somebody_writes_it_and_never_after(tmp_path: Pat
 
 
 @given(st.binary(max_size=300), st.booleans(), st.integers(0, 400))
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_files_are_left_out_or_read_and_never_an_error(
     tmp_path: Path, garbage: bytes, before: bool, cut: int
 ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.testing import (
@@ -92,7 +92,6 @@ thinkings = st.builds(lambda deltas, signature: Thinking(*deltas, signature=sign
 tool_uses = st.builds(ToolUse, st.just("toolu_01"), strings, st.dictionaries(strings, st.integers()))
 
 
-@settings(deadline=None)
 @given(st.lists(texts | thinkings | tool_uses))
 def test_every_delta_is_one_event_and_every_block_reads_back(blocks: list[Text | Thinking | ToolUse]) -> None:
     seen = read_back(sse_events(body_of(rendered(Reply(*blocks)))))
@@ -277,7 +276,6 @@ json_values = st.recursive(
 odd_bodies = st.dictionaries(st.sampled_from(["model", "system", "messages", "tools", "stream"]), json_values)
 
 
-@settings(deadline=None)
 @given(st.binary() | (odd_bodies | json_values).map(lambda body: json.dumps(body).encode()))
 def test_a_request_that_makes_no_sense_is_recorded_all_the_same(raw: bytes) -> None:
     request = RecordedRequest("POST", "/v1/messages", "", {}, raw)

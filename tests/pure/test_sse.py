@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import QueueFull, TurnTimeout
@@ -35,20 +35,17 @@ def joined(value: Any) -> Any:
 
 
 @given(json_objects)
-@settings(deadline=None)
 def test_any_object_comes_back_from_its_frame(value: dict[str, Any]) -> None:
     # Through the standard encoder too: of two keys that differ only in how a pair is spelled, the last one wins.
     assert parse_sse(data_frame(value)) == [json.loads(json.dumps(value))]
 
 
 @given(any_text)
-@settings(deadline=None)
 def test_any_text_survives_the_wire_up_to_the_joining_of_surrogate_pairs(text: str) -> None:
     assert parse_sse(data_frame({"text": text})) == [{"text": joined(text)}]
 
 
 @given(json_objects)
-@settings(deadline=None)
 def test_a_frame_is_one_line_for_every_notion_of_a_line(value: dict[str, Any]) -> None:
     frame = data_frame(value)
     assert frame.isascii()
@@ -59,13 +56,11 @@ def test_a_frame_is_one_line_for_every_notion_of_a_line(value: dict[str, Any]) -
 
 
 @given(json_objects)
-@settings(deadline=None)
 def test_bytes_that_are_json_already_are_framed_as_they_are(value: dict[str, Any]) -> None:
     assert data_frame(encode_json(value)) == data_frame(value)
 
 
 @given(st.lists(json_objects, max_size=4), st.data())
-@settings(deadline=None)
 def test_where_the_transport_cuts_the_bytes_does_not_matter(values: list[dict[str, Any]], data: st.DataObject) -> None:
     wire = COMMENT.join([b"", *map(data_frame, values), DONE])
     whole = parse_sse(wire)
@@ -80,7 +75,6 @@ def test_where_the_transport_cuts_the_bytes_does_not_matter(values: list[dict[st
 
 
 @given(st.lists(json_objects, max_size=4))
-@settings(deadline=None)
 def test_events_appear_with_their_last_byte_and_not_later_when_read_byte_by_byte(values: list[dict[str, Any]]) -> None:
     reader = SseReader()
     for frame in [*map(data_frame, values), DONE]:
@@ -138,7 +132,6 @@ def test_an_error_frame_holds_the_error_object_with_all_its_keys() -> None:
 
 
 @given(any_text, st.none() | any_text)
-@settings(deadline=None)
 def test_an_error_frame_is_an_error_response_of_the_schema_whatever_its_text(message: str, param: str | None) -> None:
     (frame,) = parse_sse(error_frame(QueueFull(message, param=param)))
     validate("ErrorResponse", frame)

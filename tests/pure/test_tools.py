@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import BadRequest
@@ -432,7 +432,6 @@ def schemas_with_arguments(draw: st.DrawFn, depth: int = 2) -> tuple[dict[str, A
 
 
 @given(schemas_with_arguments(), st.sampled_from([None, DRAFT_2020_12, DRAFT_07]))
-@settings(deadline=None)
 def test_arguments_that_fit_are_no_problem_and_each_required_one_that_is_missing_is(
     pair: tuple[dict[str, Any], dict[str, Any]], uri: str | None
 ) -> None:
@@ -470,7 +469,6 @@ ALMOST_SCHEMAS: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(KEYWORDS), ALMOST_SCHEMAS, max_size=4), JSON)
-@settings(deadline=None)
 def test_every_schema_is_either_refused_or_one_that_any_arguments_can_be_checked_against(
     schema: dict[str, Any], arguments: Any
 ) -> None:

@@ -32,7 +32,7 @@ async def told(url: str) -> Mapping[tuple[str, ...], float]:
 async def tells(url: str, expected: Mapping[tuple[str, ...], float]) -> Mapping[tuple[str, ...], float]:
     """Wait until it tells this: an answer is complete a little before its process is put away."""
     with trio.fail_after(LIMIT_S):
-        while not expected.items() <= (now := await told(url)).items():  # noqa: ASYNC110 - another program's
+        while not expected.items() <= (now := await told(url)).items():  # noqa: ASYNC110 - there is no event
             await trio.sleep(0.05)
         return now
 

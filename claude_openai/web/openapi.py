@@ -1,0 +1,298 @@
+"""`GET /openapi.json`: what this server takes and answers, as OpenAPI 3.1.
+
+The fields of a request come from the tables that check them; paths, answers and errors stand here, and a test compares
+them with the app's own. Answers are described as far as a client needs to tell them apart: their full form is OpenAI's
+own. A schema here may say less than the server checks, never more. Pure: knows no app and no request.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeAlias, get_args
+
+from claude_openai import __version__
+from claude_openai.protocol.agent import PERMISSION_MODES, ToolMode
+from claude_openai.protocol.fields import FIELDS, Field, ReasoningEffort, Use
+from claude_openai.protocol.responses_fields import RESPONSES_FIELDS
+
+__all__ = ["openapi_document"]
+
+Json: TypeAlias = dict[str, Any]
+
+# What any request may be answered with, and what one that Claude answers may be answered with besides.
+_ANY_ERRORS: Final = (400, 403, 404, 405, 500)
+_TURN_ERRORS: Final = (410, 413, 415, 429, 502, 503, 504)
+_KEY_ERRORS: Final = (401,)
+
+_REASONS: Final[Mapping[int, str]] = {
+    400: "The request is wrong; `param` names the field.",
+    401: "The key is missing or wrong.",
+    403: "The host, the origin, a folder or a mode is not allowed, or Claude refused the login.",
+    404: "There is no such path, model or run.",
+    405: "The path has other methods.",
+    409: "The run has ended.",
+    410: "Somebody at the server ended the run.",
+    413: "The body is too large.",
+    415: "The body is not declared as JSON.",
+    429: "The queue is full, or Claude's limit is reached.",
+    500: "A bug of the server.",
+    502: "Claude Code failed.",
+    503: "The server is stopping, Claude is overloaded, or there is no Claude Code.",
+    504: "The turn took too long.",
+}
+
+
+def _object(required: Iterable[str] = (), **properties: Any) -> Json:
+    return {"type": "object", "required": list(required), "properties": properties}
+
+
+def _all_of(**properties: Any) -> Json:
+    """An object that has all of them."""
+    return _object(properties, **properties)
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _list_of(item: str) -> Json:
+    return _all_of(object={"const": "list"}, data={"type": "array", "items": _ref(item)})
+
+
+_STRING: Final[Json] = {"type": "string"}
+_INTEGER: Final[Json] = {"type": "integer"}
+_MAYBE_STRING: Final[Json] = {"type": ["string", "null"]}
+_MAYBE_OBJECT: Final[Json] = {"type": ["object", "null"]}
+
+
+def _request(table: Mapping[str, Field], needed: str, special: Mapping[str, Any]) -> Json:
+    """The schema of a body: null is as good as absent, unless the field is needed."""
+    properties: Json = {}
+    for name, entry in table.items():
+        schema = {**entry.check.schema, **special.get(name, {})}
+        refused = schema == {"not": {}}
+        if name not in ("model", needed):
+            schema = {"type": "null"} if refused else {"anyOf": [schema, {"type": "null"}]}
+        told = {Use.HONOURED: "", Use.IGNORED: "Accepted, without effect.", Use.REFUSED: "Not supported."}[entry.use]
+        properties[name] = schema | ({"description": told} if told else {})
+    return {**_object(("model", needed), **properties), "additionalProperties": True}
+
+
+def _schemas() -> Json:
+    claude = {"$ref": "#/components/schemas/Claude"}
+    effort = {"enum": [*get_args(ReasoningEffort), None]}
+    return {
+        "Error": {
+            **_all_of(
+                error={
+                    **_all_of(message=_STRING, type=_STRING, param=_MAYBE_STRING, code=_MAYBE_STRING),
+                    "additionalProperties": False,
+                }
+            ),
+            "additionalProperties": False,
+        },
+        "Claude": {
+            **_object(
+                workingDirectory={"type": ["string", "null"], "pattern": "^/"},
+                addDirs={"type": ["array", "null"], "items": {"type": "string", "pattern": "^/"}},
+                toolMode={"enum": [*get_args(ToolMode), None]},
+                permissionMode={"enum": [*PERMISSION_MODES, None]},
+                effort=effort,
+                resetSession={"type": ["boolean", "null"]},
+            ),
+            "additionalProperties": False,
+        },
+        "Message": _object(
+            ("role",),
+            role={"enum": ["system", "developer", "user", "assistant", "tool", "function"]},
+            content={"type": ["string", "array", "null"], "items": {"type": "object"}},
+        ),
+        "ChatCompletionRequest": _request(
+            FIELDS, "messages", {"messages": {"items": _ref("Message")}, "claude": claude}
+        ),
+        "ChatCompletion": _all_of(
+            id=_STRING,
+            object={"const": "chat.completion"},
+            created=_INTEGER,
+            model=_STRING,
+            choices={"type": "array", "items": {"type": "object"}},
+            usage={"type": "object"},
+        ),
+        "ResponseRequest": _request(RESPONSES_FIELDS, "input", {"claude": claude}),
+        "Response": _all_of(
+            id=_STRING,
+            object={"const": "response"},
+            created_at=_INTEGER,
+            status=_STRING,
+            model=_STRING,
+            output={"type": "array", "items": {"type": "object"}},
+            usage=_MAYBE_OBJECT,
+        ),
+        "Model": _all_of(id=_STRING, object={"const": "model"}, created=_INTEGER, owned_by=_STRING),
+        "Models": _list_of("Model"),
+        "Health": _object(("status",), status={"const": "ok"}, claude={"type": "object"}),
+        "Ready": _all_of(
+            ready={"type": "boolean"},
+            reasons={"type": "array", "items": _all_of(reason=_STRING, message=_STRING)},
+        ),
+        "Version": _all_of(
+            name={"const": "claude-openai"},
+            version=_STRING,
+            backend=_STRING,
+            claude_agent_sdk=_STRING,
+            python=_STRING,
+        ),
+        "Run": _all_of(
+            id=_STRING,
+            status={"enum": ["queued", "running", "parked", "completed", "failed", "cancelled"]},
+            backend=_STRING,
+            model=_STRING,
+            conversation=_MAYBE_STRING,
+            started_at=_STRING,
+            ended_at=_MAYBE_STRING,
+            duration_ms={"type": ["integer", "null"]},
+            usage=_MAYBE_OBJECT,
+            error=_MAYBE_OBJECT,
+        ),
+        "Runs": _list_of("Run"),
+        "RunCounts": _all_of(running=_INTEGER, queued=_INTEGER, parked=_INTEGER),
+    }
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One method of one path.
+
+    Attributes:
+        answer: content types of a 200, and their schemas.
+        errors: statuses beside those that any request may be answered with.
+        body: the schema of the request's body.
+        open: it needs no key.
+        more: further answers.
+    """
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    answer: Mapping[str, Json]
+    errors: tuple[int, ...] = ()
+    body: Json | None = None
+    open: bool = False
+    query: tuple[Json, ...] = ()
+    more: Mapping[str, Json] = field(default_factory=dict)
+
+
+def _json(name: str) -> dict[str, Json]:
+    return {"application/json": _ref(name)}
+
+
+_METRICS: Final = {"text/plain": _STRING, "application/openmetrics-text": _STRING}
+_RUN_QUERY: Final = {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}}
+_FOLLOW_QUERY: Final = {"name": "follow", "in": "query", "schema": {"enum": ["0", "1"]}}
+_NOT_READY: Final = {
+    "503": {"description": "It could not.", "content": {"application/json": {"schema": _ref("Ready")}}}
+}
+
+_OPERATIONS: Final = (
+    Operation(
+        "post",
+        "/v1/chat/completions",
+        "createChatCompletion",
+        "Claude's answer to a conversation, whole or as server-sent events.",
+        {**_json("ChatCompletion"), "text/event-stream": _STRING},
+        _TURN_ERRORS,
+        _ref("ChatCompletionRequest"),
+    ),
+    Operation(
+        "post",
+        "/v1/responses",
+        "createResponse",
+        "The same in OpenAI's newer form. Nothing is stored.",
+        {**_json("Response"), "text/event-stream": _STRING},
+        _TURN_ERRORS,
+        _ref("ResponseRequest"),
+    ),
+    Operation("get", "/v1/models", "listModels", "The names of models.", _json("Models")),
+    Operation("get", "/v1/models/{model}", "retrieveModel", "Whether a name is one of a model.", _json("Model")),
+    Operation("get", "/health", "health", "That the process answers.", _json("Health"), open=True),
+    Operation("get", "/ready", "ready", "Whether a turn would be taken.", _json("Ready"), open=True, more=_NOT_READY),
+    Operation("get", "/version", "version", "What runs.", _json("Version"), open=True),
+    Operation("get", "/openapi.json", "openapi", "This.", {"application/json": {"type": "object"}}, open=True),
+    Operation("get", "/metrics", "metrics", "The counts, for Prometheus.", _METRICS),
+)
+
+_CONTROL: Final = (
+    Operation("get", "/control/status", "countRuns", "How many runs there are.", _json("RunCounts")),
+    Operation("get", "/control/runs", "listRuns", "The last runs.", _json("Runs"), query=(_RUN_QUERY,)),
+    Operation("get", "/control/runs/{run_id}", "retrieveRun", "One run.", _json("Run")),
+    Operation(
+        "get",
+        "/control/runs/{run_id}/output",
+        "runOutput",
+        "What it says, one JSON object a line; with `follow=1` to its end.",
+        {"application/x-ndjson": _STRING},
+        query=(_FOLLOW_QUERY,),
+    ),
+    Operation(
+        "post",
+        "/control/runs/{run_id}/cancel",
+        "cancelRun",
+        "End it; its client gets an error.",
+        _json("Run"),
+        (409, 413, 415),
+        {"type": "object"},
+    ),
+)
+
+
+def openapi_document(*, has_key: bool, has_control: bool) -> Json:
+    """The document.
+
+    Args:
+        has_key: the server has a key.
+        has_control: it has the control routes, which always need one.
+    """
+    paths: Json = {}
+    for operation in _OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method] = _described(operation, has_key and not operation.open)
+    for operation in _CONTROL if has_control else ():
+        paths.setdefault(operation.path, {})[operation.method] = _described(operation, needs_key=True)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "claude-openai",
+            "version": __version__,
+            "description": "OpenAI's API in front of Claude Code.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": _schemas(),
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _described(operation: Operation, needs_key: bool) -> Json:
+    errors = sorted({*_ANY_ERRORS, *operation.errors, *(_KEY_ERRORS if needs_key else ())})
+    content = {kind: {"schema": schema} for kind, schema in operation.answer.items()}
+    in_path = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
+    parameters = [{"name": name, "in": "path", "required": True, "schema": _STRING} for name in in_path]
+    body = operation.body
+    return {
+        "operationId": operation.name,
+        "summary": operation.summary,
+        "security": [{"key": []}] if needs_key else [],
+        "parameters": [*parameters, *operation.query],
+        **({} if body is None else {"requestBody": {"required": True, "content": _content(body)}}),
+        "responses": {
+            "200": {"description": "The answer.", "content": content},
+            **{str(status): {"description": _REASONS[status], "content": _content(_ref("Error"))} for status in errors},
+            **operation.more,
+        },
+    }
+
+
+def _content(schema: Json) -> Json:
+    return {"application/json": {"schema": schema}}

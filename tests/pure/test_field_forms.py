@@ -1,0 +1,53 @@
+"""Each field's schema takes what its check takes, and nothing else: `/openapi.json` says what the code does."""
+
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from claude_openai.errors import BadRequest
+from claude_openai.protocol.fields import FIELDS, Field
+from claude_openai.protocol.responses_fields import RESPONSES_FIELDS
+
+ALL = {**{f"responses:{name}": field for name, field in RESPONSES_FIELDS.items()}, **FIELDS}
+
+# What a client might send, and the words and numbers that mean something to one field or another.
+words = st.text(max_size=3) | st.sampled_from(
+    ["auto", "low", "text", "audio", "24h", "max", "x" * 64, "x" * 65, "x" * 513, "message.output_text.logprobs"]
+)
+numbers = st.integers(-200, 200) | st.sampled_from([0, 1, 1.0, 1.5, 2, 20, 21, 10**19, -(10**19)]) | st.floats(-3, 3)
+keys = words | st.sampled_from(["include_usage", "effort", "verbosity", "format"])
+values = st.recursive(
+    st.none() | st.booleans() | numbers | words,
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=8,
+).filter(lambda value: value is not None)
+
+
+def is_taken(field: Field, value: Any) -> bool:
+    try:
+        field.check("field", value)
+    except BadRequest:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", ALL)
+@given(value=values)
+@example(value={str(number): "x" for number in range(17)})
+@example(value=["x"] * 5)
+@example(value={})
+@example(value=[])
+@example(value="")
+@example(value=False)
+@example(value=0)
+def test_the_schema_of_a_field_takes_what_its_check_takes(name: str, value: Any) -> None:
+    field = ALL[name]
+    assert Draft202012Validator(field.check.schema).is_valid(value) == is_taken(field, value)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_schema_of_a_field_is_a_schema(name: str) -> None:
+    Draft202012Validator.check_schema(ALL[name].check.schema)

@@ -7,6 +7,7 @@ from pathlib import Path
 from claude_openai.config import SETTINGS
 from claude_openai.protocol.fields import FIELDS, Field, Use
 from claude_openai.protocol.responses_fields import RESPONSES_FIELDS
+from tests.clients.install import CLIENTS
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -37,12 +38,21 @@ def fields_table(fields: Mapping[str, Field]) -> Iterator[str]:
     yield "| Ignored | every other field |"
 
 
+def clients_table() -> Iterator[str]:
+    yield "| Client | Tested with |"
+    yield "|---|---|"
+    for name, client in CLIENTS.items():
+        pins = [re.sub(r"==|(?<=.)@", " ", pin) for pin in (*client.pip, *client.npm)]
+        yield f"| {name} | {', '.join(pins)} |"
+
+
 def with_tables(text: str) -> str:
     """The README with its tables made anew."""
     tables = (
         ("settings", settings_table()),
         ("fields", fields_table(FIELDS)),
         ("responses fields", fields_table(RESPONSES_FIELDS)),
+        ("clients", clients_table()),
     )
     for name, table in tables:
         rows = "\n".join(table)

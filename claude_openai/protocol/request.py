@@ -19,7 +19,7 @@ from claude_openai.protocol.output import OutputFormat, read_response_format
 from claude_openai.protocol.refusals import missing, wrong_value
 from claude_openai.protocol.tools import Tool, ToolChoice, offered_tools, read_tool_choice, read_tools
 
-__all__ = ["ChatRequest", "parse_chat_request", "read_fields", "whole_number"]
+__all__ = ["ChatRequest", "form_beside", "parse_chat_request", "read_fields", "whole_number"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class ChatRequest:
         reasoning_effort: how long to think, None to leave it to the model.
         max_tokens: bound of the answer in tokens, thinking included; None for the model's own.
         stop: sequences before which the answer ends.
-        output: the form the answer must have, None for text.
+        output: the form the answer must have, None for text, and where a tool must be called.
         functions: the client speaks of functions, not yet of tools, and wants its answer so.
         agent: what is asked of Claude Code beyond an answer.
         user: the client's id for its user, by whichever of its two names.
@@ -121,7 +121,7 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
         metadata=fields.get("metadata", {}),
         max_tokens=whole_number(fields.get("max_completion_tokens", fields.get("max_tokens"))),
         stop=_stops(fields.get("stop", ())),
-        output=read_response_format(fields.get("response_format", {"type": "text"})),
+        output=form_beside(choice, read_response_format(fields.get("response_format", {"type": "text"}))),
         functions=functions,
         prompt_cache_key=fields.get("prompt_cache_key"),
     )
@@ -136,6 +136,11 @@ def _tools(fields: Mapping[str, Any]) -> tuple[tuple[Tool, ...], ToolChoice, boo
         return tools, read_function_call(fields.get("function_call", "auto"), tools), True
     tools = read_tools(fields.get("tools", ()))
     return tools, read_tool_choice(fields.get("tool_choice", "auto"), tools), False
+
+
+def form_beside(choice: ToolChoice, output: OutputFormat | None) -> OutputFormat | None:
+    """The form of an answer that may have to be a call: beside a form, Claude can give the one and owe the other."""
+    return None if choice.mode == "required" else output
 
 
 def whole_number(value: float | None) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 from claude_openai.protocol.agent import read_agent
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.output import OutputFormat, json_schema_format, read_response_format
-from claude_openai.protocol.request import ChatRequest, read_fields, whole_number
+from claude_openai.protocol.request import ChatRequest, form_beside, read_fields, whole_number
 from claude_openai.protocol.responses_fields import RESPONSES_FIELDS
 from claude_openai.protocol.responses_input import Recall, read_input
 from claude_openai.protocol.responses_tools import ResponsesTools, read_responses_tools
@@ -69,7 +69,7 @@ def parse_responses_request(body: bytes, catalog: ModelCatalog, recall: Recall) 
         user=fields.get("user", fields.get("safety_identifier")),
         metadata=fields.get("metadata", {}),
         max_tokens=whole_number(fields.get("max_output_tokens")),
-        output=_output(fields.get("text", {}).get("format")),
+        output=form_beside(tools.choice, _output(fields.get("text", {}).get("format"))),
     )
     return ResponsesRequest(chat, _echo(fields, tools), tools.namespaces, fields.get("store", True))
 

@@ -174,6 +174,12 @@ def test_the_clients_user_has_two_names_of_which_the_older_wins() -> None:
     assert parse(safety_identifier="ann", user="bob").user == "bob"
 
 
+def test_a_call_that_is_demanded_leaves_no_place_for_an_answer_with_a_form() -> None:
+    form = {"response_format": {"type": "json_object"}, "tools": [{"type": "function", "function": {"name": "look"}}]}
+    assert parse(**form).output is not None
+    assert parse(**form, tool_choice="required").output is None
+
+
 def test_fields_nobody_documents_are_ignored() -> None:
     assert parse(chat_template_kwargs={"a": 1}, top_k=4, id="x") == parse()
 

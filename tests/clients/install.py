@@ -1,0 +1,142 @@
+"""The clients' own environments, made once and kept: `versions.toml` says what is in them.
+
+Each is a folder named after the client and a hash of all that it is made from, so that a change of versions makes a new
+one. Knows pip and npm; runs no client.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import trio
+
+__all__ = ["CLIENTS", "Client", "InstallFailed", "environment_of", "reason_to_skip", "tools"]
+
+HERE: Final = Path(__file__).parent
+DONE: Final = "complete"
+
+
+class InstallFailed(Exception):
+    """The environment of a client could not be made; the text is what pip or npm said."""
+
+
+@dataclass(frozen=True)
+class Client:
+    """One client, as `versions.toml` tells it.
+
+    Attributes:
+        script: what drives it.
+        pip: its packages, if it is written in Python.
+        npm: its packages, if it is not.
+        postinstall: the script of a package that picks the program for the machine; npm is told to run none.
+        python_below: the first version of Python that it does not take.
+    """
+
+    name: str
+    script: Path
+    pip: tuple[str, ...] = ()
+    npm: tuple[str, ...] = ()
+    postinstall: str | None = None
+    python_below: str | None = None
+
+
+def _client(name: str, told: dict[str, Any]) -> Client:
+    return Client(
+        name,
+        HERE / told["script"],
+        tuple(told.get("pip", ())),
+        tuple(told.get("npm", ())),
+        told.get("postinstall"),
+        told.get("python-below"),
+    )
+
+
+_VERSIONS: Final = tomllib.loads((HERE / "versions.toml").read_text("utf-8"))
+CLIENTS: Final = {name: _client(name, told) for name, told in _VERSIONS.items() if isinstance(told, dict)}
+
+
+def reason_to_skip(client: Client) -> str | None:
+    """Why this machine cannot have the client, or None."""
+    if missing := [program for program in ("node", "npm") if client.npm and shutil.which(program) is None]:
+        return f"{missing[0]} is not on this machine"
+    if client.python_below and sys.version_info >= tuple(map(int, client.python_below.split("."))):
+        return f"it takes no Python from {client.python_below} on"
+    return None
+
+
+async def tools(cache: Path) -> Path:
+    """The pip that installs all the others: the one that comes with Python may be slow, and is in none of them.
+
+    Raises:
+        InstallFailed: it could not be installed.
+    """
+    return await _made(cache, "pip", [f"pip=={_VERSIONS['pip']}"], _install_pip)
+
+
+async def environment_of(client: Client, cache: Path, pip: Path) -> Path:
+    """The folder of the client's environment, which has a `bin`; it is made if it is not there.
+
+    Args:
+        pip: what `tools` gave.
+
+    Raises:
+        InstallFailed: a package cannot be had.
+    """
+
+    async def install(folder: Path) -> None:
+        if client.npm:
+            await _install_npm(folder, client)
+        else:
+            await _run(sys.executable, "-m", "venv", "--without-pip", str(folder))
+            # The bytecode is compiled when it is needed, which is much less than all.
+            await _run(str(pip / "bin" / "pip"), "--python", str(folder), "install", "--no-compile", *client.pip)
+
+    return await _made(cache, client.name, [*client.pip, *client.npm], install)
+
+
+async def _made(cache: Path, name: str, pins: list[str], install: Any) -> Path:
+    key = hashlib.sha256(json.dumps([sys.version, sys.executable, str(cache), pins]).encode()).hexdigest()[:12]
+    folder = cache / f"{name}-{key}"
+    if not (folder / DONE).exists():
+        # What an interrupted run left. An environment cannot be made elsewhere and moved: it holds its own path.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        await install(folder)
+        (folder / DONE).touch()
+    return folder
+
+
+async def _install_pip(folder: Path) -> None:
+    await _run(sys.executable, "-m", "venv", str(folder))
+    await _run(str(folder / "bin" / "pip"), "install", f"pip=={_VERSIONS['pip']}")
+
+
+async def _install_npm(folder: Path, client: Client) -> None:
+    quiet = ("--no-audit", "--no-fund", "--loglevel=error")
+    await _run("npm", "install", "--prefix", str(folder), "--ignore-scripts", *quiet, *client.npm)
+    (folder / "bin").symlink_to("node_modules/.bin")
+    if client.postinstall:
+        script = folder / "node_modules" / client.postinstall
+        await _run("node", str(script), cwd=script.parent)
+
+
+async def _run(*command: str, cwd: Path | None = None) -> None:
+    env = {**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_QUIET": "1"}
+    done = await trio.run_process(
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_stdout=True,
+        stderr=subprocess.STDOUT,
+        env=env,
+        cwd=cwd,
+        check=False,
+    )
+    if done.returncode:
+        raise InstallFailed(f"{' '.join(command)}\n{done.stdout.decode(errors='replace')}")

@@ -163,7 +163,7 @@ class Operation:
     """One method of one path.
 
     Attributes:
-        answer: content types of a 200, and their schemas.
+        answer: content types of a 200, and their schemas; None for one that has none.
         errors: statuses beside those that any request may be answered with.
         body: the schema of the request's body.
         open: it needs no key.
@@ -174,7 +174,7 @@ class Operation:
     path: str
     name: str
     summary: str
-    answer: Mapping[str, Json]
+    answer: Mapping[str, Json | None]
     errors: tuple[int, ...] = ()
     body: Json | None = None
     open: bool = False
@@ -186,6 +186,8 @@ def _json(name: str) -> dict[str, Json]:
     return {"application/json": _ref(name)}
 
 
+# A schema would be of all of it to some readers of this version, of one event to others.
+_EVENTS: Final[Mapping[str, Json | None]] = {"text/event-stream": None}
 _METRICS: Final = {"text/plain": _STRING, "application/openmetrics-text": _STRING}
 _RUN_QUERY: Final = {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}}
 _FOLLOW_QUERY: Final = {"name": "follow", "in": "query", "schema": {"enum": ["0", "1"]}}
@@ -199,7 +201,7 @@ _OPERATIONS: Final = (
         "/v1/chat/completions",
         "createChatCompletion",
         "Claude's answer to a conversation, whole or as server-sent events.",
-        {**_json("ChatCompletion"), "text/event-stream": _STRING},
+        {**_json("ChatCompletion"), **_EVENTS},
         _TURN_ERRORS,
         _ref("ChatCompletionRequest"),
     ),
@@ -208,7 +210,7 @@ _OPERATIONS: Final = (
         "/v1/responses",
         "createResponse",
         "The same in OpenAI's newer form. Nothing is stored.",
-        {**_json("Response"), "text/event-stream": _STRING},
+        {**_json("Response"), **_EVENTS},
         _TURN_ERRORS,
         _ref("ResponseRequest"),
     ),
@@ -276,7 +278,7 @@ def openapi_document(*, has_key: bool, has_control: bool) -> Json:
 
 def _described(operation: Operation, needs_key: bool) -> Json:
     errors = sorted({*_ANY_ERRORS, *operation.errors, *(_KEY_ERRORS if needs_key else ())})
-    content = {kind: {"schema": schema} for kind, schema in operation.answer.items()}
+    content = {kind: {} if schema is None else {"schema": schema} for kind, schema in operation.answer.items()}
     in_path = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
     parameters = [{"name": name, "in": "path", "required": True, "schema": _STRING} for name in in_path]
     body = operation.body

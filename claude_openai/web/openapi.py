@@ -13,6 +13,7 @@ from claude_openai import __version__
 from claude_openai.protocol.agent import PERMISSION_MODES, ToolMode
 from claude_openai.protocol.fields import FIELDS, Field, ReasoningEffort, Use
 from claude_openai.protocol.responses_fields import RESPONSES_FIELDS
+from claude_openai.run_records import RUN_ID
 
 __all__ = ["openapi_document"]
 
@@ -59,6 +60,7 @@ def _list_of(item: str) -> Json:
 
 
 _STRING: Final[Json] = {"type": "string"}
+_NAME: Final[Json] = {"type": "string", "minLength": 1}
 _INTEGER: Final[Json] = {"type": "integer"}
 _MAYBE_STRING: Final[Json] = {"type": ["string", "null"]}
 _MAYBE_OBJECT: Final[Json] = {"type": ["object", "null"]}
@@ -68,7 +70,7 @@ def _request(table: Mapping[str, Field], needed: str, special: Mapping[str, Any]
     """The schema of a body: null is as good as absent, unless the field is needed."""
     properties: Json = {}
     for name, entry in table.items():
-        schema = {**entry.check.schema, **special.get(name, {})}
+        schema = {**entry.check.schema, **special.get(name, {}), **(_NAME if name == "model" else {})}
         refused = schema == {"not": {}}
         if name not in ("model", needed):
             schema = {"type": "null"} if refused else {"anyOf": [schema, {"type": "null"}]}
@@ -189,6 +191,7 @@ def _json(name: str) -> dict[str, Json]:
 # A schema would be of all of it to some readers of this version, of one event to others.
 _EVENTS: Final[Mapping[str, Json | None]] = {"text/event-stream": None}
 _METRICS: Final = {"text/plain": _STRING, "application/openmetrics-text": _STRING}
+_IN_PATH: Final = {"model": _NAME, "run_id": {"type": "string", "pattern": f"^{RUN_ID.pattern}$"}}
 _RUN_QUERY: Final = {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}}
 _FOLLOW_QUERY: Final = {"name": "follow", "in": "query", "schema": {"enum": ["0", "1"]}}
 _NOT_READY: Final = {
@@ -280,7 +283,7 @@ def _described(operation: Operation, needs_key: bool) -> Json:
     errors = sorted({*_ANY_ERRORS, *operation.errors, *(_KEY_ERRORS if needs_key else ())})
     content = {kind: {} if schema is None else {"schema": schema} for kind, schema in operation.answer.items()}
     in_path = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
-    parameters = [{"name": name, "in": "path", "required": True, "schema": _STRING} for name in in_path]
+    parameters = [{"name": name, "in": "path", "required": True, "schema": _IN_PATH[name]} for name in in_path]
     body = operation.body
     return {
         "operationId": operation.name,

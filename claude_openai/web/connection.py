@@ -82,6 +82,7 @@ class HttpConnection(TrioASGIHTTPConnection):
             # At the last byte, or the disconnect: the turn's process may still be ending, which is nobody's wait.
             status = exchange.status if exchange.finishing and exchange.status is not None else CLIENT_LEFT
             duration_s = trio.current_time() - exchange.arrived
+            metrics.in_flight -= 1
             metrics.note_request(exchange.route, status, duration_s)
             exchange.log.info(
                 "http.request",
@@ -104,7 +105,6 @@ class HttpConnection(TrioASGIHTTPConnection):
         try:
             await super().__call__(receive, tracked)
         finally:
-            metrics.in_flight -= 1
             if not exchange.finishing:
                 log_exchange()
 

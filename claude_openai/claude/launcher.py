@@ -106,9 +106,10 @@ class Launcher:
         return self._found
 
     def status(self) -> Mapping[str, Any]:
-        """What a backend's `status` is: the program, or how to get one."""
+        """What a backend's `status` is: whether there is a program, or how to get one. Not where: anybody may ask."""
         try:
-            return {"claude": {"found": True, "path": str(self.program())}}
+            self.program()
+            return {"claude": {"found": True}}
         except ClaudeMissing as error:
             return {"claude": {"found": False, "message": error.message}}
 

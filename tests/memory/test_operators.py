@@ -39,7 +39,7 @@ class BackendWithout(ScriptedBackend):
     found = False
 
     def status(self) -> Mapping[str, Any]:
-        return {"claude": {"found": self.found, "path": "/home/me/bin/claude"}}
+        return {"claude": {"found": self.found}}
 
     def counts(self) -> Mapping[str, int]:
         return {"processes": 5, "spares": 1, "idle": 2, "parked": 3}

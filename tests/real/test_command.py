@@ -11,7 +11,6 @@ import pytest
 import trio
 
 from claude_openai import __version__
-from claude_openai.claude.hermetic import find_claude
 from claude_openai.testing import AUTHENTICATION_ERROR, Hang, Pause, Reply, Text
 from tests.real.call import Call, chat, texts
 from tests.real.command import MODULE, SCRIPT, refused, running
@@ -31,7 +30,7 @@ async def test_it_says_where_it_listens_answers_and_stops(tmp_path: Path, progra
     async with running(tmp_path, program=program, reply=Reply("from the stand-in")) as command:
         assert command.stderr() == f"claude-openai {__version__} listening on {command.url} (sdk backend)\n"
         async with Call.open(command.url, None, "/health") as call:
-            claude = {"found": True, "path": str(find_claude(None))}
+            claude = {"found": True}
             assert await call.answer() == (200, {"status": "ok", "claude": claude})
         async with Call.open(command.url, chat("Hi")) as call:
             status, completion = await call.answer()

@@ -51,7 +51,7 @@ async def test_a_server_without_claude_says_so_until_there_is_one(
         (warning,) = [line for line in served.log_text().splitlines() if '"claude.missing"' in line]
         assert ADVICE in warning
         (folder / "claude").symlink_to(fake_cli(tmp_path, ANSWER))
-        assert await health(served.url) == {"found": True, "path": str(folder / "claude")}
+        assert await health(served.url) == {"found": True}
         async with Call.open(served.url, chat("Hi")) as call:
             status, completion = await call.answer()
         assert (status, completion["choices"][0]["message"]["content"]) == (200, "one two")

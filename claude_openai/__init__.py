@@ -1,15 +1,16 @@
 """A local server that lets any OpenAI client use Claude Code.
 
-The way of the data, one direction: `web/routes` -> `protocol/request` -> `runs.open_run` (-> `admission`) -> `claude/*`
--> `protocol/events` -> `protocol/response` -> `protocol/sse` -> `web/body`.
+The way of the data, one direction: `web/routes` -> `protocol/request` (or `protocol/responses_request`) -> `runs`
+(-> `admission`) -> `claude/*` -> `protocol/events` -> `protocol/response` (or `protocol/responses_stream`) ->
+`protocol/sse` -> `web/body`.
 
-- `errors`, `config`, `logs`: what can go wrong, what is configured, what is written down.
-- `protocol`: pure translation between OpenAI's wire format and Claude Code's. No I/O.
+- `errors`, `config`, `logs`, `metrics`: what can go wrong, what is configured, written down and counted.
+- `protocol`: pure translation between OpenAI's wire formats and Claude Code's. No I/O.
 - `claude`: how a turn is run: a live conversation, which is a supervised process with the SDK's client over it; found
   by its whole history, taken from the spares, or started with a transcript of the history. Or, with the CLI backend,
   one process a turn.
-- `admission`, `runs`: who may run now, and one run as one `async with`. A run belongs to its request: when the client
-  goes away, the request is cancelled, with it the run's nursery, with it the turn, with it the process group.
+- `admission`, `runs`, `run`: who may run now, and one run as one `async with`. A run belongs to its request: when the
+  client goes away, the request is cancelled, with it the run's nursery, with it the turn, with it the process group.
 - `run_records`, `run_files`, `run_writer`: what is kept of a run, on disk too, and how it is read again.
 - `web`: who may call, which route, how a run becomes a response.
 - `server`: the composition root; `commands`: flags, signals, exit codes; `instance`: how a running server is found.

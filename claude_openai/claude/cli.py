@@ -59,7 +59,7 @@ class CliBackend(Backend):
             return
         try:
             async with self._launcher.transcript(to_replay(request)) as transcript:
-                spawn = self._launcher.spawn_for(request, resume=transcript, log=log)
+                spawn = self._launcher.spawn_for(request, resume=transcript, log=log, kept_open=False)
                 reader = TurnReader(
                     spawn.login,
                     own_name=own_name,

@@ -121,9 +121,13 @@ class Launcher:
         """
         return transcript_file(self._folder, turns, self._cwd)
 
-    def spawn_for(self, request: ChatRequest, *, resume: Path | None, log: Log) -> Spawn:
-        """Prepare the process of a request, see `spawn`."""
-        settings = TurnSettings.of(request)
+    def spawn_for(self, request: ChatRequest, *, resume: Path | None, log: Log, kept_open: bool) -> Spawn:
+        """Prepare the process of a request, see `spawn`.
+
+        One that is `kept_open` is told its settings before each turn: those of its start could not be taken back. But
+        one that goes on by itself from its transcript begins before it can be told anything.
+        """
+        settings = None if kept_open and not ends_in_results(request.prompt) else TurnSettings.of(request)
         return self.spawn(request.claude_model, settings=settings, agent=request.agent, resume=resume, log=log)
 
     def spawn(

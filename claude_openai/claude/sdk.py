@@ -122,7 +122,7 @@ class SdkBackend(Backend):
             spare = self._spares.take()
             if spare is not None:
                 return spare
-        return await self._start(self._launcher.spawn_for(request, resume=transcript, log=log))
+        return await self._start(self._launcher.spawn_for(request, resume=transcript, log=log, kept_open=True))
 
     async def _start_spare(self) -> "Conversation | None":
         try:

@@ -123,11 +123,14 @@ async def test_the_limit_is_claudes_own_limit_and_nothing_carries_on_after_it(
     assert [request.body["max_tokens"] for request in served.api.requests] == [sent]
 
 
-async def test_warm_processes_take_limits_and_effort_for_one_turn_and_lose_them_for_the_next(tmp_path: Path) -> None:
+@pytest.mark.parametrize("spares", [0, 1])
+async def test_open_processes_take_limits_and_effort_for_one_turn_and_lose_them_for_the_next(
+    tmp_path: Path, spares: int
+) -> None:
     said: list[dict[str, Any]] = []
     sent: list[tuple[int, str]] = []
     ways = []
-    async with serving(tmp_path, max_idle_sessions=2, spares=1) as served:
+    async with serving(tmp_path, max_idle_sessions=2, spares=spares) as served:
         for fields in (
             {"max_tokens": 500, "reasoning_effort": "high"},
             {},

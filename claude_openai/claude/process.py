@@ -95,13 +95,14 @@ class SupervisedProcess:
         """End it and its group, whatever they do. Shielded; returns when it is reaped, after `grace_s` + 2 s at most.
 
         There is no SIGTERM on the way: Claude Code answers it with one more upstream call if tool calls are open, and
-        it has nothing to save.
+        it has nothing to save. It answers the end of its input in the same way, so that is for one at rest only.
 
         Args:
             grace_s: how long it may take to leave by itself when its input ends; 0 kills it at once.
         """
+        leaves = [(self._stdin.close, grace_s)] if grace_s else []
         with trio.CancelScope(shield=True):
-            for step, wait_s in ((self._stdin.close, grace_s), (self.kill, KILL_WAIT_S)):
+            for step, wait_s in (*leaves, (self.kill, KILL_WAIT_S)):
                 if self._exited.is_set():
                     return
                 step()

@@ -4,9 +4,10 @@ Small shell programs take the CLI's place through `claude_command`; processes, p
 """
 
 import os
+import select
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -177,6 +178,39 @@ async def test_nothing_is_left_when_the_client_leaves_a_claude_that(
                 await call.until_text("one")
                 call.leave()
         await served.processes.wait_no_claude()
+
+
+@on_both_backends
+async def test_a_claude_in_the_middle_of_its_turn_is_killed_before_its_input_ends(
+    tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs_ended: list[bool] = []
+    kill_group = os.killpg
+
+    def killpg(group: int, number: int) -> None:
+        with suppress(FileNotFoundError):  # dead
+            inputs_ended.append(_has_no_writer(Path(f"/proc/{group}/fd/0")))
+        kill_group(group, number)
+
+    monkeypatch.setattr(os, "killpg", killpg)
+    command = fake_cli(tmp_path, f"asked; begin; delta one; {FOREVER}")
+    async with serving(tmp_path, claude_command=command, backend=backend) as served:
+        async with Call.open(served.url, chat("Hi", stream=True)) as call:
+            assert await call.status() == 200
+            await call.until_text("one")
+            call.leave()
+        await served.processes.wait_no_claude()
+    assert inputs_ended == [False]
+
+
+def _has_no_writer(pipe: Path) -> bool:
+    descriptor = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        poll = select.poll()
+        poll.register(descriptor)
+        return any(event & select.POLLHUP for _, event in poll.poll(0))
+    finally:
+        os.close(descriptor)
 
 
 @on_both_backends

@@ -144,7 +144,7 @@ async def act(served: Served, clients: list[Client], step: str, which: int) -> N
 
 @given(steps)
 @example([("call", 0), ("twice", 0), (RESTART, 0), ("call", 0), ("both", 0), ("kill", 0), ("say", 0), ("say", 2)])
-@settings(max_examples=4, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate))
+@settings(max_examples=5, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate))
 def test_claude_is_sent_the_history_of_the_request_and_nothing_else(
     tmp_path_factory: Any, sequence: list[tuple[str, int]]
 ) -> None:

@@ -1,12 +1,17 @@
-"""What holds for all tests: how long an example takes is never a reason to fail, since machines may be busy."""
+"""What holds for all tests: how long an example takes is no reason to fail, nor is the shell that they are run from."""
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
 
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# Under nohup, or behind the & of a script, they would be ignored in the processes of the tests too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.hookimpl(optionalhook=True)

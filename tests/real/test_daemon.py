@@ -29,7 +29,7 @@ from tests.real.harness import needs_claude, until
 pytestmark = needs_claude
 
 STATUS_KEYS = ["running", "pid", "port", "base_url", "health", "version", "uptime_s", "runs"]
-LIMIT_S = 30.0
+LIMIT_S = 60.0
 
 
 async def says(url: str, expected: str, **headers: str) -> None:

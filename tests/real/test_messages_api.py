@@ -34,7 +34,7 @@ from claude_openai.testing import (
 )
 from claude_openai.testing.demo import demo_reply
 
-LIMIT_S = 20
+LIMIT_S = 60
 CLI_LIMIT_S = 90
 
 OK = Reply("ok")

@@ -17,7 +17,7 @@ import trio
 from claude_openai import Config, serve
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-LIMIT_S = 60
+LIMIT_S = 150
 
 
 def block(language: str, containing: str) -> str:

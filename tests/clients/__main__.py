@@ -1,4 +1,4 @@
-"""Real clients, unmodified, against the whole server: `python -m tests.clients [--without NAME] [NAME ...]`.
+"""Real clients, unmodified, against the whole server: `python -m tests.clients [NAME ...]`.
 
 Each client is installed in an environment of its own, which is kept in `$CLAUDE_OPENAI_TEST_CACHE` or `.cache/clients`;
 gets a server of its own, with the bundled Claude Code and a stand-in for Claude; and is driven by its script, which
@@ -141,9 +141,7 @@ async def _has_responses(url: str) -> bool:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.clients", description=__doc__.partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(CLIENTS)}; by default all")
-    parser.add_argument("--without", action="append", default=[], metavar="NAME", help="leave one out")
-    given = parser.parse_args()
-    if unknown := {*given.names, *given.without} - set(CLIENTS):
+    chosen = parser.parse_args().names or list(CLIENTS)
+    if unknown := set(chosen) - set(CLIENTS):
         parser.error(f"there is no client {', '.join(sorted(unknown))}")
-    chosen = [name for name in given.names or CLIENTS if name not in given.without]
     sys.exit(0 if trio.run(main, chosen) else 1)

@@ -1,14 +1,15 @@
-"""The folder of runs, read: which there are, how each ended, and what it said.
+"""The folder of runs: which there are, how each ended, what it said, and which are too many.
 
 One file a run, named by its id. Whoever writes one holds a lock on it until the run has ended, so a file without an end
 and without a lock is of a server that is gone, and no run is ever shown as running for ever. The folder and the files
-must be the user's own and no links: nothing is followed out of the folder. Never writes, and never raises for what is
-in a file; the writer is `run_writer`.
+must be the user's own and no links: nothing is followed out of the folder. Never writes a file, and never raises for
+what is in one. What a run says is written by `run_writer`, which has the folder pruned too.
 """
 
 import fcntl
 import os
 import stat
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Final
 
 from claude_openai.run_records import RUN_ID, RunRecord, is_end, read_line
 
-__all__ = ["SUFFIX", "find_run", "is_written", "list_runs", "open_folder", "open_run", "run_ids"]
+__all__ = ["SUFFIX", "find_run", "is_written", "list_runs", "open_folder", "open_run", "prune", "run_ids"]
 
 SUFFIX: Final = ".ndjson"
 HEAD_BYTES: Final = 16 * 1024
@@ -113,6 +114,18 @@ def is_written(fd: int) -> bool:
     return False
 
 
+def prune(folder_fd: int, *, max_age_s: float, max_bytes: int) -> None:
+    """Remove the runs that are too old, and the oldest when all are too large; never one that is being written."""
+    oldest_first = run_ids(folder_fd)[::-1]
+    sizes = {run_id: _file_size(folder_fd, run_id) for _, run_id in oldest_first}
+    total, too_old = sum(sizes.values()), time.time() - max_age_s
+    for written_at, run_id in oldest_first:
+        if written_at >= too_old and total <= max_bytes:
+            return
+        if _remove(folder_fd, run_id):
+            total -= sizes[run_id]
+
+
 def _read(folder_fd: int, run_id: str) -> RunRecord | None:
     try:
         fd = open_run(folder_fd, run_id)
@@ -151,3 +164,26 @@ def _unfinished(fd: int, *, alive: bool) -> RunRecord | None:
     if record is not None and not alive:
         record.status, record.error, record.ended_at = "failed", dict(_UNFINISHED), os.fstat(fd).st_mtime
     return record
+
+
+def _file_size(folder_fd: int, run_id: str) -> int:
+    try:
+        return os.stat(run_id + SUFFIX, dir_fd=folder_fd, follow_symlinks=False).st_size
+    except OSError:
+        return 0
+
+
+def _remove(folder_fd: int, run_id: str) -> bool:
+    try:
+        fd = open_run(folder_fd, run_id)
+    except OSError:
+        return False
+    try:
+        if is_written(fd):
+            return False
+        os.unlink(run_id + SUFFIX, dir_fd=folder_fd)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
+    return True

@@ -2,8 +2,8 @@
 
 `put` only appends to what waits, which is bounded in characters. A moment's deltas come together into one record, so
 that a fast stream costs few writes; the thread keeps each file open and locked until its run has ended. A disk that is
-full, or a folder that cannot be used, is told to the log once a minute and to nobody else. It also removes the runs
-that are too old, and the oldest when all are too large; never one that is being written, by this or another server.
+full, or a folder that cannot be used, is told to the log once a minute and to nobody else. It also has
+the folder pruned.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from claude_openai.logs import Log
-from claude_openai.run_files import SUFFIX, is_written, open_folder, open_run, run_ids
+from claude_openai.run_files import SUFFIX, open_folder, open_run, prune
 from claude_openai.run_records import line_of
 
 __all__ = ["Capture", "RunWriter"]
@@ -199,17 +199,7 @@ class RunWriter:
         if time.monotonic() >= self._next_prune:
             self._next_prune = time.monotonic() + PRUNE_EVERY_S
             with suppress(OSError), open_folder(self._folder) as folder_fd:
-                self._prune(folder_fd)
-
-    def _prune(self, folder_fd: int) -> None:
-        oldest_first = run_ids(folder_fd)[::-1]
-        sizes = {run_id: _file_size(folder_fd, run_id) for _, run_id in oldest_first}
-        total, too_old = sum(sizes.values()), time.time() - self._max_age_s
-        for written_at, run_id in oldest_first:
-            if written_at >= too_old and total <= self._max_bytes:
-                return
-            if _remove(folder_fd, run_id):
-                total -= sizes[run_id]
+                prune(folder_fd, max_age_s=self._max_age_s, max_bytes=self._max_bytes)
 
 
 def _joined(record: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
@@ -236,26 +226,3 @@ def _write_all(capture: Capture, lines: bytes) -> None:
         # After half a line the next one starts on a new one, so that one record is lost and not two.
         if done:
             capture.torn = data[done - 1] != ord("\n")
-
-
-def _file_size(folder_fd: int, run_id: str) -> int:
-    try:
-        return os.stat(run_id + SUFFIX, dir_fd=folder_fd, follow_symlinks=False).st_size
-    except OSError:
-        return 0
-
-
-def _remove(folder_fd: int, run_id: str) -> bool:
-    try:
-        fd = open_run(folder_fd, run_id)
-    except OSError:
-        return False
-    try:
-        if is_written(fd):
-            return False
-        os.unlink(run_id + SUFFIX, dir_fd=folder_fd)
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return True

@@ -6,8 +6,9 @@ control character.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from claude_openai.errors import ConfigError, ModelNotFound
 from claude_openai.protocol.refusals import shorten
@@ -72,6 +73,16 @@ class ModelCatalog:
         if name in self.override or name in _BARE or _CLAUDE_ID.fullmatch(name):
             return name
         return ALIASES.get(name)
+
+
+def model_object(model_id: str, created: int) -> dict[str, Any]:
+    """One model of `/v1/models`; `created` in whole seconds since 1970."""
+    return {"id": model_id, "object": "model", "created": created, "owned_by": "anthropic"}
+
+
+def model_list(model_ids: Iterable[str], created: int) -> dict[str, Any]:
+    """The answer of `/v1/models`, in the order given; `created` in whole seconds since 1970, the same for all."""
+    return {"object": "list", "data": [model_object(model_id, created) for model_id in model_ids]}
 
 
 def _is_safe(name: str) -> bool:

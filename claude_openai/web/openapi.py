@@ -1,23 +1,18 @@
 """`GET /openapi.json`: what this server takes and answers, as OpenAPI 3.1.
 
-The fields of a request come from the tables that check them; paths, answers and errors stand here, and a test compares
-them with the app's own. Answers are described as far as a client needs to tell them apart: their full form is OpenAI's
-own. A schema here may say less than the server checks, never more. Pure: knows no app and no request.
+Paths, statuses and what belongs to which stand here, and a test compares them with the app's own; the schemas come from
+`openapi_schemas`. Pure: knows no app and no request.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, get_args
+from typing import Final
 
 from claude_openai import __version__
-from claude_openai.protocol.agent import PERMISSION_MODES, ToolMode
-from claude_openai.protocol.fields import FIELDS, Field, ReasoningEffort, Use
-from claude_openai.protocol.responses_fields import RESPONSES_FIELDS
 from claude_openai.run_records import RUN_ID
+from claude_openai.web.openapi_schemas import NAME, STRING, Json, ref, schemas
 
 __all__ = ["openapi_document"]
-
-Json: TypeAlias = dict[str, Any]
 
 # What any request may be answered with, and what one that Claude answers may be answered with besides.
 _ANY_ERRORS: Final = (400, 403, 404, 405, 500)
@@ -40,124 +35,6 @@ _REASONS: Final[Mapping[int, str]] = {
     503: "The server is stopping, Claude is overloaded, or there is no Claude Code.",
     504: "The turn took too long.",
 }
-
-
-def _object(required: Iterable[str] = (), **properties: Any) -> Json:
-    return {"type": "object", "required": list(required), "properties": properties}
-
-
-def _all_of(**properties: Any) -> Json:
-    """An object that has all of them."""
-    return _object(properties, **properties)
-
-
-def _ref(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _list_of(item: str) -> Json:
-    return _all_of(object={"const": "list"}, data={"type": "array", "items": _ref(item)})
-
-
-_STRING: Final[Json] = {"type": "string"}
-_NAME: Final[Json] = {"type": "string", "minLength": 1}
-_INTEGER: Final[Json] = {"type": "integer"}
-_MAYBE_STRING: Final[Json] = {"type": ["string", "null"]}
-_MAYBE_OBJECT: Final[Json] = {"type": ["object", "null"]}
-
-
-def _request(table: Mapping[str, Field], needed: str, special: Mapping[str, Any]) -> Json:
-    """The schema of a body: null is as good as absent, unless the field is needed."""
-    properties: Json = {}
-    for name, entry in table.items():
-        schema = {**entry.check.schema, **special.get(name, {}), **(_NAME if name == "model" else {})}
-        refused = schema == {"not": {}}
-        if name not in ("model", needed):
-            schema = {"type": "null"} if refused else {"anyOf": [schema, {"type": "null"}]}
-        told = {Use.HONOURED: "", Use.IGNORED: "Accepted, without effect.", Use.REFUSED: "Not supported."}[entry.use]
-        properties[name] = schema | ({"description": told} if told else {})
-    return {**_object(("model", needed), **properties), "additionalProperties": True}
-
-
-def _schemas() -> Json:
-    claude = {"$ref": "#/components/schemas/Claude"}
-    effort = {"enum": [*get_args(ReasoningEffort), None]}
-    return {
-        "Error": {
-            **_all_of(
-                error={
-                    **_all_of(message=_STRING, type=_STRING, param=_MAYBE_STRING, code=_MAYBE_STRING),
-                    "additionalProperties": False,
-                }
-            ),
-            "additionalProperties": False,
-        },
-        "Claude": {
-            **_object(
-                workingDirectory={"type": ["string", "null"], "pattern": "^/"},
-                addDirs={"type": ["array", "null"], "items": {"type": "string", "pattern": "^/"}},
-                toolMode={"enum": [*get_args(ToolMode), None]},
-                permissionMode={"enum": [*PERMISSION_MODES, None]},
-                effort=effort,
-                resetSession={"type": ["boolean", "null"]},
-            ),
-            "additionalProperties": False,
-        },
-        "Message": _object(
-            ("role",),
-            role={"enum": ["system", "developer", "user", "assistant", "tool", "function"]},
-            content={"type": ["string", "array", "null"], "items": {"type": "object"}},
-        ),
-        "ChatCompletionRequest": _request(
-            FIELDS, "messages", {"messages": {"items": _ref("Message")}, "claude": claude}
-        ),
-        "ChatCompletion": _all_of(
-            id=_STRING,
-            object={"const": "chat.completion"},
-            created=_INTEGER,
-            model=_STRING,
-            choices={"type": "array", "items": {"type": "object"}},
-            usage={"type": "object"},
-        ),
-        "ResponseRequest": _request(RESPONSES_FIELDS, "input", {"claude": claude}),
-        "Response": _all_of(
-            id=_STRING,
-            object={"const": "response"},
-            created_at=_INTEGER,
-            status=_STRING,
-            model=_STRING,
-            output={"type": "array", "items": {"type": "object"}},
-            usage=_MAYBE_OBJECT,
-        ),
-        "Model": _all_of(id=_STRING, object={"const": "model"}, created=_INTEGER, owned_by=_STRING),
-        "Models": _list_of("Model"),
-        "Health": _object(("status",), status={"const": "ok"}, claude={"type": "object"}),
-        "Ready": _all_of(
-            ready={"type": "boolean"},
-            reasons={"type": "array", "items": _all_of(reason=_STRING, message=_STRING)},
-        ),
-        "Version": _all_of(
-            name={"const": "claude-openai"},
-            version=_STRING,
-            backend=_STRING,
-            claude_agent_sdk=_STRING,
-            python=_STRING,
-        ),
-        "Run": _all_of(
-            id=_STRING,
-            status={"enum": ["queued", "running", "parked", "completed", "failed", "cancelled"]},
-            backend=_STRING,
-            model=_STRING,
-            conversation=_MAYBE_STRING,
-            started_at=_STRING,
-            ended_at=_MAYBE_STRING,
-            duration_ms={"type": ["integer", "null"]},
-            usage=_MAYBE_OBJECT,
-            error=_MAYBE_OBJECT,
-        ),
-        "Runs": _list_of("Run"),
-        "RunCounts": _all_of(running=_INTEGER, queued=_INTEGER, parked=_INTEGER),
-    }
 
 
 @dataclass(frozen=True)
@@ -185,18 +62,16 @@ class Operation:
 
 
 def _json(name: str) -> dict[str, Json]:
-    return {"application/json": _ref(name)}
+    return {"application/json": ref(name)}
 
 
 # A schema would be of all of it to some readers of this version, of one event to others.
 _EVENTS: Final[Mapping[str, Json | None]] = {"text/event-stream": None}
-_METRICS: Final = {"text/plain": _STRING, "application/openmetrics-text": _STRING}
-_IN_PATH: Final = {"model": _NAME, "run_id": {"type": "string", "pattern": f"^{RUN_ID.pattern}$"}}
+_METRICS: Final = {"text/plain": STRING, "application/openmetrics-text": STRING}
+_IN_PATH: Final = {"model": NAME, "run_id": {"type": "string", "pattern": f"^{RUN_ID.pattern}$"}}
 _RUN_QUERY: Final = {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}}
 _FOLLOW_QUERY: Final = {"name": "follow", "in": "query", "schema": {"enum": ["0", "1"]}}
-_NOT_READY: Final = {
-    "503": {"description": "It could not.", "content": {"application/json": {"schema": _ref("Ready")}}}
-}
+_NOT_READY: Final = {"503": {"description": "It could not.", "content": {"application/json": {"schema": ref("Ready")}}}}
 
 _OPERATIONS: Final = (
     Operation(
@@ -206,7 +81,7 @@ _OPERATIONS: Final = (
         "Claude's answer to a conversation, whole or as server-sent events.",
         {**_json("ChatCompletion"), **_EVENTS},
         _TURN_ERRORS,
-        _ref("ChatCompletionRequest"),
+        ref("ChatCompletionRequest"),
     ),
     Operation(
         "post",
@@ -215,7 +90,7 @@ _OPERATIONS: Final = (
         "The same in OpenAI's newer form. Nothing is stored.",
         {**_json("Response"), **_EVENTS},
         _TURN_ERRORS,
-        _ref("ResponseRequest"),
+        ref("ResponseRequest"),
     ),
     Operation("get", "/v1/models", "listModels", "The names of models.", _json("Models")),
     Operation("get", "/v1/models/{model}", "retrieveModel", "Whether a name is one of a model.", _json("Model")),
@@ -235,7 +110,7 @@ _CONTROL: Final = (
         "/control/runs/{run_id}/output",
         "runOutput",
         "What it says, one JSON object a line; with `follow=1` to its end.",
-        {"application/x-ndjson": _STRING},
+        {"application/x-ndjson": STRING},
         query=(_FOLLOW_QUERY,),
     ),
     Operation(
@@ -273,7 +148,7 @@ def openapi_document(*, has_key: bool, has_control: bool) -> Json:
         "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
-            "schemas": _schemas(),
+            "schemas": schemas(),
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -293,7 +168,7 @@ def _described(operation: Operation, needs_key: bool) -> Json:
         **({} if body is None else {"requestBody": {"required": True, "content": _content(body)}}),
         "responses": {
             "200": {"description": "The answer.", "content": content},
-            **{str(status): {"description": _REASONS[status], "content": _content(_ref("Error"))} for status in errors},
+            **{str(status): {"description": _REASONS[status], "content": _content(ref("Error"))} for status in errors},
             **operation.more,
         },
     }

@@ -27,9 +27,11 @@ from claude_openai.errors import (
 )
 from claude_openai.logs import Level, Log, traceback_of
 from claude_openai.metrics import Metrics
+from claude_openai.protocol.chunks import ChunkStream
 from claude_openai.protocol.events import Event, TurnFailed, TurnStarted
+from claude_openai.protocol.models import model_list, model_object
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
-from claude_openai.protocol.response import ChunkStream, Completion, ResponseHead, model_list, model_object
+from claude_openai.protocol.response import Completion, ResponseHead
 from claude_openai.protocol.responses_memory import GivenItems
 from claude_openai.protocol.responses_object import ResponsesHead
 from claude_openai.protocol.responses_request import parse_responses_request

@@ -18,9 +18,10 @@ from claude_openai import Config, serve
 from claude_openai.claude.base import Backend, Emit
 from claude_openai.claude.hermetic import stand_in_environment
 from claude_openai.logs import Log
+from claude_openai.protocol.chunks import ChunkStream
 from claude_openai.protocol.events import TextDelta, TurnCompleted, TurnStarted, Usage
 from claude_openai.protocol.request import ChatRequest
-from claude_openai.protocol.response import ChunkStream, ResponseHead
+from claude_openai.protocol.response import ResponseHead
 from claude_openai.testing import MessagesApi, RecordedRequest, Reply, Text, ToolUse
 
 WORD = "word "

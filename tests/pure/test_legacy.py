@@ -7,10 +7,11 @@ import pytest
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.blocks import ToolUseBlock
+from claude_openai.protocol.chunks import ChunkStream
 from claude_openai.protocol.events import Event, ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnStarted, Usage
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
-from claude_openai.protocol.response import ChunkStream, Completion, ResponseHead, fold
+from claude_openai.protocol.response import Completion, ResponseHead, fold
 from claude_openai.protocol.tools import ToolChoice
 from tests.blocks import result_block
 from tests.openai_schema import validate

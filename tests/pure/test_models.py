@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import ConfigError, ModelNotFound
-from claude_openai.protocol.models import ModelCatalog
+from claude_openai.protocol.models import ModelCatalog, model_list, model_object
+from tests.openai_schema import strict_openai_model, validate
 
 CATALOG = ModelCatalog("sonnet", ("house-model",))
 
@@ -118,3 +119,17 @@ def test_the_listing_is_the_aliases_and_then_the_override_each_once() -> None:
 def test_every_listed_name_is_served() -> None:
     for name in CATALOG.listing():
         assert CATALOG.resolve(name)
+
+
+def test_the_list_of_models_is_one_of_the_schema_and_keeps_its_order() -> None:
+    listing = model_list(["sonnet", "anthropic/claude-opus"], created=1_700_000_000)
+    validate("ListModelsResponse", listing)
+    assert [strict_openai_model(model).id for model in listing["data"]] == ["sonnet", "anthropic/claude-opus"]
+    assert listing["data"][0] == model_object("sonnet", 1_700_000_000)
+    assert model_object("sonnet", 1_700_000_000) == {
+        "id": "sonnet",
+        "object": "model",
+        "created": 1_700_000_000,
+        "owned_by": "anthropic",
+    }
+    validate("ListModelsResponse", model_list([], created=0))

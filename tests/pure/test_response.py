@@ -18,6 +18,7 @@ from claude_openai.errors import (
     TurnTimeout,
     UpstreamError,
 )
+from claude_openai.protocol.chunks import ChunkStream
 from claude_openai.protocol.events import (
     Event,
     FinishReason,
@@ -29,19 +30,9 @@ from claude_openai.protocol.events import (
     TurnStarted,
     Usage,
 )
-from claude_openai.protocol.response import (
-    REFUSED,
-    ChunkStream,
-    Completion,
-    ReasoningKeys,
-    ResponseHead,
-    fold,
-    model_list,
-    model_object,
-    usage_object,
-)
+from claude_openai.protocol.response import REFUSED, Completion, ReasoningKeys, ResponseHead, fold, usage_object
 from claude_openai.protocol.sse import data_frame
-from tests.openai_schema import strict_openai_chunk, strict_openai_completion, strict_openai_model, validate
+from tests.openai_schema import strict_openai_chunk, strict_openai_completion, validate
 from tests.sse_reader import Message, parse_sse
 
 HEAD = ResponseHead("chatcmpl-1", 1_700_000_000, "claude-sonnet")
@@ -482,20 +473,6 @@ def test_usage_counts_cached_tokens_as_prompt_tokens_and_sums_up(usage: Usage) -
     assert found["completion_tokens"] == usage.output_tokens
     assert found["completion_tokens_details"]["reasoning_tokens"] == usage.reasoning_tokens
     assert found["total_tokens"] == found["prompt_tokens"] + found["completion_tokens"]
-
-
-def test_the_list_of_models_is_one_of_the_schema_and_keeps_its_order() -> None:
-    listing = model_list(["sonnet", "anthropic/claude-opus"], created=1_700_000_000)
-    validate("ListModelsResponse", listing)
-    assert [strict_openai_model(model).id for model in listing["data"]] == ["sonnet", "anthropic/claude-opus"]
-    assert listing["data"][0] == model_object("sonnet", 1_700_000_000)
-    assert model_object("sonnet", 1_700_000_000) == {
-        "id": "sonnet",
-        "object": "model",
-        "created": 1_700_000_000,
-        "owned_by": "anthropic",
-    }
-    validate("ListModelsResponse", model_list([], created=0))
 
 
 def _remove_refusal(completion: dict[str, Any]) -> None:

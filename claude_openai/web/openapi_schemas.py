@@ -1,0 +1,137 @@
+"""The schemas of `GET /openapi.json`: bodies of requests, answers and errors.
+
+The fields of a request come from the tables that check them. Answers are described as far as a client needs to tell
+them apart: their full form is OpenAI's own. A schema here may say less than the server checks, never more. Knows no
+path: which of these is taken and answered where stands in `openapi`.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeAlias, get_args
+
+from claude_openai.protocol.agent import PERMISSION_MODES, ToolMode
+from claude_openai.protocol.fields import FIELDS, Field, ReasoningEffort, Use
+from claude_openai.protocol.responses_fields import RESPONSES_FIELDS
+
+__all__ = ["NAME", "STRING", "Json", "ref", "schemas"]
+
+Json: TypeAlias = dict[str, Any]
+
+
+def _object(required: Iterable[str] = (), **properties: Any) -> Json:
+    return {"type": "object", "required": list(required), "properties": properties}
+
+
+def _all_of(**properties: Any) -> Json:
+    """An object that has all of them."""
+    return _object(properties, **properties)
+
+
+def ref(name: str) -> Json:
+    """A schema of the document, by its name."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _list_of(item: str) -> Json:
+    return _all_of(object={"const": "list"}, data={"type": "array", "items": ref(item)})
+
+
+STRING: Final[Json] = {"type": "string"}
+NAME: Final[Json] = {"type": "string", "minLength": 1}
+_INTEGER: Final[Json] = {"type": "integer"}
+_MAYBE_STRING: Final[Json] = {"type": ["string", "null"]}
+_MAYBE_OBJECT: Final[Json] = {"type": ["object", "null"]}
+
+
+def _request(table: Mapping[str, Field], needed: str, special: Mapping[str, Any]) -> Json:
+    """The schema of a body: null is as good as absent, unless the field is needed."""
+    properties: Json = {}
+    for name, entry in table.items():
+        schema = {**entry.check.schema, **special.get(name, {}), **(NAME if name == "model" else {})}
+        refused = schema == {"not": {}}
+        if name not in ("model", needed):
+            schema = {"type": "null"} if refused else {"anyOf": [schema, {"type": "null"}]}
+        told = {Use.HONOURED: "", Use.IGNORED: "Accepted, without effect.", Use.REFUSED: "Not supported."}[entry.use]
+        properties[name] = schema | ({"description": told} if told else {})
+    return {**_object(("model", needed), **properties), "additionalProperties": True}
+
+
+def schemas() -> Json:
+    """All that the document names."""
+    claude = {"$ref": "#/components/schemas/Claude"}
+    effort = {"enum": [*get_args(ReasoningEffort), None]}
+    return {
+        "Error": {
+            **_all_of(
+                error={
+                    **_all_of(message=STRING, type=STRING, param=_MAYBE_STRING, code=_MAYBE_STRING),
+                    "additionalProperties": False,
+                }
+            ),
+            "additionalProperties": False,
+        },
+        "Claude": {
+            **_object(
+                workingDirectory={"type": ["string", "null"], "pattern": "^/"},
+                addDirs={"type": ["array", "null"], "items": {"type": "string", "pattern": "^/"}},
+                toolMode={"enum": [*get_args(ToolMode), None]},
+                permissionMode={"enum": [*PERMISSION_MODES, None]},
+                effort=effort,
+                resetSession={"type": ["boolean", "null"]},
+            ),
+            "additionalProperties": False,
+        },
+        "Message": _object(
+            ("role",),
+            role={"enum": ["system", "developer", "user", "assistant", "tool", "function"]},
+            content={"type": ["string", "array", "null"], "items": {"type": "object"}},
+        ),
+        "ChatCompletionRequest": _request(
+            FIELDS, "messages", {"messages": {"items": ref("Message")}, "claude": claude}
+        ),
+        "ChatCompletion": _all_of(
+            id=STRING,
+            object={"const": "chat.completion"},
+            created=_INTEGER,
+            model=STRING,
+            choices={"type": "array", "items": {"type": "object"}},
+            usage={"type": "object"},
+        ),
+        "ResponseRequest": _request(RESPONSES_FIELDS, "input", {"claude": claude}),
+        "Response": _all_of(
+            id=STRING,
+            object={"const": "response"},
+            created_at=_INTEGER,
+            status=STRING,
+            model=STRING,
+            output={"type": "array", "items": {"type": "object"}},
+            usage=_MAYBE_OBJECT,
+        ),
+        "Model": _all_of(id=STRING, object={"const": "model"}, created=_INTEGER, owned_by=STRING),
+        "Models": _list_of("Model"),
+        "Health": _object(("status",), status={"const": "ok"}, claude={"type": "object"}),
+        "Ready": _all_of(
+            ready={"type": "boolean"},
+            reasons={"type": "array", "items": _all_of(reason=STRING, message=STRING)},
+        ),
+        "Version": _all_of(
+            name={"const": "claude-openai"},
+            version=STRING,
+            backend=STRING,
+            claude_agent_sdk=STRING,
+            python=STRING,
+        ),
+        "Run": _all_of(
+            id=STRING,
+            status={"enum": ["queued", "running", "parked", "completed", "failed", "cancelled"]},
+            backend=STRING,
+            model=STRING,
+            conversation=_MAYBE_STRING,
+            started_at=STRING,
+            ended_at=_MAYBE_STRING,
+            duration_ms={"type": ["integer", "null"]},
+            usage=_MAYBE_OBJECT,
+            error=_MAYBE_OBJECT,
+        ),
+        "Runs": _list_of("Run"),
+        "RunCounts": _all_of(running=_INTEGER, queued=_INTEGER, parked=_INTEGER),
+    }

@@ -1,19 +1,20 @@
 """A local server that lets any OpenAI client use Claude Code.
 
-The way of the data, one direction: `web/routes` -> `protocol/request` (or `protocol/responses_request`) -> `runs`
-(-> `admission`) -> `claude/*` -> `protocol/events` -> `protocol/response` (or `protocol/responses_stream`) ->
-`protocol/sse` -> `web/body`.
+The way of the data, one direction: `web/routes` -> `protocol/request` (or `protocol/responses/request`) ->
+`runs/registry` (-> `runs/admission`) -> `claude/*` -> `protocol/events` -> `protocol/response` (or
+`protocol/responses/stream`) -> `protocol/sse` -> `web/body`.
 
-- `errors`, `config`, `logs`, `metrics`: what can go wrong, what is configured, written down and counted.
+- `errors`, `config`: what can go wrong, and what is configured.
 - `protocol`: pure translation between OpenAI's wire formats and Claude Code's. No I/O.
 - `claude`: how a turn is run: a live conversation, which is a supervised process with the SDK's client over it; found
   by its whole history, taken from the spares, or started with a transcript of the history. Or, with the CLI backend,
   one process a turn.
-- `admission`, `runs`, `run`: who may run now, and one run as one `async with`. A run belongs to its request: when the
-  client goes away, the request is cancelled, with it the run's nursery, with it the turn, with it the process group.
-- `run_records`, `run_files`, `run_writer`: what is kept of a run, on disk too, and how it is read again.
+- `runs`: who may run now, one run as one `async with`, what is counted and kept of it. A run belongs to its request:
+  when the client goes away, the request is cancelled, with it the run's nursery, with it the turn, with it the process
+  group.
 - `web`: who may call, which route, how a run becomes a response.
-- `server`: the composition root; `commands`: flags, signals, exit codes; `instance`: how a running server is found.
+- `logs`: what is written down, without secrets.
+- `server`: the composition root; `commands`: flags, signals, exit codes, and how a running server is found.
 - `testing`: a stand-in for Claude's Messages API, for harnesses outside this project too.
 
 As a library: `urls = await nursery.start(claude_openai.serve, claude_openai.Config(port=0))`.

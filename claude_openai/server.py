@@ -16,7 +16,6 @@ from pathlib import Path
 import trio
 
 from claude_openai import __version__
-from claude_openai.admission import Admission
 from claude_openai.claude.base import Backend
 from claude_openai.claude.cli import CliBackend
 from claude_openai.claude.guardian import guarding
@@ -25,9 +24,10 @@ from claude_openai.claude.launcher import Launcher
 from claude_openai.claude.sdk import SdkBackend, SdkSettings
 from claude_openai.config import Config
 from claude_openai.errors import ShuttingDown
-from claude_openai.logs import NULL_LOG, Level, Log, captured_stdlib, open_log
-from claude_openai.run_writer import RunWriter
-from claude_openai.runs import RunLimits, Runs
+from claude_openai.logs.log import NULL_LOG, Level, Log, captured_stdlib, open_log
+from claude_openai.runs.admission import Admission
+from claude_openai.runs.registry import RunLimits, Runs
+from claude_openai.runs.writer import RunWriter
 from claude_openai.testing.demo import demo_reply
 from claude_openai.testing.messages_api import MessagesApi
 from claude_openai.web.listen import Connections, open_listeners, urls_of

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from claude_openai.config import SETTINGS
 from claude_openai.protocol.fields import FIELDS, Field, Use
-from claude_openai.protocol.responses_fields import RESPONSES_FIELDS
+from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
 from tests.clients.install import CLIENTS
 
 README = Path(__file__).parents[1] / "README.md"

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol, TypeAlias
 
-from claude_openai.logs import Log
+from claude_openai.logs.log import Log
 from claude_openai.protocol.events import Event
 from claude_openai.protocol.request import ChatRequest
 

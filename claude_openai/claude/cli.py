@@ -20,7 +20,7 @@ from claude_openai.claude.records import RecordError, events_of_record, record_o
 from claude_openai.claude.toolbox import own_name
 from claude_openai.claude.transcript import content_block
 from claude_openai.errors import BadRequest, ClaudeMissing
-from claude_openai.logs import Log
+from claude_openai.logs.log import Log
 from claude_openai.protocol.cli_stream import TurnReader
 from claude_openai.protocol.events import TurnFailed
 from claude_openai.protocol.lines import LineFramer, LineTooLong

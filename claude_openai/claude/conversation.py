@@ -27,7 +27,7 @@ from claude_openai.claude.toolbox import Toolbox
 from claude_openai.claude.transport import ProcessTransport
 from claude_openai.claude.turn import MUST_CALL, OpenClient, TurnUnderWay
 from claude_openai.errors import InternalError
-from claude_openai.logs import Log
+from claude_openai.logs.log import Log
 from claude_openai.protocol.blocks import ThinkingBlock
 from claude_openai.protocol.events import Conversation as Way
 from claude_openai.protocol.events import TurnFailed

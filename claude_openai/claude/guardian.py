@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from claude_openai.logs import Log
+from claude_openai.logs.log import Log
 
 __all__ = ["Guardian", "guarding"]
 

@@ -25,7 +25,7 @@ from claude_openai.claude.hermetic import (
 from claude_openai.claude.process import SupervisedProcess, supervised
 from claude_openai.claude.transcript import transcript_file
 from claude_openai.errors import ClaudeMissing, ConfigError, UpstreamError
-from claude_openai.logs import Log
+from claude_openai.logs.log import Log
 from claude_openai.protocol.agent import NO_AGENT, Agent
 from claude_openai.protocol.blocks import ToolResultBlock
 from claude_openai.protocol.history import Turn

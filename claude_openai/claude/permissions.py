@@ -7,7 +7,7 @@ Claude so, and noted in the log.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from claude_openai.logs import Log
+from claude_openai.logs.log import Log
 
 __all__ = ["permission_answer"]
 

@@ -19,7 +19,7 @@ from typing import cast
 import trio
 
 from claude_openai.claude.guardian import Guardian
-from claude_openai.logs import Log
+from claude_openai.logs.log import Log
 
 __all__ = ["SupervisedProcess", "supervised"]
 

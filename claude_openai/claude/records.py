@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from claude_openai.logs import Log
+from claude_openai.logs.log import Log
 from claude_openai.protocol.cli_stream import TurnReader
 from claude_openai.protocol.events import Event
 

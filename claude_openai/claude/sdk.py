@@ -18,7 +18,7 @@ from claude_openai.claude.base import Backend, Emit, Parked
 from claude_openai.claude.launcher import Launcher, Spawn, ends_in_results, to_replay
 from claude_openai.claude.thoughts import Thoughts
 from claude_openai.errors import ClaudeMissing
-from claude_openai.logs import Log
+from claude_openai.logs.log import Log
 from claude_openai.protocol.events import Conversation as Way
 from claude_openai.protocol.events import TurnFailed
 from claude_openai.protocol.request import ChatRequest

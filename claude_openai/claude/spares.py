@@ -11,7 +11,7 @@ from pathlib import Path
 import trio
 
 from claude_openai.claude.conversation import Conversation
-from claude_openai.logs import Log
+from claude_openai.logs.log import Log
 
 __all__ = ["Spares"]
 

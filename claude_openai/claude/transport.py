@@ -18,7 +18,7 @@ from claude_agent_sdk import CLIConnectionError, CLIJSONDecodeError, ProcessErro
 from claude_openai.claude.launcher import GRACE_S
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.records import RecordError, record_of
-from claude_openai.logs import Level, Log
+from claude_openai.logs.log import Level, Log
 from claude_openai.protocol.lines import LineFramer, LineTooLong
 
 __all__ = ["ProcessTransport"]

@@ -32,8 +32,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "tail": ("tail", "print what a run says"),
     "cancel": ("cancel", "end a run"),
     "logs": ("logs", "print the log of the server, or of the last one"),
-    "doctor": ("doctor", "say what keeps a server from working here, and how to mend it"),
-    "connect": ("connect", "print, or write, the configuration that makes a client use this server"),
+    "doctor": ("doctor.command", "say what keeps a server from working here, and how to mend it"),
+    "connect": ("connect.command", "print, or write, the configuration that makes a client use this server"),
     "service": ("service", "print a unit for systemd or launchd that keeps a server running"),
     "daemon": ("daemon", ""),
 }

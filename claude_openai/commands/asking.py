@@ -11,7 +11,7 @@ import time
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from claude_openai.instance import Instance
+from claude_openai.commands.instance import Instance
 
 __all__ = ["UNREACHABLE", "health_of", "runs_of"]
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from claude_openai.commands.instance import Instance
 from claude_openai.errors import StartError
-from claude_openai.instance import Instance
 
 __all__ = ["ControlError", "get_json", "post_json", "stream"]
 

@@ -7,9 +7,9 @@ variables say. Nobody else calls it.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from claude_openai.commands.instance import claiming, instance_folder
 from claude_openai.commands.serve import serve_here
 from claude_openai.config import Config
-from claude_openai.instance import claiming, instance_folder
 
 __all__ = ["run"]
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from claude_openai.commands import command_parser
+from claude_openai.commands.instance import Instance, instance_folder
 from claude_openai.commands.start import start
 from claude_openai.commands.stop import started_instance, stop
 from claude_openai.config import SETTINGS, Config
 from claude_openai.errors import StartError
-from claude_openai.instance import Instance, instance_folder
 
 __all__ = ["run"]
 

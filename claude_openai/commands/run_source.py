@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from claude_openai.commands import control
+from claude_openai.commands.instance import Instance, find_instance, instance_folder
 from claude_openai.config import SETTINGS
 from claude_openai.errors import ConfigError, StartError
-from claude_openai.instance import Instance, find_instance, instance_folder
-from claude_openai.run_files import find_run, is_written, list_runs, open_folder, open_run
-from claude_openai.run_records import RUN_ID, RunRecord, is_end
+from claude_openai.runs.files import find_run, is_written, list_runs, open_folder, open_run
+from claude_openai.runs.records import RUN_ID, RunRecord, is_end
 
 __all__ = ["MAX_RUNS", "RunSource", "ServerRuns", "add_folder_flag", "printing", "run_named", "runs_of", "visible"]
 

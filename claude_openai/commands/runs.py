@@ -14,7 +14,7 @@ from typing import Final
 from claude_openai.commands import command_parser
 from claude_openai.commands.run_source import MAX_RUNS, add_folder_flag, printing, runs_of, visible
 from claude_openai.errors import ConfigError
-from claude_openai.run_records import RunRecord
+from claude_openai.runs.records import RunRecord
 
 __all__ = ["run"]
 

@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 
 from claude_openai import __version__
 from claude_openai.commands import main_parser, without_flags
+from claude_openai.commands.instance import AlreadyRunning, Claim, Instance, claiming, instance_folder
 from claude_openai.config import Config
 from claude_openai.errors import ClaudeMissing, ConfigError, StartError
-from claude_openai.instance import AlreadyRunning, Claim, Instance, claiming, instance_folder
 
 if TYPE_CHECKING:
     import trio

@@ -15,11 +15,11 @@ from typing import Final
 import claude_openai
 from claude_openai.commands import without_flags
 from claude_openai.commands.asking import health_of
+from claude_openai.commands.instance import AlreadyRunning, Instance, find_instance, instance_folder
 from claude_openai.commands.paths import LOG_FILE, STDERR_FILE, home_folder
 from claude_openai.config import Config
 from claude_openai.errors import StartError
-from claude_openai.instance import AlreadyRunning, Instance, find_instance, instance_folder
-from claude_openai.log_writer import open_log_file
+from claude_openai.logs.writer import open_log_file
 
 __all__ = ["daemon_argv", "start"]
 

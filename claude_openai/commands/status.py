@@ -7,7 +7,7 @@ from typing import Any
 
 from claude_openai.commands import command_parser
 from claude_openai.commands.asking import health_of, runs_of
-from claude_openai.instance import Instance, find_instance, instance_folder
+from claude_openai.commands.instance import Instance, find_instance, instance_folder
 
 __all__ = ["run"]
 

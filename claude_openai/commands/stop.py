@@ -9,9 +9,7 @@ from signal import SIGKILL, SIGTERM
 from typing import Final
 
 from claude_openai.commands import command_parser
-from claude_openai.commands.processes import Held, descendants, has_open, wait_gone
-from claude_openai.errors import StartError
-from claude_openai.instance import (
+from claude_openai.commands.instance import (
     AlreadyRunning,
     Instance,
     claiming,
@@ -20,6 +18,8 @@ from claude_openai.instance import (
     is_claimed,
     pid_file,
 )
+from claude_openai.commands.processes import Held, descendants, has_open, wait_gone
+from claude_openai.errors import StartError
 
 __all__ = ["run", "started_instance", "stop"]
 

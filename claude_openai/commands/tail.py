@@ -10,7 +10,7 @@ from typing import Any
 
 from claude_openai.commands import command_parser
 from claude_openai.commands.run_source import RunSource, add_folder_flag, printing, run_named, runs_of, visible
-from claude_openai.run_records import read_line
+from claude_openai.runs.records import read_line
 
 __all__ = ["run"]
 

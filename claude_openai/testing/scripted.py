@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 import trio
 
 from claude_openai.claude.base import Backend, Emit, Parked
-from claude_openai.logs import Log
+from claude_openai.logs.log import Log
 from claude_openai.protocol.events import Event, FinishReason, TextDelta, TurnCompleted, TurnStarted, Usage
 from claude_openai.protocol.request import ChatRequest
 from claude_openai.testing.script import Hang, Pause

@@ -14,7 +14,7 @@ from quart.wrappers.response import ResponseBody
 from claude_openai.errors import InternalError
 from claude_openai.protocol.events import Event, TurnFailed
 from claude_openai.protocol.sse import COMMENT
-from claude_openai.run import Run
+from claude_openai.runs.run import Run
 
 __all__ = ["EventStreamBody", "Frames"]
 

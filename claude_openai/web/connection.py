@@ -19,8 +19,8 @@ from quart import Request
 from quart.asgi import ASGIHTTPConnection
 from quart_trio.asgi import TrioASGIHTTPConnection
 
-from claude_openai.logs import Log
-from claude_openai.metrics import Metrics
+from claude_openai.logs.log import Log
+from claude_openai.runs.metrics import Metrics
 
 __all__ = ["Exchange", "HttpConnection", "exchange_of", "route_of"]
 

@@ -21,7 +21,7 @@ from hypercorn.typing import ASGIFramework
 
 from claude_openai.config import Config
 from claude_openai.errors import StartError
-from claude_openai.logs import Log, traceback_of
+from claude_openai.logs.log import Log, traceback_of
 
 __all__ = ["Connections", "open_listeners", "urls_of"]
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias, get_args
 
 from claude_openai.protocol.agent import PERMISSION_MODES, ToolMode
 from claude_openai.protocol.fields import FIELDS, Field, ReasoningEffort, Use
-from claude_openai.protocol.responses_fields import RESPONSES_FIELDS
+from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
 
 __all__ = ["NAME", "STRING", "Json", "ref", "schemas"]
 

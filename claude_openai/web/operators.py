@@ -16,7 +16,7 @@ from quart_trio.wrappers import TrioResponse
 from claude_openai import __version__
 from claude_openai.config import Config
 from claude_openai.protocol.sse import encode_json
-from claude_openai.runs import LOGIN_DOUBT_S, Runs
+from claude_openai.runs.registry import LOGIN_DOUBT_S, Runs
 from claude_openai.web.control import has_control_routes
 from claude_openai.web.openapi import openapi_document
 

@@ -14,8 +14,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from claude_openai import __version__
-from claude_openai.metrics import BOUNDS_S, Labels, Spread
-from claude_openai.runs import Runs
+from claude_openai.runs.metrics import BOUNDS_S, Labels, Spread
+from claude_openai.runs.registry import Runs
 
 __all__ = ["exposition"]
 

@@ -25,20 +25,20 @@ from claude_openai.errors import (
     NotFound,
     RequestTooLarge,
 )
-from claude_openai.logs import Level, Log, traceback_of
-from claude_openai.metrics import Metrics
+from claude_openai.logs.log import Level, Log, traceback_of
 from claude_openai.protocol.chunks import ChunkStream
 from claude_openai.protocol.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.models import model_list, model_object
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
 from claude_openai.protocol.response import Completion, ResponseHead
-from claude_openai.protocol.responses_memory import GivenItems
-from claude_openai.protocol.responses_object import ResponsesHead
-from claude_openai.protocol.responses_request import parse_responses_request
-from claude_openai.protocol.responses_stream import ResponsesObject, ResponsesStream
+from claude_openai.protocol.responses.memory import GivenItems
+from claude_openai.protocol.responses.object import ResponsesHead
+from claude_openai.protocol.responses.request import parse_responses_request
+from claude_openai.protocol.responses.stream import ResponsesObject, ResponsesStream
 from claude_openai.protocol.sse import encode_json
-from claude_openai.run import Run
-from claude_openai.runs import Runs
+from claude_openai.runs.metrics import Metrics
+from claude_openai.runs.registry import Runs
+from claude_openai.runs.run import Run
 from claude_openai.web.agent_guard import AgentGuard
 from claude_openai.web.body import EventStreamBody, Frames
 from claude_openai.web.connection import Exchange, HttpConnection, exchange_of, route_of

@@ -17,7 +17,7 @@ from quart_trio import QuartTrio
 from claude_openai import Config, serve
 from claude_openai.claude.base import Backend, Emit
 from claude_openai.claude.hermetic import stand_in_environment
-from claude_openai.logs import Log
+from claude_openai.logs.log import Log
 from claude_openai.protocol.chunks import ChunkStream
 from claude_openai.protocol.events import TextDelta, TurnCompleted, TurnStarted, Usage
 from claude_openai.protocol.request import ChatRequest

@@ -18,11 +18,11 @@ import trio
 from hypercorn.typing import ASGIFramework
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from claude_openai.admission import Admission
 from claude_openai.config import Config
-from claude_openai.logs import Level, Log
-from claude_openai.redaction import Redactor
-from claude_openai.runs import RunLimits, Runs
+from claude_openai.logs.log import Level, Log
+from claude_openai.logs.redaction import Redactor
+from claude_openai.runs.admission import Admission
+from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.testing import ScriptedBackend, TurnScript, TurnStep
 from claude_openai.web.listen import Connections
 from claude_openai.web.routes import build_app

@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.claude.base import Emit
 from claude_openai.errors import ApiError, BadRequest, RateLimited, UpstreamError
-from claude_openai.logs import Log
+from claude_openai.logs.log import Log
 from claude_openai.protocol.events import (
     Event,
     FinishReason,

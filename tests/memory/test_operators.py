@@ -23,7 +23,7 @@ from claude_openai.protocol.events import (
     TurnStarted,
     Usage,
 )
-from claude_openai.runs import LOGIN_DOUBT_S
+from claude_openai.runs.registry import LOGIN_DOUBT_S
 from claude_openai.testing import Crash, Hang, Pause, ScriptedBackend, TurnStep, full_turn
 from tests.memory.harness import Server, chat, serving
 

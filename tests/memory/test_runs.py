@@ -7,14 +7,14 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from claude_openai.admission import Admission
 from claude_openai.errors import BadRequest, QueueFull, ShuttingDown
-from claude_openai.logs import NULL_LOG
+from claude_openai.logs.log import NULL_LOG
 from claude_openai.protocol.events import Event, TextDelta, TurnCompleted, TurnFailed
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import parse_chat_request
-from claude_openai.run import Run
-from claude_openai.runs import RunLimits, Runs
+from claude_openai.runs.admission import Admission
+from claude_openai.runs.registry import RunLimits, Runs
+from claude_openai.runs.run import Run
 from claude_openai.testing import Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
 
 BODY = b'{"model":"claude","messages":[{"role":"user","content":"Hi"}]}'

@@ -5,7 +5,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.errors import UpstreamError
-from claude_openai.logs import NULL_LOG
+from claude_openai.logs.log import NULL_LOG
 from claude_openai.protocol.events import Event, TextDelta, TurnCompleted, TurnFailed, TurnStarted, Usage
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.models import ModelCatalog

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from claude_openai.admission import Admission
 from claude_openai.errors import QueueFull, ShuttingDown
+from claude_openai.runs.admission import Admission
 
 
 def test_a_request_above_slots_and_queue_is_turned_away_with_a_wait() -> None:

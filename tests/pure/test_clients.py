@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from claude_openai.commands.client_texts import KEY_VARIABLE, Target
-from claude_openai.commands.clients import CLIENTS, Places
-from claude_openai.commands.merging import merged
+from claude_openai.commands.connect.client_texts import KEY_VARIABLE, Target
+from claude_openai.commands.connect.clients import CLIENTS, Places
+from claude_openai.commands.connect.merging import merged
 from tests.readme_tables import README
 
 OPEN = Target("http://127.0.0.1:8000/v1", "claude-sonnet", needs_key=False)

@@ -28,12 +28,12 @@ from hypothesis.stateful import (
 from claude_openai.claude import conversations as module
 from claude_openai.claude.conversation import Conversation, identity_of
 from claude_openai.claude.conversations import ConversationLimits, Conversations
-from claude_openai.logs import Level, Log
+from claude_openai.logs.log import Level, Log
+from claude_openai.logs.redaction import Redactor
 from claude_openai.protocol.blocks import TextBlock
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
-from claude_openai.redaction import Redactor
 from tests.blocks import result_block
 
 IDLE_S, PARKED_S = 60.0, 600.0

@@ -17,13 +17,13 @@ from claude_openai.claude.conversations import ConversationLimits, Conversations
 from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.claude.launcher import Spawn
 from claude_openai.claude.spares import IDLE_S, REFILL_DELAY_S, RETRY_S, Spares
-from claude_openai.logs import NULL_LOG, Level, Log
+from claude_openai.logs.log import NULL_LOG, Level, Log
+from claude_openai.logs.redaction import Redactor
 from claude_openai.protocol.blocks import Block, TextBlock, ToolUseBlock
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
 from claude_openai.protocol.tools import ToolChoice
-from claude_openai.redaction import Redactor
 from tests.blocks import result_block
 
 IDLE_LIMIT_S = 60.0

@@ -15,9 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai import instance as instance_module
-from claude_openai.errors import StartError
-from claude_openai.instance import (
+from claude_openai.commands import instance as instance_module
+from claude_openai.commands.instance import (
     AlreadyRunning,
     Instance,
     UnsafeFileError,
@@ -27,6 +26,7 @@ from claude_openai.instance import (
     is_claimed,
     pid_file,
 )
+from claude_openai.errors import StartError
 
 NAMES = ("claude-openai.json", "claude-openai.pid", "claude-openai.port")
 ONE = Instance(

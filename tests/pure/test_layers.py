@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import claude_openai
-from claude_openai.instance import Instance, claiming
+from claude_openai.commands.instance import Instance, claiming
 
 FOLDER = Path(claude_openai.__file__).parent
 ROOT = "claude_openai"
@@ -25,26 +25,28 @@ LINES = (
     "protocol.output  protocol.request",
     "protocol.stop  protocol.sse  protocol.response  protocol.chunks  protocol.upstream  protocol.tool_notes",
     "protocol.formed  protocol.counts  protocol.lines  protocol.cli_stream",
-    "protocol.responses_fields  protocol.responses_tools  protocol.responses_input  protocol.responses_request",
-    "protocol.responses_object  protocol.responses_stream  protocol.responses_memory",
+    "protocol.responses  protocol.responses.fields  protocol.responses.tools  protocol.responses.input",
+    "protocol.responses.request  protocol.responses.object  protocol.responses.stream  protocol.responses.memory",
     "setting_values  settings  config",
-    "own_files  instance",
-    "secret_spans  redaction  log_writer  logs",
+    "logs  logs.secret_spans  logs.redaction  logs.writer  logs.log",
     "claude  claude.base  claude.guardian  claude.hermetic  claude.process  claude.thoughts  claude.toolbox",
     "claude.transcript  claude.launcher  claude.records  claude.permissions",
     "claude.transport  claude.client  claude.turn  claude.conversation",
     "claude.conversations  claude.spares  claude.sdk  claude.cli",
     "testing.script  testing.recorded  testing.wire  testing.connection  testing.messages_api  testing.demo",
     "testing.scripted  testing",
-    "metrics  run_records  run_files  run_writer  run  admission  runs",
+    "runs  runs.metrics  runs.records  runs.files  runs.writer  runs.run  runs.admission  runs.registry",
     "web  web.body  web.connection  web.guard  web.agent_guard  web.listen  web.control",
     "web.openapi_schemas  web.openapi  web.prometheus  web.operators  web.routes",
     "server",
-    "commands  commands.paths  commands.asking  commands.processes  commands.start  commands.serve  commands.daemon",
+    "commands  commands.paths  commands.own_files  commands.instance  commands.asking  commands.processes",
+    "commands.start  commands.serve  commands.daemon",
     "commands.control  commands.run_source  commands.runs  commands.tail  commands.cancel",
     "commands.status  commands.stop  commands.restart  commands.logs  commands.service",
-    "commands.checks  commands.checks_claude  commands.checks_server  commands.round_trip  commands.doctor",
-    "commands.merging  commands.config_files  commands.client_texts  commands.clients  commands.connect",
+    "commands.doctor  commands.doctor.checks  commands.doctor.checks_claude  commands.doctor.checks_server",
+    "commands.doctor.round_trip  commands.doctor.command",
+    "commands.connect  commands.connect.merging  commands.connect.config_files  commands.connect.client_texts",
+    "commands.connect.clients  commands.connect.command",
     "__main__",
 )
 ORDER = [name for line in LINES for name in line.split()]
@@ -79,7 +81,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def own_module(imported: str) -> str:
-    """The module of ours that is meant by `claude_openai.logs.Log`, as a name of `ORDER`; "" for the package itself."""
+    """The module of ours that `claude_openai.logs.log.Log` is of, as a name of `ORDER`; "" for the package itself."""
     name = imported.removeprefix(ROOT).removeprefix(".")
     while name not in MODULES:
         name = name.rpartition(".")[0]

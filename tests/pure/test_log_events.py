@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import claude_openai
-from claude_openai.logs import Level
+from claude_openai.logs.log import Level
 from tests.readme_tables import README
 
 FOLDER = Path(claude_openai.__file__).parent

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai import log_writer
-from claude_openai.log_writer import LogWriter, open_log_file
+from claude_openai.logs import writer as log_writer
+from claude_openai.logs.writer import LogWriter, open_log_file
 
 WAIT_S = 10
 LIMIT = 1000

@@ -17,10 +17,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai import log_writer, logs
 from claude_openai.errors import ConfigError
-from claude_openai.logs import NULL_LOG, Level, Log, captured_stdlib, open_log
-from claude_openai.redaction import MASK, Redactor
+from claude_openai.logs import log as logs
+from claude_openai.logs import writer as log_writer
+from claude_openai.logs.log import NULL_LOG, Level, Log, captured_stdlib, open_log
+from claude_openai.logs.redaction import MASK, Redactor
 
 WAIT_S = 10
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.commands.config_files import read_config, replace_config
-from claude_openai.commands.merging import MergeRefused, merged
+from claude_openai.commands.connect.config_files import read_config, replace_config
+from claude_openai.commands.connect.merging import MergeRefused, merged
 
 OWN = ("provider", "claude")
 WANTED: dict[str, Any] = {"model": "claude/x", "provider": {"claude": {"url": "http://a", "models": ["x"]}}}

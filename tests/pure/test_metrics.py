@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import RunCancelled, UpstreamError
-from claude_openai.metrics import BOUNDS_S, Metrics, Spread, TurnMeter
 from claude_openai.protocol.events import TextDelta, TurnStarted
+from claude_openai.runs.metrics import BOUNDS_S, Metrics, Spread, TurnMeter
 
 
 @given(st.lists(st.floats(0, 1000)))

@@ -9,13 +9,13 @@ import pytest
 import trio
 from jsonschema import Draft202012Validator
 
-from claude_openai.admission import Admission
 from claude_openai.config import Config
-from claude_openai.logs import NULL_LOG
+from claude_openai.logs.log import NULL_LOG
 from claude_openai.protocol.agent import read_agent
 from claude_openai.protocol.fields import FIELDS
-from claude_openai.protocol.responses_fields import RESPONSES_FIELDS
-from claude_openai.runs import RunLimits, Runs
+from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
+from claude_openai.runs.admission import Admission
+from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.testing import ScriptedBackend
 from claude_openai.web.connection import route_of
 from claude_openai.web.openapi import openapi_document

@@ -12,9 +12,9 @@ import pytest
 
 from claude_openai.commands import processes
 from claude_openai.commands import stop as stop_module
+from claude_openai.commands.instance import claiming, find_instance
 from claude_openai.commands.processes import Held, descendants, has_open, wait_gone
 from claude_openai.errors import StartError
-from claude_openai.instance import claiming, find_instance
 from tests.pure.test_instance import ONE
 
 LIMIT_S = 20.0

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from claude_openai.claude.records import RecordError, events_of_record, record_of
 from claude_openai.errors import ApiError, RateLimited, UpstreamAuth, UpstreamError
-from claude_openai.logs import Level, Log
+from claude_openai.logs.log import Level, Log
+from claude_openai.logs.redaction import Redactor
 from claude_openai.protocol.cli_stream import TurnReader
 from claude_openai.protocol.events import Event, TextDelta, TurnCompleted, TurnFailed, TurnStarted, Usage
-from claude_openai.redaction import Redactor
 
 LOGIN = "claude auth login"
 USAGE = {"input_tokens": 3, "output_tokens": 5}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_openai.redaction import MASK, MAX_TEXT, Redactor, redact
+from claude_openai.logs.redaction import MASK, MAX_TEXT, Redactor, redact
 
 SECRET_KEYS = [
     "Authorization",

@@ -15,9 +15,9 @@ from claude_openai.protocol.history import Turn
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.output import OutputFormat
 from claude_openai.protocol.request import parse_chat_request
-from claude_openai.protocol.responses_fields import RESPONSES_FIELDS
-from claude_openai.protocol.responses_memory import GivenItems
-from claude_openai.protocol.responses_request import ResponsesRequest, parse_responses_request
+from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
+from claude_openai.protocol.responses.memory import GivenItems
+from claude_openai.protocol.responses.request import ResponsesRequest, parse_responses_request
 from claude_openai.protocol.tools import ToolChoice
 from tests.blocks import result_block
 from tests.openai_schema import validate

@@ -30,9 +30,9 @@ from claude_openai.protocol.events import (
     Usage,
 )
 from claude_openai.protocol.models import ModelCatalog
-from claude_openai.protocol.responses_object import ResponsesHead
-from claude_openai.protocol.responses_request import parse_responses_request
-from claude_openai.protocol.responses_stream import ResponsesObject, ResponsesStream
+from claude_openai.protocol.responses.object import ResponsesHead
+from claude_openai.protocol.responses.request import parse_responses_request
+from claude_openai.protocol.responses.stream import ResponsesObject, ResponsesStream
 from tests.open_responses import validate_open_event, validate_open_response
 from tests.openai_schema import strict_openai_event, strict_openai_response, validate_event, validate_response
 from tests.pure.test_response import any_text, completed, failed, on_the_wire, turns, unicode_text

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from claude_openai import run_writer
-from claude_openai.logs import Level, Log
-from claude_openai.redaction import Redactor
-from claude_openai.run_files import find_run, list_runs, open_folder, open_run, run_ids
-from claude_openai.run_records import RUN_ID, RunRecord, is_end
-from claude_openai.run_writer import RunWriter
+from claude_openai.logs.log import Level, Log
+from claude_openai.logs.redaction import Redactor
+from claude_openai.runs import writer as run_writer
+from claude_openai.runs.files import find_run, list_runs, open_folder, open_run, run_ids
+from claude_openai.runs.records import RUN_ID, RunRecord, is_end
+from claude_openai.runs.writer import RunWriter
 
 ID = "run_" + "a" * 24
 OTHER = "run_" + "b" * 24

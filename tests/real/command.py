@@ -20,7 +20,7 @@ import trio
 
 import claude_openai
 from claude_openai.claude.hermetic import stand_in_environment
-from claude_openai.instance import Instance, UnsafeFileError, find_instance
+from claude_openai.commands.instance import Instance, UnsafeFileError, find_instance
 from claude_openai.testing import Answer, MessagesApi, Script
 from tests.real.harness import LIMIT_S, OK, Processes, until
 

@@ -1,6 +1,6 @@
 """The objects of the Responses API: a response, its items and the steps in which one comes, its usage.
 
-Knows which keys each has. Knows no turn and no order of items: that is `responses_stream`. Ids of items are made from
+Knows which keys each has. Knows no turn and no order of items: that is `stream`. Ids of items are made from
 the response's own, so that the whole answer and the stream of one response have the same.
 """
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from claude_openai.commands.checks import Check, split_advice
+from claude_openai.commands.doctor.checks import Check, split_advice
+from claude_openai.commands.instance import Instance
 from claude_openai.config import Config
 from claude_openai.errors import ConfigError, StartError
-from claude_openai.instance import Instance
 
 __all__ = ["round_trip"]
 

@@ -23,7 +23,7 @@ from claude_openai.protocol.events import (
     TurnStarted,
     Usage,
 )
-from claude_openai.protocol.responses_object import (
+from claude_openai.protocol.responses.object import (
     INCOMPLETE,
     MESSAGE,
     REASONING,

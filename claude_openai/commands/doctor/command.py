@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from claude_openai.commands import command_parser
-from claude_openai.commands.checks import Check, machine_checks, split_advice
-from claude_openai.commands.checks_claude import claude_checks
-from claude_openai.commands.checks_server import port_check, server_checks
+from claude_openai.commands.doctor.checks import Check, machine_checks, split_advice
+from claude_openai.commands.doctor.checks_claude import claude_checks
+from claude_openai.commands.doctor.checks_server import port_check, server_checks
 from claude_openai.config import Config
 from claude_openai.errors import ConfigError
 
@@ -54,7 +54,7 @@ def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> l
     checks += [*machine_checks(config, flags, environ), *claude_checks(config, environ), *server]
     checks.append(port_check(config, instance))
     if ask and complaint is None:
-        from claude_openai.commands.round_trip import round_trip
+        from claude_openai.commands.doctor.round_trip import round_trip
 
         if not config.demo:
             print("claude-openai: a round trip to Claude, which costs a few tokens", file=sys.stderr, flush=True)

@@ -17,7 +17,7 @@ from pathlib import PurePath
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote
 
-from claude_openai.secret_spans import NameKind, Span, is_number, kind_of_name, secret_spans
+from claude_openai.logs.secret_spans import NameKind, Span, is_number, kind_of_name, secret_spans
 
 __all__ = ["MASK", "MAX_TEXT", "MIN_SECRET", "Json", "Redactor", "redact"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from claude_openai.commands.merging import MergeRefused
+from claude_openai.commands.connect.merging import MergeRefused
 
 __all__ = ["ConfigFile", "read_config", "replace_config"]
 

@@ -12,9 +12,9 @@ from claude_openai.protocol.agent import read_agent
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.output import OutputFormat, json_schema_format, read_response_format
 from claude_openai.protocol.request import ChatRequest, form_beside, read_fields, whole_number
-from claude_openai.protocol.responses_fields import RESPONSES_FIELDS
-from claude_openai.protocol.responses_input import Recall, read_input
-from claude_openai.protocol.responses_tools import ResponsesTools, read_responses_tools
+from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
+from claude_openai.protocol.responses.input import Recall, read_input
+from claude_openai.protocol.responses.tools import ResponsesTools, read_responses_tools
 
 __all__ = ["ResponsesRequest", "parse_responses_request"]
 

@@ -15,7 +15,7 @@ from claude_openai.protocol.blocks import Block, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.content import assistant_blocks, call_arguments, result_block, system_texts, user_blocks
 from claude_openai.protocol.history import Transcript, Turn, TurnRole, transcript_of
 from claude_openai.protocol.refusals import missing, shorten, unsupported_value, wrong_type, wrong_value
-from claude_openai.protocol.responses_tools import joined_name
+from claude_openai.protocol.responses.tools import joined_name
 
 __all__ = ["Recall", "read_input"]
 

@@ -3,7 +3,7 @@
 One file a run, named by its id. Whoever writes one holds a lock on it until the run has ended, so a file without an end
 and without a lock is of a server that is gone, and no run is ever shown as running for ever. The folder and the files
 must be the user's own and no links: nothing is followed out of the folder. Never writes a file, and never raises for
-what is in one. What a run says is written by `run_writer`, which has the folder pruned too.
+what is in one. What a run says is written by `writer`, which has the folder pruned too.
 """
 
 import fcntl
@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from claude_openai.run_records import RUN_ID, RunRecord, is_end, read_line
+from claude_openai.runs.records import RUN_ID, RunRecord, is_end, read_line
 
 __all__ = ["SUFFIX", "find_run", "is_written", "list_runs", "open_folder", "open_run", "prune", "run_ids"]
 

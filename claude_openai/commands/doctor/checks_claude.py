@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from claude_openai.claude.hermetic import claude_environment, find_claude, login_command
-from claude_openai.commands.checks import Check, split_advice
+from claude_openai.commands.doctor.checks import Check, split_advice
 from claude_openai.config import Config
 from claude_openai.errors import ClaudeMissing, ConfigError
 

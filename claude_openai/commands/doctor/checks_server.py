@@ -13,10 +13,10 @@ from typing import Final
 
 from claude_openai import __version__
 from claude_openai.commands.asking import health_of
-from claude_openai.commands.checks import Check, obstacle, split_advice
+from claude_openai.commands.doctor.checks import Check, obstacle, split_advice
+from claude_openai.commands.instance import Instance, find_instance, instance_folder, is_claimed
 from claude_openai.config import Config
 from claude_openai.errors import StartError
-from claude_openai.instance import Instance, find_instance, instance_folder, is_claimed
 
 __all__ = ["port_check", "server_checks"]
 

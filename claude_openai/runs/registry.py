@@ -1,4 +1,4 @@
-"""One run: a request's way through admission and a backend, as one `async with`.
+"""The registry of runs: a request's way through admission and a backend, as one `async with`.
 
 The run belongs to its request: leaving the block, or cancelling the request, cancels the run's nursery and with it the
 turn. The slot and the place in the registry belong to the producer task, not to the response, which a client that reads
@@ -18,17 +18,17 @@ from dataclasses import dataclass, replace
 
 import trio
 
-from claude_openai.admission import Admission
 from claude_openai.claude.base import Backend
 from claude_openai.errors import ApiError, InternalError, RunEnded, TurnTimeout, UpstreamAuth, UpstreamError
-from claude_openai.logs import Log, traceback_of
-from claude_openai.metrics import Metrics, TurnMeter
+from claude_openai.logs.log import Log, traceback_of
 from claude_openai.protocol.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.request import ChatRequest
 from claude_openai.protocol.stop import EventCutter
-from claude_openai.run import Run
-from claude_openai.run_records import RunRecord
-from claude_openai.run_writer import RunWriter
+from claude_openai.runs.admission import Admission
+from claude_openai.runs.metrics import Metrics, TurnMeter
+from claude_openai.runs.records import RunRecord
+from claude_openai.runs.run import Run
+from claude_openai.runs.writer import RunWriter
 
 __all__ = ["LOGIN_DOUBT_S", "RunLimits", "Runs"]
 

@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from claude_openai.commands.own_files import UnsafeFileError, content, create, is_at, open_own, read, remove, replace
 from claude_openai.errors import StartError
-from claude_openai.own_files import UnsafeFileError, content, create, is_at, open_own, read, remove, replace
 
 __all__ = [
     "AlreadyRunning",

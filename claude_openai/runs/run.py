@@ -1,6 +1,6 @@
 """One run as the registry knows it: what it is, how far it has come, what of it is kept.
 
-Knows the events of a turn and the records that tell of it; who makes a run, and when it may run, is `runs`' business.
+Knows the events of a turn and the records that tell of it; who makes a run, and when it may run, is `registry`'s business.
 """
 
 from dataclasses import dataclass, field, replace
@@ -10,8 +10,7 @@ import trio
 
 from claude_openai.claude.base import Parked
 from claude_openai.errors import ApiError
-from claude_openai.logs import Log
-from claude_openai.metrics import TurnMeter
+from claude_openai.logs.log import Log
 from claude_openai.protocol.events import (
     Event,
     FinishReason,
@@ -23,8 +22,9 @@ from claude_openai.protocol.events import (
     TurnStarted,
 )
 from claude_openai.protocol.response import usage_object
-from claude_openai.run_records import RunRecord, record_of
-from claude_openai.run_writer import Capture
+from claude_openai.runs.metrics import TurnMeter
+from claude_openai.runs.records import RunRecord, record_of
+from claude_openai.runs.writer import Capture
 
 __all__ = ["Run"]
 

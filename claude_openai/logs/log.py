@@ -1,7 +1,7 @@
 """The log: one JSON object a line, five levels, no secrets.
 
 A record is `time`, `level`, `event` and the fields of the call, cleaned by `redaction` in the call itself and written
-by a thread of `log_writer`. A call never waits and never fails; below the level it costs a comparison. At `info` a
+by a thread of `writer`. A call never waits and never fails; below the level it costs a comparison. At `info` a
 request leaves one line, `debug` shows what was asked and answered, `trace` the raw frames.
 
 It knows nothing of what is logged, and reads no configuration. It imports neither trio nor the SDK.
@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Final
 
 from claude_openai.errors import ConfigError
-from claude_openai.log_writer import LogWriter, open_log_file
-from claude_openai.redaction import Json, Redactor
+from claude_openai.logs.redaction import Json, Redactor
+from claude_openai.logs.writer import LogWriter, open_log_file
 
 __all__ = ["NULL_LOG", "Level", "Log", "captured_stdlib", "open_log", "traceback_of"]
 

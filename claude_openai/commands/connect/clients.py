@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from claude_openai.commands.client_texts import (
+from claude_openai.commands.connect.client_texts import (
     KEY_VARIABLE,
     PROVIDER,
     Target,

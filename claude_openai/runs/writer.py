@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-from claude_openai.logs import Log
-from claude_openai.run_files import SUFFIX, open_folder, open_run, prune
-from claude_openai.run_records import line_of
+from claude_openai.logs.log import Log
+from claude_openai.runs.files import SUFFIX, open_folder, open_run, prune
+from claude_openai.runs.records import line_of
 
 __all__ = ["Capture", "RunWriter"]
 

@@ -1,0 +1,1 @@
+"""`claude-openai connect`: the configuration that makes a client use this server."""

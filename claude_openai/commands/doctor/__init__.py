@@ -1,0 +1,1 @@
+"""`claude-openai doctor`: what keeps a server from working here, and how to mend it."""

@@ -1,0 +1,1 @@
+"""The log: records of JSON, without secrets, written by a thread of their own."""

@@ -139,6 +139,8 @@ class SdkBackend(Backend):
 
 
 def _load() -> tuple[ModuleType, ModuleType]:
-    """The modules that need the SDK, whose import takes half a second."""
+    """The modules that need the SDK, whose import takes half a second, and what the first tools would wait for."""
     conversations = importlib.import_module("claude_openai.claude.conversations")
-    return conversations, importlib.import_module("claude_openai.claude.spares")
+    spares = importlib.import_module("claude_openai.claude.spares")
+    importlib.import_module("claude_openai.protocol.schemas").schema_problem('{"type":"object"}')
+    return conversations, spares

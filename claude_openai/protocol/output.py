@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from claude_openai.protocol.refusals import missing, wrong_type, wrong_value
-from claude_openai.protocol.tools import check_object_schema
+from claude_openai.protocol.tools import object_schema
 
 __all__ = ["OutputFormat", "adapted_schema", "output_check", "read_response_format"]
 
@@ -50,9 +50,9 @@ def output_check(form: OutputFormat | None) -> Callable[[object], str | None] | 
     """What says what is wrong with an answer, in words for Claude; None for an answer in text."""
     if form is None:
         return None
-    from claude_openai.protocol.schemas import ArgumentValidator
+    from claude_openai.protocol.schemas import validator_of
 
-    validator = ArgumentValidator(json.loads(form.schema))
+    validator = validator_of(form.schema)
     return lambda answer: validator.problem(answer) if isinstance(answer, dict) else "it must be a JSON object"
 
 
@@ -96,8 +96,7 @@ def json_schema_format(inner: Any, where: str) -> OutputFormat:
         raise wrong_value(f"{where}.name", "1 to 64 letters, digits, '_' or '-'", name)
     if schema is None:
         raise missing(f"{where}.schema", "Send the JSON Schema of the answer.")
-    check_object_schema(schema, f"{where}.schema", code="invalid_json_schema")
-    return OutputFormat(name, json.dumps(schema, separators=(",", ":")))
+    return OutputFormat(name, object_schema(schema, f"{where}.schema", code="invalid_json_schema"))
 
 
 def adapted_schema(schema: Any) -> Any:

@@ -20,8 +20,8 @@ __all__ = [
     "ArgumentChecker",
     "Tool",
     "ToolChoice",
-    "check_object_schema",
     "function_tool",
+    "object_schema",
     "offered_tools",
     "read_tool_choice",
     "read_tools",
@@ -111,12 +111,11 @@ def function_tool(function: Any, where: str) -> Tool:
     parameters = function.get("parameters")
     if parameters is None:
         parameters = _NO_ARGUMENTS
-    check_object_schema(parameters, f"{where}.parameters", code="invalid_function_parameters")
-    return Tool(name, description, json.dumps(parameters, separators=(",", ":")))
+    return Tool(name, description, object_schema(parameters, f"{where}.parameters", code="invalid_function_parameters"))
 
 
-def check_object_schema(schema: Any, where: str, *, code: str) -> None:
-    """Check that a JSON Schema can be used, and is one of objects.
+def object_schema(schema: Any, where: str, *, code: str) -> str:
+    """A JSON Schema of objects that can be used, as compact JSON with the client's own order of keys.
 
     Raises:
         BadRequest: with this code if it is no valid schema.
@@ -129,9 +128,11 @@ def check_object_schema(schema: Any, where: str, *, code: str) -> None:
         raise wrong_type(f"{where}.$schema", "a string", schema["$schema"])
     if schema.get("type", "object") != "object":
         raise wrong_value(f"{where}.type", "'object'", str(schema["type"]))
-    problem = schema_problem(schema)
+    text = json.dumps(schema, separators=(",", ":"))
+    problem = schema_problem(text)
     if problem is not None:
         raise BadRequest(f"'{where}' {problem}", code=code, param=where)
+    return text
 
 
 def read_tool_choice(value: Any, tools: Sequence[Tool], param: str = "tool_choice") -> ToolChoice:
@@ -174,7 +175,7 @@ class ArgumentChecker:
         if tools:
             from claude_openai.protocol import schemas
 
-            self._validators = {tool.name: schemas.ArgumentValidator(tool.schema) for tool in tools}
+            self._validators = {tool.name: schemas.validator_of(tool.parameters) for tool in tools}
 
     def problem(self, name: str, arguments: object) -> str | None:
         """What is wrong with a call, in words for Claude; None if nothing is."""

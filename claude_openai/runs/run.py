@@ -1,6 +1,7 @@
 """One run as the registry knows it: what it is, how far it has come, what of it is kept.
 
-Knows the events of a turn and the records that tell of it; who makes a run, and when it may run, is `registry`'s business.
+Knows the events of a turn and the records that tell of it. Who makes a run, and when it may run, is `registry`'s
+business.
 """
 
 from dataclasses import dataclass, field, replace

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import BadRequest
+from claude_openai.protocol import schemas
 from claude_openai.protocol.tools import (
     MAX_TOOLS,
     ArgumentChecker,
@@ -478,7 +479,68 @@ def test_every_schema_is_either_refused_or_one_that_any_arguments_can_be_checked
         assert found is None or found.startswith("The arguments ")
 
 
-def test_a_pattern_of_another_language_is_not_checked_and_breaks_nothing() -> None:
+def test_a_pattern_of_unicode_letters_is_checked_though_python_itself_does_not_know_it() -> None:
     schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": r"^\p{L}+$"}}, "required": ["a"]}
     assert problem(schema, {"a": "x"}) is None
+    assert problem(schema, {"a": "1"}) is not None
     assert problem(schema, {}) is not None
+
+
+@pytest.mark.parametrize("pattern", ["(?P<1>x", "["])
+def test_a_pattern_that_cannot_be_read_is_not_checked_and_breaks_nothing(pattern: str) -> None:
+    properties = {"properties": {"a": {"type": "string", "pattern": pattern}}, "required": ["a"]}
+    assert problem({"type": "object", **properties}, {"a": "x"}) is None
+    assert problem({"type": "object", **properties}, {}) is not None
+    named = {"type": "object", "patternProperties": {pattern: {"type": "integer"}}, "additionalProperties": False}
+    assert problem(named, {"a": "x"}) is None
+
+
+def test_properties_by_pattern_are_checked_and_all_others_are_additional() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}},
+        "patternProperties": {"^x-": {"type": "integer"}},
+        "additionalProperties": {"type": "string"},
+    }
+    assert problem(schema, {"a": 1, "x-b": 2, "other": "text"}) is None
+    for wrong in ({"a": "1"}, {"x-b": "2"}, {"other": 3}):
+        assert problem(schema, wrong) is not None
+    strict = {**schema, "additionalProperties": False}
+    assert problem(strict, {"a": 1, "x-b": 2}) is None
+    assert "'other' was unexpected" in (problem(strict, {"other": 1}) or "")
+    assert "'other', 'more' were unexpected" in (problem(strict, {"other": 1, "more": 1}) or "")
+
+
+def doubling(levels: int) -> dict[str, Any]:
+    """A schema of a few lines that asks for 2 ** `levels` checks."""
+    below = {f"l{n}": {"allOf": [{"$ref": f"#/$defs/l{n + 1}"}] * 2} for n in range(levels)}
+    return {**below, f"l{levels}": {"type": ["object", "integer"]}}
+
+
+def test_a_schema_that_takes_too_long_is_refused() -> None:
+    schema = {"type": "object", "$defs": doubling(40), "$ref": "#/$defs/l0"}
+    assert refusal_of_schema(schema) == ("invalid_function_parameters", "tools[0].function.parameters")
+
+
+def test_arguments_that_would_take_too_long_to_check_are_a_problem_and_nothing_waits() -> None:
+    schema = {"type": "object", "$defs": doubling(40), "properties": {"a": {"$ref": "#/$defs/l0"}}}
+    assert problem(schema, {}) is None
+    assert "steps along its references" in (problem(schema, {"a": 1}) or "")
+    assert problem(schema, {}) is None  # the next check has all its steps
+
+
+def test_a_pattern_that_takes_too_long_is_given_up() -> None:
+    schema = {"type": "object", "properties": {"a": {"pattern": "^(x|x?)+$"}, "b": {"type": "integer"}}}
+    assert problem(schema, {"a": "x" * 5000 + "y"}) is None
+    assert problem(schema, {"a": "x" * 5000 + "y", "b": "1"}) is not None
+
+
+def test_the_same_schema_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_at: list[Any] = []
+    monkeypatch.setattr(schemas, "_look_up_references", looked_at.append)
+    offered = [function(parameters={"type": "object", "title": "seen once", "properties": {"a": {"$ref": "#"}}})]
+    assert read_tools(offered) == read_tools(offered)
+    assert len(looked_at) == 1
+    long = [function(parameters={"type": "object", "title": "x" * schemas.KEPT_CHARS})]
+    assert read_tools(long) == read_tools(long)
+    assert len(looked_at) == 3

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -66,7 +66,7 @@ def serve_here(config: Config, argv: Sequence[str], claim: Claim | None, complai
 
     async def run() -> None:
         stop = trio.Event()
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*_stop_signals()) as signals:
             async with trio.open_nursery() as signal_nursery:
                 signal_nursery.start_soon(_obey, signals, stop, claim)
                 async with trio.open_nursery() as nursery:
@@ -136,23 +136,37 @@ async def _keep_young(claim: Claim) -> None:
         claim.touch()
 
 
+def _stop_signals() -> list[signal.Signals]:
+    """Those that stop the server; SIGHUP, which a closed terminal sends, unless `nohup` has it ignored."""
+    hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
+
+
 async def _obey(signals: AsyncIterator[int], stop: "trio.Event", claim: Claim | None) -> None:
     """The first signal drains. The second ends at once: the guardian kills what the server leaves."""
     async for number in signals:
-        if stop.is_set():
+        # A terminal that is closed may send its signal twice, by its shell and by the system.
+        if stop.is_set() and number != signal.SIGHUP:
             if claim is not None:
                 claim.release()
             os._exit(128 + number)
-        print("claude-openai: stopping; a second signal stops at once", file=sys.stderr, flush=True)
         stop.set()
+        _say("claude-openai: stopping; a second signal stops at once")
+
+
+def _say(line: str) -> None:
+    """To standard error, if there is one and somebody reads it: a server must not end for a closed terminal."""
+    with suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            print(line, file=sys.stderr, flush=True)
 
 
 def _announce(urls: Sequence[str], config: Config, complaint: str) -> None:
     how = "demo: no Claude account is used, every answer is made up" if config.demo else f"{config.backend} backend"
-    print(f"claude-openai {__version__} listening on {' and '.join(urls)} ({how})", file=sys.stderr, flush=True)
+    _say(f"claude-openai {__version__} listening on {' and '.join(urls)} ({how})")
     for line in (complaint, _what_is_missing(config)):
         if line:
-            print(f"claude-openai: {line}", file=sys.stderr, flush=True)
+            _say(f"claude-openai: {line}")
 
 
 def _what_is_missing(config: Config) -> str:

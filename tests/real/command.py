@@ -32,7 +32,7 @@ SCRIPT: Final = (str(Path(sys.executable).parent / "claude-openai"),)
 CLEANED_UP_S: Final = 3.0
 # What a server that could not tidy up leaves: files that mean nothing once it is gone.
 INSTANCE_FILES: Final = frozenset({"claude-openai.pid", "claude-openai.port", "claude-openai.json"})
-UNHEARD: Final = (-signal.SIGKILL, -signal.SIGHUP)
+UNHEARD: Final = (-signal.SIGKILL,)
 
 
 def names(folder: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """The command line: how it starts, what it says, how it refuses, how it stops."""
 
 import json
+import os
 import signal
 import socket
 import stat
@@ -11,6 +12,7 @@ import pytest
 import trio
 
 from claude_openai import __version__
+from claude_openai.commands.instance import find_instance
 from claude_openai.testing import AUTHENTICATION_ERROR, Hang, Pause, Reply, Text
 from tests.real.call import Call, chat, texts
 from tests.real.command import MODULE, SCRIPT, refused, running
@@ -117,6 +119,27 @@ async def test_an_answer_that_outlasts_the_drain_ends_with_an_error(tmp_path: Pa
             error, done = await call.events()
         assert isinstance(error, dict)
         assert (error["error"]["code"], done) == ("shutting_down", "[DONE]")
+        assert await command.process.wait() == 0
+        await command.left_nothing()
+
+
+async def test_it_stops_in_order_when_nobody_reads_its_standard_error_any_more(tmp_path: Path) -> None:
+    # `head` reads the line that says where it listens, and leaves.
+    program = ("/bin/sh", "-c", 'exec 3>&2; "$@" 2>&1 >/dev/null | head -n 1 >&3', "sh", *MODULE)
+    gate = trio.Event()
+    async with running(tmp_path, program=program, reply=Reply(Text("one", Pause(gate), " two"))) as command:
+        async with Call.open(command.url, chat("Hi", stream=True)) as call:
+            assert await call.status() == 200
+            await call.until_text("one")
+            server = find_instance(command.temporary)
+            assert server is not None
+            os.kill(server.pid, signal.SIGTERM)
+            status = 200
+            while status == 200:
+                async with Call.open(command.url, None, "/ready") as ready:
+                    status = await ready.status()
+            gate.set()
+            assert "".join(texts(await call.events())) == " two"
         assert await command.process.wait() == 0
         await command.left_nothing()
 

@@ -21,8 +21,8 @@ from claude_openai import __version__, commands
 from claude_openai.commands import start as start_module
 from claude_openai.commands import stop as stop_module
 from claude_openai.commands.instance import Instance, is_claimed
-from claude_openai.testing import Hang, Reply, Text
-from tests.real.call import Call, chat
+from claude_openai.testing import Hang, Pause, Reply, Text
+from tests.real.call import Call, chat, texts
 from tests.real.command import INSTANCE_FILES, MODULE, Refusal, Shell, names, running, shell
 from tests.real.harness import needs_claude, until
 
@@ -308,14 +308,19 @@ async def test_a_server_in_the_foreground_is_shown_and_stopped_too(tmp_path: Pat
 
 
 async def test_a_terminal_that_is_closed_takes_its_server_and_all_of_it_along(tmp_path: Path) -> None:
+    gate = trio.Event()
     async with (
-        running(tmp_path, reply=Reply(Text("one", Hang()))) as command,
+        running(tmp_path, reply=Reply(Text("one", Pause(gate), " two"))) as command,
         Call.open(command.url, chat("Hi", stream=True)) as call,
     ):
         await call.status()
         await call.until_text("one")
-        command.send(signal.SIGHUP, to_group=True)
-        assert await command.process.wait() == -signal.SIGHUP
+        for _ in range(2):
+            command.send(signal.SIGHUP, to_group=True)
+            await command.is_stopping()
+        gate.set()
+        assert "".join(texts(await call.events())) == " two"
+        assert await command.process.wait() == 0
         await command.left_nothing()
 
 

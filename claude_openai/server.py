@@ -143,7 +143,7 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
         async with AsyncExitStack() as stack:
             extra_env = dict(config.extra_env)
             if config.demo:
-                stand_in = await stack.enter_async_context(MessagesApi.serving(demo_reply))
+                stand_in = await stack.enter_async_context(MessagesApi.serving(demo_reply, remember=False))
                 extra_env |= stand_in_environment(stand_in.base_url, folder / "config")
             guardian = stack.enter_context(guarding(folder, log))
             launcher = Launcher(

@@ -14,8 +14,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from claude_openai.config.setting import Parser
 from claude_openai.errors import ConfigError, StartError
-from claude_openai.settings import Parser
 
 __all__ = ["COMMANDS", "command_parser", "main", "main_parser", "without_flags"]
 

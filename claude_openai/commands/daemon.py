@@ -9,14 +9,14 @@ from dataclasses import replace
 
 from claude_openai.commands.instance import claiming, instance_folder
 from claude_openai.commands.serve import serve_here
-from claude_openai.config import Config
+from claude_openai.config import config_from
 
 __all__ = ["run"]
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Serve until a signal says otherwise."""
-    config = replace(Config.from_sources(argv, environ), background=True)
+    config = replace(config_from(argv, environ), background=True)
     with claiming(instance_folder(environ)) as claim:
         serve_here(config, argv, claim)
     return 0

@@ -8,7 +8,7 @@ from claude_openai.commands import command_parser
 from claude_openai.commands.instance import Instance, instance_folder
 from claude_openai.commands.start import start
 from claude_openai.commands.stop import started_instance, stop
-from claude_openai.config import SETTINGS, Config
+from claude_openai.config import SETTINGS, Config, config_from
 from claude_openai.errors import StartError
 
 __all__ = ["run"]
@@ -17,7 +17,7 @@ __all__ = ["run"]
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Replace the server in the background; if none runs, start one. Exit codes as of a start."""
     parser = command_parser("restart", "Without flags it gets those it had, and the folder it was started in.")
-    config = Config.from_sources(argv, environ, parser)
+    config = config_from(argv, environ, parser)
     folder = instance_folder(environ)
     instance = started_instance(folder)
     if instance is None:
@@ -39,11 +39,11 @@ def _old_config(instance: Instance, environ: Mapping[str, str]) -> Config:
     # Everything that can be found wrong is found before the old server is stopped.
     if not os.path.isdir(instance.cwd):  # noqa: PTH112 - a name that another process wrote
         raise StartError(f"the folder it was started in is gone: {instance.cwd!r}; give its flags again")
-    if instance.has_api_key and not Config.from_sources((), _only_key(environ)).api_key:
+    if instance.has_api_key and not config_from((), _only_key(environ)).api_key:
         raise StartError(
             "the server asks for an API key, which is written nowhere: set CLAUDE_OPENAI_API_KEY, or give all its flags"
         )
-    return Config.from_sources(instance.argv, environ)
+    return config_from(instance.argv, environ)
 
 
 def _only_key(environ: Mapping[str, str]) -> dict[str, str]:

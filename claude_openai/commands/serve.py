@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from claude_openai import __version__
 from claude_openai.commands import main_parser, without_flags
 from claude_openai.commands.instance import AlreadyRunning, Claim, Instance, claiming, instance_folder
-from claude_openai.config import Config
+from claude_openai.config import Config, config_from
 from claude_openai.errors import ClaudeMissing, ConfigError, StartError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ UNFOUND: Final = "status, stop and the like cannot find this server: {}"
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Serve until a signal says otherwise, or start a server that does."""
-    config = Config.from_sources(argv, environ, main_parser())
+    config = config_from(argv, environ, main_parser())
     if config.background:
         from claude_openai.commands.start import start
 

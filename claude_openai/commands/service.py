@@ -13,7 +13,7 @@ from typing import Final
 
 from claude_openai.commands import command_parser, without_flags
 from claude_openai.commands.paths import ENVIRONMENT_FILE, LOG_FILE, STDERR_FILE, home_folder
-from claude_openai.config import Config
+from claude_openai.config import config_from
 from claude_openai.errors import ConfigError
 
 __all__ = ["run"]
@@ -82,7 +82,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     if not given.print or (given.systemd and given.launchd):
         raise ConfigError("service: use `claude-openai service --print`, with --systemd or --launchd if need be")
     # The key that a public address needs comes from a file that is not read here.
-    config = Config.from_sources(flags, {**environ, "CLAUDE_OPENAI_API_KEY": "in-the-file"})
+    config = config_from(flags, {**environ, "CLAUDE_OPENAI_API_KEY": "in-the-file"})
     if without_flags(flags) != tuple(flags):
         raise ConfigError(
             f"service: no key and no --background in a unit; put CLAUDE_OPENAI_API_KEY=... into "

@@ -8,6 +8,7 @@ in `connection.py`. It checks no key, counts no real tokens and does not judge a
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from itertools import count
 from typing import Self, TypeAlias
 
 import trio
@@ -37,6 +38,7 @@ class MessagesApi:
 
     Args:
         reply: one answer for every message, or a function from the request to its answer. It must not block.
+        remember: False keeps no request, for a stand-in that runs for long.
 
     Attributes:
         requests: the `POST /v1/messages` requests, oldest first.
@@ -45,9 +47,11 @@ class MessagesApi:
         active: how many answers to `requests` are being sent, paused or hanging.
     """
 
-    def __init__(self, reply: Script | Answer = OK) -> None:
+    def __init__(self, reply: Script | Answer = OK, *, remember: bool = True) -> None:
         self.requests: list[RecordedRequest] = []
         self.all_requests: list[RecordedRequest] = []
+        self._remember = remember
+        self._numbers = count(1)
         self.errors: list[Exception] = []
         self.active = 0
         self._reply = reply
@@ -57,13 +61,13 @@ class MessagesApi:
 
     @classmethod
     @asynccontextmanager
-    async def serving(cls, reply: Script | Answer = OK) -> AsyncIterator[Self]:
+    async def serving(cls, reply: Script | Answer = OK, *, remember: bool = True) -> AsyncIterator[Self]:
         """A stand-in that serves while the block runs; leaving the block drops every connection.
 
         Raises:
             ExceptionGroup: what the block or the script raised, in a group as from any nursery.
         """
-        api = cls(reply)
+        api = cls(reply, remember=remember)
         async with trio.open_nursery() as nursery:
             await nursery.start(api.serve)
             yield api
@@ -97,7 +101,7 @@ class MessagesApi:
         self._enqueued.extend(answers)
 
     async def wait_for_request(self, n: int = 1) -> RecordedRequest:
-        """The `n`-th message request, counted from 1, as soon as it has come."""
+        """The `n`-th message request, counted from 1, as soon as it has come; waits for ever if it never does."""
         while len(self.requests) < n:
             await self._arrival.wait()
         return self.requests[n - 1]
@@ -106,7 +110,8 @@ class MessagesApi:
         async with stream:
             connection = Connection(stream)
             while (request := await connection.next_request()) is not None:
-                self.all_requests.append(request)
+                if self._remember:
+                    self.all_requests.append(request)
                 if request.is_message and request.body:
                     await self._answer_message(connection, request)
                 else:
@@ -135,7 +140,8 @@ class MessagesApi:
 
     @contextmanager
     def _in_flight(self, request: RecordedRequest) -> Iterator[None]:
-        self.requests.append(request)
+        if self._remember:
+            self.requests.append(request)
         self._arrival.set()
         self._arrival = trio.Event()
         self.active += 1
@@ -167,6 +173,6 @@ class MessagesApi:
         return answer
 
     def _render(self, answer: Answer, request: RecordedRequest) -> Iterator[Item]:
-        number = len(self.all_requests)
+        number = next(self._numbers)
         identity = Identity(request.model, f"msg_{number:024d}", f"req_{number:024d}")
         return render(answer, identity, stream=request.stream)

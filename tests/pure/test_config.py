@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.config import SETTINGS, Config, is_loopback
+from claude_openai.config import SETTINGS, Config, config_from, is_loopback
+from claude_openai.config.config import LEAST
+from claude_openai.config.setting import Setting
+from claude_openai.config.values import KEY_FILE_BYTES
 from claude_openai.errors import ConfigError
-from claude_openai.setting_values import KEY_FILE_BYTES
-from claude_openai.settings import Setting
 
 
 class Row(NamedTuple):
@@ -102,8 +103,8 @@ COMMAND = Config(output_dir=Path.home() / ".claude-openai" / "output")
 
 def test_with_nothing_given_everything_is_the_default() -> None:
     assert Config().output_dir is None
-    assert Config.from_sources([], {}) == COMMAND
-    assert Config.from_sources([], {"UNRELATED": "1", "CLAUDE_OPENAI_NO_SUCH": "1"}) == COMMAND
+    assert config_from([], {}) == COMMAND
+    assert config_from([], {"UNRELATED": "1", "CLAUDE_OPENAI_NO_SUCH": "1"}) == COMMAND
 
 
 def test_a_user_without_a_home_folder_can_start_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,26 +112,26 @@ def test_a_user_without_a_home_folder_can_start_the_command(monkeypatch: pytest.
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "expanduser", unknown)
-    assert Config.from_sources([], {}) == Config()
+    assert config_from([], {}) == Config()
 
 
 def test_the_folder_of_runs_is_the_same_from_everywhere() -> None:
-    assert Config.from_sources(["--output-dir", "runs"], {}).output_dir == Path.cwd() / "runs"
-    assert Config.from_sources(["--output-dir", "NONE"], {}).output_dir is None
+    assert config_from(["--output-dir", "runs"], {}).output_dir == Path.cwd() / "runs"
+    assert config_from(["--output-dir", "NONE"], {}).output_dir is None
 
 
 @all_settings
 def test_each_of_its_variables_sets_it_and_the_first_one_wins(setting: Setting) -> None:
     row = ROWS[setting.name]
     for name in setting.variables:
-        assert getattr(Config.from_sources([], {name: row.first[0]}), setting.field) == row.first[1]
+        assert getattr(config_from([], {name: row.first[0]}), setting.field) == row.first[1]
     environ = dict.fromkeys(setting.variables, row.second[0]) | {setting.variables[0]: row.first[0]}
-    assert getattr(Config.from_sources([], environ), setting.field) == row.first[1]
+    assert getattr(config_from([], environ), setting.field) == row.first[1]
 
 
 @all_settings
 def test_a_variable_that_is_empty_is_not_set(setting: Setting) -> None:
-    assert Config.from_sources([], dict.fromkeys(setting.variables, "")) == COMMAND
+    assert config_from([], dict.fromkeys(setting.variables, "")) == COMMAND
 
 
 @pytest.mark.parametrize("setting", with_value, ids=lambda setting: setting.name)
@@ -138,7 +139,7 @@ def test_its_flag_wins_over_its_variables(setting: Setting) -> None:
     row = ROWS[setting.name]
     environ = dict.fromkeys(setting.variables, row.first[0])
     for argv in ([setting.flag, row.second[0]], [f"{setting.flag}={row.second[0]}"]):
-        assert getattr(Config.from_sources(argv, environ), setting.field) == row.second[1]
+        assert getattr(config_from(argv, environ), setting.field) == row.second[1]
 
 
 @pytest.mark.parametrize("setting", switches, ids=lambda setting: setting.name)
@@ -146,15 +147,15 @@ def test_a_switch_is_turned_on_and_off_by_its_flags(setting: Setting) -> None:
     off = "--no-" + setting.flag.removeprefix("--")
     for variable in ("1", "0"):
         environ = dict.fromkeys(setting.variables, variable)
-        assert getattr(Config.from_sources([setting.flag], environ), setting.field) is True
-        assert getattr(Config.from_sources([off], environ), setting.field) is False
-        assert getattr(Config.from_sources([], environ), setting.field) is (variable == "1")
+        assert getattr(config_from([setting.flag], environ), setting.field) is True
+        assert getattr(config_from([off], environ), setting.field) is False
+        assert getattr(config_from([], environ), setting.field) is (variable == "1")
 
 
 @pytest.mark.parametrize(("setting", "bad"), [(s, bad) for s in with_value for bad in ROWS[s.name].bad])
 def test_a_bad_flag_is_told_in_one_line_that_names_flag_and_variables(setting: Setting, bad: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        Config.from_sources([f"{setting.flag}={bad}"], {})
+        config_from([f"{setting.flag}={bad}"], {})
     assert_tells(caught.value, setting, bad)
 
 
@@ -162,7 +163,7 @@ def test_a_bad_flag_is_told_in_one_line_that_names_flag_and_variables(setting: S
 def test_a_bad_variable_is_told_in_one_line_that_names_flag_and_variables(setting: Setting, bad: str) -> None:
     for name in setting.variables:
         with pytest.raises(ConfigError) as caught:
-            Config.from_sources([], {name: bad})
+            config_from([], {name: bad})
         assert_tells(caught.value, setting, bad)
 
 
@@ -177,9 +178,9 @@ def assert_tells(error: ConfigError, setting: Setting, bad: str) -> None:
 
 def test_a_bad_value_is_told_with_its_source_and_what_would_be_right() -> None:
     with pytest.raises(ConfigError, match=r"'70000' \(from PORT\) is not a whole number from 0 to 65535"):
-        Config.from_sources([], {"PORT": "70000"})
+        config_from([], {"PORT": "70000"})
     with pytest.raises(ConfigError, match=r"'loud' \(from --log-level\) is not one of trace, debug, info"):
-        Config.from_sources(["--log-level", "loud"], {})
+        config_from(["--log-level", "loud"], {})
 
 
 @pytest.mark.parametrize(
@@ -187,13 +188,13 @@ def test_a_bad_value_is_told_with_its_source_and_what_would_be_right() -> None:
 )
 def test_a_command_line_that_is_not_understood_is_told_in_one_line(argv: list[str]) -> None:
     with pytest.raises(ConfigError, match="--help") as caught:
-        Config.from_sources(argv, {})
+        config_from(argv, {})
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_help_shows_every_flag_variable_and_default(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        Config.from_sources(["--help"], {})
+        config_from(["--help"], {})
     assert not caught.value.code
     shown = " ".join(capsys.readouterr().out.split())
     for setting in SETTINGS:
@@ -215,17 +216,17 @@ def test_the_key_of_a_file_is_its_content_without_the_newline_at_its_end(
     content: bytes, key: str, tmp_path: Path
 ) -> None:
     (tmp_path / "key").write_bytes(content)
-    config = Config.from_sources(["--host", "0.0.0.0", "--api-key-file", str(tmp_path / "key")], {})  # noqa: S104
+    config = config_from(["--host", "0.0.0.0", "--api-key-file", str(tmp_path / "key")], {})  # noqa: S104
     assert config.api_key == key
 
 
 def test_the_largest_file_is_taken_and_one_byte_more_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_bytes(b"k" * KEY_FILE_BYTES)
-    assert Config.from_sources(["--api-key-file", str(file)], {}).api_key == "k" * KEY_FILE_BYTES
+    assert config_from(["--api-key-file", str(file)], {}).api_key == "k" * KEY_FILE_BYTES
     file.write_bytes(b"k" * KEY_FILE_BYTES + b"\n")
     with pytest.raises(ConfigError, match=f"larger than {KEY_FILE_BYTES} bytes"):
-        Config.from_sources(["--api-key-file", str(file)], {})
+        config_from(["--api-key-file", str(file)], {})
 
 
 @pytest.mark.parametrize(
@@ -240,7 +241,7 @@ def test_a_key_and_a_key_file_together_are_refused_with_what_to_drop(
     argv: list[str], environ: dict[str, str], told: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"{told} are both given; drop {told.split()[0]} to use the file"):
-        Config.from_sources(argv, environ)
+        config_from(argv, environ)
 
 
 def test_a_star_for_origins_needs_a_key() -> None:
@@ -250,7 +251,7 @@ def test_a_star_for_origins_needs_a_key() -> None:
 
 
 def test_the_default_model_may_be_one_of_the_override() -> None:
-    config = Config.from_sources(["--default-model", "mine"], {"CLAUDE_MODELS_OVERRIDE": "mine"})
+    config = config_from(["--default-model", "mine"], {"CLAUDE_MODELS_OVERRIDE": "mine"})
     assert config.catalog().resolve("claude") == "mine"
 
 
@@ -269,14 +270,14 @@ def test_debug_lowers_the_level_and_never_raises_it(debug: bool, level: str, eff
 @pytest.mark.parametrize("argv", [["--trace"], ["--trace-file", "t"], ["--trace-file", "t", "--no-trace"]])
 @pytest.mark.parametrize("others", [[], ["--log-level", "error"], ["--debug"]])
 def test_trace_and_a_trace_file_are_the_trace_level_whatever_else_is_said(argv: list[str], others: list[str]) -> None:
-    assert Config.from_sources([*argv, *others], {}).effective_log_level == "trace"
+    assert config_from([*argv, *others], {}).effective_log_level == "trace"
 
 
 def test_a_trace_file_is_where_the_log_goes_in_place_of_the_log_file() -> None:
-    assert Config.from_sources(["--trace"], {}).effective_log_file is None
-    assert Config.from_sources(["--trace", "--log-file", "a"], {}).effective_log_file == Path("a")
-    assert Config.from_sources(["--trace-file", "b"], {}).effective_log_file == Path("b")
-    assert Config.from_sources(["--trace-file", "b"], {"CLAUDE_OPENAI_LOG_FILE": "a"}).effective_log_file == Path("b")
+    assert config_from(["--trace"], {}).effective_log_file is None
+    assert config_from(["--trace", "--log-file", "a"], {}).effective_log_file == Path("a")
+    assert config_from(["--trace-file", "b"], {}).effective_log_file == Path("b")
+    assert config_from(["--trace-file", "b"], {"CLAUDE_OPENAI_LOG_FILE": "a"}).effective_log_file == Path("b")
 
 
 LOOPBACK = ["localhost", "LOCALHOST", "localhost.", "x.localhost", "127.0.0.1", "127.9.9.9", "::1", "[::1]"]
@@ -297,7 +298,7 @@ def test_no_command_line_and_no_environment_is_more_than_a_config_or_one_line(
     argv: list[str], environ: dict[str, str]
 ) -> None:
     try:
-        config = Config.from_sources(argv, environ)
+        config = config_from(argv, environ)
     except ConfigError as error:
         told = str(error).splitlines()
     except SystemExit:
@@ -307,3 +308,22 @@ def test_no_command_line_and_no_environment_is_more_than_a_config_or_one_line(
         assert is_loopback(config.host) or config.api_key
         told = [config.catalog().resolve("claude")]
     assert len(told) == 1
+
+
+@pytest.mark.parametrize("name", LEAST)
+def test_a_number_that_no_flag_would_take_is_refused_from_a_program_too(name: str) -> None:
+    assert getattr(Config(**dict[str, Any]({name: LEAST[name]})), name) == LEAST[name]
+    with pytest.raises(ConfigError, match=name):
+        Config(**dict[str, Any]({name: LEAST[name] - 1}))
+
+
+@pytest.mark.parametrize("field", ["api_key", "control_key"])
+@pytest.mark.parametrize("value", ["", " ", "two words"])
+def test_a_key_that_nobody_could_send_or_everybody_would_is_refused_from_a_program_too(field: str, value: str) -> None:
+    with pytest.raises(ConfigError, match=field):
+        Config(**dict[str, Any]({field: value}))
+
+
+def test_a_backend_that_there_is_none_of_is_refused_from_a_program_too() -> None:
+    with pytest.raises(ConfigError, match="backend"):
+        Config(backend="nonsense")

@@ -27,7 +27,7 @@ LINES = (
     "protocol.formed  protocol.counts  protocol.lines  protocol.cli_stream",
     "protocol.responses  protocol.responses.fields  protocol.responses.tools  protocol.responses.input",
     "protocol.responses.request  protocol.responses.object  protocol.responses.stream  protocol.responses.memory",
-    "setting_values  settings  config",
+    "config.values  config.setting  config.config  config.table  config",
     "logs  logs.secret_spans  logs.redaction  logs.writer  logs.log",
     "claude  claude.base  claude.guardian  claude.hermetic  claude.process  claude.thoughts  claude.toolbox",
     "claude.transcript  claude.launcher  claude.records  claude.permissions",

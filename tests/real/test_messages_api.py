@@ -487,3 +487,13 @@ async def test_killing_the_cli_in_the_middle_of_its_answer_is_noticed(tmp_path: 
         process.send_signal(signal.SIGKILL)
         await request.disconnected.wait()
         assert api.active == 0
+
+
+async def test_one_that_runs_for_long_keeps_no_request() -> None:
+    with trio.fail_after(LIMIT_S):
+        async with MessagesApi.serving(OK, remember=False) as api, connected(api) as client:
+            for _ in range(2):
+                await client.ask()
+                status, _, body = await client.answer()
+                assert (status, deltas(body)) == (200, ["ok"])
+            assert (api.requests, api.all_requests) == ([], [])

@@ -17,7 +17,7 @@ from claude_openai.commands.connect.clients import CLIENTS, Client, Places
 from claude_openai.commands.connect.config_files import read_config, replace_config
 from claude_openai.commands.connect.merging import MergeRefused, merged
 from claude_openai.commands.instance import find_instance, instance_folder
-from claude_openai.config import Config, is_loopback
+from claude_openai.config import Config, config_from, is_loopback
 from claude_openai.errors import ConfigError
 
 __all__ = ["run"]
@@ -72,7 +72,7 @@ def _target(url: str | None, model: str, environ: Mapping[str, str]) -> Target:
         instance = find_instance(instance_folder(environ))
         if instance is not None:
             return Target(f"{instance.base_url}/v1", model, instance.has_api_key)
-    config = Config.from_sources([], environ)
+    config = config_from([], environ)
     has_key = config.api_key is not None
     if url is None:
         return Target(f"http://{_host(config)}:{config.port or PORT}/v1", model, has_key)

@@ -13,7 +13,7 @@ from claude_openai.commands import command_parser
 from claude_openai.commands.doctor.checks import Check, machine_checks, split_advice
 from claude_openai.commands.doctor.checks_claude import claude_checks
 from claude_openai.commands.doctor.checks_server import port_check, server_checks
-from claude_openai.config import Config
+from claude_openai.config import Config, config_from
 from claude_openai.errors import ConfigError
 
 __all__ = ["run"]
@@ -44,7 +44,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> list[Check]:
     complaint = None
     try:
-        config = Config.from_sources(flags, environ)
+        config = config_from(flags, environ)
     except ConfigError as error:
         mend = "mend it; the other checks are for a server without flags"
         complaint = Check("settings", "FAIL", *split_advice(str(error), mend))
@@ -64,7 +64,7 @@ def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> l
 
 def _without_flags(environ: Mapping[str, str]) -> Config:
     try:
-        return Config.from_sources([], environ)
+        return config_from([], environ)
     except ConfigError:
         return Config()
 

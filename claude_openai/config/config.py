@@ -1,0 +1,163 @@
+"""Every setting of the server as one frozen `Config`, checked as a whole.
+
+Below this package nobody reads flags or the environment for the server's own settings. Where their values come from is
+`table`'s business.
+"""
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from claude_openai.config.values import key
+from claude_openai.errors import ConfigError
+from claude_openai.protocol.models import ModelCatalog
+
+__all__ = ["BACKENDS", "LEAST", "LOG_LEVELS", "Config", "is_loopback"]
+
+BACKENDS: Final = ("sdk", "cli")
+LOG_LEVELS: Final = ("trace", "debug", "info", "warning", "error")
+
+# The least value of each number.
+LEAST: Final = {
+    "port": 0,
+    "max_concurrency": 1,
+    "max_queue_size": 0,
+    "process_timeout_ms": 1,
+    "drain_timeout_ms": 0,
+    "max_idle_sessions": 0,
+    "session_ttl_ms": 1,
+    "tool_result_ttl_ms": 1,
+    "spares": 0,
+    "max_request_bytes": 1,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the server is told to do. Every field has a default, so `Config(port=0)` serves a test.
+
+    The fields of the second group have no flag: they are for harnesses and tests.
+
+    Raises:
+        ConfigError: on fields that cannot stand together, such as a public address without a key.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    api_key: str | None = field(default=None, repr=False)
+    backend: str = "sdk"
+    default_model: str = "sonnet"
+    models: tuple[str, ...] = ()
+    claude_command: str | None = None
+    max_concurrency: int = 2
+    max_queue_size: int = 100
+    process_timeout_ms: int = 120_000
+    drain_timeout_ms: int = 10_000
+    max_idle_sessions: int = 4
+    session_ttl_ms: int = 300_000
+    tool_result_ttl_ms: int = 600_000
+    spares: int = 1
+    max_request_bytes: int = 32 * 1024 * 1024
+    allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    allowed_working_directory_prefixes: tuple[Path, ...] = ()
+    allowed_permission_modes: tuple[str, ...] = ("acceptEdits", "auto", "default", "plan")
+    allow_bypass_permissions: bool = False
+    show_tool_use: bool = True
+    demo: bool = False
+    log: bool = True
+    log_level: str = "debug"
+    log_file: Path | None = None
+    debug: bool = False
+    trace: bool = False
+    trace_file: Path | None = None
+    background: bool = False
+    # None here and a folder for the command: a server in somebody's test must not write into their home.
+    output_dir: Path | None = None
+
+    # Until Claude says something, or this long, the status line waits: so a failed start has its true status code.
+    hold_status_ms: int = 10_000
+    # OpenCode gives up after 300 s without a byte, common proxies after 60 s.
+    comment_interval_ms: int = 15_000
+    # A client that takes nothing for this long loses its run and its connection.
+    stall_timeout_ms: int = 30_000
+    # Longer than HTTP clients keep an idle connection, so that it is they who close it.
+    idle_connection_ms: int = 75_000
+    # Captured runs that are older, in ms since their last word, or the oldest of more bytes than this, are removed.
+    output_max_age_ms: int = 7 * 24 * 3600 * 1000
+    output_max_bytes: int = 256 * 1024 * 1024
+    extra_env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    # Bearer token for the control routes, beside the API key; without either there are none.
+    control_key: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for name, least in LEAST.items():
+            if getattr(self, name) < least:
+                raise ConfigError(f"{name} is {getattr(self, name)}, and must be at least {least}")
+        if self.backend not in BACKENDS:
+            raise ConfigError(f"backend is {self.backend!r}, and must be one of {', '.join(BACKENDS)}")
+        for name in ("api_key", "control_key"):
+            if getattr(self, name) is not None:
+                _check_key(name, getattr(self, name))
+        if self.host == "":
+            raise ConfigError("--host / CLAUDE_OPENAI_HOST: '' is not a host name; use 127.0.0.1")
+        if not is_loopback(self.host) and not self.api_key:
+            raise ConfigError(
+                f"--host / CLAUDE_OPENAI_HOST: {self.host!r} can be reached from other machines, and without a key "
+                "anybody there could use your Claude account; set --api-key / CLAUDE_OPENAI_API_KEY, or bind 127.0.0.1"
+            )
+        if "*" in self.cors_origins and not self.api_key:
+            raise ConfigError(
+                "--cors-origins / CLAUDE_OPENAI_CORS_ORIGINS: '*' lets every web page in, so it needs a key: "
+                "set --api-key / CLAUDE_OPENAI_API_KEY"
+            )
+        if "bypassPermissions" in self.allowed_permission_modes and not self.allow_bypass_permissions:
+            raise ConfigError(
+                "--allowed-permission-modes / CLAUDE_OPENAI_ALLOWED_PERMISSION_MODES: 'bypassPermissions' lets Claude "
+                "do anything unasked, so it has a flag of its own: --allow-bypass-permissions"
+            )
+        self.catalog()
+
+    @property
+    def permission_modes(self) -> tuple[str, ...]:
+        """The permission modes that a request may ask for."""
+        bypass = ("bypassPermissions",) if self.allow_bypass_permissions else ()
+        return tuple(dict.fromkeys((*self.allowed_permission_modes, *bypass)))
+
+    def catalog(self) -> ModelCatalog:
+        """The models this server offers.
+
+        Raises:
+            ConfigError: the default model, or a name of the override, cannot be used.
+        """
+        return ModelCatalog(default_model=self.default_model, override=self.models)
+
+    @property
+    def effective_log_level(self) -> str:
+        if self.trace or self.trace_file is not None:
+            return "trace"
+        return "debug" if self.debug and self.log_level != "trace" else self.log_level
+
+    @property
+    def effective_log_file(self) -> Path | None:
+        """None for standard output. There is one log: a trace file is where it goes, in place of the log file."""
+        return self.log_file if self.trace_file is None else self.trace_file
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or address can only be reached from this machine."""
+    if host.rstrip(".").lower() == "localhost" or host.lower().endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_key(name: str, given: str) -> None:
+    try:
+        key(given)
+    except ValueError as error:
+        raise ConfigError(f"{name} {error}") from None

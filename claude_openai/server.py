@@ -10,8 +10,9 @@ told; then the connections are closed, and last the guardian goes, which kills w
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import trio
 
@@ -19,7 +20,7 @@ from claude_openai import __version__
 from claude_openai.claude.base import Backend
 from claude_openai.claude.cli import CliBackend
 from claude_openai.claude.guardian import guarding
-from claude_openai.claude.hermetic import stand_in_environment
+from claude_openai.claude.hermetic import find_claude, stand_in_environment
 from claude_openai.claude.launcher import Launcher
 from claude_openai.claude.sdk import SdkBackend, SdkSettings
 from claude_openai.config import Config
@@ -35,8 +36,11 @@ from claude_openai.web.routes import build_app
 
 __all__ = ["serve"]
 
-# After the drain the turns are cancelled: their processes are gone within the kill ladder's 3 s.
-CANCEL_WAIT_S = 5.0
+T = TypeVar("T")
+
+# After the drain the turns are cancelled. Their processes are gone within the kill ladder's 3 s; whoever holds one has
+# given up after 6 s (`conversation`, `registry`).
+CANCEL_WAIT_S = 8.0
 
 
 async def serve(
@@ -60,9 +64,12 @@ async def serve(
         StartError: the address cannot be bound.
         ConfigError: the command or the log file of the config cannot be used.
     """
-    with _logging(config) as log, _writing(config, log) as writer:
+    async with (
+        _ended_in_a_thread(_logging(config)) as log,
+        _ended_in_a_thread(_writing(config, log)) as writer,
+        _listening(config) as listeners,
+    ):
         async with _backend(config, backend, log) as the_backend:
-            listeners = await open_listeners(config.host, config.port)
             admission = Admission(config.max_concurrency, config.max_queue_size)
             limits = RunLimits(turn_s=config.process_timeout_ms / 1000, stall_s=config.stall_timeout_ms / 1000)
             runs = Runs(the_backend, admission, limits, writer)
@@ -134,18 +141,42 @@ async def _end_runs(runs: Runs, admission: Admission, log: Log) -> None:
 
 
 @asynccontextmanager
+async def _ended_in_a_thread(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
+    """For what waits for a disk or a process at its end, bounded by itself, while others use the event loop."""
+    value = manager.__enter__()
+    try:
+        yield value
+    finally:
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(manager.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def _listening(config: Config) -> AsyncIterator[list[trio.SocketListener]]:
+    listeners = await open_listeners(config.host, config.port)
+    try:
+        yield listeners
+    finally:
+        for listener in listeners:
+            listener.socket.close()
+
+
+@asynccontextmanager
 async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIterator[Backend]:
     if given is not None:
         yield given
         return
-    with tempfile.TemporaryDirectory(prefix="claude-openai-", ignore_cleanup_errors=True) as name:
+    if config.claude_command is not None:
+        find_claude(config.claude_command)  # now, since what is raised beside tasks comes in a group
+    private = tempfile.TemporaryDirectory(prefix="claude-openai-", ignore_cleanup_errors=True)
+    async with _ended_in_a_thread(private) as name:
         folder = Path(name)
         async with AsyncExitStack() as stack:
             extra_env = dict(config.extra_env)
             if config.demo:
                 stand_in = await stack.enter_async_context(MessagesApi.serving(demo_reply, remember=False))
                 extra_env |= stand_in_environment(stand_in.base_url, folder / "config")
-            guardian = stack.enter_context(guarding(folder, log))
+            guardian = await stack.enter_async_context(_ended_in_a_thread(guarding(folder, log)))
             launcher = Launcher(
                 command=config.claude_command,
                 folder=folder,

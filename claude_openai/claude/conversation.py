@@ -120,8 +120,9 @@ class Conversation:
         except* Exception as group:  # noqa: BLE001 - whoever has borrowed it tells the client
             self.failure = "; ".join(str(error) for error in _leaves(group))
             self.log.debug("conversation.failed", error=self.failure)
-        self._gone.set()
-        self._ready.set()
+        finally:
+            self._gone.set()
+            self._ready.set()
         if self._process is None:
             task_status.started()
         self.log.debug("conversation.gone")

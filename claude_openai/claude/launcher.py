@@ -5,6 +5,7 @@ process the backends'. A program that is not there is looked for again at each s
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import trio
 
 from claude_openai.claude.guardian import Guardian
 from claude_openai.claude.hermetic import (
@@ -35,6 +38,8 @@ __all__ = ["GRACE_S", "Launcher", "Spawn", "could_not_start", "ends_in_results",
 
 # A turn that is over leaves by itself in about 60 ms once its input ends.
 GRACE_S = 1.0
+# What is not removed by then goes with the whole private folder.
+REMOVE_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,15 +168,28 @@ class Launcher:
     async def _process(
         self, argv: Sequence[str], env: Mapping[str, str], cwd: Path
     ) -> AsyncIterator[SupervisedProcess]:
-        # A folder for its temporary files: each process leaves a socket and a folder there, for ever.
-        with tempfile.TemporaryDirectory(prefix="tmp-", dir=self._folder, ignore_cleanup_errors=True) as temporary:
-            env = {**env, "TMPDIR": temporary, "CLAUDE_CODE_TMPDIR": temporary}
+        async with self._temporary_folder() as temporary:
+            env = {**env, "TMPDIR": str(temporary), "CLAUDE_CODE_TMPDIR": str(temporary)}
             async with supervised(argv, env=env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
                 self._processes.add(process)
                 try:
                     yield process
                 finally:
                     self._processes.discard(process)
+
+    @asynccontextmanager
+    async def _temporary_folder(self) -> AsyncIterator[Path]:
+        """For the temporary files of a process: each leaves a socket and a folder there, for ever."""
+        folder = Path(tempfile.mkdtemp(prefix="tmp-", dir=self._folder))
+        try:
+            yield folder
+        finally:
+            # In a thread, since there may be thousands of files, and others stream meanwhile.
+            remove = partial(shutil.rmtree, folder, ignore_errors=True)
+            with trio.move_on_after(REMOVE_WAIT_S, shield=True) as waiting:
+                await trio.to_thread.run_sync(remove, abandon_on_cancel=True)
+            if waiting.cancelled_caught:
+                self._log.warning("process.files_left", folder=str(folder))
 
 
 def could_not_start(why: str) -> UpstreamError:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from claude_openai.claude.base import Backend, Emit, Parked
-from claude_openai.claude.launcher import Launcher, Spawn, ends_in_results, to_replay
+from claude_openai.claude.launcher import Launcher, Spawn, could_not_start, ends_in_results, to_replay
 from claude_openai.claude.thoughts import Thoughts
 from claude_openai.errors import ClaudeMissing
 from claude_openai.logs.log import Log
@@ -93,6 +93,9 @@ class SdkBackend(Backend):
                     self._thoughts.keep(request.user, conversation.pending, conversation.thinking)
             except ClaudeMissing as error:
                 await emit(TurnFailed(error))
+                return None
+            except OSError as error:  # the transcript could not be written
+                await emit(TurnFailed(could_not_start(str(error))))
                 return None
         return conversation.parked()
 

@@ -5,12 +5,11 @@ nothing more; on a machine that is short of memory, and when nobody has asked fo
 """
 
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-from pathlib import Path
 
 import trio
 
 from claude_openai.claude.conversation import Conversation
+from claude_openai.claude.memory import available_mb
 from claude_openai.logs.log import Log
 
 __all__ = ["Spares"]
@@ -90,10 +89,8 @@ class Spares:
         self._waiting.clear()
 
     def _has_memory(self) -> bool:
-        with suppress(OSError, StopIteration, ValueError):  # only Linux says it so
-            lines = Path("/proc/meminfo").read_text().splitlines()
-            available_mb = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) // 1024
-            if available_mb < MIN_AVAILABLE_MB:
-                self._log.warning("spare.short_of_memory", available_mb=available_mb)
-                return False
-        return True
+        available = available_mb()
+        if available is None or available >= MIN_AVAILABLE_MB:
+            return True
+        self._log.warning("spare.short_of_memory", available_mb=available)
+        return False

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -41,7 +41,7 @@ async def transcript_file(folder: Path, turns: Sequence[Turn], cwd: Path) -> Asy
     session = str(uuid.uuid4())
     path = folder / f"{session}.jsonl"
     try:
-        await trio.to_thread.run_sync(_write, path, list(transcript_lines(session, turns, cwd)))
+        await trio.to_thread.run_sync(_write, path, transcript_lines(session, turns, cwd))
         yield path
     finally:
         path.unlink(missing_ok=True)
@@ -129,7 +129,7 @@ def _safe_id(given: str) -> str:
     return given if _ID.fullmatch(given) else "call_" + sha256(given.encode()).hexdigest()[:24]
 
 
-def _write(path: Path, lines: Sequence[str]) -> None:
+def _write(path: Path, lines: Iterable[str]) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.writelines(lines)

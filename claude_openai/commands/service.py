@@ -18,8 +18,8 @@ from claude_openai.errors import ConfigError
 
 __all__ = ["run"]
 
-# Beyond the drain a stop takes 10 s at most; then the service manager may kill.
-BEYOND_DRAIN_S: Final = 20
+# Beyond the drain a stop takes 20 s at most (`stop`); then the service manager may kill.
+BEYOND_DRAIN_S: Final = 25
 LABEL: Final = "local.claude-openai"
 
 SYSTEMD: Final = """\

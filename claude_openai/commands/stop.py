@@ -23,8 +23,9 @@ from claude_openai.errors import StartError
 
 __all__ = ["run", "started_instance", "stop"]
 
-# Beside the drain: the runs that are left are cancelled, connections closed, the log written.
-BEYOND_DRAIN_S: Final = 10.0
+# Beside the drain: the runs that are left are cancelled, connections closed, processes ended, the log written. Each
+# step has a bound of its own; this is more than all of them together.
+BEYOND_DRAIN_S: Final = 20.0
 KILLED_S: Final = 5.0
 CLEANED_UP_S: Final = 10.0
 STARTED_S: Final = 10.0
@@ -63,7 +64,7 @@ def started_instance(folder: Path) -> Instance | None:
 
 
 def stop(instance: Instance, folder: Path) -> None:
-    """End a server: the signal that lets its turns end, and after its drain timeout and 10 s the one that does not.
+    """End a server: the signal that lets its turns end, and after its drain timeout and 20 s the one that does not.
 
     Raises:
         StartError: it is not ours to stop, or something of it is left.

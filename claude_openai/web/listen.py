@@ -15,6 +15,7 @@ from typing import Any
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
+from hypercorn.protocol.h11 import H11Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
@@ -73,6 +74,22 @@ class GuardedStream(trio.abc.HalfCloseableStream):
         self.socket.close()
 
 
+class Http1Server(TCPServer):
+    """hypercorn's without HTTP/2, whose buffers hide that a client reads nothing."""
+
+    async def _read_data(self) -> None:
+        protocol = self.protocol.protocol
+        if not isinstance(protocol, H11Protocol):
+            raise TypeError(f"hypercorn begins a connection with {type(protocol).__name__}")
+        # An `Upgrade: h2c`, which Java's clients send with their first request, is ignored, as HTTP allows.
+        protocol._check_protocol = _stay  # type: ignore[assignment]
+        await super()._read_data()
+
+
+async def _stay(_request: object) -> None:
+    """Go on with HTTP/1.1."""
+
+
 class Connections:
     """All connections of the server.
 
@@ -103,7 +120,7 @@ class Connections:
         if self._none_left.is_set():
             self._none_left = trio.Event()
         try:
-            await TCPServer(self._app, self._hypercorn, guarded.context, {}, guarded).run()  # type: ignore[arg-type]
+            await Http1Server(self._app, self._hypercorn, guarded.context, {}, guarded).run()  # type: ignore[arg-type]
         except Exception as error:  # noqa: BLE001 - one connection's crash is not the server's
             self._log.error("http.connection_crashed", error=error, traceback=traceback_of(error))
         finally:

@@ -186,3 +186,21 @@ async def test_what_is_not_http_is_told_so_and_closed(garbage: bytes) -> None:
         response = await client.raw_to_end()
         assert response.startswith(b"HTTP/1.1 400")
         assert trio.current_time() == 0
+
+
+async def test_an_offer_to_speak_http_2_is_ignored() -> None:
+    async with serving() as server:
+        client = server.connect()
+        offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA")
+        await client.send_raw(raw("GET", "/health", *offer) + raw("GET", "/health", "Connection: close"))
+        answers = await client.raw_to_end()
+        assert answers.count(b"HTTP/1.1 200") == 2
+        assert b"101" not in answers
+
+
+async def test_who_speaks_http_2_without_asking_is_answered_in_http_1() -> None:
+    async with serving() as server:
+        client = server.connect()
+        await client.send_raw(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+        answer = await client.raw_to_end()
+        assert answer.startswith(b"HTTP/1.1 4")

@@ -2,9 +2,10 @@
 
 import gc
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from math import inf
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -16,7 +17,7 @@ from claude_openai.claude.conversation import Conversation, ParkedCalls, identit
 from claude_openai.claude.conversations import ConversationLimits, Conversations
 from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.claude.launcher import Spawn
-from claude_openai.claude.spares import IDLE_S, REFILL_DELAY_S, RETRY_S, Spares
+from claude_openai.claude.spares import IDLE_S, MIN_AVAILABLE_MB, REFILL_DELAY_S, RETRY_S, Spares
 from claude_openai.logs.log import NULL_LOG, Level, Log
 from claude_openai.logs.redaction import Redactor
 from claude_openai.protocol.blocks import Block, TextBlock, ToolUseBlock
@@ -382,7 +383,7 @@ def starter() -> Starter:
 
 @pytest.fixture(autouse=True)
 def enough_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spares_module, "MIN_AVAILABLE_MB", 0)
+    monkeypatch.setattr(spares_module, "available_mb", lambda: MIN_AVAILABLE_MB)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -519,11 +520,10 @@ async def test_each_request_puts_the_end_of_the_spares_off(
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="only Linux says how much memory is available")
 async def test_on_a_machine_that_is_short_of_memory_no_spare_is_started_until_there_is_more(
     events: Events, starter: Starter, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spares_module, "MIN_AVAILABLE_MB", 10**9)
+    monkeypatch.setattr(spares_module, "available_mb", lambda: MIN_AVAILABLE_MB - 1)
     spares = Spares(1, starter, events.log)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
@@ -533,7 +533,7 @@ async def test_on_a_machine_that_is_short_of_memory_no_spare_is_started_until_th
         assert take(spares) is None
         await trio.sleep(2 * REFILL_DELAY_S)
         assert starter.times == []
-        monkeypatch.setattr(spares_module, "MIN_AVAILABLE_MB", 0)
+        monkeypatch.setattr(spares_module, "available_mb", lambda: None)  # where nobody can tell
         assert take(spares) is None
         await trio.sleep(2 * REFILL_DELAY_S)
         assert len(starter.started) == 1
@@ -570,3 +570,24 @@ async def test_calls_are_parked_until_their_conversation_expires_is_evicted_or_i
     gc.collect()
     assert not parked.waiting
     await parked.close()
+
+
+async def test_a_conversation_whose_nursery_ends_is_gone_and_nobody_waits_for_it(
+    autojump_clock: MockClock,
+) -> None:
+    opened = trio.Event()
+
+    @asynccontextmanager
+    async def never_ready() -> AsyncIterator[Any]:
+        opened.set()
+        await trio.sleep(inf)
+        yield
+
+    conversation = Conversation(Spawn("sonnet", TurnSettings(), never_ready, "claude login"), NULL_LOG)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(conversation.live)
+        await opened.wait()
+        nursery.cancel_scope.cancel()
+    before = trio.current_time()
+    await conversation.close()
+    assert trio.current_time() == before

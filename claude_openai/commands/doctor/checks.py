@@ -9,12 +9,12 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from claude_openai import __version__
+from claude_openai.claude.memory import available_mb
 from claude_openai.config import Config, is_loopback
 
 __all__ = ["Check", "machine_checks", "obstacle", "split_advice"]
@@ -24,7 +24,6 @@ PLATFORMS: Final = ("linux", "darwin")
 PACKAGES: Final = ("trio", "h11", "hypercorn", "quart", "quart_trio", "jsonschema", "claude_agent_sdk")
 SESSION_MB: Final = 200
 _PROXIES: Final = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
-_CGROUP: Final = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +158,7 @@ def _key(config: Config, argv: Sequence[str]) -> Check:
 def _memory(config: Config) -> Check:
     kept = config.max_idle_sessions + config.spares if config.backend == "sdk" else 0
     needed = (config.max_concurrency + kept) * SESSION_MB
-    available = _available_mb()
+    available = available_mb()
     if available is None:
         return Check("memory", "ok", f"the settings need up to {needed} MB; what there is cannot be told here")
     found = f"{available} MB available, the settings need up to {needed} MB"
@@ -169,18 +168,6 @@ def _memory(config: Config) -> Check:
         mend = "--max-idle-sessions, --spares and --max-concurrency with lower numbers need less"
         return Check("memory", "warning", found, mend)
     return Check("memory", "ok", found)
-
-
-def _available_mb() -> int | None:
-    """What can still be used, bounded by the container's limit; None where it cannot be told."""
-    found = []
-    with suppress(OSError, StopIteration, ValueError):  # only Linux says it so
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        found.append(next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) // 1024)
-    with suppress(OSError, ValueError):  # "max": there is no limit
-        limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
-        found.append(max(0, limit - used) // 1024**2)
-    return min(found, default=None)
 
 
 def _proxy(environ: Mapping[str, str]) -> Check:

@@ -1,0 +1,35 @@
+"""How much memory is left: what the machine has, or what the container may use, whichever is less."""
+
+from pathlib import Path
+
+import pytest
+
+from claude_openai.claude import memory
+
+MB = 1024**2
+
+
+@pytest.fixture
+def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "meminfo").write_text("MemTotal: 9000000 kB\nMemAvailable:  2048000 kB\n")
+    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("limit", "used", "left"),
+    [("max", 5 * MB, 2000), (str(1000 * MB), 400 * MB, 600), (str(9000 * MB), 0, 2000), (str(MB), 2 * MB, 0)],
+)
+def test_it_is_what_the_machine_has_and_no_more_than_the_container_may_use(
+    cgroup: Path, limit: str, used: int, left: int
+) -> None:
+    (cgroup / "memory.max").write_text(f"{limit}\n")
+    (cgroup / "memory.current").write_text(f"{used}\n")
+    assert memory.available_mb() == left
+
+
+def test_where_there_are_no_such_files_it_cannot_be_told(cgroup: Path) -> None:
+    assert memory.available_mb() == 2000
+    (cgroup / "meminfo").unlink()
+    assert memory.available_mb() is None

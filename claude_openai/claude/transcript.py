@@ -9,8 +9,10 @@ import json
 import os
 import re
 import uuid
+from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -73,11 +75,45 @@ def _entries(turns: Sequence[Turn], now: datetime) -> Iterator[tuple[str, dict[s
     # After the first user turn Claude Code sends a system message of what was attached to it. With nothing attached it
     # sends an empty one, which it never does of its own sessions; the date is the least that those have.
     date: dict[str, Any] | None = {"attachment": {"type": "date", "date": f"{now:%Y-%m-%d}"}}
-    for turn in turns:
+    for turn in _with_ids_of_their_own(turns):
         yield turn.role, {"message": _message(turn, str(uuid.uuid4()))}
         if turn.role == "user" and date is not None:
             yield "attachment", date
             date = None
+
+
+def _with_ids_of_their_own(turns: Sequence[Turn]) -> Iterator[Turn]:
+    """The turns, each call with an id that no other has: some clients count anew in each message.
+
+    Claude Code would leave out all but the first of equal ones. A result goes to the call of the assistant turn before.
+    """
+    used: set[str] = set()
+    renamed: dict[str, deque[str]] = {}
+
+    def new_id(given: str) -> str:
+        ident = given = _safe_id(given)
+        number = 1
+        while ident in used:
+            number += 1
+            ident = f"{given[:100]}_{number}"
+        used.add(ident)
+        return ident
+
+    for turn in turns:
+        if turn.role == "assistant":
+            renamed = {}
+        blocks: list[Block] = []
+        for block in turn.blocks:
+            match block:
+                case ToolUseBlock():
+                    ident = new_id(block.id)
+                    renamed.setdefault(block.id, deque()).append(ident)
+                    blocks.append(replace(block, id=ident))
+                case ToolResultBlock() if renamed.get(block.call_id):
+                    blocks.append(replace(block, call_id=renamed[block.call_id].popleft()))
+                case _:
+                    blocks.append(block)
+        yield replace(turn, blocks=tuple(blocks))
 
 
 def _message(turn: Turn, ident: str) -> dict[str, Any]:

@@ -75,9 +75,8 @@ class TurnUnderWay:
         self.thinking = Thinking()
         self._way = way
         output = output_check(request.output)
-        check = opened.toolbox.checker.problem
         self.reader = TurnReader(
-            login, check=check, own_name=own_name, agent=request.agent, output=output, conversation=way
+            login, check=opened.toolbox.judge, own_name=own_name, agent=request.agent, output=output, conversation=way
         )
 
     @property

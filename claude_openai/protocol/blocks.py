@@ -46,7 +46,7 @@ class MediaBlock:
 
 @dataclass(frozen=True, slots=True)
 class ToolUseBlock:
-    """A call of the assistant. `arguments` is compact JSON with sorted keys, so that equal calls are equal."""
+    """A call of the assistant. `arguments` is compact JSON in one form, so that equal calls are equal."""
 
     id: str
     name: str
@@ -78,5 +78,20 @@ class ThinkingBlock:
 Block: TypeAlias = ThinkingBlock | TextBlock | MediaBlock | ToolUseBlock | ToolResultBlock
 
 
+# Beyond it not every whole number is a float of JavaScript.
+_EXACT = 2**53
+
+
 def canonical_arguments(arguments: Mapping[str, Any]) -> str:
-    return json.dumps(arguments, separators=(",", ":"), sort_keys=True)
+    """Compact JSON with sorted keys and whole numbers without a point, as clients in JavaScript send them back."""
+    return json.dumps(_with_whole_numbers(arguments), separators=(",", ":"), sort_keys=True)
+
+
+def _with_whole_numbers(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return int(value)
+    if isinstance(value, dict):
+        return {name: _with_whole_numbers(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_with_whole_numbers(each) for each in value]
+    return value

@@ -7,7 +7,6 @@ with `is_error`); retries are announced before they are made; when the output li
 itself with another billed call unless it is stopped.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -48,7 +47,7 @@ _FINAL_REASONS: Mapping[str, FinishReason] = {
 MAX_CORRECTIONS = 3
 
 
-def _no_tools(name: str, arguments: object) -> str | None:
+def _no_tools(call_id: str, name: str, arguments: str) -> str | None:
     return "There are no tools."
 
 
@@ -57,7 +56,8 @@ class TurnReader:
 
     Args:
         login: the command that logs Claude Code in, for messages.
-        check: what is wrong with a call of a tool, given its name and arguments; None if nothing is.
+        check: what is wrong with a call of a tool, given its id, name and arguments as Claude wrote them; None if
+            nothing is. Whoever answers Claude Code when it makes the call must go by this.
         own_name: the client's name of a tool; None for one that is not the client's.
         agent: which tools of its own Claude Code runs within the turn.
         output: what is wrong with an answer that must have a form; None for an answer in text.
@@ -70,7 +70,7 @@ class TurnReader:
         self,
         login: str,
         *,
-        check: Callable[[str, object], str | None] = _no_tools,
+        check: Callable[[str, str, str], str | None] = _no_tools,
         own_name: Callable[[str], str | None] = str,
         agent: Agent = NO_AGENT,
         output: Callable[[object], str | None] | None = None,
@@ -204,12 +204,7 @@ class TurnReader:
             self._tools_ran = True
             return (tool_note(call.claude_name, arguments, told=self._agent.tell_tools),)
         name = call.claude_name if call.name is None else call.name
-        try:
-            problem = self._check(name, json.loads(arguments))
-        except ValueError:
-            problem = "not JSON"
-        # Claude Code asks the toolbox for each call, which answers the bad ones with what is wrong.
-        if problem is None:
+        if self._check(call.id, name, arguments) is None:
             self._calls.append(ToolCall(call.id, name, arguments))
         else:
             self._refused += 1

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 
 from claude_openai.errors import BadRequest
 
-__all__ = ["load_object"]
+__all__ = ["load_finite", "load_object"]
 
 _Place: TypeAlias = tuple["_Place", str | int] | None
 
@@ -27,7 +27,7 @@ def load_object(body: bytes) -> dict[str, Any]:
     """
     try:
         text = body.decode("utf-8-sig")
-        loaded = json.loads(text, parse_float=_finite, parse_constant=_finite)
+        loaded = load_finite(text)
     except UnicodeDecodeError:
         raise _invalid_json("The body is not UTF-8. Send JSON encoded as UTF-8.") from None
     except json.JSONDecodeError as error:
@@ -41,6 +41,16 @@ def load_object(body: bytes) -> dict[str, Any]:
     if _SURROGATE_ESCAPE.search(text):
         _refuse_lone_surrogates(loaded)
     return {name: value for name, value in loaded.items() if value is not None}
+
+
+def load_finite(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        ValueError: it is not JSON, or holds a number that is not finite or has too many digits.
+        RecursionError: it is nested too deeply.
+    """
+    return json.loads(text, parse_float=_finite, parse_constant=_finite)
 
 
 def _invalid_json(message: str) -> BadRequest:

@@ -1,6 +1,5 @@
 """What Claude Code writes while it answers, record by record, and the events it means."""
 
-import json
 from typing import Any
 
 import pytest
@@ -248,9 +247,9 @@ def use(call_id: str, name: str, *fragments: str) -> list[dict[str, Any]]:
     ]
 
 
-def fits(name: str, arguments: object) -> str | None:
+def fits(_: str, name: str, arguments: str) -> str | None:
     """The check of a reader with one tool, `read`, which takes a path."""
-    return None if name == "read" and isinstance(arguments, dict) and "path" in arguments else "it does not fit"
+    return None if name == "read" and '"path":' in arguments.replace(" ", "") and arguments.endswith("}") else "no"
 
 
 def own(name: str) -> str:
@@ -285,7 +284,7 @@ def test_calls_are_said_whole_when_the_message_ends_and_the_turn_waits_for_their
 
 @pytest.mark.parametrize("fragments", [(), ("",)])
 def test_a_call_without_arguments_has_an_empty_object(fragments: tuple[str, ...]) -> None:
-    reader = TurnReader(LOGIN, check=lambda name, arguments: None if arguments == {} else "no")
+    reader = TurnReader(LOGIN, check=lambda _id, _name, arguments: None if arguments == "{}" else "no")
     events = follow(reader, message_start(), *use("a", "now", *fragments), message_delta("tool_use"))
     assert events[1] == ToolCall("a", "now", "{}")
 
@@ -417,6 +416,6 @@ def test_whatever_is_said_a_turn_ends_exactly_once_and_last(records: list[dict[s
     assert ends == events[-1:]
     assert sum(isinstance(event, TurnStarted) for event in events) <= 1
     calls = [event for event in events if isinstance(event, ToolCall)]
-    assert all(fits(call.name, json.loads(call.arguments)) is None for call in calls)
+    assert all(fits(call.id, call.name, call.arguments) is None for call in calls)
     called = isinstance(ends[0], TurnCompleted) and ends[0].finish_reason == "tool_calls"
     assert reader.awaiting_results == called == bool(calls)

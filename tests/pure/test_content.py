@@ -271,3 +271,9 @@ def test_a_shown_value_is_short_and_one_printable_line(value: str | float) -> No
     shown = shorten(value)
     assert len(shown) <= SHOWN_CHARS + 3
     assert shown.isprintable()
+
+
+def test_whole_numbers_are_one_number_however_a_client_writes_them() -> None:
+    spelled = [{"a": [1.0, {"b": 1e2}], "c": -0.0}, {"c": 0, "a": [1, {"b": 100}]}]
+    assert len({canonical_arguments(arguments) for arguments in spelled}) == 1
+    assert canonical_arguments({"a": 1.5, "b": 1e300, "c": True}) == '{"a":1.5,"b":1e+300,"c":true}'

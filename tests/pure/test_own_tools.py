@@ -18,7 +18,7 @@ from tests.pure.test_cli_stream import LOGIN, failure_of, follow, good_result, m
 
 def reader(**more: Any) -> TurnReader:
     return TurnReader(
-        LOGIN, check=lambda name, arguments: None, own_name=own_name, **{"agent": Agent(tool_mode="all"), **more}
+        LOGIN, check=lambda _id, _name, _arguments: None, own_name=own_name, **{"agent": Agent(tool_mode="all"), **more}
     )
 
 

@@ -51,6 +51,10 @@ def messages(history: Sequence[Turn]) -> list[dict[str, Any]]:
     return [entry["message"] for entry in entries if entry["type"] != "attachment"]
 
 
+def without_ids(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in block.items() if key not in ("id", "tool_use_id")} for block in content]
+
+
 @given(st.lists(turns, max_size=6))
 def test_each_turn_is_one_line_of_ascii_with_its_words_unchanged(history: list[Turn]) -> None:
     session = str(uuid.uuid4())
@@ -62,7 +66,7 @@ def test_each_turn_is_one_line_of_ascii_with_its_words_unchanged(history: list[T
     entries = [entry for entry in parsed(lines) if entry["type"] != "attachment"]
     for turn, entry in zip(history, entries, strict=True):
         assert entry["type"] == entry["message"]["role"] == turn.role
-        assert entry["message"]["content"] == [content_block(block) for block in turn.blocks]
+        assert without_ids(entry["message"]["content"]) == without_ids([content_block(block) for block in turn.blocks])
 
 
 @given(st.lists(turns, max_size=6))
@@ -173,3 +177,28 @@ async def test_a_file_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> N
     with trio.fail_after(LIMIT_S), pytest.raises(FileNotFoundError):
         async with transcript_file(tmp_path / "missing", HISTORY, CWD):
             raise AssertionError("the block must not begin")
+
+
+def tool_turns(*ids: str) -> tuple[Turn, Turn]:
+    """A turn of calls and the turn of their results, each of which says the number of its call."""
+    calls = (ToolUseBlock(call_id, "read", "{}") for call_id in ids)
+    results = (result_block(call_id, str(number)) for number, call_id in enumerate(ids))
+    return Turn("assistant", tuple(calls)), Turn("user", tuple(results))
+
+
+@given(st.lists(st.lists(st.sampled_from(["a", "b", "call_0", "a_2", "!"]), min_size=1, max_size=3), max_size=4))
+def test_each_call_has_an_id_of_its_own_and_each_result_the_id_of_its_call(id_lists: list[list[str]]) -> None:
+    history = [turn for ids in id_lists for turn in tool_turns(*ids)]
+    told = messages(history)
+    used = [block["id"] for message in told for block in message["content"] if block["type"] == "tool_use"]
+    assert len(used) == len(set(used)) == sum(map(len, id_lists))
+    for calling, resulting in zip(told[::2], told[1::2], strict=True):
+        ids = [block["id"] for block in calling["content"]]
+        given_to = {block["tool_use_id"]: block["content"][0]["text"] for block in resulting["content"]}
+        assert given_to == {ident: str(number) for number, ident in enumerate(ids)}
+
+
+def test_ids_that_no_other_has_stay_as_they_are() -> None:
+    calling, resulting = messages(tool_turns("toolu_1", "toolu_2"))
+    assert [block["id"] for block in calling["content"]] == ["toolu_1", "toolu_2"]
+    assert [block["tool_use_id"] for block in resulting["content"]] == ["toolu_1", "toolu_2"]

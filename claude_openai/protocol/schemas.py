@@ -8,6 +8,7 @@ request. Loaded when the first tools come, since jsonschema takes a tenth of a s
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from decimal import Decimal, DecimalException
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
@@ -132,6 +133,7 @@ def _careful(draft: Any) -> Any:
         "pattern": _pattern,
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional_properties,
+        "multipleOf": _multiple_of,
     }
     references = [keyword for keyword in ("$ref", "$dynamicRef", "$recursiveRef") if keyword in draft.VALIDATORS]
     return extend(draft, own | {keyword: _counted(draft.VALIDATORS[keyword]) for keyword in references})
@@ -153,6 +155,17 @@ def _has_match(pattern: str, text: str) -> bool | None:
         return regex.search(pattern, text, timeout=PATTERN_TIMEOUT_S) is not None
     except (regex.error, TimeoutError):
         return None
+
+
+def _multiple_of(validator: Any, step: Any, instance: Any, _: Any) -> Iterator[ValidationError]:
+    # By digits: as floats 0.3 is no multiple of 0.1.
+    if validator.is_type(instance, "number"):
+        try:
+            rest = Decimal(repr(instance)) % Decimal(repr(step))
+        except DecimalException:  # further apart than digits reach
+            return
+        if rest:
+            yield ValidationError(f"{instance!r} is not a multiple of {step!r}")
 
 
 def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterator[ValidationError]:

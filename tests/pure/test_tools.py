@@ -544,3 +544,12 @@ def test_the_same_schema_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     long = [function(parameters={"type": "object", "title": "x" * schemas.KEPT_CHARS})]
     assert read_tools(long) == read_tools(long)
     assert len(looked_at) == 3
+
+
+@pytest.mark.parametrize(
+    ("step", "value", "fits"),
+    [(0.1, 0.3, True), (0.01, 19.99, True), (0.1, 0.35, False), (2, 4, True), (2, 5, False), (1e-300, 1e300, True)],
+)
+def test_multiples_are_counted_by_their_digits(step: float, value: float, fits: bool) -> None:
+    schema = {"type": "object", "properties": {"price": {"multipleOf": step}}}
+    assert (problem(schema, {"price": value}) is None) is fits

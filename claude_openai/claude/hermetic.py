@@ -58,6 +58,8 @@ _ENVIRONMENT = {
     "DISABLE_COMPACT": "1",
     "DISABLE_AUTO_COMPACT": "1",
     "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
+    # An agent or a command that runs on after its turn would be paid for, and end in somebody else's turn.
+    "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
     # A longer result of a tool would be put into a file, and Claude told to read that. How long one may be is the
     # client's affair, and the model's.
     "MAX_MCP_OUTPUT_TOKENS": "100000000",

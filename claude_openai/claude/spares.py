@@ -18,7 +18,11 @@ __all__ = ["Spares"]
 MIN_AVAILABLE_MB = 1024
 # Without a request for this long the spares are ended; the next request starts them again.
 IDLE_S = 900.0
+# After a start that failed, and twice as long after each that follows.
 RETRY_S = 5.0
+MAX_RETRY_S = 320.0
+# How often those that have died are looked for.
+CHECK_S = 60.0
 # A start costs half a second of a core, which the turn that took the last spare needs first.
 REFILL_DELAY_S = 1.0
 
@@ -39,6 +43,8 @@ class Spares:
         self._waiting: list[Conversation] = []
         self._wanted = trio.Event()
         self._last_taken = 0.0
+        self._retry_s = RETRY_S
+        self._short_of_memory = False
 
     @property
     def count(self) -> int:
@@ -61,26 +67,35 @@ class Spares:
         while self._count:
             self._wanted = trio.Event()
             self._waiting = [spare for spare in self._waiting if spare.alive]
-            if len(self._waiting) < self._count and self._has_memory() and await self._start_one():
-                continue
-            with trio.move_on_at(self._last_taken + IDLE_S) as idle:
-                await self._wanted.wait()
-            if idle.cancelled_caught:
-                self._end_all()
-                await self._wanted.wait()
+            pause_s = CHECK_S
+            if len(self._waiting) < self._count and self._has_memory():
+                pause_s = await self._start_one()
+            if pause_s:
+                await self._pause(pause_s)
+
+    async def _pause(self, seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            await self._wanted.wait()
+        if trio.current_time() >= self._last_taken + IDLE_S:
+            self._end_all()
+            await self._wanted.wait()
+        if self._wanted.is_set():
             await trio.sleep(REFILL_DELAY_S)
 
-    async def _start_one(self) -> bool:
+    async def _start_one(self) -> float:
+        """Start one; how many seconds to wait before the next."""
         spare = await self._start()
         if spare is None:  # the next request may find it
-            return False
+            return IDLE_S
         if spare.alive:
             spare.waited = True
             self._waiting.append(spare)
-        else:
-            self._log.warning("spare.failed", error=spare.failure)
-            await trio.sleep(RETRY_S)
-        return True
+            self._retry_s = RETRY_S
+            return 0
+        self._log.warning("spare.failed", error=spare.failure)
+        await trio.sleep(self._retry_s)  # whoever asks meanwhile starts a process anyway
+        self._retry_s = min(2 * self._retry_s, MAX_RETRY_S)
+        return 0 if trio.current_time() < self._last_taken + IDLE_S else CHECK_S
 
     def _end_all(self) -> None:
         self._log.debug("spare.idle", count=len(self._waiting))
@@ -90,7 +105,8 @@ class Spares:
 
     def _has_memory(self) -> bool:
         available = available_mb()
-        if available is None or available >= MIN_AVAILABLE_MB:
-            return True
-        self._log.warning("spare.short_of_memory", available_mb=available)
-        return False
+        is_short = available is not None and available < MIN_AVAILABLE_MB
+        if is_short and not self._short_of_memory:
+            self._log.warning("spare.short_of_memory", available_mb=available)
+        self._short_of_memory = is_short
+        return not is_short

@@ -15,13 +15,14 @@ from claude_agent_sdk import (
     StreamEvent,
     SystemMessage,
     TextBlock,
+    ToolUseBlock,
 )
 
 from claude_openai.claude.records import events_of_record
 from claude_openai.protocol.cli_stream import TurnReader
 from claude_openai.protocol.events import Event
 
-__all__ = ["ending", "events_of"]
+__all__ = ["calls_of_an_agent", "ending", "events_of"]
 
 
 @asynccontextmanager
@@ -33,6 +34,14 @@ async def ending(messages: AsyncIterator[Message]) -> AsyncIterator[AsyncIterato
         with trio.CancelScope() as scope:
             scope.cancel()
             await anext(messages, None)
+
+
+def calls_of_an_agent(message: object) -> Sequence[tuple[str, str]]:
+    """Ids and names of the tools that a message calls, if it is one of an agent that Claude has started."""
+    match message:
+        case AssistantMessage(parent_tool_use_id=str()):
+            return [(block.id, block.name) for block in message.content if isinstance(block, ToolUseBlock)]
+    return ()
 
 
 def events_of(message: object, reader: TurnReader) -> Sequence[Event]:

@@ -29,8 +29,7 @@ from claude_openai.claude.turn import MUST_CALL, OpenClient, TurnUnderWay
 from claude_openai.errors import InternalError
 from claude_openai.logs.log import Log
 from claude_openai.protocol.blocks import ThinkingBlock
-from claude_openai.protocol.events import Conversation as Way
-from claude_openai.protocol.events import TurnFailed
+from claude_openai.protocol.events import TurnFailed, Way
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
 
@@ -38,6 +37,8 @@ __all__ = ["Conversation", "Identity", "ParkedCalls", "identity_of"]
 
 # The process is gone within the kill ladder's 3 s; then the task has only to return.
 CLOSE_WAIT_S = 6.0
+# A spare needs a tenth of a second. One that hangs must not make a request wait as long as the SDK would, for a minute.
+BIND_WAIT_S = 10.0
 Identity = tuple[object, ...]
 
 
@@ -81,6 +82,8 @@ class Conversation:
         history: all turns it holds, our own last answer included.
         pending: ids of the calls that wait for their results.
         waited: it was there before the request that it is to answer.
+        exact: Claude has seen in it what the requests have, and nothing more. A turn that it is not exact for is played
+            to its end, over all calls and results; then the history is given anew.
         reusable: its last turn ended so that another can follow.
         thinking: what Claude thought before those calls.
         failure: why it could not be opened.
@@ -94,6 +97,7 @@ class Conversation:
     pending: tuple[str, ...] = ()
     thinking: tuple[ThinkingBlock, ...] = ()
     failure: str = ""
+    exact: bool = True
     reusable: bool = False
     waited: bool = False
     _request: ChatRequest | None = None
@@ -169,11 +173,19 @@ class Conversation:
             nursery.cancel_scope.cancel()
 
     async def bind(self, request: ChatRequest) -> None:
-        """Bind the waiting process to its first request; returns when it can be asked, or is gone."""
+        """Bind the waiting process to its first request; returns when it can be asked, or is gone.
+
+        A spare that does not answer for `BIND_WAIT_S` seconds is closed.
+        """
         self._request = request
         self.identity = identity_of(request)
         self._bound.set()
-        await self._ready.wait()
+        with trio.move_on_after(BIND_WAIT_S if self.waited else math.inf) as binding:
+            await self._ready.wait()
+        if binding.cancelled_caught:
+            self.failure = f"a waiting process said nothing for {BIND_WAIT_S:g} s"
+            self.log.warning("conversation.failed", error=self.failure)
+            await self.close()
 
     async def close(self) -> None:
         """End it; returns when its process is gone. Shielded and bounded."""
@@ -214,10 +226,11 @@ class Conversation:
             self.log.error("sdk.error", kind=type(error).__name__, error=error)
             if not turn.reader.ended:
                 await emit(TurnFailed(InternalError(f"The turn could not be run: {error}")))
-        # Resuming put a text of Claude Code's own into the history, which no request has: exact histories only.
-        self.reusable = turn.reusable and self.alive and not resumed
         self.history = (*request.turns, request.prompt, turn.answer())
         self.pending, self.thinking = turn.pending, turn.thinking.blocks()
+        # Resuming put a text of Claude Code's own into the history.
+        self.exact = self.exact and turn.exact and not resumed
+        self.reusable = turn.reusable and self.alive and (self.exact or bool(self.pending))
         return True
 
 

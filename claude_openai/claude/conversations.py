@@ -14,7 +14,7 @@ from claude_openai.claude.conversation import Conversation, identity_of
 from claude_openai.claude.toolbox import takes_whole
 from claude_openai.logs.log import Log
 from claude_openai.protocol.blocks import ToolResultBlock
-from claude_openai.protocol.events import Conversation as Way
+from claude_openai.protocol.events import Way
 from claude_openai.protocol.request import ChatRequest
 
 __all__ = ["ConversationLimits", "Conversations"]

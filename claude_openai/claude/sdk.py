@@ -19,8 +19,7 @@ from claude_openai.claude.launcher import Launcher, Spawn, could_not_start, ends
 from claude_openai.claude.thoughts import Thoughts
 from claude_openai.errors import ClaudeMissing
 from claude_openai.logs.log import Log
-from claude_openai.protocol.events import Conversation as Way
-from claude_openai.protocol.events import TurnFailed
+from claude_openai.protocol.events import TurnFailed, Way
 from claude_openai.protocol.request import ChatRequest
 
 if TYPE_CHECKING:

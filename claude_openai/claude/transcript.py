@@ -27,6 +27,7 @@ from claude_openai.protocol.history import Turn
 __all__ = ["content_block", "transcript_file", "transcript_lines"]
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_COUNTED = re.compile(r"(.+)_\d+")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
@@ -85,35 +86,49 @@ def _entries(turns: Sequence[Turn], now: datetime) -> Iterator[tuple[str, dict[s
 def _with_ids_of_their_own(turns: Sequence[Turn]) -> Iterator[Turn]:
     """The turns, each call with an id that no other has: some clients count anew in each message.
 
-    Claude Code would leave out all but the first of equal ones. A result goes to the call of the assistant turn before.
+    Of equal ids Claude Code keeps the first, and with an id `x` it loses the result of any `x_2` (measured). A result
+    goes to the call of the assistant turn before it.
     """
-    used: set[str] = set()
-    renamed: dict[str, deque[str]] = {}
-
-    def new_id(given: str) -> str:
-        ident = given = _safe_id(given)
-        number = 1
-        while ident in used:
-            number += 1
-            ident = f"{given[:100]}_{number}"
-        used.add(ident)
-        return ident
-
+    free = _FreeIds(block.id for turn in turns for block in turn.blocks if isinstance(block, ToolUseBlock))
+    new_ids: dict[str, deque[str]] = {}
     for turn in turns:
         if turn.role == "assistant":
-            renamed = {}
+            new_ids = {}
         blocks: list[Block] = []
         for block in turn.blocks:
             match block:
                 case ToolUseBlock():
-                    ident = new_id(block.id)
-                    renamed.setdefault(block.id, deque()).append(ident)
-                    blocks.append(replace(block, id=ident))
-                case ToolResultBlock() if renamed.get(block.call_id):
-                    blocks.append(replace(block, call_id=renamed[block.call_id].popleft()))
+                    new_id = free.take(block.id)
+                    new_ids.setdefault(block.id, deque()).append(new_id)
+                    blocks.append(replace(block, id=new_id))
+                case ToolResultBlock() if new_ids.get(block.call_id):
+                    blocks.append(replace(block, call_id=new_ids[block.call_id].popleft()))
                 case _:
                     blocks.append(block)
         yield replace(turn, blocks=tuple(blocks))
+
+
+class _FreeIds:
+    """Ids for calls: the client's own where nothing speaks against it."""
+
+    def __init__(self, given: Iterable[str]) -> None:
+        self._given = set(given)
+        self._used: set[str] = set()
+
+    def take(self, given: str) -> str:
+        new_id = given if self._is_good(given) else _made_of(given)
+        while new_id in self._used:
+            new_id = _made_of(new_id)
+        self._used.add(new_id)
+        return new_id
+
+    def _is_good(self, given: str) -> bool:
+        counted = _COUNTED.fullmatch(given)
+        return bool(_ID.fullmatch(given)) and not (counted and counted[1] in self._given)
+
+
+def _made_of(given: str) -> str:
+    return "call_" + sha256(given.encode()).hexdigest()[:24]
 
 
 def _message(turn: Turn, ident: str) -> dict[str, Any]:
@@ -162,7 +177,7 @@ def _source(block: MediaBlock) -> dict[str, Any]:
 
 def _safe_id(given: str) -> str:
     """Claude's API takes ids of letters, digits, '_' and '-' only; other models make others."""
-    return given if _ID.fullmatch(given) else "call_" + sha256(given.encode()).hexdigest()[:24]
+    return given if _ID.fullmatch(given) else _made_of(given)
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:

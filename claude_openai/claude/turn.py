@@ -14,7 +14,7 @@ import trio
 from claude_agent_sdk import ClaudeSDKClient, CLIConnectionError, Message, ResultMessage, StreamEvent
 
 from claude_openai.claude.base import Emit
-from claude_openai.claude.client import events_of
+from claude_openai.claude.client import calls_of_an_agent, events_of
 from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.thoughts import Thinking
@@ -24,8 +24,7 @@ from claude_openai.claude.transport import ProcessTransport
 from claude_openai.errors import UpstreamError
 from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, canonical_arguments
 from claude_openai.protocol.cli_stream import TurnReader
-from claude_openai.protocol.events import Conversation as Way
-from claude_openai.protocol.events import Event, TextDelta, ToolCall, TurnCompleted, TurnFailed
+from claude_openai.protocol.events import Event, TextDelta, ToolCall, TurnCompleted, TurnFailed, Way
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.output import output_check
 from claude_openai.protocol.request import ChatRequest
@@ -35,6 +34,7 @@ __all__ = ["MUST_CALL", "OpenClient", "TurnUnderWay"]
 ONE_CALL_ONLY = (
     "Only one call at a time is allowed here. This one was not made; make it again after the first, if needed."
 )
+NOT_FOR_AGENTS = "This tool cannot be called by an agent. Say what you need, and who started you can call it."
 MUST_CALL = "You must answer by calling a tool. Do not answer in text."
 
 
@@ -69,14 +69,21 @@ class TurnUnderWay:
         self._text: list[str] = []
         self._held: list[Event] = []
         self._calls: list[ToolCall] = []
-        self._asked_again = False
+        self._said_one_call_only = False
         self._finish: str | None = None
         self._over = False
         self.thinking = Thinking()
         self._way = way
         output = output_check(request.output)
+        self._must_call = request.tool_choice.mode == "required"
         self.reader = TurnReader(
-            login, check=opened.toolbox.judge, own_name=own_name, agent=request.agent, output=output, conversation=way
+            login,
+            check=opened.toolbox.judge,
+            own_name=own_name,
+            agent=request.agent,
+            output=output,
+            must_call=self._must_call,
+            conversation=way,
         )
 
     @property
@@ -86,6 +93,11 @@ class TurnUnderWay:
     @property
     def pending(self) -> tuple[str, ...]:
         return tuple(call.id for call in self._calls) if self._finish == "tool_calls" else ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether Claude has seen of this turn what the client has, and nothing more."""
+        return self.reader.exact and not self._said_one_call_only
 
     def answer(self) -> Turn:
         """The turn as the client will send it back."""
@@ -111,6 +123,9 @@ class TurnUnderWay:
             async for message in self._opened.messages:
                 if isinstance(message, StreamEvent):
                     self.thinking.feed(message.event)
+                for call_id, name in calls_of_an_agent(message):
+                    if own_name(name) is not None:
+                        self._opened.toolbox.refuse(call_id, NOT_FOR_AGENTS)
                 events = events_of(message, self.reader)
                 if self.reader.ended:
                     self._note_end(in_order=isinstance(message, ResultMessage))
@@ -137,7 +152,7 @@ class TurnUnderWay:
             self._opened.process.kill()  # 20 ms later Claude Code makes another call
 
     async def _say(self, event: Event) -> None:
-        must_call = self._request.tool_choice.mode == "required" and not self._calls
+        must_call = self._must_call and not self._calls
         match event:
             case ToolCall():
                 await self._say_call(event)
@@ -157,6 +172,7 @@ class TurnUnderWay:
     async def _say_call(self, call: ToolCall) -> None:
         if self._calls and not self._request.parallel_tool_calls:
             self._opened.toolbox.give([ToolResultBlock(call.id, (TextBlock(ONE_CALL_ONLY),))])
+            self._said_one_call_only = True
             return
         self._calls.append(call)
         held, self._held = self._held, []
@@ -165,11 +181,10 @@ class TurnUnderWay:
         await self._emit(call)
 
     async def _ask_again(self) -> None:
-        if self._asked_again:
-            message = "Claude answered in text although 'tool_choice' demands a call, and did so again when asked."
-            await self._emit(TurnFailed(UpstreamError(message, code="tool_choice_not_followed", may_retry=True)))
+        if self.reader.asked_again:
+            message = "Claude made no call although 'tool_choice' demands one, and made none when asked again."
+            await self._emit(TurnFailed(UpstreamError(message, code="tool_choice_not_followed")))
             return
-        self._asked_again = True
         self._held.clear()
         await self._correct(MUST_CALL)
 

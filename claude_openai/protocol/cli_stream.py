@@ -8,23 +8,22 @@ itself with another billed call unless it is stopped.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from claude_openai.errors import ApiError, Overloaded, RateLimited, UpstreamError
 from claude_openai.protocol.agent import NO_AGENT, Agent
+from claude_openai.protocol.calls import MAX_CORRECTIONS, Check, TurnCalls
 from claude_openai.protocol.counts import counted, sum_of
 from claude_openai.protocol.events import (
-    Conversation,
     Event,
     FinishReason,
     ReasoningDelta,
     TextDelta,
-    ToolCall,
     TurnCompleted,
     TurnFailed,
     TurnStarted,
     Usage,
+    Way,
 )
 from claude_openai.protocol.formed import STRUCTURED_OUTPUT, FormedAnswer
 from claude_openai.protocol.tool_notes import tool_note
@@ -43,10 +42,6 @@ _FINAL_REASONS: Mapping[str, FinishReason] = {
 }
 
 
-# How often Claude may correct calls whose arguments do not fit, within one turn.
-MAX_CORRECTIONS = 3
-
-
 def _no_tools(call_id: str, name: str, arguments: str) -> str | None:
     return "There are no tools."
 
@@ -61,35 +56,40 @@ class TurnReader:
         own_name: the client's name of a tool; None for one that is not the client's.
         agent: which tools of its own Claude Code runs within the turn.
         output: what is wrong with an answer that must have a form; None for an answer in text.
+        must_call: the answer must be a call: one without a word is asked for again, by Claude Code itself.
         conversation: the way the turn took.
 
     After `ended` is true the turn is over: stopped, or waiting with calls (`awaiting_results`) or for the next prompt.
+
+    Attributes:
+        correction: what Claude is to be told next within the turn, "" for nothing.
+        asked_again: Claude was asked again, whoever did it.
+        exact: what Claude has seen of the turn is what the client has: no call was refused, nothing was asked again.
     """
 
     def __init__(
         self,
         login: str,
         *,
-        check: Callable[[str, str, str], str | None] = _no_tools,
+        check: Check = _no_tools,
         own_name: Callable[[str], str | None] = str,
         agent: Agent = NO_AGENT,
         output: Callable[[object], str | None] | None = None,
-        conversation: Conversation = "new",
+        must_call: bool = False,
+        conversation: Way = "new",
     ) -> None:
         self._login = login
-        self._check = check
-        self._own_name = own_name
         self._agent = agent
         self._formed = None if output is None else FormedAnswer(output, MAX_CORRECTIONS)
+        self._must_call = must_call
         self.correction = ""
+        self.asked_again = False
+        self.exact = True
         self._tools_ran = False
         self._separate = False  # a text after the use of tools is a paragraph of its own
         self._conversation = conversation
-        self._call: _OpenCall | None = None
-        self._calls: list[ToolCall] = []
-        self._refused = 0
-        self._corrections = 0
-        self._asked_again = False
+        self._calls = TurnCalls(check, own_name)
+        self._another_comes = False
         self.awaiting_results = False
         self._failure = Failure()
         self._retry_after_s: int | None = None
@@ -105,7 +105,7 @@ class TurnReader:
             case "content_block_delta":
                 return self._delta(event["delta"])
             case "content_block_start":
-                self._block_start(event["content_block"])
+                self._calls.begin(event["content_block"])
             case "content_block_stop":
                 return self._block_stop()
             case "message_start":
@@ -170,44 +170,40 @@ class TurnReader:
 
     def ask_again(self) -> None:
         """The turn goes on with another message to Claude: its end was not the end."""
-        self.ended, self._asked_again, self._said_something, self.correction = False, True, False, ""
+        self.ended, self._said_something, self.correction = False, False, ""
+        self._note_asked_again()
+
+    def _note_asked_again(self) -> None:
+        self.asked_again, self._another_comes, self.exact = True, True, False
 
     def gone(self, why: str) -> TurnFailed:
         """The process ended, or stopped making sense, in the middle of the turn."""
         return self._fail(UpstreamError(f"Claude Code ended before the answer was complete: {why}"))
 
     def _message_start(self, message: Mapping[str, Any]) -> Sequence[Event]:
-        expected = self._refused or self._asked_again or self._tools_ran or self._formed
+        expected = self._calls.refused or self._another_comes or self._tools_ran or self._formed
         if self.started and not expected:
             return [self._fail(UpstreamError("Claude Code began a second answer within one turn."))]
-        again, self._refused, self._asked_again = self.started, 0, False
+        again, self._calls.refused, self._another_comes = self.started, 0, False
         self._separate = self._tools_ran and self._said_something
         self._tools_ran = False
         self._spent = sum_of(self._spent, self._usage)
         self._usage = counted(message.get("usage") or {}, Usage())
         return () if again else [self._start(str(message.get("model", "")))]
 
-    def _block_start(self, block: Mapping[str, Any]) -> None:
-        if block.get("type") == "tool_use":
-            name = str(block["name"])
-            self._call = _OpenCall(str(block["id"]), self._own_name(name), name)
-
     def _block_stop(self) -> Sequence[Event]:
-        call, self._call = self._call, None
+        call = self._calls.end()
         if call is None:
             return ()
-        arguments = "".join(call.fragments) or "{}"
         if call.claude_name == STRUCTURED_OUTPUT and self._formed is not None:
-            self._formed.text, self._tools_ran = arguments, True
+            self._formed.text, self._tools_ran = call.arguments, True
             return ()
         if call.name is None and self._agent.has_tools:
             self._tools_ran = True
-            return (tool_note(call.claude_name, arguments, told=self._agent.tell_tools),)
-        name = call.claude_name if call.name is None else call.name
-        if self._check(call.id, name, arguments) is None:
-            self._calls.append(ToolCall(call.id, name, arguments))
-        else:
-            self._refused += 1
+            return (tool_note(call.claude_name, call.arguments, told=self._agent.tell_tools),)
+        # Whoever answers Claude Code for the call tells Claude what is wrong with one that does not fit.
+        if not self._calls.judge(call):
+            self.exact = False
         return ()
 
     def _delta(self, delta: Mapping[str, Any]) -> Sequence[Event]:
@@ -220,8 +216,8 @@ class TurnReader:
                 return (TextDelta(separator + delta["text"]),)
             case "thinking_delta" if delta["thinking"]:
                 return (ReasoningDelta(delta["thinking"]),)
-            case "input_json_delta" if self._call is not None:
-                self._call.fragments.append(delta["partial_json"])
+            case "input_json_delta":
+                self._calls.add(delta["partial_json"])
         return ()
 
     def _message_delta(self, event: Mapping[str, Any]) -> Sequence[Event]:
@@ -230,22 +226,22 @@ class TurnReader:
         if stop_reason == "tool_use":
             return self._tool_use()
         if stop_reason == "end_turn" and not self._said_something and self._formed is None:
+            if self._must_call and not self.asked_again:
+                self._note_asked_again()
+                return ()
             return [self._complete("stop")]
         reason = _FINAL_REASONS.get(stop_reason)
         return () if reason is None else [self._complete(reason)]
 
     def _tool_use(self) -> Sequence[Event]:
-        if self._calls:
+        if self._calls.fitting:
             self.awaiting_results = True
             prose = self._formed.prose() if self._formed is not None else ""
-            return [*([TextDelta(prose)] if prose else []), *self._calls, self._complete("tool_calls")]
-        if self._tools_ran and not self._refused:
+            return [*([TextDelta(prose)] if prose else []), *self._calls.fitting, self._complete("tool_calls")]
+        if self._tools_ran and not self._calls.refused:
             return ()
-        self._corrections += 1
-        if self._corrections > MAX_CORRECTIONS:
-            message = "Claude kept calling tools with arguments that do not fit their schemas."
-            return [self._fail(UpstreamError(message))]
-        return ()
+        error = self._calls.note_correction()
+        return () if error is None else [self._fail(error)]
 
     def _start(self, model: str) -> TurnStarted:
         self.started = True
@@ -266,13 +262,3 @@ class TurnReader:
             # Clients repeat these by themselves, in a stream too; a turn that has begun is paid for.
             return UpstreamError(f"Claude broke off its answer. {error.message}", may_retry=False)
         return error
-
-
-@dataclass(slots=True)
-class _OpenCall:
-    """A tool_use block while it is written."""
-
-    id: str
-    name: str | None
-    claude_name: str
-    fragments: list[str] = field(default_factory=list)

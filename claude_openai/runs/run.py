@@ -102,6 +102,8 @@ class Run:
                 self.note_end("completed", finish_reason=event.finish_reason)
                 log.debug("openai.response", finish_reason=event.finish_reason, usage=event.usage)
             case TurnFailed(error):
+                # What Claude has begun to answer is paid for: clients must not repeat it by themselves.
+                error.may_retry = error.may_retry and not self.answering
                 self.error = error
                 self.note_end("failed" if self.cancelled_by is None else "cancelled", error)
                 log.warning("run.failed", message=error.message, type=error.type, code=error.code, status=error.status)

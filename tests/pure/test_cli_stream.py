@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import ApiError, ContextTooLong, QuotaExhausted, RateLimited, UpstreamAuth, UpstreamError
-from claude_openai.protocol.cli_stream import MAX_CORRECTIONS, TurnReader
+from claude_openai.protocol.calls import MAX_CORRECTIONS
+from claude_openai.protocol.cli_stream import TurnReader
 from claude_openai.protocol.events import (
-    Conversation,
     Event,
     FinishReason,
     ReasoningDelta,
@@ -19,6 +19,7 @@ from claude_openai.protocol.events import (
     TurnFailed,
     TurnStarted,
     Usage,
+    Way,
 )
 
 LOGIN = "claude auth login"
@@ -387,7 +388,7 @@ def test_a_turn_that_is_asked_again_goes_on_and_counts_both_answers() -> None:
 
 
 @pytest.mark.parametrize("way", ["new", "replayed", "continued", "parked"])
-def test_the_start_says_which_way_the_turn_took(way: Conversation) -> None:
+def test_the_start_says_which_way_the_turn_took(way: Way) -> None:
     assert follow(TurnReader(LOGIN, conversation=way), message_start("m")) == [TurnStarted("m", way)]
 
 

@@ -17,7 +17,7 @@ from claude_openai.claude.conversation import Conversation, ParkedCalls, identit
 from claude_openai.claude.conversations import ConversationLimits, Conversations
 from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.claude.launcher import Spawn
-from claude_openai.claude.spares import IDLE_S, MIN_AVAILABLE_MB, REFILL_DELAY_S, RETRY_S, Spares
+from claude_openai.claude.spares import CHECK_S, IDLE_S, MAX_RETRY_S, MIN_AVAILABLE_MB, REFILL_DELAY_S, RETRY_S, Spares
 from claude_openai.logs.log import NULL_LOG, Level, Log
 from claude_openai.logs.redaction import Redactor
 from claude_openai.protocol.blocks import Block, TextBlock, ToolUseBlock
@@ -455,7 +455,37 @@ async def test_a_start_that_fails_is_logged_and_tried_again_later(
     assert [record["error"] for record in events.of("spare.failed")] == ["no such program"] * 2
     assert {record["level"] for record in events.of("spare.failed")} == {"warning"}
     waits = [later - sooner for sooner, later in zip(starter.times, starter.times[1:], strict=False)]
-    assert waits == pytest.approx([RETRY_S, RETRY_S])
+    assert waits == pytest.approx([RETRY_S, 2 * RETRY_S])
+
+
+async def test_starts_that_fail_become_rare_and_end_when_nobody_has_asked_for_long(
+    events: Events, starter: Starter, autojump_clock: MockClock
+) -> None:
+    starter.failures = 10**6
+    spares = Spares(1, starter, events.log)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(spares.refill)
+        await trio.sleep(100 * IDLE_S)
+        tries = len(starter.times)
+        assert starter.times[-1] < IDLE_S + MAX_RETRY_S
+        assert tries < 12
+        assert take(spares) is None
+        await trio.sleep(2 * REFILL_DELAY_S)
+        assert len(starter.times) == tries + 1
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_spare_that_died_is_replaced_though_nobody_asks(
+    events: Events, starter: Starter, autojump_clock: MockClock
+) -> None:
+    spares = Spares(1, starter, events.log)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(spares.refill)
+        await wait_all_tasks_blocked()
+        starter.started[0].died = True
+        await trio.sleep(CHECK_S + 1)
+        assert take(spares) is starter.started[1]
+        nursery.cancel_scope.cancel()
 
 
 async def test_where_there_is_no_program_a_spare_is_tried_once_for_each_request_and_nothing_is_said(

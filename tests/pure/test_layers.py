@@ -24,7 +24,7 @@ LINES = (
     "protocol.legacy",
     "protocol.output  protocol.request",
     "protocol.stop  protocol.sse  protocol.response  protocol.chunks  protocol.upstream  protocol.tool_notes",
-    "protocol.formed  protocol.counts  protocol.lines  protocol.cli_stream",
+    "protocol.formed  protocol.counts  protocol.lines  protocol.calls  protocol.cli_stream",
     "protocol.responses  protocol.responses.fields  protocol.responses.tools  protocol.responses.input",
     "protocol.responses.request  protocol.responses.object  protocol.responses.stream  protocol.responses.memory",
     "config.values  config.setting  config.config  config.table  config",

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from claude_openai.claude.toolbox import own_name
 from claude_openai.errors import UpstreamError
 from claude_openai.protocol.agent import Agent
-from claude_openai.protocol.cli_stream import MAX_CORRECTIONS, TurnReader
+from claude_openai.protocol.calls import MAX_CORRECTIONS
+from claude_openai.protocol.cli_stream import TurnReader
 from claude_openai.protocol.events import Event, ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnStarted, Usage
 from claude_openai.protocol.tool_notes import SHOWN_CHARS, tool_note
 from tests.pure.test_cli_stream import LOGIN, failure_of, follow, good_result, message_delta, message_start, text

@@ -162,6 +162,25 @@ async def test_its_own_tools_and_the_clients_share_a_turn_and_its_conversation(t
         assert "remote words" in told
 
 
+async def test_an_agent_of_claude_cannot_call_the_clients_tools_and_nobody_waits_for_it(
+    tmp_path: Path, work: Path
+) -> None:
+    def reply(request: RecordedRequest) -> Reply:
+        results = _results(request)
+        if "Work." not in str(request.messages[0]):  # the agent's own
+            return Reply("I could not.") if results else Reply(ToolUse("toolu_2", "mcp__openai__read", {"path": "/r"}))
+        agent = {"description": "Look", "prompt": "Look for it.", "subagent_type": "general-purpose"}
+        return Reply("It could not.") if results else Reply(ToolUse("toolu_1", "Agent", agent))
+
+    more: dict[str, Any] = {"tools": [READ], "claude": {"toolMode": "all"}}
+    async with serving(tmp_path, reply, allowed_working_directory_prefixes=(work,)) as served:
+        async with Call.open(served.url, chat("Work.", **more)) as call:
+            status, answer = await call.answer()
+        assert (status, answer["choices"][0]["message"]["content"]) == (200, "It could not.")
+        told = [text for request in served.api.requests for text in _results(request)]
+        assert any("cannot be called by an agent" in text for text in told)
+
+
 async def test_a_live_conversation_is_not_shared_between_folders_and_can_be_left(tmp_path: Path, work: Path) -> None:
     said = [
         {"role": "user", "content": "Hi"},

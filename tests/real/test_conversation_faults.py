@@ -15,7 +15,7 @@ import trio
 import trio.testing
 from claude_agent_sdk import ClaudeSDKClient
 
-from claude_openai.claude import process
+from claude_openai.claude import conversation, process
 from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text, ToolUse
 from tests.real.call import Call, chat
 from tests.real.harness import OK, Served, needs_claude, serving, until
@@ -364,3 +364,30 @@ async def test_comments_keep_a_stream_alive_while_claude_writes_a_long_call(tmp_
     (fragment,) = arguments["choices"][0]["delta"]["tool_calls"]
     assert json.loads(fragment["function"]["arguments"]) == {"path": "/" + "a" * 1000}
     assert (end["choices"][0]["finish_reason"], done) == ("tool_calls", "[DONE]")
+
+
+async def a_spare(served: Served) -> int:
+    """The process of the one spare, as soon as it waits."""
+    await until(lambda: served.log_text().count('"process.start"') == 1, "there is a spare")
+    (pid,) = served.processes.marked()
+    return pid
+
+
+async def test_a_spare_that_died_is_not_asked(tmp_path: Path) -> None:
+    async with serving(tmp_path, **{**KEPT, "spares": 1}) as served:
+        os.kill(await a_spare(served), signal.SIGKILL)
+        answer, way = await ask(served, ASKED)
+        assert (way, said(answer), len(served.api.requests)) == ("new", "ok", 1)
+
+
+async def test_a_spare_that_hangs_holds_its_request_up_for_moments_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversation, "BIND_WAIT_S", 0.3)
+    async with serving(tmp_path, **{**KEPT, "spares": 1}) as served:
+        hung = await a_spare(served)
+        os.kill(hung, signal.SIGSTOP)
+        answer, way = await ask(served, ASKED)
+        assert (way, said(answer), len(served.api.requests)) == ("new", "ok", 1)
+        assert hung not in served.processes.marked()
+        assert "said nothing for 0.3 s" in served.log_text()

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from claude_openai.testing import RecordedRequest, Reply, ToolUse
+from claude_openai.claude.turn import MUST_CALL, ONE_CALL_ONLY
+from claude_openai.protocol.calls import MAX_CORRECTIONS
+from claude_openai.testing import RecordedRequest, Reply, Thinking, ToolUse
 from tests.openai_schema import strict_openai_chunk, strict_openai_completion, validate
 from tests.real.call import Call, chat, texts
 from tests.real.harness import Served, needs_claude, serving, until
@@ -53,6 +55,19 @@ def upstream(request: RecordedRequest) -> list[tuple[str, Any]]:
     return [(m["role"], _plain(m["content"])) for m in request.messages if m["role"] != "system"]
 
 
+def as_asked(messages: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
+    """A request's messages, results of tools included, as `upstream` gives them."""
+    turns: list[tuple[str, Any]] = []
+    for message in messages:
+        calls = [(c["id"], c["function"]["name"], c["function"]["arguments"]) for c in message.get("tool_calls", ())]
+        said: list[Any] = [message["content"]] if message["content"] else []
+        said += [(i, f"mcp__openai__{name}", json.loads(arguments)) for i, name, arguments in calls]
+        if message["role"] == "tool":
+            said = [(message["tool_call_id"], message["content"])]
+        turns.append(("assistant" if message["role"] == "assistant" else "user", said))
+    return turns
+
+
 def _plain(content: Any) -> Any:
     if isinstance(content, str):
         return [content]
@@ -85,7 +100,7 @@ async def refused(served: Served, messages: Sequence[dict[str, Any]], **fields: 
         status, answer = await call.answer()
         assert status >= 400, answer
         error: dict[str, Any] = answer["error"]
-        return {"status": status, **error}
+        return {"status": status, "x-should-retry": call.headers.get("x-should-retry"), **error}
 
 
 @pytest.fixture
@@ -171,7 +186,8 @@ async def test_arguments_that_never_fit_are_an_error(kept: Served) -> None:
     error = await refused(kept, ASKED)
     assert error["status"] == 502
     assert "do not fit" in error["message"]
-    assert len(kept.api.requests) <= 5
+    assert len(kept.api.requests) == 1 + MAX_CORRECTIONS
+    assert error["x-should-retry"] == "false"
 
 
 async def test_a_restart_in_the_middle_of_a_tool_loop_loses_nothing(tmp_path: Path) -> None:
@@ -191,6 +207,67 @@ async def test_a_restart_in_the_middle_of_a_tool_loop_loses_nothing(tmp_path: Pa
         assert said[0] == ("toolu_1", "A")
 
 
+async def test_after_a_restart_the_rest_of_the_loop_is_one_turn_again_and_then_the_history_is_exact(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path, Reply("Let me see.", use(1)), **KEPT) as before:
+        first, _ = await ask(before, ASKED)
+    messages = [*ASKED, *results(first, "A")]
+    async with serving(tmp_path, **KEPT) as after:
+        after.api.enqueue(Reply(use(2, "/b")), Reply(use(3, "/c")), Reply("Done."), Reply("Yes."))
+        ways = []
+        for text in ("B", "C"):
+            answer, way = await ask(after, messages)
+            messages += results(answer, text)
+            ways.append(way)
+        answer, way = await ask(after, messages)
+        messages += [answer["choices"][0]["message"], {"role": "user", "content": "Sure?"}]
+        _, last = await ask(after, messages)
+        assert [*ways, way, last] == ["replayed", "parked", "parked", "replayed"]
+        assert len(after.api.requests) == 4
+        assert as_asked(messages) == upstream(after.api.requests[3])
+
+
+async def test_after_a_correction_the_turn_goes_on_and_then_the_history_is_exact(kept: Served) -> None:
+    kept.api.enqueue(Reply(use(1, "")), Reply(use(2)), Reply("Done."), Reply("Yes."))
+    answer, _ = await ask(kept, ASKED)
+    messages = [*ASKED, *results(answer, "A")]
+    answer, way = await ask(kept, messages)
+    assert way == "parked"
+    messages += [answer["choices"][0]["message"], {"role": "user", "content": "Sure?"}]
+    _, way = await ask(kept, messages)
+    assert way == "replayed"
+    assert as_asked(messages) == upstream(kept.api.requests[3])
+
+
+@pytest.mark.parametrize(("id_of_a", "id_of_b"), [("call_0", "call_0"), ("call", "call_0"), ("x_2", "x")])
+async def test_calls_with_ids_that_claude_code_would_mix_up_reach_claude_all_the_same(
+    kept: Served, id_of_a: str, id_of_b: str
+) -> None:
+    def turn(ident: str, path: str, text: str) -> list[dict[str, Any]]:
+        function = {"name": "read", "arguments": json.dumps({"path": path})}
+        call = {"id": ident, "type": "function", "function": function}
+        result = {"role": "tool", "tool_call_id": ident, "content": text}
+        return [{"role": "assistant", "content": None, "tool_calls": [call]}, result]
+
+    _, way = await ask(kept, [*ASKED, *turn(id_of_a, "/a", "A"), *turn(id_of_b, "/b", "B")])
+    assert way == "replayed"
+    _, (_, (a,)), (_, (result_of_a,)), (_, (b,)), (_, (result_of_b, *_)) = upstream(kept.api.requests[0])
+    assert (a[1:], b[1:]) == (("mcp__openai__read", {"path": "/a"}), ("mcp__openai__read", {"path": "/b"}))
+    assert [result_of_a, result_of_b] == [(a[0], "A"), (b[0], "B")]
+    assert a[0] != b[0]
+
+
+async def test_a_number_that_the_client_writes_in_another_way_is_the_same_number(kept: Served) -> None:
+    kept.api.enqueue(Reply(ToolUse("toolu_1", "mcp__openai__read", fragments=['{"path":"/","limit":100.0}'])))
+    answer, _ = await ask(kept, ASKED)
+    function = answer["choices"][0]["message"]["tool_calls"][0]["function"]
+    assert function["arguments"] == '{"path":"/","limit":100.0}'
+    function["arguments"] = '{"limit":100,"path":"/"}'
+    _, way = await ask(kept, [*ASKED, *results(answer, "A")])
+    assert way == "parked"
+
+
 async def test_a_demanded_tool_is_the_only_one_offered_and_an_answer_in_text_is_asked_again_once(kept: Served) -> None:
     kept.api.enqueue(Reply("No."), Reply(use(1)))
     choice = {"type": "function", "function": {"name": "read"}}
@@ -200,7 +277,28 @@ async def test_a_demanded_tool_is_the_only_one_offered_and_an_answer_in_text_is_
     assert kept.api.requests[0].tools == ["mcp__openai__read"]
     kept.api.enqueue(Reply("No."), Reply("No again."))
     error = await refused(kept, [{"role": "user", "content": "Other"}], tool_choice="required")
+    assert (error["code"], error["x-should-retry"]) == ("tool_choice_not_followed", "false")
+    assert len(kept.api.requests) == 4
+    for request in (kept.api.requests[0], kept.api.requests[2]):
+        assert MUST_CALL in request.system_text
+    for again in (kept.api.requests[1], kept.api.requests[3]):
+        assert upstream(again)[-1] == ("user", [MUST_CALL])
+
+
+@pytest.mark.parametrize("silent", [Reply(), Reply(Thinking("Hm."))])
+async def test_an_answer_of_nothing_where_a_call_is_demanded_is_asked_again_once_too(
+    kept: Served, silent: Reply
+) -> None:
+    kept.api.enqueue(silent, Reply(use(1)))
+    answer, _ = await ask(kept, ASKED, tool_choice="required")
+    assert answer["choices"][0]["finish_reason"] == "tool_calls"
+    kept.api.enqueue(silent, silent)
+    error = await refused(kept, [{"role": "user", "content": "Other"}], tool_choice="required")
+    assert (error["status"], error["code"]) == (502, "tool_choice_not_followed")
+    kept.api.enqueue(Reply("No."), silent)
+    error = await refused(kept, [{"role": "user", "content": "Another"}], tool_choice="required")
     assert error["code"] == "tool_choice_not_followed"
+    assert len(kept.api.requests) == 6
 
 
 async def test_no_tools_are_offered_when_the_choice_is_none(kept: Served) -> None:
@@ -216,6 +314,7 @@ async def test_one_call_comes_where_parallel_calls_are_off(kept: Served) -> None
     second, way = await ask(kept, [*ASKED, *results(first, "A")], parallel_tool_calls=False)
     assert way == "parked"
     assert second["choices"][0]["message"]["content"] == "Done."
+    assert set(upstream(kept.api.requests[1])[-1][1]) == {("toolu_1", "A"), ("toolu_2", ONE_CALL_ONLY)}
 
 
 async def test_branches_never_meet_a_live_conversation(tmp_path: Path) -> None:

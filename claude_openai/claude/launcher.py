@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from claude_openai.claude.hermetic import (
     find_claude,
     login_command,
 )
+from claude_openai.claude.late_transcript import LateTranscript
 from claude_openai.claude.process import SupervisedProcess, supervised
 from claude_openai.claude.transcript import transcript_file
 from claude_openai.errors import ClaudeMissing, ConfigError, UpstreamError
@@ -44,13 +45,21 @@ REMOVE_WAIT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """How a process is started. `model` and `settings` are what it starts with; `open` gives `supervised` for it;
-    `login` is the command that logs it in."""
+    """How a process is started.
+
+    Attributes:
+        model: what it starts with.
+        settings: what it starts with.
+        open: gives `supervised` for it.
+        login: the command that logs it in.
+        give_history: for one that waits for a history: gives it, for as long as its turn.
+    """
 
     model: str
     settings: TurnSettings
     open: Callable[[], AbstractAsyncContextManager[SupervisedProcess]]
     login: str
+    give_history: Callable[[Sequence[Turn]], AbstractAsyncContextManager[None]] | None = None
 
 
 class Launcher:
@@ -163,6 +172,19 @@ class Launcher:
         env = self._env | settings.environment | {"PWD": str(cwd)} | (RESUME_INTERRUPTED if resume is not None else {})
         log.debug("adapter.claude_args", argv=argv)
         return Spawn(model, settings, partial(self._process, argv, env, cwd), login_command(claude))
+
+    def spawn_late(self, model: str, *, log: Log) -> Spawn:
+        """Prepare a process that resumes from a history which it is given later; see `spawn`."""
+        late = LateTranscript(self._folder)
+        spawn = self.spawn(model, resume=late.path, log=log)
+
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[SupervisedProcess]:
+            with late.waiting():
+                async with spawn.open() as process:
+                    yield process
+
+        return replace(spawn, open=opened, give_history=partial(late.given, cwd=self._cwd))
 
     @asynccontextmanager
     async def _process(

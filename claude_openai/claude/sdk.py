@@ -5,21 +5,22 @@ already, since that takes half a second. Every failure in here becomes a TurnFai
 """
 
 import importlib
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from claude_openai.claude.base import Backend, Emit, Parked
+from claude_openai.claude.late_transcript import LATE_TRANSCRIPTS
 from claude_openai.claude.launcher import Launcher, Spawn, could_not_start, ends_in_results, to_replay
 from claude_openai.claude.thoughts import Thoughts
 from claude_openai.errors import ClaudeMissing
 from claude_openai.logs.log import Log
 from claude_openai.protocol.events import TurnFailed, Way
+from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
 
 if TYPE_CHECKING:
@@ -57,17 +58,22 @@ class SdkBackend(Backend):
         self._settings = settings
         self._log = log
         self._thoughts = Thoughts()
+        self._late_model = settings.default_model
         self._running = trio.Event()
         self._nursery: trio.Nursery
         self._conversations: Conversations
         self._spares: Spares
+        self._late_spares: Spares
 
     def status(self) -> Mapping[str, Any]:
         return self._launcher.status()
 
     def counts(self) -> Mapping[str, int]:
-        kept = {"spares": self._spares.count, **self._conversations.counts()} if self._running.is_set() else {}
-        return {"processes": self._launcher.processes, **kept}
+        processes = {"processes": self._launcher.processes}
+        if not self._running.is_set():
+            return processes
+        spares = self._spares.count + self._late_spares.count
+        return {**processes, "spares": spares, **self._conversations.counts()}
 
     async def run(self) -> None:
         conversations, spares = await trio.to_thread.run_sync(_load)
@@ -75,8 +81,11 @@ class SdkBackend(Backend):
         limits = conversations.ConversationLimits(settings.kept, settings.idle_s, settings.parked_s)
         self._conversations = conversations.Conversations(limits, self._log)
         self._spares = spares.Spares(settings.spares, self._start_spare, self._log)
+        late = settings.spares if LATE_TRANSCRIPTS else 0
+        self._late_spares = spares.Spares(late, self._start_late_spare, self._log, on_demand=True)
         async with trio.open_nursery() as self._nursery:
             self._running.set()
+            self._nursery.start_soon(self._late_spares.refill)
             await self._spares.refill()
             await trio.sleep_forever()
 
@@ -101,16 +110,19 @@ class SdkBackend(Backend):
     @asynccontextmanager
     async def _borrowed(self, request: ChatRequest, log: Log) -> "AsyncIterator[tuple[Conversation, Way]]":
         found = None if request.agent.reset_session else self._conversations.find(request)
-        # The file of a history lives as long as the turn: when exactly Claude Code reads it is its own affair.
         turns = () if found else self._thoughts.restored(request.user, to_replay(request))
-        async with self._launcher.transcript(turns) as transcript:
+        # The file of a history lives as long as the turn: when exactly Claude Code reads it is its own affair.
+        async with AsyncExitStack() as files:
             if found is not None:
                 conversation, way = found
             else:
-                conversation = await self._new(request, transcript, log)
-                way = "new" if transcript is None else "replayed"
+                spare = self._spare_for(request, turns)
+                conversation = spare or await self._new(request, turns, files, log)
+                way = "replayed" if turns else "new"
             try:
                 if found is None:
+                    if spare is not None and spare.spawn.give_history is not None:
+                        await files.enter_async_context(spare.spawn.give_history(turns))
                     await conversation.bind(request)
                 yield conversation, way
             finally:
@@ -119,16 +131,35 @@ class SdkBackend(Backend):
                 for ending in self._conversations.keep(conversation) if keep else (conversation,):
                     await ending.close()
 
-    async def _new(self, request: ChatRequest, transcript: Path | None, log: Log) -> "Conversation":
-        if transcript is None and not request.agent.of_the_process:
-            spare = self._spares.take()
-            if spare is not None:
-                return spare
+    def _spare_for(self, request: ChatRequest, turns: Sequence[Turn]) -> "Conversation | None":
+        # One that goes on by itself begins before it could be told its model and its settings.
+        if request.agent.of_the_process or ends_in_results(request.prompt):
+            return None
+        if not turns:
+            return self._spares.take()
+        # Told another model, Claude Code would write so into the history.
+        self._late_model = request.claude_model
+        spare = self._late_spares.take()
+        if spare is None or spare.spawn.model == request.claude_model:
+            return spare
+        spare.scope.cancel(reason="the next one has the model that is asked for")
+        return None
+
+    async def _new(
+        self, request: ChatRequest, turns: Sequence[Turn], files: AsyncExitStack, log: Log
+    ) -> "Conversation":
+        transcript = await files.enter_async_context(self._launcher.transcript(turns))
         return await self._start(self._launcher.spawn_for(request, resume=transcript, log=log, kept_open=True))
 
     async def _start_spare(self) -> "Conversation | None":
+        return await self._started_spare(self._launcher.spawn, self._settings.default_model)
+
+    async def _start_late_spare(self) -> "Conversation | None":
+        return await self._started_spare(self._launcher.spawn_late, self._late_model)
+
+    async def _started_spare(self, prepare: Callable[..., Spawn], model: str) -> "Conversation | None":
         try:
-            return await self._start(self._launcher.spawn(self._settings.default_model, log=self._log))
+            return await self._start(prepare(model, log=self._log))
         except ClaudeMissing:  # said when the server started, and to each client that asks
             return None
 

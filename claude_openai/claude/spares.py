@@ -1,6 +1,7 @@
 """Processes started ahead of need, so that a new conversation does not wait for one.
 
-A spare is a conversation that nobody has bound yet. One that is taken is replaced; a failure to start one is logged and
+A spare is a conversation that nobody has bound yet; some wait for a history too, which are worth their memory only
+where histories are given. One that is taken is replaced; a failure to start one is logged and
 nothing more; on a machine that is short of memory, and when nobody has asked for long, there are none.
 """
 
@@ -34,15 +35,24 @@ class Spares:
         count: how many.
         start: starts one; gives one that is not alive when it cannot, None when there is no program to start.
         log: told of failures and of short memory.
+        on_demand: keep none before one was wanted for the first time.
     """
 
-    def __init__(self, count: int, start: Callable[[], Awaitable[Conversation | None]], log: Log) -> None:
+    def __init__(
+        self,
+        count: int,
+        start: Callable[[], Awaitable[Conversation | None]],
+        log: Log,
+        *,
+        on_demand: bool = False,
+    ) -> None:
         self._count = count
         self._start = start
         self._log = log
         self._waiting: list[Conversation] = []
         self._wanted = trio.Event()
         self._last_taken = 0.0
+        self._on_demand = on_demand
         self._retry_s = RETRY_S
         self._short_of_memory = False
 
@@ -63,7 +73,11 @@ class Spares:
 
     async def refill(self) -> None:
         """Keep the number up, for ever."""
-        self._last_taken = trio.current_time()
+        if self._on_demand:
+            await self._wanted.wait()
+            await trio.sleep(REFILL_DELAY_S)
+        else:
+            self._last_taken = trio.current_time()
         while self._count:
             self._wanted = trio.Event()
             self._waiting = [spare for spare in self._waiting if spare.alive]

@@ -24,7 +24,7 @@ from claude_openai.claude.toolbox import mcp_name
 from claude_openai.protocol.blocks import Block, MediaBlock, TextBlock, ThinkingBlock, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.history import Turn
 
-__all__ = ["content_block", "transcript_file", "transcript_lines"]
+__all__ = ["content_block", "transcript_file", "transcript_lines", "write_private"]
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _COUNTED = re.compile(r"(.+)_\d+")
@@ -44,7 +44,7 @@ async def transcript_file(folder: Path, turns: Sequence[Turn], cwd: Path) -> Asy
     session = str(uuid.uuid4())
     path = folder / f"{session}.jsonl"
     try:
-        await trio.to_thread.run_sync(_write, path, transcript_lines(session, turns, cwd))
+        await trio.to_thread.run_sync(write_private, path, transcript_lines(session, turns, cwd))
         yield path
     finally:
         path.unlink(missing_ok=True)
@@ -180,7 +180,8 @@ def _safe_id(given: str) -> str:
     return given if _ID.fullmatch(given) else _made_of(given)
 
 
-def _write(path: Path, lines: Iterable[str]) -> None:
+def write_private(path: Path, lines: Iterable[str]) -> None:
+    """Write a new file that nobody else can read; blocks."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.writelines(lines)

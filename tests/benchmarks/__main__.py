@@ -129,9 +129,10 @@ def first_delta(upstream: str, folder: Path) -> None:
     user, answer = {"role": "user", "content": "say 2"}, {"role": "assistant", "content": WORD * 2}
     before = [{"role": role, "content": "before"} for _ in range(5) for role in ("user", "assistant")]
     look = {"type": "function", "function": {"name": "look"}}
-    found: dict[str, list[float]] = {"raw": [], "spare": [], "follow": [], "result": [], "replayed": [], "cli": []}
+    found: dict[str, list[float]] = {key: [] for key in ("raw", "spare", "follow", "result", "replayed", "late", "cli")}
     with server("real", upstream, str(folder)) as (url, _), server("real", upstream, str(folder), "cli") as (cli, _):
         stream(url, "say 2")
+        stream(url, "say 2", history=before)
         stream(cli, "say 2")
         for number in range(RUNS):
             found["raw"].append(raw_first_delta(upstream, folder))
@@ -144,6 +145,8 @@ def first_delta(upstream: str, folder: Path) -> None:
             called = stream(url, f"call {number}", tools=[look])
             time.sleep(SPARE_WAIT_S)
             found["result"].append(stream(url, f"call {number}", tools=[look], results=results_of(called)).first_s)
+            time.sleep(SPARE_WAIT_S)
+            found["late"].append(stream(url, f"say 3{number}", history=before).first_s)
             found["replayed"].append(stream(url, f"say 2{number}", history=before).first_s)
     base = statistics.median(found["raw"])
     report("raw CLI, time to first delta", f"{base * 1000:.0f} ms")
@@ -151,7 +154,8 @@ def first_delta(upstream: str, folder: Path) -> None:
         ("fresh conversation, a spare waiting", "spare", 0.35),
         ("follow-up in a live conversation", "follow", 0.1),
         ("tool results to a parked conversation", "result", 0.1),
-        ("a history of ten messages, given anew", "replayed", 2.0),
+        ("a history of ten messages, given anew, a spare waiting", "late", 0.5),
+        ("the same, none waiting", "replayed", 2.0),
         ("CLI backend, fresh conversation", "cli", 1.5),
     ):
         taken = statistics.median(found[key])
@@ -169,7 +173,7 @@ def memory_of_the_whole(upstream: str, folder: Path) -> None:
         time.sleep(2 * SPARE_WAIT_S)
         weights = [proportional_mb(one) for one in family(pid)]
     claudes = len(weights) - 2  # the server and its guardian
-    kept = Config().max_idle_sessions + Config().spares
+    kept = Config().max_idle_sessions + 2 * Config().spares
     text = f"server {weights[0]:.0f} MB, {claudes} claude processes, {sum(weights):.0f} MB in all (PSS)"
     report(f"memory after {CONVERSATIONS} conversations", text, holds=claudes <= kept)
     grown = weights[0] - early

@@ -534,6 +534,23 @@ async def test_when_nobody_has_asked_for_long_the_spares_end_and_the_next_reques
         nursery.cancel_scope.cancel()
 
 
+async def test_spares_on_demand_are_started_once_one_was_wanted_and_end_when_none_is_for_long(
+    events: Events, starter: Starter, autojump_clock: MockClock
+) -> None:
+    spares = Spares(2, starter, events.log, on_demand=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(spares.refill)
+        await trio.sleep(2 * IDLE_S)
+        assert starter.times == []
+        for round_of in (1, 2):
+            assert take(spares) is None
+            await trio.sleep(2 * REFILL_DELAY_S)
+            assert len(starter.started) == 2 * round_of
+            await trio.sleep(2 * IDLE_S)
+            assert not any(spare.alive for spare in starter.started)
+        nursery.cancel_scope.cancel()
+
+
 async def test_each_request_puts_the_end_of_the_spares_off(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:

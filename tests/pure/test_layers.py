@@ -31,7 +31,7 @@ LINES = (
     "logs  logs.secret_spans  logs.redaction  logs.writer  logs.log",
     "claude  claude.base  claude.guardian  claude.hermetic  claude.process  claude.memory",
     "claude.thoughts  claude.toolbox",
-    "claude.transcript  claude.launcher  claude.records  claude.permissions",
+    "claude.transcript  claude.late_transcript  claude.launcher  claude.records  claude.permissions",
     "claude.transport  claude.client  claude.turn  claude.conversation",
     "claude.conversations  claude.spares  claude.sdk  claude.cli",
     "testing.script  testing.recorded  testing.wire  testing.connection  testing.messages_api  testing.demo",

@@ -156,7 +156,7 @@ def _key(config: Config, argv: Sequence[str]) -> Check:
 
 
 def _memory(config: Config) -> Check:
-    kept = config.max_idle_sessions + config.spares if config.backend == "sdk" else 0
+    kept = config.max_idle_sessions + 2 * config.spares if config.backend == "sdk" else 0
     needed = (config.max_concurrency + kept) * SESSION_MB
     available = available_mb()
     if available is None:

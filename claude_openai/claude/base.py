@@ -38,7 +38,7 @@ class Backend(ABC):
         """Whatever lives longer than a turn; runs beside the server, once it listens, until it is cancelled."""
 
     def status(self) -> Mapping[str, Any]:
-        """What `GET /health` tells beside that the server lives, to anybody. Quick, and needs no turn."""
+        """More fields for `GET /health`, which needs no key. It must not block, nor start a turn."""
         return {}
 
     def counts(self) -> Mapping[str, int]:

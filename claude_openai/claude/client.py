@@ -27,7 +27,10 @@ __all__ = ["calls_of_an_agent", "ending", "events_of"]
 
 @asynccontextmanager
 async def ending(messages: AsyncIterator[Message]) -> AsyncIterator[AsyncIterator[Message]]:
-    """End the SDK's generator however the block is left. Closing it would not end the one inside it."""
+    """Finish the SDK's generator at the end of the block.
+
+    `aclose()` would leave the generator inside it suspended; one step under a cancelled scope unwinds both.
+    """
     try:
         yield messages
     finally:

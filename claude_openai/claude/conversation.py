@@ -81,7 +81,7 @@ class Conversation:
     Attributes:
         history: all turns it holds, our own last answer included.
         pending: ids of the calls that wait for their results.
-        waited: it was there before the request that it is to answer.
+        waited: it was kept, or is a spare: if its process has died meanwhile, the request is tried on another.
         exact: Claude has seen in it what the requests have, and nothing more. A turn that it is not exact for is played
             to its end, over all calls and results; then the history is given anew.
         reusable: its last turn ended so that another can follow.
@@ -198,7 +198,7 @@ class Conversation:
     async def answer(self, request: ChatRequest, way: Way, emit: Emit, *, resumed: bool) -> bool:
         """Run one turn. Afterwards `reusable` says whether another can follow.
 
-        False, and nothing emitted, if the process had waited for this request and died meanwhile: ask another.
+        Returns False, with nothing emitted, if a kept or spare process died before the turn began: try another.
 
         Args:
             request: what to answer; its history is the one this conversation holds.

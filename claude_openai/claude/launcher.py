@@ -138,8 +138,8 @@ class Launcher:
     def spawn_for(self, request: ChatRequest, *, resume: Path | None, log: Log, kept_open: bool) -> Spawn:
         """Prepare the process of a request, see `spawn`.
 
-        One that is `kept_open` is told its settings before each turn: those of its start could not be taken back. But
-        one that goes on by itself from its transcript begins before it can be told anything.
+        A process that is `kept_open` gets its settings before each turn, since those given at its start cannot be
+        changed. One that goes on by itself from its transcript begins at once, so it gets them at its start.
         """
         settings = None if kept_open and not ends_in_results(request.prompt) else TurnSettings.of(request)
         return self.spawn(request.claude_model, settings=settings, agent=request.agent, resume=resume, log=log)

@@ -25,7 +25,7 @@ SERVER = "openai"
 PROTOCOL_VERSION = "2025-11-25"
 # Calls wait on a person. The server's own bound ends them long before this one.
 CALL_TIMEOUT_MS = 24 * 3600 * 1000
-# Claude Code puts longer results into a file, and tells Claude to read that; it raises its bound no further.
+# The largest limit that Claude Code accepts; a longer result goes into a file, which Claude is told to read.
 MAX_RESULT_CHARS = 500_000
 _PREFIX = f"mcp__{SERVER}__"
 METHOD_NOT_FOUND = -32601

@@ -77,7 +77,7 @@ class Config:
     # None here and a folder for the command: a server in somebody's test must not write into their home.
     output_dir: Path | None = None
 
-    # Until Claude says something, or this long, the status line waits: so a failed start has its true status code.
+    # How long a stream's status line waits for the first event, so that a failed start gets its true status.
     hold_status_ms: int = 10_000
     # OpenCode gives up after 300 s without a byte, common proxies after 60 s.
     comment_interval_ms: int = 15_000
@@ -85,7 +85,7 @@ class Config:
     stall_timeout_ms: int = 30_000
     # Longer than HTTP clients keep an idle connection, so that it is they who close it.
     idle_connection_ms: int = 75_000
-    # Captured runs that are older, in ms since their last word, or the oldest of more bytes than this, are removed.
+    # Files of runs are removed this long after their last write, and the oldest when all exceed this many bytes.
     output_max_age_ms: int = 7 * 24 * 3600 * 1000
     output_max_bytes: int = 256 * 1024 * 1024
     extra_env: Mapping[str, str] = field(default_factory=dict, repr=False)

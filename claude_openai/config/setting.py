@@ -25,7 +25,7 @@ class Setting:
         metavar: shown in --help; "" for a switch.
         default: the value if none is given; for `of_command`, its text.
         flag: the flag, "" if there is none.
-        of_command: the text that the command goes by if none is given, "" if it has no default but Config's.
+        of_command: a default for the command line only, as text; "" to use Config's.
     """
 
     name: str

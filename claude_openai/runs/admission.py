@@ -46,7 +46,8 @@ class Admission:
         return self._admitted >= self._limiter.total_tokens + self._max_queue_size
 
     def admit(self) -> AbstractContextManager[None]:
-        """Count a request in. What is returned must be entered by the task that runs it, with no await in between.
+        """Reserve a place. Hand what is returned, without awaiting, to the task that runs the turn; when it leaves it,
+        the place is free.
 
         Raises:
             ShuttingDown: nobody is let in any more.

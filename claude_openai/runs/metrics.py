@@ -28,7 +28,8 @@ TOKENS: Final = ("input", "cache_read", "cache_write", "output")
 
 @dataclass(slots=True)
 class Spread:
-    """How many values there were up to each of `BOUNDS_S`, above the one before; the last count has no bound."""
+    """A histogram: `counts[i]` counts the values above the bound before, up to and including `BOUNDS_S[i]`; the last
+    has no bound."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
     total_s: float = 0.0
@@ -48,7 +49,7 @@ class Metrics:
         self.first_token_seconds: defaultdict[Labels, Spread] = defaultdict(Spread)
         self.turn_seconds: defaultdict[Labels, Spread] = defaultdict(Spread)
         self.failures: Counter[Labels] = Counter()
-        # Known beforehand, so that a rate can be made of the first one too.
+        # They start at 0, so that Prometheus' rate() sees the first increment.
         self.conversations: Counter[Labels] = Counter({(way,): 0 for way in WAYS})
         self.cancellations: Counter[Labels] = Counter({(reason,): 0 for reason in CANCELLATIONS})
         self.tokens: Counter[Labels] = Counter({(kind,): 0 for kind in TOKENS})

@@ -40,7 +40,7 @@ LAST_EVENT_TIMEOUT_S = 1.0
 CANCEL_WAIT_S = 6.0
 # Ended runs that are still known without their files.
 KEPT_RUNS = 500
-# A refused login is believed for this long. Whoever sends no more turns because of it would never learn that it works.
+# After this, `/ready` forgets a refused login: a balancer that sends no more turns would never see it mended.
 LOGIN_DOUBT_S = 300.0
 USER_CHARS = 256
 
@@ -101,7 +101,8 @@ class Runs:
         return {state: states.count(state) for state in ("running", "queued", "parked")}
 
     async def cancel(self, run: Run, error: ApiError) -> None:
-        """End a run, or the conversation that it left parked; returns when the process is gone.
+        """End a run, or the conversation that it left parked; returns when the process is gone, or after
+        `CANCEL_WAIT_S`, when whoever holds it has given up and said so in the log.
 
         Raises:
             RunEnded: there is nothing to end.

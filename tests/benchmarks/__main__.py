@@ -36,6 +36,23 @@ SPARE_WAIT_S = 2.5
 failures: list[str] = []
 
 
+def tool(name: str) -> dict[str, Any]:
+    """A tool as agents have them: a page of words, and half a dozen arguments."""
+    texts = {f"text_{n}": {"type": "string", "description": "What to look for. " * 5} for n in range(3)}
+    numbers = {f"number_{n}": {"type": "integer", "minimum": 0, "description": "How many."} for n in range(2)}
+    several = {"several": {"type": "array", "items": {"type": "object", "properties": dict(texts)}}}
+    parameters = {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "type": "object",
+        "properties": {**texts, **numbers, **several},
+        "additionalProperties": False,
+    }
+    return {"type": "function", "function": {"name": name, "description": "A page. " * 200, "parameters": parameters}}
+
+
+TOOLS = [tool(name) for name in ("look", *(f"tool_{n}" for n in range(14)))]
+
+
 def report(name: str, value: str, *, holds: bool | None = None) -> None:
     mark = "" if holds is None else "  ok" if holds else "  MISSED"
     if holds is False:
@@ -128,8 +145,8 @@ def first_delta(upstream: str, folder: Path) -> None:
     """Each way that a conversation can take, against the CLI by itself, in turn."""
     user, answer = {"role": "user", "content": "say 2"}, {"role": "assistant", "content": WORD * 2}
     before = [{"role": role, "content": "before"} for _ in range(5) for role in ("user", "assistant")]
-    look = {"type": "function", "function": {"name": "look"}}
-    found: dict[str, list[float]] = {key: [] for key in ("raw", "spare", "follow", "result", "replayed", "late", "cli")}
+    keys = ("raw", "spare", "tools", "follow", "result", "results", "replayed", "late", "cli")
+    found: dict[str, list[float]] = {key: [] for key in keys}
     with server("real", upstream, str(folder)) as (url, _), server("real", upstream, str(folder), "cli") as (cli, _):
         stream(url, "say 2")
         stream(url, "say 2", history=before)
@@ -142,9 +159,12 @@ def first_delta(upstream: str, folder: Path) -> None:
             time.sleep(SPARE_WAIT_S)
             found["follow"].append(stream(url, "say 2", history=[user, answer]).first_s)
             time.sleep(SPARE_WAIT_S)
-            called = stream(url, f"call {number}", tools=[look])
+            found["tools"].append(stream(url, f"say 4{number}", tools=TOOLS).first_s)
             time.sleep(SPARE_WAIT_S)
-            found["result"].append(stream(url, f"call {number}", tools=[look], results=results_of(called)).first_s)
+            for key, tools in (("result", TOOLS[:1]), ("results", TOOLS)):
+                called = stream(url, f"call {number}", tools=tools)
+                time.sleep(SPARE_WAIT_S)
+                found[key].append(stream(url, f"call {number}", tools=tools, results=results_of(called)).first_s)
             time.sleep(SPARE_WAIT_S)
             found["late"].append(stream(url, f"say 3{number}", history=before).first_s)
             found["replayed"].append(stream(url, f"say 2{number}", history=before).first_s)
@@ -152,8 +172,10 @@ def first_delta(upstream: str, folder: Path) -> None:
     report("raw CLI, time to first delta", f"{base * 1000:.0f} ms")
     for name, key, bound in (
         ("fresh conversation, a spare waiting", "spare", 0.35),
+        (f"the same, with {len(TOOLS)} tools", "tools", 0.5),
         ("follow-up in a live conversation", "follow", 0.1),
-        ("tool results to a parked conversation", "result", 0.1),
+        ("the result of a tool, to the turn that waits for it", "result", 0.1),
+        (f"the same, with {len(TOOLS)} tools", "results", 0.15),
         ("a history of ten messages, given anew, a spare waiting", "late", 0.5),
         ("the same, none waiting", "replayed", 2.0),
         ("CLI backend, fresh conversation", "cli", 1.5),

@@ -2,7 +2,8 @@
 
 It records every request and answers by a script, faults included. It knows the routes, and that each connection is a
 task of its nursery. What an answer says stands in `script.py`, how that looks in bytes in `wire.py`, how it is sent
-in `connection.py`. It checks no key, counts no real tokens and does not judge a request as the service would.
+in `connection.py`, which requests the service would refuse in `strictness.py`. It checks no key and counts no real
+tokens.
 """
 
 from collections import deque
@@ -16,6 +17,7 @@ import trio
 from claude_openai.testing.connection import Connection, Outcome
 from claude_openai.testing.recorded import RecordedRequest
 from claude_openai.testing.script import NOT_FOUND_ERROR, Answer, HttpError, Reply
+from claude_openai.testing.strictness import problem_of
 from claude_openai.testing.wire import Identity, Item, render, render_json
 
 __all__ = ["MessagesApi", "Script"]
@@ -36,21 +38,27 @@ class MessagesApi:
     the client gets status 500 with the request not to retry, the exception is kept in `errors`, and then it leaves
     `serve()`, so that the nursery around it, and with it the test, fails with the true cause.
 
+    What the true API would refuse is refused with status 400 and kept in `refused`; no answer is used up by it.
+
     Args:
         reply: one answer for every message, or a function from the request to its answer. It must not block.
         remember: False keeps no request, for a stand-in that runs for long.
+        strict: False answers whatever is asked.
 
     Attributes:
         requests: the `POST /v1/messages` requests, oldest first.
         all_requests: every request, the CLI's `HEAD` among them.
         errors: what `reply` raised.
+        refused: what was wrong with requests that the API would refuse.
         active: how many answers to `requests` are being sent, paused or hanging.
     """
 
-    def __init__(self, reply: Script | Answer = OK, *, remember: bool = True) -> None:
+    def __init__(self, reply: Script | Answer = OK, *, remember: bool = True, strict: bool = True) -> None:
         self.requests: list[RecordedRequest] = []
         self.all_requests: list[RecordedRequest] = []
+        self.refused: list[str] = []
         self._remember = remember
+        self._strict = strict
         self._numbers = count(1)
         self.errors: list[Exception] = []
         self.active = 0
@@ -61,13 +69,15 @@ class MessagesApi:
 
     @classmethod
     @asynccontextmanager
-    async def serving(cls, reply: Script | Answer = OK, *, remember: bool = True) -> AsyncIterator[Self]:
+    async def serving(
+        cls, reply: Script | Answer = OK, *, remember: bool = True, strict: bool = True
+    ) -> AsyncIterator[Self]:
         """A stand-in that serves while the block runs; leaving the block drops every connection.
 
         Raises:
             ExceptionGroup: what the block or the script raised, in a group as from any nursery.
         """
-        api = cls(reply, remember=remember)
+        api = cls(reply, remember=remember, strict=strict)
         async with trio.open_nursery() as nursery:
             await nursery.start(api.serve)
             yield api
@@ -130,7 +140,7 @@ class MessagesApi:
     async def _answer_message(self, connection: Connection, request: RecordedRequest) -> None:
         with self._in_flight(request):
             try:
-                answer = self._choose(request)
+                answer = self._refusal(request) or self._choose(request)
             except Exception as error:
                 self.errors.append(error)
                 with trio.move_on_after(LAST_WORD_S):
@@ -159,6 +169,14 @@ class MessagesApi:
                 request.disconnected.set()
         finally:
             request.ended.set()
+
+    def _refusal(self, request: RecordedRequest) -> HttpError | None:
+        problem = problem_of(request.body) if self._strict else None
+        if problem is None:
+            return None
+        if self._remember:
+            self.refused.append(problem)
+        return HttpError(400, "invalid_request_error", problem)
 
     def _choose(self, request: RecordedRequest) -> Answer:
         answer: Answer

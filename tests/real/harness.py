@@ -166,15 +166,18 @@ async def serving(
     extra_env: dict[str, str] | None = None,
     keep: Iterable[Path] = (),
     stop: trio.Event | None = None,
+    may_refuse: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Served]:
-    """A server, and its stand-in, for as long as the block; afterwards it is checked that nothing is left of it.
+    """A server, and its stand-in, for as long as the block; afterwards it is checked that nothing is left of it, and
+    that Claude's API would have refused nothing of what it was sent.
 
     Args:
         folder: the test's own.
         reply: what the stand-in answers.
         extra_env: more variables for the CLI.
         stop: for `serve`.
+        may_refuse: the test is about what the API refuses.
         keep: what of the test's own lies in `folder / "tmp"`.
         settings: fields of `Config`.
     """
@@ -194,6 +197,7 @@ async def serving(
             scope, stopped = trio.CancelScope(), trio.Event()
             (url,) = await nursery.start(_serve, config, stop, scope, stopped)
             yield Served(url, api, home, temporary, log_file, processes, scope, stopped)
+            assert may_refuse or not api.refused, api.refused
             nursery.cancel_scope.cancel()
         await processes.wait_none()
         assert set(temporary.iterdir()) == set(keep)

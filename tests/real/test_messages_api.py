@@ -145,7 +145,7 @@ async def test_one_connection_serves_many_requests_of_every_kind() -> None:
                 "/v1/messages/count_tokens",
                 [b'{"messages": [{"role": "user", ', b'"content": "four words in all"}]}'],
             ),
-            ("POST", "/v1/messages", [b'{"model"', b': "m"}']),
+            ("POST", "/v1/messages", [b'{"model": "m", "messages"', b': [{"role": "user", "content": "Hi"}]}']),
             ("POST", "/v1/messages", [b"[]"]),
         ]:
             await client.send(method, target, *body)
@@ -156,7 +156,9 @@ async def test_one_connection_serves_many_requests_of_every_kind() -> None:
         assert seen[3][1] == {"input_tokens": 4}
         assert seen[4][1]["content"] == [{"type": "text", "text": "ok"}]
         assert seen[5][1]["error"]["type"] == "invalid_request_error"
-        assert [request.body for request in api.requests] == [{"model": "m"}]
+        assert [request.body for request in api.requests] == [
+            {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
+        ]
         assert len(api.all_requests) == len(seen)
 
 
@@ -170,7 +172,7 @@ async def test_answers_have_ids_of_their_own() -> None:
 
 
 async def test_pipelined_requests_are_answered_in_order() -> None:
-    body = b'{"model": "m"}'
+    body = b'{"model": "m", "messages": [{"role": "user", "content": "Hi"}]}'
     request = b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n%s\r\n" % (len(body), b"%s")
     async with stand_in(lambda request: Reply(str(len(api.requests)))) as api, connected(api) as client:
         await client.stream.send_all(request % b"" + body + request % b"connection: close\r\n" + body)
@@ -180,10 +182,11 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
 
 async def test_a_client_that_waits_for_100_continue_is_told_to_go_on() -> None:
     async with stand_in() as api, connected(api) as client:
-        head = b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 13\r\n\r\n"
-        await client.stream.send_all(head)
+        body = b'{"messages":[{"role":"user","content":"Hi"}]}'
+        head = b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n"
+        await client.stream.send_all(head % len(body))
         assert (await client.stream.receive_some()).startswith(b"HTTP/1.1 100 ")
-        await client.stream.send_all(b'{"model":"m"}')
+        await client.stream.send_all(body)
         assert (await client.stream.receive_some()).startswith(b"HTTP/1.1 200 ")
 
 
@@ -197,6 +200,27 @@ async def test_enqueued_answers_go_before_the_script() -> None:
         for text in ("queued", "default"):
             await client.ask()
             assert deltas((await client.answer())[2]) == [text]
+
+
+async def test_what_the_api_would_refuse_is_refused_and_uses_up_no_answer() -> None:
+    async with stand_in() as api, connected(api) as client:
+        api.enqueue(Reply("queued"))
+        await client.ask(text=" ")
+        status, _, body = await client.answer()
+        assert status == 400
+        assert json.loads(body)["error"] == {"type": "invalid_request_error", "message": api.refused[0]}
+        assert [request.last_user_text for request in api.requests] == [" "]
+        await client.ask()
+        assert deltas((await client.answer())[2]) == ["queued"]
+        assert len(api.refused) == 1
+
+
+async def test_one_that_is_not_strict_answers_whatever_is_asked() -> None:
+    with trio.fail_after(LIMIT_S):
+        async with MessagesApi.serving(OK, strict=False) as api, connected(api) as client:
+            await client.ask(text=" ")
+            assert deltas((await client.answer())[2]) == ["ok"]
+            assert api.refused == []
 
 
 async def test_a_pause_holds_back_what_follows_and_nothing_else() -> None:

@@ -1,9 +1,10 @@
 """What the Messages API refuses: `problem_of` tells what is wrong with a request's body, in the words of the API.
 
 Knows the rules that a conversation can break, whatever was said in it: who speaks, which results belong to which calls,
-what may not be empty, how ids and tools may be called. Adjacent messages of one role are one to the API; those of role
-`system`, which Claude Code sends, may stand after the user's. It does not know which models or fields there are, what a
-picture must be, or how long a request may be. Where it is not known that the API refuses something, it passes.
+what may not be empty, how ids and tools may be called. Adjacent messages of one role are one to the API. Those of role
+`system`, which Claude Code sends, come after the user's and before the assistant's; one that sets no more than the
+effort may stand anywhere. It does not know which models or fields there are, what a picture must be, or how long a
+request may be. Where it is not known that the API refuses something, it passes.
 """
 
 import re
@@ -51,13 +52,9 @@ def _in_messages(messages: Sequence[Any]) -> Iterator[str]:
     if shapes:  # what follows can then not be told
         yield from shapes
         return
-    if messages[0]["role"] != "user":
-        yield 'messages: first message must use the "user" role'
-    before = ""
-    for index, message in enumerate(messages):
-        if message["role"] == "system" and before != "user":
-            yield f"messages.{index}: a message of role 'system' must follow a user message"
-        before = before if message["role"] == "system" else message["role"]
+    placed = [(index, message) for index, message in enumerate(messages) if not _is_effort(message)]
+    yield from _in_places([(index, str(message["role"])) for index, message in placed])
+    for index, message in placed:
         is_final_answer = message["role"] == "assistant" and index == len(messages) - 1
         if not message["content"] and not is_final_answer:
             yield (
@@ -88,6 +85,22 @@ def _shape(index: int, message: Any) -> Iterator[str]:
     for number, block in enumerate(content):
         if not isinstance(block, Mapping) or not isinstance(block.get("type"), str):
             yield f"messages.{index}.content.{number}.type: Field required"
+
+
+def _is_effort(message: Mapping[str, Any]) -> bool:
+    effort = (message.get("output_config") or {}).get("effort")
+    return message["role"] == "system" and not message["content"] and effort is not None
+
+
+def _in_places(roles: Sequence[tuple[int, str]]) -> Iterator[str]:
+    """Who speaks after whom."""
+    if roles and roles[0][1] != "user":
+        yield 'messages: first message must use the "user" role'
+    for (_, before), (index, role) in pairwise(roles):
+        if role == "system" and before != "user":
+            yield f"messages.{index}: a system message must immediately follow a user turn"
+        if role == "user" and before == "system":
+            yield f"messages.{index - 1}: a system message must precede an assistant turn or end the messages"
 
 
 def _turns(messages: Sequence[Mapping[str, Any]]) -> Iterator[_Turn]:

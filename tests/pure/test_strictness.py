@@ -11,6 +11,8 @@ USER = {"role": "user", "content": "Hi"}
 ANSWER = {"role": "assistant", "content": [{"type": "text", "text": "Hello."}]}
 NOTE = {"role": "system", "content": "Today's date is 2026-01-01."}
 
+EFFORT = {"role": "system", "content": [], "output_config": {"effort": "low"}}
+
 
 def use(call: str = "toolu_1", name: str = "mcp__openai__read") -> dict[str, Any]:
     return {"type": "tool_use", "id": call, "name": name, "input": {}}
@@ -30,7 +32,8 @@ def said(role: str, *blocks: dict[str, Any]) -> dict[str, Any]:
 
 ACCEPTED: dict[str, Sequence[dict[str, Any]]] = {
     "a question": [USER],
-    "notes of the system after the user's messages": [USER, NOTE, ANSWER, USER, NOTE, NOTE],
+    "notes of the system after the user's messages": [USER, NOTE, ANSWER, USER, USER, NOTE],
+    "another effort anywhere": [EFFORT, USER, NOTE, EFFORT, ANSWER, EFFORT, USER, EFFORT, NOTE],
     "an answer that is to be continued": [USER, ANSWER],
     "an empty answer that is to be continued": [USER, said("assistant")],
     "adjacent messages of one role": [USER, USER, ANSWER, ANSWER, USER],
@@ -49,7 +52,13 @@ REFUSED: dict[str, tuple[str, Sequence[dict[str, Any]]]] = {
     "no message": ("at least one message", []),
     "the assistant first": ("first message", [ANSWER, USER]),
     "the system first": ("first message", [NOTE, USER]),
-    "the system after an answer": ("must follow a user message", [USER, ANSWER, NOTE, USER]),
+    "the system after an answer": ("must immediately follow a user turn", [USER, ANSWER, NOTE, USER]),
+    "the system twice": ("must immediately follow a user turn", [USER, NOTE, NOTE]),
+    "the system before the user": ("must precede an assistant turn", [USER, NOTE, USER]),
+    "the system between a call and its result": (
+        "must immediately follow a user turn",
+        [USER, said("assistant", use()), NOTE, said("user", result())],
+    ),
     "another role": ("role", [{"role": "tool", "content": "A"}]),
     "no content": ("content", [{"role": "user"}]),
     "a block without a type": ("type: Field required", [said("user", {"text": "Hi"})]),

@@ -17,7 +17,7 @@ from typing import Final
 from claude_openai.config.setting import Parser
 from claude_openai.errors import ConfigError, StartError
 
-__all__ = ["COMMANDS", "command_parser", "main", "main_parser", "without_flags"]
+__all__ = ["COMMANDS", "command_parser", "has_flag", "main", "main_parser", "without_flags"]
 
 EXIT_CANNOT: Final = 1
 EXIT_BAD_VALUE: Final = 2
@@ -89,6 +89,16 @@ def without_flags(argv: Sequence[str]) -> tuple[str, ...]:
         elif name not in ("--api-key", "--background", "--no-background"):
             kept.append(word)
     return tuple(kept)
+
+
+def has_flag(argv: Sequence[str], flag: str) -> bool:
+    """Whether a flag that takes a value is given.
+
+    Args:
+        argv: flags that were understood, so that no value looks like a flag.
+        flag: its whole name; there are no shorter ones.
+    """
+    return any(word.partition("=")[0] == flag for word in argv)
 
 
 class _HelpFormatter(argparse.HelpFormatter):

@@ -1,14 +1,19 @@
-"""`restart`: stop the server in the background and start it again, with its old flags or with new ones."""
+"""`restart`: stop the server in the background and start it again, with its old flags or with new ones.
+
+Whatever can be found wrong is found before the old server is stopped: until then it serves.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from claude_openai.commands import command_parser
+from claude_openai.commands import command_parser, has_flag
+from claude_openai.commands.doctor.checks_server import port_check
 from claude_openai.commands.instance import Instance, instance_folder
-from claude_openai.commands.start import start
+from claude_openai.commands.start import log_file_of, start
 from claude_openai.commands.stop import started_instance, stop
 from claude_openai.config import SETTINGS, Config, config_from
+from claude_openai.config.setting import with_flags
 from claude_openai.errors import StartError
 
 __all__ = ["run"]
@@ -17,35 +22,59 @@ __all__ = ["run"]
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Replace the server in the background; if none runs, start one. Exit codes as of a start."""
     parser = command_parser("restart", "Without flags it gets those it had, and the folder it was started in.")
-    config = config_from(argv, environ, parser)
+    with_flags(parser, SETTINGS).parse_args(list(argv))
     folder = instance_folder(environ)
     instance = started_instance(folder)
-    if instance is None:
-        return start(config, argv, environ)
-    if not instance.background:
+    if instance is not None and not instance.background:
         raise StartError(
             f"the server (pid {instance.pid}) runs in the foreground: restart it where it was started, in its terminal "
             "or with systemctl or launchctl"
         )
-    cwd = Path.cwd()
-    if not argv:
-        argv, cwd = instance.argv, Path(instance.cwd)
-        config = _old_config(instance, environ)
-    stop(instance, folder)
-    return start(config, argv, environ, cwd)
+    if instance is not None and not argv:
+        argv = instance.argv
+        environ = {**environ, "TMPDIR": str(folder)}  # it may be relative to the folder we leave
+        _go_where_it_was_started(instance)
+        _check_key_is_given(instance, environ)
+    config = config_from(argv, environ)
+    if instance is not None:
+        _check_it_can_start(config, instance)
+        stop(instance, folder)
+    return start(config, argv, environ)
 
 
-def _old_config(instance: Instance, environ: Mapping[str, str]) -> Config:
-    # Everything that can be found wrong is found before the old server is stopped.
-    if not os.path.isdir(instance.cwd):  # noqa: PTH112 - a name that another process wrote
-        raise StartError(f"the folder it was started in is gone: {instance.cwd!r}; give its flags again")
-    if instance.has_api_key and not config_from((), _only_key(environ)).api_key:
+def _go_where_it_was_started(instance: Instance) -> None:
+    # Names of files among its flags are relative to that folder.
+    try:
+        os.chdir(instance.cwd)
+    except OSError as error:
         raise StartError(
-            "the server asks for an API key, which is written nowhere: set CLAUDE_OPENAI_API_KEY, or give all its flags"
+            f"the folder it was started in cannot be used: {instance.cwd!r}: {error.strerror}; give its flags again"
+        ) from None
+
+
+def _check_key_is_given(instance: Instance, environ: Mapping[str, str]) -> None:
+    variables = [name for setting in SETTINGS if setting.field == "api_key" for name in setting.variables]
+    is_given = has_flag(instance.argv, "--api-key-file") or any(environ.get(name) for name in variables)
+    if instance.has_api_key and not is_given:
+        raise StartError(
+            "the server asks for an API key, which is written nowhere: set CLAUDE_OPENAI_API_KEY, or "
+            "CLAUDE_OPENAI_API_KEY_FILE, or give all its flags"
         )
-    return config_from(instance.argv, environ)
 
 
-def _only_key(environ: Mapping[str, str]) -> dict[str, str]:
-    setting = next(setting for setting in SETTINGS if setting.name == "api_key")
-    return {name: environ[name] for name in setting.variables if name in environ}
+def _check_it_can_start(config: Config, instance: Instance) -> None:
+    """
+    Raises:
+        ConfigError, StartError: a new server would end at once, for what the text says.
+    """
+    from claude_openai.claude.hermetic import find_claude
+    from claude_openai.logs.writer import open_log_file
+
+    if config.claude_command is not None:
+        find_claude(config.claude_command)
+    log_file = log_file_of(config, Path.cwd())
+    if log_file is not None:
+        os.close(open_log_file(log_file))
+    port = port_check(config, instance)
+    if port.state == "FAIL":
+        raise StartError(f"port {port.found}; {port.mend}; the old server was not stopped")

@@ -11,15 +11,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from claude_openai.commands import command_parser, without_flags
+from claude_openai.commands import command_parser, has_flag, without_flags
 from claude_openai.commands.paths import ENVIRONMENT_FILE, LOG_FILE, STDERR_FILE, home_folder
-from claude_openai.config import config_from
+from claude_openai.commands.stop import BEYOND_DRAIN_S
+from claude_openai.config import SETTINGS, config_from
 from claude_openai.errors import ConfigError
 
 __all__ = ["run"]
 
-# Beyond the drain a stop takes 20 s at most (`stop`); then the service manager may kill.
-BEYOND_DRAIN_S: Final = 25
+# The service manager kills later than `stop` does.
+KILL_LATER_S: Final = 5
 LABEL: Final = "local.claude-openai"
 
 SYSTEMD: Final = """\
@@ -81,21 +82,28 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     given, flags = parser.parse_known_args(list(argv))
     if not given.print or (given.systemd and given.launchd):
         raise ConfigError("service: use `claude-openai service --print`, with --systemd or --launchd if need be")
-    # The key that a public address needs comes from a file that is not read here.
-    config = config_from(flags, {**environ, "CLAUDE_OPENAI_API_KEY": "in-the-file"})
+    config = config_from(flags, _as_in_a_service(flags, environ))
     if without_flags(flags) != tuple(flags):
         raise ConfigError(
             f"service: no key and no --background in a unit; put CLAUDE_OPENAI_API_KEY=... into "
             f"{str(home_folder() / ENVIRONMENT_FILE)!r}"
         )
     command = [sys.executable, "-P", "-m", "claude_openai", *flags]
-    if config.log and not any(flag.startswith("--log-file") for flag in flags):
+    if config.log and not has_flag(flags, "--log-file"):
         command += ["--log-file", str(home_folder() / LOG_FILE)]
     is_launchd = given.launchd or (sys.platform == "darwin" and not given.systemd)
     unit = _launchd if is_launchd else _systemd
-    stop_s = config.drain_timeout_ms // 1000 + BEYOND_DRAIN_S
+    stop_s = config.drain_timeout_ms // 1000 + round(BEYOND_DRAIN_S) + KILL_LATER_S
     print(unit(command, {"TMPDIR": environ["TMPDIR"]} if environ.get("TMPDIR") else {}, stop_s), end="")
     return 0
+
+
+def _as_in_a_service(flags: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables that the flags are checked with: the key of this shell is not the service's."""
+    keys = {name for setting in SETTINGS if setting.field == "api_key" for name in setting.variables}
+    others = {name: value for name, value in environ.items() if name not in keys}
+    # The key that a public address needs comes from a file of variables, which is not read here.
+    return others if has_flag(flags, "--api-key-file") else {**others, "CLAUDE_OPENAI_API_KEY": "in-the-file"}
 
 
 def _systemd(command: Sequence[str], variables: Mapping[str, str], stop_s: int) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 import claude_openai
-from claude_openai.commands import without_flags
+from claude_openai.commands import has_flag, without_flags
 from claude_openai.commands.asking import health_of
 from claude_openai.commands.instance import AlreadyRunning, Instance, find_instance, instance_folder
 from claude_openai.commands.paths import LOG_FILE, STDERR_FILE, home_folder
@@ -21,7 +21,7 @@ from claude_openai.config import Config
 from claude_openai.errors import StartError
 from claude_openai.logs.writer import open_log_file
 
-__all__ = ["daemon_argv", "start"]
+__all__ = ["daemon_argv", "log_file_of", "start"]
 
 START_TIMEOUT_S: Final = 30.0
 POLL_S: Final = 0.02
@@ -53,11 +53,13 @@ def start(config: Config, argv: Sequence[str], environ: Mapping[str, str], cwd: 
     if other is not None:
         raise AlreadyRunning(other)
     cwd = Path.cwd() if cwd is None else cwd
-    log_file = _log_file(config, cwd)
+    log_file = log_file_of(config, cwd)
     flags = [*without_flags(argv)]
-    if config.log and config.log_file is None:
+    if config.log and config.effective_log_file is None:
         flags += ["--log-file", str(log_file)]
-    variables = {**environ, **({} if config.api_key is None else {"CLAUDE_OPENAI_API_KEY": config.api_key})}
+    # Only what was a flag: beside a file that holds the key, the variable would be a second one.
+    is_key_a_flag = config.api_key is not None and has_flag(argv, "--api-key")
+    variables = {**environ, **({"CLAUDE_OPENAI_API_KEY": str(config.api_key)} if is_key_a_flag else {})}
     with _Starting([*daemon_argv(cwd), *flags], variables, cwd, log_file) as starting:
         instance = starting.wait_healthy(folder)
         if instance is None:
@@ -76,6 +78,13 @@ def daemon_argv(cwd: Path) -> list[str]:
     """
     is_checkout = Path(claude_openai.__file__).parents[1] == cwd
     return [sys.executable, *([] if is_checkout else ["-P"]), "-m", "claude_openai", "daemon"]
+
+
+def log_file_of(config: Config, cwd: Path) -> Path | None:
+    """Where a daemon writes its log, None for nowhere."""
+    if not config.log:
+        return None
+    return home_folder() / LOG_FILE if config.effective_log_file is None else cwd / config.effective_log_file
 
 
 class _Starting:
@@ -148,12 +157,6 @@ class _Starting:
         logged = _lines_from(self._log_file, self._log_start)[-SHOWN_LOG_LINES:]
         if logged:
             print(f"claude-openai: the last lines of {self._log_file}:", *logged, sep="\n", file=sys.stderr)
-
-
-def _log_file(config: Config, cwd: Path) -> Path | None:
-    if not config.log:
-        return None
-    return home_folder() / LOG_FILE if config.log_file is None else cwd / config.log_file
 
 
 def _size(path: Path | None) -> int:

@@ -21,7 +21,7 @@ from claude_openai.commands.instance import (
 from claude_openai.commands.processes import Held, descendants, has_open, wait_gone
 from claude_openai.errors import StartError
 
-__all__ = ["run", "started_instance", "stop"]
+__all__ = ["BEYOND_DRAIN_S", "run", "started_instance", "stop"]
 
 # Beside the drain: the runs that are left are cancelled, connections closed, processes ended, the log written. Each
 # step has a bound of its own; this is more than all of them together.

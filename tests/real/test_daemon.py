@@ -453,7 +453,7 @@ def test_the_unit_for_systemd_is_one_that_systemd_takes(tmp_path: Path, capsys: 
     start = f"ExecStart={sys.executable} -P -m claude_openai --drain-timeout-ms 60000 --log-file"
     assert f'{start} "/var/my log$$1 50%%"' in lines
     assert 'Environment="TMPDIR=/tmp/a b"' in lines
-    assert {"Restart=on-failure", "KillMode=mixed", "TimeoutStopSec=80", "WantedBy=default.target"} <= set(lines)
+    assert {"Restart=on-failure", "KillMode=mixed", "TimeoutStopSec=85", "WantedBy=default.target"} <= set(lines)
     assert not [line for line in lines if line.startswith("PrivateTmp")]
     default = printed(capsys, "service", "--print", "--systemd")
     assert f"--log-file {Path.home()}/.claude-openai/claude-openai.log" in default

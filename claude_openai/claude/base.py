@@ -45,6 +45,13 @@ class Backend(ABC):
         """How many there are now of what it has: `processes` alive, `spares`, conversations `idle` and `parked`."""
         return {}
 
+    def check(self, request: ChatRequest) -> None:  # noqa: B027 - most backends take every request
+        """Refuse what this backend can never answer. Quick; called before the request waits for anything.
+
+        Raises:
+            ApiError: for the client.
+        """
+
     @abstractmethod
     async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> Parked | None:
         """Run one turn; returns when its process is gone, which may be a while after the last event, or is kept.

@@ -53,10 +53,11 @@ class CliBackend(Backend):
     def counts(self) -> Mapping[str, int]:
         return {"processes": self._launcher.processes}
 
-    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
+    def check(self, request: ChatRequest) -> None:
         if request.tools:
-            await emit(TurnFailed(BadRequest(NO_TOOLS, param="tools")))
-            return
+            raise BadRequest(NO_TOOLS, param="tools")
+
+    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
         try:
             async with self._launcher.transcript(to_replay(request)) as transcript:
                 spawn = self._launcher.spawn_for(request, resume=transcript, log=log, kept_open=False)
@@ -72,6 +73,7 @@ class CliBackend(Backend):
         except ClaudeMissing as error:
             await emit(TurnFailed(error))
         except OSError as error:
+            log.warning("sdk.error", kind="not_started", error=error)
             await emit(TurnFailed(could_not_start(str(error))))
 
 
@@ -125,6 +127,7 @@ class CliTurn:
                 await self._take(await self._next_record())
         except RecordError as error:
             why = str(error)
+            self._log.warning("sdk.error", kind="broke_off" if self._initialized else "not_started", error=why)
             await self._emit(self._reader.gone(why) if self._initialized else TurnFailed(could_not_start(why)))
 
     async def _take(self, record: Mapping[str, Any]) -> None:

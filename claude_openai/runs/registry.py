@@ -134,7 +134,9 @@ class Runs:
 
         Raises:
             QueueFull, ShuttingDown: at once, before anything was started.
+            ApiError: the backend can never answer this; there is no run.
         """
+        self._backend.check(request)
         send, receive = trio.open_memory_channel[Event](CHANNEL_EVENTS)
         place = self._admission.admit()
         run = self._begin(request, receive, trio.current_time() if arrived is None else arrived)

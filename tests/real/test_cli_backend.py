@@ -3,6 +3,7 @@
 The bundled CLI, and shell programs in its place.
 """
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from claude_openai.testing import Reply, Text
+from claude_openai.testing import Hang, Reply, Text
 from tests.openai_schema import validate
 from tests.real.call import Call, chat, texts
 from tests.real.command import running
@@ -74,6 +75,25 @@ async def test_tools_are_refused_with_the_backend_that_takes_them(tmp_path: Path
         assert "--backend sdk" in error["error"]["message"]
         assert served.api.all_requests == []
         assert "process.start" not in served.log_text()
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_tools_are_refused_at_once_while_all_slots_are_taken_and_make_no_run(
+    tmp_path: Path, stream: bool
+) -> None:
+    reply, key = Reply(Text("one", Hang())), "control-key"
+    settings: dict[str, Any] = {"control_key": key, "hold_status_ms": 0, "max_queue_size": 0}
+    async with (
+        serving(tmp_path, reply, backend="cli", max_concurrency=1, **settings) as served,
+        Call.open(served.url, chat("Hi", stream=True)) as under_way,
+    ):
+        assert await under_way.status() == 200
+        await under_way.until_text("one")
+        status, error = await answer(served, "Hi", tools=[LOOK], stream=stream)
+        assert (status, error["error"]["param"]) == (400, "tools")
+        async with Call.open(served.url, None, "/control/runs", authorization=f"Bearer {key}") as call:
+            _, runs = await call.answer(validated=False)
+        assert [run["status"] for run in runs["data"]] == ["running"]
 
 
 async def test_tools_that_claude_is_not_to_see_are_no_reason_to_refuse(tmp_path: Path) -> None:
@@ -151,6 +171,10 @@ async def test_a_claude_of_another_kind_is_an_upstream_error(tmp_path: Path, beh
         status, error = await answer(served, "Hi")
         assert (status, error["error"]["type"]) == (502, "upstream_error")
         assert all(words in error["error"]["message"] for words in says), error
+        (told,) = [json.loads(line) for line in served.log_text().splitlines() if '"sdk.error"' in line]
+        assert (told["level"], told["kind"]) == ("warning", "not_started" if "could not" in says[0] else "broke_off")
+        assert says[-1] in told["error"]
+        assert error["error"]["message"].count(told["error"]) == 1
 
 
 async def test_the_demo_works_and_the_command_says_which_backend_runs(tmp_path: Path) -> None:

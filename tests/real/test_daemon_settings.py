@@ -3,6 +3,7 @@
 import plistlib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,11 @@ async def test_a_key_file_that_a_variable_names_works_in_the_background_and_at_a
         assert KEY not in "".join(path.read_text() for path in files)
 
 
+def make_folder_of(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
 async def test_a_restart_that_cannot_work_leaves_the_server_alone(tmp_path: Path) -> None:
     async with shell(tmp_path) as user:
         key, claude, log = key_file(user), user.folder / "claude", user.folder / "own.log"
@@ -64,7 +70,7 @@ async def test_a_restart_that_cannot_work_leaves_the_server_alone(tmp_path: Path
         told = await user.start(*flags)
         elsewhere = replace(user, folder=user.home)
         spoilt: list[tuple[Callable[[], object], str]] = [
-            (lambda: log.rename(log.with_name("own.log.1")) and log.mkdir(), str(log)),
+            (partial(make_folder_of, log), str(log)),
             (claude.unlink, str(claude)),
             (key.unlink, "--api-key-file"),
             (lambda: user.folder.rename(user.folder.with_name("moved")), str(user.folder)),

@@ -17,7 +17,7 @@ from claude_openai.errors import ClaudeMissing, ConfigError
 from claude_openai.protocol.agent import NO_AGENT, Agent, ToolMode
 from claude_openai.protocol.request import ChatRequest
 
-__all__ = ["TurnSettings", "claude_argv", "claude_environment", "find_claude", "login_command"]
+__all__ = ["TurnSettings", "agent_environment", "claude_argv", "claude_environment", "find_claude", "login_command"]
 
 _FLAGS = (
     *("--output-format", "stream-json", "--input-format", "stream-json", "--verbose"),
@@ -40,10 +40,12 @@ _TOOLS: Mapping[ToolMode, tuple[str, ...]] = {
     "all": (*_WRITING, "Bash", "TaskStop", "WebFetch", "WebSearch", "Agent"),
 }
 
+_ESSENTIAL_ONLY = "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"
+
 _ENVIRONMENT = {
     "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
     # Without it a second, billed request asks for a session title.
-    "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    _ESSENTIAL_ONLY: "1",
     "DISABLE_AUTOUPDATER": "1",
     # Otherwise a placeholder tool of its own stands among the client's.
     "ENABLE_TOOL_SEARCH": "false",
@@ -63,6 +65,14 @@ _ENVIRONMENT = {
     # A longer result of a tool would be put into a file, and Claude told to read that. How long one may be is the
     # client's affair, and the model's.
     "MAX_MCP_OUTPUT_TOKENS": "100000000",
+}
+
+# The modes in which Claude Code asks Claude, call by call, whether a tool may be used: without that it refuses.
+_JUDGED_MODES = ("auto", "plan")
+_INSTEAD_OF_ESSENTIAL_ONLY = {
+    "CLAUDE_CODE_DISABLE_TERMINAL_TITLE": "1",
+    "DISABLE_ERROR_REPORTING": "1",
+    "DISABLE_FEEDBACK_COMMAND": "1",
 }
 
 # Makes Claude Code go on by itself from a transcript that ends in tool results; it has no effect on another.
@@ -157,6 +167,20 @@ def claude_environment(base: Mapping[str, str], *, extra: Mapping[str, str], cwd
     """
     kept = {k: v for k, v in base.items() if k not in _DROPPED and not k.startswith(_DROPPED_PREFIXES)}
     return {**kept, **_ENVIRONMENT, "PWD": str(cwd), **extra}
+
+
+def agent_environment(agent: Agent, base: Mapping[str, str]) -> dict[str, str]:
+    """What the environment of a turn has otherwise, for what its `claude` object asks.
+
+    Args:
+        agent: of the request.
+        base: the server's environment.
+    """
+    if agent.permission_mode not in _JUDGED_MODES:
+        return {}
+    # The safety check of these modes is no essential traffic to Claude Code. Whoever set the variable themselves keeps
+    # it; for the others what it would do is had one by one.
+    return {_ESSENTIAL_ONLY: base.get(_ESSENTIAL_ONLY, ""), **_INSTEAD_OF_ESSENTIAL_ONLY}
 
 
 def stand_in_environment(base_url: str, config_folder: Path) -> dict[str, str]:

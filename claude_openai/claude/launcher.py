@@ -20,6 +20,7 @@ from claude_openai.claude.guardian import Guardian
 from claude_openai.claude.hermetic import (
     RESUME_INTERRUPTED,
     TurnSettings,
+    agent_environment,
     claude_argv,
     claude_environment,
     find_claude,
@@ -91,6 +92,7 @@ class Launcher:
         self._folder = folder
         self._cwd = folder / "cwd"
         self._cwd.mkdir(exist_ok=True)
+        self._environ = environ
         self._env = claude_environment(environ, extra=extra_env, cwd=self._cwd)
         self._guardian = guardian
         self._log = log
@@ -169,7 +171,8 @@ class Launcher:
         settings = settings or TurnSettings()
         argv = claude_argv(claude, model=model, settings=settings, agent=agent, resume=resume)
         cwd = Path(agent.working_directory) if agent.working_directory else self._cwd
-        env = self._env | settings.environment | {"PWD": str(cwd)} | (RESUME_INTERRUPTED if resume is not None else {})
+        env = self._env | settings.environment | agent_environment(agent, self._environ) | {"PWD": str(cwd)}
+        env |= RESUME_INTERRUPTED if resume is not None else {}
         log.debug("adapter.claude_args", argv=argv)
         return Spawn(model, settings, partial(self._process, argv, env, cwd), login_command(claude))
 

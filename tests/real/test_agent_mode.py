@@ -91,6 +91,64 @@ async def test_what_the_mode_does_not_allow_is_refused_to_claude_and_logged(
         await until(lambda: served.log_text().count(asked) == 3, "the log tells of each")
 
 
+def is_judge(request: RecordedRequest) -> bool:
+    """Whether Claude Code asks, beside the turn, whether a call is safe."""
+    return request.body.get("stop_sequences") == ["</block>"]
+
+
+# What comes to be of a Write and of a Bash that creates a file each, if a judge has nothing against them.
+MODES = {
+    "default": (set(), 0),
+    "acceptEdits": ({"by-write"}, 0),
+    "plan": ({"by-bash"}, 1),
+    "auto": ({"by-bash", "by-write"}, 1),
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(("mode", "made", "judged"), [(mode, *rest) for mode, rest in MODES.items()], ids=MODES)
+async def test_each_permission_mode_allows_what_it_says_and_asks_for_no_more_than_that(
+    tmp_path: Path, work: Path, backend: str, mode: str, made: set[str], judged: int
+) -> None:
+    uses = using(
+        ("Write", {"file_path": str(work / "by-write"), "content": "x"}),
+        ("Bash", {"command": f"python3 -c \"open('{work}/by-bash', 'w')\""}),
+    )
+
+    def reply(request: RecordedRequest) -> Reply:
+        if is_judge(request):
+            return Reply("<block>no")
+        return Reply("Went on.") if "Go on." in str(request.messages) else uses(request)
+
+    settings: dict[str, Any] = {"backend": backend, "allowed_working_directory_prefixes": (work,)}
+    # Kept open, so that there is time for whatever Claude Code would ask for after the first turn.
+    async with serving(tmp_path, reply, max_idle_sessions=2, **settings) as served:
+        said = [{"role": "user", "content": "Make two files of a long and telling first prompt, then tell me of it."}]
+        for _ in range(2):
+            async with Call.open(served.url, chat(said, claude={"toolMode": "all", "permissionMode": mode})) as call:
+                status, answer = await call.answer()
+            assert status == 200, answer
+            said += [answer["choices"][0]["message"], {"role": "user", "content": "Go on."}]
+        assert set(os.listdir(work)) == {"a.txt", *made}  # noqa: PTH208 - in an async test
+        assert "its safety check does not run" not in str([_results(request) for request in served.api.requests])
+        assert len([request for request in served.api.requests if is_judge(request)]) == judged
+    # Two of the first turn, one of the second, and what is looked at for a connection.
+    asked = [(request.method, request.path.partition("?")[0]) for request in served.api.all_requests]
+    assert asked.count(("POST", "/v1/messages")) == 3 + judged
+    assert set(asked) <= {("POST", "/v1/messages"), ("HEAD", "/api/hello")}
+
+
+async def test_whoever_wants_essential_traffic_only_keeps_that_and_has_no_auto_mode(
+    tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
+    reply = using(("Bash", {"command": f"python3 -c \"open('{work}/by-bash', 'w')\""}))
+    async with serving(tmp_path, reply, allowed_working_directory_prefixes=(work,)) as served:
+        await ask(served, toolMode="all", permissionMode="auto")
+        assert "its safety check does not run" in _results(served.api.requests[-1])[0]
+        assert not [request for request in served.api.requests if is_judge(request)]
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 async def test_safe_tools_edit_files_of_the_folder_and_run_nothing(tmp_path: Path, work: Path, backend: str) -> None:
     inside, outside = str(work / "new.txt"), str(tmp_path / "outside.txt")

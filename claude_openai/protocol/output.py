@@ -1,36 +1,21 @@
-"""`response_format`: the form an answer must have, and that form as Claude Code takes it.
+"""`response_format`: the form an answer must have.
 
-Claude Code asks for structured output with a schema that it compiles in a strict way: a keyword that it does not know
-makes the demand vanish in silence. So it is given an adapted schema, in which what it cannot check stands as words, and
-the answer is checked against the client's own. Knows JSON Schema's keywords, and runs no check itself.
+Claude Code is given the schema as `adapted` says it anew, and the answer is checked against the client's own. Knows
+names and types of forms, and nothing of JSON Schema.
 """
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from claude_openai.errors import BadRequest
 from claude_openai.protocol.refusals import missing, wrong_type, wrong_value
 from claude_openai.protocol.tools import object_schema
 
-__all__ = ["OutputFormat", "adapted_schema", "output_check", "read_response_format"]
+__all__ = ["OutputFormat", "output_check", "read_response_format"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-# What Claude Code's own check knows, by what stands under the keyword.
-_PLAIN: Final = frozenset(
-    {
-        *("type", "enum", "const", "required", "title", "description", "default", "examples", "$ref", "$comment"),
-        *("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength"),
-        *("minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties"),
-    }
-)
-_ONE: Final = frozenset({"additionalProperties", "not", "if", "then", "else", "contains", "propertyNames"})
-_MANY: Final = frozenset({"anyOf", "oneOf", "allOf"})
-_NAMED: Final = frozenset({"properties", "$defs", "definitions"})
-_SILENT: Final = frozenset({"$schema", "$id", "id", "$anchor"})
-SHOWN_CHARS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +27,9 @@ class OutputFormat:
 
     def for_claude(self) -> dict[str, Any]:
         """The schema as Claude Code takes it."""
-        adapted: dict[str, Any] = adapted_schema(json.loads(self.schema))
-        return {**adapted, "type": "object"}
+        from claude_openai.protocol.adapted import adapted_schema
+
+        return adapted_schema(self.schema)
 
 
 def output_check(form: OutputFormat | None) -> Callable[[object], str | None] | None:
@@ -96,27 +82,16 @@ def json_schema_format(inner: Any, where: str) -> OutputFormat:
         raise wrong_value(f"{where}.name", "1 to 64 letters, digits, '_' or '-'", name)
     if schema is None:
         raise missing(f"{where}.schema", "Send the JSON Schema of the answer.")
-    return OutputFormat(name, object_schema(schema, f"{where}.schema", code="invalid_json_schema"))
+    form = OutputFormat(name, object_schema(schema, f"{where}.schema", code="invalid_json_schema"))
+    _check_for_claude(form, f"{where}.schema")
+    return form
 
 
-def adapted_schema(schema: Any) -> Any:
-    """The schema with only those keywords that Claude Code's check knows; the others become part of `description`."""
-    if not isinstance(schema, dict):
-        return schema
-    adapted: dict[str, Any] = {}
-    words: dict[str, Any] = {}
-    for keyword, value in schema.items():
-        if keyword in _PLAIN:
-            adapted[keyword] = value
-        elif keyword in _ONE or (keyword == "items" and not isinstance(value, list)):
-            adapted[keyword] = adapted_schema(value)
-        elif keyword in _MANY:
-            adapted[keyword] = [adapted_schema(each) for each in value]
-        elif keyword in _NAMED:
-            adapted[keyword] = {name: adapted_schema(each) for name, each in value.items()}
-        elif keyword not in _SILENT:
-            words[keyword] = value
-    if words:
-        said = json.dumps(words, separators=(",", ":"))[:SHOWN_CHARS]
-        adapted["description"] = f"{adapted.get('description', '')} (JSON Schema: {said})".strip()
-    return adapted
+def _check_for_claude(form: OutputFormat, where: str) -> None:
+    """Now, before anything is paid: a form that Claude Code cannot take would not be asked for."""
+    from claude_openai.protocol.adapted import CannotBeAdapted
+
+    try:
+        form.for_claude()
+    except CannotBeAdapted as error:
+        raise BadRequest(f"'{where}' {error}", code="invalid_json_schema", param=where) from None

@@ -22,7 +22,7 @@ LINES = (
     "protocol.models",
     "protocol.json_body  protocol.checks  protocol.fields  protocol.agent  protocol.schemas  protocol.tools",
     "protocol.legacy",
-    "protocol.output  protocol.request",
+    "protocol.references  protocol.adapted  protocol.output  protocol.request",
     "protocol.stop  protocol.sse  protocol.response  protocol.chunks  protocol.upstream  protocol.tool_notes",
     "protocol.formed  protocol.counts  protocol.lines  protocol.calls  protocol.cli_stream",
     "protocol.responses  protocol.responses.fields  protocol.responses.tools  protocol.responses.input",

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.output import OutputFormat, adapted_schema, read_response_format
+from claude_openai.protocol.output import OutputFormat, read_response_format
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 
@@ -55,34 +55,3 @@ def test_what_is_malformed_is_refused_at_its_exact_place(value: dict[str, Any], 
     with pytest.raises(BadRequest) as raised:
         read_response_format(value)
     assert (raised.value.code, raised.value.param) == (code, f"response_format{place}")
-
-
-def test_what_claude_code_cannot_check_becomes_words() -> None:
-    schema = {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "properties": {
-            "format": {"type": "string", "format": "email", "description": "Whose?"},
-            "tuple": {"prefixItems": [{"type": "string"}], "items": {"pattern": "^a"}},
-            "either": {"anyOf": [{"x-own": 1}, True]},
-        },
-        "$defs": {"pattern": {"type": "string"}},
-        "additionalProperties": False,
-    }
-    assert OutputFormat("n", json.dumps(schema)).for_claude() == {
-        "type": "object",
-        "properties": {
-            "format": {"type": "string", "description": 'Whose? (JSON Schema: {"format":"email"})'},
-            "tuple": {
-                "items": {"description": '(JSON Schema: {"pattern":"^a"})'},
-                "description": '(JSON Schema: {"prefixItems":[{"type":"string"}]})',
-            },
-            "either": {"anyOf": [{"description": '(JSON Schema: {"x-own":1})'}, True]},
-        },
-        "$defs": {"pattern": {"type": "string"}},
-        "additionalProperties": False,
-    }
-
-
-def test_a_schema_that_refers_to_itself_stays_one() -> None:
-    schema = {"type": "object", "properties": {"next": {"$ref": "#"}}}
-    assert adapted_schema(schema) == schema

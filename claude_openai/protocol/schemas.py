@@ -20,6 +20,8 @@ from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012, specification_with
 
+from claude_openai.protocol.formats import has_format
+
 __all__ = ["ArgumentValidator", "schema_problem", "validator_of"]
 
 _Keyword: TypeAlias = Callable[..., Iterable[ValidationError]]
@@ -134,6 +136,7 @@ def _careful(draft: Any) -> Any:
         "patternProperties": _pattern_properties,
         "additionalProperties": _additional_properties,
         "multipleOf": _multiple_of,
+        "format": _format,
     }
     references = [keyword for keyword in ("$ref", "$dynamicRef", "$recursiveRef") if keyword in draft.VALIDATORS]
     return extend(draft, own | {keyword: _counted(draft.VALIDATORS[keyword]) for keyword in references})
@@ -166,6 +169,11 @@ def _multiple_of(validator: Any, step: Any, instance: Any, _: Any) -> Iterator[V
             return
         if rest:
             yield ValidationError(f"{instance!r} is not a multiple of {step!r}")
+
+
+def _format(validator: Any, name: Any, instance: Any, _: Any) -> Iterator[ValidationError]:
+    if validator.is_type(instance, "string") and not has_format(name, instance):
+        yield ValidationError(f"{instance!r} is not of the format {name!r}")
 
 
 def _pattern(validator: Any, pattern: str, instance: Any, _: Any) -> Iterator[ValidationError]:

@@ -17,7 +17,7 @@ pytestmark = needs_claude
 SCHEMA: dict[str, Any] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
-    "properties": {"to": {"type": "string", "format": "email", "pattern": "@"}, "n": {"type": "integer"}},
+    "properties": {"to": {"type": "string", "pattern": "@"}, "n": {"type": "integer"}, "on": {"format": "date"}},
     "required": ["to"],
     "additionalProperties": False,
 }
@@ -57,12 +57,18 @@ async def test_what_claude_code_cannot_check_is_checked_and_corrected_within_the
     tmp_path: Path, backend: str
 ) -> None:
     async with serving(tmp_path, backend=backend) as served:
-        # The first is refused by Claude Code itself, the second only by the pattern, which it does not know.
-        served.api.enqueue(Reply(output(1, n="x")), Reply(output(2, to="nobody")), Reply("Sorry.", output(3, to="a@b")))
+        # The first is refused by Claude Code itself; it knows no pattern and no format.
+        served.api.enqueue(
+            Reply(output(1, n="x")),
+            Reply(output(2, to="nobody")),
+            Reply(output(3, to="a@b", on="tomorrow")),
+            Reply("Sorry.", output(4, to="a@b", on="2025-02-28")),
+        )
         choice, _ = await ask(served, "Write.", response_format=FORM)
-        assert choice["message"]["content"] == '{"to": "a@b"}'
-        assert len(served.api.requests) == 3
+        assert choice["message"]["content"] == '{"to": "a@b", "on": "2025-02-28"}'
+        assert len(served.api.requests) == 4
         assert "does not match '@'" in str(served.api.requests[2].messages)
+        assert "'tomorrow' is not of the format 'date'" in str(served.api.requests[3].messages)
 
 
 @on_both_backends

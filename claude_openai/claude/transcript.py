@@ -16,7 +16,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import trio
 
@@ -25,6 +25,9 @@ from claude_openai.protocol.blocks import Block, MediaBlock, TextBlock, Thinking
 from claude_openai.protocol.history import Turn
 
 __all__ = ["content_block", "transcript_file", "transcript_lines", "write_private"]
+
+# Claude's API takes no conversation that the assistant begins, as some clients have it with a greeting.
+BEGINNING: Final = Turn("user", (TextBlock("(The conversation begins.)"),))
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _COUNTED = re.compile(r"(.+)_\d+")
@@ -76,6 +79,8 @@ def _entries(turns: Sequence[Turn], now: datetime) -> Iterator[tuple[str, dict[s
     # After the first user turn Claude Code sends a system message of what was attached to it. With nothing attached it
     # sends an empty one, which it never does of its own sessions; the date is the least that those have.
     date: dict[str, Any] | None = {"attachment": {"type": "date", "date": f"{now:%Y-%m-%d}"}}
+    if turns and turns[0].role == "assistant":
+        turns = (BEGINNING, *turns)
     for turn in _with_ids_of_their_own(turns):
         yield turn.role, {"message": _message(turn, str(uuid.uuid4()))}
         if turn.role == "user" and date is not None:

@@ -93,7 +93,7 @@ async def test_a_value_that_does_not_fit_is_corrected_and_one_that_fits_is_the_c
     assert len(kept.api.requests) == 3
 
 
-@pytest.mark.parametrize("arguments", ["[]", "null", '""', "0", "false", '"x"', "{", '{"v":1'])
+@pytest.mark.parametrize("arguments", ["null", "{", '{"v":1'])
 async def test_arguments_that_are_no_object_are_corrected_though_nothing_is_required(
     kept: Served, arguments: str
 ) -> None:
@@ -102,6 +102,17 @@ async def test_arguments_that_are_no_object_are_corrected_though_nothing_is_requ
     assert [call["id"] for call in message["tool_calls"]] == ["toolu_2"]
     answer, way = await ask(kept, with_results(message), tool(INTEGER))
     assert (answer["content"], way, len(kept.api.requests)) == ("Done.", "parked", 3)
+
+
+@pytest.mark.parametrize("arguments", ["[]", '""', "0", "false", '"x"'])
+async def test_a_call_that_claudes_api_would_not_take_back_is_an_error_and_no_wait(
+    tmp_path: Path, arguments: str
+) -> None:
+    async with serving(tmp_path, Reply(use(1, arguments)), may_refuse=True) as served:
+        async with Call.open(served.url, chat(ASKED, tools=[tool(INTEGER)])) as call:
+            status, answer = await call.answer()
+        assert (status, answer["error"]["type"]) == (400, "invalid_request_error")
+        assert len(served.api.requests) == 1
 
 
 async def test_of_several_calls_those_that_fit_are_the_clients_and_claude_hears_of_the_others(kept: Served) -> None:

@@ -49,7 +49,7 @@ class RunRecord:
 
     @property
     def duration_ms(self) -> int | None:
-        return None if self.ended_at is None else round((self.ended_at - self.started_at) * 1000)
+        return None if self.ended_at is None else _ms(self.ended_at) - _ms(self.started_at)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -115,6 +115,11 @@ def is_end(line: bytes) -> bool:
 
 def _iso(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _ms(seconds: float) -> int:
+    """As whole as `_iso` shows it, so that a duration is the same from a server and from a file."""
+    return round(_seconds(_iso(seconds)) * 1000)
 
 
 def _seconds(iso: str) -> float:

@@ -2,8 +2,8 @@
 
 `put` only appends to what waits, which is bounded in characters. A moment's deltas come together into one record, so
 that a fast stream costs few writes; the thread keeps each file open and locked until its run has ended. A disk that is
-full, or a folder that cannot be used, is told to the log once a minute and to nobody else. It also has
-the folder pruned.
+full, or a folder that cannot be used, is told to the log once a minute and to nobody else; how a run ended is then
+written over its last words. It also has the folder pruned.
 """
 
 import fcntl
@@ -34,7 +34,7 @@ PRUNE_EVERY_S: Final = 60.0
 IDLE_PRUNE_S: Final = 3600.0
 COMPLAIN_EVERY_S: Final = 60.0
 CLOSE_WAIT_S: Final = 2.0
-_CREATE: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 @dataclass(slots=True, eq=False)
@@ -159,8 +159,8 @@ class RunWriter:
     def _write(self, capture: Capture, entries: list[Entry], lost: int) -> None:
         is_last = entries[-1][3]
         lines = [line_of((at - capture.started) * 1000, _joined(record, parts)) for at, record, parts, _ in entries]
+        last_ms = (entries[-1][0] - capture.started) * 1000
         if lost:
-            last_ms = (entries[-1][0] - capture.started) * 1000
             lines.insert(len(lines) - is_last, line_of(last_ms, {"type": "lost", "records": lost}))
         try:
             if capture.fd < 0:
@@ -170,6 +170,10 @@ class RunWriter:
             with self._lock:
                 capture.lost += len(lines)
             self._complain(capture, error)
+            if is_last and capture.fd >= 0:
+                with suppress(OSError):
+                    _end_in_place(capture.fd, lines[-1], lost + len(lines) - 1, last_ms)
+                    capture.lost = 0
         finally:
             if is_last and capture.fd >= 0:
                 os.close(capture.fd)
@@ -184,7 +188,7 @@ class RunWriter:
                 os.fchmod(capture.fd, 0o600)
             else:  # a parked run was cancelled, or the file could not be made when it was time
                 os.close(open_run(folder_fd, capture.run_id))
-                flags = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+                flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
                 capture.fd = os.open(capture.run_id + SUFFIX, flags, dir_fd=folder_fd)
         with suppress(OSError):  # some file systems have no locks
             fcntl.flock(capture.fd, fcntl.LOCK_EX)
@@ -214,6 +218,24 @@ def _make_folder(folder: Path) -> None:
     with suppress(FileExistsError):
         folder.mkdir(0o700)
         folder.chmod(0o700)
+
+
+def _end_in_place(fd: int, end: bytes, lost: int, at_ms: float) -> None:
+    """Write the end of a run over its last words, where a full disk leaves no other room: how it ended matters more.
+
+    Raises:
+        OSError: that cannot be done either.
+    """
+    size = os.fstat(fd).st_size
+    # With room for the number of the lost, which is known only when it is seen what is written over.
+    room = len(end) + len(line_of(at_ms, {"type": "lost", "records": lost + size})) + 1
+    place = max(0, size - room)
+    lost += os.pread(fd, room, place).count(b"\n") + 1
+    # In the middle of a line: what is left of that one is no record.
+    data = b"\n" + line_of(at_ms, {"type": "lost", "records": lost}) + end
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_APPEND)
+    if os.pwrite(fd, data, place) == len(data):
+        os.ftruncate(fd, place + len(data))
 
 
 def _write_all(capture: Capture, lines: bytes) -> None:

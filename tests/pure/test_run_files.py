@@ -19,7 +19,7 @@ from claude_openai.logs.log import Level, Log
 from claude_openai.logs.redaction import Redactor
 from claude_openai.runs import writer as run_writer
 from claude_openai.runs.files import find_run, list_runs, open_folder, open_run, run_ids
-from claude_openai.runs.records import RUN_ID, RunRecord, is_end
+from claude_openai.runs.records import RUN_ID, RunRecord, is_end, read_line
 from claude_openai.runs.writer import RunWriter
 
 ID = "run_" + "a" * 24
@@ -312,6 +312,59 @@ def test_a_full_disk_is_told_once_and_the_rest_is_written_when_there_is_room(
     found = find_run(tmp_path, OTHER)
     assert found is not None
     assert found.status == "completed"
+
+
+@pytest.mark.parametrize("fits", [0, 1, 700, 5000])
+def test_a_run_that_ends_on_a_full_disk_has_its_end_over_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fits: int
+) -> None:
+    room = 1500 + fits
+    real = os.write
+
+    def write(fd: int, data: Any) -> int:
+        nonlocal room
+        if not room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        done = real(fd, data[:room])
+        room -= done
+        return done
+
+    monkeypatch.setattr(os, "write", write)
+    with writing(tmp_path) as written:
+        capture = written.writer.begin(ID, RunRecord(ID, "sdk", "claude", 1000.0).to_json())
+        for number in range(40):
+            capture.put({"type": "tool_call", "name": f"{number}", "arguments": "x" * 200})
+        record = RunRecord(ID, "sdk", "claude", 1000.0, "completed", ended_at=1002.5)
+        capture.put({"type": "end", **record.to_json()}, last=True)
+    monkeypatch.undo()
+    assert find_run(tmp_path, ID) == record
+    records = [read_line(line) for line in (tmp_path / f"{ID}.ndjson").read_bytes().splitlines()]
+    *whole, lost, end = [record["type"] for record in records if record]
+    assert (whole[0], set(whole[1:]), lost, end) == ("asked", {"tool_call"}, "lost", "end")
+    assert len(whole) - 1 + records[-2]["records"] >= 40
+    assert (tmp_path / f"{ID}.ndjson").stat().st_size <= 1500 + fits
+
+
+def test_old_runs_are_removed_while_the_server_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hour_s, passed_s = 3600.0, 0.0
+    monkeypatch.setattr(run_writer, "time", Clock(lambda: passed_s))
+    with writing(tmp_path, max_age_s=hour_s) as written:
+        written.run()
+        until(lambda: kept(tmp_path) == {ID} and find_run(tmp_path, ID) is not None)
+        os.utime(tmp_path / f"{ID}.ndjson", (time.time() - 2 * hour_s,) * 2)
+        passed_s = 120.0
+        written.run(OTHER)
+        until(lambda: kept(tmp_path) == {OTHER})
+
+
+class Clock:
+    """`time` for the writer, whose monotonic clock goes on by what the test says."""
+
+    def __init__(self, passed_s: Callable[[], float]) -> None:
+        self._passed_s = passed_s
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self._passed_s()
 
 
 def test_a_folder_that_cannot_be_made_is_told_once_and_hurts_nobody(tmp_path: Path) -> None:

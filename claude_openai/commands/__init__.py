@@ -4,24 +4,32 @@ A command is a module with a `run`; it is loaded when it is called, so that none
 command the server runs.
 
 Exit codes: 0 after a stop, 1 when something cannot be done (such as a start), 2 for a bad flag, variable or command,
-128 + N when a second signal N ended the server at once, 130 when Ctrl-C ended another command.
+128 + N when a second signal N ended the server at once, or a signal a start in the background, 130 when Ctrl-C ended
+another command, 141 when nobody reads the output.
 """
 
 import argparse
+import errno
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Final
+from contextlib import suppress
+from typing import Final, TextIO
 
 from claude_openai.config.setting import Parser
 from claude_openai.errors import ConfigError, StartError
 
-__all__ = ["COMMANDS", "command_parser", "has_flag", "main", "main_parser", "without_flags"]
+__all__ = ["COMMANDS", "EXIT_SIGNAL", "command_parser", "has_flag", "main", "main_parser", "say", "without_flags"]
 
 EXIT_CANNOT: Final = 1
 EXIT_BAD_VALUE: Final = 2
 EXIT_INTERRUPTED: Final = 130
+EXIT_SIGNAL: Final = 128
+
+# How standard output fails: nobody reads it, or there is no room. Files that a command writes tell of it themselves.
+_OUTPUT_FAILED: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 # Name -> module in this package, and a line of help; "" for what only the program itself calls.
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -46,16 +54,28 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
         argv: without the program's name; by default the process's own.
         environ: by default the process's own.
     """
-    code = 0
+    # A name or a text that the terminal's encoding does not have is no reason to fail.
+    with suppress(AttributeError):  # standard output may be anything
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        code = _run(sys.argv[1:] if argv is None else argv, os.environ if environ is None else environ)
-    except* ConfigError as group:
-        code = _refuse(group, EXIT_BAD_VALUE)
-    except* StartError as group:
-        code = _refuse(group, EXIT_CANNOT)
-    except* KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
-    return code
+        try:
+            return _code(sys.argv[1:] if argv is None else argv, os.environ if environ is None else environ)
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()  # now, where it can be told that it does not work
+    except OSError as error:
+        if error.errno not in _OUTPUT_FAILED or error.filename is not None:
+            raise  # something else than the output
+        return _output_failed(error)
+    finally:
+        _forget_unsaid()
+
+
+def say(*lines: str) -> None:
+    """To standard error, if there is one and somebody reads it: no command stops halfway for what it cannot say."""
+    with suppress(OSError, ValueError):
+        if sys.stderr is not None:
+            print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
 def main_parser() -> Parser:
@@ -108,6 +128,28 @@ class _HelpFormatter(argparse.HelpFormatter):
         return text if "\n" in text else super()._fill_text(text, width, indent)
 
 
+def _code(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    code = 0
+    try:
+        code = _run(argv, environ)
+    except* ConfigError as group:
+        code = _refuse(group, EXIT_BAD_VALUE)
+    except* StartError as group:
+        code = _refuse(group, EXIT_CANNOT)
+    except* KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    return code
+
+
+def _output_failed(error: OSError) -> int:
+    """The exit code for an output that cannot be written, after a word unless its reader has simply left."""
+    _to_nowhere(sys.stdout)
+    if error.errno == errno.EPIPE:
+        return EXIT_SIGNAL + signal.SIGPIPE
+    say(f"claude-openai: the output cannot be written: {error.strerror}")
+    return EXIT_CANNOT
+
+
 def _run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     module, rest = "serve", argv
     if argv and not argv[0].startswith("-"):
@@ -118,9 +160,25 @@ def _run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     return code
 
 
+def _forget_unsaid() -> None:
+    """What could not be said on standard error is no reason for another exit code."""
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except (OSError, ValueError):
+        _to_nowhere(sys.stderr)
+
+
+def _to_nowhere(stream: TextIO | None) -> None:
+    """What is still buffered would fail once more when the interpreter ends."""
+    with suppress(OSError, ValueError):
+        if stream is not None:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def _refuse(group: BaseExceptionGroup[Exception], code: int) -> int:
     for error in _leaves(group):
-        print(f"claude-openai: {error}", file=sys.stderr)
+        say(f"claude-openai: {error}")
     return code
 
 

@@ -7,7 +7,8 @@ variables say. Nobody else calls it.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from claude_openai.commands.instance import claiming, instance_folder
+from claude_openai.commands.claim import claiming
+from claude_openai.commands.instance import instance_folder
 from claude_openai.commands.serve import serve_here
 from claude_openai.config import config_from
 
@@ -18,5 +19,5 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Serve until a signal says otherwise."""
     config = replace(config_from(argv, environ), background=True)
     with claiming(instance_folder(environ)) as claim:
-        serve_here(config, argv, claim)
+        serve_here(config, argv, environ, claim)
     return 0

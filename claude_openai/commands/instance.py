@@ -5,40 +5,37 @@ the lock, not the number, says that a server runs, so files that a killed one le
 else are harmless. The folder is shared, so nothing in it is trusted: a file counts only if it is a plain one of this
 user that nobody else can open, and no link is followed.
 
-Knows files and locks; knows no HTTP, sends no signal, and imports only what a command that must answer at once can pay.
+How they are held is `claim`'s business. Knows files and locks; knows no HTTP, sends no signal, and imports only what a
+command that must answer at once can pay.
 """
 
-import contextlib
 import fcntl
 import json
 import os
-import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from claude_openai.commands.own_files import UnsafeFileError, content, create, is_at, open_own, read, remove, replace
+from claude_openai.commands.own_files import UnsafeFileError, content, open_own, read
 from claude_openai.errors import StartError
 
 __all__ = [
+    "JSON_FILE",
+    "PORT_FILE",
     "AlreadyRunning",
-    "Claim",
     "Instance",
     "UnsafeFileError",
-    "claiming",
     "find_instance",
     "instance_folder",
     "is_claimed",
+    "is_held",
     "pid_file",
 ]
 
 PID_FILE: Final = "claude-openai.pid"
 PORT_FILE: Final = "claude-openai.port"
 JSON_FILE: Final = "claude-openai.json"
-# A reader tries the lock for microseconds; a server that starts in one of them must not be put off by it.
-LOCK_RETRIES: Final = 50
-LOCK_RETRY_S: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +52,7 @@ class Instance:
         background: it was started with --background.
         drain_timeout_ms: how long it lets running turns end.
         has_api_key: it asks its clients for a key.
+        variables: of the settings that it was given by variables, but for keys.
     """
 
     pid: int
@@ -71,6 +69,7 @@ class Instance:
     background: bool
     drain_timeout_ms: int = 10_000
     has_api_key: bool = False
+    variables: dict[str, str] = field(default_factory=dict)
 
 
 class AlreadyRunning(StartError):
@@ -109,7 +108,7 @@ def is_claimed(folder: Path) -> bool:
     if fd is None:
         return False
     try:
-        return _is_held(fd)
+        return is_held(fd)
     finally:
         os.close(fd)
 
@@ -124,7 +123,7 @@ def find_instance(folder: Path) -> Instance | None:
     if fd is None:
         return None
     try:
-        if not _is_held(fd):
+        if not is_held(fd):
             return None
         pid = read(fd)
     finally:
@@ -137,102 +136,8 @@ def find_instance(folder: Path) -> Instance | None:
     return found if (f"{found.pid}\n", f"{found.port}\n") == (pid, port) else None
 
 
-class Claim:
-    """The files, held by this process."""
-
-    def __init__(self, folder: Path, fd: int) -> None:
-        self._folder = folder
-        self._fd = fd
-
-    def publish(self, instance: Instance) -> None:
-        """Tell everybody. Until then `find_instance` finds nothing.
-
-        Raises:
-            UnsafeFileError: a file in the way cannot be replaced.
-        """
-        replace(self._folder / PORT_FILE, f"{instance.port}\n")
-        replace(self._folder / JSON_FILE, json.dumps(asdict(instance)))
-
-    def touch(self) -> None:
-        """Make the files look young, for cleaners of temporary folders."""
-        for name in (PID_FILE, PORT_FILE, JSON_FILE):
-            with contextlib.suppress(OSError):
-                os.utime(self._folder / name, follow_symlinks=False)
-
-    def release(self) -> None:
-        """Remove the files and let go; a second call does nothing. Synchronous, for the last moment of a process."""
-        fd, self._fd = self._fd, -1
-        if fd < 0:
-            return
-        try:
-            if is_at(fd, self._folder / PID_FILE):
-                for name in (JSON_FILE, PORT_FILE, PID_FILE):
-                    with contextlib.suppress(OSError):
-                        (self._folder / name).unlink()
-        finally:
-            os.close(fd)
-
-
-@contextlib.contextmanager
-def claiming(folder: Path) -> Iterator[Claim]:
-    """Hold the files for as long as the block, and remove them at its end.
-
-    Args:
-        folder: see `instance_folder`.
-
-    Raises:
-        AlreadyRunning: another server holds them.
-        UnsafeFileError: a file in the way is not ours.
-        StartError: the folder cannot be used.
-    """
-    claim = Claim(folder, _claimed(folder))
-    try:
-        yield claim
-    finally:
-        claim.release()
-
-
-def _claimed(folder: Path) -> int:
-    path = folder / PID_FILE
-    for _ in range(LOCK_RETRIES):
-        fd = open_own(path, os.O_RDWR)
-        if fd is None:
-            fd = create(path)
-        if fd is None:
-            continue
-        try:
-            _take(fd, folder)
-            if is_at(fd, path):
-                os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-                return fd
-        except BaseException:
-            os.close(fd)
-            raise
-        os.close(fd)  # its owner ended, and removed the file, while we looked at it
-    raise AlreadyRunning(find_instance(folder))
-
-
-def _take(fd: int, folder: Path) -> None:
-    # What a dead server told is erased under a shared lock, before the exclusive one: whoever sees the exclusive lock
-    # sees nothing but what its holder told. No server lives while the shared lock is granted.
-    if _is_held(fd, keep=True):
-        raise AlreadyRunning(find_instance(folder))
-    if is_at(fd, folder / PID_FILE):
-        for name in (JSON_FILE, PORT_FILE):
-            remove(folder / name)
-        os.ftruncate(fd, 0)
-    for _ in range(LOCK_RETRIES):
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            fcntl.flock(fd, fcntl.LOCK_UN)  # two that start at once must not wait for each other's shared lock
-            time.sleep(LOCK_RETRY_S)
-        else:
-            return
-    raise AlreadyRunning(find_instance(folder))
-
-
-def _is_held(fd: int, *, keep: bool = False) -> bool:
+def is_held(fd: int, *, keep: bool = False) -> bool:
+    """Whether a server holds the pid file; `keep` keeps the shared lock that is taken to find out, if none does."""
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

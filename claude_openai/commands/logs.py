@@ -3,12 +3,13 @@
 The file is followed by name: one that was moved away is read to its end, then the new one from its beginning.
 """
 
+import errno
 import os
 import select
-import signal
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -35,13 +36,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     given = parser.parse_args(list(argv))
     if not given.lines.isdecimal():
         raise ConfigError(f"--lines: {given.lines!r} is not a whole number of at least 0")
-    path = _log_file(environ)
-    # A reader that has enough, such as `head`, ends this command without a word.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    try:
-        _print(path, int(given.lines), follow=given.follow)
-    except OSError as error:
-        raise StartError(f"cannot read the log {str(path)!r}: {error.strerror or error}") from None
+    _print(_log_file(environ), int(given.lines), follow=given.follow)
     return 0
 
 
@@ -61,36 +56,53 @@ def _log_file(environ: Mapping[str, str]) -> Path:
 
 
 def _print(path: Path, lines: int, *, follow: bool) -> None:
-    file: BinaryIO = path.open("rb")
+    with _reading(path):
+        file: BinaryIO = path.open("rb")
     try:
-        for line in deque(file, maxlen=lines):
+        with _reading(path):
+            last = deque(file, maxlen=lines)
+        for line in last:
             _write(line)
         while follow:
-            _copy(file)
+            _copy(path, file)
             if _is_reader_gone():
-                return
+                raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
             file = _current(path, file)
     finally:
         file.close()
 
 
-def _copy(file: BinaryIO) -> None:
-    while chunk := file.read(CHUNK_BYTES):
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Only what reads: that the output fails is another matter, told by whoever runs the commands."""
+    try:
+        yield
+    except OSError as error:
+        raise StartError(f"cannot read the log {str(path)!r}: {error.strerror or error}") from None
+
+
+def _copy(path: Path, file: BinaryIO) -> None:
+    while True:
+        with _reading(path):
+            chunk = file.read(CHUNK_BYTES)
+        if not chunk:
+            return
         _write(chunk)
 
 
 def _current(path: Path, file: BinaryIO) -> BinaryIO:
     """The file that has the name now, at the place where to go on."""
-    try:
-        there = path.stat()
-        if os.path.samestat(there, os.fstat(file.fileno())):
-            if there.st_size < file.tell():
-                file.seek(0)  # it was emptied
-            return file
-        new = path.open("rb")
-    except FileNotFoundError:
-        return file  # moved away, and none begun yet
-    _copy(file)
+    with _reading(path):
+        try:
+            there = path.stat()
+            if os.path.samestat(there, os.fstat(file.fileno())):
+                if there.st_size < file.tell():
+                    file.seek(0)  # it was emptied
+                return file
+            new = path.open("rb")
+        except FileNotFoundError:
+            return file  # moved away, and none begun yet
+    _copy(path, file)
     file.close()
     return new
 

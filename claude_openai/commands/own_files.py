@@ -17,9 +17,11 @@ __all__ = ["UnsafeFileError", "content", "create", "is_at", "open_own", "read", 
 MAX_BYTES: Final = 1024 * 1024
 # O_NONBLOCK: a planted FIFO must not hang us.
 _FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FOREIGN: Final = "it belongs to another user"
 _REASONS: Final = {
     errno.ELOOP: "it is a symbolic link",
-    errno.EACCES: "it belongs to another user",
+    errno.EACCES: _FOREIGN,
+    errno.EPERM: _FOREIGN,
     errno.EISDIR: "it is not a plain file",
 }
 
@@ -45,7 +47,7 @@ def open_own(path: Path, flags: int = os.O_RDONLY) -> int | None:
     if not stat.S_ISREG(found.st_mode):
         reason = "it is not a plain file"
     elif found.st_uid != os.geteuid():
-        reason = f"it belongs to another user (uid {found.st_uid})"
+        reason = f"{_FOREIGN} (uid {found.st_uid})"
     elif stat.S_IMODE(found.st_mode) & 0o077:
         reason = f"others may open it (mode {stat.S_IMODE(found.st_mode):04o})"
     elif found.st_nlink > 1:
@@ -133,6 +135,8 @@ def is_at(fd: int, path: Path) -> bool:
 
 
 def _unsafe(path: Path, reason: str | None) -> UnsafeFileError:
+    # In a folder that all users share, nobody can remove what is another's.
+    removal = "" if reason is not None and reason.startswith(_FOREIGN) else "remove it, or "
     return UnsafeFileError(
-        f"{str(path)!r} was not written by a server of yours: {reason}; remove it, or set TMPDIR to another folder"
+        f"{str(path)!r} was not written by a server of yours: {reason}; {removal}set TMPDIR to a folder of your own"
     )

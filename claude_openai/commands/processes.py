@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Held", "descendants", "has_open", "wait_gone"]
+__all__ = ["Held", "descendants", "has_open", "openers", "wait_gone"]
 
 POLL_S: Final = 0.02
 PS_TIMEOUT_S: Final = 5.0
@@ -67,6 +67,14 @@ def has_open(pid: int, path: Path) -> bool:
                 if os.path.samestat(entry.stat(), wanted):
                     return True
     return not Path("/proc/self/fd").is_dir()
+
+
+def openers(path: Path | None) -> set[int] | None:
+    """The processes that have a file open, but for this one; None where the system does not tell."""
+    if path is None or not Path("/proc/self/fd").is_dir():
+        return None
+    others = {pid for pid, _, is_dead in _processes() if not is_dead} - {os.getpid()}
+    return {pid for pid in others if has_open(pid, path)}
 
 
 def descendants(pid: int) -> set[int]:

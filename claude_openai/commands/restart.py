@@ -21,7 +21,10 @@ __all__ = ["run"]
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Replace the server in the background; if none runs, start one. Exit codes as of a start."""
-    parser = command_parser("restart", "Without flags it gets those it had, and the folder it was started in.")
+    parser = command_parser(
+        "restart",
+        "Without flags it gets those it had, the settings of its variables, and the folder it was started in.",
+    )
     with_flags(parser, SETTINGS).parse_args(list(argv))
     folder = instance_folder(environ)
     instance = started_instance(folder)
@@ -32,7 +35,8 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         )
     if instance is not None and not argv:
         argv = instance.argv
-        environ = {**environ, "TMPDIR": str(folder)}  # it may be relative to the folder we leave
+        # TMPDIR may be relative to the folder we leave.
+        environ = {**_old_variables(instance, environ), **environ, "TMPDIR": str(folder)}
         _go_where_it_was_started(instance)
         _check_key_is_given(instance, environ)
     config = config_from(argv, environ)
@@ -40,6 +44,13 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         _check_it_can_start(config, instance)
         stop(instance, folder)
     return start(config, argv, environ)
+
+
+def _old_variables(instance: Instance, environ: Mapping[str, str]) -> dict[str, str]:
+    """The settings that it was given by variables; one that is given now, by whatever name, is the one that counts."""
+    given = {setting.field for setting in SETTINGS if setting.find(None, environ)[0] is not None}
+    names = {name for setting in SETTINGS if setting.field not in given for name in setting.variables}
+    return {name: value for name, value in instance.variables.items() if name in names}
 
 
 def _go_where_it_was_started(instance: Instance) -> None:

@@ -3,26 +3,24 @@
 import argparse
 import os
 import re
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from claude_openai.commands import control
 from claude_openai.commands.instance import Instance, find_instance, instance_folder
+from claude_openai.commands.last_folder import last_folder
 from claude_openai.config import SETTINGS
 from claude_openai.errors import ConfigError, StartError
 from claude_openai.runs.files import find_run, is_written, list_runs, open_folder, open_run
 from claude_openai.runs.records import RUN_ID, RunRecord, is_end
 
-__all__ = ["MAX_RUNS", "RunSource", "ServerRuns", "add_folder_flag", "printing", "run_named", "runs_of", "visible"]
+__all__ = ["MAX_RUNS", "RunSource", "ServerRuns", "add_folder_flag", "check_id", "run_named", "runs_of", "visible"]
 
 MAX_RUNS: Final = 1000
 FOLLOW_POLL_S: Final = 0.2
 READ_BYTES: Final = 64 * 1024
-EXIT_BROKEN_PIPE: Final = 141
 
 _SETTING: Final = next(setting for setting in SETTINGS if setting.name == "output_dir")
 _ID_BEGIN: Final = re.compile(r"run_[0-9a-f]{1,24}")
@@ -31,6 +29,11 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class RunSource(Protocol):
+    """`where` says where they are, for messages."""
+
+    @property
+    def where(self) -> str: ...
+
     def list(self, limit: int) -> list[RunRecord]:
         """The newest first."""
 
@@ -47,6 +50,8 @@ class RunSource(Protocol):
 class ServerRuns:
     """The runs that a server knows."""
 
+    where = "the server"
+
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
 
@@ -57,7 +62,8 @@ class ServerRuns:
         return RunRecord.from_json(control.get_json(self._instance, f"/control/runs/{run_id}"))
 
     def output(self, run_id: str, *, follow: bool) -> Iterator[bytes]:
-        with control.stream(self._instance, f"/control/runs/{run_id}/output?follow={int(follow)}") as lines:
+        path = f"/control/runs/{run_id}/output?follow={int(follow)}"
+        with control.stream(self._instance, path, is_live=follow) as lines:
             yield from lines
 
     def cancel(self, run_id: str) -> RunRecord | None:
@@ -70,6 +76,7 @@ class FileRuns:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self.where = f"{str(folder)!r} ({_SETTING.flag} reads another folder)"
 
     def list(self, limit: int) -> list[RunRecord]:
         return list_runs(self._folder, limit)
@@ -82,7 +89,7 @@ class FileRuns:
             with open_folder(self._folder) as folder_fd:
                 fd = open_run(folder_fd, run_id)
         except OSError:
-            raise StartError(f"there is no run {run_id} in {str(self._folder)!r}, and no server runs") from None
+            raise StartError(f"there is no run {run_id} in {self.where}, and no server runs") from None
         try:
             yield from _file_lines(fd, follow=follow)
         finally:
@@ -119,48 +126,47 @@ def runs_of(folder_given: str | None, environ: Mapping[str, str]) -> RunSource:
     if instance is not None:
         return ServerRuns(instance)
     raw, source = _SETTING.find(folder_given, environ)
-    folder = _SETTING.read(_SETTING.of_command if raw is None else raw, source)
+    folder = last_folder() if raw is None else None
+    if folder is None:
+        folder = _SETTING.read(_SETTING.of_command if raw is None else raw, source)
     if folder is None:
         raise StartError("no server runs, and runs are not captured (--output-dir none)")
     return FileRuns(folder)
 
 
+def check_id(given: str) -> str:
+    """The whole beginning of the id that is meant: it may come with or without `run_`.
+
+    Raises:
+        ConfigError: it is not the beginning of an id.
+    """
+    begin = given if given.startswith("run_") else f"run_{given}"
+    if not _ID_BEGIN.fullmatch(begin):
+        raise ConfigError(f"{given!r} is not the id of a run: 'run_' and 24 hex digits, or the first few of them")
+    return begin
+
+
 def run_named(runs: RunSource, given: str) -> str:
-    """The id that is meant: the beginning of one will do, with or without `run_`.
+    """The id that is meant: the beginning of one will do.
 
     Raises:
         ConfigError: it is not the beginning of an id.
         StartError: there is no such run, or more than one.
     """
-    begin = given if given.startswith("run_") else f"run_{given}"
+    begin = check_id(given)
     if RUN_ID.fullmatch(begin):
         return begin
-    if not _ID_BEGIN.fullmatch(begin):
-        raise ConfigError(f"{given!r} is not the id of a run: 'run_' and 24 hex digits, or the first few of them")
     found = [record.id for record in runs.list(MAX_RUNS) if record.id.startswith(begin)]
     if len(found) != 1:
         named = f": {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}" if found else ""
-        raise StartError(f"{len(found) or 'no'} runs have an id that begins with {begin!r}{named}")
+        where = "" if found else f" in {runs.where}"
+        raise StartError(f"{len(found) or 'no'} runs have an id that begins with {begin!r}{where}{named}")
     return found[0]
 
 
 def visible(text: str) -> str:
     """The text without what would steer a terminal."""
     return _CONTROL.sub("", text)
-
-
-def printing(command: Callable[[], int]) -> int:
-    """Run what prints; leave quietly when the reader of our output has left."""
-    with suppress(AttributeError):  # standard output may be anything
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    try:
-        code = command()
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still buffered would fail once more when the interpreter ends.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_BROKEN_PIPE
-    return code
 
 
 def _records(given: Any) -> list[RunRecord]:

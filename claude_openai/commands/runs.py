@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Final
 
 from claude_openai.commands import command_parser
-from claude_openai.commands.run_source import MAX_RUNS, add_folder_flag, printing, runs_of, visible
+from claude_openai.commands.run_source import MAX_RUNS, add_folder_flag, runs_of, visible
 from claude_openai.errors import ConfigError
 from claude_openai.runs.records import RunRecord
 
@@ -35,19 +35,15 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     if not given.limit.isascii() or not given.limit.isdigit() or not 1 <= int(given.limit[:9]) <= MAX_RUNS:
         raise ConfigError(f"-n: {given.limit!r} is not a whole number from 1 to {MAX_RUNS}")
     limit = int(given.limit)
-
-    def show() -> int:
-        records = runs_of(given.output_dir, environ).list(limit)
-        if given.json:
-            print(json.dumps([record.to_json() for record in records], indent=2))
-        elif sys.stdout.isatty():
-            width = shutil.get_terminal_size().columns
-            print("\n".join(table(records, width, colours="NO_COLOR" not in os.environ)))
-        else:
-            print("\n".join("\t".join(row) for row in [HEAD, *map(_row, records)]))
-        return 0
-
-    return printing(show)
+    records = runs_of(given.output_dir, environ).list(limit)
+    if given.json:
+        print(json.dumps([record.to_json() for record in records], indent=2))
+    elif sys.stdout.isatty():
+        width = shutil.get_terminal_size().columns
+        print("\n".join(table(records, width, colours="NO_COLOR" not in os.environ)))
+    else:
+        print("\n".join("\t".join(row) for row in [HEAD, *map(_row, records)]))
+    return 0
 
 
 def table(records: Sequence[RunRecord], width: int, *, colours: bool) -> Iterator[str]:

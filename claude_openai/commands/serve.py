@@ -8,10 +8,9 @@ import gc
 import os
 import secrets
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +18,12 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from claude_openai import __version__
-from claude_openai.commands import main_parser, without_flags
-from claude_openai.commands.instance import AlreadyRunning, Claim, Instance, claiming, instance_folder
-from claude_openai.config import Config, config_from
+from claude_openai.commands import main_parser, say, without_flags
+from claude_openai.commands.claim import Claim, claiming
+from claude_openai.commands.instance import AlreadyRunning, Instance, instance_folder
+from claude_openai.commands.last_folder import remember_folder
+from claude_openai.commands.last_words import keep_words
+from claude_openai.config import SETTINGS, Config, config_from
 from claude_openai.errors import ClaudeMissing, ConfigError, StartError
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["run", "serve_here"]
 
 CONTROL_KEY_BYTES: Final = 32
+# Whoever tidies the temporary folder up takes the files from a server that runs; then nobody could stop it.
+KEEP_INTERVAL_S: Final = 2.0
 # Cleaners of temporary folders remove what nobody has touched for days.
 TOUCH_INTERVAL_S: Final = 6 * 3600.0
 
@@ -44,16 +48,19 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
         return start(config, argv, environ)
     with _claiming_if_possible(instance_folder(environ)) as (claim, complaint):
-        serve_here(config, argv, claim, complaint)
+        serve_here(config, argv, environ, claim, complaint)
     return 0
 
 
-def serve_here(config: Config, argv: Sequence[str], claim: Claim | None, complaint: str = "") -> None:
+def serve_here(
+    config: Config, argv: Sequence[str], environ: Mapping[str, str], claim: Claim | None, complaint: str = ""
+) -> None:
     """Serve in this process until a signal says otherwise.
 
     Args:
         config: its settings; `background` is told to who asks.
         argv: the flags it was started with.
+        environ: the variables it was started with.
         claim: the files, None to serve without.
         complaint: a line for stderr, once it listens.
     """
@@ -72,8 +79,12 @@ def serve_here(config: Config, argv: Sequence[str], claim: Claim | None, complai
                 async with trio.open_nursery() as nursery:
                     urls = await nursery.start(partial(serve, config, stop=stop))
                     if claim is not None:
-                        signal_nursery.start_soon(_keep_young, claim)
-                    _announce(urls, config, _published(claim, config, urls, argv) or complaint)
+                        signal_nursery.start_soon(_keep_files, claim)
+                    unpublished = _published(claim, _instance(config, urls, argv, environ))
+                    remember_folder(config.output_dir)
+                    if config.background:
+                        keep_words()
+                    _announce(urls, config, unpublished or complaint)
                 signal_nursery.cancel_scope.cancel(reason="the server has ended")
 
     trio.run(run)
@@ -95,19 +106,19 @@ def _claiming_if_possible(folder: Path) -> Iterator[tuple[Claim | None, str]]:
         yield claim, complaint
 
 
-def _published(claim: Claim | None, config: Config, urls: Sequence[str], argv: Sequence[str]) -> str:
+def _published(claim: Claim | None, instance: Instance) -> str:
     """Tell who wants to know; "" or why that could not be done."""
     try:
         if claim is not None:
-            claim.publish(_instance(config, urls, argv))
+            claim.publish(instance)
     except StartError as error:
-        if config.background:
+        if instance.background:
             raise
         return UNFOUND.format(error)
     return ""
 
 
-def _instance(config: Config, urls: Sequence[str], argv: Sequence[str]) -> Instance:
+def _instance(config: Config, urls: Sequence[str], argv: Sequence[str], environ: Mapping[str, str]) -> Instance:
     log_file = config.effective_log_file
     url = urls[0].replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
     return Instance(
@@ -125,15 +136,25 @@ def _instance(config: Config, urls: Sequence[str], argv: Sequence[str]) -> Insta
         background=config.background,
         drain_timeout_ms=config.drain_timeout_ms,
         has_api_key=config.api_key is not None,
+        variables={
+            name: environ[name]
+            for setting in SETTINGS
+            for name in setting.variables
+            if environ.get(name) and setting.name != "api_key"
+        },
     )
 
 
-async def _keep_young(claim: Claim) -> None:
+async def _keep_files(claim: Claim) -> None:
     import trio
 
+    next_touch = trio.current_time() + TOUCH_INTERVAL_S
     while True:
-        await trio.sleep(TOUCH_INTERVAL_S)
-        claim.touch()
+        await trio.sleep(KEEP_INTERVAL_S)
+        await trio.to_thread.run_sync(claim.keep)
+        if trio.current_time() >= next_touch:
+            next_touch += TOUCH_INTERVAL_S
+            claim.touch()
 
 
 def _stop_signals() -> list[signal.Signals]:
@@ -151,22 +172,15 @@ async def _obey(signals: AsyncIterator[int], stop: "trio.Event", claim: Claim | 
                 claim.release()
             os._exit(128 + number)
         stop.set()
-        _say("claude-openai: stopping; a second signal stops at once")
-
-
-def _say(line: str) -> None:
-    """To standard error, if there is one and somebody reads it: a server must not end for a closed terminal."""
-    with suppress(OSError, ValueError):
-        if sys.stderr is not None:
-            print(line, file=sys.stderr, flush=True)
+        say("claude-openai: stopping; a second signal stops at once")
 
 
 def _announce(urls: Sequence[str], config: Config, complaint: str) -> None:
     how = "demo: no Claude account is used, every answer is made up" if config.demo else f"{config.backend} backend"
-    _say(f"claude-openai {__version__} listening on {' and '.join(urls)} ({how})")
+    say(f"claude-openai {__version__} listening on {' and '.join(urls)} ({how})")
     for line in (complaint, _what_is_missing(config)):
         if line:
-            _say(f"claude-openai: {line}")
+            say(f"claude-openai: {line}")
 
 
 def _what_is_missing(config: Config) -> str:

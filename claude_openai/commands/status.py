@@ -6,46 +6,49 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from claude_openai.commands import command_parser
-from claude_openai.commands.asking import health_of, runs_of
+from claude_openai.commands.asking import ask
 from claude_openai.commands.instance import Instance, find_instance, instance_folder
 
 __all__ = ["run"]
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Print a line, or a JSON object. 0 if a server runs and is healthy, else 1."""
+    """Print a line, and one a warning, or a JSON object. 0 if a server runs and is healthy, else 1."""
     parser = command_parser("status")
     parser.add_argument("--json", action="store_true", help="print a JSON object instead of a line")
     as_json = parser.parse_args(list(argv)).json
     status = _status(find_instance(instance_folder(environ)))
-    print(json.dumps(status) if as_json else _line(status))
+    print(json.dumps(status) if as_json else "\n".join(_lines(status)))
     return 0 if status["running"] and status["health"] == "ok" else 1
 
 
 def _status(instance: Instance | None) -> dict[str, Any]:
     if instance is None:
         names = ("pid", "port", "base_url", "health", "version", "uptime_s", "runs")
-        return {"running": False, **dict.fromkeys(names)}
+        return {"running": False, **dict.fromkeys(names), "warnings": []}
+    answers = ask(instance, for_runs=True)
     return {
         "running": True,
         "pid": instance.pid,
         "port": instance.port,
         "base_url": instance.base_url,
-        "health": health_of(instance),
+        "health": answers.health,
         "version": instance.version,
         "uptime_s": max(0, round(time.time() - instance.started_at)),
-        "runs": runs_of(instance),
+        "runs": answers.runs,
+        "warnings": list(answers.warnings),
     }
 
 
-def _line(status: Mapping[str, Any]) -> str:
+def _lines(status: Mapping[str, Any]) -> list[str]:
     if not status["running"]:
-        return "claude-openai is not running"
+        return ["claude-openai is not running"]
     runs = ", ".join(f"{number} {state}" for state, number in (status["runs"] or {}).items())
-    return (
+    return [
         f"claude-openai {status['version']} runs: pid {status['pid']}, {status['base_url']}, "
-        f"health {status['health']}, up {_duration(status['uptime_s'])}{f', runs: {runs}' if runs else ''}"
-    )
+        f"health {status['health']}, up {_duration(status['uptime_s'])}{f', runs: {runs}' if runs else ''}",
+        *(f"warning: {warning}" for warning in status["warnings"]),
+    ]
 
 
 def _duration(seconds: int) -> str:

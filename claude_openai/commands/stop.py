@@ -1,18 +1,16 @@
 """`stop`: end the server that runs, with time for its running turns, and see that nothing of it is left."""
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from typing import Final
 
-from claude_openai.commands import command_parser
+from claude_openai.commands import command_parser, say
+from claude_openai.commands.claim import remove_left_behind
 from claude_openai.commands.instance import (
-    AlreadyRunning,
     Instance,
-    claiming,
     find_instance,
     instance_folder,
     is_claimed,
@@ -40,6 +38,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     folder = instance_folder(environ)
     instance = started_instance(folder)
     if instance is None:
+        remove_left_behind(folder)
         print("claude-openai is not running")
         return 0
     stop(instance, folder)
@@ -83,9 +82,7 @@ def stop(instance: Instance, folder: Path) -> None:
         pass  # it has ended
     except PermissionError:
         raise StartError(f"the server (pid {instance.pid}) belongs to another user") from None
-    # What a killed one left goes with a claim; if another server has started, the files are its own.
-    with suppress(AlreadyRunning), claiming(folder):
-        pass
+    remove_left_behind(folder)
 
 
 def _end(held: Held, instance: Instance) -> None:
@@ -93,10 +90,10 @@ def _end(held: Held, instance: Instance) -> None:
     if held.wait(QUICK_S):
         return
     drain_s = instance.drain_timeout_ms / 1000
-    print(f"claude-openai: waiting for running turns to end, {drain_s:g} s at most", file=sys.stderr, flush=True)
+    say(f"claude-openai: waiting for running turns to end, {drain_s:g} s at most")
     if held.wait(drain_s + BEYOND_DRAIN_S - QUICK_S):
         return
-    print(f"claude-openai: pid {instance.pid} does not stop; killing it", file=sys.stderr, flush=True)
+    say(f"claude-openai: pid {instance.pid} does not stop; killing it")
     started = descendants(instance.pid)
     held.send(SIGKILL)
     if not held.wait(KILLED_S):

@@ -183,7 +183,7 @@ def _check_id(run_id: str) -> None:
 
 
 def _unknown(run_id: str) -> RunNotFound:
-    return RunNotFound(f"There is no run {run_id}. GET /control/runs lists them.")
+    return RunNotFound(f"There is no run {run_id}; `claude-openai runs` lists them.")
 
 
 def _list(folder: Path, limit: int, known: frozenset[str]) -> list[RunRecord]:

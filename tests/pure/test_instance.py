@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.commands import instance as instance_module
+from claude_openai.commands import claim as claim_module
+from claude_openai.commands.claim import claiming, remove_left_behind
 from claude_openai.commands.instance import (
     AlreadyRunning,
     Instance,
     UnsafeFileError,
-    claiming,
     find_instance,
     instance_folder,
     is_claimed,
@@ -170,7 +170,7 @@ def test_a_lock_on_a_file_that_was_removed_meanwhile_counts_for_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     left_behind(tmp_path)
-    take = instance_module._take
+    take = claim_module._take
     removed: list[Path] = []
 
     def take_too_late(fd: int, folder: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_lock_on_a_file_that_was_removed_meanwhile_counts_for_nothing(
             pid_file(folder).unlink()
         take(fd, folder)
 
-    monkeypatch.setattr(instance_module, "_take", take_too_late)
+    monkeypatch.setattr(claim_module, "_take", take_too_late)
     with claiming(tmp_path) as claim:
         claim.publish(ONE)
         assert find_instance(tmp_path) == ONE
@@ -199,6 +199,63 @@ def test_letting_go_twice_closes_nothing_twice(tmp_path: Path) -> None:
         claim.release()
         other = os.open(tmp_path, os.O_RDONLY)
     os.close(other)
+
+
+@pytest.mark.parametrize("names", [NAMES, NAMES[:1], NAMES[1:2], NAMES[2:]])
+def test_files_that_were_removed_are_put_back(tmp_path: Path, names: tuple[str, ...]) -> None:
+    with claiming(tmp_path) as claim:
+        claim.keep()
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["claude-openai.pid"]
+        claim.publish(ONE)
+        for name in names:
+            (tmp_path / name).unlink()
+        assert find_instance(tmp_path) is None
+        claim.keep()
+        assert find_instance(tmp_path) == ONE
+        before = {name: (tmp_path / name).stat().st_ino for name in NAMES}
+        claim.keep()
+        assert {name: (tmp_path / name).stat().st_ino for name in NAMES} == before
+        with pytest.raises(AlreadyRunning), claiming(tmp_path):
+            pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_that_another_server_has_taken_meanwhile_stay_its_own_until_it_ends(tmp_path: Path) -> None:
+    other = replace(ONE, port=9000)
+    with claiming(tmp_path) as claim:
+        claim.publish(ONE)
+        pid_file(tmp_path).unlink()
+        with claiming(tmp_path) as others:
+            others.publish(other)
+            claim.keep()
+            assert find_instance(tmp_path) == other
+        claim.keep()
+        assert find_instance(tmp_path) == ONE
+
+
+def test_a_folder_that_is_gone_harms_nobody(tmp_path: Path) -> None:
+    folder = tmp_path / "gone"
+    folder.mkdir()
+    with claiming(folder) as claim:
+        claim.publish(ONE)
+        folder.rename(tmp_path / "moved")
+        claim.keep()
+        folder.mkdir()
+        claim.keep()
+        assert find_instance(folder) == ONE
+
+
+def test_what_is_left_behind_is_removed_and_what_is_held_or_planted_is_not(tmp_path: Path) -> None:
+    remove_left_behind(tmp_path)
+    left_behind(tmp_path)
+    with locked(tmp_path):
+        remove_left_behind(tmp_path)
+        assert find_instance(tmp_path) == ONE
+    remove_left_behind(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    pid_file(tmp_path).mkdir()
+    remove_left_behind(tmp_path)
+    assert pid_file(tmp_path).is_dir()
 
 
 def make_link(path: Path) -> None:
@@ -241,6 +298,9 @@ def test_a_planted_pid_file_is_refused_and_left_alone(tmp_path: Path, plant: Cal
     with pytest.raises(UnsafeFileError, match=r"claude-openai\.pid") as caught:
         find_instance(tmp_path)
     assert len(str(caught.value).splitlines()) == 1
+    assert "TMPDIR" in str(caught.value)
+    # What is another user's cannot be removed from a folder that all share.
+    assert ("remove it" in str(caught.value)) == (plant is not make_foreign)
     with pytest.raises(StartError, match=r"claude-openai\.pid"), claiming(tmp_path):
         pass
     after = {path.name: path.lstat() for path in tmp_path.iterdir()}

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import claude_openai
-from claude_openai.commands.instance import Instance, claiming
+from claude_openai.commands.claim import claiming
+from claude_openai.commands.instance import Instance
 
 FOLDER = Path(claude_openai.__file__).parent
 ROOT = "claude_openai"
@@ -41,11 +42,12 @@ LINES = (
     "web  web.body  web.connection  web.guard  web.agent_guard  web.listen  web.control",
     "web.openapi_schemas  web.openapi  web.prometheus  web.operators  web.routes",
     "server",
-    "commands  commands.paths  commands.own_files  commands.instance  commands.asking  commands.processes",
-    "commands.start  commands.serve  commands.daemon",
+    "commands  commands.paths  commands.own_files  commands.instance  commands.claim  commands.asking",
+    "commands.processes  commands.last_folder",
+    "commands.doctor  commands.doctor.checks  commands.doctor.checks_claude  commands.doctor.checks_server",
+    "commands.last_words  commands.start  commands.serve  commands.daemon",
     "commands.control  commands.run_source  commands.runs  commands.tail  commands.cancel",
     "commands.status  commands.stop  commands.restart  commands.logs  commands.service",
-    "commands.doctor  commands.doctor.checks  commands.doctor.checks_claude  commands.doctor.checks_server",
     "commands.doctor.round_trip  commands.doctor.command",
     "commands.connect  commands.connect.merging  commands.connect.config_files  commands.connect.client_texts",
     "commands.connect.clients  commands.connect.command",

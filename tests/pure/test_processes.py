@@ -12,7 +12,8 @@ import pytest
 
 from claude_openai.commands import processes
 from claude_openai.commands import stop as stop_module
-from claude_openai.commands.instance import claiming, find_instance
+from claude_openai.commands.claim import claiming
+from claude_openai.commands.instance import find_instance
 from claude_openai.commands.processes import Held, descendants, has_open, wait_gone
 from claude_openai.errors import StartError
 from tests.pure.test_instance import ONE

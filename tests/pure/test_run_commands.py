@@ -103,16 +103,22 @@ def test_tail_prints_the_text_and_the_fate(environ: dict[str, str], capsys: pyte
     assert raw == ["asked", "running", "text", "text", "end"]
 
 
-@pytest.mark.parametrize("command", ["tail", "cancel"])
+BAD_IDS = [
+    ("../x", 2, "is not the id of a run"),
+    ("run_", 2, "is not the id of a run"),
+    ("", 2, "is not the id of a run"),
+    (ID + "a", 2, "is not the id of a run"),
+]
+
+
 @pytest.mark.parametrize(
-    ("given", "code", "said"),
+    ("command", "given", "code", "said"),
     [
-        ("../x", 2, "is not the id of a run"),
-        ("run_", 2, "is not the id of a run"),
-        ("", 2, "is not the id of a run"),
-        (ID + "a", 2, "is not the id of a run"),
-        ("c0ffee", 1, "no runs have an id that begins with 'run_c0ffee'"),
-        ("aaaa", 1, f"2 runs have an id that begins with 'run_aaaa': {SIBLING}, {ID}"),
+        *(("tail", *bad) for bad in BAD_IDS),
+        *(("cancel", *bad) for bad in BAD_IDS),
+        ("tail", "c0ffee", 1, "no runs have an id that begins with 'run_c0ffee' in"),
+        ("tail", "c0ffee", 1, "--output-dir"),
+        ("tail", "aaaa", 1, f"2 runs have an id that begins with 'run_aaaa': {SIBLING}, {ID}"),
     ],
 )
 def test_a_bad_or_ambiguous_id_is_one_line(
@@ -125,9 +131,43 @@ def test_a_bad_or_ambiguous_id_is_one_line(
     assert len(err.splitlines()) == 1
 
 
-def test_with_no_server_nothing_can_be_cancelled(environ: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["cancel", ID], environ) == 1
+@pytest.mark.parametrize("given", [ID, "abc", "f"])
+def test_with_no_server_nothing_can_be_cancelled(
+    environ: dict[str, str], capsys: pytest.CaptureFixture[str], given: str
+) -> None:
+    assert main(["cancel", given], environ) == 1
     assert capsys.readouterr().err == "claude-openai: no server runs, so there is nothing to cancel\n"
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        ('{"t":1,"type":"lost","records":7}\n', "about 7 of its records"),
+        ('{"t":1,"type":"te\n', "about 1 of its records"),
+    ],
+)
+@pytest.mark.parametrize("flags", [[], ["-f"], ["--raw"]])
+def test_a_text_that_is_not_whole_is_no_success(
+    environ: dict[str, str], capsys: pytest.CaptureFixture[str], damage: str, told: str, flags: list[str]
+) -> None:
+    path = Path(environ["CLAUDE_OPENAI_OUTPUT_DIR"]) / f"{ID}.ndjson"
+    *lines, end = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines, damage, end]))
+    assert main(["tail", *flags, ID], environ) == 1
+    out, err = capsys.readouterr()
+    assert "said 0, " in out
+    assert len(err.splitlines()) == 1
+    assert told in err
+
+
+@given(records)
+def test_a_run_takes_as_long_by_its_file_as_by_its_server(record: RunRecord) -> None:
+    read = RunRecord.from_json(record.to_json())
+    assert read is not None
+    assert read.duration_ms == record.duration_ms
+    assert record.ended_at is None or record.duration_ms == pytest.approx(
+        (record.ended_at - record.started_at) * 1000, abs=1.1
+    )
 
 
 @pytest.mark.parametrize("limit", ["0", "x", "1001", "-1", "1.5"])

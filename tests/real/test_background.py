@@ -1,0 +1,191 @@
+"""The moments of a server in the background that go wrong: a start that does not come to an end, words of others,
+files that somebody removes, a server that hangs."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+from claude_openai.commands import asking, control
+from claude_openai.commands.asking import ask
+from claude_openai.commands.instance import Instance
+from claude_openai.errors import StartError
+from tests.pure.test_instance import ONE
+from tests.real.command import INSTANCE_FILES, MODULE, Shell, shell
+from tests.real.harness import LIMIT_S, needs_claude, until
+from tests.real.test_missing_claude import ADVICE
+
+pytestmark = needs_claude
+
+
+def as_daemon(user: Shell, *lines: str) -> None:
+    """Have every daemon that is started from here do something else first."""
+    folder = user.folder.parent / "site"
+    folder.mkdir(exist_ok=True)
+    code = ["import os, sys, time", "if 'daemon' in sys.orig_argv:", *(f"    {line}" for line in lines)]
+    (folder / "sitecustomize.py").write_text("\n".join(code) + "\n")
+    user.environment["PYTHONPATH"] = f"{folder}:{user.environment['PYTHONPATH']}"
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)], ids=str
+)
+async def test_a_start_that_is_interrupted_leaves_no_server(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    async with shell(tmp_path) as user:
+        begun = tmp_path / "begun"
+        as_daemon(user, f"open({str(begun)!r}, 'w').close()", "time.sleep(1000)")
+        starter = await trio.lowlevel.open_process(
+            [*MODULE, "--background", "--port", "0"],
+            cwd=user.folder,
+            env=user.environment,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        assert starter.stderr is not None
+        async with starter.stderr:
+            await until(begun.exists, "the daemon has been started", LIMIT_S)
+            starter.send_signal(number)
+            with trio.fail_after(LIMIT_S):
+                assert await starter.wait() == code
+            assert "interrupted" in (await starter.stderr.receive_some()).decode()
+        await user.processes.wait_none()
+        assert user.files() == []
+
+
+@pytest.mark.parametrize("is_shared", [False, True], ids=["a log of its own", "a log that others write to"])
+async def test_the_last_words_of_a_failed_start_are_its_own(tmp_path: Path, is_shared: bool) -> None:
+    async with shell(tmp_path) as user:
+        log, words = user.folder / "own.log", user.home / ".claude-openai" / "claude-openai.err"
+        log.write_text("before\n")
+        words.parent.mkdir()
+        words.write_text("")
+        as_daemon(
+            user,
+            f"open({str(log)!r}, 'a').write('in the log\\n')",
+            f"open({str(words)!r}, 'a').write('of another server\\n')",
+            "print('on standard error', file=sys.stderr, flush=True)",
+            "os._exit(1)",
+        )
+        with log.open("a") if is_shared else closing(socket.socket()):
+            failed = await user("--background", "--port", "0", "--log-file", "own.log")
+        assert (failed.code, failed.stdout) == (1, "")
+        lines = failed.stderr.splitlines()
+        assert "ended before it was ready (exit code 1)" in lines[0]
+        assert "on standard error" in lines
+        assert ("in the log" in lines) is not is_shared
+        assert not {"before", "of another server"} & set(lines)
+
+
+async def test_what_a_server_says_once_it_listens_is_kept_beside_its_log(tmp_path: Path) -> None:
+    async with shell(tmp_path) as user:
+        told = await user.start()
+        words = user.home / ".claude-openai" / "claude-openai.err"
+        await until(lambda: f"listening on {told.base_url}" in words.read_text(), "it says that it listens")
+        assert words.stat().st_mode & 0o777 == 0o600
+        os.kill(told.pid, signal.SIGTERM)
+        await until(lambda: "stopping" in words.read_text(), "it says that it stops")
+        await user.processes.wait_none()
+
+
+async def test_a_start_without_claude_warns_and_so_does_the_status(tmp_path: Path) -> None:
+    async with shell(tmp_path) as user:
+        # In the place of the SDK: a package of its name that brings no program.
+        package = tmp_path / "path" / "claude_agent_sdk"
+        package.mkdir(parents=True)
+        (package / "__init__.py").touch()
+        empty = tmp_path / "empty"
+        empty.mkdir()
+        user.environment["PYTHONPATH"] = f"{package.parent}:{user.environment['PYTHONPATH']}"
+        missing = replace(user, environment={**user.environment, "PATH": str(empty)})
+        started = await missing("--background", "--port", "0", "--backend", "cli")
+        assert started.code == 0
+        assert "runs in the background" in started.stdout
+        (warning,) = started.stderr.splitlines()
+        assert warning.startswith("claude-openai: warning: ")
+        assert ADVICE in warning
+        status = await missing("status")
+        assert status.code == 0
+        assert status.stdout.splitlines()[1] == warning.removeprefix("claude-openai: ")
+        told = json.loads((await missing("status", "--json")).stdout)
+        assert (told["health"], told["warnings"]) == ("ok", [warning.removeprefix("claude-openai: warning: ")])
+
+
+async def test_a_server_whose_files_are_removed_puts_them_back(tmp_path: Path) -> None:
+    async with shell(tmp_path) as user:
+        told = await user.start()
+        for name in INSTANCE_FILES:
+            (user.temporary / name).unlink()
+        await until(user.is_running, "the files are back")
+        assert user.server() == told
+        assert str(told.pid) in (await user("--background", "--port", "0")).stderr
+        assert (await user("stop")).stdout == f"claude-openai (pid {told.pid}) has stopped\n"
+        assert user.files() == []
+
+
+@contextmanager
+def hung_server() -> Iterator[tuple[Instance, Callable[[], int]]]:
+    """Somebody who takes connections and never says a word, and how many there were."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        listener.setblocking(False)
+        taken: list[socket.socket] = []
+
+        def count() -> int:
+            while True:
+                try:
+                    taken.append(listener.accept()[0])
+                except BlockingIOError:
+                    return len(taken)
+
+        yield replace(ONE, port=port, base_url=f"http://127.0.0.1:{port}"), count
+        for connection in taken:
+            connection.close()
+
+
+def test_a_server_that_hangs_is_asked_once_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert asking.TIMEOUT_S <= 2
+    monkeypatch.setattr(asking, "TIMEOUT_S", 0.1)
+    with hung_server() as (hung, connections):
+        assert ask(hung, for_runs=True).health == "unreachable"
+        # For the runs there was no time left.
+        assert connections() == 1
+
+
+READS: list[Callable[[Instance], Any]] = [
+    lambda hung: control.get_json(hung, "/control/runs"),
+    lambda hung: control.stream(hung, "/control/runs/x/output", is_live=True).__enter__(),
+]
+
+
+@pytest.mark.parametrize("read", READS)
+def test_runs_are_not_waited_for_long_and_the_message_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, read: Callable[[Instance], Any]
+) -> None:
+    assert control.READ_S <= 5
+    monkeypatch.setattr(control, "READ_S", 0.1)
+    with hung_server() as (hung, _), pytest.raises(StartError, match=r"has not answered.*claude-openai stop") as caught:
+        read(hung)
+    assert str(hung.pid) in str(caught.value)
+
+
+async def test_a_server_that_hangs_is_told_of_by_the_commands_and_stopped(tmp_path: Path) -> None:
+    async with shell(tmp_path) as user:
+        told = await user.start("--drain-timeout-ms", "0")
+        os.kill(told.pid, signal.SIGSTOP)
+        try:
+            status = await user("status")
+            assert (status.code, "health unreachable" in status.stdout) == (1, True)
+            runs = await user("runs")
+            assert (runs.code, runs.stdout) == (1, "")
+            assert f"pid {told.pid}" in runs.stderr
+        finally:
+            os.kill(told.pid, signal.SIGCONT)

@@ -1,7 +1,7 @@
 """Pictures and files of a request -> the blocks Claude is given.
 
-Knows `data:` URLs, the kinds of pictures Claude takes and their size. Whose part it was is `content`'s business.
-Nothing is fetched here or by the server: an https URL goes to Claude as it is.
+Knows `data:` URLs and how large a file may be. What a whole picture is, `pictures` knows; whose part it was is
+`content`'s business. Nothing is fetched here or by the server: an https URL goes to Claude as it is.
 """
 
 import base64
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.blocks import MediaBlock
+from claude_openai.protocol.pictures import damage, picture_kind
 from claude_openai.protocol.refusals import missing, shorten, unsupported_value, wrong_type, wrong_value
 
 __all__ = ["anthropic_media", "file_part", "image_part"]
@@ -21,13 +22,8 @@ MAX_IMAGE_BYTES: Final = 5 * 1024 * 1024
 MAX_FILE_BYTES: Final = 32 * 1024 * 1024
 
 _DATA_URL: Final = re.compile(r"data:(?P<type>[^;,]*)(?P<parameters>(?:;[^;,]*)*),", re.IGNORECASE)
-# Claude refuses a picture whose declared type is not the one that it is, and clients do mistake them.
-_IMAGES: Final = (
-    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
-    (re.compile(rb"GIF8[79]a"), "image/gif"),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
-)
+# With the name of a host, and nothing that a URL may not hold as it is.
+_HTTPS: Final = re.compile(r"""https://[^\s/?#<>"\x00-\x1f\x7f][^\s<>"\x00-\x1f\x7f]*""", re.IGNORECASE)
 _IMAGE_ADVICE: Final = "a JPEG, PNG, GIF or WebP picture"
 
 
@@ -50,10 +46,10 @@ def image_part(part: Mapping[str, Any], where: str) -> MediaBlock:
         raise missing(place, "Send a data: URL with the picture, or an https: URL.")
     if not isinstance(value, str):
         raise wrong_type(place, "a string", value)
-    if value[:8].lower() == "https://":
-        return MediaBlock("image", "", value)
     if value[:5].lower() != "data:":
-        raise wrong_value(place, "a data: URL with the picture, or an https: URL", value[:40])
+        return MediaBlock(
+            "image", "", _fetched_by_claude(value, place, "a data: URL with the picture, or an https: URL")
+        )
     return _image(_decoded(value, place, MAX_IMAGE_BYTES)[1], place)
 
 
@@ -71,8 +67,9 @@ def file_part(part: Mapping[str, Any], where: str) -> MediaBlock:
     if data is None:
         if inner.get("file_id"):
             raise unsupported_value(f"{place}.file_id", "There are no stored files here: send 'file_data'.")
-        if isinstance(inner.get("file_url"), str) and inner["file_url"][:8].lower() == "https://":
-            return MediaBlock("document", "", inner["file_url"])
+        if inner.get("file_url") is not None:
+            url = _fetched_by_claude(inner["file_url"], f"{place}.file_url", "an https: URL, or 'file_data'")
+            return MediaBlock("document", "", url)
         raise missing(f"{place}.file_data", "Send a data: URL with the file.")
     for key, value in (("file_data", data), ("filename", name)):
         if not isinstance(value, str):
@@ -97,22 +94,35 @@ def anthropic_media(part: Mapping[str, Any], where: str) -> MediaBlock:
     if not isinstance(data, str):
         raise wrong_type(f"{place}.{key}", "a string", data)
     if key == "url":
-        return image_part({"image_url": data}, where) if part["type"] == "image" else MediaBlock("document", "", data)
+        url = _fetched_by_claude(data, f"{place}.url", "an https: URL, or the data in base64")
+        return MediaBlock("image" if part["type"] == "image" else "document", "", url)
     kind = str(source.get("media_type") or "")
     if source.get("type") == "text":
         return MediaBlock("document", "text/plain", data, str(part.get("title") or ""))
-    raw = _from_base64(data, f"{place}.data")
+    raw = _from_base64(data, f"{place}.data", MAX_IMAGE_BYTES if part["type"] == "image" else MAX_FILE_BYTES)
     if part["type"] == "image":
         return _image(raw, f"{place}.data")
     return _document(kind, raw, str(part.get("title") or ""), f"{place}.data")
 
 
+def _fetched_by_claude(url: Any, place: str, expected: str) -> str:
+    if not isinstance(url, str):
+        raise wrong_type(place, "a string", url)
+    if not _HTTPS.fullmatch(url):
+        raise wrong_value(place, expected, url[:40])
+    return url
+
+
 def _image(raw: bytes, place: str) -> MediaBlock:
-    kind = next((kind for pattern, kind in _IMAGES if pattern.match(raw)), None)
-    if kind is None:
+    # By its bytes: Claude refuses one whose declared type is not what it is, and clients do mistake them.
+    kind = picture_kind(raw)
+    if not kind:
         raise wrong_value(place, _IMAGE_ADVICE)
     if len(raw) > MAX_IMAGE_BYTES:
         raise _too_large(place, len(raw), MAX_IMAGE_BYTES)
+    problem = damage(kind, raw)
+    if problem:
+        raise wrong_value(place, f"{_IMAGE_ADVICE} that is whole; of this one, {kind}, {problem}")
     return MediaBlock("image", kind, base64.b64encode(raw).decode())
 
 
@@ -121,7 +131,7 @@ def _document(kind: str, raw: bytes, name: str, place: str) -> MediaBlock:
         raise _too_large(place, len(raw), MAX_FILE_BYTES)
     if raw.startswith(b"%PDF-"):
         return MediaBlock("document", "application/pdf", base64.b64encode(raw).decode(), name)
-    if any(pattern.match(raw) for pattern, _ in _IMAGES):
+    if picture_kind(raw):
         return _image(raw, place)
     try:
         text = raw.decode()
@@ -138,13 +148,13 @@ def _decoded(url: str, place: str, max_bytes: int) -> tuple[str, bytes]:
     head = _DATA_URL.match(url)
     if head is None or ";base64" not in head["parameters"].lower():
         raise wrong_value(place, "a data: URL in base64, like data:image/png;base64,...", url[:40])
+    return head["type"].lower(), _from_base64(url[head.end() :], place, max_bytes)
+
+
+def _from_base64(text: str, place: str, max_bytes: int) -> bytes:
     # Four characters for three bytes: so what is far too large is never decoded.
-    if (len(url) - head.end()) * 3 // 4 > max_bytes + 4:
-        raise _too_large(place, (len(url) - head.end()) * 3 // 4, max_bytes)
-    return head["type"].lower(), _from_base64(url[head.end() :], place)
-
-
-def _from_base64(text: str, place: str) -> bytes:
+    if len(text) * 3 // 4 > max_bytes + 4:
+        raise _too_large(place, len(text) * 3 // 4, max_bytes)
     try:
         raw = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:

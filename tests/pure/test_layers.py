@@ -19,8 +19,8 @@ ROOT = "claude_openai"
 # The program from the vocabulary to the command line. A new module gets its line here.
 LINES = (
     "errors",
-    "protocol  protocol.events  protocol.refusals  protocol.blocks  protocol.media  protocol.content  protocol.history",
-    "protocol.models",
+    "protocol  protocol.events  protocol.refusals  protocol.blocks  protocol.pictures  protocol.media",
+    "protocol.content  protocol.history  protocol.models",
     "protocol.json_body  protocol.checks  protocol.fields  protocol.agent  protocol.formats  protocol.schemas",
     "protocol.tools  protocol.legacy",
     "protocol.references  protocol.adapted  protocol.output  protocol.request",

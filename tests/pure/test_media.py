@@ -1,6 +1,9 @@
 """Pictures and files: what is taken, as which block, and how the rest is named."""
 
 import base64
+import struct
+import time
+import zlib
 from typing import Any
 
 import pytest
@@ -11,14 +14,9 @@ from claude_openai.errors import BadRequest
 from claude_openai.protocol import media
 from claude_openai.protocol.blocks import Block, MediaBlock, TextBlock, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.content import assistant_blocks, system_texts, tool_result_block, user_blocks
+from claude_openai.protocol.pictures import damage
+from tests.pictures import PICTURES, PNG
 
-PNG = b"\x89PNG\r\n\x1a\n" + b"the rest"
-PICTURES = {
-    "image/png": PNG,
-    "image/jpeg": b"\xff\xd8\xff\xe0rest",
-    "image/gif": b"GIF89arest",
-    "image/webp": b"RIFF\x0a\x00\x00\x00WEBPrest",
-}
 PDF = b"%PDF-1.7 rest"
 
 
@@ -48,7 +46,7 @@ def file(**inner: Any) -> dict[str, Any]:
     return {"type": "file", "file": inner}
 
 
-@pytest.mark.parametrize(("kind", "raw"), PICTURES.items())
+@pytest.mark.parametrize(("kind", "raw"), PICTURES.values(), ids=PICTURES)
 def test_a_picture_is_what_its_bytes_say_whatever_its_url_declares(kind: str, raw: bytes) -> None:
     expected = MediaBlock("image", kind, b64(raw))
     assert blocks(image({"url": url(raw, "image/whatever"), "detail": "high"})) == (expected,)
@@ -135,21 +133,92 @@ def test_texts_and_pictures_keep_their_order() -> None:
         ({"type": "image"}, "invalid_type", ".source"),
         ({"type": "image", "source": {"type": "base64"}}, "invalid_type", ".source.data"),
         ({"type": "document", "source": {"type": "url"}}, "invalid_type", ".source.url"),
-        ({"type": "image", "source": {"type": "url", "url": "http://a/b"}}, "invalid_value", ".image_url"),
+        ({"type": "image", "source": {"type": "url", "url": "http://a/b"}}, "invalid_value", ".source.url"),
+        ({"type": "document", "source": {"type": "url", "url": "http://a/b"}}, "invalid_value", ".source.url"),
+        ({"type": "document", "source": {"type": "url", "url": "file:///a"}}, "invalid_value", ".source.url"),
+        ({"type": "input_file", "file_url": "http://a/b"}, "invalid_value", ".file_url"),
+        ({"type": "input_file", "file_url": 7}, "invalid_type", ".file_url"),
+        ({"type": "input_file"}, "missing_required_parameter", ".file_data"),
     ],
 )
 def test_what_is_no_picture_and_no_file_is_refused_at_its_exact_place(part: Any, code: str, place: str) -> None:
     assert refused(part) == (code, place)
 
 
-def test_a_picture_larger_than_claude_takes_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "url", ["https://", "https:///a", "https://?q", "https://a b", "https://a/\n", "https://a/\x00", "https:a"]
+)
+def test_a_url_that_is_none_is_refused_wherever_it_stands(url: str) -> None:
+    for part, place in (
+        (image({"url": url}), ".image_url.url"),
+        ({"type": "input_image", "image_url": url}, ".image_url"),
+        ({"type": "input_file", "file_url": url}, ".file_url"),
+        ({"type": "image", "source": {"type": "url", "url": url}}, ".source.url"),
+        ({"type": "document", "source": {"type": "url", "url": url}}, ".source.url"),
+    ):
+        assert refused(part) == ("invalid_value", place)
+
+
+@pytest.mark.parametrize("url", ["HTTPS://example.org", "https://müller.de/ü?q=1#a", "https://user@[::1]:8000/a%20b"])
+def test_urls_as_people_write_them_are_taken(url: str) -> None:
+    assert blocks(image(url)) == (MediaBlock("image", "", url),)
+
+
+def test_what_is_larger_than_claude_takes_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media, "MAX_IMAGE_BYTES", len(PNG))
     monkeypatch.setattr(media, "MAX_FILE_BYTES", len(PNG))
     assert blocks(image(url(PNG))) != ()
-    assert refused(image(url(PNG + b"more than that"))) == ("invalid_value", ".image_url")
-    assert refused(file(file_data=url(PNG + b"more than that")))[1] == ".file.file_data"
     anthropic = {"type": "image", "source": {"type": "base64", "data": b64(PNG + b"1")}}
     assert refused(anthropic) == ("invalid_value", ".source.data")
+
+    def decode(*_: Any, **__: Any) -> bytes:
+        raise AssertionError("it was decoded")
+
+    monkeypatch.setattr(base64, "b64decode", decode)
+    more = PNG + b"more than that"
+    assert refused(image(url(more))) == ("invalid_value", ".image_url")
+    assert refused(file(file_data=url(more)))[1] == ".file.file_data"
+    for kind in ("image", "document"):
+        assert refused({"type": kind, "source": {"type": "base64", "data": b64(more)}})[1] == ".source.data"
+
+
+@given(st.data(), st.sampled_from(sorted(PICTURES)))
+def test_a_picture_that_was_cut_short_is_refused(data: st.DataObject, name: str) -> None:
+    _, raw = PICTURES[name]
+    cut = raw[: data.draw(st.integers(12, len(raw) - 1))]
+    assert refused(image(url(cut))) == ("invalid_value", ".image_url")
+    assert refused(file(file_data=url(cut))) == ("invalid_value", ".file.file_data")
+
+
+@pytest.mark.parametrize("begin", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"RIFF\x0a\0\0\0WEBP"])
+@pytest.mark.parametrize("rest", [b"", b"rest", b"rest" * 100, b"\0" * 100, b"\xff" * 100])
+def test_what_only_begins_like_a_picture_is_refused(begin: bytes, rest: bytes) -> None:
+    assert refused(image(url(begin + rest))) == ("invalid_value", ".image_url")
+
+
+@given(st.sampled_from(sorted(PICTURES)), st.data())
+def test_no_bytes_break_the_reading_of_a_picture(name: str, data: st.DataObject) -> None:
+    kind, raw = PICTURES[name]
+    at = data.draw(st.integers(0, len(raw) - 1))
+    changed = raw[:at] + data.draw(st.binary(max_size=20)) + raw[at:]
+    assert isinstance(damage(kind, changed), str)
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "words"), [(0, 5, "no pixels"), (5, 0, "no pixels"), (16384, 16383, "16384 x 16383 pixels")]
+)
+def test_a_picture_of_a_size_that_cannot_be_read_is_refused(width: int, height: int, words: str) -> None:
+    header = b"IHDR" + struct.pack(">II", width, height) + PNG[24:29]
+    changed = PNG[:12] + header + struct.pack(">I", zlib.crc32(header)) + PNG[33:]
+    assert words in damage("image/png", changed)
+    assert refused(image(url(changed))) == ("invalid_value", ".image_url")
+
+
+@pytest.mark.parametrize("step", [b"\0\0\0\0abcd\0\0\0\0", b"\0\0\0\1abcda\0\0\0\0"])
+def test_a_picture_of_very_many_parts_takes_no_long_time(step: bytes) -> None:
+    began = time.process_time()
+    damage("image/png", PNG[:33] + step * (media.MAX_IMAGE_BYTES // len(step)))
+    assert time.process_time() - began < 2.0
 
 
 @given(st.binary(min_size=1))

@@ -1,5 +1,6 @@
 """From the bytes of a Responses request to the ChatRequest that a chat completion would be."""
 
+import base64
 import itertools
 import json
 from collections.abc import Mapping
@@ -19,13 +20,14 @@ from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.responses.memory import GivenItems
 from claude_openai.protocol.responses.request import ResponsesRequest, parse_responses_request
 from claude_openai.protocol.tools import ToolChoice
+from tests import pictures
 from tests.blocks import result_block
 from tests.openai_schema import validate
 from tests.pure.test_request import ALMOST_REQUESTS, JSON, fixture
 
 CATALOG = ModelCatalog("sonnet", ("fake-model",))
 TOOLS = [{"type": "function", "name": name, "parameters": {"type": "object"}} for name in ("read", "write")]
-PNG = "data:image/png;base64,iVBORw0KGgo="
+PNG = f"data:image/png;base64,{base64.b64encode(pictures.PNG).decode()}"
 CALL = {"type": "function_call", "call_id": "c1", "name": "read", "arguments": '{"b": 1, "a": 2}'}
 OUTPUT = {"type": "function_call_output", "call_id": "c1", "output": "done"}
 USED = ToolUseBlock("c1", "read", '{"a":2,"b":1}')

@@ -1,13 +1,13 @@
 """Pictures, files and thinking on the real Claude Code: they arrive as blocks, live and from a transcript."""
 
 import base64
-import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from claude_openai.protocol.pictures import picture_kind
 from claude_openai.testing import RecordedRequest, Reply, Text, Thinking
+from tests.pictures import PICTURES, PNG
 from tests.real.call import Call, chat
 from tests.real.harness import needs_claude, serving
 from tests.real.test_tools import ASKED, KEPT, ask, results, use
@@ -17,20 +17,11 @@ pytestmark = needs_claude
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
 
 
-def _png() -> bytes:
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    header = struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)
-    pixels = zlib.compress((b"\0" + b"\x10\x20\x30" * 8) * 8)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
-
-
 def _url(raw: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(raw).decode()}"
 
 
-PICTURE = {"type": "image_url", "image_url": {"url": _url(_png(), "image/png")}}
+PICTURE = {"type": "image_url", "image_url": {"url": _url(PNG, "image/png")}}
 PARTS = [
     {"type": "text", "text": "Look."},
     PICTURE,
@@ -64,7 +55,8 @@ def _told(block: dict[str, Any]) -> str:
             return str(source["data"])
         case "base64":
             # Claude Code may write a picture anew, so its bytes are not compared.
-            assert base64.b64decode(source["data"])[:4] in (b"\x89PNG", b"%PDF")
+            raw = base64.b64decode(source["data"])
+            assert raw[:4] == b"%PDF" or picture_kind(raw) == source["media_type"]
             return str(source["media_type"])
     return str(block.get("text", ""))
 
@@ -113,3 +105,18 @@ async def test_claudes_own_thinking_is_given_back_with_its_calls_when_they_are_r
         called = next(m for m in served.api.requests[1].messages if m["role"] == "assistant")
         assert called["content"][0] == {"type": "thinking", "thinking": "Which file?", "signature": "c2lnbmVk"}
         assert [block["type"] for block in called["content"]] == ["thinking", "text", "tool_use"]
+
+
+async def test_every_whole_picture_reaches_claude_as_a_picture_and_one_that_is_not_is_a_400(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        every = [{"type": "image_url", "image_url": {"url": _url(raw, kind)}} for kind, raw in PICTURES.values()]
+        async with Call.open(served.url, chat([{"role": "user", "content": every}])) as call:
+            assert await call.status() == 200
+            await call.body()
+        assert sent(served.api.requests[0], 0) == [("image", kind) for kind, _ in PICTURES.values()]
+        broken = {"type": "image_url", "image_url": {"url": _url(PNG[:8], "image/png")}}
+        said = {"role": "user", "content": [{"type": "text", "text": "What is it?"}, broken]}
+        async with Call.open(served.url, chat([said])) as call:
+            status, answer = await call.answer()
+        assert (status, answer["error"]["param"]) == (400, "messages[0].content[1].image_url.url")
+        assert len(served.api.requests) == 1

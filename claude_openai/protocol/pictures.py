@@ -1,0 +1,144 @@
+"""The files of pictures: which kind one is, and whether it is whole.
+
+Claude Code decodes pictures, and puts a text in the place of one that it cannot read: then the answer is about nothing.
+Here the structure of a picture is followed from its header to its end, without decoding what is in it. That finds files
+which were cut short, and files which only begin like a picture. Knows the four kinds Claude takes; knows no request.
+"""
+
+import re
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Final, TypeAlias
+
+__all__ = ["damage", "picture_kind"]
+
+# Claude Code shrinks what is larger than Claude takes, up to the bound of its decoder: 16383 pixels squared.
+MAX_PIXELS: Final = 0x3FFF**2
+# Ordinary files of 5 MB have a tenth of it; what has more is not followed to its end.
+MAX_STEPS: Final = 200_000
+
+_KINDS: Final = (
+    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
+    (re.compile(rb"GIF8[79]a"), "image/gif"),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), "image/webp"),
+)
+_Size: TypeAlias = tuple[int, int]
+
+
+class _Damaged(Exception):
+    """The text says what is wrong."""
+
+
+_CUT_SHORT: Final = "it is cut short"
+
+
+def picture_kind(raw: bytes) -> str:
+    """The media type that the first bytes tell, "" for what is no picture that Claude takes."""
+    return next((kind for pattern, kind in _KINDS if pattern.match(raw)), "")
+
+
+def damage(kind: str, raw: bytes) -> str:
+    """What is wrong with a picture of this kind, in words; "" if it is whole."""
+    try:
+        width, height = _READERS[kind](raw)
+    except (_Damaged, IndexError) as error:
+        return str(error) if isinstance(error, _Damaged) else _CUT_SHORT
+    if not width or not height:
+        return "its header says that it has no pixels"
+    return f"{width} x {height} pixels are more than can be read" if width * height > MAX_PIXELS else ""
+
+
+def _png(raw: bytes) -> _Size:
+    at, kind, seen = 8, b"", set()
+    for _ in range(MAX_STEPS):
+        length, kind = int.from_bytes(raw[at : at + 4]), raw[at + 4 : at + 8]
+        end = at + 12 + length
+        if end > len(raw):
+            raise _Damaged(_CUT_SHORT)
+        # Small letters begin the names of parts that a reader may skip.
+        if kind[:1].isupper() and zlib.crc32(memoryview(raw)[at + 4 : end - 4]) != int.from_bytes(raw[end - 4 : end]):
+            raise _Damaged("a checksum in it is wrong")
+        seen.add(kind)
+        if kind == b"IEND":
+            break
+        at = end
+    if not {b"IHDR", b"IDAT"} <= seen:
+        raise _Damaged("there is no picture in it")
+    return int.from_bytes(raw[16:20]), int.from_bytes(raw[20:24])
+
+
+def _jpeg(raw: bytes) -> _Size:
+    at, size = 2, (0, 0)
+    for _ in range(MAX_STEPS):
+        if raw[at] != 0xFF:
+            raise _Damaged("its parts do not follow each other")
+        marker = raw[at + 1]
+        if marker == 0xFF:  # filling
+            at += 1
+            continue
+        if marker == 0xD9:
+            raise _Damaged("there is no picture in it")
+        length = 0 if marker == 0x01 or 0xD0 <= marker <= 0xD8 else int.from_bytes(raw[at + 2 : at + 4])
+        # The frame, in all its codings; three numbers of their range are no frames.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            size = int.from_bytes(raw[at + 7 : at + 9]), int.from_bytes(raw[at + 5 : at + 7])
+        at += 2 + length
+        if marker == 0xDA:
+            break
+    # In what is coded an end cannot stand; after the end anything may.
+    if raw.find(b"\xff\xd9", at) < 0:
+        raise _Damaged(_CUT_SHORT)
+    return size
+
+
+def _gif(raw: bytes) -> _Size:
+    at = 13 + _gif_colors(raw[10])
+    pictures = 0
+    for _ in range(MAX_STEPS):
+        block = raw[at]
+        if block == 0x3B:
+            break
+        if block == 0x2C:
+            pictures += 1
+            at = _after_gif_data(raw, at + 11 + _gif_colors(raw[at + 9]))
+        elif block == 0x21:
+            at = _after_gif_data(raw, at + 2)
+        else:
+            raise _Damaged("its parts do not follow each other")
+    if not pictures:
+        raise _Damaged("there is no picture in it")
+    return int.from_bytes(raw[6:8], "little"), int.from_bytes(raw[8:10], "little")
+
+
+def _gif_colors(flags: int) -> int:
+    """The bytes of the table of colors."""
+    return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
+
+
+def _after_gif_data(raw: bytes, at: int) -> int:
+    while raw[at]:
+        at += 1 + raw[at]
+    return at + 1
+
+
+def _webp(raw: bytes) -> _Size:
+    if int.from_bytes(raw[4:8], "little") + 8 > len(raw):
+        raise _Damaged(_CUT_SHORT)
+    kind = raw[12:16]
+    if kind == b"VP8 " and raw[23:26] == b"\x9d\x01\x2a":
+        return int.from_bytes(raw[26:28], "little") & 0x3FFF, int.from_bytes(raw[28:30], "little") & 0x3FFF
+    if kind == b"VP8L" and raw[20] == 0x2F:
+        bits = int.from_bytes(raw[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    if kind == b"VP8X" and any(part in raw[30:] for part in (b"VP8 ", b"VP8L")):
+        return int.from_bytes(raw[24:27], "little") + 1, int.from_bytes(raw[27:30], "little") + 1
+    raise _Damaged("there is no picture in it")
+
+
+_READERS: Final[Mapping[str, Callable[[bytes], _Size]]] = {
+    "image/png": _png,
+    "image/jpeg": _jpeg,
+    "image/gif": _gif,
+    "image/webp": _webp,
+}

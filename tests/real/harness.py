@@ -85,6 +85,10 @@ class Processes:
         """Those that were given the variable, and their children: every `claude`, and the server if it is a command."""
         return [pid for pid in _pids() if self._mark in _read(pid, "environ").split(b"\0")]
 
+    def claudes(self) -> list[int]:
+        """Those of Claude Code itself, without what they start."""
+        return [pid for pid in self.marked() if b"--input-format" in _read(pid, "cmdline").split(b"\0")]
+
     def guardians(self) -> list[int]:
         return [pid for pid in _pids() if self._is_guardian(_read(pid, "cmdline").split(b"\0"))]
 

@@ -1,161 +1,564 @@
-"""Whatever clients do in whatever order, Claude is sent exactly the history that the request has, in one call.
+"""Whatever clients do in whatever order, Claude is sent exactly what the request says, in one call.
 
-The sequences are generated: several clients, tool loops, regenerations, edits, abandoned tool turns, dead processes,
-evictions, requests that come twice, requests at the same time, and new servers in the place of the old.
+Here the sequences are generated: a state machine drives the whole server over the real Claude Code. Its clients share
+texts, and sometimes all that tells callers apart; they branch, change their mind, call tools, leave, come back after
+restarts and deaths. Each request is held against what the stand-in was sent: model, system prompt, tools and turns,
+nothing less and nothing more (`heard` names what Claude Code adds of its own). The machine keeps its own list of the
+conversations that wait, in terms of requests and not of the server's, so it also sees one that is taken wrongly, or not
+at all. `CONVERSATION_EXAMPLES=100` runs so many sequences, new ones each time, and shrinks what fails.
+
+What is at the worst moment of one conversation is `test_conversation_faults`.
 """
 
+import copy
 import itertools
+import json
 import os
 import signal
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, TypeAlias, TypeVar
 
+import pytest
 import trio
-from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from claude_openai.testing import RecordedRequest, Reply, ToolUse
-from tests.real.call import Call, chat
-from tests.real.harness import Served, needs_claude, serving
-from tests.real.test_tools import READ, results, upstream
+from claude_openai.claude.turn import MUST_CALL
+from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text, ToolUse
+from tests.real.call import Call
+from tests.real.harness import Served, needs_claude, until
+from tests.real.heard import (
+    CONTINUE,
+    PREFIX,
+    Heard,
+    Turn,
+    goes_on_by_itself,
+    heard,
+    meant,
+    must_call,
+    offered,
+    turns_of,
+)
+from tests.real.stage import Stage
+from tests.real.test_media import PICTURE
+from tests.real.test_tools import LIST, READ
 
 pytestmark = needs_claude
 
-CONTINUE = "Continue from where you left off."
-CLIENTS = 3
-RESTART = "restart"
-SETTINGS: dict[str, Any] = {"spares": 1, "max_idle_sessions": 2, "max_concurrency": 2}
+T = TypeVar("T")
+Message: TypeAlias = dict[str, Any]
 
-steps = st.lists(
-    st.tuples(
-        st.sampled_from(
-            ["say", "say", "call", "call", "regenerate", "edit", "abandon", "twice", "kill", "both", RESTART]
-        ),
-        st.integers(0, CLIENTS - 1),
-    ),
-    min_size=4,
-    max_size=10,
+EXAMPLES: Final = int(os.environ.get("CONVERSATION_EXAMPLES", "0"))
+NAMES: Final = ("ann", "bob", "cyd")
+KEPT, RUNNING, SPARES = 3, 2, 1
+SETTINGS: Final[dict[str, Any]] = {"spares": SPARES, "max_idle_sessions": KEPT, "max_concurrency": RUNNING}
+
+READ_OTHERWISE: Final = {"type": "function", "function": {"name": "read", "description": "Read a page"}}
+TOOLS: Final[dict[str, list[Any]]] = {
+    "none": [],
+    "one": [READ],
+    "two": [READ, LIST],
+    "two in another order": [LIST, READ],
+    "one that is described otherwise": [READ_OTHERWISE],
+}
+ONLY_READ: Final = {"type": "function", "function": {"name": "read"}}
+# What may be asked for beside the messages; None leaves it out.
+FIELDS: Final[dict[str, Sequence[Any]]] = {
+    "user": (None, "one", "other"),
+    "model": ("claude-sonnet", "claude-opus"),
+    "system": ((), ("Be brief.",), ("Be brief.", "Be kind.")),
+    "tools": tuple(TOOLS),
+    "tool_choice": (None, "auto", "none", "required", "read"),
+    "parallel_tool_calls": (None, False),
+    "max_completion_tokens": (None, 1234, 2345),
+    "reasoning_effort": (None, "low"),
+}
+BOUNDS: Final = tuple(bound for bound in FIELDS["max_completion_tokens"] if bound)
+
+# What is known to be wrong, and left out of the comparison or of the sequences; True where it is mended.
+# Where results come to no conversation that waits for them, Claude Code goes on from its transcript before it has been
+# told anything else: Claude is asked with Claude Code's own system prompt, and mostly without a tool.
+RESUMED_IS_TOLD_ALL: bool = False
+# Effort and bound of an answer are those with which Claude called its tools, whatever the results come with.
+PARKED_TAKES_SETTINGS: bool = False
+# What Claude is told within a turn, to correct it, stays in the conversation, and is in no request of the client's. So
+# no turn is corrected here: Claude calls where it must, one tool where it may call one, with arguments that fit.
+
+NOT_COMPARED: Final = "not compared"
+SECRET: Final = "secret"
+CONTENTS: Final[tuple[Any, ...]] = (
+    "Hi",
+    SECRET,
+    "/help me, please",
+    "What is in @/etc/hostname?\n",
+    [{"type": "text", "text": "Look at this."}, PICTURE],
+    [{"type": "text", "text": "Hi"}, {"type": "text", "text": "And bye"}],
 )
+RESULTS: Final[tuple[Any, ...]] = (
+    "A",
+    SECRET,
+    "",
+    '{"files": []}',
+    [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}],
+    [{"type": "text", "text": "A picture:"}, PICTURE],
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What Claude will answer, as far as the request lets it."""
+
+    text: str
+    calls: int
+
+    def answer(self, tools: Sequence[str], number: int, *, must_call: bool) -> tuple[str, list[Any]]:
+        """The text, and id, name and arguments of each call.
+
+        Args:
+            tools: their full names.
+            number: how many answers came before.
+            must_call: a call is demanded.
+        """
+        wanted = max(self.calls, int(must_call)) if tools else 0
+        names = itertools.islice(itertools.cycle(sorted(tools, reverse=True)), wanted)
+        calls = [(f"toolu_{number}_{n}", name, self._arguments(name, n)) for n, name in enumerate(names)]
+        return self.text or ("" if calls else "Well."), calls
+
+    def _arguments(self, name: str, number: int) -> dict[str, Any]:
+        return {"path": f"/{number} \N{SNOWMAN}"} if name.endswith("read") else {}
+
+
+PLANS: Final = (Plan("Well.", 0), Plan("Well.\n\n", 0), Plan("", 1), Plan("Let me see.", 2), Plan("Let me see.", 1))
+NOTHING: Final = "nothing"
+EVENTS: Final = ("the server is started again", "a process dies", "strangers come")
+plans = st.sampled_from(PLANS)
+events = st.sampled_from([NOTHING] * 6 + list(EVENTS))
+AS_CALLED, BACKWARDS = "in the order of the calls", "backwards"
+ways = st.sampled_from([AS_CALLED, BACKWARDS, "with a word more"])
+result_pairs = st.tuples(st.sampled_from(RESULTS), st.sampled_from(RESULTS))
+contents = st.sampled_from(CONTENTS)
+clients = st.integers(0, len(NAMES) - 1)
+changes = st.sampled_from(list(FIELDS)).flatmap(lambda name: st.tuples(st.just(name), st.sampled_from(FIELDS[name])))
 
 
 @dataclass
 class Client:
-    """One client: its conversation, and the number of upstream calls that it should have caused."""
+    """One client: what it asks for, and its conversation, which may end in calls that wait for their results."""
 
     name: str
-    messages: list[dict[str, Any]] = field(default_factory=list)
-    numbers: Iterator[int] = field(default_factory=itertools.count)
+    fields: dict[str, Any] = field(
+        default_factory=lambda: {name: values[0] for name, values in FIELDS.items()} | {"tools": "two"}
+    )
+    messages: list[Message] = field(default_factory=list)
 
-    def user(self, text: str) -> None:
-        self.messages.append({"role": "user", "content": f"{self.name} {next(self.numbers)} {text}"})
+    @property
+    def secret(self) -> str:
+        return f"Only {self.name} knows this."
 
-    def drop_open_calls(self) -> None:
-        """Forget a last answer that asks for tools."""
-        while self.messages and self.messages[-1]["role"] != "user":
-            self.messages.pop()
-        if self.messages:
-            self.messages.pop()
+    @property
+    def calls(self) -> list[dict[str, Any]]:
+        """Those that wait for results."""
+        return self.messages[-1].get("tool_calls", []) if self.messages else []
 
-    def expected(self) -> list[tuple[str, Any]]:
-        return [(role, list(blocks)) for role, blocks in _turns(self.messages)]
+    def put(self, content: Any) -> Any:
+        return self.secret if content == SECRET else content
 
-
-def _turns(messages: list[dict[str, Any]]) -> list[tuple[str, list[Any]]]:
-    turns: list[tuple[str, list[Any]]] = []
-    for message in messages:
-        role = "assistant" if message["role"] == "assistant" else "user"
-        if not turns or turns[-1][0] != role:
-            turns.append((role, []))
-        if message["role"] == "tool":
-            turns[-1][1].append((message["tool_call_id"], message["content"]))
-        elif message["content"]:
-            turns[-1][1].append(message["content"])
-        for call in message.get("tool_calls", ()):
-            turns[-1][1].append((call["id"], "mcp__openai__read", {"path": call["id"]}))
-    return turns
+    def body(self) -> dict[str, Any]:
+        """The request as things are."""
+        asked = {name: value for name, value in self.fields.items() if value is not None}
+        system = [{"role": "system", "content": text} for text in asked.pop("system")]
+        tools, choice = TOOLS[asked.pop("tools")], asked.pop("tool_choice", None)
+        if tools:
+            asked["tools"] = tools
+            if choice is not None:
+                asked["tool_choice"] = ONLY_READ if choice == "read" else choice
+        return copy.deepcopy({"messages": [*system, *self.messages], **asked})
 
 
-def script(ids: Iterator[int]) -> Any:
-    def reply(request: RecordedRequest) -> Reply:
-        role, said = upstream(request)[-1]
-        asked = said[0] if isinstance(said[0], str) else ""
-        assert role == "user"
-        if asked.endswith(" call"):
-            uses = [ToolUse(f"toolu_{n}", "mcp__openai__read", {"path": f"toolu_{n}"}) for n in (next(ids), next(ids))]
-            return Reply("Calling.", *uses)
-        return Reply(f"answer {next(ids)}")
+@dataclass(frozen=True)
+class Key:
+    """What a conversation that waits holds, as the requests told it."""
 
-    return reply
+    identity: tuple[Any, ...]
+    turns: tuple[Turn, ...]
 
-
-async def send(served: Served, client: Client) -> None:
-    """Send the conversation, check what Claude was sent, and take the answer into it."""
-    before = len(served.api.requests)
-    async with Call.open(served.url, chat(client.messages, tools=[READ], user=client.name)) as call:
-        status, answer = await call.answer()
-    assert status == 200, answer
-    mine = [r for r in served.api.requests[before:] if client.name in str(r.messages)]
-    assert len(mine) == 1
-    sent = upstream(mine[0])
-    if sent[-1][1][-1] == CONTINUE:
-        assert call.headers["x-claude-openai-conversation"] == "replayed"
-        sent[-1][1].pop()
-    assert sent == client.expected()
-    message = answer["choices"][0]["message"]
-    if answer["choices"][0]["finish_reason"] == "tool_calls":
-        client.messages += results(answer, *[f"result of {c['id']}" for c in message["tool_calls"]])
-    else:
-        client.messages.append({"role": "assistant", "content": message["content"]})
+    @classmethod
+    def of(cls, body: Mapping[str, Any], turns: tuple[Turn, ...]) -> "Key":
+        said = body["model"], body.get("user"), meant(body).system, offered(body)
+        options = str(body.get("tool_choice", "auto")), body.get("parallel_tool_calls", True)
+        return cls((*said, *options), turns)
 
 
-async def act(served: Served, clients: list[Client], step: str, which: int) -> None:
-    client = clients[which]
-    waits_for_results = bool(client.messages) and client.messages[-1]["role"] == "tool"
-    match step:
-        case "kill":
-            for pid in served.processes.marked():
-                os.kill(pid, signal.SIGKILL)
-            return
-        case "both":
-            async with trio.open_nursery() as nursery:
-                for each in (client, clients[(which + 1) % CLIENTS]):
-                    if not each.messages or each.messages[-1]["role"] != "tool":
-                        each.user("say")
-                    nursery.start_soon(send, served, each)
-            return
-        case "twice" if waits_for_results:
-            before = list(client.messages)
-            await send(served, client)
-            client.messages = before
-        case "abandon" if waits_for_results:
-            client.drop_open_calls()
-            client.user("say")
-        case "regenerate" if client.messages and not waits_for_results:
+@dataclass
+class Waiting:
+    """A conversation that waits; `sure` if nothing can have ended it."""
+
+    key: Key
+    sure: bool
+
+
+class Conversations(RuleBasedStateMachine):
+    """`waiting` is the model, the least recently used first; `held` all that any conversation of this server has."""
+
+    def __init__(self, stage: Stage, folder: Path) -> None:
+        super().__init__()
+        self.stage = stage
+        self.folder = folder
+        self.clients = [Client(name) for name in NAMES]
+        self.strangers = itertools.count(1)
+        self.waiting: list[Waiting] = []
+        self.held: set[Key] = set()
+        self.plan = PLANS[0]
+        self.gate: trio.Event | None = None
+
+    @property
+    def served(self) -> Served:
+        return self.stage.served
+
+    # What the stand-in answers.
+
+    def reply(self, request: RecordedRequest) -> Reply:
+        # Equal histories get equal ids, and in one history each is new.
+        number = sum(message["role"] == "assistant" for message in request.messages)
+        resumed = request.last_user_text.endswith(CONTINUE[1])
+        tools = request.tools if RESUMED_IS_TOLD_ALL or not resumed else []  # whether it knows them is chance
+        text, calls = self.plan.answer(tools, number, must_call=MUST_CALL in request.system_text)
+        waits = [] if self.gate is None else [Pause(self.gate)]
+        uses = [ToolUse(call, name, arguments) for call, name, arguments in calls]
+        return Reply(*([Text(text)] if text else []), *uses, before_headers=waits)
+
+    # The rules.
+
+    @initialize(change=changes, content=contents, plan=plans)
+    def two_ask_the_same_and_differ_in_one_thing_at_most(
+        self, change: tuple[str, Any], content: Any, plan: Plan
+    ) -> None:
+        self.stage.run(self._start)
+        self.clients[1].fields.update([change])
+        for client in self.clients[:2]:
+            client.messages.append({"role": "user", "content": client.put(content)})
+            self._ask(plan, client)
+
+    @rule(which=clients, content=contents, meanwhile=events, plan=plans)
+    def says(self, which: int, content: Any, meanwhile: str, plan: Plan) -> None:
+        """Calls that wait for results are given up."""
+        client = self.clients[which]
+        if client.calls:
             client.messages.pop()
-        case "edit" if client.messages and not waits_for_results:
-            del client.messages[1:]
-            client.messages[0] = {"role": "user", "content": f"{client.name} {next(client.numbers)} edited"}
-        case _ if not waits_for_results:
-            client.user("call" if step == "call" else "say")
-    await send(served, client)
+        client.messages.append({"role": "user", "content": client.put(content)})
+        self._happens(meanwhile)
+        self._ask(plan, client)
+
+    @precondition(lambda self: self._with_calls())
+    @rule(which=clients, results=result_pairs, how=ways, meanwhile=events, goes_on=st.booleans(), plan=plans)
+    def brings_results(
+        self, which: int, results: Sequence[Any], how: str, meanwhile: str, goes_on: bool, plan: Plan
+    ) -> None:
+        client = one_of(self._with_calls(), which)
+        self._answer_calls(client, results, backwards=how == BACKWARDS)
+        if how == "with a word more":
+            client.messages.append({"role": "user", "content": "And hurry."})
+        self._happens(meanwhile)
+        self._ask(plan, client)
+        if goes_on:
+            self._go_on(client)
+            self._ask(plan, client)
+
+    @precondition(lambda self: self._with_answer())
+    @rule(which=clients, meanwhile=events, goes_on=st.booleans(), plan=plans)
+    def regenerates(self, which: int, meanwhile: str, goes_on: bool, plan: Plan) -> None:
+        client = one_of(self._with_answer(), which)
+        client.messages.pop()
+        self._happens(meanwhile)
+        self._ask(plan, client)
+        if goes_on:
+            self._go_on(client)
+            self._ask(plan, client)
+
+    @precondition(lambda self: self._with_answer())
+    @rule(which=clients, place=st.integers(0, 9), content=contents, plan=plans)
+    def edits(self, which: int, place: int, content: Any, plan: Plan) -> None:
+        client = one_of(self._with_answer(), which)
+        places = [n for n, message in enumerate(client.messages) if message["role"] == "user"]
+        del client.messages[one_of(places, place) :]
+        client.messages.append({"role": "user", "content": client.put(content)})
+        self._ask(plan, client)
+
+    @precondition(lambda self: self._with_answer())
+    @rule(which=clients, name=st.sampled_from(list(FIELDS)), value=st.integers(0, 3), plan=plans)
+    def changes_something_and_goes_on(self, which: int, name: str, value: int, plan: Plan) -> None:
+        client = one_of(self._with_answer(), which)
+        client.fields[name] = one_of([other for other in FIELDS[name] if other != client.fields[name]], value)
+        self._go_on(client)
+        self._ask(plan, client)
+
+    @precondition(lambda self: self._with_answer())
+    @rule(whose=clients, which=clients, plan=plans)
+    def goes_on_with_what_another_was_told(self, whose: int, which: int, plan: Plan) -> None:
+        client, other = self.clients[which], one_of(self._with_answer(), whose)
+        client.messages = copy.deepcopy(other.messages)
+        self._go_on(client)
+        self._ask(plan, client)
+
+    @rule(which=clients, plan=plans)
+    def asks_the_same_twice_at_once(self, which: int, plan: Plan) -> None:
+        client = self.clients[which]
+        self._go_on(client)
+        self._ask(plan, client, client)
+
+    @rule(which=clients, plan=plans)
+    def asks_at_the_same_time_as_another(self, which: int, plan: Plan) -> None:
+        pair = self.clients[which], self.clients[which - 1]
+        for client in pair:
+            self._go_on(client)
+        self._ask(plan, *pair)
+
+    @precondition(lambda self: self._with_answer())
+    @rule(which=clients)
+    def leaves_in_the_middle_of_the_answer(self, which: int) -> None:
+        client = self.clients[which]
+        self._go_on(client)
+        self.stage.run(self._leave, client)
+
+    def teardown(self) -> None:
+        self.stage.run(self.stage.stop)
+
+    # What they are made of.
+
+    def _with_calls(self) -> list[Client]:
+        return [client for client in self.clients if client.calls]
+
+    def _with_answer(self) -> list[Client]:
+        return [client for client in self.clients if client.messages and client.messages[-1]["role"] == "assistant"]
+
+    def _answer_calls(self, client: Client, results: Sequence[Any], *, backwards: bool = False) -> None:
+        pairs = zip(client.calls, itertools.cycle(results), strict=False)
+        told = [{"role": "tool", "tool_call_id": call["id"], "content": client.put(said)} for call, said in pairs]
+        client.messages += told[::-1] if backwards else told
+
+    def _go_on(self, client: Client) -> None:
+        if client.calls:
+            self._answer_calls(client, RESULTS[:1])
+        else:
+            client.messages.append({"role": "user", "content": "Go on."})
+
+    async def _start(self) -> None:
+        self.waiting.clear()
+        self.held.clear()
+        await self.stage.start(self.folder, self.reply, KEPT + RUNNING + SPARES, **SETTINGS)
+
+    def _happens(self, what: str) -> None:
+        match what:
+            case "the server is started again":
+                self.stage.run(self._restart)
+            case "a process dies":
+                self.stage.run(self._kill, len(self.waiting))
+            case "strangers come":
+                for _ in range(KEPT):
+                    asked = [{"role": "user", "content": str(next(self.strangers))}]
+                    self._ask(PLANS[0], Client("stranger", messages=asked))
+
+    async def _restart(self) -> None:
+        await self.stage.stop()
+        await self._start()
+
+    async def _kill(self, number: int) -> None:
+        pids = self.served.processes.claudes()
+        if not pids:
+            return
+        pid = pids[number % len(pids)]
+        os.kill(pid, signal.SIGKILL)
+        await until(lambda: pid not in self.served.processes.claudes(), "the process is dead")
+        for one in self.waiting:
+            one.sure = False
+
+    async def _leave(self, client: Client) -> None:
+        body = client.body()
+        before = len(self.served.api.requests)
+        waits = self._take(body)
+        self.served.api.enqueue(Reply(Text("one", Hang())))
+        async with Call.open(self.served.url, {**body, "stream": True}) as call:
+            request = await self.served.api.wait_for_request(before + 1)
+            call.leave()
+            await request.disconnected.wait()
+        live = "parked" if ends_in_results(body) else "continued"
+        way = None if waits is None else live if waits else "replayed"  # nobody was told
+        self._check([body], self.served.api.requests[before:], [way])
+
+    def _take(self, body: Mapping[str, Any]) -> bool | None:
+        """Take the conversation that the request continues: True if it surely waits, None if it may."""
+        key = Key.of(body, meant(body).turns[:-1])
+        for one in reversed(self.waiting):
+            if one.key == key and continues(body):
+                self.waiting.remove(one)
+                return one.sure or None
+        return None if key in self.held else False
+
+    def _surely_waits(self, body: Mapping[str, Any]) -> bool:
+        return any(one.sure and one.key == Key.of(body, meant(body).turns[:-1]) for one in self.waiting)
+
+    def _ask(self, plan: Plan, *asking: Client) -> None:
+        # Claude was told to call one tool at a time, and does so.
+        one_only = any(client.fields["parallel_tool_calls"] is False for client in asking)
+        self.plan = replace(plan, calls=min(plan.calls, 1)) if one_only else plan
+        self.stage.run(self._ask_all, asking)
+
+    async def _ask_all(self, asking: Sequence[Client]) -> None:
+        for client in asking:
+            body = client.body()
+            may_resume = ends_in_results(body) and not self._surely_waits(body)
+            if may_resume and must_call(body) and not RESUMED_IS_TOLD_ALL:
+                client.fields["tool_choice"] = None
+        bodies = [client.body() for client in asking]
+        expected = [self._take(body) for body in bodies]
+        before = len(self.served.api.requests)
+        answers: dict[int, tuple[str, Message]] = {}
+
+        async def one(number: int, body: Mapping[str, Any]) -> None:
+            async with Call.open(self.served.url, dict(body)) as call:
+                status, answer = await call.answer()
+                assert status == 200, answer
+                way = call.headers["x-claude-openai-conversation"]
+                answers[number] = way, answer["choices"][0]["message"]
+
+        self.gate = trio.Event() if len(bodies) > 1 else None
+        async with trio.open_nursery() as nursery:
+            for number, body in enumerate(bodies):
+                nursery.start_soon(one, number, body)
+            if self.gate is not None:
+                await self.served.api.wait_for_request(before + len(bodies))
+                self.gate.set()
+        ways, messages = zip(*(answers[number] for number in range(len(bodies))), strict=True)
+        self._check(bodies, self.served.api.requests[before:], ways)
+        # A conversation that surely waits is taken, and one that cannot wait is not.
+        live = [way in ("continued", "parked") for way in ways]
+        assert sum(live) >= expected.count(True)
+        assert sum(live) <= len(live) - expected.count(False)
+        for client, body, message, way in zip(asking, bodies, messages, ways, strict=True):
+            self._check_answer(body, message, resumed=way == "replayed" and ends_in_results(body))
+            self._keep(body, message, way, sure=len(asking) == 1)
+            client.messages = [*(m for m in body["messages"] if m["role"] != "system"), message]
+        await until(lambda: len(self.served.processes.claudes()) <= KEPT + SPARES, "the evicted are gone")
+
+    def _keep(self, body: Mapping[str, Any], message: Message, way: str, *, sure: bool) -> None:
+        if way == "replayed" and ends_in_results(body):
+            return
+        key = Key.of(body, turns_of([*body["messages"], message]))
+        self.held.add(key)
+        self.waiting.append(Waiting(key, sure))
+        del self.waiting[:-KEPT]
+
+    def _check(
+        self, bodies: Sequence[Mapping[str, Any]], requests: Sequence[RecordedRequest], ways: Sequence[str | None]
+    ) -> None:
+        """Hold what the stand-in was sent against what was asked; a way that nobody was told is None."""
+        assert len(requests) == len(bodies)
+        everything = [heard(request, bounds=BOUNDS) for request in requests]
+        alone = [goes_on_by_itself(one.turns) for one in everything]
+        resumed = [
+            ends_in_results(body) and (way == "replayed" or (way is None and any(went_on for _, went_on in alone)))
+            for body, way in zip(bodies, ways, strict=True)
+        ]
+        assert sorted(went_on for _, went_on in alone) == sorted(resumed)
+        parked = [
+            way == "parked" or (way is None and ends_in_results(body)) for body, way in zip(bodies, ways, strict=True)
+        ]
+        wanted = [
+            as_known(meant(body), resumed=went_on, parked=waited)
+            for body, went_on, waited in zip(bodies, resumed, parked, strict=True)
+        ]
+        for one, (turns, went_on) in zip(everything, alone, strict=True):
+            # Which request is whose, where several came at once, is told by what there is to compare.
+            forms = [as_known(replace(one, turns=turns), resumed=went_on, parked=waited) for waited in (False, True)]
+            assert [form for form in forms if form in wanted], (forms[0], wanted)
+            wanted.remove(next(form for form in forms if form in wanted))
+        asked = json.dumps(bodies)
+        for request in requests:
+            assert not [c.name for c in self.clients if c.secret.encode() in request.raw and c.secret not in asked]
+
+    def _check_answer(self, body: Mapping[str, Any], message: Message, *, resumed: bool) -> None:
+        number = sum(role == "assistant" for role, _ in meant(body).turns)
+        tools = [] if resumed and not RESUMED_IS_TOLD_ALL else [json.loads(tool)[0] for tool in offered(body)]
+        text, calls = self.plan.answer(tools, number, must_call=must_call(body))
+        assert message["content"] == (text or None)
+        assert [
+            (call["id"], PREFIX + call["function"]["name"], json.loads(call["function"]["arguments"]))
+            for call in message.get("tool_calls", ())
+        ] == calls
 
 
-@given(steps)
-@example([("call", 0), ("twice", 0), (RESTART, 0), ("call", 0), ("both", 0), ("kill", 0), ("say", 0), ("say", 2)])
-@settings(max_examples=5, suppress_health_check=list(HealthCheck), phases=(Phase.explicit, Phase.generate))
-def test_claude_is_sent_the_history_of_the_request_and_nothing_else(
-    tmp_path_factory: Any, sequence: list[tuple[str, int]]
+def one_of(things: Sequence[T], number: int) -> T:
+    return things[number % len(things)]
+
+
+def as_known(one: Heard, *, resumed: bool, parked: bool) -> Heard:
+    """What can be compared of a request as things are."""
+    if resumed and not RESUMED_IS_TOLD_ALL:
+        return replace(one, system=(NOT_COMPARED,), tools=())
+    return replace(one, max_tokens=0, effort=NOT_COMPARED) if parked and not PARKED_TAKES_SETTINGS else one
+
+
+def ends_in_results(body: Mapping[str, Any]) -> bool:
+    return any(kind == "result" for kind, *_ in meant(body).turns[-1][1])
+
+
+def continues(body: Mapping[str, Any]) -> bool:
+    """Whether the end of a request can be given to a conversation that waits: results of tools, or no such."""
+    return len({kind == "result" for kind, *_ in meant(body).turns[-1][1]}) == 1
+
+
+async def on_stage(folders: pytest.TempPathFactory, run: Callable[[Any], None]) -> None:
+    """Run something in a thread that sets up machines, while this program runs their servers."""
+    async with Stage.open() as stage:
+
+        class OnStage(Conversations):
+            def __init__(self) -> None:
+                super().__init__(stage, folders.mktemp("conversations"))
+
+        await trio.to_thread.run_sync(run, OnStage)
+
+
+async def test_claude_is_sent_what_the_request_says_and_nothing_else(tmp_path_factory: pytest.TempPathFactory) -> None:
+    chosen = settings(
+        max_examples=EXAMPLES or 6,
+        stateful_step_count=10,
+        derandomize=not EXAMPLES,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        phases=(Phase.generate, Phase.shrink) if EXAMPLES else (Phase.generate,),
+    )
+    await on_stage(tmp_path_factory, lambda machine: run_state_machine_as_test(machine, settings=chosen))
+
+
+def results_come_after_a_restart_and_more_is_said(machine: Conversations) -> None:
+    machine.two_ask_the_same_and_differ_in_one_thing_at_most(("user", "other"), "Hi", PLANS[3])
+    machine.brings_results(0, RESULTS[:2], BACKWARDS, "the server is started again", True, PLANS[0])
+    machine.says(0, SECRET, NOTHING, PLANS[2])
+    machine.brings_results(0, RESULTS[-2:], AS_CALLED, NOTHING, True, PLANS[3])
+    machine.brings_results(0, RESULTS[1:3], AS_CALLED, NOTHING, False, PLANS[0])
+
+
+def everything_that_tells_conversations_apart_changes(machine: Conversations) -> None:
+    machine.two_ask_the_same_and_differ_in_one_thing_at_most(("user", None), "Hi", PLANS[0])
+    for name in FIELDS:
+        machine.goes_on_with_what_another_was_told(0, 1, PLANS[0])
+        machine.changes_something_and_goes_on(1, name, 1, PLANS[0])
+
+
+@pytest.mark.parametrize(
+    "sequence", [results_come_after_a_restart_and_more_is_said, everything_that_tells_conversations_apart_changes]
+)
+async def test_a_sequence_that_tells(
+    tmp_path_factory: pytest.TempPathFactory, sequence: Callable[[Conversations], None]
 ) -> None:
-    async def run() -> None:
-        folder: Path = tmp_path_factory.mktemp("conversations")
-        clients, ids, steps_left = [Client(f"client-{name}") for name in "abc"], itertools.count(1), iter(sequence)
-        for _ in range(1 + [step for step, _ in sequence].count(RESTART)):
-            async with serving(folder, script(ids), **SETTINGS) as served:
-                for step, which in itertools.takewhile(lambda pair: pair[0] != RESTART, steps_left):
-                    await act(served, clients, step, which)
-            assert served.most_processes() <= sum(SETTINGS.values())
-            served.log_file.unlink()
+    def run(machine: Callable[[], Conversations]) -> None:
+        conversations = machine()
+        try:
+            sequence(conversations)
+        finally:
+            conversations.teardown()
 
-    trio.run(run)
+    await on_stage(tmp_path_factory, run)

@@ -1,0 +1,219 @@
+"""What Claude heard, and what a request says that it should have heard, in one form, so that the two can be compared.
+
+`heard` reads what the stand-in was sent, `meant` reads the chat request of a client; neither knows the server's own
+reading of it. A turn is all that one side said without the other. Every text that stands between the two without being
+the client's is named here: Claude Code's own, and the one that the server adds to demand a call.
+"""
+
+import base64
+import binascii
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import groupby
+from typing import Any, Final, TypeAlias
+
+from claude_openai.claude.turn import MUST_CALL
+from claude_openai.testing import RecordedRequest
+
+__all__ = [
+    "CONTINUE",
+    "PREFIX",
+    "Heard",
+    "Turn",
+    "goes_on_by_itself",
+    "heard",
+    "meant",
+    "must_call",
+    "offered",
+    "turns_of",
+]
+
+Block: TypeAlias = tuple[Any, ...]
+Turn: TypeAlias = tuple[str, tuple[Block, ...]]
+
+# Where Claude Code goes on by itself, from a transcript that ends in results of tools.
+CONTINUE: Final = ("text", "Continue from where you left off.")
+# What Claude Code tells of a result that is nothing.
+NO_OUTPUT: Final = re.compile(r"\(mcp__openai__[\w-]+ completed with no output\)")
+# Claude Code's own blocks in `system`.
+OWN_SYSTEM: Final = (
+    re.compile(r"x-anthropic-billing-header: [\w.=; -]*"),
+    re.compile(r"You are a Claude agent, built on Anthropic's Claude Agent SDK\."),
+)
+# Claude Code's own messages of role `system`: where it runs, and what day it is.
+OWN_NOTES: Final = (
+    re.compile(
+        r"# Environment\nYou have been invoked .*\n\nYou are powered by the model [^\n]+"
+        r"(?:\n\nToday's date is \d{4}-\d\d-\d\d\.)?",
+        re.DOTALL,
+    ),
+    re.compile(r"Today's date is \d{4}-\d\d-\d\d\."),
+)
+PREFIX: Final = "mcp__openai__"
+# Efforts and bounds that nobody asked for are the model's own.
+LOW: Final = "low"
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A whole request. `effort` and `max_tokens` are None where they are the model's own."""
+
+    model: str
+    system: tuple[str, ...]
+    tools: tuple[str, ...]
+    turns: tuple[Turn, ...]
+    max_tokens: int | None
+    effort: str | None
+
+
+def heard(request: RecordedRequest, *, bounds: Iterable[int]) -> Heard:
+    """What the stand-in was sent, without Claude Code's own texts but the one after results.
+
+    Args:
+        request: as it came.
+        bounds: the values of `max_tokens` that clients ask for.
+    """
+    body = request.body
+    for message in request.messages:
+        if message["role"] == "system":
+            for text in _texts(message["content"]):
+                assert _is_one_of(OWN_NOTES, text), text
+    tools = [_tool(tool["name"], tool["description"], tool["input_schema"]) for tool in body.get("tools", ())]
+    effort = body.get("output_config", {}).get("effort")
+    return Heard(
+        model=request.model.split("-")[1],
+        system=tuple(text for text in _texts(body.get("system", [])) if not _is_one_of(OWN_SYSTEM, text)),
+        tools=tuple(sorted(tools)),
+        turns=_joined((m["role"], map(_sent_block, _blocks(m["content"]))) for m in request.messages),
+        max_tokens=body["max_tokens"] if body["max_tokens"] in bounds else None,
+        effort=LOW if effort == LOW else None,
+    )
+
+
+def meant(body: Mapping[str, Any]) -> Heard:
+    """What a chat request says that Claude is to hear."""
+    system = [message["content"] for message in body["messages"] if message["role"] == "system"]
+    return Heard(
+        model=body["model"].split("-")[1],
+        system=(*(["\n\n".join(system)] if system else []), *([MUST_CALL] if must_call(body) else [])),
+        tools=tuple(sorted(offered(body))),
+        turns=turns_of(body["messages"]),
+        max_tokens=body.get("max_completion_tokens"),
+        effort=body.get("reasoning_effort"),
+    )
+
+
+def must_call(body: Mapping[str, Any]) -> bool:
+    """Whether a chat request demands a call."""
+    return body.get("tool_choice", "auto") not in ("auto", "none")
+
+
+def offered(body: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tools that a chat request offers, in its order."""
+    choice = body.get("tool_choice", "auto")
+    functions = [tool["function"] for tool in body.get("tools", ()) if choice != "none"]
+    only = choice["function"]["name"] if isinstance(choice, dict) else None
+    return tuple(_function(function) for function in functions if only in (None, function["name"]))
+
+
+def turns_of(messages: Iterable[Mapping[str, Any]]) -> tuple[Turn, ...]:
+    """The turns that messages of a chat stand for."""
+    return _joined((_side(message["role"]), _said(message)) for message in messages)
+
+
+def goes_on_by_itself(turns: Sequence[Turn]) -> tuple[tuple[Turn, ...], bool]:
+    """The turns without Claude Code's text after results, and whether it was there."""
+    *before, (role, blocks) = turns
+    if role != "user" or blocks[-1] != CONTINUE or not any(kind == "result" for kind, *_ in blocks):
+        return tuple(turns), False
+    *said, last = blocks[:-1]
+    # Claude Code puts its text on a line of its own.
+    told = (*said, ("text", last[1].removesuffix("\n")) if last[0] == "text" else last)
+    return (*before, (role, told)), True
+
+
+def _joined(said: Iterable[tuple[str, Iterable[Block]]]) -> tuple[Turn, ...]:
+    others = [(role, tuple(blocks)) for role, blocks in said if role != "system"]
+    turns = []
+    for role, group in groupby(others, key=lambda pair: pair[0]):
+        blocks = [block for _, part in group for block in part]
+        # Claude is told by their ids which results are which, so their order says nothing.
+        results = sorted(block for block in blocks if block[0] == "result")
+        turns.append((role, (*results, *(block for block in blocks if block[0] != "result"))))
+    return tuple(turns)
+
+
+def _side(role: str) -> str:
+    return "user" if role == "tool" else role
+
+
+def _said(message: Mapping[str, Any]) -> Iterator[Block]:
+    parts = tuple(_part(part) for part in _blocks(message["content"] or []))
+    if message["role"] == "tool":
+        yield ("result", message["tool_call_id"], parts)
+        return
+    yield from parts
+    for call in message.get("tool_calls", ()):
+        function = call["function"]
+        yield _call(call["id"], PREFIX + function["name"], json.loads(function["arguments"]))
+
+
+def _part(part: Mapping[str, Any]) -> Block:
+    if part["type"] == "text":
+        return ("text", part["text"])
+    head, _, data = part["image_url"]["url"].partition(",")
+    return _picture(head.removeprefix("data:").removesuffix(";base64"), data)
+
+
+def _sent_block(block: Mapping[str, Any]) -> Block:
+    match block["type"]:
+        case "text":
+            return ("text", block["text"])
+        case "image":
+            return _picture(block["source"]["media_type"], block["source"]["data"])
+        case "tool_use":
+            return _call(block["id"], block["name"], block["input"])
+        case "tool_result":
+            assert not block.get("is_error"), block
+            parts = tuple(map(_sent_block, _blocks(block["content"])))
+            is_nothing = len(parts) == 1 and parts[0][0] == "text" and NO_OUTPUT.fullmatch(parts[0][1])
+            return ("result", block["tool_use_id"], () if is_nothing else parts)
+    raise AssertionError(block)
+
+
+def _call(call: str, name: str, arguments: Mapping[str, Any]) -> Block:
+    return ("call", call, name, json.dumps(arguments, sort_keys=True))
+
+
+def _picture(kind: str, data: str) -> Block:
+    try:
+        raw = base64.b64decode(data, validate=True)
+    except binascii.Error:
+        raw = data.encode()
+    return ("picture", kind, sha256(raw).hexdigest()[:8])
+
+
+def _function(function: Mapping[str, Any]) -> str:
+    schema = function.get("parameters", {"type": "object", "properties": {}})
+    return _tool(PREFIX + function["name"], function.get("description", ""), schema)
+
+
+def _tool(name: str, description: str, schema: Mapping[str, Any]) -> str:
+    return json.dumps([name, description, schema], sort_keys=True)
+
+
+def _blocks(content: str | Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    return content
+
+
+def _texts(content: str | Sequence[Mapping[str, Any]]) -> list[str]:
+    return [block["text"] for block in _blocks(content)]
+
+
+def _is_one_of(patterns: Iterable[re.Pattern[str]], text: str) -> bool:
+    return any(pattern.fullmatch(text) for pattern in patterns)

@@ -17,7 +17,7 @@ from claude_openai.claude.launcher import GRACE_S, Launcher, could_not_start, en
 from claude_openai.claude.permissions import permission_answer
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.records import RecordError, events_of_record, record_of
-from claude_openai.claude.toolbox import own_name
+from claude_openai.claude.toolbox import Toolbox, own_name
 from claude_openai.claude.transcript import content_block
 from claude_openai.errors import BadRequest, ClaudeMissing
 from claude_openai.logs.log import Log
@@ -99,6 +99,7 @@ class CliTurn:
         self._framer = LineFramer()
         self._lines: deque[bytes] = deque()
         self._initialized = False
+        self._toolbox = Toolbox((), self._write_soon)
         self._nursery: trio.Nursery
 
     async def run(self) -> None:
@@ -112,7 +113,12 @@ class CliTurn:
         await self._write(*_frames(self._request))
 
     async def _write(self, *frames: Mapping[str, Any]) -> None:
-        lines = "".join(json.dumps(frame) + "\n" for frame in frames)
+        await self._write_lines("".join(json.dumps(frame) + "\n" for frame in frames))
+
+    def _write_soon(self, lines: str) -> None:
+        self._nursery.start_soon(self._write_lines, lines)
+
+    async def _write_lines(self, lines: str) -> None:
         self._log.trace("cli.write", frame=lines)
         try:
             await self._process.write(lines.encode())
@@ -134,9 +140,13 @@ class CliTurn:
         if record.get("type") == "control_response":
             self._note_initialized(record)
             return
-        permission = permission_answer(record, self._log) if record.get("type") == "control_request" else None
-        if permission is not None:
-            self._nursery.start_soon(self._write, permission)
+        if record.get("type") == "control_request":
+            permission = permission_answer(record, self._log)
+            if permission is not None:
+                self._nursery.start_soon(self._write, permission)
+            else:
+                # Before it goes on from results by itself, Claude Code asks which tools there are: none.
+                self._toolbox.control_request(record)
             return
         events = events_of_record(record, self._reader)
         in_order = record.get("type") == "result"

@@ -20,6 +20,7 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError
 
 from claude_openai.claude.base import Emit
 from claude_openai.claude.client import ending
+from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.claude.launcher import Spawn, could_not_start
 from claude_openai.claude.permissions import permission_answer
 from claude_openai.claude.process import SupervisedProcess
@@ -85,6 +86,7 @@ class Conversation:
         exact: Claude has seen in it what the requests have, and nothing more. A turn that it is not exact for is played
             to its end, over all calls and results; then the history is given anew.
         reusable: its last turn ended so that another can follow.
+        settings: of its last turn.
         thinking: what Claude thought before those calls.
         failure: why it could not be opened.
     """
@@ -95,6 +97,7 @@ class Conversation:
     identity: Identity = ()
     history: tuple[Turn, ...] = ()
     pending: tuple[str, ...] = ()
+    settings: TurnSettings = field(default_factory=TurnSettings)
     thinking: tuple[ThinkingBlock, ...] = ()
     failure: str = ""
     exact: bool = True
@@ -228,6 +231,7 @@ class Conversation:
                 await emit(TurnFailed(InternalError(f"The turn could not be run: {error}")))
         self.history = (*request.turns, request.prompt, turn.answer())
         self.pending, self.thinking = turn.pending, turn.thinking.blocks()
+        self.settings = TurnSettings.of(request)
         # Resuming put a text of Claude Code's own into the history.
         self.exact = self.exact and turn.exact and not resumed
         self.reusable = turn.reusable and self.alive and (self.exact or bool(self.pending))

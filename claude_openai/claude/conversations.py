@@ -11,6 +11,7 @@ from math import inf
 import trio
 
 from claude_openai.claude.conversation import Conversation, identity_of
+from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.claude.toolbox import takes_whole
 from claude_openai.logs.log import Log
 from claude_openai.protocol.blocks import ToolResultBlock
@@ -51,6 +52,9 @@ class Conversations:
             if conversation.identity != identity or conversation.history != request.turns:
                 continue
             if conversation.pending:
+                # A turn goes on with the effort and the bound that it began with.
+                if conversation.settings != TurnSettings.of(request):
+                    continue
                 answered = {block.call_id for block in results}
                 if answered != set(conversation.pending) or len(results) != len(request.prompt.blocks):
                     continue

@@ -75,8 +75,10 @@ _INSTEAD_OF_ESSENTIAL_ONLY = {
     "DISABLE_FEEDBACK_COMMAND": "1",
 }
 
-# Makes Claude Code go on by itself from a transcript that ends in tool results; it has no effect on another.
+# Makes Claude Code go on by itself from a transcript that ends in tool results.
 RESUME_INTERRUPTED = {"CLAUDE_CODE_RESUME_INTERRUPTED_TURN": "1"}
+# It would go on before it has heard of the system prompt and the tools, but for a server of tools that it waits for.
+_WAITED_FOR = ("--mcp-config", '{"mcpServers":{"openai":{"type":"sdk","name":"openai"}}}')
 
 # Claude Code has no less than low; it thinks as it sees fit then.
 _EFFORTS = {"none": "low", "minimal": "low"}
@@ -134,6 +136,7 @@ def claude_argv(
     settings: TurnSettings | None = None,
     agent: Agent = NO_AGENT,
     resume: Path | None = None,
+    goes_on: bool = False,
 ) -> list[str]:
     """The command line of a turn.
 
@@ -143,6 +146,7 @@ def claude_argv(
         settings: of its first turn.
         agent: which tools of its own it has, where, and what they may do.
         resume: a transcript file with the history.
+        goes_on: the history ends in results of tools, from which the process goes on by itself.
     """
     argv = [str(claude), *_FLAGS, "--tools", ",".join(_TOOLS[agent.tool_mode]), "--model", model]
     argv += ["--permission-mode", agent.permission_mode or "dontAsk"]
@@ -154,6 +158,8 @@ def claude_argv(
         argv += ["--effort", settings.level]
     if resume is not None:
         argv.append(f"--resume={resume}")
+    if goes_on:
+        argv += _WAITED_FOR
     return argv
 
 

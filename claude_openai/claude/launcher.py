@@ -143,8 +143,11 @@ class Launcher:
         A process that is `kept_open` gets its settings before each turn, since those given at its start cannot be
         changed. One that goes on by itself from its transcript begins at once, so it gets them at its start.
         """
-        settings = None if kept_open and not ends_in_results(request.prompt) else TurnSettings.of(request)
-        return self.spawn(request.claude_model, settings=settings, agent=request.agent, resume=resume, log=log)
+        goes_on = ends_in_results(request.prompt)
+        settings = None if kept_open and not goes_on else TurnSettings.of(request)
+        return self.spawn(
+            request.claude_model, settings=settings, agent=request.agent, resume=resume, goes_on=goes_on, log=log
+        )
 
     def spawn(
         self,
@@ -153,6 +156,7 @@ class Launcher:
         settings: TurnSettings | None = None,
         agent: Agent = NO_AGENT,
         resume: Path | None = None,
+        goes_on: bool = False,
         log: Log,
     ) -> Spawn:
         """Prepare a process; nothing runs until it is opened, which raises OSError if it cannot be started.
@@ -161,7 +165,8 @@ class Launcher:
             model: as Claude Code knows it.
             settings: of its first turn.
             agent: its folders, its own tools and what they may do.
-            resume: the transcript to go on from.
+            resume: the transcript of what was said before.
+            goes_on: the process goes on from it by itself, since it ends in results of tools.
             log: told the command line.
 
         Raises:
@@ -169,10 +174,10 @@ class Launcher:
         """
         claude = self.program()
         settings = settings or TurnSettings()
-        argv = claude_argv(claude, model=model, settings=settings, agent=agent, resume=resume)
+        argv = claude_argv(claude, model=model, settings=settings, agent=agent, resume=resume, goes_on=goes_on)
         cwd = Path(agent.working_directory) if agent.working_directory else self._cwd
         env = self._env | settings.environment | agent_environment(agent, self._environ) | {"PWD": str(cwd)}
-        env |= RESUME_INTERRUPTED if resume is not None else {}
+        env |= RESUME_INTERRUPTED if goes_on else {}
         log.debug("adapter.claude_args", argv=argv)
         return Spawn(model, settings, partial(self._process, argv, env, cwd), login_command(claude))
 

@@ -139,7 +139,8 @@ def _made_of(given: str) -> str:
 def _message(turn: Turn, ident: str) -> dict[str, Any]:
     message: dict[str, Any] = {
         "role": turn.role,
-        "content": [content_block(block) for block in turn.blocks],
+        # The API wants results before words, whatever the client has.
+        "content": [content_block(block) for block in sorted(turn.blocks, key=_comes_later)],
     }
     if turn.role == "assistant":
         message |= {
@@ -152,6 +153,10 @@ def _message(turn: Turn, ident: str) -> dict[str, Any]:
             "usage": {"input_tokens": 0, "output_tokens": 0},
         }
     return message
+
+
+def _comes_later(block: Block) -> bool:
+    return not isinstance(block, ToolResultBlock)
 
 
 def content_block(block: Block) -> dict[str, Any]:

@@ -124,15 +124,20 @@ def turns_of(messages: Iterable[Mapping[str, Any]]) -> tuple[Turn, ...]:
     return _joined((_side(message["role"]), _said(message)) for message in messages)
 
 
-def goes_on_by_itself(turns: Sequence[Turn]) -> tuple[tuple[Turn, ...], bool]:
-    """The turns without Claude Code's text after results, and whether it was there."""
-    *before, (role, blocks) = turns
+def goes_on_by_itself(turns: Sequence[Turn]) -> tuple[tuple[Turn, ...], bool, bool]:
+    """The turns without Claude Code's text after results, whether it was in the last one, and in an earlier one."""
+    told = [_without_continue(turn) for turn in turns]
+    changed = [before != after for before, after in zip(turns, told, strict=True)]
+    return tuple(told), changed[-1], any(changed[:-1])
+
+
+def _without_continue(turn: Turn) -> Turn:
+    role, blocks = turn
     if role != "user" or blocks[-1] != CONTINUE or not any(kind == "result" for kind, *_ in blocks):
-        return tuple(turns), False
+        return turn
     *said, last = blocks[:-1]
     # Claude Code puts its text on a line of its own.
-    told = (*said, ("text", last[1].removesuffix("\n")) if last[0] == "text" else last)
-    return (*before, (role, told)), True
+    return role, (*said, ("text", last[1].removesuffix("\n")) if last[0] == "text" else last)
 
 
 def _joined(said: Iterable[tuple[str, Iterable[Block]]]) -> tuple[Turn, ...]:

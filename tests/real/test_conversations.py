@@ -31,9 +31,7 @@ from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text, Too
 from tests.real.call import Call
 from tests.real.harness import Served, needs_claude, until
 from tests.real.heard import (
-    CONTINUE,
     PREFIX,
-    Heard,
     Turn,
     goes_on_by_itself,
     heard,
@@ -53,8 +51,9 @@ Message: TypeAlias = dict[str, Any]
 
 EXAMPLES: Final = int(os.environ.get("CONVERSATION_EXAMPLES", "0"))
 NAMES: Final = ("ann", "bob", "cyd")
-KEPT, RUNNING, SPARES = 3, 2, 1
-SETTINGS: Final[dict[str, Any]] = {"spares": SPARES, "max_idle_sessions": KEPT, "max_concurrency": RUNNING}
+KEPT, RUNNING = 3, 2
+SPARES = 2  # one for a new conversation, one for a history
+SETTINGS: Final[dict[str, Any]] = {"spares": 1, "max_idle_sessions": KEPT, "max_concurrency": RUNNING}
 
 READ_OTHERWISE: Final = {"type": "function", "function": {"name": "read", "description": "Read a page"}}
 TOOLS: Final[dict[str, list[Any]]] = {
@@ -78,16 +77,9 @@ FIELDS: Final[dict[str, Sequence[Any]]] = {
 }
 BOUNDS: Final = tuple(bound for bound in FIELDS["max_completion_tokens"] if bound)
 
-# What is known to be wrong, and left out of the comparison or of the sequences; True where it is mended.
-# Where results come to no conversation that waits for them, Claude Code goes on from its transcript before it has been
-# told anything else: Claude is asked with Claude Code's own system prompt, and mostly without a tool.
-RESUMED_IS_TOLD_ALL: bool = False
-# Effort and bound of an answer are those with which Claude called its tools, whatever the results come with.
-PARKED_TAKES_SETTINGS: bool = False
-# What Claude is told within a turn, to correct it, stays in the conversation, and is in no request of the client's. So
-# no turn is corrected here: Claude calls where it must, one tool where it may call one, with arguments that fit.
+# A turn that Claude is corrected in goes on in its conversation to its end, with words that no request has. So none is
+# corrected here: Claude calls where it must, one tool where it may call one, with arguments that fit.
 
-NOT_COMPARED: Final = "not compared"
 SECRET: Final = "secret"
 CONTENTS: Final[tuple[Any, ...]] = (
     "Hi",
@@ -189,7 +181,10 @@ class Key:
     def of(cls, body: Mapping[str, Any], turns: tuple[Turn, ...]) -> "Key":
         said = body["model"], body.get("user"), meant(body).system, offered(body)
         options = str(body.get("tool_choice", "auto")), body.get("parallel_tool_calls", True)
-        return cls((*said, *options), turns)
+        # In the middle of its turn it keeps the effort and the bound that the turn began with.
+        in_a_turn = bool(turns) and any(kind == "call" for kind, *_ in turns[-1][1])
+        settings = (meant(body).effort, meant(body).max_tokens) if in_a_turn else ()
+        return cls((*said, *options, *settings), turns)
 
 
 @dataclass
@@ -201,7 +196,10 @@ class Waiting:
 
 
 class Conversations(RuleBasedStateMachine):
-    """`waiting` is the model, the least recently used first; `held` all that any conversation of this server has."""
+    """`waiting` is the model, the least recently used first; `held` all that any conversation of this server has.
+
+    `inexact` is what those have that are in the middle of a turn with a text of Claude Code's own in it.
+    """
 
     def __init__(self, stage: Stage, folder: Path) -> None:
         super().__init__()
@@ -211,6 +209,7 @@ class Conversations(RuleBasedStateMachine):
         self.strangers = itertools.count(1)
         self.waiting: list[Waiting] = []
         self.held: set[Key] = set()
+        self.inexact: set[Key] = set()
         self.plan = PLANS[0]
         self.gate: trio.Event | None = None
 
@@ -223,9 +222,7 @@ class Conversations(RuleBasedStateMachine):
     def reply(self, request: RecordedRequest) -> Reply:
         # Equal histories get equal ids, and in one history each is new.
         number = sum(message["role"] == "assistant" for message in request.messages)
-        resumed = request.last_user_text.endswith(CONTINUE[1])
-        tools = request.tools if RESUMED_IS_TOLD_ALL or not resumed else []  # whether it knows them is chance
-        text, calls = self.plan.answer(tools, number, must_call=MUST_CALL in request.system_text)
+        text, calls = self.plan.answer(request.tools, number, must_call=MUST_CALL in request.system_text)
         waits = [] if self.gate is None else [Pause(self.gate)]
         uses = [ToolUse(call, name, arguments) for call, name, arguments in calls]
         return Reply(*([Text(text)] if text else []), *uses, before_headers=waits)
@@ -348,6 +345,7 @@ class Conversations(RuleBasedStateMachine):
     async def _start(self) -> None:
         self.waiting.clear()
         self.held.clear()
+        self.inexact.clear()
         await self.stage.start(self.folder, self.reply, KEPT + RUNNING + SPARES, **SETTINGS)
 
     def _happens(self, what: str) -> None:
@@ -397,9 +395,6 @@ class Conversations(RuleBasedStateMachine):
                 return one.sure or None
         return None if key in self.held else False
 
-    def _surely_waits(self, body: Mapping[str, Any]) -> bool:
-        return any(one.sure and one.key == Key.of(body, meant(body).turns[:-1]) for one in self.waiting)
-
     def _ask(self, plan: Plan, *asking: Client) -> None:
         # Claude was told to call one tool at a time, and does so.
         one_only = any(client.fields["parallel_tool_calls"] is False for client in asking)
@@ -407,11 +402,6 @@ class Conversations(RuleBasedStateMachine):
         self.stage.run(self._ask_all, asking)
 
     async def _ask_all(self, asking: Sequence[Client]) -> None:
-        for client in asking:
-            body = client.body()
-            may_resume = ends_in_results(body) and not self._surely_waits(body)
-            if may_resume and must_call(body) and not RESUMED_IS_TOLD_ALL:
-                client.fields["tool_choice"] = None
         bodies = [client.body() for client in asking]
         expected = [self._take(body) for body in bodies]
         before = len(self.served.api.requests)
@@ -438,17 +428,24 @@ class Conversations(RuleBasedStateMachine):
         assert sum(live) >= expected.count(True)
         assert sum(live) <= len(live) - expected.count(False)
         for client, body, message, way in zip(asking, bodies, messages, ways, strict=True):
-            self._check_answer(body, message, resumed=way == "replayed" and ends_in_results(body))
+            self._check_answer(body, message)
             self._keep(body, message, way, sure=len(asking) == 1)
             client.messages = [*(m for m in body["messages"] if m["role"] != "system"), message]
         await until(lambda: len(self.served.processes.claudes()) <= KEPT + SPARES, "the evicted are gone")
 
     def _keep(self, body: Mapping[str, Any], message: Message, way: str, *, sure: bool) -> None:
-        if way == "replayed" and ends_in_results(body):
-            return
+        before = Key.of(body, meant(body).turns[:-1])
+        resumed = way == "replayed" and ends_in_results(body)
+        may_be_exact = not resumed and (way != "parked" or before in self.held)
+        may_be_inexact = resumed or (way == "parked" and before in self.inexact)
         key = Key.of(body, turns_of([*body["messages"], message]))
-        self.held.add(key)
-        self.waiting.append(Waiting(key, sure))
+        if may_be_exact:
+            self.held.add(key)
+        if may_be_inexact and message.get("tool_calls"):
+            self.inexact.add(key)
+        elif may_be_inexact and not may_be_exact:
+            return
+        self.waiting.append(Waiting(key, sure and not (may_be_exact and may_be_inexact)))
         del self.waiting[:-KEPT]
 
     def _check(
@@ -457,31 +454,31 @@ class Conversations(RuleBasedStateMachine):
         """Hold what the stand-in was sent against what was asked; a way that nobody was told is None."""
         assert len(requests) == len(bodies)
         everything = [heard(request, bounds=BOUNDS) for request in requests]
-        alone = [goes_on_by_itself(one.turns) for one in everything]
+        went_on = [goes_on_by_itself(one.turns) for one in everything]
         resumed = [
-            ends_in_results(body) and (way == "replayed" or (way is None and any(went_on for _, went_on in alone)))
+            ends_in_results(body) and (way == "replayed" or (way is None and any(now for _, now, _ in went_on)))
             for body, way in zip(bodies, ways, strict=True)
         ]
-        assert sorted(went_on for _, went_on in alone) == sorted(resumed)
-        parked = [
-            way == "parked" or (way is None and ends_in_results(body)) for body, way in zip(bodies, ways, strict=True)
+        assert sorted(now for _, now, _ in went_on) == sorted(resumed)
+        # Where it went on before, it is in the same turn still.
+        in_its_turn = [
+            way in ("parked", None) and Key.of(body, meant(body).turns[:-1]) in self.inexact
+            for body, way in zip(bodies, ways, strict=True)
         ]
-        wanted = [
-            as_known(meant(body), resumed=went_on, parked=waited)
-            for body, went_on, waited in zip(bodies, resumed, parked, strict=True)
-        ]
-        for one, (turns, went_on) in zip(everything, alone, strict=True):
+        assert sum(earlier for _, _, earlier in went_on) <= sum(in_its_turn)
+        wanted = [meant(body) for body in bodies]
+        for one, (turns, _, _) in zip(everything, went_on, strict=True):
             # Which request is whose, where several came at once, is told by what there is to compare.
-            forms = [as_known(replace(one, turns=turns), resumed=went_on, parked=waited) for waited in (False, True)]
-            assert [form for form in forms if form in wanted], (forms[0], wanted)
-            wanted.remove(next(form for form in forms if form in wanted))
+            form = replace(one, turns=turns)
+            assert form in wanted, (form, wanted)
+            wanted.remove(form)
         asked = json.dumps(bodies)
         for request in requests:
             assert not [c.name for c in self.clients if c.secret.encode() in request.raw and c.secret not in asked]
 
-    def _check_answer(self, body: Mapping[str, Any], message: Message, *, resumed: bool) -> None:
+    def _check_answer(self, body: Mapping[str, Any], message: Message) -> None:
         number = sum(role == "assistant" for role, _ in meant(body).turns)
-        tools = [] if resumed and not RESUMED_IS_TOLD_ALL else [json.loads(tool)[0] for tool in offered(body)]
+        tools = [json.loads(tool)[0] for tool in offered(body)]
         text, calls = self.plan.answer(tools, number, must_call=must_call(body))
         assert message["content"] == (text or None)
         assert [
@@ -492,13 +489,6 @@ class Conversations(RuleBasedStateMachine):
 
 def one_of(things: Sequence[T], number: int) -> T:
     return things[number % len(things)]
-
-
-def as_known(one: Heard, *, resumed: bool, parked: bool) -> Heard:
-    """What can be compared of a request as things are."""
-    if resumed and not RESUMED_IS_TOLD_ALL:
-        return replace(one, system=(NOT_COMPARED,), tools=())
-    return replace(one, max_tokens=0, effort=NOT_COMPARED) if parked and not PARKED_TAKES_SETTINGS else one
 
 
 def ends_in_results(body: Mapping[str, Any]) -> bool:

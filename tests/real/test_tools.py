@@ -14,7 +14,7 @@ from claude_openai.protocol.calls import MAX_CORRECTIONS
 from claude_openai.testing import RecordedRequest, Reply, Thinking, ToolUse
 from tests.openai_schema import strict_openai_chunk, strict_openai_completion, validate
 from tests.real.call import Call, chat, texts
-from tests.real.harness import Served, needs_claude, serving, until
+from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
 
 pytestmark = needs_claude
 
@@ -228,6 +228,51 @@ async def test_after_a_restart_the_rest_of_the_loop_is_one_turn_again_and_then_t
         assert as_asked(messages) == upstream(after.api.requests[3])
 
 
+@on_both_backends
+async def test_results_that_no_turn_waits_for_reach_claude_with_system_prompt_tools_model_and_bounds(
+    tmp_path: Path, backend: str
+) -> None:
+    more: dict[str, Any] = {"model": "opus", "max_tokens": 1234, "reasoning_effort": "low"}
+    tools = {} if backend == "cli" else {"tools": [READ, LIST]}
+    function = {"name": "read", "arguments": '{"path": "/a"}'}
+    call = {"id": "toolu_1", "type": "function", "function": function}
+    messages: list[dict[str, Any]] = [
+        {"role": "system", "content": "You are a pirate."},
+        *ASKED,
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "toolu_1", "content": "A"},
+    ]
+    async with serving(tmp_path, backend=backend) as served:
+        for _ in range(3):  # it was chance
+            async with Call.open(served.url, chat(messages, **more, **tools)) as call_:
+                assert (await call_.answer())[0] == 200
+        assert len(served.api.requests) == 3
+        for request in served.api.requests:
+            assert "You are a pirate." in request.system_text
+            assert request.tools == (["mcp__openai__list-files_2", "mcp__openai__read"] if tools else [])
+            assert "opus" in request.model
+            assert (request.body["max_tokens"], request.body["output_config"]["effort"]) == (1234, "low")
+
+
+async def test_results_with_other_settings_than_the_turn_began_with_are_given_anew(kept: Served) -> None:
+    kept.api.enqueue(Reply(use(1)), Reply("Done."))
+    answer, _ = await ask(kept, ASKED)
+    _, way = await ask(kept, [*ASKED, *results(answer, "A")], max_tokens=1234)
+    assert way == "replayed"
+    assert kept.api.requests[1].body["max_tokens"] == 1234
+
+
+async def test_words_beside_results_come_after_them(kept: Served) -> None:
+    kept.api.enqueue(Reply(use(1)), Reply("Done."))
+    answer, _ = await ask(kept, ASKED)
+    called, result = results(answer, "A")
+    block = {"type": "tool_result", "tool_use_id": "toolu_1", "content": result["content"]}
+    told = {"role": "user", "content": [{"type": "text", "text": "Here it is."}, block]}
+    _, way = await ask(kept, [*ASKED, called, told])
+    assert way == "replayed"
+    assert upstream(kept.api.requests[1])[2][1][:2] == [("toolu_1", "A"), "Here it is.\n"]
+
+
 async def test_after_a_correction_the_turn_goes_on_and_then_the_history_is_exact(kept: Served) -> None:
     kept.api.enqueue(Reply(use(1, "")), Reply(use(2)), Reply("Done."), Reply("Yes."))
     answer, _ = await ask(kept, ASKED)
@@ -298,7 +343,9 @@ async def test_an_answer_of_nothing_where_a_call_is_demanded_is_asked_again_once
     kept.api.enqueue(Reply("No."), silent)
     error = await refused(kept, [{"role": "user", "content": "Another"}], tool_choice="required")
     assert error["code"] == "tool_choice_not_followed"
-    assert len(kept.api.requests) == 6
+    # On a busy machine Claude Code may begin one more before it is ended, which is broken off.
+    await until(lambda: all(request.ended.is_set() for request in kept.api.requests), "all have ended")
+    assert sum(request.finished.is_set() for request in kept.api.requests) == 6
 
 
 async def test_no_tools_are_offered_when_the_choice_is_none(kept: Served) -> None:

@@ -98,3 +98,61 @@ def test_a_unit_is_printed_whatever_key_this_shell_has(tmp_path: Path, capsys: p
     assert job["ProgramArguments"][-6:-2] == flags
     missing = complaint(capsys, 2, "service", "--print", "--api-key-file", str(tmp_path / "none"))
     assert "--api-key-file" in missing
+
+
+async def test_a_restart_has_the_settings_of_the_variables_again_unless_new_ones_are_given(tmp_path: Path) -> None:
+    async with shell(tmp_path) as user:
+        settings = {
+            "CLAUDE_OPENAI_BACKEND": "cli",
+            "CLAUDE_OPENAI_SPARES": "0",
+            "CLAUDE_OPENAI_DRAIN_TIMEOUT_MS": "77",
+            "CLAUDE_OPENAI_OUTPUT_DIR": str(user.folder / "captured"),
+            "API_KEY": KEY,
+            "ANTHROPIC_CUSTOM_HEADERS": "x-secret: of-the-account",
+        }
+        started = await user("--background", "--port", "0", env=settings)
+        assert (started.code, started.stderr) == (0, "")
+        told = user.server()
+        assert told.variables == {name: value for name, value in settings.items() if name.startswith("CLAUDE_OPENAI_")}
+        files = "".join(path.read_text() for path in user.temporary.iterdir() if path.is_file())
+        assert KEY not in files
+        assert "of-the-account" not in files
+
+        # A key is asked for again, under whatever name.
+        assert (await user("restart")).code == 1
+        assert user.server() == told
+        assert (await user("restart", env={"CLAUDE_OPENAI_API_KEY_FILE": str(key_file(user))})).code == 0
+        again = user.server()
+        assert (again.backend, again.drain_timeout_ms, again.output_dir) == ("cli", 77, told.output_dir)
+        await asks_for(again, KEY)
+
+        # What is set now counts, the rest is as it was; flags replace all.
+        now = {"CLAUDE_OPENAI_BACKEND": "sdk", "CLAUDE_OPENAI_API_KEY": KEY}
+        assert (await user("restart", env=now)).code == 0
+        assert (user.server().backend, user.server().drain_timeout_ms) == ("sdk", 77)
+        assert (await user("restart", "--port", "0", "--spares", "0")).code == 0
+        last = user.server()
+        assert (last.backend, last.drain_timeout_ms, last.has_api_key) == ("sdk", 10_000, False)
+
+
+async def test_the_runs_of_the_last_server_are_found_wherever_it_kept_them(tmp_path: Path) -> None:
+    async with shell(tmp_path) as user:
+
+        async def one_run(*flags: str) -> str:
+            told = await user.start(*flags)
+            async with Call.open(told.base_url, chat("Hi")) as call:
+                assert (await call.answer())[0] == 200
+            assert (await user("stop")).code == 0
+            return call.headers["x-claude-openai-run"]
+
+        elsewhere = await one_run("--output-dir", "captured")
+        assert (await user("tail", elsewhere)).stdout == "ok\n"
+        assert elsewhere in (await user("runs")).stdout
+        default = user.home / ".claude-openai" / "output"
+        other = await user("tail", "--output-dir", str(default), elsewhere[:12])
+        assert (other.code, "--output-dir" in other.stderr, str(default) in other.stderr) == (1, True, True)
+        # The last one that ran is the one that is meant.
+        usual = await one_run()
+        assert usual in (await user("runs")).stdout
+        assert elsewhere not in (await user("runs")).stdout
+        assert not (user.home / ".claude-openai" / "output-dir").exists()

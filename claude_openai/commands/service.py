@@ -23,6 +23,10 @@ __all__ = ["run"]
 KILL_LATER_S: Final = 5
 LABEL: Final = "local.claude-openai"
 
+# A service starts in the home folder, and all of that is too much for tools that nobody watches.
+WORKSPACE: Final = "workspace"
+PREFIXES: Final = next(setting for setting in SETTINGS if setting.name == "allowed_working_directory_prefixes")
+
 SYSTEMD: Final = """\
 # claude-openai for one user. It needs no root:
 #   mkdir -p ~/.config/systemd/user
@@ -34,15 +38,18 @@ SYSTEMD: Final = """\
 #   systemctl --user disable --now claude-openai
 #   rm ~/.config/systemd/user/claude-openai.service
 # Keys and other variables, such as CLAUDE_OPENAI_API_KEY=..., belong into ~/.claude-openai/{file} (mode 0600).
+# Claude's own tools, for requests that ask for them, work in ~/.claude-openai/{workspace} and nowhere else, unless
+# {prefixes} names other folders there, or the flag does here.
 
 [Unit]
 Description=claude-openai: any OpenAI client uses Claude Code
 
 [Service]
 Type=exec
-ExecStart={command}
+{prepare}ExecStart={command}
+{environment}# Wins over what is set above.
 EnvironmentFile=-%h/.claude-openai/{file}
-{environment}WorkingDirectory=%h
+WorkingDirectory=%h
 Restart=on-failure
 RestartSec=2
 # A bad flag or variable does not get better.
@@ -63,11 +70,12 @@ LAUNCHD: Final = f"""\
      To remove it:
        launchctl bootout gui/$(id -u)/{LABEL}; rm ~/Library/LaunchAgents/{LABEL}.plist
      Keys and other variables, such as CLAUDE_OPENAI_API_KEY=..., belong into ~/.claude-openai/{ENVIRONMENT_FILE}
-     (mode 0600). -->
+     (mode 0600). Claude's own tools, for requests that ask for them, work in ~/.claude-openai/{WORKSPACE} and nowhere
+     else, unless {PREFIXES.variables[0]} names other folders there. -->
 """
 # launchd reads no file of variables, and keeps no words of a service.
 LAUNCHD_SCRIPT: Final = (
-    f'umask 077; folder="$HOME/.claude-openai"; mkdir -p "$folder"; set -a; '
+    f'umask 077; folder="$HOME/.claude-openai"; mkdir -p "$folder/{WORKSPACE}"; set -a; '
     f'[ ! -f "$folder/{ENVIRONMENT_FILE}" ] || . "$folder/{ENVIRONMENT_FILE}"; set +a; '
     f'exec "$@" 2>> "$folder/{STDERR_FILE}"'
 )
@@ -94,7 +102,10 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     is_launchd = given.launchd or (sys.platform == "darwin" and not given.systemd)
     unit = _launchd if is_launchd else _systemd
     stop_s = config.drain_timeout_ms // 1000 + round(BEYOND_DRAIN_S) + KILL_LATER_S
-    print(unit(command, {"TMPDIR": environ["TMPDIR"]} if environ.get("TMPDIR") else {}, stop_s), end="")
+    variables = {"TMPDIR": environ["TMPDIR"]} if environ.get("TMPDIR") else {}
+    if not has_flag(flags, PREFIXES.flag):
+        variables[PREFIXES.variables[0]] = str(home_folder() / WORKSPACE)
+    print(unit(command, variables, stop_s), end="")
     return 0
 
 
@@ -108,11 +119,18 @@ def _as_in_a_service(flags: Sequence[str], environ: Mapping[str, str]) -> dict[s
 
 def _systemd(command: Sequence[str], variables: Mapping[str, str], stop_s: int) -> str:
     return SYSTEMD.format(
-        command=" ".join(_quoted(word).replace("$", "$$") for word in command),
+        command=_line(command),
+        prepare=f"ExecStartPre=/bin/mkdir -p -m 700 {_line((str(home_folder()), str(home_folder() / WORKSPACE)))}\n",
         environment="".join(f"Environment={_quoted(f'{name}={value}')}\n" for name, value in variables.items()),
         file=ENVIRONMENT_FILE,
+        workspace=WORKSPACE,
+        prefixes=PREFIXES.variables[0],
         stop_s=stop_s,
     )
+
+
+def _line(words: Sequence[str]) -> str:
+    return " ".join(_quoted(word).replace("$", "$$") for word in words)
 
 
 def _quoted(word: str) -> str:

@@ -458,7 +458,11 @@ def test_the_unit_for_systemd_is_one_that_systemd_takes(tmp_path: Path, capsys: 
     assert not [line for line in lines if line.startswith("PrivateTmp")]
     default = printed(capsys, "service", "--print", "--systemd")
     assert f"--log-file {Path.home()}/.claude-openai/claude-openai.log" in default
-    assert "\nEnvironment=" not in default
+    folder = f"{Path.home()}/.claude-openai"
+    assert f"Environment=CLAUDE_OPENAI_ALLOWED_WORKING_DIR_PREFIXES={folder}/workspace" in default.splitlines()
+    assert f"ExecStartPre=/bin/mkdir -p -m 700 {folder} {folder}/workspace" in default.splitlines()
+    own = printed(capsys, "service", "--print", "--systemd", "--allowed-working-directory-prefixes", "/srv")
+    assert "\nEnvironment=" not in own
 
     analyze = shutil.which("systemd-analyze")
     if analyze is None:
@@ -482,7 +486,11 @@ def test_the_job_for_launchd_can_be_read_and_starts_the_server(capsys: pytest.Ca
     assert (shell_command[:2], shell_command[3]) == (["/bin/sh", "-c"], "claude-openai")
     assert program[:6] == [sys.executable, "-P", "-m", "claude_openai", "--port", "1"]
     assert (job["RunAtLoad"], job["KeepAlive"]) == (True, {"SuccessfulExit": False})
-    assert job["EnvironmentVariables"] == {"TMPDIR": "/x"}
+    workspace = f"{Path.home()}/.claude-openai/workspace"
+    assert job["EnvironmentVariables"] == {
+        "TMPDIR": "/x",
+        "CLAUDE_OPENAI_ALLOWED_WORKING_DIR_PREFIXES": workspace,
+    }
 
 
 def test_its_script_takes_the_variables_of_the_users_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -495,7 +503,7 @@ def test_its_script_takes_the_variables_of_the_users_file(tmp_path: Path, capsys
         assert (ran.stdout, ran.stderr) == (expected, "")
         (tmp_path / ".claude-openai" / "environment").write_text("A='1 2'\n")
     assert (tmp_path / ".claude-openai" / "claude-openai.err").read_text() == "bad\nbad\n"
-    assert mode(tmp_path / ".claude-openai") == 0o700
+    assert mode(tmp_path / ".claude-openai") == mode(tmp_path / ".claude-openai" / "workspace") == 0o700
 
 
 @pytest.mark.parametrize("name", [name for name, (_, text) in commands.COMMANDS.items() if text])

@@ -17,7 +17,13 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from claude_openai.config import SETTINGS  # noqa: E402 - from this checkout; it needs no other package
+
 FILE = Path(__file__).with_name("docker-compose.yml")
+# Settings whose variables are not passed on as they are: the container's own, and the key's other form.
+OWN = {"CLAUDE_OPENAI_HOST", "CLAUDE_OPENAI_PORT", "CLAUDE_OPENAI_BACKGROUND", "CLAUDE_OPENAI_API_KEY_FILE"}
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 DRAIN_S = 10
 # `${NAME:-default}` and `${NAME:?message}` with nothing to replace inside of them.
@@ -75,6 +81,9 @@ def check() -> None:
 
     found = service({**home, "CLAUDE_OPENAI_API_KEY": "k"})
     _expect(found["environment"]["CLAUDE_OPENAI_API_KEY"], "k", "the key")
+    settings = {setting.variables[0] for setting in SETTINGS} - OWN
+    _expect(settings - set(found["environment"]), set(), "settings whose variables are not passed on")
+    _expect(OWN & set(found["environment"]), set(), "settings that are the container's own, and passed on")
     _expect(found["ports"], ["127.0.0.1:8000:8000"], "the port is published on loopback only")
     mounts = {v["target"]: (v["source"], v.get("read_only", False)) for v in found["volumes"]}
     _expect(mounts.pop("/home/claude/.claude-openai"), ("output", False), "a volume for what the server keeps")

@@ -7,7 +7,9 @@ cd "$(dirname "$0")/.."
 work=$(mktemp -d /var/tmp/claude-openai-container.XXXXXX)
 server= upstream=
 begun=$SECONDS
-export TMPDIR="$work/tmp" BUILDAH_ISOLATION=chroot BUILDAH_FORMAT=docker
+# What works in a container and on any file system, unless the caller knows something faster.
+export TMPDIR="$work/tmp" BUILDAH_ISOLATION="${BUILDAH_ISOLATION:-chroot}" BUILDAH_FORMAT=docker
+export STORAGE_DRIVER="${STORAGE_DRIVER:-vfs}"
 key=a-key-for-this-run
 mkdir "$TMPDIR"
 
@@ -18,7 +20,7 @@ fail() {
 }
 # Nothing is pulled, so nobody's registry logins are looked at.
 store() {
-  env -u DOCKER_CONFIG -u REGISTRY_AUTH_FILE buildah ${STORAGE_DRIVER:+--storage-driver "$STORAGE_DRIVER"} \
+  env -u DOCKER_CONFIG -u REGISTRY_AUTH_FILE buildah --storage-driver "$STORAGE_DRIVER" \
     --root "$work/store" --runroot "$work/run" "$@"
 }
 finish() {

@@ -182,7 +182,7 @@ def agent_environment(agent: Agent, base: Mapping[str, str]) -> dict[str, str]:
         agent: of the request.
         base: the server's environment.
     """
-    if agent.permission_mode not in _JUDGED_MODES:
+    if not agent.has_tools or agent.permission_mode not in _JUDGED_MODES:
         return {}
     # The safety check of these modes is no essential traffic to Claude Code. Whoever set the variable themselves keeps
     # it; for the others what it would do is had one by one.

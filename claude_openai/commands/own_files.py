@@ -92,7 +92,7 @@ def replace(path: Path, text: str) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
-        raise _unsafe(path, f"it cannot be replaced: {error.strerror or error}") from None
+        raise _unsafe(path, _why_not(error, "it cannot be replaced")) from None
 
 
 def remove(path: Path) -> None:
@@ -104,7 +104,7 @@ def remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise _unsafe(path, f"it cannot be removed: {error.strerror or error}") from None
+        raise _unsafe(path, _why_not(error, "it cannot be removed")) from None
 
 
 def content(path: Path) -> str:
@@ -132,6 +132,11 @@ def is_at(fd: int, path: Path) -> bool:
         return os.path.samestat(os.fstat(fd), path.lstat())
     except OSError:
         return False
+
+
+def _why_not(error: OSError, what: str) -> str:
+    is_foreign = error.errno in (errno.EACCES, errno.EPERM)
+    return f"{_FOREIGN}, and {what}" if is_foreign else f"{what}: {error.strerror or error}"
 
 
 def _unsafe(path: Path, reason: str | None) -> UnsafeFileError:

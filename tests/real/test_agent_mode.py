@@ -138,6 +138,17 @@ async def test_each_permission_mode_allows_what_it_says_and_asks_for_no_more_tha
     assert set(asked) <= {("POST", "/v1/messages"), ("HEAD", "/api/hello")}
 
 
+async def test_the_clients_own_tools_are_nobodys_to_judge(tmp_path: Path, work: Path) -> None:
+    reply = Reply(ToolUse("toolu_client", "mcp__openai__read", {"path": "/remote"}))
+    async with serving(tmp_path, reply, allowed_working_directory_prefixes=(work,)) as served:
+        for claude in ({"permissionMode": "auto"}, {"permissionMode": "auto", "toolMode": "all"}):
+            async with Call.open(served.url, chat("Read.", tools=[READ], claude=claude)) as call:
+                _, answer = await call.answer()
+            assert [each["id"] for each in answer["choices"][0]["message"]["tool_calls"]] == ["toolu_client"]
+        # Without tools of Claude's own nothing is different from any other turn.
+        assert [request.method for request in served.api.all_requests] == ["POST", "HEAD", "POST"]
+
+
 async def test_whoever_wants_essential_traffic_only_keeps_that_and_has_no_auto_mode(
     tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

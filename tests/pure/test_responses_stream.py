@@ -20,7 +20,6 @@ from claude_openai.errors import (
 )
 from claude_openai.protocol.events import (
     Event,
-    FinishReason,
     ReasoningDelta,
     TextDelta,
     ToolCall,
@@ -76,11 +75,15 @@ def added_up(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 found.append({**event["item"]})
             case "content_part.added" | "reasoning_summary_part.added":
                 holder = "content" if "content_index" in event else "summary"
-                found[event["output_index"]][holder] = [{**event["part"]}]
+                parts = found[event["output_index"]][holder]
+                assert event[f"{holder}_index"] == len(parts)
+                parts.append({**event["part"]})
             case "output_text.delta" | "reasoning_summary_text.delta":
                 item = found[event["output_index"]]
                 assert item["id"] == event["item_id"]
-                item["content" if "content_index" in event else "summary"][0]["text"] += event["delta"]
+                item["content" if "content_index" in event else "summary"][-1]["text"] += event["delta"]
+            case "refusal.delta":
+                found[event["output_index"]]["content"][event["content_index"]]["refusal"] += event["delta"]
             case "function_call_arguments.delta":
                 found[event["output_index"]]["arguments"] += event["delta"]
             case "output_item.done":
@@ -196,12 +199,11 @@ def test_an_answer_without_a_word_is_an_empty_message(said: list[Event]) -> None
     assert (item["type"], item["content"][0]["text"], item["status"]) == ("message", "", "completed")
 
 
-@pytest.mark.parametrize(("reason", "told"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
-def test_an_answer_that_was_cut_is_incomplete_and_says_why(reason: FinishReason, told: str) -> None:
-    sent = stream([TextDelta("Hel"), TurnCompleted(reason, USAGE)])
+def test_an_answer_that_was_cut_is_incomplete_and_says_why() -> None:
+    sent = stream([TextDelta("Hel"), TurnCompleted("length", USAGE)])
     response = sent[-1]["response"]
     assert sent[-1]["type"] == "response.incomplete"
-    assert (response["status"], response["incomplete_details"]) == ("incomplete", {"reason": told})
+    assert (response["status"], response["incomplete_details"]) == ("incomplete", {"reason": "max_output_tokens"})
     assert (response["output"][0]["status"], response["completed_at"]) == ("incomplete", None)
 
 
@@ -262,3 +264,31 @@ def test_each_finished_item_is_handed_on_to_be_remembered() -> None:
     for event in (ReasoningDelta("Hm"), TextDelta("Yes"), ToolCall("toolu_1", "read", "{}"), DONE):
         whole.feed(event)
     assert remembered == whole.result()["output"]
+
+
+REFUSED_TURN = TurnCompleted("content_filter", USAGE)
+
+
+def test_a_refusal_is_a_part_of_its_own_after_what_was_said() -> None:
+    events: list[Event] = [TextDelta("Well"), TextDelta(", no."), REFUSED_TURN]
+    sent = stream(events)
+    (message,) = sent[-1]["response"]["output"]
+    assert [part["type"] for part in message["content"]] == ["output_text", "refusal"]
+    assert (message["status"], message["content"][0]["text"]) == ("completed", "Well, no.")
+    assert message["content"][1]["refusal"]
+    assert kinds(sent)[-8:] == [
+        *("output_text.done", "content_part.done", "content_part.added", "refusal.delta", "refusal.done"),
+        *("content_part.done", "output_item.done", "completed"),
+    ]
+
+
+@pytest.mark.parametrize("before", [[], [ReasoningDelta("Hm")]])
+def test_a_refusal_without_a_word_is_all_that_its_message_holds(before: list[Event]) -> None:
+    message = fold([*before, REFUSED_TURN])["output"][-1]
+    assert [part["type"] for part in message["content"]] == ["refusal"]
+
+
+def test_a_response_in_progress_says_that_it_has_not_ended() -> None:
+    for event in stream([TurnStarted("m"), TextDelta("a"), DONE])[:2]:
+        assert event["response"]["status"] == "in_progress"
+        assert (event["response"]["completed_at"], event["response"]["usage"]) == (None, None)

@@ -224,6 +224,31 @@ async def test_the_openai_package_gets_the_form_that_it_asks_for(kept: Served) -
     assert await with_the_package(kept, parsed) == Weather(city="Oslo", degrees=3)
 
 
+async def test_the_openai_package_tells_a_refusal_from_an_answer_in_the_form(kept: Served) -> None:
+    class Weather(BaseModel):
+        city: str
+
+    refusal = Reply("I would rather", stop_reason="refusal")
+    kept.api.enqueue(refusal, refusal, refusal)
+
+    def parsed(client: openai.OpenAI) -> Any:
+        return client.responses.parse(model=MODEL, input=SEE, text_format=Weather)
+
+    response = await with_the_package(kept, parsed)
+    assert (response.output_parsed, response.status) == (None, "completed")
+    assert [part.type for part in response.output[-1].content] == ["refusal"]
+
+    def streamed(client: openai.OpenAI) -> tuple[list[str], Any]:
+        with client.responses.stream(model=MODEL, input=SEE, text_format=Weather) as stream:
+            return [event.type for event in stream], stream.get_final_response()
+
+    kinds, final = await with_the_package(kept, streamed)
+    assert {"response.refusal.delta", "response.refusal.done"} <= set(kinds)
+    assert final.output_parsed is None
+    plain, _ = await ask(kept, "Hi", stream=True)
+    assert [part["type"] for part in plain["output"][-1]["content"]] == ["output_text", "refusal"]
+
+
 async def test_the_openai_package_raises_what_went_wrong(tmp_path: Path) -> None:
     heard = trio.Event()
     reply = Reply(Text("Hel", Pause(heard), UpstreamErrorEvent("api_error", "broken")))

@@ -43,4 +43,6 @@ class GivenItems:
 
 
 def _chars(item: Mapping[str, Any]) -> int:
-    return len(item.get("arguments", "")) + sum(len(part["text"]) for part in item.get("content", ()))
+    return len(item.get("arguments", "")) + sum(
+        len(part.get("text", "")) + len(part.get("refusal", "")) for part in item.get("content", ())
+    )

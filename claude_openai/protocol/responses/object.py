@@ -15,6 +15,7 @@ __all__ = [
     "INCOMPLETE",
     "MESSAGE",
     "REASONING",
+    "REFUSAL",
     "ItemForm",
     "ItemStatus",
     "OpenItem",
@@ -29,8 +30,9 @@ ItemPrefix: TypeAlias = Literal["msg", "rs", "fc"]
 # An event without its sequence_number.
 Step: TypeAlias = dict[str, Any]
 
-# Why a response that ended has not all that there was to say; the other reasons are complete.
-INCOMPLETE: Final[Mapping[FinishReason, str]] = {"length": "max_output_tokens", "content_filter": "content_filter"}
+# Why a response that ended has not all that there was to say. A refusal is all that there is, as of OpenAI's models:
+# with another status their SDK would find no final response in the stream.
+INCOMPLETE: Final[Mapping[FinishReason, str]] = {"length": "max_output_tokens"}
 # Codex acts on these; it repeats a turn for each other code but `invalid_prompt`.
 _KNOWN_CODES: Final = frozenset(
     {"context_length_exceeded", "insufficient_quota", "rate_limit_exceeded", "server_is_overloaded"}
@@ -93,72 +95,104 @@ class ResponsesHead:
 
 
 @dataclass(frozen=True, slots=True)
+class PartForm:
+    """How a part of an item is spelled, whose text comes in pieces."""
+
+    part: Mapping[str, Any]
+    key: str
+    event: str
+    event_keys: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(self, text: str) -> dict[str, Any]:
+        return {**self.part, self.key: text}
+
+
+@dataclass(frozen=True, slots=True)
 class ItemForm:
-    """How an item of texts is spelled: a message or reasoning."""
+    """How an item of parts is spelled: a message or reasoning."""
 
     prefix: ItemPrefix
     item: Mapping[str, Any]
     holder: str
-    part: Mapping[str, Any]
     index_key: str
     part_event: str
-    text_event: str
-    text_keys: Mapping[str, Any]
+    text: PartForm
 
 
+REFUSAL: Final = PartForm({"type": "refusal"}, "refusal", "response.refusal")
 MESSAGE: Final = ItemForm(
     prefix="msg",
     item={"type": "message", "role": "assistant"},
     holder="content",
-    part={"type": "output_text", "annotations": [], "logprobs": []},
     index_key="content_index",
     part_event="response.content_part",
-    text_event="response.output_text",
-    text_keys={"logprobs": []},
+    text=PartForm(
+        {"type": "output_text", "annotations": [], "logprobs": []}, "text", "response.output_text", {"logprobs": []}
+    ),
 )
 REASONING: Final = ItemForm(
     prefix="rs",
     item={"type": "reasoning"},
     holder="summary",
-    part={"type": "summary_text"},
     index_key="summary_index",
     part_event="response.reasoning_summary_part",
-    text_event="response.reasoning_summary_text",
-    text_keys={},
+    text=PartForm({"type": "summary_text"}, "text", "response.reasoning_summary_text"),
 )
 
 
 class OpenItem:
-    """An item whose text is still coming."""
+    """An item whose text is still coming, part after part.
 
-    def __init__(self, form: ItemForm, head: ResponsesHead, index: int) -> None:
+    Args:
+        form: of the item.
+        head: of the response.
+        index: its place among the items.
+        part: form of its first part; by default the one for text.
+    """
+
+    def __init__(self, form: ItemForm, head: ResponsesHead, index: int, part: PartForm | None = None) -> None:
         self.form = form
-        self.texts: list[str] = []
         self._index = index
         self._id = head.item_id(form.prefix, index)
-        self._place = {"item_id": self._id, "output_index": index, form.index_key: 0}
-        self._delta = {"type": f"{form.text_event}.delta", **self._place}
+        self._parts: list[dict[str, Any]] = []
+        self._begin(part or form.text)
 
     def item(self, status: ItemStatus) -> dict[str, Any]:
-        parts = [] if status == "in_progress" else [self._part("".join(self.texts))]
+        parts = [] if status == "in_progress" else [*self._parts, self._part.of("".join(self._texts))]
         return {"id": self._id, **self.form.item, "status": status, self.form.holder: parts}
 
     def opened(self) -> Iterator[Step]:
         yield {"type": "response.output_item.added", "output_index": self._index, "item": self.item("in_progress")}
-        yield {"type": f"{self.form.part_event}.added", **self._place, "part": self._part("")}
+        yield self._part_added()
 
     def delta(self, text: str) -> Step:
-        self.texts.append(text)
-        return {**self._delta, "delta": text, **self.form.text_keys}
+        self._texts.append(text)
+        return {**self._delta, "delta": text, **self._part.event_keys}
+
+    def next_part(self, part: PartForm) -> Iterator[Step]:
+        """Go on with another part."""
+        yield from self._part_done()
+        self._parts.append(self._part.of("".join(self._texts)))
+        self._begin(part)
+        yield self._part_added()
 
     def closed(self, item: dict[str, Any]) -> Iterator[Step]:
-        text = "".join(self.texts)
-        yield {"type": f"{self.form.text_event}.done", **self._place, "text": text, **self.form.text_keys}
-        yield {"type": f"{self.form.part_event}.done", **self._place, "part": self._part(text)}
+        yield from self._part_done()
         yield {"type": "response.output_item.done", "output_index": self._index, "item": item}
 
-    def _part(self, text: str) -> dict[str, Any]:
-        return {**self.form.part, "text": text}
+    def _begin(self, part: PartForm) -> None:
+        self._part = part
+        self._texts: list[str] = []
+        self._place = {"item_id": self._id, "output_index": self._index, self.form.index_key: len(self._parts)}
+        self._delta = {"type": f"{part.event}.delta", **self._place}
+
+    def _part_added(self) -> Step:
+        return {"type": f"{self.form.part_event}.added", **self._place, "part": self._part.of("")}
+
+    def _part_done(self) -> Iterator[Step]:
+        text = "".join(self._texts)
+        yield {"type": f"{self._part.event}.done", **self._place, self._part.key: text, **self._part.event_keys}
+        yield {"type": f"{self.form.part_event}.done", **self._place, "part": self._part.of(text)}
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:

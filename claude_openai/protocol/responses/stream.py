@@ -23,10 +23,12 @@ from claude_openai.protocol.events import (
     TurnStarted,
     Usage,
 )
+from claude_openai.protocol.response import REFUSED
 from claude_openai.protocol.responses.object import (
     INCOMPLETE,
     MESSAGE,
     REASONING,
+    REFUSAL,
     ItemForm,
     ItemStatus,
     OpenItem,
@@ -133,6 +135,8 @@ class _Answer:
     def _complete(self, finish_reason: FinishReason, usage: Usage) -> Iterator[Step]:
         reason = INCOMPLETE.get(finish_reason)
         status: ItemStatus = "completed" if reason is None else "incomplete"
+        if finish_reason == "content_filter":
+            yield from self._refuse()
         yield from self._close(status)
         if all(item["type"] == "reasoning" for item in self._output):
             # An answer without a word is an empty message: clients look for one.
@@ -144,6 +148,16 @@ class _Answer:
         ending = {"completed_at": completed_at, "incomplete_details": details, "usage": usage_object(usage)}
         self.final = self._head.response(status, self._output, **ending)
         yield {"type": f"response.{status}", "response": self.final}
+
+    def _refuse(self) -> Iterator[Step]:
+        """A part of its own, which no client takes for the answer: what was said before stands in another one."""
+        if self._open is not None and self._open.form is MESSAGE:
+            yield from self._open.next_part(REFUSAL)
+        else:
+            yield from self._close("completed")
+            self._open = OpenItem(MESSAGE, self._head, len(self._output), REFUSAL)
+            yield from self._open.opened()
+        yield self._open.delta(REFUSED)
 
     def _fail(self, error: ApiError) -> Iterator[Step]:
         self.error = error

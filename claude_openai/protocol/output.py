@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from claude_openai.errors import BadRequest
+from claude_openai.protocol.checks import boolean, string
 from claude_openai.protocol.refusals import missing, wrong_type, wrong_value
 from claude_openai.protocol.tools import object_schema
 
@@ -80,6 +81,9 @@ def json_schema_format(inner: Any, where: str) -> OutputFormat:
         raise wrong_type(f"{where}.name", "a string", name)
     if not _NAME.fullmatch(name):
         raise wrong_value(f"{where}.name", "1 to 64 letters, digits, '_' or '-'", name)
+    for key, check in (("description", string()), ("strict", boolean)):
+        if inner.get(key) is not None:
+            check(f"{where}.{key}", inner[key])
     if schema is None:
         raise missing(f"{where}.schema", "Send the JSON Schema of the answer.")
     form = OutputFormat(name, object_schema(schema, f"{where}.schema", code="invalid_json_schema"))

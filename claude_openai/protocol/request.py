@@ -17,7 +17,7 @@ from claude_openai.protocol.legacy import modern_messages, read_function_call, r
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.output import OutputFormat, read_response_format
 from claude_openai.protocol.refusals import missing, wrong_value
-from claude_openai.protocol.tools import Tool, ToolChoice, offered_tools, read_tool_choice, read_tools
+from claude_openai.protocol.tools import Tool, ToolChoice, offered_tools, read_tools_and_choice
 
 __all__ = ["ChatRequest", "form_beside", "parse_chat_request", "read_fields", "whole_number"]
 
@@ -134,8 +134,7 @@ def _tools(fields: Mapping[str, Any]) -> tuple[tuple[Tool, ...], ToolChoice, boo
     if fields.get("functions"):
         tools = read_functions(fields["functions"])
         return tools, read_function_call(fields.get("function_call", "auto"), tools), True
-    tools = read_tools(fields.get("tools", ()))
-    return tools, read_tool_choice(fields.get("tool_choice", "auto"), tools), False
+    return *read_tools_and_choice(fields.get("tools", ()), fields.get("tool_choice", "auto")), False
 
 
 def form_beside(choice: ToolChoice, output: OutputFormat | None) -> OutputFormat | None:

@@ -6,31 +6,36 @@ runs it.
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from claude_openai.errors import BadRequest
+from claude_openai.protocol.checks import boolean
 from claude_openai.protocol.refusals import missing, shorten, unsupported_value, wrong_type, wrong_value
 
 if TYPE_CHECKING:
     from claude_openai.protocol.schemas import ArgumentValidator
 
 __all__ = [
+    "CHOICES",
     "ArgumentChecker",
     "Tool",
     "ToolChoice",
     "function_tool",
     "object_schema",
     "offered_tools",
+    "read_allowed",
     "read_tool_choice",
     "read_tools",
+    "read_tools_and_choice",
 ]
 
 ChoiceMode: TypeAlias = Literal["auto", "none", "required"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NO_ARGUMENTS: Final = {"type": "object", "properties": {}}
+CHOICES: Final = "Send 'none', 'auto', 'required', {'type': 'function', ...} or {'type': 'allowed_tools', ...}."
 MAX_TOOLS: Final = 128  # OpenAI's own bound
 
 
@@ -99,15 +104,19 @@ def function_tool(function: Any, where: str) -> Tool:
         raise missing(where, "Send an object with 'name' and 'parameters'.")
     if not isinstance(function, dict):
         raise wrong_type(where, "an object", function)
-    name, description = function.get("name"), function.get("description") or ""
+    name, description = function.get("name"), function.get("description")
     if name is None:
         raise missing(f"{where}.name", "Send the name of the function.")
     if not isinstance(name, str):
         raise wrong_type(f"{where}.name", "a string", name)
     if not _NAME.fullmatch(name):
         raise wrong_value(f"{where}.name", "1 to 64 letters, digits, '_' or '-'", name)
+    if description is None:
+        description = ""
     if not isinstance(description, str):
         raise wrong_type(f"{where}.description", "a string", description)
+    if function.get("strict") is not None:
+        boolean(f"{where}.strict", function["strict"])
     parameters = function.get("parameters")
     if parameters is None:
         parameters = _NO_ARGUMENTS
@@ -150,7 +159,7 @@ def read_tool_choice(value: Any, tools: Sequence[Tool], param: str = "tool_choic
     if not isinstance(value, dict):
         raise wrong_type(param, "a string or an object", value)
     if value.get("type") != "function":
-        raise unsupported_value(f"{param}.type", "Send 'none', 'auto', 'required', or {'type': 'function', ...}.")
+        raise unsupported_value(f"{param}.type", CHOICES)
     function = value.get("function")
     name = function.get("name") if isinstance(function, dict) else None
     if not isinstance(name, str):
@@ -158,6 +167,59 @@ def read_tool_choice(value: Any, tools: Sequence[Tool], param: str = "tool_choic
     if name not in {tool.name for tool in tools}:
         raise wrong_value(param, "the name of one of the tools", name)
     return ToolChoice("required", name)
+
+
+def read_allowed(
+    value: Mapping[str, Any], tools: Sequence[Tool], where: str, name_of: Callable[[Mapping[str, Any]], Any]
+) -> tuple[tuple[Tool, ...], ToolChoice]:
+    """The tools that a choice of type `allowed_tools` leaves, and the choice among them.
+
+    Args:
+        value: what holds `mode` and `tools`.
+        tools: of the request.
+        where: the place of `value` in it.
+        name_of: the name in an entry of its `tools`.
+
+    Raises:
+        BadRequest: it is malformed, or names a tool that is not there.
+    """
+    listed, mode = value.get("tools"), value.get("mode")
+    if not isinstance(listed, list):
+        raise wrong_type(f"{where}.tools", "an array of tools", listed)
+    by_name = {tool.name: tool for tool in tools}
+    allowed = set()
+    for index, item in enumerate(listed):
+        name = name_of(item) if isinstance(item, dict) else None
+        if not isinstance(name, str) or name not in by_name:
+            raise wrong_value(f"{where}.tools[{index}]", "one of the tools, by its name")
+        allowed.add(name)
+    if not listed:
+        raise wrong_value(f"{where}.tools", "at least one tool")
+    if mode is None:
+        raise missing(f"{where}.mode", "Send 'auto' or 'required'.")
+    if mode not in ("auto", "required"):
+        raise wrong_value(f"{where}.mode", "'auto' or 'required'")
+    return tuple(tool for tool in tools if tool.name in allowed), ToolChoice(mode)
+
+
+def read_tools_and_choice(tools: Any, choice: Any) -> tuple[tuple[Tool, ...], ToolChoice]:
+    """Check `tools` and `tool_choice` of a chat completion: the tools that are left, and the choice among them.
+
+    Raises:
+        BadRequest: naming the place, like `tools[2].function.parameters`.
+    """
+    read = read_tools(tools)
+    if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
+        return read, read_tool_choice(choice, read)
+    inner = choice.get("allowed_tools")
+    if not isinstance(inner, dict):
+        raise wrong_type("tool_choice.allowed_tools", "an object with 'mode' and 'tools'", inner)
+    return read_allowed(inner, read, "tool_choice.allowed_tools", _name_in_function)
+
+
+def _name_in_function(item: Mapping[str, Any]) -> Any:
+    function = item.get("function")
+    return function.get("name") if isinstance(function, dict) else None
 
 
 def offered_tools(tools: Sequence[Tool], choice: ToolChoice) -> tuple[Tool, ...]:

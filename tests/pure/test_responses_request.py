@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claude_openai.errors import ApiError, BadRequest, ModelNotFound
@@ -285,7 +285,7 @@ def test_a_field_that_needs_what_is_not_here_is_refused_with_its_name(
         {"store": True, "background": False, "previous_response_id": "", "conversation": ""},
         {"include": ["reasoning.encrypted_content"], "truncation": "auto", "service_tier": "flex"},
         {"max_tool_calls": 3, "temperature": 0, "top_p": 0.5, "stream_options": {}},
-        {"text": {"format": {"type": "text"}, "verbosity": "low"}, "prompt_cache_key": "k", "client_metadata": {}},
+        {"text": {"format": {"type": "text"}, "verbosity": "low"}, "client_metadata": {}},
     ],
 )
 def test_what_changes_no_answer_changes_no_request(fields: dict[str, Any]) -> None:
@@ -322,7 +322,7 @@ def test_a_missing_model_or_input_is_refused_and_an_unknown_model_is_a_404() -> 
             ["write"],
             ToolChoice("required"),
         ),
-        ({"type": "allowed_tools", "tools": [{"type": "function", "name": "read"}]}, ["read"], ToolChoice()),
+        ({"type": "allowed_tools", "mode": "auto", "tools": [{"name": "read"}]}, ["read"], ToolChoice()),
     ],
 )
 def test_the_tools_that_claude_is_to_see_are_those_of_the_choice(
@@ -363,6 +363,20 @@ def test_the_tools_that_claude_is_to_see_are_those_of_the_choice(
         (TOOLS, {"type": "allowed_tools"}, "invalid_type", "tool_choice.tools"),
         (TOOLS, {"type": "allowed_tools", "tools": []}, "invalid_value", "tool_choice.tools"),
         (TOOLS, {"type": "allowed_tools", "tools": [{"name": "x"}]}, "invalid_value", "tool_choice.tools[0]"),
+        (
+            TOOLS,
+            {"type": "allowed_tools", "tools": [{"name": "read"}]},
+            "missing_required_parameter",
+            "tool_choice.mode",
+        ),
+        ([{**TOOLS[0], "strict": "yes"}], "auto", "invalid_type", "tools[0].strict"),
+        ([{**TOOLS[0], "description": False}], "auto", "invalid_type", "tools[0].description"),
+        (
+            [{"type": "namespace", "name": "n", "description": 7, "tools": []}],
+            "auto",
+            "invalid_type",
+            "tools[0].description",
+        ),
         (
             TOOLS,
             {"type": "allowed_tools", "mode": "none", "tools": [{"name": "read"}]},
@@ -420,6 +434,93 @@ def test_what_an_answer_repeats_is_what_was_asked_and_fits_the_schema() -> None:
     assert asked.echo["text"] == {"format": {"type": "text"}, "verbosity": "low"}
     head = {"id": "resp_1", "object": "response", "created_at": 1, "error": None, "incomplete_details": None}
     validate("Response", {**head, "output": [], **asked.echo})
+
+
+def maybe(*values: Any) -> st.SearchStrategy[Any]:
+    """One of the values, null, or something that no field has."""
+    return st.sampled_from([*values, None, "zzz", 7, 1.0, -1, True, [], {}, {"foo": 1}])
+
+
+_FORM = {"type": "json_schema", "name": "n", "schema": {"type": "object"}}
+_FORMS = [{"type": "text"}, {"type": "json_object", "foo": 1}, _FORM, {**_FORM, "foo": 1, "description": "d"}]
+_ALLOWED = [{"type": "function", "name": "read", "foo": 1}]
+_CHOICES: list[Any] = [
+    *("auto", "none", "required", {"type": "function", "name": "read", "foo": 1}, {"type": "function"}),
+    *({"type": "allowed_tools", "tools": _ALLOWED, **mode} for mode in ({}, {"mode": "auto"}, {"mode": "required"})),
+]
+
+
+def objects_of(**values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.fixed_dictionaries({}, optional=values)
+
+
+_ASKED = objects_of(
+    background=maybe(False),
+    instructions=maybe("Be brief."),
+    max_output_tokens=maybe(100, 100.0),
+    max_tool_calls=maybe(3, 3.0),
+    metadata=maybe({"a": "b"}),
+    parallel_tool_calls=maybe(False),
+    prompt_cache_key=maybe("k"),
+    reasoning=maybe() | objects_of(effort=maybe("low", "none"), summary=maybe("auto", "detailed"), foo=maybe()),
+    safety_identifier=maybe("s"),
+    service_tier=maybe("flex"),
+    temperature=maybe(0, 2, 0.5),
+    text=maybe()
+    | objects_of(verbosity=maybe("low"), format=maybe(*_FORMS), foo=maybe())
+    | objects_of(format=st.builds(lambda strict: {**_FORM, "strict": strict}, maybe(True))),
+    tool_choice=maybe(*_CHOICES),
+    tools=st.builds(
+        lambda more: [{**TOOLS[0], **more}, TOOLS[1]],
+        objects_of(strict=maybe(True), description=maybe("d"), parameters=maybe({"type": "object"}), foo=maybe()),
+    ),
+    top_logprobs=maybe(0),
+    top_p=maybe(0.5),
+    truncation=maybe("auto"),
+    user=maybe("me"),
+)
+
+
+@given(_ASKED, st.sampled_from(sorted(RESPONSES_FIELDS)), JSON)
+@settings(max_examples=150)
+def test_whatever_is_taken_what_the_answer_repeats_of_it_fits_the_schema(
+    fields: dict[str, Any], name: str, value: Any
+) -> None:
+    alone = [{key: each} for key, each in fields.items() if key not in ("tools", "tool_choice")]
+    tools: dict[str, Any] = {key: fields[key] for key in ("tools", "tool_choice") if key in fields}
+    requests: list[dict[str, Any]] = [fields, tools, *alone, *([{name: value}] if name != "input" else [])]
+    for request in requests:
+        try:
+            echo = parse(**request).echo
+        except ApiError:
+            continue
+        head = {"id": "resp_1", "object": "response", "created_at": 1, "error": None, "incomplete_details": None}
+        validate("Response", {**head, "output": [], **json.loads(json.dumps(echo))})
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "param"),
+    [
+        ({"reasoning": {"summary": "zzz"}}, "invalid_value", "reasoning.summary"),
+        ({"reasoning": {"summary": {}}}, "invalid_type", "reasoning.summary"),
+        ({"text": {"format": {**_FORM, "strict": "yes"}}}, "invalid_type", "text.format.strict"),
+        ({"text": {"format": {**_FORM, "description": 7}}}, "invalid_type", "text.format.description"),
+    ],
+)
+def test_what_an_answer_could_not_repeat_is_refused_at_its_place(fields: dict[str, Any], code: str, param: str) -> None:
+    assert refusal_of(**fields) == (code, param)
+
+
+def test_whole_numbers_are_repeated_as_such_and_unknown_keys_are_not() -> None:
+    asked = parse(max_output_tokens=100.0, max_tool_calls=3.0, text={"foo": 1, "format": {"type": "text", "bar": 2}})
+    assert json.dumps([asked.echo["max_output_tokens"], asked.echo["max_tool_calls"]]) == "[100, 3]"
+    assert asked.echo["text"] == {"format": {"type": "text"}}
+
+
+def test_the_clients_names_for_its_user_and_its_cache_are_kept_for_the_log() -> None:
+    chat = parse(prompt_cache_key="k", safety_identifier="ann").chat
+    assert (chat.prompt_cache_key, chat.user) == ("k", "ann")
+    assert parse(safety_identifier="ann", user="bob").chat.user == "bob"
 
 
 def test_an_item_of_an_earlier_answer_may_be_named_by_its_id() -> None:

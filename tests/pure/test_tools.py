@@ -3,7 +3,7 @@
 import json
 import socket
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -19,6 +19,7 @@ from claude_openai.protocol.tools import (
     offered_tools,
     read_tool_choice,
     read_tools,
+    read_tools_and_choice,
 )
 
 DRAFT_07 = "http://json-schema.org/draft-07/schema#"
@@ -299,7 +300,6 @@ BAD_CHOICES = [
     (True, "invalid_type", "tool_choice"),
     ({}, "unsupported_value", "tool_choice.type"),
     ({"type": "custom", "custom": {"name": "read"}}, "unsupported_value", "tool_choice.type"),
-    ({"type": "allowed_tools", "allowed_tools": {}}, "unsupported_value", "tool_choice.type"),
     ({"type": "function"}, "missing_required_parameter", "tool_choice.function.name"),
     ({"type": "function", "name": "read"}, "missing_required_parameter", "tool_choice.function.name"),
     ({"type": "function", "function": "read"}, "missing_required_parameter", "tool_choice.function.name"),
@@ -312,6 +312,37 @@ TOOLS = read_tools([function("read"), function("write")])
 @pytest.mark.parametrize(("value", "choice"), CHOICES)
 def test_a_choice_of_tools_is_read(value: Any, choice: ToolChoice) -> None:
     assert read_tool_choice(value, TOOLS) == choice
+
+
+def allowed(*names: str, **more: Any) -> dict[str, Any]:
+    listed = [{"type": "function", "function": {"name": name}} for name in names]
+    return {"type": "allowed_tools", "allowed_tools": {"tools": listed, **more}}
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_a_choice_of_allowed_tools_leaves_only_those(mode: Literal["auto", "required"]) -> None:
+    tools = [function("read"), function("write"), function("erase")]
+    left, choice = read_tools_and_choice(tools, allowed("erase", "read", mode=mode))
+    assert [tool.name for tool in offered_tools(left, choice)] == ["read", "erase"]
+    assert choice == ToolChoice(mode)
+
+
+@pytest.mark.parametrize(
+    ("value", "code", "place"),
+    [
+        ({"type": "allowed_tools"}, "invalid_type", ""),
+        ({"type": "allowed_tools", "allowed_tools": {}}, "invalid_type", ".tools"),
+        (allowed("read"), "missing_required_parameter", ".mode"),
+        (allowed("read", mode="none"), "invalid_value", ".mode"),
+        (allowed(mode="auto"), "invalid_value", ".tools"),
+        (allowed("read", "none", mode="auto"), "invalid_value", ".tools[1]"),
+        (allowed("read", mode="auto", tools=[{"name": "read"}]), "invalid_value", ".tools[0]"),
+    ],
+)
+def test_malformed_allowed_tools_are_refused_at_their_exact_place(value: Any, code: str, place: str) -> None:
+    with pytest.raises(BadRequest) as raised:
+        read_tools_and_choice([function("read")], value)
+    assert (raised.value.code, raised.value.param) == (code, f"tool_choice.allowed_tools{place}")
 
 
 @pytest.mark.parametrize(("value", "code", "param"), BAD_CHOICES)

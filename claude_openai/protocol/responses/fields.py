@@ -13,6 +13,7 @@ from claude_openai.protocol.refusals import unsupported_parameter, unsupported_v
 
 __all__ = ["RESPONSES_FIELDS"]
 
+_SUMMARIES: Final = ("auto", "concise", "detailed")
 _VERBOSITIES: Final = ("low", "medium", "high")
 _NO_LOGPROBS: Final = "message.output_text.logprobs"
 _ALL_OF_IT: Final = "No conversation is stored here: send all of it in 'input'."
@@ -43,6 +44,18 @@ def _text(param: str, value: Any) -> None:
         json_object(f"{param}.format", value["format"])  # checked in `output`
 
 
+@form(
+    {
+        **FIELDS["reasoning"].check.schema,
+        "properties": {**FIELDS["reasoning"].check.schema["properties"], "summary": {"enum": [*_SUMMARIES, None]}},
+    }
+)
+def _reasoning(param: str, value: Any) -> None:
+    FIELDS["reasoning"].check(param, value)
+    if value.get("summary") is not None:
+        one_of(*_SUMMARIES)(f"{param}.summary", value["summary"])
+
+
 @form({"type": "array", "items": {"type": "string", "not": {"const": _NO_LOGPROBS}}})
 def _include(param: str, value: Any) -> None:
     array(param, value)
@@ -71,7 +84,7 @@ def _only(check: Form, harmless: Any, message: str) -> Form:
 
 
 _THE_SAME: Final = (
-    *("model", "stream", "claude", "reasoning", "user", "metadata", "tools", "tool_choice", "parallel_tool_calls"),
+    *("model", "stream", "claude", "user", "metadata", "tools", "tool_choice", "parallel_tool_calls"),
     *("top_logprobs", "temperature", "top_p", "safety_identifier", "store", "prompt_cache_key"),
     *("prompt_cache_options", "prompt_cache_retention", "moderation"),
 )
@@ -80,6 +93,7 @@ RESPONSES_FIELDS: Final[Mapping[str, Field]] = {
     "input": Field(Use.HONOURED, _input),
     "instructions": Field(Use.HONOURED, string()),
     **{name: FIELDS[name] for name in _THE_SAME},
+    "reasoning": Field(Use.HONOURED, _reasoning),
     "text": Field(Use.HONOURED, _text),  # but its verbosity
     "max_output_tokens": FIELDS["max_tokens"],
     "previous_response_id": Field(Use.REFUSED, _only(string(), "", _ALL_OF_IT)),

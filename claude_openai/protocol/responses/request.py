@@ -70,6 +70,7 @@ def parse_responses_request(body: bytes, catalog: ModelCatalog, recall: Recall) 
         metadata=fields.get("metadata", {}),
         max_tokens=whole_number(fields.get("max_output_tokens")),
         output=form_beside(tools.choice, _output(fields.get("text", {}).get("format"))),
+        prompt_cache_key=fields.get("prompt_cache_key"),
     )
     return ResponsesRequest(chat, _echo(fields, tools), tools.namespaces, fields.get("store", True))
 
@@ -86,14 +87,13 @@ def _echo(fields: Mapping[str, Any], tools: ResponsesTools) -> dict[str, Any]:
     # Every key of OpenAI's object, since some clients demand them all. What has no effect here is repeated all the
     # same; `store` says what is true.
     reasoning = fields.get("reasoning", {})
-    text = {key: value for key, value in fields.get("text", {}).items() if value is not None}
     user = {"user": fields["user"]} if "user" in fields else {}
     return {
         "background": False,
         "frequency_penalty": 0.0,
         "instructions": fields.get("instructions"),
-        "max_output_tokens": fields.get("max_output_tokens"),
-        "max_tool_calls": fields.get("max_tool_calls"),
+        "max_output_tokens": whole_number(fields.get("max_output_tokens")),
+        "max_tool_calls": whole_number(fields.get("max_tool_calls")),
         "metadata": fields.get("metadata", {}),
         "model": fields["model"],
         "parallel_tool_calls": fields.get("parallel_tool_calls", True),
@@ -105,11 +105,18 @@ def _echo(fields: Mapping[str, Any], tools: ResponsesTools) -> dict[str, Any]:
         "service_tier": "default",
         "store": False,
         "temperature": fields.get("temperature", 1.0),
-        "text": {"format": {"type": "text"}, **text},
-        "tool_choice": fields.get("tool_choice", "auto"),
+        "text": _text_echo(fields.get("text", {})),
+        "tool_choice": tools.choice_echo,
         "tools": list(tools.echo),
         "top_logprobs": 0,
         "top_p": fields.get("top_p", 1.0),
         "truncation": fields.get("truncation", "disabled"),
         **user,
     }
+
+
+def _text_echo(text: Mapping[str, Any]) -> dict[str, Any]:
+    form = text.get("format") or {"type": "text"}
+    keys = ("type", "name", "description", "schema", "strict") if form["type"] == "json_schema" else ("type",)
+    verbosity = {} if text.get("verbosity") is None else {"verbosity": text["verbosity"]}
+    return {"format": {key: form[key] for key in keys if form.get(key) is not None}, **verbosity}

@@ -12,11 +12,13 @@ from typing import Any, Final
 
 from claude_openai.protocol.refusals import missing, unsupported_value, wrong_type, wrong_value
 from claude_openai.protocol.tools import (
+    CHOICES,
     MAX_TOOLS,
     Tool,
     ToolChoice,
     function_tool,
     offered_tools,
+    read_allowed,
     read_tool_choice,
 )
 
@@ -34,12 +36,14 @@ class ResponsesTools:
     Attributes:
         offered: those that Claude is to see.
         choice: whether, and which, must be called.
-        echo: those that were taken, as the answer repeats them.
+        choice_echo: the choice as the answer repeats it.
+        echo: those that were taken, likewise.
         namespaces: for each function of a namespace, by the name that Claude sees: the namespace and its own name.
     """
 
     offered: tuple[Tool, ...]
     choice: ToolChoice
+    choice_echo: str | Mapping[str, Any] = "auto"
     echo: tuple[Mapping[str, Any], ...] = ()
     namespaces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
@@ -67,6 +71,7 @@ def read_responses_tools(tools: Sequence[Any], choice: Any) -> ResponsesTools:
     return ResponsesTools(
         offered=offered_tools(allowed, chosen),
         choice=chosen,
+        choice_echo=_choice_echo(choice),
         echo=tuple(_echo(item) for item in tools if not _is_left_out(item)),
         namespaces={tool.name: names_of_it for _, tool, names_of_it in found if names_of_it is not None},
     )
@@ -89,6 +94,8 @@ def _of_namespace(item: Mapping[str, Any], where: str) -> Iterator[tuple[str, To
     namespace, functions = item.get("name"), item.get("tools")
     if not isinstance(namespace, str) or not namespace:
         raise wrong_type(f"{where}.name", "a string", namespace)
+    if not isinstance(item.get("description") or "", str):
+        raise wrong_type(f"{where}.description", "a string", item["description"])
     if not isinstance(functions, list):
         raise wrong_type(f"{where}.tools", "an array of functions", functions)
     for index, function in enumerate(functions):
@@ -107,8 +114,16 @@ def _is_left_out(item: Mapping[str, Any]) -> bool:
 
 
 def _echo(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    # The answer has every key, asked for or not.
-    return item if item.get("type") == "namespace" else {"type": "function", **{k: item.get(k) for k in _FUNCTION_KEYS}}
+    if item.get("type") != "namespace":
+        # The answer has every key, asked for or not.
+        return {"type": "function", **{key: item.get(key) for key in _FUNCTION_KEYS}}
+    functions = [{"type": "function", **function} for function in item["tools"]]
+    return {"type": "namespace", "name": item["name"], "description": item.get("description") or "", "tools": functions}
+
+
+def _choice_echo(choice: Any) -> str | Mapping[str, Any]:
+    keys = ("type", "name") if isinstance(choice, dict) and choice["type"] == "function" else ("type", "mode", "tools")
+    return {key: choice[key] for key in keys} if isinstance(choice, dict) else str(choice)
 
 
 def _choice(value: Any, tools: Sequence[Tool]) -> tuple[Sequence[Tool], ToolChoice]:
@@ -121,24 +136,5 @@ def _choice(value: Any, tools: Sequence[Tool]) -> tuple[Sequence[Tool], ToolChoi
                 raise missing("tool_choice.name", "Send the name of one of the tools.")
             return tools, read_tool_choice({"type": "function", "function": value}, tools)
         case "allowed_tools":
-            allowed = _allowed(value, tools)
-            if value.get("mode", "auto") not in ("auto", "required"):
-                raise wrong_value("tool_choice.mode", "'auto' or 'required'")
-            return allowed, ToolChoice(value.get("mode", "auto"))
-    advice = "Send 'none', 'auto', 'required', {'type': 'function', ...} or {'type': 'allowed_tools', ...}."
-    raise unsupported_value("tool_choice.type", advice)
-
-
-def _allowed(value: Mapping[str, Any], tools: Sequence[Tool]) -> list[Tool]:
-    listed = value.get("tools")
-    if not isinstance(listed, list):
-        raise wrong_type("tool_choice.tools", "an array of tools", listed)
-    by_name = {tool.name: tool for tool in tools}
-    for index, item in enumerate(listed):
-        name = item.get("name") if isinstance(item, dict) else None
-        if not isinstance(name, str) or name not in by_name:
-            raise wrong_value(f"tool_choice.tools[{index}]", "one of the tools, by its name")
-    if not listed:
-        raise wrong_value("tool_choice.tools", "at least one tool")
-    names = {item["name"] for item in listed}
-    return [tool for tool in tools if tool.name in names]
+            return read_allowed(value, tools, "tool_choice", lambda item: item.get("name"))
+    raise unsupported_value("tool_choice.type", CHOICES)

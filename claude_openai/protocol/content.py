@@ -171,13 +171,14 @@ def _read_parts(parts: list[Any], path: str, readers: Mapping[str, Reader]) -> I
         if not isinstance(part, dict):
             raise wrong_type(where, "an object like {'type': 'text', 'text': ...}", part)
         kind = part.get("type")
+        kinds = f"Send one of type {', '.join(map(repr, readers))}."
         if kind is None:
-            raise missing(f"{where}.type", "Send 'text'.")
+            raise missing(f"{where}.type", kinds)
         if not isinstance(kind, str):
             raise wrong_type(f"{where}.type", "a string", kind)
         if kind not in readers:
-            shown = f"Content parts of type {shorten(kind)} are not supported here. Send parts of type 'text'."
-            raise unsupported_value(f"{where}.type", shown)
+            message = f"A part of type {shorten(kind)} cannot be carried here. {kinds}"
+            raise unsupported_value(f"{where}.type", message)
         block = readers[kind](part, where)
         if block is not None:
             yield block

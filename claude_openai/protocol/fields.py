@@ -86,7 +86,7 @@ def _only(check: Form, harmless: tuple[Any, ...], advice: str) -> Form:
     def refuse(param: str, value: Any) -> None:
         check(param, value)
         if value not in harmless:
-            raise unsupported_parameter(param, f"'{param}' is not supported yet by this version. {advice}")
+            raise unsupported_parameter(param, f"'{param}' is not supported: Claude Code has nothing like it. {advice}")
 
     return refuse
 

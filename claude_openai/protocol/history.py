@@ -3,7 +3,8 @@
 Knows the roles and the order of a conversation. It deliberately does not know what content is made of (`content.py`),
 and it invents no text: a conversation that opens with the assistant's greeting keeps that turn first, and whoever
 hands the turns to Claude has to cope. A conversation ends with a user message; one that ends with the assistant's
-words asks Claude to continue them, which this version cannot.
+words asks Claude to continue them, which Claude Code cannot. Where nobody but the system has spoken, its last text is
+what Claude is asked, as OpenAI's models take it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -101,9 +102,12 @@ def transcript_of(system: Iterable[str], said: Sequence[tuple[str, Turn]], param
     Raises:
         BadRequest: the end is nothing that Claude could answer.
     """
+    texts = list(system)
+    if texts and not said:
+        said = [(param, Turn("user", (TextBlock(texts.pop()),)))]
     _check_end(said, param)
     *turns, prompt = _joined(turn for _, turn in said)
-    return Transcript(system="\n\n".join(system), turns=tuple(turns), prompt=prompt)
+    return Transcript(system="\n\n".join(texts), turns=tuple(turns), prompt=prompt)
 
 
 class _OpenCalls:
@@ -145,10 +149,11 @@ def _told(message: Mapping[str, Any], role: Role, path: str, calls: _OpenCalls) 
     if role == "tool":
         return (calls.answered(tool_result_block(message, path), path),)
     blocks = _named(user_blocks(message, path), message.get("name"), path)
-    for block in blocks:
-        if isinstance(block, ToolResultBlock):
-            calls.answered(block, path)
-    calls.must_be_none(path)
+    results = [block for block in blocks if isinstance(block, ToolResultBlock)]
+    for block in results:
+        calls.answered(block, path)
+    if not results:  # else the other results may be in the user's next message
+        calls.must_be_none(path)
     return blocks
 
 
@@ -176,11 +181,11 @@ def _role(message: Any, path: str) -> Role:
 
 def _check_end(said: Sequence[tuple[str, Turn]], param: str) -> None:
     if not said:
-        message = "There is no user message to answer. Send at least one message of role 'user'."
+        message = "There is no message to answer. Send at least one of role 'user' with some visible text."
         raise BadRequest(message, code="invalid_value", param=param)
     path, turn = said[-1]
     if turn.role == "assistant":
-        message = "The last message is the assistant's, which this version cannot continue. End with a user message."
+        message = "The last message is the assistant's, which Claude Code cannot continue. End with a user message."
         raise unsupported_value(path, message)
     if not turn.blocks:
         raise wrong_value(f"{path}.content", "a last user message with some visible text")
@@ -189,4 +194,8 @@ def _check_end(said: Sequence[tuple[str, Turn]], param: str) -> None:
 def _joined(turns: Iterable[Turn]) -> Iterator[Turn]:
     with_text = (turn for turn in turns if turn.blocks)
     for role, group in groupby(with_text, key=lambda turn: turn.role):
-        yield Turn(role, tuple(chain.from_iterable(turn.blocks for turn in group)))
+        blocks = chain.from_iterable(turn.blocks for turn in group)
+        # Claude demands the results of calls first.
+        yield Turn(
+            role, tuple(sorted(blocks, key=lambda block: role == "user" and not isinstance(block, ToolResultBlock)))
+        )

@@ -124,7 +124,7 @@ def test_unknown_keys_of_a_message_are_ignored() -> None:
     ("messages", "code", "param"),
     [
         ([], "invalid_value", "messages"),
-        ([say("system", "s")], "invalid_value", "messages"),
+        ([say("system", " ")], "invalid_value", "messages"),
         ([say("assistant", None)], "invalid_value", "messages"),
         ([say("user", "hi"), say("assistant", "So")], "unsupported_value", "messages[1]"),
         ([say("assistant", "So"), say("system", "s")], "unsupported_value", "messages[0]"),
@@ -279,3 +279,31 @@ def test_a_named_user_is_named_to_claude() -> None:
     with pytest.raises(BadRequest) as raised:
         read_messages([say("user", "Hi", name=7)])
     assert raised.value.param == "messages[0].name"
+
+
+def test_where_only_the_system_speaks_its_last_text_is_asked() -> None:
+    transcript = read_messages([say("system", "Be brief."), say("developer", "Say hello.")])
+    assert (transcript.system, plain(transcript.prompt)) == ("Be brief.", ("user", ["Say hello."]))
+    assert read_messages([say("system", "Say hello.")]).system == ""
+
+
+def in_a_message(call_id: str, *more: Any) -> dict[str, Any]:
+    return say("user", [*more, {"type": "tool_result", "tool_use_id": call_id, "content": call_id}])
+
+
+def called(*ids: str) -> dict[str, Any]:
+    return say("assistant", [{"type": "tool_use", "id": each, "name": "f", "input": {}} for each in ids])
+
+
+def test_results_in_the_form_of_claudes_api_may_come_in_several_messages_and_stand_first() -> None:
+    text = {"type": "text", "text": "And now?"}
+    prompt = read_messages([say("user", "hi"), called("a", "b"), in_a_message("a", text), in_a_message("b")]).prompt
+    assert prompt.blocks == (result_block("a", "a"), result_block("b", "b"), TextBlock("And now?"))
+
+
+@pytest.mark.parametrize(
+    "after", [[], [say("user", "hm"), in_a_message("b")], [say("assistant", "hm"), in_a_message("b")]]
+)
+def test_no_other_message_may_come_before_all_results_have(after: list[Any]) -> None:
+    given = [say("user", "hi"), called("a", "b"), in_a_message("a"), *after]
+    assert refusal_of(*given) == ("invalid_value", "messages[1]")

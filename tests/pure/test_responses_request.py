@@ -213,6 +213,11 @@ def test_an_output_may_be_an_array_with_a_picture() -> None:
     assert getattr(result, "parts", None) == (TextBlock("A picture:"), picture)
 
 
+def test_where_only_the_system_speaks_its_last_text_is_asked() -> None:
+    chat = parse([{"role": "developer", "content": "Say hello."}], instructions="Be brief.").chat
+    assert (chat.system, chat.prompt.text) == ("Be brief.", "Say hello.")
+
+
 def test_a_file_is_a_document() -> None:
     part = {"type": "input_file", "filename": "a.txt", "file_data": "data:text/plain;base64,aGk="}
     assert parse([user([part])]).chat.prompt.blocks == (MediaBlock("document", "text/plain", "hi", "a.txt"),)
@@ -223,7 +228,7 @@ def test_a_file_is_a_document() -> None:
     [
         ("  ", "invalid_value", "input"),
         ([], "invalid_value", "input"),
-        ([{"role": "system", "content": "s"}], "invalid_value", "input"),
+        ([{"role": "system", "content": " "}], "invalid_value", "input"),
         ([user(), assistant("x")], "unsupported_value", "input[1]"),
         ([user(" ")], "invalid_value", "input[0].content"),
         ([user(), 3], "invalid_type", "input[1]"),

@@ -7,7 +7,7 @@ from pathlib import Path
 from claude_openai.config import SETTINGS
 from claude_openai.protocol.fields import FIELDS, Field, Use
 from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
-from tests.clients.install import CLIENTS
+from tests.clients.table import APIS, CASES, CLIENTS
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -46,6 +46,21 @@ def clients_table() -> Iterator[str]:
         yield f"| {name} | {', '.join(pins)} |"
 
 
+def cases_table() -> Iterator[str]:
+    yield f"| Client | API | {' | '.join(CASES.values())} |"
+    yield "|---|---" + "|---" * len(CASES) + "|"
+    for name, client in CLIENTS.items():
+        can = client.cases()
+        for api in client.apis:
+            title, prefix = APIS[api]
+            cells = ["yes" if can[prefix + case] else "–" for case in CASES]
+            yield f"| {name} | {title} | {' | '.join(cells)} |"
+    yield "\nWhat is missing there, a client cannot do:\n"
+    for name, client in CLIENTS.items():
+        if client.cannot:
+            yield f"- {name}: {'; '.join(dict.fromkeys(client.cannot.values()))}"
+
+
 def with_tables(text: str) -> str:
     """The README with its tables made anew."""
     tables = (
@@ -53,6 +68,7 @@ def with_tables(text: str) -> str:
         ("fields", fields_table(FIELDS)),
         ("responses fields", fields_table(RESPONSES_FIELDS)),
         ("clients", clients_table()),
+        ("cases", cases_table()),
     )
     for name, table in tables:
         rows = "\n".join(table)

@@ -1,4 +1,4 @@
-"""The clients' own environments, made once and kept: `versions.toml` says what is in them.
+"""The clients' own environments, made once and kept: `table` says what is in them.
 
 Each is a folder named after the client and a hash of all that it is made from, so that a change of versions makes a new
 one. Knows pip and npm; runs no client.
@@ -10,56 +10,20 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import trio
 
-__all__ = ["CLIENTS", "Client", "InstallFailed", "environment_of", "reason_to_skip", "tools"]
+from tests.clients.table import PIP, Client
 
-HERE: Final = Path(__file__).parent
+__all__ = ["InstallFailed", "environment_of", "reason_to_skip", "tools"]
+
 DONE: Final = "complete"
 
 
 class InstallFailed(Exception):
     """The environment of a client could not be made; the text is what pip or npm said."""
-
-
-@dataclass(frozen=True)
-class Client:
-    """One client, as `versions.toml` tells it.
-
-    Attributes:
-        script: what drives it.
-        pip: its packages, if it is written in Python.
-        npm: its packages, if it is not.
-        postinstall: the script of a package that picks the program for the machine; npm is told to run none.
-        python_below: the first version of Python that it does not take.
-    """
-
-    name: str
-    script: Path
-    pip: tuple[str, ...] = ()
-    npm: tuple[str, ...] = ()
-    postinstall: str | None = None
-    python_below: str | None = None
-
-
-def _client(name: str, told: dict[str, Any]) -> Client:
-    return Client(
-        name,
-        HERE / told["script"],
-        tuple(told.get("pip", ())),
-        tuple(told.get("npm", ())),
-        told.get("postinstall"),
-        told.get("python-below"),
-    )
-
-
-_VERSIONS: Final = tomllib.loads((HERE / "versions.toml").read_text("utf-8"))
-CLIENTS: Final = {name: _client(name, told) for name, told in _VERSIONS.items() if isinstance(told, dict)}
 
 
 def reason_to_skip(client: Client) -> str | None:
@@ -77,7 +41,7 @@ async def tools(cache: Path) -> Path:
     Raises:
         InstallFailed: it could not be installed.
     """
-    return await _made(cache, "pip", [f"pip=={_VERSIONS['pip']}"], _install_pip)
+    return await _made(cache, "pip", [f"pip=={PIP}"], _install_pip)
 
 
 async def environment_of(client: Client, cache: Path, pip: Path) -> Path:
@@ -115,7 +79,7 @@ async def _made(cache: Path, name: str, pins: list[str], install: Any) -> Path:
 
 async def _install_pip(folder: Path) -> None:
     await _run(sys.executable, "-m", "venv", str(folder))
-    await _run(str(folder / "bin" / "pip"), "install", f"pip=={_VERSIONS['pip']}")
+    await _run(str(folder / "bin" / "pip"), "install", f"pip=={PIP}")
 
 
 async def _install_npm(folder: Path, client: Client) -> None:

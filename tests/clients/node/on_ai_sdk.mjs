@@ -6,7 +6,8 @@ import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import { APICallError, Output, generateObject, generateText, stepCountIs, streamText, tool } from 'ai'
 import { z } from 'zod'
 import {
-  BREAK_OFF, CHUNKS, DESCRIBE, HELLO, MODEL, NO_MODEL, PARIS, REPORTS, SAID, SLOW_DOWN, TOLD, URL, WEATHER, run,
+  BREAK_OFF, BROKEN, CHUNKS, DESCRIBE, HELLO, Heard, MODEL, NO_MODEL, PARIS, REPORTS, SAID, SLOWLY, SLOW_DOWN, TOLD,
+  URL, WEATHER, callsToClaude, run,
 } from './cases.mjs'
 
 globalThis.AI_SDK_LOG_WARNINGS = false
@@ -33,10 +34,10 @@ function casesOf(provider) {
     },
 
     async stream() {
-      const result = streamText(asked(HELLO))
-      const chunks = []
-      for await (const chunk of result.textStream) chunks.push(chunk)
-      assert.deepEqual(chunks, CHUNKS)
+      const result = streamText(asked(SLOWLY))
+      const heard = new Heard()
+      for await (const piece of result.textStream) await heard.add(piece)
+      assert.deepEqual(heard.pieces, CHUNKS)
       assert.equal(await result.finishReason, 'stop')
       assert.equal((await result.usage).totalTokens, 15)
     },
@@ -61,6 +62,14 @@ function casesOf(provider) {
       assert.deepEqual((await generateObject({ ...asked(DESCRIBE), schema: City })).object, PARIS)
     },
 
+    async stream_structured() {
+      const result = streamText({ ...asked(DESCRIBE), output: Output.object({ schema: City }) })
+      let last
+      for await (last of result.partialOutputStream);
+      assert.deepEqual(last, PARIS)
+      assert.deepEqual(await result.output, PARIS)
+    },
+
     async error() {
       for (const [request, status] of [[asked(HELLO, NO_MODEL), 404], [asked(SLOW_DOWN), 429]]) {
         await assert.rejects(generateText(request), (error) => {
@@ -73,8 +82,14 @@ function casesOf(provider) {
       const parts = []
       const result = streamText({ ...asked(BREAK_OFF), onError() {} })
       for await (const part of result.fullStream) parts.push(part)
-      assert.equal(parts.filter((part) => part.type === 'text-delta').map((part) => part.text).join(''), 'One two ')
+      assert.equal(parts.filter((part) => part.type === 'text-delta').map((part) => part.text).join(''), BROKEN)
       assert.ok(parts.some((part) => part.type === 'error'))
+    },
+
+    // Without a stream it repeats every 5xx, whatever the server says of that.
+    async broken_stream_is_not_repeated() {
+      const request = { ...asked(BREAK_OFF), maxRetries: 2, onError() {} }
+      await callsToClaude(BREAK_OFF, 1, () => streamText(request).consumeStream())
     },
   }
 }

@@ -5,7 +5,8 @@ import OpenAI from 'openai'
 import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod'
 import { z } from 'zod'
 import {
-  BREAK_OFF, CHUNKS, DESCRIBE, HELLO, MODEL, NO_MODEL, PARIS, REPORTS, SAID, SLOW_DOWN, TOLD, WEATHER, run,
+  BREAK_OFF, BROKEN, CHUNKS, DESCRIBE, HELLO, Heard, MODEL, NO_MODEL, PARIS, REPORTS, SAID, SLOWLY, SLOW_DOWN, TOLD,
+  WEATHER, callsToClaude, run,
 } from './cases.mjs'
 
 const client = new OpenAI({ maxRetries: 0 })
@@ -28,6 +29,22 @@ const runnable = {
   function: { ...tool, parse: JSON.parse, function: ({ city }) => REPORTS[city] },
 }
 
+async function responsesLoop(answer) {
+  const request = { model: MODEL, tools: [{ type: 'function', ...tool, strict: true }] }
+  const input = [{ role: 'user', content: WEATHER }]
+  const first = await answer({ ...request, input })
+  const calls = first.output.filter((item) => item.type === 'function_call')
+  const cities = calls.map((call) => JSON.parse(call.arguments).city)
+  assert.deepEqual(cities, ['Paris', 'Rome'])
+  const results = calls.map(({ call_id }, i) => {
+    return { type: 'function_call_output', call_id, output: REPORTS[cities[i]] }
+  })
+  // What a helper has parsed is not part of an item.
+  const output = first.output.map(({ parsed_arguments, ...item }) => item)
+  const last = await answer({ ...request, input: [...input, ...output, ...results] })
+  assert.equal(last.output_text, TOLD)
+}
+
 await run({
   async models() {
     const found = await collect(client.models.list())
@@ -44,10 +61,12 @@ await run({
   },
 
   async stream() {
-    const request = { ...asked(HELLO), stream: true, stream_options: { include_usage: true } }
-    const chunks = await collect(await client.chat.completions.create(request))
-    assert.deepEqual(chunks.map((chunk) => chunk.choices[0]?.delta.content).filter(Boolean), CHUNKS)
-    assert.equal(chunks.at(-1).usage.total_tokens, 15)
+    const request = { ...asked(SLOWLY), stream: true, stream_options: { include_usage: true } }
+    const heard = new Heard()
+    let last
+    for await (last of await client.chat.completions.create(request)) await heard.add(last.choices[0]?.delta.content)
+    assert.deepEqual(heard.pieces, CHUNKS)
+    assert.equal(last.usage.total_tokens, 15)
   },
 
   async stream_helper() {
@@ -77,6 +96,10 @@ await run({
   async structured() {
     const request = { ...asked(DESCRIBE), response_format: zodResponseFormat(City, 'city') }
     assert.deepEqual((await client.chat.completions.parse(request)).choices[0].message.parsed, PARIS)
+  },
+
+  async stream_structured() {
+    const request = { ...asked(DESCRIBE), response_format: zodResponseFormat(City, 'city') }
     const streamed = await client.chat.completions.stream(request).finalChatCompletion()
     assert.deepEqual(streamed.choices[0].message.parsed, PARIS)
   },
@@ -95,7 +118,17 @@ await run({
         said += chunk.choices[0].delta.content ?? ''
       }
     }, OpenAI.APIError)
-    assert.equal(said, 'One two ')
+    assert.equal(said, BROKEN)
+  },
+
+  async broken_turn_is_not_repeated() {
+    const patient = new OpenAI({ maxRetries: 2 })
+    for (const stream of [true, false]) {
+      await callsToClaude(BREAK_OFF, 1, () => assert.rejects(async () => {
+        const answer = await patient.chat.completions.create({ ...asked(BREAK_OFF), stream })
+        if (stream) await collect(answer)
+      }, OpenAI.APIError))
+    }
   },
 
   async responses_text() {
@@ -105,24 +138,19 @@ await run({
   },
 
   async responses_stream() {
-    const stream = client.responses.stream({ model: MODEL, input: HELLO })
-    const deltas = (await collect(stream)).filter((event) => event.type === 'response.output_text.delta')
-    assert.deepEqual(deltas.map((event) => event.delta), CHUNKS)
+    const stream = client.responses.stream({ model: MODEL, input: SLOWLY })
+    const heard = new Heard()
+    for await (const event of stream) if (event.type === 'response.output_text.delta') await heard.add(event.delta)
+    assert.deepEqual(heard.pieces, CHUNKS)
     assert.equal((await stream.finalResponse()).output_text, SAID)
   },
 
   async responses_tools() {
-    const request = { model: MODEL, tools: [{ type: 'function', ...tool, strict: true }] }
-    const input = [{ role: 'user', content: WEATHER }]
-    const first = await client.responses.create({ ...request, input })
-    const calls = first.output.filter((item) => item.type === 'function_call')
-    const cities = calls.map((call) => JSON.parse(call.arguments).city)
-    assert.deepEqual(cities, ['Paris', 'Rome'])
-    const results = calls.map(({ call_id }, i) => {
-      return { type: 'function_call_output', call_id, output: REPORTS[cities[i]] }
-    })
-    const last = await client.responses.create({ ...request, input: [...input, ...first.output, ...results] })
-    assert.equal(last.output_text, TOLD)
+    await responsesLoop((request) => client.responses.create(request))
+  },
+
+  async responses_stream_tools() {
+    await responsesLoop((request) => client.responses.stream(request).finalResponse())
   },
 
   async responses_structured() {
@@ -130,7 +158,24 @@ await run({
     assert.deepEqual((await client.responses.parse({ model: MODEL, input: DESCRIBE, text })).output_parsed, PARIS)
   },
 
+  async responses_stream_structured() {
+    const text = { format: zodTextFormat(City, 'city') }
+    const stream = client.responses.stream({ model: MODEL, input: DESCRIBE, text })
+    assert.deepEqual((await stream.finalResponse()).output_parsed, PARIS)
+  },
+
   async responses_error() {
     await assert.rejects(client.responses.create({ model: NO_MODEL, input: HELLO }), OpenAI.NotFoundError)
+    await assert.rejects(client.responses.create({ model: MODEL, input: SLOW_DOWN }), OpenAI.RateLimitError)
+  },
+
+  async responses_error_in_a_stream() {
+    let said = ''
+    await assert.rejects(async () => {
+      for await (const event of await client.responses.create({ model: MODEL, input: BREAK_OFF, stream: true })) {
+        if (event.type === 'response.output_text.delta') said += event.delta
+      }
+    }, OpenAI.APIError)
+    assert.equal(said, BROKEN)
   },
 })

@@ -8,10 +8,14 @@ import inspect
 import json
 import os
 import subprocess
+import tempfile
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+from urllib.parse import quote
+from urllib.request import urlopen
 
 URL = os.environ["OPENAI_BASE_URL"]
 MODEL = "claude-sonnet"
@@ -20,6 +24,8 @@ NO_MODEL = "no-such-model"
 HELLO = "Say hello."
 CHUNKS = ["Hello, ", "wide ", "world."]
 SAID = "Hello, wide world."
+# Claude waits after the first of the pieces until the client is seen to have it.
+SLOWLY = "Say hello slowly."
 
 WEATHER = "What is the weather in Paris and in Rome?"
 REPORTS = {"Paris": "sunny", "Rome": "rainy"}
@@ -29,7 +35,15 @@ DESCRIBE = "Describe Paris."
 POPULATION = 2_100_000
 
 SLOW_DOWN = "Slow down."
+SLOW_DOWN_ONCE = "Slow down once."
+# Claude says BROKEN, and fails.
 BREAK_OFF = "Break off."
+BREAK_OFF_ONCE = "Break off once."
+BROKEN = "One two "
+TOO_LONG = "Too long."
+TOO_LONG_ONCE = "Too long once."
+
+LIMIT_S = 60
 
 raises = unittest.TestCase().assertRaises
 raises_that = unittest.TestCase().assertRaisesRegex
@@ -55,9 +69,37 @@ WEATHER_TOOL: dict[str, Any] = {
 }
 
 
-def responses(case: Callable[[], Any]) -> Callable[[], Any]:
-    """Mark a case that needs `/v1/responses`."""
-    return unittest.skipUnless(os.environ.get("HAS_RESPONSES"), "no /v1/responses")(case)
+def go_on() -> None:
+    """Let Claude say the rest of the answer to SLOWLY, of which the first words have come."""
+    assert int(_asked("go_on")), "the first words came when all was said: they were not streamed"
+
+
+class Heard(list[str]):
+    """The pieces of the answer to SLOWLY as they come: Claude says the first, and the rest when it has been heard."""
+
+    def add(self, text: str | None) -> None:
+        if text:
+            self.append(text)
+            if len(self) == 1:
+                go_on()
+
+
+@contextmanager
+def calls_to_claude(prompt: str, expected: int) -> Iterator[None]:
+    """Within the block Claude is called so often with the prompt, and no more."""
+    before = _calls(prompt)
+    yield
+    assert _calls(prompt) - before == expected, f"Claude was called {_calls(prompt) - before} times"
+
+
+def _calls(prompt: str) -> int:
+    return int(_asked(f"calls/{quote(prompt)}"))
+
+
+def _asked(path: str) -> str:
+    with urlopen(f"{os.environ['STAND_IN']}/{path}", timeout=LIMIT_S) as answer:  # noqa: S310 - of the tests' own
+        told: bytes = answer.read()
+        return told.decode()
 
 
 def run(*cases: Callable[[], Any]) -> None:
@@ -67,9 +109,7 @@ def run(*cases: Callable[[], Any]) -> None:
         result = unittest.TestResult()
         unittest.FunctionTestCase(_plain(case))(result)
         broken = [text for _, text in (*result.errors, *result.failures)]
-        skipped = [reason for _, reason in result.skipped]
-        outcome = "FAILED" if broken else "skipped" if skipped else "ok"
-        print("case " + json.dumps([name, outcome, "\n".join((*broken, *skipped))]), flush=True)
+        print("case " + json.dumps([name, "FAILED" if broken else "ok", "\n".join(broken)]), flush=True)
 
 
 def _plain(case: Callable[[], Any]) -> Callable[[], Any]:
@@ -78,17 +118,90 @@ def _plain(case: Callable[[], Any]) -> Callable[[], Any]:
     return lambda: asyncio.run(case())
 
 
-def run_program(name: str, *arguments: str, cwd: Path | None = None, **env: str) -> subprocess.CompletedProcess[str]:
+def run_program(
+    name: str, *arguments: str, cwd: Path | None = None, slowly: bool = False, **env: str
+) -> subprocess.CompletedProcess[str]:
     """Run a program of the client's own environment, which comes first on PATH, to its end.
 
     Args:
+        slowly: it is asked SLOWLY, and must show the first words of the answer before the rest is said.
         env: more variables.
     """
-    command = [name, *arguments]
-    more = {**os.environ, **env}
-    return subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=more, cwd=cwd, check=False
-    )
+    stdout = b""
+    with (
+        tempfile.TemporaryFile() as stderr,
+        subprocess.Popen(
+            [name, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env=_environment(cwd, env),
+            cwd=cwd,
+        ) as process,
+    ):
+        assert process.stdout
+        while data := os.read(process.stdout.fileno(), 65_536):
+            stdout += data
+            if slowly and CHUNKS[0].strip().encode() in stdout:
+                slowly = False
+                go_on()
+        process.wait(LIMIT_S)
+        stderr.seek(0)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout.decode(), stderr.read().decode())
+
+
+class Conversation:
+    """A program that speaks JSON-RPC, one message a line."""
+
+    def __init__(self, *command: str, cwd: Path, **env: str) -> None:
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=_environment(cwd, env),
+            cwd=cwd,
+        )
+        self._calls = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate(timeout=LIMIT_S)
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Send one."""
+        assert self._process.stdin
+        self._process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        self._process.stdin.flush()
+
+    def call(self, method: str, params: dict[str, Any]) -> Any:
+        """Call a method, and give its result."""
+        self._calls += 1
+        self.tell({"id": self._calls, "method": method, "params": params})
+        while (message := self.next()).get("id") != self._calls or "method" in message:
+            pass
+        return message["result"]
+
+    def next(self) -> dict[str, Any]:
+        """The next message from it."""
+        assert self._process.stdout
+        message: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return message
+
+
+def connect(client: str, cwd: Path | None = None, **env: str) -> None:
+    """Have `claude-openai connect` write the configuration of a client."""
+    command = [*json.loads(os.environ["CLAUDE_OPENAI"]), "connect", client, "--write", "--url", URL]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=_environment(cwd, env), check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _environment(cwd: Path | None, more: dict[str, str]) -> dict[str, str]:
+    """The variables of a program; some believe PWD rather than the system."""
+    return {**os.environ, "PWD": str(cwd or Path.cwd()), **more}
 
 
 def json_lines(text: str) -> list[Any]:

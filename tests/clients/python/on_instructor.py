@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 import instructor
-from cases import DESCRIBE, MODEL, NO_MODEL, POPULATION, SLOW_DOWN, WEATHER, raises_that, responses, run
+from cases import BREAK_OFF, DESCRIBE, MODEL, NO_MODEL, POPULATION, SLOW_DOWN, WEATHER, raises_that, run
 from openai import OpenAI
 from pydantic import BaseModel
 
@@ -41,39 +41,76 @@ def describes(mode):
     assert city.model_dump() == PARIS
 
 
+def structured():
+    describes(instructor.Mode.JSON_SCHEMA)
+
+
 def structured_by_a_tool():
     describes(instructor.Mode.TOOLS)
-
-
-def structured_by_a_schema():
-    describes(instructor.Mode.JSON_SCHEMA)
 
 
 def structured_by_json_mode():
     describes(instructor.Mode.JSON)
 
 
-def stream():
-    for mode in (instructor.Mode.TOOLS, instructor.Mode.JSON_SCHEMA):
-        own = instructor.from_openai(client, mode=mode)
-        *_, last = own.chat.completions.create_partial(**asked(DESCRIBE), response_model=City)
-        assert last.model_dump() == PARIS
+def describes_in_a_stream(mode):
+    *_, last = partial(mode, DESCRIBE)
+    assert last.model_dump() == PARIS
 
 
-def tools():
+def partial(mode, prompt):
+    own = instructor.from_openai(client, mode=mode)
+    return own.chat.completions.create_partial(**asked(prompt), response_model=City)
+
+
+def stream_structured():
+    describes_in_a_stream(instructor.Mode.JSON_SCHEMA)
+
+
+def stream_structured_by_a_tool():
+    describes_in_a_stream(instructor.Mode.TOOLS)
+
+
+def parallel_calls():
     found = create(instructor.Mode.PARALLEL_TOOLS, Iterable[weather], WEATHER)
     assert [each.city for each in found] == ["Paris", "Rome"]
 
 
-def error():
+def refused(mode):
     for fields, said in (({"model": NO_MODEL}, "model_not_found"), ({"prompt": SLOW_DOWN}, "429")):
         with raises_that(Exception, said):
-            create(instructor.Mode.TOOLS, City, **fields)
+            create(mode, City, **fields)
 
 
-@responses
+def broken(mode):
+    with raises_that(Exception, "Claude broke off its answer"):
+        list(partial(mode, BREAK_OFF))
+
+
+def error():
+    refused(instructor.Mode.TOOLS)
+
+
+def error_in_a_stream():
+    broken(instructor.Mode.TOOLS)
+
+
 def responses_structured():
     describes(instructor.Mode.RESPONSES_TOOLS)
 
 
-run(structured_by_a_tool, structured_by_a_schema, structured_by_json_mode, stream, tools, error, responses_structured)
+def responses_stream_structured():
+    describes_in_a_stream(instructor.Mode.RESPONSES_TOOLS)
+
+
+def responses_error():
+    refused(instructor.Mode.RESPONSES_TOOLS)
+
+
+def responses_error_in_a_stream():
+    broken(instructor.Mode.RESPONSES_TOOLS)
+
+
+run(structured, structured_by_a_tool, structured_by_json_mode, stream_structured, stream_structured_by_a_tool)
+run(parallel_calls, error, error_in_a_stream)
+run(responses_structured, responses_stream_structured, responses_error, responses_error_in_a_stream)

@@ -2,6 +2,7 @@
 
 from cases import (
     BREAK_OFF,
+    BROKEN,
     CHUNKS,
     DESCRIBE,
     HELLO,
@@ -10,10 +11,11 @@ from cases import (
     POPULATION,
     SAID,
     SLOW_DOWN,
+    SLOWLY,
     TOLD,
     WEATHER,
+    Heard,
     raises,
-    responses,
     run,
     weather,
 )
@@ -45,9 +47,11 @@ def text():
 
 
 def stream():
-    chunks = list(chat.stream(HELLO))
-    assert [chunk.content for chunk in chunks if chunk.content] == CHUNKS
-    assert sum((chunk.usage_metadata or {"total_tokens": 0})["total_tokens"] for chunk in chunks) == 15
+    heard, tokens = Heard(), 0
+    for chunk in chat.stream(SLOWLY):
+        heard.add(chunk.content)
+        tokens += (chunk.usage_metadata or {"total_tokens": 0})["total_tokens"]
+    assert (heard, tokens) == (CHUNKS, 15)
 
 
 async def text_async():
@@ -69,7 +73,8 @@ def loop(model, streamed):
     answer = sum_of(model.stream(said)) if streamed else model.invoke(said)
     assert [call["args"] for call in answer.tool_calls] == [{"city": "Paris"}, {"city": "Rome"}]
     said += [answer, *(own.invoke(call) for call in answer.tool_calls)]
-    assert model.invoke(said).text == TOLD
+    last = sum_of(model.stream(said)) if streamed else model.invoke(said)
+    assert last.text == TOLD
 
 
 def sum_of(chunks):
@@ -92,46 +97,71 @@ def structured_by_json_mode():
     assert answer == PARIS
 
 
+def stream_structured():
+    *_, last = chat.with_structured_output(City).stream(DESCRIBE)
+    assert last == PARIS
+
+
 def error():
+    refused(chat)
+
+
+def refused(model):
     with raises(NotFoundError):
-        ChatOpenAI(model=NO_MODEL, max_retries=0).invoke(HELLO)
+        model.model_copy(update={"model_name": NO_MODEL}).invoke(HELLO)
     with raises(RateLimitError):
-        chat.invoke(SLOW_DOWN)
+        model.invoke(SLOW_DOWN)
 
 
 def error_in_a_stream():
+    broken(chat)
+
+
+def broken(model):
     said = []
     with raises(APIError):
-        said.extend(chat.stream(BREAK_OFF))
-    assert "".join(chunk.content for chunk in said) == "One two "
+        said.extend(model.stream(BREAK_OFF))
+    assert "".join(chunk.text for chunk in said) == BROKEN
 
 
-@responses
 def responses_text():
     answer = chat_responses.invoke(HELLO)
     assert (answer.text, answer.usage_metadata["total_tokens"]) == (SAID, 15)
 
 
-@responses
 def responses_stream():
-    assert [chunk.text for chunk in chat_responses.stream(HELLO) if chunk.text] == CHUNKS
+    heard = Heard()
+    for chunk in chat_responses.stream(SLOWLY):
+        heard.add(chunk.text)
+    assert heard == CHUNKS
 
 
-@responses
 def responses_tools():
     loop(chat_responses, streamed=False)
 
 
-@responses
 def responses_stream_tools():
     loop(chat_responses, streamed=True)
 
 
-@responses
 def responses_structured():
     assert chat_responses.with_structured_output(City).invoke(DESCRIBE) == PARIS
 
 
-run(text, stream, text_async, tools, stream_tools, structured, structured_by_a_tool, structured_by_json_mode)
-run(error, error_in_a_stream)
-run(responses_text, responses_stream, responses_tools, responses_stream_tools, responses_structured)
+def responses_stream_structured():
+    *_, last = chat_responses.with_structured_output(City).stream(DESCRIBE)
+    assert last == PARIS
+
+
+def responses_error():
+    refused(chat_responses)
+
+
+def responses_error_in_a_stream():
+    broken(chat_responses)
+
+
+run(text, stream, text_async, tools, stream_tools)
+run(structured, structured_by_a_tool, structured_by_json_mode, stream_structured, error, error_in_a_stream)
+run(responses_text, responses_stream, responses_tools, responses_stream_tools)
+run(responses_structured, responses_stream_structured, responses_error, responses_error_in_a_stream)

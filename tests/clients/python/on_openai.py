@@ -4,6 +4,7 @@ import json
 
 from cases import (
     BREAK_OFF,
+    BROKEN,
     CHUNKS,
     DESCRIBE,
     HELLO,
@@ -13,14 +14,17 @@ from cases import (
     REPORTS,
     SAID,
     SLOW_DOWN,
+    SLOW_DOWN_ONCE,
+    SLOWLY,
     TOLD,
     WEATHER,
     WEATHER_TOOL,
+    Heard,
+    calls_to_claude,
     raises,
-    responses,
     run,
 )
-from openai import APIError, AsyncOpenAI, NotFoundError, OpenAI, RateLimitError
+from openai import APIError, APIStatusError, AsyncOpenAI, NotFoundError, OpenAI, RateLimitError
 from pydantic import BaseModel
 
 client = OpenAI(max_retries=0)
@@ -55,11 +59,22 @@ async def text_async():
 
 
 def stream():
-    chunks = list(client.chat.completions.create(**asked(HELLO), stream=True, stream_options={"include_usage": True}))
-    assert [chunk.choices[0].delta.content for chunk in chunks[:-1] if chunk.choices[0].delta.content] == CHUNKS
+    heard, chunks = Heard(), []
+    for chunk in client.chat.completions.create(**asked(SLOWLY), stream=True, stream_options={"include_usage": True}):
+        chunks.append(chunk)
+        heard.add(chunk.choices[0].delta.content if chunk.choices else None)
+    assert heard == CHUNKS
     assert chunks[0].choices[0].delta.role == "assistant"
     assert chunks[-2].choices[0].finish_reason == "stop"
     assert (chunks[-1].choices, chunks[-1].usage.total_tokens) == ([], 15)
+
+
+async def stream_async():
+    heard = Heard()
+    async with AsyncOpenAI(max_retries=0) as own:
+        async for chunk in await own.chat.completions.create(**asked(SLOWLY), stream=True):
+            heard.add(chunk.choices[0].delta.content)
+    assert heard == CHUNKS
 
 
 def tools():
@@ -114,27 +129,59 @@ def error_in_a_stream():
     said = []
     with raises(APIError) as caught:
         said.extend(client.chat.completions.create(**asked(BREAK_OFF), stream=True))
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in said) == "One two "
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in said) == BROKEN
     assert caught.exception.type
 
 
-@responses
+def broken_turn_is_not_repeated():
+    patient = OpenAI(max_retries=2)
+    with calls_to_claude(BREAK_OFF, 1), raises(APIError):
+        list(patient.chat.completions.create(**asked(BREAK_OFF), stream=True))
+    with calls_to_claude(BREAK_OFF, 1), raises(APIStatusError):
+        patient.chat.completions.create(**asked(BREAK_OFF))
+
+
+def refused_turn_is_repeated():
+    with calls_to_claude(SLOW_DOWN_ONCE, 2):
+        answer = OpenAI(max_retries=2).chat.completions.create(**asked(SLOW_DOWN_ONCE))
+    assert answer.choices[0].message.content == SAID
+
+
 def responses_text():
     answer = client.responses.create(model=MODEL, input=HELLO)
     assert (answer.output_text, answer.status, answer.usage.total_tokens) == (SAID, "completed", 15)
 
 
-@responses
 def responses_stream():
-    with client.responses.stream(model=MODEL, input=HELLO) as events:
-        assert [event.delta for event in events if event.type == "response.output_text.delta"] == CHUNKS
+    heard = Heard()
+    with client.responses.stream(model=MODEL, input=SLOWLY) as events:
+        for event in events:
+            heard.add(event.delta if event.type == "response.output_text.delta" else None)
+        assert heard == CHUNKS
         assert events.get_final_response().output_text == SAID
 
 
-@responses
+RESPONSES_TOOL = {"type": "function", **WEATHER_TOOL["function"], "strict": True}
+
+
 def responses_tools():
-    tool = {"type": "function", **WEATHER_TOOL["function"], "strict": True}
-    first = client.responses.create(model=MODEL, input=WEATHER, tools=[tool])
+    responses_loop(lambda said: client.responses.create(model=MODEL, input=said, tools=[RESPONSES_TOOL]))
+
+
+def responses_stream_tools():
+    done = []
+
+    def answer(said):
+        with client.responses.stream(model=MODEL, input=said, tools=[RESPONSES_TOOL]) as events:
+            done.extend(event for event in events if event.type == "response.function_call_arguments.done")
+            return events.get_final_response()
+
+    responses_loop(answer)
+    assert [json.loads(event.arguments) for event in done] == [{"city": "Paris"}, {"city": "Rome"}]
+
+
+def responses_loop(answer):
+    first = answer([{"role": "user", "content": WEATHER}])
     calls = [item for item in first.output if item.type == "function_call"]
     cities = [json.loads(call.arguments)["city"] for call in calls]
     assert cities == ["Paris", "Rome"]
@@ -142,21 +189,44 @@ def responses_tools():
         {"type": "function_call_output", "call_id": call.call_id, "output": REPORTS[city]}
         for call, city in zip(calls, cities, strict=True)
     ]
-    said = [{"role": "user", "content": WEATHER}, *first.output, *results]
-    assert client.responses.create(model=MODEL, input=said, tools=[tool]).output_text == TOLD
+    assert answer([{"role": "user", "content": WEATHER}, *first.output, *results]).output_text == TOLD
 
 
-@responses
 def responses_structured():
     answer = client.responses.parse(model=MODEL, input=DESCRIBE, text_format=City)
     assert answer.output_parsed == City(name="Paris", population=POPULATION)
 
 
-@responses
+def responses_stream_structured():
+    with client.responses.stream(model=MODEL, input=DESCRIBE, text_format=City) as events:
+        assert events.get_final_response().output_parsed == City(name="Paris", population=POPULATION)
+
+
 def responses_error():
-    with raises(NotFoundError):
+    with raises(NotFoundError) as caught:
         client.responses.create(model=NO_MODEL, input=HELLO)
+    assert caught.exception.code == "model_not_found"
+    with raises(RateLimitError):
+        client.responses.create(model=MODEL, input=SLOW_DOWN)
 
 
-run(models, text, text_async, stream, tools, stream_tools, structured, stream_structured, error, error_in_a_stream)
-run(responses_text, responses_stream, responses_tools, responses_structured, responses_error)
+def responses_error_in_a_stream():
+    events = []
+    with raises(APIError):
+        events.extend(client.responses.create(model=MODEL, input=BREAK_OFF, stream=True))
+    assert "".join(event.delta for event in events if event.type == "response.output_text.delta") == BROKEN
+
+
+def responses_broken_turn_is_not_repeated():
+    patient = OpenAI(max_retries=2)
+    with calls_to_claude(BREAK_OFF, 1), raises(APIError):
+        list(patient.responses.create(model=MODEL, input=BREAK_OFF, stream=True))
+    with calls_to_claude(BREAK_OFF, 1), raises(APIStatusError):
+        patient.responses.create(model=MODEL, input=BREAK_OFF)
+
+
+run(models, text, text_async, stream, stream_async, tools, stream_tools, structured, stream_structured)
+run(error, error_in_a_stream, broken_turn_is_not_repeated, refused_turn_is_repeated)
+run(responses_text, responses_stream, responses_tools, responses_stream_tools)
+run(responses_structured, responses_stream_structured, responses_error, responses_error_in_a_stream)
+run(responses_broken_turn_is_not_repeated)

@@ -10,6 +10,8 @@ from agents import (
     set_tracing_disabled,
 )
 from cases import (
+    BREAK_OFF,
+    BROKEN,
     CHUNKS,
     DESCRIBE,
     HELLO,
@@ -17,14 +19,16 @@ from cases import (
     NO_MODEL,
     POPULATION,
     SAID,
+    SLOW_DOWN,
+    SLOWLY,
     TOLD,
     WEATHER,
+    Heard,
     raises,
-    responses,
     run,
     weather,
 )
-from openai import AsyncOpenAI, NotFoundError
+from openai import APIError, AsyncOpenAI, NotFoundError, RateLimitError
 from pydantic import BaseModel
 
 set_tracing_disabled(True)
@@ -35,6 +39,9 @@ class City(BaseModel):
 
     name: str
     population: int
+
+
+PARIS = City(name="Paris", population=POPULATION)
 
 
 def agent(kind, model=MODEL, **settings):
@@ -49,16 +56,27 @@ async def told(kind):
 
 
 async def streamed(kind):
-    result = Runner.run_streamed(agent(kind), HELLO)
-    raw = [event.data async for event in result.stream_events() if event.type == "raw_response_event"]
-    assert [event.delta for event in raw if event.type == "response.output_text.delta"] == CHUNKS
+    heard, result = Heard(), Runner.run_streamed(agent(kind), SLOWLY)
+    async for piece in pieces(result):
+        heard.add(piece)
+    assert heard == CHUNKS
     assert result.final_output == SAID
 
 
+async def pieces(result):
+    async for event in result.stream_events():
+        if event.type == "raw_response_event" and event.data.type == "response.output_text.delta":
+            yield event.data.delta
+
+
 async def looped(kind):
-    own = agent(kind, tools=[function_tool(weather)])
-    assert (await Runner.run(own, WEATHER)).final_output == TOLD
-    result = Runner.run_streamed(own, WEATHER)
+    result = await Runner.run(agent(kind, tools=[function_tool(weather)]), WEATHER)
+    assert result.final_output == TOLD
+    assert [type(item).__name__ for item in result.new_items].count("ToolCallOutputItem") == 2
+
+
+async def looped_in_streams(kind):
+    result = Runner.run_streamed(agent(kind, tools=[function_tool(weather)]), WEATHER)
     names = [event.name async for event in result.stream_events() if event.type == "run_item_stream_event"]
     assert result.final_output == TOLD
     assert (names.count("tool_called"), names.count("tool_output")) == (2, 2)
@@ -66,12 +84,28 @@ async def looped(kind):
 
 async def formed(kind):
     result = await Runner.run(agent(kind, output_type=AgentOutputSchema(City)), DESCRIBE)
-    assert result.final_output == City(name="Paris", population=POPULATION)
+    assert result.final_output == PARIS
+
+
+async def formed_in_a_stream(kind):
+    result = Runner.run_streamed(agent(kind, output_type=AgentOutputSchema(City)), DESCRIBE)
+    assert City.model_validate_json("".join([piece async for piece in pieces(result)])) == PARIS
+    assert result.final_output == PARIS
 
 
 async def refused(kind):
     with raises(NotFoundError):
         await Runner.run(agent(kind, NO_MODEL), HELLO)
+    with raises(RateLimitError):
+        await Runner.run(agent(kind), SLOW_DOWN)
+
+
+async def broken(kind):
+    said = []
+    with raises(APIError):
+        async for piece in pieces(Runner.run_streamed(agent(kind), BREAK_OFF)):
+            said += [piece]
+    assert "".join(said) == BROKEN
 
 
 async def text():
@@ -86,38 +120,58 @@ async def tools():
     await looped(OpenAIChatCompletionsModel)
 
 
+async def stream_tools():
+    await looped_in_streams(OpenAIChatCompletionsModel)
+
+
 async def structured():
     await formed(OpenAIChatCompletionsModel)
+
+
+async def stream_structured():
+    await formed_in_a_stream(OpenAIChatCompletionsModel)
 
 
 async def error():
     await refused(OpenAIChatCompletionsModel)
 
 
-@responses
+async def error_in_a_stream():
+    await broken(OpenAIChatCompletionsModel)
+
+
 async def responses_text():
     await told(OpenAIResponsesModel)
 
 
-@responses
 async def responses_stream():
     await streamed(OpenAIResponsesModel)
 
 
-@responses
 async def responses_tools():
     await looped(OpenAIResponsesModel)
 
 
-@responses
+async def responses_stream_tools():
+    await looped_in_streams(OpenAIResponsesModel)
+
+
 async def responses_structured():
     await formed(OpenAIResponsesModel)
 
 
-@responses
+async def responses_stream_structured():
+    await formed_in_a_stream(OpenAIResponsesModel)
+
+
 async def responses_error():
     await refused(OpenAIResponsesModel)
 
 
-run(text, stream, tools, structured, error)
-run(responses_text, responses_stream, responses_tools, responses_structured, responses_error)
+async def responses_error_in_a_stream():
+    await broken(OpenAIResponsesModel)
+
+
+run(text, stream, tools, stream_tools, structured, stream_structured, error, error_in_a_stream)
+run(responses_text, responses_stream, responses_tools, responses_stream_tools)
+run(responses_structured, responses_stream_structured, responses_error, responses_error_in_a_stream)

@@ -1,6 +1,8 @@
 """pydantic-ai, over chat completions and over the Responses API, which is its default."""
 
 from cases import (
+    BREAK_OFF,
+    BROKEN,
     CHUNKS,
     DESCRIBE,
     HELLO,
@@ -9,17 +11,18 @@ from cases import (
     POPULATION,
     SAID,
     SLOW_DOWN,
+    SLOWLY,
     TOLD,
     WEATHER,
+    Heard,
     raises,
-    responses,
     run,
     weather,
 )
 from openai import AsyncOpenAI
 from pydantic import BaseModel
 from pydantic_ai import Agent, NativeOutput, PromptedOutput, ToolOutput
-from pydantic_ai.exceptions import ModelHTTPError
+from pydantic_ai.exceptions import ModelAPIError, ModelHTTPError
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
 
@@ -46,24 +49,30 @@ async def told(kind=OpenAIChatModel):
 
 
 async def streamed(kind=OpenAIChatModel):
-    async with agent(kind).run_stream(HELLO) as result:
-        assert [text async for text in result.stream_text(delta=True, debounce_by=None)] == CHUNKS
+    heard = Heard()
+    async with agent(kind).run_stream(SLOWLY) as result:
+        async for piece in result.stream_text(delta=True, debounce_by=None):
+            heard.add(piece)
+        assert heard == CHUNKS
         assert result.usage.output_tokens == 5
 
 
-async def looped(kind=OpenAIChatModel):
-    result = await agent(kind, tools=[weather]).run(WEATHER)
+async def looped(kind=OpenAIChatModel, **settings):
+    result = await agent(kind, tools=[weather]).run(WEATHER, **settings)
     assert result.output == TOLD
     calls = [part for message in result.all_messages() for part in message.parts if part.part_kind == "tool-call"]
     assert [call.args_as_dict() for call in calls] == [{"city": "Paris"}, {"city": "Rome"}]
 
 
 async def looped_in_streams(kind=OpenAIChatModel):
-    async with agent(kind, tools=[weather]).run_stream(WEATHER) as result:
-        # What is said beside calls counts as an answer there, and ends it: the calls are what it must have seen.
-        await result.get_output()
-        calls = [part for message in result.all_messages() for part in message.parts if part.part_kind == "tool-call"]
-    assert [call.args_as_dict() for call in calls] == [{"city": "Paris"}, {"city": "Rome"}]
+    pieces = []
+
+    async def handle(_context, events):
+        pieces.extend([event async for event in events if event.event_kind == "part_delta"])
+
+    # In `run_stream`, what is said beside calls counts as an answer, and ends it.
+    await looped(kind, event_stream_handler=handle)
+    assert pieces
 
 
 async def formed(kind=OpenAIChatModel):
@@ -71,11 +80,26 @@ async def formed(kind=OpenAIChatModel):
         assert (await agent(kind, output_type=output).run(DESCRIBE)).output == PARIS
 
 
+async def formed_in_a_stream(kind=OpenAIChatModel):
+    for output in (ToolOutput(City), NativeOutput(City)):
+        async with agent(kind, output_type=output).run_stream(DESCRIBE) as result:
+            assert await result.get_output() == PARIS
+
+
 async def refused(kind=OpenAIChatModel):
     for prompt, model, status in ((HELLO, NO_MODEL, 404), (SLOW_DOWN, MODEL, 429)):
         with raises(ModelHTTPError) as caught:
             await agent(kind, model).run(prompt)
         assert caught.exception.status_code == status
+
+
+async def broken(kind=OpenAIChatModel):
+    said = []
+    with raises(ModelAPIError):
+        async with agent(kind).run_stream(BREAK_OFF) as result:
+            async for piece in result.stream_text(delta=True, debounce_by=None):
+                said += [piece]
+    assert "".join(said) == BROKEN
 
 
 async def text():
@@ -98,34 +122,50 @@ async def structured():
     await formed()
 
 
+async def stream_structured():
+    await formed_in_a_stream()
+
+
 async def error():
     await refused()
 
 
-@responses
+async def error_in_a_stream():
+    await broken()
+
+
 async def responses_text():
     await told(OpenAIResponsesModel)
 
 
-@responses
 async def responses_stream():
     await streamed(OpenAIResponsesModel)
 
 
-@responses
 async def responses_tools():
     await looped(OpenAIResponsesModel)
 
 
-@responses
+async def responses_stream_tools():
+    await looped_in_streams(OpenAIResponsesModel)
+
+
 async def responses_structured():
     await formed(OpenAIResponsesModel)
 
 
-@responses
+async def responses_stream_structured():
+    await formed_in_a_stream(OpenAIResponsesModel)
+
+
 async def responses_error():
     await refused(OpenAIResponsesModel)
 
 
-run(text, stream, tools, stream_tools, structured, error)
-run(responses_text, responses_stream, responses_tools, responses_structured, responses_error)
+async def responses_error_in_a_stream():
+    await broken(OpenAIResponsesModel)
+
+
+run(text, stream, tools, stream_tools, structured, stream_structured, error, error_in_a_stream)
+run(responses_text, responses_stream, responses_tools, responses_stream_tools)
+run(responses_structured, responses_stream_structured, responses_error, responses_error_in_a_stream)

@@ -1,8 +1,19 @@
-"""aider. It streams, knows no tools, and writes files from the text of an answer."""
+"""aider, with the configuration that `connect` writes. It knows no tools, and writes files from the text it gets."""
 
 from pathlib import Path
 
-from cases import HELLO, MODEL, NO_MODEL, SAID, URL, run, run_program
+from cases import (
+    BREAK_OFF_ONCE,
+    HELLO,
+    NO_MODEL,
+    SAID,
+    SLOW_DOWN_ONCE,
+    SLOWLY,
+    calls_to_claude,
+    connect,
+    run,
+    run_program,
+)
 
 QUIET = (
     *("--yes-always", "--no-git", "--no-pretty", "--no-check-update", "--no-show-release-notes"),
@@ -10,10 +21,9 @@ QUIET = (
 )
 
 
-def aider(message, *arguments, model=MODEL):
-    server = ("--model", f"openai/{model}", "--openai-api-base", URL, "--openai-api-key", "none")
+def aider(message, *arguments, slowly=False):
     own = {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}  # otherwise it asks the network for prices
-    done = run_program("aider", *server, *QUIET, *arguments, "--message", message, **own)
+    done = run_program("aider", *QUIET, *arguments, "--message", message, slowly=slowly, **own)
     return done.stdout + done.stderr
 
 
@@ -23,18 +33,32 @@ def text():
 
 
 def stream():
-    said = aider(HELLO, "--stream")
+    said = aider(SLOWLY, slowly=True)
     assert SAID in said, said
 
 
-def edit():
-    said = aider("Write the greeting.", "--edit-format", "whole", "greeting.txt")
+def refused_edit_is_repeated():
+    with calls_to_claude(SLOW_DOWN_ONCE, 2):
+        said = aider(f"{SLOW_DOWN_ONCE} Write the greeting.", "--edit-format", "whole", "greeting.txt")
     assert Path("greeting.txt").read_text() == f"{SAID}\n", said
 
 
 def error():
-    said = aider(HELLO, model=NO_MODEL)
+    said = aider(HELLO, "--no-stream", "--model", f"openai/{NO_MODEL}")
     assert "NotFoundError" in said, said
 
 
-run(text, stream, edit, error)
+def error_in_a_stream():
+    # It asks for all that broke off again, for a minute, whatever the server says of that.
+    with calls_to_claude(BREAK_OFF_ONCE, 2):
+        said = aider(BREAK_OFF_ONCE)
+    assert "Claude broke off its answer" in said.replace("\n", ""), said
+    assert SAID in said, said
+
+
+connect("aider")
+# What it knows of models; without it, it asks the network.
+CACHE = Path.home() / ".aider" / "caches" / "model_prices_and_context_window.json"
+CACHE.parent.mkdir(parents=True)
+CACHE.write_text('{"none": {}}')
+run(text, stream, refused_edit_is_repeated, error, error_in_a_stream)

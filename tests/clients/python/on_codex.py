@@ -1,23 +1,35 @@
-"""Codex, with its own tools, in a project of its own. It speaks the Responses API and nothing else, and streams."""
+"""Codex, with the configuration that `connect` writes and its own tools, in a project of its own.
+
+It speaks the Responses API and nothing else, and streams.
+"""
 
 import json
 from pathlib import Path
 
-from cases import DESCRIBE, HELLO, MODEL, NO_MODEL, POPULATION, SAID, URL, json_lines, responses, run, run_program
+from cases import (
+    BREAK_OFF_ONCE,
+    CHUNKS,
+    DESCRIBE,
+    HELLO,
+    MODEL,
+    NO_MODEL,
+    POPULATION,
+    SAID,
+    SLOW_DOWN_ONCE,
+    SLOWLY,
+    TOO_LONG,
+    Conversation,
+    Heard,
+    calls_to_claude,
+    connect,
+    json_lines,
+    run,
+    run_program,
+)
 
-PROJECT, HOME = Path.cwd() / "project", Path.cwd() / "codex"
-CONFIG = f"""
-model = "{MODEL}"
-model_provider = "claude"
-check_for_update_on_startup = false
-
-[model_providers.claude]
-name = "Claude Code"
-base_url = "{URL}"
-wire_api = "responses"
-request_max_retries = 0
-stream_max_retries = 0
-"""
+PROJECT = Path.cwd() / "project"
+HOME = {"CODEX_HOME": str(Path.cwd() / "codex")}
+PROVIDER = "claude-openai"
 FORM = {
     "type": "object",
     "properties": {"name": {"type": "string"}, "population": {"type": "integer"}},
@@ -26,10 +38,11 @@ FORM = {
 }
 
 
-def codex(prompt, *arguments):
+def codex(*arguments, model=MODEL):
     """What it has done, item by item, and its exit code."""
+    ours = ("-c", f"model_provider={PROVIDER}", "-m", model)
     leave = ("--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox")
-    done = run_program("codex", "exec", "--json", *leave, *arguments, prompt, cwd=PROJECT, CODEX_HOME=str(HOME))
+    done = run_program("codex", "exec", "--json", *ours, *leave, *arguments, cwd=PROJECT, **HOME)
     return json_lines(done.stdout), done.returncode
 
 
@@ -42,14 +55,21 @@ def last_words(events):
     return items(events, "agent_message")[-1]["text"]
 
 
-@responses
-def stream():
-    events, code = codex(HELLO)
-    assert (code, last_words(events)) == (0, SAID), events
+def responses_stream():
+    # `exec` shows whole messages; what it is for editors tells each piece.
+    heard = Heard()
+    with Conversation("codex", "app-server", cwd=PROJECT, **HOME) as own:
+        own.call("initialize", {"clientInfo": {"name": "tests", "title": None, "version": "1"}})
+        own.tell({"method": "initialized"})
+        thread = own.call("thread/start", {"model": MODEL, "modelProvider": PROVIDER})["thread"]["id"]
+        own.call("turn/start", {"threadId": thread, "input": [{"type": "text", "text": SLOWLY, "text_elements": []}]})
+        while (message := own.next())["method"] != "turn/completed":
+            if message["method"] == "item/agentMessage/delta":
+                heard.add(message["params"]["delta"])
+    assert heard == CHUNKS
 
 
-@responses
-def tools():
+def responses_stream_tools():
     events, code = codex("Run `echo sunshine` and `echo rainfall`.")
     assert code == 0, events
     assert [item["exit_code"] for item in items(events, "command_execution")] == [0, 0]
@@ -57,8 +77,7 @@ def tools():
     assert 0 < said.index("sunshine") < said.index("rainfall"), said
 
 
-@responses
-def structured():
+def responses_stream_structured():
     form = PROJECT / "form.json"
     form.write_text(json.dumps(FORM))
     events, code = codex(DESCRIBE, "--output-schema", str(form))
@@ -66,14 +85,34 @@ def structured():
     assert json.loads(last_words(events)) == {"name": "Paris", "population": POPULATION}
 
 
-@responses
-def error():
-    events, code = codex(HELLO, "--model", NO_MODEL)
+def responses_follow_up():
+    with calls_to_claude(HELLO, 1):
+        events, code = codex("resume", "--last", HELLO)
+    assert (code, last_words(events)) == (0, SAID), events
+
+
+def responses_error():
+    for prompt, model, said in (
+        (HELLO, NO_MODEL, f"The model '{NO_MODEL}' does not exist"),
+        (TOO_LONG, MODEL, "Codex ran out of room in the model's context window"),
+    ):
+        events, code = codex(prompt, model=model)
+        assert code == 1, events
+        assert said in events[-1]["error"]["message"], events
+    with calls_to_claude(SLOW_DOWN_ONCE, 2):
+        events, code = codex(SLOW_DOWN_ONCE)
+    assert (code, last_words(events)) == (0, SAID), events
+
+
+def responses_error_in_a_stream():
+    # Were it to ask again, it would get an answer.
+    with calls_to_claude(BREAK_OFF_ONCE, 1):
+        events, code = codex(BREAK_OFF_ONCE)
     assert code == 1, events
-    assert NO_MODEL in json.dumps(events)
+    assert "Claude broke off its answer" in events[-1]["error"]["message"], events
 
 
 PROJECT.mkdir()
-HOME.mkdir()
-(HOME / "config.toml").write_text(CONFIG)
-run(stream, tools, structured, error)
+connect("codex", **HOME)
+run(responses_stream, responses_stream_tools, responses_stream_structured, responses_follow_up)
+run(responses_error, responses_error_in_a_stream)

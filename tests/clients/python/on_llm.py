@@ -1,30 +1,34 @@
-"""The `llm` command."""
+"""The `llm` command, with the configuration that `connect` writes."""
 
 import json
 from pathlib import Path
 
 from cases import (
-    CHUNKS,
+    BREAK_OFF,
+    BROKEN,
     DESCRIBE,
     HELLO,
-    MODEL,
     NO_MODEL,
     POPULATION,
     SAID,
+    SLOW_DOWN,
+    SLOW_DOWN_ONCE,
+    SLOWLY,
     TOLD,
     URL,
     WEATHER,
+    calls_to_claude,
+    connect,
     run,
     run_program,
 )
 
-FOLDER = Path.cwd() / "llm"
-MODELS = """
-- model_id: {model}
-  model_name: {model}
-  api_base: {url}
-  supports_tools: true
-  supports_schema: true
+FOLDER = {"LLM_USER_PATH": str(Path.cwd() / "llm")}
+# A model of the user's, beside the one that `connect` adds.
+OTHER = f"""
+- model_id: {NO_MODEL}
+  model_name: {NO_MODEL}
+  api_base: {URL}
 """
 FUNCTION = '''
 def weather(city: str) -> str:
@@ -33,10 +37,16 @@ def weather(city: str) -> str:
 '''
 
 
-def llm(prompt, *arguments, model=MODEL, code=0):
-    done = run_program("llm", "prompt", "-m", model, prompt, *arguments, LLM_USER_PATH=str(FOLDER))
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout + done.stderr if code else done.stdout.strip()
+def llm(prompt, *arguments, model="claude-code", slowly=False):
+    done = run_program("llm", "prompt", "-m", model, prompt, *arguments, slowly=slowly, **FOLDER)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.strip()
+
+
+def refused(prompt, *arguments, model="claude-code"):
+    done = run_program("llm", "prompt", "-m", model, prompt, *arguments, **FOLDER)
+    assert done.returncode == 1, done.stdout + done.stderr
+    return done.stdout, done.stderr
 
 
 def text():
@@ -44,28 +54,49 @@ def text():
 
 
 def stream():
-    assert llm(HELLO) == "".join(CHUNKS)
+    assert llm(SLOWLY, slowly=True) == SAID
 
 
 def tools():
-    assert llm(WEATHER, "--functions", FUNCTION).endswith(TOLD)
-
-
-def tools_without_a_stream():
     assert llm(WEATHER, "--functions", FUNCTION, "--no-stream").endswith(TOLD)
 
 
+def stream_tools():
+    assert llm(WEATHER, "--functions", FUNCTION).endswith(TOLD)
+
+
 def structured():
-    said = llm(DESCRIBE, "--schema", "name, population int")
+    describes("--no-stream")
+
+
+def stream_structured():
+    describes()
+
+
+def describes(*arguments):
+    said = llm(DESCRIBE, "--schema", "name, population int", *arguments)
     assert json.loads(said) == {"name": "Paris", "population": POPULATION}
 
 
 def error():
-    said = llm(HELLO, model=NO_MODEL, code=1)
+    _, said = refused(HELLO, "--no-stream", model=NO_MODEL)
     assert f"404 - The model '{NO_MODEL}' does not exist" in said, said
+    # It is openai's own client that asks again, twice.
+    with calls_to_claude(SLOW_DOWN, 3):
+        _, said = refused(SLOW_DOWN)
+    assert "429 - Claude's rate limit is reached" in said, said
+    with calls_to_claude(SLOW_DOWN_ONCE, 2):
+        assert llm(SLOW_DOWN_ONCE) == SAID
 
 
-FOLDER.mkdir()
-listed = "".join(MODELS.format(model=model, url=URL) for model in (MODEL, NO_MODEL))
-(FOLDER / "extra-openai-models.yaml").write_text(listed)
-run(text, stream, tools, tools_without_a_stream, structured, error)
+def error_in_a_stream():
+    with calls_to_claude(BREAK_OFF, 1):
+        words, said = refused(BREAK_OFF)
+    assert words.strip() == BROKEN.strip(), words
+    assert "Claude broke off its answer" in said, said
+
+
+connect("llm", **FOLDER)
+with (Path.cwd() / "llm" / "extra-openai-models.yaml").open("a") as file:
+    file.write(OTHER)
+run(text, stream, tools, stream_tools, structured, stream_structured, error, error_in_a_stream)

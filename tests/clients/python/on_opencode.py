@@ -1,65 +1,115 @@
-"""OpenCode, with its own tools, in a project of its own. It streams, and asks for no form."""
+"""OpenCode, with the configuration that `connect` writes and its own tools, in a project of its own. It streams."""
 
 import json
 import os
 from pathlib import Path
 
-from cases import HELLO, MODEL, NO_MODEL, SAID, URL, json_lines, run, run_program
+from cases import (
+    BREAK_OFF_ONCE,
+    CHUNKS,
+    HELLO,
+    NO_MODEL,
+    SAID,
+    SLOW_DOWN_ONCE,
+    SLOWLY,
+    TOO_LONG_ONCE,
+    Conversation,
+    Heard,
+    calls_to_claude,
+    connect,
+    json_lines,
+    run,
+    run_program,
+)
 
 PROJECT = Path.cwd() / "project"
+# The user's own, which `connect` leaves as it is.
 CONFIG = {
     "autoupdate": False,
     "share": "disabled",
     "enabled_providers": ["claude"],
-    "model": f"claude/{MODEL}",
-    "small_model": f"claude/{MODEL}",
-    "provider": {
-        "claude": {
-            "npm": "@ai-sdk/openai-compatible",
-            "name": "Claude Code",
-            "options": {"baseURL": URL, "apiKey": "none"},
-            "models": {model: {"limit": {"context": 200_000, "output": 8_192}} for model in (MODEL, NO_MODEL)},
-        }
-    },
+    "provider": {"claude": {"models": {NO_MODEL: {}}}},
 }
+SESSIONS = []
 DISABLED = ("AUTOUPDATE", "MODELS_FETCH", "DEFAULT_PLUGINS", "LSP_DOWNLOAD")
+ENV = {
+    **{f"XDG_{kind}_HOME": str(Path(os.environ["HOME"]) / kind) for kind in ("CONFIG", "DATA", "CACHE", "STATE")},
+    **{f"OPENCODE_DISABLE_{what}": "1" for what in DISABLED},
+}
 
 
-def opencode(prompt, model=MODEL):
+def opencode(*arguments, titled=True):
     """What it does, event by event, and its exit code."""
-    home = Path(os.environ["HOME"])
-    folders = {f"XDG_{kind}_HOME": str(home / kind) for kind in ("CONFIG", "DATA", "CACHE", "STATE")}
-    quiet = {f"OPENCODE_DISABLE_{what}": "1" for what in DISABLED}
-    arguments = ("run", "--auto", "--format", "json", "--model", f"claude/{model}", prompt)
-    done = run_program("opencode", *arguments, cwd=PROJECT, **folders, **quiet)
+    title = ("--title", "A title") if titled else ()
+    command = ("run", "--auto", "--format", "json", *title, *arguments)
+    done = run_program("opencode", *command, cwd=PROJECT, **ENV)
     return json_lines(done.stdout), done.returncode
 
 
+def texts(events):
+    return [event["part"]["text"] for event in events if event["type"] == "text"]
+
+
 def stream():
-    events, code = opencode(HELLO)
-    assert code == 0, events
-    assert [event["part"]["text"] for event in events if event["type"] == "text"] == [SAID]
+    # `run` shows whole messages; what it is for editors tells each piece.
+    heard = Heard()
+    with Conversation("opencode", "acp", cwd=PROJECT, **ENV) as own:
+        own.call("initialize", {"protocolVersion": 1, "clientCapabilities": {}})
+        session = own.call("session/new", {"cwd": str(PROJECT), "mcpServers": []})["sessionId"]
+        prompt = [{"type": "text", "text": SLOWLY}]
+        own.tell({"id": "prompt", "method": "session/prompt", "params": {"sessionId": session, "prompt": prompt}})
+        while (message := own.next()).get("id") != "prompt":
+            update = message["params"]["update"]
+            if update["sessionUpdate"] == "agent_message_chunk":
+                heard.add(update["content"]["text"])
+    assert heard == CHUNKS
 
 
-def tools():
+def stream_tools():
     first, second = PROJECT / "first.txt", PROJECT / "second.txt"
     first.write_text("sunshine\n")
     second.write_text("rainfall\n")
-    events, code = opencode(f"Read {first} and {second} now")
+    # Without a title it asks for one at the same time.
+    events, code = opencode(f"Read {first} and {second} now", titled=False)
     assert code == 0, events
     used = [event["part"] for event in events if event["type"] == "tool_use"]
     assert [(part["tool"], part["state"]["status"]) for part in used] == [("read", "completed")] * 2
-    (*_, last) = [event["part"]["text"] for event in events if event["type"] == "text"]
+    (*_, last) = texts(events)
     assert last.startswith("I was told:"), last
     assert 0 < last.index("sunshine") < last.index("rainfall"), last
+    SESSIONS.append(events[0]["sessionID"])
+
+
+def refused_follow_up_is_repeated():
+    with calls_to_claude(SLOW_DOWN_ONCE, 2):
+        events, code = opencode("-c", SLOW_DOWN_ONCE)
+    assert (code, texts(events)) == (0, [SAID]), events
+    assert [events[0]["sessionID"]] == SESSIONS
 
 
 def error():
-    events, code = opencode(HELLO, NO_MODEL)
+    events, code = opencode("--model", f"claude/{NO_MODEL}", HELLO)
     assert code == 1, events
     assert NO_MODEL in json.dumps(events)
 
 
+def too_long_a_conversation_is_compacted():
+    events, _ = opencode(TOO_LONG_ONCE)
+    assert "ContextOverflowError" in json.dumps(events)
+    assert "compaction_continue" in json.dumps(events)
+    assert texts(events)[-1] == SAID, events
+
+
+def error_in_a_stream():
+    # Were it to ask again, it would get an answer.
+    with calls_to_claude(BREAK_OFF_ONCE, 1):
+        events, code = opencode(BREAK_OFF_ONCE)
+    assert code == 1, events
+    assert "Claude broke off its answer" in json.dumps(events)
+
+
 PROJECT.mkdir()
 (PROJECT / "opencode.json").write_text(json.dumps(CONFIG))
-run(stream, tools, error)
+connect("opencode", cwd=PROJECT, **ENV)
+run(stream, stream_tools, refused_follow_up_is_repeated, error, too_long_a_conversation_is_compacted)
+run(error_in_a_stream)

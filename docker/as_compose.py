@@ -19,7 +19,7 @@ import yaml  # type: ignore[import-untyped]
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from claude_openai.config import SETTINGS  # noqa: E402 - from this checkout; it needs no other package
+from claude_openai.config import SETTINGS
 
 FILE = Path(__file__).with_name("docker-compose.yml")
 # Settings whose variables are not passed on as they are: the container's own, and the key's other form.

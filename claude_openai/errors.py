@@ -35,6 +35,7 @@ __all__ = [
     "UnsupportedMediaType",
     "UpstreamAuth",
     "UpstreamError",
+    "leaves",
 ]
 
 QUEUE_FULL_RETRY_AFTER_S = 5
@@ -236,3 +237,10 @@ class InternalError(ApiError):
     """A bug of ours."""
 
     default_code = "internal_error"
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    """The errors in a group, and in the groups in it; one that is no group is alone."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in leaves(inner)]
+    return [error]

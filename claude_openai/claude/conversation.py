@@ -27,7 +27,7 @@ from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.toolbox import Toolbox
 from claude_openai.claude.transport import ProcessTransport
 from claude_openai.claude.turn import MUST_CALL, OpenClient, TurnUnderWay
-from claude_openai.errors import InternalError
+from claude_openai.errors import InternalError, leaves
 from claude_openai.logs.log import Log
 from claude_openai.protocol.blocks import ThinkingBlock
 from claude_openai.protocol.events import TurnFailed, Way
@@ -125,7 +125,7 @@ class Conversation:
             with self.scope:
                 await self._hold(task_status)
         except* Exception as group:  # noqa: BLE001 - whoever has borrowed it tells the client
-            self.failure = "; ".join(str(error) for error in _leaves(group))
+            self.failure = "; ".join(str(error) for error in leaves(group))
             self.log.debug("conversation.failed", error=self.failure)
         finally:
             self._gone.set()
@@ -247,9 +247,3 @@ def _binding(request: ChatRequest, toolbox: Toolbox) -> dict[str, Any]:
 async def _write_all(lines: trio.MemoryReceiveChannel[str], transport: ProcessTransport) -> None:
     async for line in lines:
         await transport.write(line)
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Final, TextIO
 
 from claude_openai.config.setting import Parser
-from claude_openai.errors import ConfigError, StartError
+from claude_openai.errors import ConfigError, StartError, leaves
 
 __all__ = ["COMMANDS", "EXIT_SIGNAL", "command_parser", "has_flag", "main", "main_parser", "say", "without_flags"]
 
@@ -177,12 +177,6 @@ def _to_nowhere(stream: TextIO | None) -> None:
 
 
 def _refuse(group: BaseExceptionGroup[Exception], code: int) -> int:
-    for error in _leaves(group):
+    for error in leaves(group):
         say(f"claude-openai: {error}")
     return code
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [error]

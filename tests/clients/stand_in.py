@@ -104,6 +104,8 @@ class Claude:
             return RATE_LIMIT_ERROR
         if self._fails("Too long", said):
             return PROMPT_TOO_LONG
+        if self._fails("Break down", said):
+            return Reply(Text("One ", "two ", UpstreamErrorEvent("api_error", "Internal server error")))
         if self._fails("Break off", said):
             return Reply(Text("One ", "two ", UpstreamErrorEvent()))
         if "Write the greeting" in said:

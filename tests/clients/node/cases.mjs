@@ -21,6 +21,7 @@ export const PARIS = { name: 'Paris', population: 2_100_000 }
 
 export const SLOW_DOWN = 'Slow down.'
 export const BREAK_OFF = 'Break off.'
+export const BREAK_DOWN = 'Break down.'
 export const BROKEN = 'One two '
 
 const asked = async (path) => Number(await (await fetch(`${process.env.STAND_IN}/${path}`)).text())

@@ -5,7 +5,7 @@ import OpenAI from 'openai'
 import { zodResponseFormat, zodTextFormat } from 'openai/helpers/zod'
 import { z } from 'zod'
 import {
-  BREAK_OFF, BROKEN, CHUNKS, DESCRIBE, HELLO, Heard, MODEL, NO_MODEL, PARIS, REPORTS, SAID, SLOWLY, SLOW_DOWN, TOLD,
+  BREAK_DOWN, BREAK_OFF, BROKEN, CHUNKS, DESCRIBE, HELLO, Heard, MODEL, NO_MODEL, PARIS, REPORTS, SAID, SLOWLY, SLOW_DOWN, TOLD,
   WEATHER, callsToClaude, run,
 } from './cases.mjs'
 
@@ -123,9 +123,9 @@ await run({
 
   async broken_turn_is_not_repeated() {
     const patient = new OpenAI({ maxRetries: 2 })
-    for (const stream of [true, false]) {
-      await callsToClaude(BREAK_OFF, 1, () => assert.rejects(async () => {
-        const answer = await patient.chat.completions.create({ ...asked(BREAK_OFF), stream })
+    for (const [prompt, stream] of [BREAK_OFF, BREAK_DOWN].flatMap((each) => [[each, true], [each, false]])) {
+      await callsToClaude(prompt, 1, () => assert.rejects(async () => {
+        const answer = await patient.chat.completions.create({ ...asked(prompt), stream })
         if (stream) await collect(answer)
       }, OpenAI.APIError))
     }

@@ -36,8 +36,9 @@ POPULATION = 2_100_000
 
 SLOW_DOWN = "Slow down."
 SLOW_DOWN_ONCE = "Slow down once."
-# Claude says BROKEN, and fails.
+# Claude says BROKEN, and fails: it is overloaded, or has an error of its own.
 BREAK_OFF = "Break off."
+BREAK_DOWN = "Break down."
 BREAK_OFF_ONCE = "Break off once."
 BROKEN = "One two "
 TOO_LONG = "Too long."

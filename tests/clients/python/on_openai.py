@@ -3,6 +3,7 @@
 import json
 
 from cases import (
+    BREAK_DOWN,
     BREAK_OFF,
     BROKEN,
     CHUNKS,
@@ -135,10 +136,11 @@ def error_in_a_stream():
 
 def broken_turn_is_not_repeated():
     patient = OpenAI(max_retries=2)
-    with calls_to_claude(BREAK_OFF, 1), raises(APIError):
-        list(patient.chat.completions.create(**asked(BREAK_OFF), stream=True))
-    with calls_to_claude(BREAK_OFF, 1), raises(APIStatusError):
-        patient.chat.completions.create(**asked(BREAK_OFF))
+    for prompt in (BREAK_OFF, BREAK_DOWN):
+        with calls_to_claude(prompt, 1), raises(APIError):
+            list(patient.chat.completions.create(**asked(prompt), stream=True))
+        with calls_to_claude(prompt, 1), raises(APIStatusError):
+            patient.chat.completions.create(**asked(prompt))
 
 
 def refused_turn_is_repeated():
@@ -219,10 +221,11 @@ def responses_error_in_a_stream():
 
 def responses_broken_turn_is_not_repeated():
     patient = OpenAI(max_retries=2)
-    with calls_to_claude(BREAK_OFF, 1), raises(APIError):
-        list(patient.responses.create(model=MODEL, input=BREAK_OFF, stream=True))
-    with calls_to_claude(BREAK_OFF, 1), raises(APIStatusError):
-        patient.responses.create(model=MODEL, input=BREAK_OFF)
+    for prompt in (BREAK_OFF, BREAK_DOWN):
+        with calls_to_claude(prompt, 1), raises(APIError):
+            list(patient.responses.create(model=MODEL, input=prompt, stream=True))
+        with calls_to_claude(prompt, 1), raises(APIStatusError):
+            patient.responses.create(model=MODEL, input=prompt)
 
 
 run(models, text, text_async, stream, stream_async, tools, stream_tools, structured, stream_structured)

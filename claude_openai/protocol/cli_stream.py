@@ -27,7 +27,7 @@ from claude_openai.protocol.events import (
 )
 from claude_openai.protocol.formed import STRUCTURED_OUTPUT, FormedAnswer
 from claude_openai.protocol.tool_notes import tool_note
-from claude_openai.protocol.upstream import Failure, upstream_error
+from claude_openai.protocol.upstream import Failure, broken_off, upstream_error
 
 __all__ = ["TurnReader"]
 
@@ -178,7 +178,8 @@ class TurnReader:
 
     def gone(self, why: str) -> TurnFailed:
         """The process ended, or stopped making sense, in the middle of the turn."""
-        return self._fail(UpstreamError(f"Claude Code ended before the answer was complete: {why}"))
+        said = f"Claude Code ended before the answer was complete: {why}"
+        return self._fail(broken_off(said) if self.started else UpstreamError(said))
 
     def _message_start(self, message: Mapping[str, Any]) -> Sequence[Event]:
         expected = self._calls.refused or self._another_comes or self._tools_ran or self._formed
@@ -258,7 +259,6 @@ class TurnReader:
     def _error(self, failure: Failure) -> ApiError:
         known = Failure(failure.kind, failure.status, failure.text, failure.reason, self._retry_after_s)
         error = upstream_error(known, login=self._login)
-        if self.started and isinstance(error, Overloaded | RateLimited):
-            # Clients repeat these by themselves, in a stream too; a turn that has begun is paid for.
-            return UpstreamError(f"Claude broke off its answer. {error.message}", may_retry=False)
+        if self.started and isinstance(error, Overloaded | RateLimited | UpstreamError):
+            return broken_off(error.message)
         return error

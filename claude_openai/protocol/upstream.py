@@ -22,7 +22,7 @@ from claude_openai.errors import (
     UpstreamError,
 )
 
-__all__ = ["Failure", "upstream_error"]
+__all__ = ["Failure", "broken_off", "upstream_error"]
 
 # The OpenAI SDKs sleep up to 120 s on Retry-After and give up beyond it: a longer wait is a used-up quota to them.
 MAX_RETRY_AFTER_S = 120
@@ -33,6 +33,12 @@ DEFAULT_RETRY_AFTER_S = 5
 _TOO_LONG_REASONS = ("prompt_too_long", "blocking_limit")
 _TOO_LONG = re.compile(r"prompt is too long|context window|maximum context length", re.IGNORECASE)
 _OVERLOADED = re.compile(r"\boverloaded\b", re.IGNORECASE)
+# OpenCode repeats what fails with one of these in its text, whatever the error's type is.
+_READ_AS_PASSING = re.compile(
+    r"overloaded|rate.?limit|too many requests|429|50[0-9]|52[0-9]|internal error|server error|terminated|unavailable"
+    r"|try again",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,9 @@ def upstream_error(failure: Failure, *, login: str) -> ApiError:
     """
     status, said = failure.status, failure.text.strip() or "no detail was given"
     if failure.reason in _TOO_LONG_REASONS or (status == 400 and _TOO_LONG.search(said)):
-        return ContextTooLong(f"prompt is too long for this model. Claude Code said: {said}", param="messages")
+        # Clients know it by these words: OpenCode by the first ones, LiteLLM by the others.
+        words = "prompt is too long: this model's maximum context length is exceeded."
+        return ContextTooLong(f"{words} Claude Code said: {said}", param="messages")
     if failure.kind == "authentication_failed" or status in (401, 403):
         return _login_error(status, said, login)
     if failure.kind == "billing_error":
@@ -79,6 +87,18 @@ def upstream_error(failure: Failure, *, login: str) -> ApiError:
     if status is not None and 400 <= status < 500:
         return BadRequest(f"Claude refused the request: {said}")
     return UpstreamError(f"Claude Code could not answer: {said}")
+
+
+def broken_off(why: str) -> UpstreamError:
+    """The error for a turn that Claude had begun to answer: it is paid for, and no client is to repeat it by itself.
+
+    What it may not say to the client stands in its notes, for the log.
+    """
+    if not _READ_AS_PASSING.search(why):
+        return UpstreamError(f"Claude broke off its answer: {why}", may_retry=False)
+    error = UpstreamError("Claude broke off its answer; this server's log says why.", may_retry=False)
+    error.add_note(why)
+    return error
 
 
 def _login_error(status: int | None, said: str, login: str) -> ApiError:

@@ -106,7 +106,8 @@ class Run:
                 error.may_retry = error.may_retry and not self.answering
                 self.error = error
                 self.note_end("failed" if self.cancelled_by is None else "cancelled", error)
-                log.warning("run.failed", message=error.message, type=error.type, code=error.code, status=error.status)
+                why = "; ".join(getattr(error, "__notes__", ()))
+                log.warning("run.failed", **error.body()["error"], status=error.status, why=why)
 
     def _note_reasoning(self, event: ReasoningDelta, log: Log) -> None:
         if self.capture is not None:

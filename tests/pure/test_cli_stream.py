@@ -125,13 +125,23 @@ def test_an_answer_without_a_text_ends_before_claude_code_asks_for_one(thought: 
     assert reader.ended
 
 
-@pytest.mark.parametrize("status", [429, 529])
-def test_a_failure_in_the_middle_of_an_answer_is_none_that_clients_repeat_by_themselves(status: int) -> None:
-    events = follow(TurnReader(LOGIN), message_start(), text("Hel"), bad_result(status, "try again"))
+@pytest.mark.parametrize("status", [None, 429, 500, 529])
+@pytest.mark.parametrize("said", ["Overloaded", "API Error: 529", "Internal server error", "try again later"])
+def test_a_failure_in_the_middle_of_an_answer_is_none_that_clients_repeat_by_themselves(
+    status: int | None, said: str
+) -> None:
+    events = follow(TurnReader(LOGIN), message_start(), text("Hel"), bad_result(status, said))
     error = failure_of(events[-1:])
     assert type(error) is UpstreamError
-    assert "try again" in error.message
+    # OpenCode goes by the words of an error, so what was said is for the log alone.
+    assert error.message == "Claude broke off its answer; this server's log says why."
+    assert [said in note for note in error.__notes__] == [True]
     assert not error.may_retry
+
+
+def test_a_failure_in_the_middle_of_an_answer_says_what_it_was_where_no_client_takes_it_amiss() -> None:
+    events = follow(TurnReader(LOGIN), message_start(), text("Hel"), bad_result(None, "a strange thing"))
+    assert "a strange thing" in failure_of(events[-1:]).message
 
 
 def test_an_answer_that_came_whole_is_said_once() -> None:

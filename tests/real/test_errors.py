@@ -206,8 +206,8 @@ async def test_a_missing_login_says_what_to_run(tmp_path: Path, backend: str, st
 
 
 broken_off = [
-    pytest.param(UpstreamErrorEvent(), "Overloaded", id="an error event"),
-    pytest.param(UpstreamErrorEvent("api_error", "Internal server error"), "Internal server error", id="another one"),
+    pytest.param(UpstreamErrorEvent(), "log says why", id="an error event"),
+    pytest.param(UpstreamErrorEvent("api_error", "Internal server error"), "log says why", id="another one"),
     pytest.param(Cut(), "connection to Claude was lost", id="a closed connection"),
     pytest.param(Cut(reset=True), "connection to Claude was lost", id="a reset connection"),
 ]

@@ -223,6 +223,28 @@ async def test_a_round_trip_asks_claude_once_and_says_before_that_it_costs(tmp_p
         assert len(type_.api.requests) == 1
 
 
+async def test_a_round_trip_goes_where_the_flags_say_and_says_where(tmp_path: Path) -> None:
+    async with shell(tmp_path, READY) as type_:
+        demo = await type_.start("--demo")
+        # To Claude: not the demo, whatever port it has.
+        for flags in (["--port", "0"], ["--port", str(demo.port)], []):
+            said = await type_("doctor", "--round-trip", *flags)
+            assert "over a server started for it; it goes to Claude, which costs a few tokens" in said.stderr
+            assert demo.base_url not in said.stdout.partition("round trip")[2]
+        assert len(type_.api.requests) == 3
+        # And the demo, by its kind or by its port.
+        for flags in (["--port", str(demo.port)], []):
+            said = await type_("doctor", "--round-trip", "--demo", *flags)
+            assert f"over {demo.base_url}; nothing is billed: demo" in said.stderr
+            assert f"{demo.base_url}: first token" in said.stdout
+        # One that left no files here is found by its port.
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir()
+        said = await type_("doctor", "--round-trip", "--demo", "--port", str(demo.port), env={"TMPDIR": str(elsewhere)})
+        assert f"{demo.base_url}: first token" in said.stdout
+        assert len(type_.api.requests) == 3
+
+
 async def test_a_refused_login_shows_in_the_round_trip(tmp_path: Path) -> None:
     async with untouched(tmp_path, lambda _: AUTHENTICATION_ERROR) as type_:
         doctor = await visit(type_, "--round-trip")

@@ -13,7 +13,7 @@ from claude_openai.commands import command_parser
 from claude_openai.commands.doctor.checks import Check, machine_checks, split_advice
 from claude_openai.commands.doctor.checks_claude import claude_checks
 from claude_openai.commands.doctor.checks_server import port_check, server_checks
-from claude_openai.config import Config, config_from
+from claude_openai.config import SETTINGS, Config, config_from
 from claude_openai.errors import ConfigError
 
 __all__ = ["run"]
@@ -26,8 +26,8 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     parser.add_argument(
         "--round-trip",
         action="store_true",
-        help="send one tiny completion, too, to the server that runs, or to one started for it; that costs a few "
-        "tokens, and nothing with --demo",
+        help="send one tiny completion, too, to the server on --port, or without it to the one that runs, or to one "
+        "started for it; that costs a few tokens, and nothing with --demo",
     )
     given, flags = parser.parse_known_args(list(argv))
     checks = _checks(flags, environ, ask=given.round_trip)
@@ -54,12 +54,18 @@ def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> l
     checks += [*machine_checks(config, flags, environ), *claude_checks(config, environ), *server]
     checks.append(port_check(config, instance))
     if ask and complaint is None:
-        from claude_openai.commands.doctor.round_trip import round_trip
+        from claude_openai.commands.doctor.round_trip import STARTED, asked_server, round_trip
 
-        if not config.demo:
-            print("claude-openai: a round trip to Claude, which costs a few tokens", file=sys.stderr, flush=True)
-        checks.append(round_trip(config, instance))
+        url = asked_server(config, instance, names_port=_names_port(flags, environ))
+        cost = "nothing is billed: demo" if config.demo else "it goes to Claude, which costs a few tokens"
+        print(f"claude-openai: a round trip over {url or STARTED}; {cost}", file=sys.stderr, flush=True)
+        checks.append(round_trip(config, url))
     return checks
+
+
+def _names_port(flags: Sequence[str], environ: Mapping[str, str]) -> bool:
+    variables = next(setting.variables for setting in SETTINGS if setting.name == "port")
+    return any(word.partition("=")[0] == "--port" for word in flags) or any(map(environ.get, variables))
 
 
 def _without_flags(environ: Mapping[str, str]) -> Config:

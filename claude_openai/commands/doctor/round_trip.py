@@ -1,7 +1,8 @@
 """One real, tiny completion, streamed: the proof that all of it works, and how long the first token takes.
 
-It goes to the server that runs, or to one of this process, on a free port, which is gone afterwards. What is heavy is
-loaded when that one is started.
+It goes to the server that the flags name: one that listens on their port, or without a port the one that runs, if it is
+of their kind. Else it goes to one of this process, on a free port, which is gone afterwards. What is heavy is loaded
+when that one is started.
 """
 
 import http.client
@@ -17,10 +18,12 @@ from claude_openai.commands.instance import Instance
 from claude_openai.config import Config
 from claude_openai.errors import ConfigError, StartError
 
-__all__ = ["round_trip"]
+__all__ = ["STARTED", "asked_server", "round_trip"]
 
 # The server answers 504 before that.
 BEYOND_TURN_S: Final = 15.0
+LOOK_S: Final = 2.0
+STARTED: Final = "a server started for it"
 PROMPT: Final = "Reply with the single word: ready"
 _NAME: Final = "round trip"
 
@@ -36,20 +39,48 @@ class _Answer:
     text: str
 
 
-def round_trip(config: Config, instance: Instance | None) -> Check:
+def asked_server(config: Config, instance: Instance | None, *, names_port: bool) -> str | None:
+    """The base URL of the server that is to be asked; None for one that is started for it.
+
+    Args:
+        config: what the flags amount to.
+        instance: the server that runs, as its files tell it.
+        names_port: the flags or variables name a port.
+    """
+    if instance is not None and (not names_port or instance.port == config.port):
+        # Claude's words and those of the demo are not the same proof.
+        return instance.base_url if (instance.backend == "demo") == config.demo else None
+    if not names_port or config.port == 0:
+        return None
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)  # noqa: S104 - nothing is bound here
+    url = f"http://{f'[{host}]' if ':' in host else host}:{config.port}"
+    return url if _is_one_of_ours(url) else None
+
+
+def _is_one_of_ours(url: str) -> bool:
+    """Whether a claude-openai listens there that left no files here: one of another TMPDIR, or in a container."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=LOOK_S)
+    try:
+        connection.request("GET", "/version")
+        told: Any = json.loads(connection.getresponse().read())
+        return bool(told["name"] == "claude-openai")
+    except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
+        return False
+    finally:
+        connection.close()
+
+
+def round_trip(config: Config, url: str | None) -> Check:
     """Ask, and say how it went.
 
     Args:
         config: for a server of our own; its key is sent in either case.
-        instance: the server that runs. The demo does not ask one that is none.
+        url: see `asked_server`.
     """
-    if config.demo and instance is not None and instance.backend != "demo":
-        instance = None
+    where = url or STARTED
     try:
-        if instance is None:
-            where, answer = "a server started for it", _asked_here(config)
-        else:
-            where, answer = instance.base_url, _asked(instance.base_url, config)
+        answer = _asked_here(config) if url is None else _asked(url, config)
     except (OSError, http.client.HTTPException) as error:
         return Check(
             _NAME, "FAIL", f"the connection failed: {str(error) or type(error).__name__}", "see `claude-openai logs`"

@@ -13,15 +13,14 @@ from typing import Any, Final, TypeAlias
 import h11
 
 from tests.memory.wire import Pipe
-from tests.openai_schema import validate, validate_known
+from tests.openai_schema import validate, validate_known, validate_sampled
 from tests.sse_reader import Message, SseReader, parse_sse
 
 __all__ = ["HOST", "Answer", "Client", "Headers", "texts"]
 
 HOST: Final = "127.0.0.1:8000"
 READ_BYTES: Final = 4096
-# The rest of a long stream is more of the same.
-VALIDATED: Final = 50
+VALIDATED: Final = 10
 
 Headers: TypeAlias = dict[str, str]
 
@@ -56,7 +55,9 @@ class Answer:
         assert self.headers["cache-control"] == "no-cache"
         events = parse_sse(self.body)
         assert [event for event in events if event == "[DONE]"] == events[-1:] == ["[DONE]"]
-        for event in (*events[:VALIDATED], *events[-VALIDATED:]):
+        for index, event in enumerate(events):
+            validate_sampled(index, event)
+        for event in events[-VALIDATED:]:
             validate_known(event)
         return events[:-1]
 
@@ -84,6 +85,7 @@ class Client:
         self._http = h11.Connection(h11.CLIENT)
         self._sse = SseReader()
         self._waiting: list[str] = []
+        self._taken = 0
 
     @property
     def comments(self) -> list[str]:
@@ -139,7 +141,7 @@ class Client:
         return Answer(status, headers, await self.rest())
 
     async def event(self) -> Message | None:
-        """The next server-sent event of the stream under way; None at its end."""
+        """The next server-sent event of the stream under way, held against OpenAI's schema; None at its end."""
         while not self._waiting:
             part = await self._next()
             if not isinstance(part, h11.Data):
@@ -149,6 +151,8 @@ class Client:
             self._waiting += self._sse.feed(bytes(part.data))
         text = self._waiting.pop(0)
         event: Message = text if text == "[DONE]" else json.loads(text)
+        validate_sampled(self._taken, event)
+        self._taken += 1
         return event
 
     async def events(self) -> list[Message]:

@@ -19,6 +19,7 @@ from claude_openai.protocol.events import (
     FinishReason,
     ReasoningDelta,
     TextDelta,
+    ToolCall,
     TurnCompleted,
     TurnFailed,
     TurnStarted,
@@ -121,11 +122,12 @@ async def test_a_cleanup_that_fails_after_the_timeout_does_not_hide_the_timeout(
 
 short_text = st.text(max_size=4)
 errors = st.sampled_from([UpstreamError("it died"), RateLimited("slow down", retry_after_s=3), BadRequest("no")])
-reasons: st.SearchStrategy[FinishReason] = st.sampled_from(["stop", "length", "content_filter"])
+reasons: st.SearchStrategy[FinishReason] = st.sampled_from(["stop", "length", "content_filter", "tool_calls"])
 any_event: st.SearchStrategy[Event] = st.one_of(
     st.just(TurnStarted("claude")),
     st.builds(TextDelta, short_text),
     st.builds(ReasoningDelta, short_text),
+    st.builds(ToolCall, st.text("ab", min_size=1, max_size=3), st.just("read"), st.just('{"path": "/a"}')),
     st.builds(TurnCompleted, reasons, st.builds(Usage, st.integers(0, 9), st.integers(0, 9))),
     st.builds(TurnFailed, errors),
 )
@@ -138,14 +140,28 @@ def folded(answer: Answer) -> dict[str, Any]:
             return {"error": answer.error()}
         body = answer.json()
         message, reason = body["choices"][0]["message"], body["choices"][0]["finish_reason"]
-        said, thought = message["content"], message.get("reasoning_content", "")
-        return {"said": said, "thought": thought, "reason": reason, "usage": body["usage"]}
+        said, thought = message["content"] or "", message.get("reasoning_content", "")
+        calls = message.get("tool_calls", [])
+        return {"said": said, "thought": thought, "calls": calls, "reason": reason, "usage": body["usage"]}
     events = [event for event in answer.events() if isinstance(event, dict)]
     if "error" in events[-1]:
         return {"error": events[-1]["error"]}
     said, thought = "".join(texts(events)), "".join(texts(events, "reasoning_content"))
     reason = events[-2]["choices"][0]["finish_reason"]
-    return {"said": said, "thought": thought, "reason": reason, "usage": events[-1]["usage"]}
+    calls = called(events)
+    return {"said": said, "thought": thought, "calls": calls, "reason": reason, "usage": events[-1]["usage"]}
+
+
+def called(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The calls as a client adds them up, by their index."""
+    calls: list[dict[str, Any]] = []
+    for delta in (choice["delta"] for event in events for choice in event["choices"]):
+        for piece in delta.get("tool_calls", ()):
+            if piece["index"] == len(calls):
+                calls.append({**piece, "function": {**piece["function"], "arguments": ""}})
+                del calls[-1]["index"]
+            calls[piece["index"]]["function"]["arguments"] += piece["function"]["arguments"]
+    return calls
 
 
 def refusal(error: ApiError) -> dict[str, Any]:

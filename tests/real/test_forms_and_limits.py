@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from claude_openai.testing import Hang, RecordedRequest, Reply, Text, ToolUse
+from claude_openai.testing import Hang, RecordedRequest, Reply, Text, ToolUse, Usage
 from tests.openai_schema import strict_openai_completion, validate
 from tests.real.call import Call, chat, texts
 from tests.real.harness import Served, needs_claude, on_both_backends, serving
@@ -167,18 +167,29 @@ async def test_a_replayed_tool_turn_has_its_limit_and_effort_from_the_start(tmp_
 
 @on_both_backends
 async def test_a_stop_sequence_ends_the_answer_and_claude_with_it(tmp_path: Path, backend: str) -> None:
-    reply = Reply(Text("one E", "N", "D two"), Hang())
+    spent = Usage(input_tokens=11, cache_read_input_tokens=100, output_tokens=50)
+    reply = Reply(Text("one E", "N", "D two"), Hang(), usage=spent)
     async with serving(tmp_path, reply, backend=backend) as served:
-        choice, _ = await ask(served, "Count.", stop=["END", "never"])
+        async with Call.open(served.url, chat("Count.", stop=["END", "never"])) as call:
+            _, whole = await call.answer()
+        choice, usage = whole["choices"][0], whole["usage"]
         assert choice["finish_reason"] == "stop"
         assert choice["message"]["content"] == "one "
+        # Claude counts what it wrote at the end, which it did not reach; what it read it counts first.
+        assert usage["prompt_tokens"] == 111
+        assert usage["prompt_tokens_details"]["cached_tokens"] == 100
+        assert 0 < usage["completion_tokens"] < 50
         await served.processes.wait_no_claude()
-        async with Call.open(served.url, chat("Count.", stop="END", stream=True)) as call:
+        body = chat("Count.", stop="END", stream=True, stream_options={"include_usage": True})
+        async with Call.open(served.url, body) as call:
             assert await call.status() == 200
             events = await call.events()
         assert "".join(texts(events)) == "one "
-        assert isinstance(events[-2], dict)
-        assert events[-2]["choices"][0]["finish_reason"] == "stop"
+        *_, finish, last, _ = events
+        assert isinstance(finish, dict)
+        assert isinstance(last, dict)
+        assert finish["choices"][0]["finish_reason"] == "stop"
+        assert last["usage"] == usage
         for request in served.api.requests:
             await request.disconnected.wait()
 

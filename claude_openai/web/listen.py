@@ -10,8 +10,10 @@ when it stops. Knows streams; requests are hypercorn's and the app's business.
 import errno
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
+import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
@@ -23,6 +25,7 @@ from hypercorn.typing import ASGIFramework
 from claude_openai.config import Config
 from claude_openai.errors import StartError
 from claude_openai.logs.log import Log, traceback_of
+from claude_openai.web.unread import NO_WEBSOCKETS, unread_answer
 
 __all__ = ["Connections", "open_listeners", "urls_of"]
 
@@ -75,7 +78,13 @@ class GuardedStream(trio.abc.HalfCloseableStream):
 
 
 class Http1Server(TCPServer):
-    """hypercorn's without HTTP/2, whose buffers hide that a client reads nothing."""
+    """hypercorn's without HTTP/2, whose buffers hide that a client reads nothing.
+
+    Attributes:
+        log: told of what could not be read.
+    """
+
+    log: Log
 
     async def _read_data(self) -> None:
         protocol = self.protocol.protocol
@@ -83,11 +92,20 @@ class Http1Server(TCPServer):
             raise TypeError(f"hypercorn begins a connection with {type(protocol).__name__}")
         # An `Upgrade: h2c`, which Java's clients send with their first request, is ignored, as HTTP allows.
         protocol._check_protocol = _stay  # type: ignore[assignment]
+        # hypercorn's own answer is empty.
+        protocol._send_error_response = partial(_send_error, protocol, self.log)  # type: ignore[method-assign]
         await super()._read_data()
 
 
 async def _stay(_request: object) -> None:
     """Go on with HTTP/1.1."""
+
+
+async def _send_error(protocol: H11Protocol, log: Log, status: int) -> None:
+    headers, body = unread_answer(status, log)
+    await protocol._send_h11_event(h11.Response(status_code=status, headers=[*headers, (b"connection", b"close")]))
+    await protocol._send_h11_event(h11.Data(data=body))
+    await protocol._send_h11_event(h11.EndOfMessage())
 
 
 class Connections:
@@ -100,7 +118,7 @@ class Connections:
     """
 
     def __init__(self, app: ASGIFramework, config: Config, log: Log) -> None:
-        self._app = ASGIWrapper(_http_only(app))
+        self._app = ASGIWrapper(_http_only(app, log))
         self._stall_s = config.stall_timeout_ms / 1000
         self._hypercorn = HypercornConfig()
         self._hypercorn.keep_alive_timeout = config.idle_connection_ms / 1000
@@ -120,7 +138,9 @@ class Connections:
         if self._none_left.is_set():
             self._none_left = trio.Event()
         try:
-            await Http1Server(self._app, self._hypercorn, guarded.context, {}, guarded).run()  # type: ignore[arg-type]
+            server = Http1Server(self._app, self._hypercorn, guarded.context, {}, guarded)  # type: ignore[arg-type]
+            server.log = self._log
+            await server.run()
         except Exception as error:  # noqa: BLE001 - one connection's crash is not the server's
             self._log.error("http.connection_crashed", error=error, traceback=traceback_of(error))
         finally:
@@ -169,7 +189,7 @@ def urls_of(listeners: Sequence[trio.SocketListener]) -> list[str]:
     return [f"http://{f'[{a[0]}]' if ':' in a[0] else a[0]}:{a[1]}" for a in addresses]
 
 
-def _http_only(app: ASGIFramework) -> ASGIFramework:
+def _http_only(app: ASGIFramework, log: Log) -> ASGIFramework:
     """There are no WebSockets here, and a web page can open one without being asked for its origin first."""
     handle: Callable[[Any, Any, Any], Awaitable[None]] = app
 
@@ -178,6 +198,9 @@ def _http_only(app: ASGIFramework) -> ASGIFramework:
             await handle(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
-            await send({"type": "websocket.close"})
+            headers, body = unread_answer(NO_WEBSOCKETS.status, log, NO_WEBSOCKETS)
+            start = {"type": "websocket.http.response.start", "status": NO_WEBSOCKETS.status, "headers": headers}
+            await send(start)
+            await send({"type": "websocket.http.response.body", "body": body})
 
     return only_http

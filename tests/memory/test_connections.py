@@ -8,7 +8,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.testing import Hang, Pause, full_turn
-from tests.memory.client import texts
+from tests.memory.client import Answer, texts
 from tests.memory.harness import Server, chat, serving
 
 BODY = b'{"model":"claude","stream":%s,"messages":[{"role":"user","content":"Hi"}]}'
@@ -171,11 +171,22 @@ async def upgrade(server: Server, *headers: str) -> bytes:
     return await client.raw_to_end()
 
 
+def unread(server: Server, response: bytes, status: int) -> dict[str, Any]:
+    """The error object of an answer that the app never saw; its id is in the log."""
+    head, _, body = response.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    headers = dict(line.split(": ", 1) for line in head.decode().lower().split("\r\n")[1:])
+    answer = Answer(status, headers, body)
+    (record,) = server.logged("http.error")
+    assert (record["request_id"], record["status"]) == (headers["x-request-id"], status)
+    return answer.error()
+
+
 async def test_a_websocket_is_refused() -> None:
     async with serving() as server:
         key = ("Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==")
-        response = await upgrade(server, *key)
-        assert response.startswith(b"HTTP/1.1 403")
+        error = unread(server, await upgrade(server, *key), 403)
+        assert "server-sent events" in error["message"]
 
 
 @pytest.mark.parametrize("garbage", [b"\x16\x03\x01\x02\x00\x01\x00", b"GET /\r\n\r\n"])
@@ -183,9 +194,16 @@ async def test_what_is_not_http_is_told_so_and_closed(garbage: bytes) -> None:
     async with serving() as server:
         client = server.connect()
         await client.send_raw(garbage + b"\r\n\r\n")
-        response = await client.raw_to_end()
-        assert response.startswith(b"HTTP/1.1 400")
+        error = unread(server, await client.raw_to_end(), 400)
+        assert (error["type"], error["code"]) == ("invalid_request_error", "invalid_http")
         assert trio.current_time() == 0
+
+
+async def test_headers_that_are_too_long_are_told_so() -> None:
+    async with serving() as server:
+        client = server.connect()
+        await client.send_raw(b"GET /health HTTP/1.1\r\nX-Long: " + b"a" * 200_000)
+        assert unread(server, await client.raw_to_end(), 431)["code"] == "headers_too_long"
 
 
 async def test_an_offer_to_speak_http_2_is_ignored() -> None:

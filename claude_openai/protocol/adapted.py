@@ -73,8 +73,8 @@ def adapted_schema(schema: str) -> dict[str, Any]:
 def _adapted(text: str) -> str:
     try:
         adapted = _Adapter(json.loads(text)).top()
-        for draft in (jsonschema.Draft7Validator, jsonschema.Draft202012Validator):
-            draft.check_schema(adapted, format_checker=jsonschema.FormatChecker(formats=()))
+        # What is left of a schema is the same in both drafts, and this one looks into `$defs`.
+        jsonschema.Draft202012Validator.check_schema(adapted, format_checker=jsonschema.FormatChecker(formats=()))
         _with_floats(adapted)
     except (Unresolvable, NoSchema) as error:
         raise CannotBeAdapted(f"cannot be used: {error}. Put what it refers to into the schema itself.") from None

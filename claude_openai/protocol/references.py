@@ -50,11 +50,13 @@ class Definitions:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._specification = specification_with(str(schema.get("$schema", "")), default=DRAFT202012)
         self._draft = validator_for(schema, default=jsonschema.Draft202012Validator)
-        self.resolver: Resolver = Registry().resolver_with_root(self._specification.create_resource(schema))
+        top = self._specification.create_resource(schema)
+        self.resolver: Resolver = Registry().resolver_with_root(top)
         self.waiting: list[tuple[str, Any, Resolver]] = []
         # By the identity of a place, which the schema keeps alive.
         self._names: dict[int, str] = {}
-        self._checked: set[int] = set()
+        self._checked = set(_places(top))
+        self._used: dict[str, int] = {}
         self._ended: set[int] = set()
 
     @property
@@ -96,11 +98,19 @@ class Definitions:
         key = id(contents)  # of booleans too: there are two
         if key not in self._names:
             words = _ODD.sub("_", reference.rpartition("/")[2].strip("#")) or "whole"
-            taken = set(self._names.values())
-            name = next(name for name in _numbered(words) if f"#/$defs/{name}" not in taken)
+            name = self._unused(words)
             self._names[key] = f"#/$defs/{name}"
             self.waiting.append((name, contents, place))
         return self._names[key]
+
+    def _unused(self, word: str) -> str:
+        """The word; with a number if it is used."""
+        name = word
+        while name in self._used:
+            self._used[word] += 1
+            name = f"{word}_{self._used[word]}"
+        self._used[name] = 1
+        return name
 
     def check_end(self, schema: Any, resolver: Resolver, under_way: tuple[int, ...] = ()) -> None:
         """Follow a schema along its references for as long as they are about the same value.
@@ -135,9 +145,10 @@ class Definitions:
                 yield each, self.inside(each, resolver)
 
 
-def _numbered(word: str) -> Iterator[str]:
-    yield word
-    number = 2
-    while True:
-        yield f"{word}_{number}"
-        number += 1
+def _places(top: Any) -> Iterator[int]:
+    """The schemas within a schema at places that its draft knows: they were checked with it."""
+    waiting = [top]
+    while waiting:
+        resource = waiting.pop()
+        yield id(resource.contents)
+        waiting.extend(resource.subresources())

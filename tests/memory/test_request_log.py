@@ -111,3 +111,15 @@ async def test_the_clients_own_id_of_a_request_is_in_its_log_and_not_taken_for_o
         answer = await server.post(chat(), x_client_request_id=given)
         assert answer.headers["x-request-id"] != given
         assert {record.get("client_request_id") for record in server.records} == {logged}
+
+
+@pytest.mark.parametrize(
+    ("target", "asked"),
+    [("/v1/chat/completions", {"messages": [{"role": "user", "content": "Hi"}]}), ("/v1/responses", {"input": "Hi"})],
+)
+async def test_the_clients_names_for_its_user_and_its_cache_are_logged(target: str, asked: dict[str, Any]) -> None:
+    async with serving(full_turn("Hello")) as server:
+        body = {"model": "claude", **asked, "safety_identifier": "ann", "prompt_cache_key": "k"}
+        assert (await server.post(body, target)).status == 200
+        (record,) = server.logged("openai.request")
+        assert (record["user"], record["prompt_cache_key"]) == ("ann", "k")

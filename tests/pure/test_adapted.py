@@ -1,6 +1,7 @@
 """A form's schema as Claude Code takes it: strict compilers find nothing wrong with it, and it forbids nothing more."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
 
 from claude_openai.errors import BadRequest
+from claude_openai.protocol.adapted import adapted_schema
 from claude_openai.protocol.output import OutputFormat, read_response_format
 from claude_openai.protocol.schemas import validator_of
 from tests.schemas import Schema, object_schemas, objects
@@ -161,6 +163,16 @@ def test_what_cannot_be_said_is_refused_before_anything_is_paid(schema: Schema, 
     with pytest.raises(BadRequest, match=words) as raised:
         read(schema)
     assert (raised.value.code, raised.value.param) == ("invalid_json_schema", "response_format.json_schema.schema")
+
+
+def test_many_places_of_one_name_take_no_long_time() -> None:
+    count = 3000
+    places = {f"p{number}": {"N": STRING} for number in range(count)}
+    properties = {f"a{number}": {"$ref": f"#/x/p{number}/N"} for number in range(count)}
+    began = time.process_time()
+    adapted = adapted_schema(json.dumps({"properties": properties, "x": places}))
+    assert len(adapted["$defs"]) == count
+    assert time.process_time() - began < 20.0
 
 
 def keywords(schema: Any) -> Iterator[tuple[str, Any]]:

@@ -29,7 +29,7 @@ from queue import Empty, SimpleQueue
 
 from claude_openai.errors import ConfigError
 
-__all__ = ["LogWriter", "open_log_file"]
+__all__ = ["LogWriter", "make_private_folder", "open_log_file"]
 
 QUEUE_BYTES = 8 * 1024 * 1024
 FILE_BYTES = 32 * 1024 * 1024  # more than the queue, so that whatever was queued fits in a file
@@ -48,7 +48,7 @@ def open_log_file(path: Path) -> int:
         ConfigError: it cannot be opened, or is a symbolic link.
     """
     try:
-        _make_folder(path.parent)
+        make_private_folder(path.parent)
         try:
             fd = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
@@ -60,10 +60,11 @@ def open_log_file(path: Path) -> int:
     return fd
 
 
-def _make_folder(folder: Path) -> None:
+def make_private_folder(folder: Path) -> None:
+    """Make a folder and those it is in: new ones are 0700, whatever the umask; old ones keep their mode."""
     if folder.is_dir():
         return
-    _make_folder(folder.parent)
+    make_private_folder(folder.parent)
     with contextlib.suppress(FileExistsError):
         folder.mkdir(0o700)
         folder.chmod(0o700)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from claude_openai.logs.log import Log
+from claude_openai.logs.writer import make_private_folder
 from claude_openai.runs.files import SUFFIX, open_folder, open_run, prune
 from claude_openai.runs.records import line_of
 
@@ -181,7 +182,7 @@ class RunWriter:
 
     def _open(self, capture: Capture, *, is_new: bool) -> None:
         if is_new:
-            _make_folder(self._folder)
+            make_private_folder(self._folder)
         with open_folder(self._folder) as folder_fd:
             if is_new:
                 capture.fd = os.open(capture.run_id + SUFFIX, _CREATE, 0o600, dir_fd=folder_fd)
@@ -208,16 +209,6 @@ class RunWriter:
 
 def _joined(record: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
     return {**record, "text": "".join(parts)} if parts else record
-
-
-def _make_folder(folder: Path) -> None:
-    """New folders are 0700, whatever the umask; old ones keep their mode."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    with suppress(FileExistsError):
-        folder.mkdir(0o700)
-        folder.chmod(0o700)
 
 
 def _end_in_place(fd: int, end: bytes, lost: int, at_ms: float) -> None:

@@ -166,7 +166,8 @@ class _Starting:
             say(line)
         logged = _lines_from(self._log_file, self._log_start)[-SHOWN_LOG_LINES:]
         # The lines of another server would tell of what is not the matter here, and no line says whose it is.
-        if logged and openers(self._log_file) == set():
+        writers = openers(self._log_file)
+        if logged and writers is not None and writers <= {self._process.pid}:
             say(f"claude-openai: the last lines of {self._log_file}:", *logged)
 
 

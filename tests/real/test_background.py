@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import pytest
 import trio
 
-from claude_openai.commands import asking, control
+from claude_openai.commands import asking, control, main
+from claude_openai.commands import start as start_module
 from claude_openai.commands.asking import ask
 from claude_openai.commands.instance import Instance
 from claude_openai.errors import StartError
@@ -86,6 +87,40 @@ async def test_the_last_words_of_a_failed_start_are_its_own(tmp_path: Path, is_s
         assert "on standard error" in lines
         assert ("in the log" in lines) is not is_shared
         assert not {"before", "of another server"} & set(lines)
+
+
+class Patience:
+    """`time` for the starter, which has waited long enough as soon as the daemon has written its log."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+
+    def monotonic(self) -> float:
+        return start_module.START_TIMEOUT_S * self._log.exists()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+async def test_of_a_start_that_takes_too_long_the_log_is_shown_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with shell(tmp_path) as user:
+        log, part = tmp_path / "own.log", tmp_path / "part.log"
+        as_daemon(
+            user,
+            f"log = open({str(part)!r}, 'a')",
+            "print('in the log', file=log, flush=True)",
+            f"os.rename({str(part)!r}, {str(log)!r})",
+            "time.sleep(1000)",
+        )
+        monkeypatch.setattr(start_module, "time", Patience(log))
+        monkeypatch.setenv("HOME", str(user.home))
+        assert main(["--background", "--port", "0", "--log-file", str(log)], user.environment) == 1
+        lines = capsys.readouterr().err.splitlines()
+        assert lines[:2] == [f"claude-openai: the last lines of {log}:", "in the log"]
+        assert "did not answer within 30 s" in lines[-1]
+        await user.processes.wait_none()
 
 
 async def test_what_a_server_says_once_it_listens_is_kept_beside_its_log(tmp_path: Path) -> None:

@@ -209,7 +209,8 @@ def find_claude(command: str | None) -> Path:
         ClaudeMissing: none is found.
     """
     if command is not None:
-        found = shutil.which(Path(command).expanduser())
+        # Not by way of a Path, to which './claude' is 'claude', and that is looked for on PATH.
+        found = shutil.which(os.path.expanduser(command))  # noqa: PTH111
         if found is None:
             raise ConfigError(
                 f"--claude-command / CLAUDE_OPENAI_CLAUDE_COMMAND or CLAUDE_COMMAND: {command!r} is not a program that "

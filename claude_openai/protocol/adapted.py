@@ -18,7 +18,7 @@ from jsonschema.exceptions import SchemaError
 from referencing.exceptions import Unresolvable
 
 from claude_openai.protocol.references import Definitions, Endless, NoSchema, Resolver
-from claude_openai.protocol.schemas import KEPT_CHARS, KEPT_SCHEMAS
+from claude_openai.protocol.schemas import KEPT_CHARS, KEPT_SCHEMAS, without_panics
 
 __all__ = ["CannotBeAdapted", "adapted_schema"]
 
@@ -72,9 +72,10 @@ def adapted_schema(schema: str) -> dict[str, Any]:
 
 def _adapted(text: str) -> str:
     try:
-        adapted = _Adapter(json.loads(text)).top()
-        # What is left of a schema is the same in both drafts, and this one looks into `$defs`.
-        jsonschema.Draft202012Validator.check_schema(adapted, format_checker=jsonschema.FormatChecker(formats=()))
+        with without_panics():
+            adapted = _Adapter(json.loads(text)).top()
+            # What is left of a schema is the same in both drafts, and this one looks into `$defs`.
+            jsonschema.Draft202012Validator.check_schema(adapted, format_checker=jsonschema.FormatChecker(formats=()))
         _with_floats(adapted)
     except (Unresolvable, NoSchema) as error:
         raise CannotBeAdapted(f"cannot be used: {error}. Put what it refers to into the schema itself.") from None

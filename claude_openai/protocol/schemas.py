@@ -8,6 +8,7 @@ request. Loaded when the first tools come, since jsonschema takes a tenth of a s
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal, DecimalException
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
@@ -22,7 +23,7 @@ from referencing.jsonschema import DRAFT202012, specification_with
 
 from claude_openai.protocol.formats import has_format
 
-__all__ = ["ArgumentValidator", "schema_problem", "validator_of"]
+__all__ = ["ArgumentValidator", "schema_problem", "validator_of", "without_panics"]
 
 _Keyword: TypeAlias = Callable[..., Iterable[ValidationError]]
 
@@ -40,6 +41,20 @@ class _TooMuchWork(Exception):
     """Checking a value against a schema would take too long."""
 
 
+@contextmanager
+def without_panics() -> Iterator[None]:
+    """Make a RecursionError of the panic that the library behind `referencing`, which is not Python, makes of one.
+
+    A panic is no Exception, so that nothing else would keep it from ending the server.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ == "PanicException":
+            raise RecursionError("maximum recursion depth exceeded") from None
+        raise
+
+
 def schema_problem(schema: str) -> str | None:
     """Why a schema, given as JSON, cannot be used; None if it can."""
     return (_kept_problem if len(schema) <= KEPT_CHARS else _schema_problem)(schema)
@@ -53,11 +68,12 @@ def validator_of(schema: str) -> "ArgumentValidator":
 def _schema_problem(text: str) -> str | None:
     schema = json.loads(text)
     try:
-        validator_for(schema, default=jsonschema.Draft202012Validator).check_schema(
-            schema, format_checker=jsonschema.FormatChecker(formats=())
-        )
-        _look_up_references(schema)
-        list(validator_of(text).errors({}))
+        with without_panics():
+            validator_for(schema, default=jsonschema.Draft202012Validator).check_schema(
+                schema, format_checker=jsonschema.FormatChecker(formats=())
+            )
+            _look_up_references(schema)
+            list(validator_of(text).errors({}))
     except SchemaError as error:
         return f"is not a valid JSON Schema: {error.message[:SHOWN_CHARS]} (at {error.json_path})."
     except (Unresolvable, RecursionError) as error:
@@ -110,7 +126,8 @@ class ArgumentValidator:
     def problem(self, arguments: Mapping[str, Any]) -> str | None:
         """What does not fit, in words for Claude, None if all does."""
         try:
-            found = sorted(self.errors(arguments), key=lambda error: error.json_path)
+            with without_panics():
+                found = sorted(self.errors(arguments), key=lambda error: error.json_path)
         except RecursionError:
             return "they are nested too deeply to be checked"
         except _TooMuchWork as error:

@@ -2,7 +2,9 @@
 
 import json
 import socket
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any, Literal
 
 import pytest
@@ -584,3 +586,22 @@ def test_the_same_schema_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> N
 def test_multiples_are_counted_by_their_digits(step: float, value: float, fits: bool) -> None:
     schema = {"type": "object", "properties": {"price": {"multipleOf": step}}}
     assert (problem(schema, {"price": value}) is None) is fits
+
+
+def at_depth(depth: int, call: Callable[[], Any]) -> Any:
+    return call() if depth == 0 else at_depth(depth - 1, call)
+
+
+def test_a_schema_without_end_is_a_fault_of_it_wherever_the_recursion_is_noticed() -> None:
+    endless = {"not": {"$ref": "#there"}, "$defs": {"a": {"$anchor": "there", "not": {"$ref": "#there"}}}}
+    nested: dict[str, Any] = {}
+    for _ in range(120):
+        nested = {"properties": {"a": nested}}
+    for depth in range(30):
+        for schema in (endless, nested):
+            # Another text each time, since what was found of one is kept.
+            text = json.dumps({**schema, "description": str(depth)})
+            assert at_depth(depth, partial(schemas.schema_problem, text)) is not None
+    looped = schemas.validator_of(json.dumps({"properties": {"a": endless}, "$defs": endless["$defs"]}))
+    for depth in range(30):
+        assert at_depth(depth, partial(looped.problem, {"a": 1})) is not None

@@ -17,6 +17,7 @@ from typing import Any
 
 from claude_openai.protocol.blocks import ResultPart, TextBlock, ToolResultBlock
 from claude_openai.protocol.json_body import load_finite
+from claude_openai.protocol.tool_schema import tool_schema
 from claude_openai.protocol.tools import ArgumentChecker, Tool
 
 __all__ = ["SERVER", "Toolbox", "mcp_name", "own_name", "takes_whole"]
@@ -138,7 +139,9 @@ class Toolbox:
             if call_id in self._refused:
                 self._reply(request_id, number, _error(self._refused.pop(call_id)))
             else:
-                self._reply(request_id, number, {"content": _contents(self._results.pop(call_id))})
+                result = self._results.pop(call_id)
+                failed = {"isError": True} if result.is_error else {}
+                self._reply(request_id, number, {"content": _contents(result), **failed})
 
     def _problem(self, name: str, arguments: str) -> str | None:
         try:
@@ -182,7 +185,7 @@ def _described(tool: Tool) -> dict[str, Any]:
     return {
         "name": tool.name,
         "description": tool.description,
-        "inputSchema": tool.schema,
+        "inputSchema": tool_schema(tool.parameters),
         "annotations": {"readOnlyHint": True},
         "_meta": {"anthropic/maxResultSizeChars": MAX_RESULT_CHARS},
     }

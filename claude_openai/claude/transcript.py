@@ -175,7 +175,8 @@ def content_block(block: Block) -> dict[str, Any]:
             return {"type": "tool_use", "id": use_id, "name": name, "input": json.loads(block.arguments)}
         case ToolResultBlock():
             content = [content_block(part) for part in block.parts]
-            return {"type": "tool_result", "tool_use_id": _safe_id(block.call_id), "content": content}
+            failed = {"is_error": True} if block.is_error else {}
+            return {"type": "tool_result", "tool_use_id": _safe_id(block.call_id), "content": content, **failed}
 
 
 def _source(block: MediaBlock) -> dict[str, Any]:

@@ -58,10 +58,14 @@ ResultPart: TypeAlias = TextBlock | MediaBlock
 
 @dataclass(frozen=True, slots=True)
 class ToolResultBlock:
-    """What a call gave: texts, verbatim, none of them empty, and pictures; there may be nothing."""
+    """What a call gave: texts, verbatim, none of them empty, and pictures; there may be nothing.
+
+    `is_error` is known of results in the form of Claude's own API: OpenAI's says it in words.
+    """
 
     call_id: str
     parts: tuple[ResultPart, ...]
+    is_error: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ a picture is (`media.py`). Sound, which it cannot carry, is refused by name: an 
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from claude_openai.protocol.blocks import (
@@ -218,7 +219,8 @@ def _anthropic_tool_use(part: Part, where: str) -> ToolUseBlock:
 
 
 def _anthropic_tool_result(part: Part, where: str) -> ToolResultBlock:
-    return result_block(part.get("tool_use_id"), f"{where}.tool_use_id", part.get("content"), f"{where}.content")
+    block = result_block(part.get("tool_use_id"), f"{where}.tool_use_id", part.get("content"), f"{where}.content")
+    return replace(block, is_error=part.get("is_error") is True)
 
 
 def _nothing(part: Part, where: str) -> None:

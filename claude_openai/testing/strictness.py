@@ -42,6 +42,12 @@ def _in_tools(tools: Sequence[Any]) -> Iterator[str]:
         if not _TOOL_NAME.fullmatch(name):
             yield f"tools.{index}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'"
     yield from (f"tools: Tool names must be unique: {name}" for name in _twice(names))
+    for index, tool in enumerate(tools):
+        schema, place = tool.get("input_schema"), f"tools.{index}.custom.input_schema"
+        if not isinstance(schema, Mapping) or schema.get("type") != "object":
+            yield f"{place}.type: Input should be 'object'"
+        elif not schema.keys().isdisjoint(("oneOf", "allOf", "anyOf")):
+            yield f"{place}: input_schema does not support oneOf, allOf, or anyOf at the top level"
 
 
 def _in_messages(messages: Sequence[Any]) -> Iterator[str]:

@@ -22,7 +22,7 @@ LINES = (
     "protocol  protocol.events  protocol.refusals  protocol.blocks  protocol.pictures  protocol.media",
     "protocol.content  protocol.history  protocol.models",
     "protocol.json_body  protocol.checks  protocol.fields  protocol.agent  protocol.formats  protocol.schemas",
-    "protocol.tools  protocol.legacy",
+    "protocol.tools  protocol.tool_schema  protocol.legacy",
     "protocol.references  protocol.adapted  protocol.output  protocol.request",
     "protocol.stop  protocol.sse  protocol.response  protocol.chunks  protocol.upstream  protocol.tool_notes",
     "protocol.formed  protocol.counts  protocol.lines  protocol.calls  protocol.cli_stream",

@@ -149,5 +149,20 @@ def test_a_body_without_messages_is_refused(body: dict[str, Any]) -> None:
     ],
 )
 def test_tools_have_names_of_their_own_in_the_letters_of_the_api(names: list[str], words: str | None) -> None:
-    problem = problem_of({"messages": [USER], "tools": [{"name": name, "input_schema": {}} for name in names]})
+    schema = {"type": "object"}
+    problem = problem_of({"messages": [USER], "tools": [{"name": name, "input_schema": schema} for name in names]})
     assert problem is None if words is None else words in str(problem)
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"type": "object", "properties": {"a": {"anyOf": []}}}, None),
+        ({}, "Input should be 'object'"),
+        (None, "Input should be 'object'"),
+        ({"type": "object", "anyOf": []}, "at the top level"),
+    ],
+)
+def test_a_tool_takes_an_object_without_alternatives_at_the_top(schema: Any, words: str | None) -> None:
+    problem = problem_of({"messages": [USER], "tools": [{"name": "read", "input_schema": schema}]})
+    assert (problem is None) if words is None else (problem is not None and words in problem)

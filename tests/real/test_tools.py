@@ -436,3 +436,32 @@ async def test_a_dead_idle_process_is_replaced(kept: Served) -> None:
     again, way = await ask(kept, [*ASKED, answer["choices"][0]["message"], {"role": "user", "content": "more"}])
     assert way == "replayed"
     assert again["choices"][0]["message"]["content"] == "ok"
+
+
+async def test_a_tool_with_alternatives_is_offered_and_its_arguments_are_checked_against_them(kept: Served) -> None:
+    cat = {"properties": {"kind": {"const": "cat"}, "lives": {"type": "integer"}}, "required": ["kind", "lives"]}
+    dog = {"properties": {"kind": {"const": "dog"}, "barks": {"type": "boolean"}}, "required": ["kind", "barks"]}
+    pet = {"type": "function", "function": {"name": "pet", "parameters": {"anyOf": [cat, dog]}}}
+    wrong = ToolUse("toolu_1", "mcp__openai__pet", {"kind": "dog", "lives": 9})
+    right = ToolUse("toolu_2", "mcp__openai__pet", {"kind": "cat", "lives": 9})
+    kept.api.enqueue(Reply(wrong), Reply(right))
+    async with Call.open(kept.url, chat(ASKED, tools=[pet])) as call:
+        status, answer = await call.answer()
+    assert status == 200, answer
+    assert [call["id"] for call in answer["choices"][0]["message"]["tool_calls"]] == ["toolu_2"]
+    (told,) = kept.api.requests[0].body["tools"]
+    assert told["input_schema"]["properties"].keys() == {"kind", "lives", "barks"}
+
+
+@pytest.mark.parametrize("way", ["parked", "replayed"])
+async def test_a_result_that_is_an_error_is_told_so(kept: Served, way: str) -> None:
+    kept.api.enqueue(Reply(use(1)), Reply("Done."))
+    answer, _ = await ask(kept, ASKED)
+    block = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "No such file.", "is_error": True}
+    said, _ = results(answer, "")
+    more = [] if way == "parked" else [{"type": "text", "text": "So?"}]
+    _, taken = await ask(kept, [*ASKED, said, {"role": "user", "content": [block, *more]}])
+    assert taken == way
+    blocks = [block for message in kept.api.requests[1].messages for block in message["content"]]
+    (told,) = [block for block in blocks if isinstance(block, dict) and block["type"] == "tool_result"]
+    assert (told["tool_use_id"], told["is_error"]) == ("toolu_1", True)

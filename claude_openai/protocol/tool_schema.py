@@ -1,0 +1,50 @@
+"""The schema of a tool as Claude's API takes it: of objects, with no alternatives at its top.
+
+Clients have such: a union of zod's or pydantic's becomes an `anyOf`. Then the properties of all alternatives are
+offered, none of them demanded, and what each demands is said in words. The arguments are still checked against the
+client's own schema. Knows those keywords, and runs no check itself.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+__all__ = ["tool_schema"]
+
+_ALTERNATIVES: Final = ("anyOf", "oneOf", "allOf")
+
+
+def tool_schema(parameters: str) -> dict[str, Any]:
+    """The schema that Claude is offered for a tool.
+
+    Args:
+        parameters: the client's, as JSON.
+    """
+    schema: dict[str, Any] = json.loads(parameters)
+    alternatives: dict[str, Any] = {keyword: schema[keyword] for keyword in _ALTERNATIVES if keyword in schema}
+    if not alternatives:
+        return {"type": "object", **schema}
+    offered = {keyword: value for keyword, value in schema.items() if keyword not in alternatives}
+    properties: dict[str, Any] = {}
+    for part in _parts(alternatives, schema):
+        properties = {**part.get("properties", {}), **properties}
+    words = f"The arguments must also fit this JSON Schema: {json.dumps(alternatives, separators=(',', ':'))}"
+    said = "\n".join(filter(None, (str(schema.get("description", "")), words)))
+    merged = {**properties, **schema.get("properties", {})}
+    return {"type": "object", **offered, "description": said, **({"properties": merged} if merged else {})}
+
+
+def _parts(alternatives: Mapping[str, Any], top: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The schemas among the alternatives, and what those of one step refer to."""
+    for keyword in alternatives:
+        for part in alternatives[keyword]:
+            reference = part.get("$ref") if isinstance(part, dict) else None
+            target = _target(reference, top) if isinstance(reference, str) else part
+            if isinstance(target, dict) and isinstance(target.get("properties", {}), dict):
+                yield target
+
+
+def _target(reference: str, top: Mapping[str, Any]) -> Any:
+    *_, place, name = ("", "", *reference.split("/"))
+    definitions = top.get(place)
+    return definitions.get(name) if isinstance(definitions, dict) else None

@@ -28,6 +28,7 @@ from hypothesis.stateful import (
 from claude_openai.claude import conversations as module
 from claude_openai.claude.conversation import Conversation, identity_of
 from claude_openai.claude.conversations import ConversationLimits, Conversations
+from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.logs.log import Level, Log
 from claude_openai.logs.redaction import Redactor
 from claude_openai.protocol.blocks import TextBlock
@@ -72,6 +73,10 @@ class StandIn:
     @property
     def identity(self) -> Any:
         return identity_of(request_after(self.name))
+
+    @property
+    def settings(self) -> TurnSettings:
+        return TurnSettings.of(request_after(self.name))
 
     @property
     def history(self) -> tuple[Turn, ...]:

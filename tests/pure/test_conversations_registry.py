@@ -39,6 +39,7 @@ class StandIn:
     identity: tuple[object, ...] = ()
     history: tuple[Turn, ...] = ()
     pending: tuple[str, ...] = ()
+    settings: TurnSettings = field(default_factory=TurnSettings)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     waited: bool = False
     failure: str = ""
@@ -274,6 +275,18 @@ async def test_results_meet_no_conversation_that_waits_for_none(events: Events) 
     conversations, one = registry(events), replace(parked_one("a", "b"), pending=())
     conversations.keep(as_real(one))
     assert found(conversations, with_results("a", "b")) is None
+
+
+@pytest.mark.parametrize("changed", [{"max_tokens": 9}, {"reasoning_effort": "low"}])
+async def test_a_turn_goes_on_only_with_the_settings_that_it_began_with(
+    events: Events, changed: dict[str, Any]
+) -> None:
+    conversations = registry(events)
+    parked = parked_one("a")
+    conversations.keep(as_real(parked))
+    with_others = asked(*HELLO, calling("a"), say("tool", "42", tool_call_id="a"), **changed)
+    assert found(conversations, with_others) is None
+    assert found(conversations, with_results("a", calls=("a",))) == (parked, "parked")
 
 
 async def test_equal_calls_of_two_conversations_are_told_apart_by_their_ids(events: Events) -> None:

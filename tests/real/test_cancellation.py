@@ -95,7 +95,7 @@ async def many_leave(served: Served, count: int, at_once: int, latest_s: float) 
 
 async def nothing_is_left(served: Served) -> None:
     await served.processes.wait_no_claude()
-    await until(lambda: not list(served.temporary.rglob("*.jsonl")), "all transcripts are gone")
+    await until(lambda: not list(served.temporary.glob("*/*.jsonl")), "all transcripts are gone")
     await until(lambda: served.api.active == 0, "no upstream call is under way")
     await answers(served)
     assert [line for line in served.log_text().splitlines() if '"level":"error"' in line] == []

@@ -121,7 +121,7 @@ class TurnUnderWay:
                 raise CLIConnectionError(await self._opened.process.why_gone())
             await self._begin(resumed=resumed)
             async for message in self._opened.messages:
-                if isinstance(message, StreamEvent):
+                if isinstance(message, StreamEvent) and message.parent_tool_use_id is None:
                     self.thinking.feed(message.event)
                 for call_id, name in calls_of_an_agent(message):
                     if own_name(name) is not None:

@@ -6,8 +6,10 @@ import signal
 import pytest
 from hypothesis import settings
 
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+# As many examples as fit into the five minutes that all tests may take; `HYPOTHESIS_PROFILE=thorough` tries more.
+settings.register_profile("patient", deadline=None, max_examples=50)
+settings.register_profile("thorough", deadline=None, max_examples=500)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient"))
 
 # Under nohup, or behind the & of a script, they would be ignored in the processes of the tests too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

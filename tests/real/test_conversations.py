@@ -513,7 +513,7 @@ async def on_stage(folders: pytest.TempPathFactory, run: Callable[[Any], None]) 
 
 async def test_claude_is_sent_what_the_request_says_and_nothing_else(tmp_path_factory: pytest.TempPathFactory) -> None:
     chosen = settings(
-        max_examples=EXAMPLES or 6,
+        max_examples=EXAMPLES or 4,
         stateful_step_count=10,
         derandomize=not EXAMPLES,
         database=None,

@@ -41,7 +41,9 @@ class AgentGuard:
         if agent.has_tools and not folder:
             folder = str(self._prefixes()[0])
         dirs = (self._folder(each, f"claude.addDirs[{index}]") for index, each in enumerate(agent.add_dirs))
-        resolved = replace(agent, working_directory=folder, add_dirs=tuple(dirs), permission_mode=self._mode(agent))
+        # Each once: they become arguments of a command, whose size is limited.
+        folders = tuple(dict.fromkeys(dirs))
+        resolved = replace(agent, working_directory=folder, add_dirs=folders, permission_mode=self._mode(agent))
         resolved = replace(resolved, tell_tools=self.config.show_tool_use)
         return replace(chat, agent=resolved) if resolved != agent else chat
 
@@ -68,7 +70,13 @@ class AgentGuard:
         return asked
 
     def _folder(self, asked: str, param: str) -> str:
-        resolved = Path(os.path.realpath(asked))
+        # Whatever the system refuses to look up (a name that is too long, or not of its encoding; a link to itself; a
+        # folder without permission) is the client's mistake.
+        expected = "a folder that exists and that the server may enter"
+        try:
+            resolved = Path(os.path.realpath(asked))
+        except (OSError, ValueError):
+            raise wrong_value(param, expected, asked) from None
         prefixes = self._prefixes()
         if not any(resolved.is_relative_to(prefix) for prefix in prefixes):
             raise Forbidden(
@@ -77,8 +85,8 @@ class AgentGuard:
                 code="working_directory_not_allowed",
                 param=param,
             )
-        if not resolved.is_dir():
-            raise wrong_value(param, "a folder that exists", asked)
+        if not os.path.isdir(resolved) or not os.access(resolved, os.X_OK):  # noqa: PTH112 - Path's raises
+            raise wrong_value(param, expected, asked)
         return str(resolved)
 
     def _prefixes(self) -> list[Path]:

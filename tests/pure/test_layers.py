@@ -39,7 +39,7 @@ LINES = (
     "testing.messages_api  testing.demo",
     "testing.scripted  testing",
     "runs  runs.metrics  runs.records  runs.files  runs.writer  runs.run  runs.admission  runs.registry",
-    "web  web.body  web.connection  web.guard  web.agent_guard  web.unread  web.listen  web.control",
+    "web  web.body  web.connection  web.guard  web.agent_guard  web.unread  web.http1  web.listen  web.control",
     "web.openapi_schemas  web.openapi  web.prometheus  web.operators  web.routes",
     "server",
     "commands  commands.paths  commands.own_files  commands.instance  commands.claim  commands.asking",

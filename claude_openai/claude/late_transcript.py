@@ -21,6 +21,7 @@ import trio
 
 from claude_openai.claude.transcript import transcript_lines, write_private
 from claude_openai.protocol.history import Turn
+from claude_openai.threads import run_in_thread
 
 __all__ = ["LATE_TRANSCRIPTS", "LateTranscript"]
 
@@ -67,7 +68,7 @@ class LateTranscript:
         lines = list(transcript_lines(self._session, turns, cwd))
         file = self.path.with_suffix(".new")
         try:
-            await trio.to_thread.run_sync(write_private, file, lines)
+            await run_in_thread(write_private, file, lines)
             file.rename(self.path)
             await self._write("".join(lines).encode("ascii"))
             yield

@@ -4,11 +4,12 @@ Knows where the parts lie on the disk; what the flags and variables are is `herm
 process the backends'. A program that is not there is looked for again at each start.
 """
 
-import os
+import re
 import shutil
+import signal
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,11 +36,15 @@ from claude_openai.protocol.agent import NO_AGENT, Agent
 from claude_openai.protocol.blocks import ToolResultBlock
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
+from claude_openai.shortages import described, shortage_hint
+from claude_openai.threads import NoThreadError, needing_a_thread, run_in_thread
 
-__all__ = ["GRACE_S", "Launcher", "Spawn", "could_not_start", "ends_in_results", "to_replay"]
+__all__ = ["GRACE_S", "Launcher", "Spawn", "could_not_start", "ends_in_results", "to_replay", "why_not_started"]
 
 # A turn that is over leaves by itself in about 60 ms once its input ends.
 GRACE_S = 1.0
+# `process` tells of a signal so, as `subprocess` does.
+_ENDED_BY_SIGNAL = re.compile(r"ended with exit status -(\d+)")
 # What is not removed by then goes with the whole private folder.
 REMOVE_WAIT_S = 5.0
 
@@ -96,10 +101,9 @@ class Launcher:
         self._env = claude_environment(environ, extra=extra_env, cwd=self._cwd)
         self._guardian = guardian
         self._log = log
-        self._found: Path | None = None
         self._processes: set[SupervisedProcess] = set()
         try:
-            self._found = find_claude(command)
+            find_claude(command)
         except ClaudeMissing as error:
             log.warning("claude.missing", message=error.message)
 
@@ -109,17 +113,15 @@ class Launcher:
         return sum(process.running for process in self._processes)
 
     def program(self) -> Path:
-        """The program to run, as things are now.
+        """The program to run, as things are now: it may be replaced, or installed elsewhere, while the server runs.
 
         Raises:
             ClaudeMissing: there is none.
         """
-        if self._found is None or not os.access(self._found, os.X_OK):
-            try:
-                self._found = find_claude(self._command)
-            except ConfigError as error:
-                raise ClaudeMissing(f"Claude Code is gone: {error}.", may_retry=False) from None
-        return self._found
+        try:
+            return find_claude(self._command)
+        except ConfigError as error:
+            raise ClaudeMissing(f"Claude Code is gone: {error}.", may_retry=False) from None
 
     def status(self) -> Mapping[str, Any]:
         """What a backend's `status` is: whether there is a program, or how to get one. Not where: anybody may ask."""
@@ -200,7 +202,10 @@ class Launcher:
     ) -> AsyncIterator[SupervisedProcess]:
         async with self._temporary_folder() as temporary:
             env = {**env, "TMPDIR": str(temporary), "CLAUDE_CODE_TMPDIR": str(temporary)}
-            async with supervised(argv, env=env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
+            async with AsyncExitStack() as stack:
+                running = supervised(argv, env=env, cwd=cwd, guardian=self._guardian, log=self._log)
+                with needing_a_thread():
+                    process = await stack.enter_async_context(running)
                 self._processes.add(process)
                 try:
                     yield process
@@ -217,14 +222,32 @@ class Launcher:
             # In a thread, since there may be thousands of files, and others stream meanwhile.
             remove = partial(shutil.rmtree, folder, ignore_errors=True)
             with trio.move_on_after(REMOVE_WAIT_S, shield=True) as waiting:
-                await trio.to_thread.run_sync(remove, abandon_on_cancel=True)
+                try:
+                    await run_in_thread(remove, abandon_on_cancel=True)
+                except NoThreadError:
+                    remove()
             if waiting.cancelled_caught:
                 self._log.warning("process.files_left", folder=str(folder))
 
 
 def could_not_start(why: str) -> UpstreamError:
     """The error for a process that never came as far as a turn."""
-    return UpstreamError(f"Claude Code could not be started: {why}. Check --claude-command.")
+    return UpstreamError(f"Claude Code could not be started: {why}.")
+
+
+def why_not_started(error: BaseException) -> str:
+    """The reason for `could_not_start`, and what helps."""
+    why = described(error)
+    hint = shortage_hint(error) or _signal_hint(why) or "`claude-openai doctor` checks Claude Code and --claude-command"
+    return f"{why}; {hint}"
+
+
+def _signal_hint(why: str) -> str:
+    found = _ENDED_BY_SIGNAL.search(why)
+    if found is None:
+        return ""
+    lacks = "disk space (ulimit -f)" if int(found[1]) == signal.SIGXFSZ else "memory, processes or threads"
+    return f"a program is ended by {signal.strsignal(int(found[1]))!r} when it lacks {lacks}"
 
 
 def ends_in_results(prompt: Turn) -> bool:

@@ -18,7 +18,7 @@ ROOT = "claude_openai"
 
 # The program from the vocabulary to the command line. A new module gets its line here.
 LINES = (
-    "errors",
+    "errors  shortages  threads",
     "protocol  protocol.events  protocol.refusals  protocol.blocks  protocol.pictures  protocol.media",
     "protocol.content  protocol.history  protocol.models",
     "protocol.json_body  protocol.checks  protocol.fields  protocol.agent  protocol.formats  protocol.schemas",
@@ -41,7 +41,7 @@ LINES = (
     "runs  runs.metrics  runs.records  runs.files  runs.writer  runs.run  runs.admission  runs.registry",
     "web  web.body  web.connection  web.guard  web.agent_guard  web.unread  web.http1  web.listen  web.control",
     "web.openapi_schemas  web.openapi  web.prometheus  web.operators  web.routes",
-    "server",
+    "preload  server",
     "commands  commands.paths  commands.own_files  commands.instance  commands.claim  commands.asking",
     "commands.processes  commands.last_folder",
     "commands.doctor  commands.doctor.checks  commands.doctor.checks_claude  commands.doctor.checks_server",

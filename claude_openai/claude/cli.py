@@ -6,6 +6,7 @@ process, and that is the SDK backend.
 """
 
 import json
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -65,7 +66,7 @@ class CliBackend(Backend):
                     spawn.login,
                     own_name=own_name,
                     agent=request.agent,
-                    output=output_check(request.output),
+                    output=output_check(request.output, time.thread_time),
                     conversation="new" if transcript is None else "replayed",
                 )
                 async with spawn.open() as process:

@@ -5,6 +5,7 @@ our answer. What the SDK's messages mean is `TurnReader`'s business; whose proce
 """
 
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -74,7 +75,7 @@ class TurnUnderWay:
         self._over = False
         self.thinking = Thinking()
         self._way = way
-        output = output_check(request.output)
+        output = output_check(request.output, time.thread_time)
         self._must_call = request.tool_choice.mode == "required"
         self.reader = TurnReader(
             login,

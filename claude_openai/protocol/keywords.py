@@ -5,10 +5,10 @@ are used as they are. A keyword is called with the validator of the schema that 
 checked, and that schema; it yields what does not fit.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from decimal import Decimal, DecimalException
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from jsonschema.exceptions import ValidationError
 
@@ -16,13 +16,10 @@ from claude_openai.protocol.drafts import Draft
 from claude_openai.protocol.formats import has_format
 from claude_openai.protocol.patterns import has_match
 from claude_openai.protocol.unevaluated import unevaluated_items, unevaluated_properties
+from claude_openai.protocol.validator import Keyword, Validator
 
-if TYPE_CHECKING:
-    from claude_openai.protocol.validator import Validator
+__all__ = ["keywords_of"]
 
-__all__ = ["Keyword", "keywords_of"]
-
-Keyword: TypeAlias = Callable[..., Iterable[ValidationError] | None]
 _Problems: TypeAlias = Iterator[ValidationError]
 
 
@@ -33,30 +30,30 @@ def keywords_of(draft: Draft) -> Mapping[str, Keyword]:
     return {name: _OWN.get(name, keyword) for name, keyword in known.items()}
 
 
-def _reference(validator: "Validator", reference: str, instance: Any, schema: Any) -> _Problems:
+def _reference(validator: Validator, reference: str, instance: Any, schema: Any) -> _Problems:
     return validator.follow(reference).iter_errors(instance)
 
 
-def _recursive_reference(validator: "Validator", _: Any, instance: Any, schema: Any) -> _Problems:
+def _recursive_reference(validator: Validator, _: Any, instance: Any, schema: Any) -> _Problems:
     return validator.follow_recursive().iter_errors(instance)
 
 
-def _enum(validator: "Validator", allowed: list[Any], instance: Any, _: Any) -> _Problems:
+def _enum(validator: Validator, allowed: list[Any], instance: Any, _: Any) -> _Problems:
     if validator.spell(instance) not in validator.spell_all(allowed):
         yield ValidationError(f"{instance!r} is not one of {allowed!r}")
 
 
-def _const(validator: "Validator", expected: Any, instance: Any, _: Any) -> _Problems:
+def _const(validator: Validator, expected: Any, instance: Any, _: Any) -> _Problems:
     if validator.spell(instance) != validator.spell(expected):
         yield ValidationError(f"{expected!r} was expected")
 
 
-def _unique_items(validator: "Validator", wanted: bool, instance: Any, _: Any) -> _Problems:
+def _unique_items(validator: Validator, wanted: bool, instance: Any, _: Any) -> _Problems:
     if wanted and isinstance(instance, list) and len({validator.spell(item) for item in instance}) < len(instance):
         yield ValidationError(f"{instance!r} has non-unique elements")
 
 
-def _multiple_of(validator: "Validator", step: Any, instance: Any, _: Any) -> _Problems:
+def _multiple_of(validator: Validator, step: Any, instance: Any, _: Any) -> _Problems:
     # By digits: as floats 0.3 is no multiple of 0.1.
     if validator.is_type(instance, "number"):
         try:
@@ -67,19 +64,19 @@ def _multiple_of(validator: "Validator", step: Any, instance: Any, _: Any) -> _P
             yield ValidationError(f"{instance!r} is not a multiple of {step!r}")
 
 
-def _format(validator: "Validator", name: Any, instance: Any, _: Any) -> _Problems:
+def _format(validator: Validator, name: Any, instance: Any, _: Any) -> _Problems:
     if isinstance(instance, str):
         validator.budget.spend(len(instance) // 100)
         if not has_format(name, instance, validator.budget):
             yield ValidationError(f"{instance!r} is not of the format {name!r}")
 
 
-def _pattern(validator: "Validator", pattern: str, instance: Any, _: Any) -> _Problems:
+def _pattern(validator: Validator, pattern: str, instance: Any, _: Any) -> _Problems:
     if isinstance(instance, str) and has_match(pattern, instance, validator.budget) is False:
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-def _pattern_properties(validator: "Validator", patterns: Any, instance: Any, _: Any) -> _Problems:
+def _pattern_properties(validator: Validator, patterns: Any, instance: Any, _: Any) -> _Problems:
     if isinstance(instance, dict):
         for pattern, subschema in patterns.items():
             for name, value in instance.items():
@@ -87,7 +84,7 @@ def _pattern_properties(validator: "Validator", patterns: Any, instance: Any, _:
                     yield from validator.descend(value, subschema, path=name)
 
 
-def _additional_properties(validator: "Validator", allowed: Any, instance: Any, schema: Any) -> _Problems:
+def _additional_properties(validator: Validator, allowed: Any, instance: Any, schema: Any) -> _Problems:
     if not isinstance(instance, dict):
         return
     known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})

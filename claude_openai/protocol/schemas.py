@@ -15,6 +15,7 @@ from jsonschema.exceptions import ValidationError
 from claude_openai.protocol.budget import Budget, TooMuchWork
 from claude_openai.protocol.document import CannotBeResolved, Document
 from claude_openai.protocol.kept import Kept
+from claude_openai.protocol.keywords import keywords_of
 from claude_openai.protocol.metaschema import InvalidSchema
 from claude_openai.protocol.validator import Plans, Validator
 
@@ -76,7 +77,7 @@ class ArgumentValidator:
 
     def __init__(self, schema: str, budget: Budget) -> None:
         budget.spend(len(schema) // CHARS)
-        self._plans = Plans(Document(json.loads(schema), budget))
+        self._plans = Plans(Document(json.loads(schema), budget), keywords_of)
         self.steps = 0
 
     def errors(self, arguments: Mapping[str, Any], budget: Budget) -> Iterator[ValidationError]:

@@ -5,21 +5,17 @@ take a time that grows with the square of an array, and match patterns without a
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jsonschema.exceptions import ValidationError
 
 from claude_openai.protocol.patterns import has_match
-
-if TYPE_CHECKING:
-    from claude_openai.protocol.validator import Validator
+from claude_openai.protocol.validator import Validator
 
 __all__ = ["unevaluated_items", "unevaluated_properties"]
 
 
-def unevaluated_properties(
-    validator: "Validator", wanted: Any, instance: Any, schema: Any
-) -> Iterator[ValidationError]:
+def unevaluated_properties(validator: Validator, wanted: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
     if not isinstance(instance, dict):
         return
     evaluated, inner = _names(validator, instance), validator.at(wanted)
@@ -28,7 +24,7 @@ def unevaluated_properties(
         yield ValidationError(f"Unevaluated properties are not allowed ({_unexpected(left)})")
 
 
-def unevaluated_items(validator: "Validator", wanted: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
+def unevaluated_items(validator: Validator, wanted: Any, instance: Any, schema: Any) -> Iterator[ValidationError]:
     if not isinstance(instance, list):
         return
     evaluated, inner = _indexes(validator, instance), validator.at(wanted)
@@ -41,7 +37,7 @@ def _unexpected(left: list[Any]) -> str:
     return f"{', '.join(map(repr, left))} {'was' if len(left) == 1 else 'were'} unexpected"
 
 
-def _names(validator: "Validator", instance: dict[str, Any]) -> set[str]:
+def _names(validator: Validator, instance: dict[str, Any]) -> set[str]:
     """The properties that the other keywords of a schema look at."""
     schema = validator.schema
     validator.budget.spend(1 + len(instance))
@@ -59,21 +55,22 @@ def _names(validator: "Validator", instance: dict[str, Any]) -> set[str]:
     return names
 
 
-def _all_names(validator: "Validator", instance: dict[str, Any]) -> set[str]:
+def _all_names(validator: Validator, instance: dict[str, Any]) -> set[str]:
     """The properties that a schema looks at which the instance fits."""
     if not isinstance(validator.schema, dict):
         return set()
     return set(instance) if "unevaluatedProperties" in validator.schema else _names(validator, instance)
 
 
-def _indexes(validator: "Validator", instance: list[Any]) -> set[int]:
+def _indexes(validator: Validator, instance: list[Any]) -> set[int]:
     """The items that the other keywords of a schema look at."""
     schema = validator.schema
     validator.budget.spend(1 + len(instance))
     items = schema.get("items")
     if "items" in schema and (not isinstance(items, list) or "additionalItems" in schema):
         return set(range(len(instance)))
-    indexes = set(range(max(len(items or ()), len(schema.get("prefixItems", ())))))
+    prefix = schema.get("prefixItems", ()) if validator.knows("prefixItems") else items or ()
+    indexes = set(range(min(len(prefix), len(instance))))
     if "contains" in schema:
         contained = validator.at(schema["contains"])
         indexes |= {index for index, item in enumerate(instance) if contained.is_valid(item)}
@@ -82,20 +79,20 @@ def _indexes(validator: "Validator", instance: list[Any]) -> set[int]:
     return indexes
 
 
-def _all_indexes(validator: "Validator", instance: list[Any]) -> set[int]:
+def _all_indexes(validator: Validator, instance: list[Any]) -> set[int]:
     """The items that a schema looks at which the instance fits."""
     if not isinstance(validator.schema, dict):
         return set()
     return set(range(len(instance))) if "unevaluatedItems" in validator.schema else _indexes(validator, instance)
 
 
-def _parts(validator: "Validator", instance: Any) -> Iterator["Validator"]:
+def _parts(validator: Validator, instance: Any) -> Iterator[Validator]:
     """The schemas that a schema has for the same instance, and the instance fits."""
     schema = validator.schema
     for keyword in ("$ref", "$dynamicRef"):
-        if keyword in schema:
+        if keyword in schema and validator.knows(keyword):
             yield validator.follow(schema[keyword])
-    if "$recursiveRef" in schema:
+    if "$recursiveRef" in schema and validator.knows("$recursiveRef"):
         yield validator.follow_recursive()
     for keyword in ("allOf", "anyOf", "oneOf"):
         yield from filter(lambda part: part.is_valid(instance), map(validator.at, schema.get(keyword, ())))

@@ -1,22 +1,24 @@
 """Does a value fit a JSON Schema: walks both, and counts the steps.
 
-The keywords are jsonschema's, and `keywords`' where its own will not do. They call a validator back as they would
+The functions of the keywords are given, jsonschema's among them (`keywords`); they call a validator back as they would
 jsonschema's. That one cannot be used: it has no bound, takes 10 µs for each step, and forgets what was put in place of
 its keywords where a schema within a schema names another draft.
 """
 
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final, TypeAlias
 
 from jsonschema.exceptions import ValidationError
 
 from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.document import Document, Place
 from claude_openai.protocol.drafts import Draft
-from claude_openai.protocol.keywords import Keyword, keywords_of
 from claude_openai.protocol.values import spelled
 
-__all__ = ["Plans", "Validator"]
+__all__ = ["Keyword", "Plans", "Validator"]
+
+# Called with the validator of a schema, the keyword's value in it, what is checked, and the schema.
+Keyword: TypeAlias = Callable[..., Iterable[ValidationError] | None]
 
 # So many items, or characters of a message, make a step.
 ITEMS: Final = 16
@@ -29,10 +31,12 @@ class Plans:
 
     Args:
         document: the schemas.
+        keywords_of: the keywords of a draft.
     """
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, keywords_of: Callable[[Draft], Mapping[str, Keyword]]) -> None:
         self.document = document
+        self._keywords_of = keywords_of
         # By identity, which the document keeps alive; what is in none is not kept.
         self._plans: dict[int, list[tuple[Keyword, Any, int]]] = {}
         self._spelled: dict[int, frozenset[str]] = {}
@@ -41,7 +45,7 @@ class Plans:
         """The keywords with their values, and the size of each value."""
         plan = self._plans.get(id(schema))
         if plan is None:
-            keywords = keywords_of(draft)
+            keywords = self._keywords_of(draft)
             said = {"$ref": schema["$ref"]} if draft.reference_alone and "$ref" in schema else schema
             plan = [(keywords[name], value, _size(value)) for name, value in said.items() if name in keywords]
             if self.document.draft_at(schema) is not None:
@@ -118,6 +122,10 @@ class Validator:
     def is_valid(self, instance: Any) -> bool:
         """Whether an instance fits; raises as `iter_errors`."""
         return next(self.iter_errors(instance), None) is None
+
+    def knows(self, keyword: str) -> bool:
+        """Whether a keyword says something in the schema's draft."""
+        return self._draft.knows(keyword)
 
     def is_type(self, instance: Any, name: str) -> bool:
         """Whether an instance is of a type."""

@@ -45,8 +45,11 @@ from claude_openai.web.connection import Exchange, HttpConnection, exchange_of, 
 from claude_openai.web.control import CONTROL_PREFIX, add_control_routes
 from claude_openai.web.guard import Guard, cors_headers, preflight_headers
 from claude_openai.web.operators import OPEN_PATHS, Status, add_operator_routes
+from claude_openai.web.reading import Reader, ReadingThreads
 
 __all__ = ["App", "build_app"]
+
+LOGGED_CHARS = 256
 
 STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -70,6 +73,7 @@ class Views:
     config: Config
     runs: Runs
     started: int
+    read: Reader
     given: GivenItems = field(default_factory=GivenItems)
 
     async def models(self) -> Response:
@@ -82,7 +86,8 @@ class Views:
     async def chat_completions(self) -> Response:
         exchange = exchange_of(request.scope)
         body = cast("bytes", await request.get_data())
-        chat = AgentGuard(self.config).checked(parse_chat_request(body, self.config.catalog()))
+        catalog = self.config.catalog()
+        chat = AgentGuard(self.config).checked(await self.read(lambda: parse_chat_request(body, catalog)))
         _log_request(exchange.log, chat, body)
         run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))
         exchange.headers["x-claude-openai-run"] = run.id
@@ -94,7 +99,8 @@ class Views:
     async def responses(self) -> Response:
         exchange = exchange_of(request.scope)
         body = cast("bytes", await request.get_data())
-        asked = parse_responses_request(body, self.config.catalog(), self.given.recall)
+        catalog, recall = self.config.catalog(), self.given.recall
+        asked = await self.read(lambda: parse_responses_request(body, catalog, recall))
         chat = AgentGuard(self.config).checked(asked.chat)
         _log_request(exchange.log, chat, body)
         run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))
@@ -127,7 +133,7 @@ class Views:
         return _json(completion.result())
 
 
-def build_app(config: Config, runs: Runs, log: Log, status: Status = dict) -> App:
+def build_app(config: Config, runs: Runs, log: Log, status: Status = dict, read: Reader | None = None) -> App:
     """Compose the app.
 
     Args:
@@ -135,12 +141,13 @@ def build_app(config: Config, runs: Runs, log: Log, status: Status = dict) -> Ap
         runs: where a completion is run.
         log: bound to each exchange's request id.
         status: what `/health` tells beside that the process answers.
+        read: reads the bodies of requests; by default in threads.
     """
     app = App("claude_openai", static_folder=None)
     app.exchange_log, app.metrics = log, runs.metrics
     app.url_map.merge_slashes = False  # it would answer with a redirect to a page of HTML
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
-    views = Views(config, runs, int(time.time()))
+    views = Views(config, runs, int(time.time()), read or ReadingThreads())
     app.add_url_rule("/v1/models", "models", views.models, methods=["GET"])
     # Ids may hold slashes, encoded or not.
     app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])
@@ -225,8 +232,8 @@ def _log_request(log: Log, chat: ChatRequest, body: bytes) -> None:
         stream=chat.stream,
         include_usage=chat.include_usage,
         bytes=len(body),
-        user=chat.user,
-        prompt_cache_key=chat.prompt_cache_key,
+        user=_short(chat.user),
+        prompt_cache_key=_short(chat.prompt_cache_key),
         metadata=chat.metadata,
     )
     log.debug(
@@ -238,6 +245,11 @@ def _log_request(log: Log, chat: ChatRequest, body: bytes) -> None:
     )
     if log.enabled(Level.TRACE):
         log.trace("openai.request_body", body=body)
+
+
+def _short(text: str | None) -> str | None:
+    # Nothing bounds it, and whatever is logged is searched for secrets.
+    return None if text is None else text[:LOGGED_CHARS]
 
 
 def _log_calls(log: Log, chunks: Frames) -> None:

@@ -42,6 +42,11 @@ def chat(text: str = "Hi", **fields: Any) -> dict[str, Any]:
     return {"model": "claude-sonnet", "messages": [{"role": "user", "content": text}], **fields}
 
 
+async def _read_here(read: Callable[[], T]) -> T:
+    # Not in a thread, as a server does: while all tasks wait for one the clock would jump.
+    return read()
+
+
 class Server:
     """The stack, its parts open to the test."""
 
@@ -56,7 +61,8 @@ class Server:
         self.admission = Admission(config.max_concurrency, config.max_queue_size)
         limits = RunLimits(turn_s=config.process_timeout_ms / 1000, stall_s=config.stall_timeout_ms / 1000)
         self.runs = Runs(backend, self.admission, limits)
-        self.connections = Connections(app or build_app(config, self.runs, self.log, backend.status), config, self.log)
+        app = app or build_app(config, self.runs, self.log, backend.status, _read_here)
+        self.connections = Connections(app, config, self.log)
         self._clients: list[Client] = []
 
     def connect(self, capacity: float = math.inf) -> Client:

@@ -90,7 +90,12 @@ class Processes:
         return [pid for pid in self.marked() if b"--input-format" in _read(pid, "cmdline").split(b"\0")]
 
     def guardians(self) -> list[int]:
+        """The guardian, and the supervisors that it has forked."""
         return [pid for pid in _pids() if self._is_guardian(_read(pid, "cmdline").split(b"\0"))]
+
+    def guardians_of(self, server: int) -> list[int]:
+        """The guardian alone, by the number of its server."""
+        return [pid for pid in self.guardians() if _is_child_of(pid, server)]
 
     def all(self) -> list[int]:
         """The dead that were not reaped are among them, if they are children of this process."""
@@ -122,9 +127,16 @@ def _read(pid: int, name: str) -> bytes:
     return b""
 
 
+def _state_and_parent(pid: int) -> list[bytes]:
+    return _read(pid, "stat").rpartition(b")")[2].split()[:2]
+
+
+def _is_child_of(pid: int, parent: int) -> bool:
+    return _state_and_parent(pid)[1:] == [str(parent).encode()]
+
+
 def _is_own_zombie(pid: int) -> bool:
-    state_and_parent = _read(pid, "stat").rpartition(b")")[2].split()[:2]
-    return state_and_parent == [b"Z", str(os.getpid()).encode()]
+    return _state_and_parent(pid) == [b"Z", str(os.getpid()).encode()]
 
 
 @dataclass(slots=True)

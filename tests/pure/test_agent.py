@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from claude_openai.claude.folders import HeldFolder
 from claude_openai.config import Config
 from claude_openai.errors import BadRequest, ConfigError, Forbidden
 from claude_openai.protocol.agent import NO_AGENT, PERMISSION_MODES, Agent, read_agent
@@ -21,7 +22,11 @@ def chat(**agent: Any) -> ChatRequest:
 
 
 def checked(config: Config, **agent: Any) -> Agent:
-    return AgentGuard(config).checked(chat(**agent)).agent
+    held = HeldFolder()
+    try:
+        return AgentGuard(config).checked(chat(**agent), held).agent
+    finally:
+        held.close()
 
 
 def forbidden(config: Config, **agent: Any) -> Forbidden:

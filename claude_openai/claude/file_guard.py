@@ -131,8 +131,7 @@ class FileGuard:
         return _resolve(cwd / given)
 
     def _check_inside(self, real: Path) -> None:
-        if any(real.is_relative_to(folder) for folder in _SPECIAL_FOLDERS):
-            raise Denied(f"{real} is not a file of a project.")
+        _check_not_special(real)
         root = next((root for root in self._agent.roots if real.is_relative_to(root.path)), None)
         if root is None:
             folders = ", ".join(root.path for root in self._agent.roots) or "none"
@@ -182,9 +181,11 @@ def _resolve(path: Path) -> Path:
     """The path without symbolic links; of a path that does not exist, the existing part is resolved.
 
     Raises:
-        Denied: `..` follows a folder that does not exist, which the kernel and Claude Code take in different ways.
+        Denied: `..` follows a folder that does not exist, which the kernel and Claude Code take in different ways; or
+            it begins in /proc, whose links lead to other places for other processes.
         OSError: a link is dangling or circular, or a folder on the way cannot be searched.
     """
+    _check_not_special(path)
     missing: list[str] = []
     while True:
         try:
@@ -196,6 +197,11 @@ def _resolve(path: Path) -> Path:
             raise Denied(f"{path.parent} does not exist.")
         missing.append(path.name)
         path = path.parent
+
+
+def _check_not_special(path: Path) -> None:
+    if any(path.is_relative_to(folder) for folder in _SPECIAL_FOLDERS):
+        raise Denied(f"{path} is not a file of a project.")
 
 
 def _check_kind(real: Path, *, files: bool = False, folders: bool = False) -> None:

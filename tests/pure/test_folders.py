@@ -114,7 +114,12 @@ def test_a_folder_is_closed_once_and_by_whoever_comes_last(top: Path, monkeypatc
     late.close()
     opened: list[int] = []
     plain_open = os.open
-    monkeypatch.setattr(os, "open", lambda *args: opened.append(plain_open(*args)) or opened[-1])
+
+    def noted_open(path: str, flags: int) -> int:
+        opened.append(plain_open(path, flags))
+        return opened[-1]
+
+    monkeypatch.setattr(os, "open", noted_open)
     with pytest.raises(OSError, match="closed before"):
         late.open(str(top))
     assert [is_open(each) for each in opened] == [False]

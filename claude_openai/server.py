@@ -184,6 +184,8 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
                 extra_env=extra_env,
                 guardian=guardian,
                 log=log,
+                secrets=_secrets(config),
+                are_folders_named=bool(config.allowed_working_directory_prefixes),
             )
             if config.backend == "cli":
                 yield CliBackend(launcher)
@@ -196,6 +198,13 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
                 default_model=config.catalog().resolve("claude"),
             )
             yield SdkBackend(launcher, settings, log)
+
+
+def _secrets(config: Config) -> list[Path]:
+    """The server's own files, beside the private folder, that Claude's own tools must not read or change."""
+    log_file = config.effective_log_file
+    rotated = [] if log_file is None else [log_file, log_file.with_name(f"{log_file.name}.1")]
+    return [*config.private_files, *([] if config.output_dir is None else [config.output_dir]), *rotated]
 
 
 @contextmanager

@@ -14,12 +14,12 @@ import trio
 
 from claude_openai.claude.base import Backend, Emit
 from claude_openai.claude.launcher import GRACE_S, Launcher, could_not_start, ends_in_results, to_replay
-from claude_openai.claude.permissions import permission_answer
+from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.records import RecordError, events_of_record, record_of
 from claude_openai.claude.toolbox import Toolbox, own_name
 from claude_openai.claude.transcript import content_block
-from claude_openai.errors import BadRequest, ClaudeMissing
+from claude_openai.errors import ApiError, BadRequest
 from claude_openai.logs.log import Log
 from claude_openai.protocol.cli_stream import TurnReader
 from claude_openai.protocol.events import TurnFailed
@@ -69,8 +69,8 @@ class CliBackend(Backend):
                     conversation="new" if transcript is None else "replayed",
                 )
                 async with spawn.open() as process:
-                    await CliTurn(request, process, emit, reader, log).run()
-        except ClaudeMissing as error:
+                    await CliTurn(request, process, emit, reader, spawn.guard, log).run()
+        except ApiError as error:  # there is no Claude Code, or the folder is another
             await emit(TurnFailed(error))
         except OSError as error:
             log.warning("sdk.error", kind="not_started", error=error)
@@ -85,16 +85,24 @@ class CliTurn:
         process: owned by the caller, who ends it.
         emit: takes the events.
         reader: of this turn.
+        guard: answers what the process asks about its own tools.
         log: bound to the run; raw frames at trace level.
     """
 
     def __init__(
-        self, request: ChatRequest, process: SupervisedProcess, emit: Emit, reader: TurnReader, log: Log
+        self,
+        request: ChatRequest,
+        process: SupervisedProcess,
+        emit: Emit,
+        reader: TurnReader,
+        guard: ToolGuard,
+        log: Log,
     ) -> None:
         self._request = request
         self._process = process
         self._emit = emit
         self._reader = reader
+        self._guard = guard
         self._log = log
         self._framer = LineFramer()
         self._lines: deque[bytes] = deque()
@@ -110,7 +118,7 @@ class CliTurn:
             self._nursery.cancel_scope.cancel(reason="the turn is over")
 
     async def _ask(self) -> None:
-        await self._write(*_frames(self._request))
+        await self._write(*_frames(self._request, self._guard))
 
     async def _write(self, *frames: Mapping[str, Any]) -> None:
         await self._write_lines("".join(json.dumps(frame) + "\n" for frame in frames))
@@ -141,13 +149,14 @@ class CliTurn:
             self._note_initialized(record)
             return
         if record.get("type") == "control_request":
-            permission = permission_answer(record, self._log)
-            if permission is not None:
-                self._nursery.start_soon(self._write, permission)
+            if self._guard.takes(record):
+                self._nursery.start_soon(self._answer_question, record)
             else:
                 # Before it goes on from results by itself, Claude Code asks which tools there are: none.
                 self._toolbox.control_request(record)
             return
+        if self._guard.does_not_ask(record):
+            self._process.kill()
         events = events_of_record(record, self._reader)
         in_order = record.get("type") == "result"
         if self._reader.ended and not in_order:
@@ -160,6 +169,9 @@ class CliTurn:
             self._nursery.start_soon(self._write, _user_frame([{"type": "text", "text": words}]))
         if self._reader.ended and in_order:
             await self._process.stop(grace_s=GRACE_S)
+
+    async def _answer_question(self, record: Mapping[str, Any]) -> None:
+        await self._write(await self._guard.answer(record))
 
     def _note_initialized(self, record: Mapping[str, Any]) -> None:
         response = record.get("response") or {}
@@ -191,9 +203,9 @@ class CliTurn:
             raise RecordError(str(error)) from error
 
 
-def _frames(request: ChatRequest) -> list[dict[str, Any]]:
+def _frames(request: ChatRequest, guard: ToolGuard) -> list[dict[str, Any]]:
     """The system prompt, and the prompt unless Claude Code goes on by itself from its transcript."""
-    bind: dict[str, Any] = {"subtype": "initialize", "hooks": None, "systemPrompt": [request.system]}
+    bind: dict[str, Any] = {"subtype": "initialize", "systemPrompt": [request.system], **guard.hooks()}
     if request.output is not None:
         bind["jsonSchema"] = request.output.for_claude()
     frames: list[dict[str, Any]] = [{"type": "control_request", "request_id": "req_1", "request": bind}]

@@ -5,19 +5,28 @@ beside it, and a test on the bundled CLI that shows it at work.
 """
 
 import importlib.util
+import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from claude_openai.errors import ClaudeMissing, ConfigError
 from claude_openai.protocol.agent import NO_AGENT, Agent, ToolMode
 from claude_openai.protocol.request import ChatRequest
 
-__all__ = ["TurnSettings", "agent_environment", "claude_argv", "claude_environment", "find_claude", "login_command"]
+__all__ = [
+    "TOOLS",
+    "TurnSettings",
+    "agent_environment",
+    "claude_argv",
+    "claude_environment",
+    "find_claude",
+    "login_command",
+]
 
 _FLAGS = (
     *("--output-format", "stream-json", "--input-format", "stream-json", "--verbose"),
@@ -33,7 +42,7 @@ _FLAGS = (
 # The built-in tools by mode. Those that are missing from all of them talk to a person, a terminal or a later day.
 _READING = ("Read", "Glob", "Grep")
 _WRITING = (*_READING, "Edit", "Write", "NotebookEdit")
-_TOOLS: Mapping[ToolMode, tuple[str, ...]] = {
+TOOLS: Final[Mapping[ToolMode, tuple[str, ...]]] = {
     "disabled": (),
     "readonly": _READING,
     "safe": _WRITING,
@@ -135,6 +144,7 @@ def claude_argv(
     model: str,
     settings: TurnSettings | None = None,
     agent: Agent = NO_AGENT,
+    rules: Mapping[str, Sequence[str]] | None = None,
     resume: Path | None = None,
     goes_on: bool = False,
 ) -> list[str]:
@@ -145,13 +155,16 @@ def claude_argv(
         model: passed on as it is; never begins with '-'.
         settings: of its first turn.
         agent: which tools of its own it has, where, and what they may do.
+        rules: what they are kept from, as the `permissions` of its settings.
         resume: a transcript file with the history.
         goes_on: the history ends in results of tools, from which the process goes on by itself.
     """
-    argv = [str(claude), *_FLAGS, "--tools", ",".join(_TOOLS[agent.tool_mode]), "--model", model]
+    argv = [str(claude), *_FLAGS, "--tools", ",".join(TOOLS[agent.tool_mode]), "--model", model]
     argv += ["--permission-mode", agent.permission_mode or "dontAsk"]
     if agent.has_tools:
         argv += ["--permission-prompt-tool", "stdio"]  # what it would ask for is asked of us
+    if rules:
+        argv += ["--settings", json.dumps({"permissions": rules})]
     for folder in agent.add_dirs:
         argv += ["--add-dir", folder]
     if settings is not None and settings.level is not None:

@@ -31,7 +31,7 @@ class ProcessTransport(Transport):
         process: owned by the caller; `close` ends it.
         bind: fields to add to the `initialize` request.
         log: raw frames at trace level.
-        take: takes a control request that is not the SDK's to answer; False leaves it to the SDK.
+        take: is shown each message, and takes those that are not the SDK's; False leaves one to the SDK.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class ProcessTransport(Transport):
         if message is None:
             return None
         self._log.trace("sdk.message", frame=message)
-        return None if message.get("type") == "control_request" and self._take(message) else message
+        return None if self._take(message) else message
 
 
 class _Messages:

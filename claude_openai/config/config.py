@@ -91,6 +91,8 @@ class Config:
     extra_env: Mapping[str, str] = field(default_factory=dict, repr=False)
     # Bearer token for the control routes, beside the API key; without either there are none.
     control_key: str | None = field(default=None, repr=False)
+    # Files with keys in them, which Claude's own tools are kept from.
+    private_files: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():

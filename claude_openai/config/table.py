@@ -62,6 +62,8 @@ def config_from(
             other = sources[setting.field]
             raise ConfigError(f"{setting.label}: {other} and {source} are both given; drop {other} to use the file")
         values[setting.field], sources[setting.field] = setting.read(raw, source), source
+        if setting.name == "api_key_file":
+            values["private_files"] = (path(raw).absolute(),)
     return Config(**values)
 
 

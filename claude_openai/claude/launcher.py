@@ -20,7 +20,6 @@ from claude_openai.claude.guardian import Guardian
 from claude_openai.claude.hermetic import (
     RESUME_INTERRUPTED,
     TurnSettings,
-    agent_environment,
     claude_argv,
     claude_environment,
     find_claude,
@@ -93,7 +92,7 @@ class Launcher:
         self._cwd = folder / "cwd"
         self._cwd.mkdir(exist_ok=True)
         self._environ = environ
-        self._env = claude_environment(environ, extra=extra_env, cwd=self._cwd)
+        self._extra_env = extra_env
         self._guardian = guardian
         self._log = log
         self._found: Path | None = None
@@ -176,7 +175,7 @@ class Launcher:
         settings = settings or TurnSettings()
         argv = claude_argv(claude, model=model, settings=settings, agent=agent, resume=resume, goes_on=goes_on)
         cwd = Path(agent.working_directory) if agent.working_directory else self._cwd
-        env = self._env | settings.environment | agent_environment(agent, self._environ) | {"PWD": str(cwd)}
+        env = claude_environment(self._environ, extra=self._extra_env, cwd=cwd, agent=agent) | settings.environment
         env |= RESUME_INTERRUPTED if goes_on else {}
         log.debug("adapter.claude_args", argv=argv)
         return Spawn(model, settings, partial(self._process, argv, env, cwd), login_command(claude))

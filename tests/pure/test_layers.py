@@ -30,7 +30,7 @@ LINES = (
     "protocol.responses.request  protocol.responses.object  protocol.responses.stream  protocol.responses.memory",
     "config.values  config.setting  config.config  config.table  config",
     "logs  logs.secret_spans  logs.redaction  logs.writer  logs.log",
-    "claude  claude.base  claude.guardian  claude.hermetic  claude.process  claude.memory",
+    "claude  claude.base  claude.guardian  claude.environment  claude.hermetic  claude.process  claude.memory",
     "claude.thoughts  claude.toolbox",
     "claude.transcript  claude.late_transcript  claude.launcher  claude.records  claude.permissions",
     "claude.transport  claude.client  claude.turn  claude.conversation",

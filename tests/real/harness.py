@@ -77,7 +77,8 @@ class Processes:
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder).encode()
-        self._mark = f"TEST_MARK={uuid.uuid4().hex}".encode()
+        # Variables of the locale pass from a command to its CLIs; most others do not.
+        self._mark = f"LC_TEST_MARK={uuid.uuid4().hex}".encode()
         name, _, value = self._mark.decode().partition("=")
         self.environment = {name: value}
 

@@ -15,6 +15,7 @@ import trio
 
 from claude_openai import Config, serve
 from claude_openai.errors import ConfigError
+from tests.conditions import needs
 from tests.openai_schema import validate
 from tests.real.call import Call, chat, texts
 from tests.real.fake_cli import ANSWER, fake_cli
@@ -101,7 +102,7 @@ def killed_afterwards(processes: Processes) -> Iterator[None]:
             os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.skipif(not Path("/usr/bin/setsid").exists(), reason="setsid is not here")
+@needs("setsid")
 @on_both_backends
 async def test_a_child_that_escaped_with_the_pipes_cannot_hold_the_answer(tmp_path: Path, backend: str) -> None:
     command = fake_cli(tmp_path, "asked; begin; delta one; setsid sleep 100 & sleep 0.2; exit 0")

@@ -5,7 +5,6 @@ on loopback.
 without the server's word for it. Knows no behaviour that is under test, and no client: that is `call`.
 """
 
-import importlib.util
 import itertools
 import json
 import os
@@ -24,6 +23,7 @@ from claude_openai import Config, serve
 from claude_openai.claude.hermetic import stand_in_environment
 from claude_openai.config import BACKENDS
 from claude_openai.testing import Answer, MessagesApi, Reply, Script
+from tests.conditions import needs
 
 __all__ = [
     "LIMIT_S",
@@ -44,14 +44,7 @@ NUL: Final = b"\0"
 OK: Final = Reply("ok")
 
 
-def _what_is_missing() -> str:
-    spec = importlib.util.find_spec("claude_agent_sdk")
-    if spec is None or spec.origin is None or not (Path(spec.origin).parent / "_bundled" / "claude").exists():
-        return "claude-agent-sdk brings no bundled claude CLI here"
-    return "" if Path("/proc/self/environ").exists() else "processes are counted through /proc, which is not here"
-
-
-needs_claude = pytest.mark.skipif(bool(_what_is_missing()), reason=_what_is_missing() or "nothing is missing")
+needs_claude = needs("claude", "/proc")
 # For what must be the same whichever runs the turn; the parameter is for `serving`.
 on_both_backends = pytest.mark.parametrize("backend", BACKENDS)
 

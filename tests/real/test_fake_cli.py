@@ -14,6 +14,7 @@ from claude_openai import Config, serve
 from claude_openai.claude.guardian import Started
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.errors import ConfigError
+from tests.conditions import needs
 from tests.openai_schema import validate
 from tests.real.call import Call, chat, texts
 from tests.real.fake_cli import ANSWER, fake_cli
@@ -91,7 +92,7 @@ async def test_a_claude_that_fails_in_its_answer_ends_the_stream_with_an_error(
         await served.processes.wait_no_claude()
 
 
-@pytest.mark.skipif(not Path("/usr/bin/setsid").exists(), reason="setsid is not here")
+@needs("setsid")
 @on_both_backends
 async def test_a_child_in_a_session_of_its_own_that_has_the_pipes_cannot_hold_the_answer(
     tmp_path: Path, backend: str

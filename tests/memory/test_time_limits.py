@@ -44,7 +44,7 @@ async def test_a_stream_that_takes_too_long_ends_in_one_error_event_and_done() -
 
 
 async def test_a_stream_of_twenty_minutes_is_whole_on_the_default_settings() -> None:
-    steps = [step for number in range(1200) for step in (Pause(1), str(number))]
+    steps: list[str | TurnStep] = [step for number in range(1200) for step in (Pause(1), str(number))]
     async with serving(full_turn(*steps)) as server:
         client = await server.streaming()
         *chunks, done = await client.events()
@@ -73,7 +73,7 @@ async def test_silence_from_the_beginning_is_told_as_such() -> None:
 
 
 async def test_signs_of_life_that_are_no_events_keep_a_turn_alive() -> None:
-    async with serving(full_turn(*[Pause(119), Alive()] * 10)) as server:
+    async with serving(full_turn(*(Pause(119), Alive()) * 10)) as server:
         assert (await server.post(chat())).status == 200
         assert trio.current_time() == 1190
 
@@ -95,7 +95,7 @@ async def test_a_sign_of_life_takes_the_place_of_the_wait_that_was_announced() -
         assert "its result, 120.0 s ago" in message
 
 
-WORKING = full_turn(*[Pause(1), "x"] * 100)
+WORKING = full_turn(*(Pause(1), "x") * 100)
 
 
 async def test_a_turn_that_works_is_cut_only_by_a_bound_of_its_whole() -> None:

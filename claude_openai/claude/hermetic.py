@@ -67,6 +67,10 @@ _ENVIRONMENT = {
     "MAX_MCP_OUTPUT_TOKENS": "100000000",
 }
 
+# Without it Claude's API sends an argument of a call only when it is whole, and Claude Code passes no pings on: minutes
+# of silence while Claude writes a file (github/copilot-cli#4286: 330 s), which would be taken for a hang.
+_UNLESS_SET = {"CLAUDE_CODE_ENABLE_FINE_GRAINED_TOOL_STREAMING": "1"}
+
 # The modes in which Claude Code asks Claude, call by call, whether a tool may be used: without that it refuses.
 _JUDGED_MODES = ("auto", "plan")
 _INSTEAD_OF_ESSENTIAL_ONLY = {
@@ -172,7 +176,7 @@ def claude_environment(base: Mapping[str, str], *, extra: Mapping[str, str], cwd
         cwd: the folder the child starts in.
     """
     kept = {k: v for k, v in base.items() if k not in _DROPPED and not k.startswith(_DROPPED_PREFIXES)}
-    return {**kept, **_ENVIRONMENT, "PWD": str(cwd), **extra}
+    return {**_UNLESS_SET, **kept, **_ENVIRONMENT, "PWD": str(cwd), **extra}
 
 
 def agent_environment(agent: Agent, base: Mapping[str, str]) -> dict[str, str]:

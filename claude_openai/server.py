@@ -71,8 +71,7 @@ async def serve(
     ):
         async with _backend(config, backend, log) as the_backend:
             admission = Admission(config.max_concurrency, config.max_queue_size)
-            limits = RunLimits(turn_s=config.process_timeout_ms / 1000, stall_s=config.stall_timeout_ms / 1000)
-            runs = Runs(the_backend, admission, limits, writer)
+            runs = Runs(the_backend, admission, RunLimits.of(config), writer)
             app = build_app(config, runs, log, the_backend.status)
             connections = Connections(app, config, log, connection_limit(config))
             closing = trio.Event()

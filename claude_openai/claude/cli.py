@@ -26,6 +26,7 @@ from claude_openai.protocol.events import TurnFailed
 from claude_openai.protocol.lines import LineFramer, LineTooLong
 from claude_openai.protocol.output import output_check
 from claude_openai.protocol.request import ChatRequest
+from claude_openai.protocol.signs import Signs
 
 __all__ = ["CliBackend"]
 
@@ -105,6 +106,7 @@ class CliTurn:
         self._guard = guard
         self._log = log
         self._framer = LineFramer()
+        self._signs = Signs()
         self._lines: deque[bytes] = deque()
         self._initialized = False
         self._toolbox = Toolbox((), self._write_soon)
@@ -190,6 +192,9 @@ class CliTurn:
                 self._lines.extend(await self._next_lines())
             record = record_of(self._lines.popleft(), self._log)
         self._log.trace("cli.message", frame=record)
+        sign = self._signs.read(record)
+        if sign is not None:
+            self._emit.alive(sign.what, sign.for_s)
         return record
 
     async def _next_lines(self) -> list[bytes]:

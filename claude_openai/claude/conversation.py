@@ -230,7 +230,8 @@ class Conversation:
             return True
         turn = TurnUnderWay(request, self._open, emit, way=way, login=self.spawn.login)
         try:
-            await turn.run(resumed=resumed)
+            with self._open.transport.observed(emit):
+                await turn.run(resumed=resumed)
         except ClaudeSDKError as error:
             if self.waited and not turn.reader.started:
                 return False

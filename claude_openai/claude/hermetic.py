@@ -75,6 +75,10 @@ _ENVIRONMENT = {
 # mode is told of in the same way.
 _WITHOUT_OWN_TOOLS = {"CLAUDE_CODE_DISABLE_ATTACHMENTS": "1"}
 
+# Without it Claude's API sends an argument of a call only when it is whole, and Claude Code passes no pings on: minutes
+# of silence while Claude writes a file (github/copilot-cli#4286: 330 s), which would be taken for a hang.
+_UNLESS_SET = {"CLAUDE_CODE_ENABLE_FINE_GRAINED_TOOL_STREAMING": "1"}
+
 # The modes in which Claude Code asks Claude, call by call, whether a tool may be used: without that it refuses.
 _JUDGED_MODES = ("auto", "plan")
 _INSTEAD_OF_ESSENTIAL_ONLY = {
@@ -183,7 +187,15 @@ def claude_environment(
     """
     inherited = inherited_environment(base, own_tools=agent.has_tools)
     more = {} if agent.has_tools else _WITHOUT_OWN_TOOLS
-    return {**inherited, **_ENVIRONMENT, **more, **extra, **_judge_environment(agent, base), "PWD": str(cwd)}
+    return {
+        **_UNLESS_SET,
+        **inherited,
+        **_ENVIRONMENT,
+        **more,
+        **extra,
+        **_judge_environment(agent, base),
+        "PWD": str(cwd),
+    }
 
 
 def _judge_environment(agent: Agent, base: Mapping[str, str]) -> dict[str, str]:

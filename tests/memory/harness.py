@@ -54,8 +54,7 @@ class Server:
         self.request_ids: list[str] = []
         self.log = Log(Level.TRACE, lambda line: self.records.append(json.loads(line)), Redactor())
         self.admission = Admission(config.max_concurrency, config.max_queue_size)
-        limits = RunLimits(turn_s=config.process_timeout_ms / 1000, stall_s=config.stall_timeout_ms / 1000)
-        self.runs = Runs(backend, self.admission, limits)
+        self.runs = Runs(backend, self.admission, RunLimits.of(config))
         app = app or build_app(config, self.runs, self.log, backend.status)
         self.connections = Connections(app, config, self.log, limit)
         self._clients: list[Client] = []

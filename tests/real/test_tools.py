@@ -172,6 +172,14 @@ async def test_streamed_calls_have_index_id_type_and_name_first_and_then_their_a
     assert texts(events) == ["Hm."]
 
 
+async def test_arguments_are_streamed_as_claude_writes_them_and_not_held_back_until_they_are_whole(
+    kept: Served,
+) -> None:
+    await ask(kept, ASKED)
+    (request,) = kept.api.requests
+    assert [tool["eager_input_streaming"] for tool in request.body["tools"]] == [True, True]
+
+
 async def test_arguments_that_do_not_fit_are_corrected_by_claude_before_the_client_sees_a_call(kept: Served) -> None:
     kept.api.enqueue(Reply("Trying.", use(1, "", limit=1)), Reply(use(2)))
     answer, _ = await ask(kept, ASKED)

@@ -15,6 +15,7 @@ from typing import Any
 import trio
 from claude_agent_sdk import CLIConnectionError, CLIJSONDecodeError, ProcessError, Transport
 
+from claude_openai.claude.client import wrapped
 from claude_openai.claude.launcher import GRACE_S
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.records import RecordError, record_of
@@ -121,7 +122,7 @@ class ProcessTransport(Transport):
         if message is None:
             return None
         self._log.trace("sdk.message", frame=message)
-        return None if message.get("type") == "control_request" and self._take(message) else message
+        return None if message.get("type") == "control_request" and self._take(message) else wrapped(message)
 
 
 class _Messages:

@@ -17,6 +17,7 @@ import trio
 from claude_agent_sdk import CLIConnectionError, CLIJSONDecodeError, ProcessError, Transport
 
 from claude_openai.claude.base import Emit
+from claude_openai.claude.client import wrapped
 from claude_openai.claude.launcher import GRACE_S
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.records import RecordError, record_of
@@ -147,7 +148,7 @@ class ProcessTransport(Transport):
             sign = self._signs.read(message)
             if sign is not None:
                 self._emit.alive(sign.what, sign.for_s)
-        return None if self._take(message) else message
+        return None if self._take(message) else wrapped(message)
 
 
 class _Messages:

@@ -19,7 +19,7 @@ __all__ = ["has_match", "is_pattern", "pattern_problem"]
 MAX_PATTERN_CHARS: Final = 5000
 # As it is written out; each takes about a microsecond and 270 bytes.
 MAX_PATTERN_PARTS: Final = 100_000
-PATTERN_TIMEOUT_S: Final = 0.025
+PATTERN_TIMEOUT_S: Final = 0.1
 
 # The parenthesis before a count tells that a group is repeated, but where flags let spaces and comments stand between.
 _COUNT: Final = re.compile(r"(\)?)\{\s*(\d+)")

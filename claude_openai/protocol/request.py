@@ -10,7 +10,7 @@ from typing import Any
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.agent import Agent, read_agent
-from claude_openai.protocol.budget import Budget
+from claude_openai.protocol.budget import Budget, request_budget
 from claude_openai.protocol.fields import FIELDS, Field, ReasoningEffort
 from claude_openai.protocol.history import Turn, read_messages
 from claude_openai.protocol.json_body import load_object
@@ -102,7 +102,7 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
     """
     fields = read_fields(body, FIELDS, "messages", "Send an array with at least one user message.")
     claude_model = catalog.resolve(fields["model"])
-    budget = Budget()
+    budget = request_budget(len(body))
     tools, choice, functions = _tools(fields, budget)
     agent = read_agent(fields.get("claude", {}))
     transcript = read_messages(modern_messages(fields["messages"]), budget)

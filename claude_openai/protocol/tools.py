@@ -38,9 +38,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NO_ARGUMENTS: Final = {"type": "object", "properties": {}}
 CHOICES: Final = "Send 'none', 'auto', 'required', {'type': 'function', ...} or {'type': 'allowed_tools', ...}."
 MAX_TOOLS: Final = 128  # OpenAI's own bound
-# Of one check, which is made on the event loop: about 0.1 s. Claude writes at most 30,000 values or so at once, which
-# take about half of them with an ordinary schema.
-CHECK_STEPS: Final = 150_000
+# Of one check. The 30,000 values or so that Claude can write at once take about a tenth of it with an ordinary schema.
+CHECK_STEPS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from typing import Any, Final, TypeAlias
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.blocks import Block, ToolResultBlock, ToolUseBlock
-from claude_openai.protocol.budget import Budget, TooMuchWork
+from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.content import assistant_blocks, call_arguments, result_block, system_texts, user_blocks
 from claude_openai.protocol.history import Transcript, Turn, TurnRole, transcript_of
 from claude_openai.protocol.refusals import missing, shorten, unsupported_value, wrong_type, wrong_value
-from claude_openai.protocol.responses.memory import item_chars
+from claude_openai.protocol.responses.memory import MAX_CHARS, item_chars
 from claude_openai.protocol.responses.tools import joined_name
 
 __all__ = ["Recall", "read_input"]
@@ -25,8 +25,6 @@ __all__ = ["Recall", "read_input"]
 Recall: TypeAlias = Callable[[str], Mapping[str, Any] | None]
 Piece: TypeAlias = tuple[TurnRole, str, tuple[Block, ...]]
 
-# So many characters of what is referred to make a step of a budget.
-CHARS: Final = 20
 REASONING_PREFIX: Final = "rs_"
 
 
@@ -40,14 +38,20 @@ def read_input(value: str | Sequence[Any], instructions: str, recall: Recall, bu
     system = [instructions] if instructions.strip() else []
     items = [{"role": "user", "content": value}] if isinstance(value, str) else value
     pieces: list[Piece] = []
+    recalled = 0
     for index, item in enumerate(items):
         path = f"input[{index}]"
-        read = _read(_resolved(item, path, recall, budget), path, system, budget)
+        found = _resolved(item, path, recall)
+        # A few bytes can refer to megabytes, and often to the same.
+        recalled += 0 if found is item else item_chars(found)
+        if recalled > MAX_CHARS:
+            raise wrong_value(path, "no references to more than is kept here")
+        read = _read(found, path, system, budget)
         pieces.extend((role, path, blocks) for role, blocks in read if blocks or role == "user")
     return transcript_of(system, list(_turns(pieces)), "input")
 
 
-def _resolved(item: Any, path: str, recall: Recall, budget: Budget) -> Mapping[str, Any]:
+def _resolved(item: Any, path: str, recall: Recall) -> Mapping[str, Any]:
     """The item itself, or the one that it refers to."""
     if not isinstance(item, dict):
         raise wrong_type(path, "an object with 'type'", item)
@@ -62,12 +66,6 @@ def _resolved(item: Any, path: str, recall: Recall, budget: Budget) -> Mapping[s
     if found is None:
         message = f"'{path}' refers to {shorten(name)}, which is not at hand: send the item itself (store: false)."
         raise BadRequest(message, code="invalid_value", param=path)
-    try:
-        # A few bytes can refer to megabytes, and many times to the same.
-        budget.spend(1 + item_chars(found) // CHARS)
-    except TooMuchWork:
-        message = f"'{path}' refers to too much, together with the items before it. Start a new conversation."
-        raise BadRequest(message, code="invalid_value", param=path) from None
     return found
 
 

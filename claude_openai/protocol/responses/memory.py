@@ -8,7 +8,7 @@ told to send it.
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["GivenItems", "item_chars"]
+__all__ = ["MAX_CHARS", "GivenItems", "item_chars"]
 
 MAX_ITEMS: Final = 4096
 MAX_CHARS: Final = 16 * 1024 * 1024

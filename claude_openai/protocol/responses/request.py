@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from claude_openai.protocol.agent import read_agent
-from claude_openai.protocol.budget import Budget
+from claude_openai.protocol.budget import Budget, request_budget
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.output import OutputFormat, json_schema_format, read_response_format
 from claude_openai.protocol.request import ChatRequest, form_beside, read_fields, whole_number
@@ -51,7 +51,7 @@ def parse_responses_request(body: bytes, catalog: ModelCatalog, recall: Recall) 
     """
     fields = read_fields(body, RESPONSES_FIELDS, "input", "Send a text, or an array of items.")
     claude_model = catalog.resolve(fields["model"])
-    budget = Budget()
+    budget = request_budget(len(body))
     tools = read_responses_tools(fields.get("tools", ()), fields.get("tool_choice", "auto"), budget)
     agent = read_agent(fields.get("claude", {}))
     transcript = read_input(fields["input"], fields.get("instructions", ""), recall, budget)

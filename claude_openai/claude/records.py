@@ -6,13 +6,15 @@ Knows the fields of the raw records and nothing of turns or processes. Both back
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from claude_openai.logs.log import Log
+from claude_openai.offload import in_thread
 from claude_openai.protocol.cli_stream import TurnReader
 from claude_openai.protocol.effects import Effect
 
-__all__ = ["RecordError", "effects_of_record", "record_of"]
+__all__ = ["RecordError", "effects_of", "effects_of_record", "record_of"]
 
 
 class RecordError(Exception):
@@ -34,6 +36,25 @@ def record_of(line: bytes, log: Log) -> dict[str, Any] | None:
     except ValueError as error:
         raise RecordError(f"it wrote broken JSON: {line[:100].decode(errors='replace')}") from error
     return record
+
+
+async def effects_of(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
+    """As `effects_of_record`, in a thread where calls or an answer are checked against the client's schemas.
+
+    Claude Code waits then. In all other cases it does not, and must be stopped at once where the turn is over.
+    """
+    if not _is_checked(record):
+        return effects_of_record(record, reader)
+    return await in_thread(partial(effects_of_record, record, reader))
+
+
+def _is_checked(record: Mapping[str, Any]) -> bool:
+    match record:
+        case {"type": "stream_event", "event": {"type": "message_delta", "delta": {"stop_reason": "tool_use"}}}:
+            return True
+        case {"type": "result", "structured_output": answer}:
+            return answer is not None
+    return False
 
 
 def effects_of_record(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:

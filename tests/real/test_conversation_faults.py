@@ -226,19 +226,22 @@ async def test_a_death_that_the_server_hears_of_late_is_no_error(
         return line
 
     monkeypatch.setattr(Link, "next_line", hears_late)
-    messages = await begun(kept, way)
-    kill_all(kept)
-    await kept.processes.wait_no_claude()
-    await trio.testing.wait_all_tasks_blocked()
-    async with trio.open_nursery() as nursery:
+    try:
+        messages = await begun(kept, way)
+        kill_all(kept)
+        await kept.processes.wait_no_claude()
+        await trio.testing.wait_all_tasks_blocked()
+        async with trio.open_nursery() as nursery:
 
-        async def tell() -> None:
-            await until(lambda: kept.log_text().count('"conversation.taken"') > 1, "the dead one is asked")
-            await trio.testing.wait_all_tasks_blocked()
-            heard.set()
+            async def tell() -> None:
+                await until(lambda: kept.log_text().count('"conversation.taken"') > 1, "the dead one is asked")
+                await trio.testing.wait_all_tasks_blocked()
+                heard.set()
 
-        nursery.start_soon(tell)
-        answer, way_taken = await ask(kept, messages)
+            nursery.start_soon(tell)
+            answer, way_taken = await ask(kept, messages)
+    finally:
+        heard.set()  # a server that never hears of the death cannot reap
     assert (way_taken, said(answer)) == ("replayed", "ok")
 
 

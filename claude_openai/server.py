@@ -31,7 +31,7 @@ from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.runs.writer import RunWriter
 from claude_openai.testing.demo import demo_reply
 from claude_openai.testing.messages_api import MessagesApi
-from claude_openai.web.listen import Connections, open_listeners, urls_of
+from claude_openai.web.listen import Connections, connection_limit, open_listeners, urls_of
 from claude_openai.web.routes import build_app
 
 __all__ = ["serve"]
@@ -71,9 +71,9 @@ async def serve(
     ):
         async with _backend(config, backend, log) as the_backend:
             admission = Admission(config.max_concurrency, config.max_queue_size)
-            limits = RunLimits(turn_s=config.process_timeout_ms / 1000, stall_s=config.stall_timeout_ms / 1000)
-            runs = Runs(the_backend, admission, limits, writer)
-            connections = Connections(build_app(config, runs, log, the_backend.status), config, log)
+            runs = Runs(the_backend, admission, RunLimits.of(config), writer)
+            app = build_app(config, runs, log, the_backend.status)
+            connections = Connections(app, config, log, connection_limit(config))
             closing = trio.Event()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_hold_connections, connections, listeners, closing)

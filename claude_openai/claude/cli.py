@@ -16,16 +16,19 @@ from claude_openai.claude.base import Backend, Emit
 from claude_openai.claude.launcher import GRACE_S, Launcher, could_not_start, ends_in_results, to_replay
 from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess
-from claude_openai.claude.records import RecordError, events_of_record, record_of
+from claude_openai.claude.records import RecordError, effects_of_record, record_of
 from claude_openai.claude.toolbox import Toolbox, own_name
 from claude_openai.claude.transcript import content_block
 from claude_openai.errors import ApiError, BadRequest
 from claude_openai.logs.log import Log
 from claude_openai.protocol.cli_stream import TurnReader
+from claude_openai.protocol.effects import AnswerCall, AskClaude, Effect
 from claude_openai.protocol.events import TurnFailed
 from claude_openai.protocol.lines import LineFramer, LineTooLong
 from claude_openai.protocol.output import output_check
 from claude_openai.protocol.request import ChatRequest
+from claude_openai.protocol.signs import Signs
+from claude_openai.protocol.turn_states import State
 
 __all__ = ["CliBackend"]
 
@@ -67,6 +70,8 @@ class CliBackend(Backend):
                     agent=request.agent,
                     output=output_check(request.output),
                     conversation="new" if transcript is None else "replayed",
+                    live=request.stream,
+                    stops=request.stop,
                 )
                 async with spawn.open() as process:
                     await CliTurn(request, process, emit, reader, spawn.guard, log).run()
@@ -105,6 +110,7 @@ class CliTurn:
         self._guard = guard
         self._log = log
         self._framer = LineFramer()
+        self._signs = Signs()
         self._lines: deque[bytes] = deque()
         self._initialized = False
         self._toolbox = Toolbox((), self._write_soon)
@@ -157,21 +163,26 @@ class CliTurn:
             return
         if self._guard.does_not_ask(record):
             self._process.kill()
-        events = events_of_record(record, self._reader)
-        in_order = record.get("type") == "result"
-        if self._reader.ended and not in_order:
+        effects = effects_of_record(record, self._reader)
+        if self._reader.state is State.STOPPED:
             self._process.kill()  # 20 ms later Claude Code makes another call
-        for event in events:
-            await self._emit(event)
-        if self._reader.correction:
-            words = self._reader.correction
-            self._reader.ask_again()
-            self._nursery.start_soon(self._write, _user_frame([{"type": "text", "text": words}]))
-        if self._reader.ended and in_order:
+        for effect in effects:
+            await self._carry_out(effect)
+        if self._reader.state is State.IDLE:
             await self._process.stop(grace_s=GRACE_S)
 
     async def _answer_question(self, record: Mapping[str, Any]) -> None:
         await self._write(await self._guard.answer(record))
+
+    async def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case AnswerCall():
+                pass  # of a tool that is not there; Claude Code says so itself
+            case AskClaude(text):
+                self._reader.ask_again()
+                self._nursery.start_soon(self._write, _user_frame([{"type": "text", "text": text}]))
+            case _:
+                await self._emit(effect)
 
     def _note_initialized(self, record: Mapping[str, Any]) -> None:
         response = record.get("response") or {}
@@ -190,6 +201,9 @@ class CliTurn:
                 self._lines.extend(await self._next_lines())
             record = record_of(self._lines.popleft(), self._log)
         self._log.trace("cli.message", frame=record)
+        sign = self._signs.read(record)
+        if sign is not None:
+            self._emit.alive(sign.what, sign.for_s)
         return record
 
     async def _next_lines(self) -> list[bytes]:

@@ -25,10 +25,11 @@ from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.toolbox import Toolbox
 from claude_openai.claude.transport import ProcessTransport
-from claude_openai.claude.turn import MUST_CALL, OpenClient, TurnUnderWay
+from claude_openai.claude.turn import OpenClient, TurnUnderWay
 from claude_openai.errors import ApiError, InternalError, leaves
 from claude_openai.logs.log import Log
 from claude_openai.protocol.blocks import ThinkingBlock
+from claude_openai.protocol.demands import MUST_CALL
 from claude_openai.protocol.events import TurnFailed, Way
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
@@ -230,7 +231,8 @@ class Conversation:
             return True
         turn = TurnUnderWay(request, self._open, emit, way=way, login=self.spawn.login)
         try:
-            await turn.run(resumed=resumed)
+            with self._open.transport.observed(emit):
+                await turn.run(resumed=resumed)
         except ClaudeSDKError as error:
             if self.waited and not turn.reader.started:
                 return False

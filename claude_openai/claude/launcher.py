@@ -23,7 +23,6 @@ from claude_openai.claude.guardian import Guardian
 from claude_openai.claude.hermetic import (
     RESUME_INTERRUPTED,
     TurnSettings,
-    agent_environment,
     claude_argv,
     claude_environment,
     find_claude,
@@ -104,7 +103,7 @@ class Launcher:
         self._cwd = folder / "cwd"
         self._cwd.mkdir(exist_ok=True)
         self._environ = environ
-        self._env = claude_environment(environ, extra=extra_env, cwd=self._cwd)
+        self._extra_env = extra_env
         self._guardian = guardian
         self._log = log
         self._secrets = (folder, *secrets)
@@ -189,7 +188,8 @@ class Launcher:
         claude = self.program()
         settings = settings or TurnSettings()
         cwd = agent.working_directory or str(self._cwd)
-        env = self._env | settings.environment | agent_environment(agent, self._environ) | {"PWD": cwd}
+        env = claude_environment(self._environ, extra=self._extra_env, cwd=Path(cwd), agent=agent)
+        env |= settings.environment
         env |= RESUME_INTERRUPTED if goes_on else {}
         guard, rules = self._guarded(agent, env)
         argv = claude_argv(

@@ -25,6 +25,7 @@ LEAST: Final = {
     "max_concurrency": 1,
     "max_queue_size": 0,
     "process_timeout_ms": 1,
+    "turn_timeout_ms": 0,
     "drain_timeout_ms": 0,
     "max_idle_sessions": 0,
     "session_ttl_ms": 1,
@@ -54,6 +55,7 @@ class Config:
     max_concurrency: int = 2
     max_queue_size: int = 100
     process_timeout_ms: int = 120_000
+    turn_timeout_ms: int = 0
     drain_timeout_ms: int = 10_000
     max_idle_sessions: int = 4
     session_ttl_ms: int = 300_000

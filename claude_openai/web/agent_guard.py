@@ -88,7 +88,9 @@ class AgentGuard:
         agent = chat.agent
         asked = agent.working_directory or (str(self._prefixes()[0]) if agent.has_tools else "")
         working = [self._root(asked, "claude.workingDirectory", held)] if asked else []
-        further = [self._root(each, f"claude.addDirs[{index}]") for index, each in enumerate(agent.add_dirs)]
+        # Each once: they become arguments of a command, whose size is limited.
+        roots = (self._root(each, f"claude.addDirs[{index}]") for index, each in enumerate(agent.add_dirs))
+        further = list(dict.fromkeys(roots))
         resolved = replace(
             agent,
             working_directory=working[0].path if working else "",
@@ -141,7 +143,13 @@ class AgentGuard:
         return asked
 
     def _root(self, asked: str, param: str, held: HeldFolder | None = None) -> Root:
-        resolved = Path(os.path.realpath(asked))
+        # Whatever the system refuses to look up (a name that is too long, or not of its encoding; a link to itself; a
+        # folder without permission) is the client's mistake.
+        expected = "a folder that exists and that the server may enter"
+        try:
+            resolved = Path(os.path.realpath(asked))
+        except (OSError, ValueError):
+            raise wrong_value(param, expected, asked) from None
         prefixes = self._prefixes()
         if not any(resolved.is_relative_to(prefix) for prefix in prefixes):
             raise Forbidden(
@@ -152,11 +160,14 @@ class AgentGuard:
             )
         path = str(resolved)
         try:
-            return root_of(path, param, None if held is None else held.open(path))
+            root = root_of(path, param, None if held is None else held.open(path))
         except OSError as error:
             if error.errno in _SHORTAGES:
                 raise
-            raise wrong_value(param, "a folder that exists and can be opened", asked) from None
+            raise wrong_value(param, expected, asked) from None
+        if not os.access(path, os.X_OK):
+            raise wrong_value(param, expected, asked)
+        return root
 
     def _prefixes(self) -> list[Path]:
         # Resolved anew each time: an allowed folder may itself be a link that is moved on.

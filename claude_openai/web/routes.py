@@ -86,6 +86,7 @@ class Views:
         body = cast("bytes", await request.get_data())
         chat = await self._admitted(parse_chat_request(body, self.config.catalog()))
         _log_request(exchange.log, chat, body)
+        exchange.begin_turn()
         run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))
         exchange.headers["x-claude-openai-run"] = run.id
         head = ResponseHead(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
@@ -99,6 +100,7 @@ class Views:
         asked = parse_responses_request(body, self.config.catalog(), self.given.recall)
         chat = await self._admitted(asked.chat)
         _log_request(exchange.log, chat, body)
+        exchange.begin_turn()
         run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))
         exchange.headers["x-claude-openai-run"] = run.id
         head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), asked.echo, asked.namespaces)

@@ -175,7 +175,7 @@ class Conversation:
             return True
         if self.spawn.guard.does_not_ask(frame):
             process.kill()
-        return toolbox.control_request(frame)
+        return frame.get("type") == "control_request" and toolbox.control_request(frame)
 
     async def _until_bound(self, process: SupervisedProcess) -> None:
         async with trio.open_nursery() as nursery:

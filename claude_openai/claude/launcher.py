@@ -18,7 +18,7 @@ import trio
 
 from claude_openai.claude.file_calls import FileCalls
 from claude_openai.claude.file_guard import FileGuard
-from claude_openai.claude.folders import BY_DESCRIPTOR, check_roots, folder_of
+from claude_openai.claude.folders import BY_DESCRIPTOR, check_roots, folder_not_available, folder_of
 from claude_openai.claude.guardian import Guardian
 from claude_openai.claude.hermetic import (
     RESUME_INTERRUPTED,
@@ -33,7 +33,7 @@ from claude_openai.claude.permission_rules import Secret, Secrets, permission_ru
 from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess, supervised
 from claude_openai.claude.transcript import transcript_file
-from claude_openai.errors import ClaudeMissing, ConfigError, UpstreamError
+from claude_openai.errors import ApiError, ClaudeMissing, ConfigError, UpstreamError
 from claude_openai.logs.log import Log
 from claude_openai.protocol.agent import NO_AGENT, Agent
 from claude_openai.protocol.blocks import ToolResultBlock
@@ -235,15 +235,31 @@ class Launcher:
             cwd = folder_of(agent.descriptor)
         async with self._temporary_folder() as temporary:
             env = {**env, "TMPDIR": str(temporary), "CLAUDE_CODE_TMPDIR": str(temporary)}
-            await self._file_calls.run(check_roots, agent.roots)
+            refusal = await self._refusal(agent)
+            if refusal is not None:
+                raise refusal
             async with supervised(argv, env=env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
-                if not BY_DESCRIPTOR:
-                    await self._file_calls.run(check_roots, agent.roots)
-                self._processes.add(process)
-                try:
-                    yield process
-                finally:
-                    self._processes.discard(process)
+                refusal = None if BY_DESCRIPTOR else await self._refusal(agent)
+                if refusal is None:
+                    self._processes.add(process)
+                    try:
+                        yield process
+                    finally:
+                        self._processes.discard(process)
+            if refusal is not None:  # raised within the block, it would come in a group
+                raise refusal
+
+    async def _refusal(self, agent: Agent) -> ApiError | None:
+        """Why the folders are no longer those that were checked."""
+        if not agent.roots:
+            return None
+        try:
+            await self._file_calls.run(check_roots, agent.roots)
+        except ApiError as error:
+            return error
+        except trio.TooSlowError:
+            return folder_not_available("claude")
+        return None
 
     @asynccontextmanager
     async def _temporary_folder(self) -> AsyncIterator[Path]:

@@ -268,4 +268,4 @@ async def test_the_real_check_runs_behind_it(tmp_path: Path) -> None:
     guarded = Guarded()
     files = FileGuard(Agent(tool_mode="readonly"), home=str(tmp_path), config=str(tmp_path / ".claude"))
     guarded.guard = ToolGuard(files, FileCalls(), guarded.guard._log)
-    assert "outside of the folders" in reason(await guarded.ask(session_id="s"))
+    assert "outside of the folders" in reason(await guarded.ask())

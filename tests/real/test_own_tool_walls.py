@@ -330,7 +330,7 @@ async def test_a_result_that_is_too_long_can_be_read_from_its_file(tmp_path: Pat
         await ask(served, {**place.claude, "toolMode": "all", "permissionMode": "acceptEdits"})
     for prefix in ("toolu", "agent"):
         assert "Output too large" in told[f"{prefix}_1"][1]
-        assert told[f"{prefix}_2"][0]
+        assert told[f"{prefix}_2"][0], told
         assert "needle" in told[f"{prefix}_2"][1]
 
 

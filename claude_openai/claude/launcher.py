@@ -12,10 +12,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import trio
 
+from claude_openai.claude.confinement import Confinement
 from claude_openai.claude.guardian import Guardian
 from claude_openai.claude.hermetic import (
     RESUME_INTERRUPTED,
@@ -29,7 +30,8 @@ from claude_openai.claude.hermetic import (
 from claude_openai.claude.late_transcript import LateTranscript
 from claude_openai.claude.process import SupervisedProcess, supervised
 from claude_openai.claude.transcript import transcript_file
-from claude_openai.errors import ClaudeMissing, ConfigError, UpstreamError
+from claude_openai.claude.wall import View, enclosed
+from claude_openai.errors import ClaudeMissing, ConfigError, Forbidden, UpstreamError
 from claude_openai.logs.log import Log
 from claude_openai.protocol.agent import NO_AGENT, Agent
 from claude_openai.protocol.blocks import ToolResultBlock
@@ -37,6 +39,9 @@ from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
 
 __all__ = ["GRACE_S", "Launcher", "Spawn", "could_not_start", "ends_in_results", "to_replay"]
+
+# The command line of a confined process, from its own, its environment and its temporary folder. Blocks.
+Enclose: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Path], Sequence[str]]
 
 # A turn that is over leaves by itself in about 60 ms once its input ends.
 GRACE_S = 1.0
@@ -71,7 +76,8 @@ class Launcher:
         folder: private folder for transcripts; `folder / "cwd"` is where the processes start, and stays empty.
         environ: the server's environment.
         extra_env: variables that win over it.
-        guardian: kills the processes if the server is killed.
+        guardian: starts the processes, and ends what is left of them.
+        confinement: how those that have Bash are run.
         log: for what belongs to no run.
 
     Raises:
@@ -86,6 +92,7 @@ class Launcher:
         environ: Mapping[str, str],
         extra_env: Mapping[str, str],
         guardian: Guardian,
+        confinement: Confinement,
         log: Log,
     ) -> None:
         self._command = command
@@ -95,6 +102,7 @@ class Launcher:
         self._environ = environ
         self._env = claude_environment(environ, extra=extra_env, cwd=self._cwd)
         self._guardian = guardian
+        self._confinement = confinement
         self._log = log
         self._found: Path | None = None
         self._processes: set[SupervisedProcess] = set()
@@ -122,12 +130,30 @@ class Launcher:
         return self._found
 
     def status(self) -> Mapping[str, Any]:
-        """What a backend's `status` is: whether there is a program, or how to get one. Not where: anybody may ask."""
+        """What a backend's `status` is: whether there is a program, or how to get one, and whether Bash is confined.
+
+        Not where the program is: anybody may ask.
+        """
         try:
             self.program()
-            return {"claude": {"found": True}}
+            claude: dict[str, Any] = {"found": True}
         except ClaudeMissing as error:
-            return {"claude": {"found": False, "message": error.message}}
+            claude = {"found": False, "message": error.message}
+        return {"claude": claude, **self._confinement.status}
+
+    def check(self, request: ChatRequest) -> None:
+        """Refuse a turn that would have to be confined, and cannot be.
+
+        Raises:
+            Forbidden: with the reason.
+        """
+        if request.agent.has_bash and self._confinement.required and not self._confinement.bwrap:
+            raise Forbidden(
+                "'claude.toolMode' may not be 'all': this server must confine Bash (--confine require), and cannot: "
+                f"{self._confinement.reason}.",
+                code="cannot_confine",
+                param="claude.toolMode",
+            )
 
     def transcript(self, turns: Sequence[Turn]) -> AbstractAsyncContextManager[Path | None]:
         """A history as a file for as long as the block; None if it is empty.
@@ -179,7 +205,22 @@ class Launcher:
         env = self._env | settings.environment | agent_environment(agent, self._environ) | {"PWD": str(cwd)}
         env |= RESUME_INTERRUPTED if goes_on else {}
         log.debug("adapter.claude_args", argv=argv)
-        return Spawn(model, settings, partial(self._process, argv, env, cwd), login_command(claude))
+        enclose = self._enclosing(claude, agent, resume) if agent.has_bash and self._confinement.bwrap else None
+        return Spawn(model, settings, partial(self._process, argv, env, cwd, enclose), login_command(claude))
+
+    def _enclosing(self, claude: Path, agent: Agent, resume: Path | None) -> Enclose:
+        def enclose(argv: Sequence[str], env: Mapping[str, str], temporary: Path) -> Sequence[str]:
+            view = View(
+                program=claude,
+                cwd=Path(agent.working_directory or self._cwd),
+                writable=[Path(folder) for folder in agent.add_dirs],
+                readable=[] if resume is None else [resume],
+                temporary=temporary,
+                hidden=[self._folder],
+            )
+            return enclosed(self._confinement.bwrap, argv, env, view)
+
+        return enclose
 
     def spawn_late(self, model: str, *, log: Log) -> Spawn:
         """Prepare a process that resumes from a history which it is given later; see `spawn`."""
@@ -196,10 +237,12 @@ class Launcher:
 
     @asynccontextmanager
     async def _process(
-        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, enclose: Enclose | None = None
     ) -> AsyncIterator[SupervisedProcess]:
         async with self._temporary_folder() as temporary:
             env = {**env, "TMPDIR": str(temporary), "CLAUDE_CODE_TMPDIR": str(temporary)}
+            if enclose is not None:
+                argv = await trio.to_thread.run_sync(enclose, argv, env, temporary)
             async with supervised(argv, env=env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
                 self._processes.add(process)
                 try:

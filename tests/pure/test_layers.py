@@ -31,6 +31,7 @@ LINES = (
     "config.values  config.setting  config.config  config.table  config",
     "logs  logs.secret_spans  logs.redaction  logs.writer  logs.log",
     "claude  claude.base  claude.supervisor  claude.guardian  claude.hermetic  claude.process  claude.memory",
+    "claude.wall  claude.confinement",
     "claude.thoughts  claude.toolbox",
     "claude.transcript  claude.late_transcript  claude.launcher  claude.records  claude.permissions",
     "claude.transport  claude.client  claude.turn  claude.conversation",

@@ -21,6 +21,7 @@ import pytest
 import trio
 
 from claude_openai import Config, serve
+from claude_openai.claude.confinement import try_confinement
 from claude_openai.claude.hermetic import stand_in_environment
 from claude_openai.config import BACKENDS
 from claude_openai.testing import Answer, MessagesApi, Reply, Script
@@ -30,6 +31,7 @@ __all__ = [
     "OK",
     "Processes",
     "Served",
+    "needs_bwrap",
     "needs_claude",
     "on_both_backends",
     "serving",
@@ -52,6 +54,8 @@ def _what_is_missing() -> str:
 
 
 needs_claude = pytest.mark.skipif(bool(_what_is_missing()), reason=_what_is_missing() or "nothing is missing")
+_cannot_confine = try_confinement("require").reason
+needs_bwrap = pytest.mark.skipif(bool(_cannot_confine), reason=_cannot_confine or "nothing is missing")
 # For what must be the same whichever runs the turn; the parameter is for `serving`.
 on_both_backends = pytest.mark.parametrize("backend", BACKENDS)
 

@@ -19,6 +19,7 @@ import trio
 from claude_openai import __version__
 from claude_openai.claude.base import Backend
 from claude_openai.claude.cli import CliBackend
+from claude_openai.claude.confinement import try_confinement
 from claude_openai.claude.guardian import guarding
 from claude_openai.claude.hermetic import find_claude, stand_in_environment
 from claude_openai.claude.launcher import Launcher
@@ -177,12 +178,15 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
                 stand_in = await stack.enter_async_context(MessagesApi.serving(demo_reply, remember=False))
                 extra_env |= stand_in_environment(stand_in.base_url, folder / "config")
             guardian = await stack.enter_async_context(_ended_in_a_thread(guarding(folder, log)))
+            confinement = await trio.to_thread.run_sync(try_confinement, config.confine)
+            log.info("confinement.tried", confined=bool(confinement.bwrap), reason=confinement.reason)
             launcher = Launcher(
                 command=config.claude_command,
                 folder=folder,
                 environ=os.environ,
                 extra_env=extra_env,
                 guardian=guardian,
+                confinement=confinement,
                 log=log,
                 secrets=_secrets(config),
                 are_folders_named=bool(config.allowed_working_directory_prefixes),

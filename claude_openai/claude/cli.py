@@ -60,6 +60,7 @@ class CliBackend(Backend):
     def check(self, request: ChatRequest) -> None:
         if request.tools:
             raise BadRequest(NO_TOOLS, param="tools")
+        self._launcher.check(request)
 
     async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
         try:

@@ -12,10 +12,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import trio
 
+from claude_openai.claude.confinement import Confinement
 from claude_openai.claude.file_calls import FileCalls
 from claude_openai.claude.file_guard import FileGuard
 from claude_openai.claude.folders import BY_DESCRIPTOR, check_roots, folder_not_available, folder_of
@@ -33,7 +34,8 @@ from claude_openai.claude.permission_rules import Secret, Secrets, permission_ru
 from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess, supervised
 from claude_openai.claude.transcript import transcript_file
-from claude_openai.errors import ApiError, ClaudeMissing, ConfigError, UpstreamError
+from claude_openai.claude.wall import View, enclosed
+from claude_openai.errors import ApiError, ClaudeMissing, ConfigError, Forbidden, UpstreamError
 from claude_openai.logs.log import Log
 from claude_openai.protocol.agent import NO_AGENT, Agent
 from claude_openai.protocol.blocks import ToolResultBlock
@@ -41,6 +43,9 @@ from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
 
 __all__ = ["GRACE_S", "Launcher", "Spawn", "could_not_start", "ends_in_results", "to_replay"]
+
+# The command line of a confined process, from its own, its environment and its temporary folder. Blocks.
+Enclose: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Path], Sequence[str]]
 
 # A turn that is over leaves by itself in about 60 ms once its input ends.
 GRACE_S = 1.0
@@ -77,7 +82,8 @@ class Launcher:
         folder: private folder for transcripts; `folder / "cwd"` is where the processes start, and stays empty.
         environ: the server's environment.
         extra_env: variables that win over it.
-        guardian: kills the processes if the server is killed.
+        guardian: starts the processes, and ends what is left of them.
+        confinement: how those that have Bash are run.
         log: for what belongs to no run.
         secrets: files and folders of the server's own, which Claude's own tools are kept from.
         are_folders_named: see `Secrets`.
@@ -94,6 +100,7 @@ class Launcher:
         environ: Mapping[str, str],
         extra_env: Mapping[str, str],
         guardian: Guardian,
+        confinement: Confinement,
         log: Log,
         secrets: Sequence[Path] = (),
         are_folders_named: bool = False,
@@ -105,6 +112,7 @@ class Launcher:
         self._environ = environ
         self._extra_env = extra_env
         self._guardian = guardian
+        self._confinement = confinement
         self._log = log
         self._secrets = (folder, *secrets)
         self._are_folders_named = are_folders_named
@@ -135,12 +143,30 @@ class Launcher:
         return self._found
 
     def status(self) -> Mapping[str, Any]:
-        """What a backend's `status` is: whether there is a program, or how to get one. Not where: anybody may ask."""
+        """What a backend's `status` is: whether there is a program, or how to get one, and whether Bash is confined.
+
+        Not where the program is: anybody may ask.
+        """
         try:
             self.program()
-            return {"claude": {"found": True}}
+            claude: dict[str, Any] = {"found": True}
         except ClaudeMissing as error:
-            return {"claude": {"found": False, "message": error.message}}
+            claude = {"found": False, "message": error.message}
+        return {"claude": claude, **self._confinement.status}
+
+    def check(self, request: ChatRequest) -> None:
+        """Refuse a turn that would have to be confined, and cannot be.
+
+        Raises:
+            Forbidden: with the reason.
+        """
+        if request.agent.has_bash and self._confinement.required and not self._confinement.bwrap:
+            raise Forbidden(
+                "'claude.toolMode' may not be 'all': this server must confine Bash (--confine require), and cannot: "
+                f"{self._confinement.reason}.",
+                code="cannot_confine",
+                param="claude.toolMode",
+            )
 
     def transcript(self, turns: Sequence[Turn]) -> AbstractAsyncContextManager[Path | None]:
         """A history as a file for as long as the block; None if it is empty.
@@ -196,7 +222,8 @@ class Launcher:
             claude, model=model, settings=settings, agent=agent, rules=rules, resume=resume, goes_on=goes_on
         )
         log.debug("adapter.claude_args", argv=argv)
-        return Spawn(model, settings, partial(self._process, argv, env, agent), login_command(claude), guard)
+        enclose = self._enclosing(claude, agent, resume) if agent.has_bash and self._confinement.bwrap else None
+        return Spawn(model, settings, partial(self._process, argv, env, agent, enclose), login_command(claude), guard)
 
     def _guarded(self, agent: Agent, env: Mapping[str, str]) -> tuple[ToolGuard, Mapping[str, Sequence[str]]]:
         """What keeps the tools of a process in its folders, from outside of it and within."""
@@ -213,6 +240,20 @@ class Launcher:
         files = FileGuard(agent, home=home, config=config)
         return ToolGuard(files, self._file_calls, self._log), permission_rules(agent, secrets)
 
+    def _enclosing(self, claude: Path, agent: Agent, resume: Path | None) -> Enclose:
+        def enclose(argv: Sequence[str], env: Mapping[str, str], temporary: Path) -> Sequence[str]:
+            view = View(
+                program=claude,
+                cwd=Path(agent.working_directory or self._cwd),
+                writable=[Path(folder) for folder in agent.add_dirs],
+                readable=[] if resume is None else [resume],
+                temporary=temporary,
+                hidden=[self._folder],
+            )
+            return enclosed(self._confinement.bwrap, argv, env, view)
+
+        return enclose
+
     def spawn_late(self, model: str, *, log: Log) -> Spawn:
         """Prepare a process that resumes from a history which it is given later; see `spawn`."""
         late = LateTranscript(self._folder)
@@ -228,7 +269,7 @@ class Launcher:
 
     @asynccontextmanager
     async def _process(
-        self, argv: Sequence[str], env: Mapping[str, str], agent: Agent
+        self, argv: Sequence[str], env: Mapping[str, str], agent: Agent, enclose: Enclose | None = None
     ) -> AsyncIterator[SupervisedProcess]:
         cwd = Path(agent.working_directory) if agent.working_directory else self._cwd
         if BY_DESCRIPTOR and agent.descriptor is not None:
@@ -238,6 +279,8 @@ class Launcher:
             refusal = await self._refusal(agent)
             if refusal is not None:
                 raise refusal
+            if enclose is not None:
+                argv = await trio.to_thread.run_sync(enclose, argv, env, temporary)
             async with supervised(argv, env=env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
                 refusal = None if BY_DESCRIPTOR else await self._refusal(agent)
                 if refusal is None:

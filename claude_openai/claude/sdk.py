@@ -76,6 +76,9 @@ class SdkBackend(Backend):
         spares = self._spares.count + self._late_spares.count
         return {**processes, "spares": spares, **self._conversations.counts()}
 
+    def check(self, request: ChatRequest) -> None:
+        self._launcher.check(request)
+
     async def run(self) -> None:
         conversations, spares = await trio.to_thread.run_sync(_load)
         settings = self._settings

@@ -36,7 +36,7 @@ LINES = (
     "config.values  config.setting  config.config  config.table  config",
     "logs  logs.secret_spans  logs.redaction  logs.writer  logs.log",
     "claude  claude.base  claude.supervisor  claude.guardian  claude.environment  claude.hermetic  claude.process",
-    "claude.memory",
+    "claude.memory  claude.wall  claude.confinement",
     "claude.thoughts  claude.toolbox",
     "claude.file_calls  claude.folders  claude.file_guard  claude.permission_rules  claude.permissions",
     "claude.transcript  claude.late_transcript  claude.launcher  claude.records",

@@ -30,6 +30,7 @@ __all__ = [
     "OK",
     "Processes",
     "Served",
+    "needs_bwrap",
     "needs_claude",
     "on_both_backends",
     "serving",
@@ -45,6 +46,7 @@ OK: Final = Reply("ok")
 
 
 needs_claude = needs("claude", "/proc")
+needs_bwrap = needs("bubblewrap")
 # For what must be the same whichever runs the turn; the parameter is for `serving`.
 on_both_backends = pytest.mark.parametrize("backend", BACKENDS)
 

@@ -105,7 +105,8 @@ def broken_off(why: str) -> UpstreamError:
 def begun_error(error: ApiError) -> ApiError:
     """What a failure is to a client to which Claude had begun to answer, see `broken_off`."""
     if isinstance(error, Overloaded):
-        told = UpstreamError("Claude broke off its answer: it is too busy.", code=error.code, may_retry=False)
+        # Not by its own code: OpenCode 1.18.33 repeats what has "overloaded" in its code, 6 times in two minutes.
+        told = UpstreamError("Claude broke off its answer: it is too busy.", may_retry=False)
     elif isinstance(error, UpstreamError) and _CONNECTION_LOST.search(error.message):
         told = UpstreamError("Claude broke off its answer: the connection to its API was lost.", may_retry=False)
     else:

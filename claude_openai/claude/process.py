@@ -6,10 +6,12 @@ the group is killed while the dead leader still holds its number, so the number 
 the kill ladder is bounded, and giving up is logged.
 """
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -33,7 +35,12 @@ EXIT_CODE_WAIT_S = 1.0
 
 
 class SupervisedProcess:
-    """A running child. Made by `supervised`, which owns its tasks."""
+    """A running child. Made by `supervised`, which owns its tasks.
+
+    Attributes:
+        exit_code: once it has ended and is reaped.
+        unread: then, how many of the bytes that were written to it it has not read.
+    """
 
     def __init__(self, process: trio.Process, guardian: Guardian, log: Log) -> None:
         self.pid = process.pid
@@ -50,6 +57,7 @@ class SupervisedProcess:
         self._waiting = trio.CancelScope(shield=True)
         self._exited = trio.Event()
         self.exit_code: int | None = None
+        self.unread = 0
 
     @property
     def running(self) -> bool:
@@ -124,6 +132,7 @@ class SupervisedProcess:
             _kill_group(self.pid, signal.SIGKILL)
             self.exit_code = await self._process.wait()
             self._guardian.forget(self.pid)
+            self.unread = _unread(self._stdin)
             self._exited.set()
             self._log.debug("process.exit", pid=self.pid, exit_code=self.exit_code)
         await self._close_silent_output()
@@ -191,6 +200,13 @@ async def _dead_but_not_reaped(pid: int) -> None:
         await trio.lowlevel.wait_readable(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _unread(pipe: trio.lowlevel.FdStream) -> int:
+    try:
+        return int.from_bytes(fcntl.ioctl(pipe.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
+    except (OSError, ValueError):  # the system does not say; it is closed
+        return 0
 
 
 def _kill_group(group: int, number: signal.Signals) -> None:

@@ -85,11 +85,11 @@ async def test_a_kept_process_that_dies_after_any_event_was_asked_once_and_is_th
         assert '"way":"continued"' in served.log_text()
 
 
-async def test_a_process_that_dies_before_its_prompt_is_replaced_once(tmp_path: Path) -> None:
+async def test_a_process_that_dies_before_its_prompt_is_replaced_once_and_by_a_new_one(tmp_path: Path) -> None:
     env = {"PROMPTS": str(tmp_path / "prompts")}
     command = fake_cli(tmp_path, "read -r line; echo 'no memory' >&2; exit 3")
-    async with serving(tmp_path, claude_command=command, extra_env=env, spares=1) as served:
-        await until(lambda: '"process.start"' in served.log_text(), "there is a spare")
+    async with serving(tmp_path, claude_command=command, extra_env=env, spares=2) as served:
+        await until(lambda: served.log_text().count('"process.start"') == 2, "there are two spares")
         message = await failure(served)
         assert "exit status 3" in message
         assert "no memory" in message

@@ -7,6 +7,7 @@ Nothing else may skip a test (`conftest.py` sees to it), so that what was not te
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,15 @@ def _mounts() -> bool:
     return True
 
 
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as listener:
+            listener.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 # What is there, and how to get it if it is not.
 CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "claude": (lambda: bundled_claude() is not None, "claude-agent-sdk has no bundled claude for this platform"),
@@ -55,16 +65,22 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
         lambda: not try_confinement("require").reason,
         "install bubblewrap (bwrap), on a machine with user namespaces",
     ),
+    "bash": (lambda: shutil.which("bash") is not None, "install bash"),
     "codex": (lambda: CODEX is not None, "npm install @openai/codex, and name it in CODEX or PATH"),
     "console script": (SCRIPT.exists, f"pip install puts it at {SCRIPT}"),
     "curl": (lambda: shutil.which("curl") is not None, "install curl"),
     "/dev/full": (Path("/dev/full").exists, "only Linux has a disk that is always full"),
+    "IPv6": (_has_ipv6, "the loopback interface has no ::1"),
+    "git": (lambda: shutil.which("git") is not None, "install git"),
+    "little endian": (lambda: sys.byteorder == "little", "the examples of /proc/net/tcp are of such a machine"),
     "mount": (_mounts, "only root can mount a tmpfs, on Linux, and not in every container"),
+    "not root": (lambda: os.geteuid() != 0, "Claude Code refuses bypassPermissions to root; run it as another user"),
     "openapi-spec-validator": (lambda: VALIDATOR is not None, "pip install it beside schemathesis"),
     "opencode": (lambda: OPENCODE is not None, "npm install opencode-ai, and name it in OPENCODE or PATH"),
+    "/proc/PID/fd": (lambda: Path(f"/proc/{os.getpid()}/fd").exists(), "only Linux has paths of descriptors"),
     "/proc": (Path("/proc/self/environ").exists, "processes are counted through it, on Linux"),
     "/bin/ps": (Path("/bin/ps").exists, "install procps"),
-    "root": (lambda: os.geteuid() == 0, "only root can make a file that is another user's"),
+    "root": (lambda: os.geteuid() == 0, "only root can be another user, or make a file that is another user's"),
     "schemathesis": (
         lambda: SCHEMATHESIS is not None,
         "pip install it, and name st in SCHEMATHESIS or PATH",

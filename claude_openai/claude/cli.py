@@ -153,6 +153,8 @@ class CliTurn:
             await self._emit(self._reader.gone(why) if self._initialized else TurnFailed(could_not_start(why)))
 
     async def _take(self, record: Mapping[str, Any]) -> None:
+        if self._guard.does_not_ask(record):
+            self._process.kill()
         if record.get("type") == "control_response":
             self._note_initialized(record)
             return
@@ -163,8 +165,6 @@ class CliTurn:
                 # Before it goes on from results by itself, Claude Code asks which tools there are: none.
                 self._toolbox.control_request(record)
             return
-        if self._guard.does_not_ask(record):
-            self._process.kill()
         effects = await effects_of(record, self._reader)
         if self._reader.state is State.STOPPED:
             self._process.kill()  # 20 ms later Claude Code makes another call

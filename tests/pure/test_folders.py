@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from claude_openai.claude.folders import BY_DESCRIPTOR, HeldFolder, check_roots, folder_of, root_of
+from claude_openai.claude.folders import HeldFolder, check_roots, folder_of, root_of
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.agent import Root
-
-by_descriptor = pytest.mark.skipif(not BY_DESCRIPTOR, reason="a descriptor has no path here")
+from tests.conditions import needs
 
 
 @pytest.fixture
@@ -82,7 +81,7 @@ def test_what_takes_the_name_of_a_folder_is_refused_by_the_field(top: Path, exch
     assert raised.value.param == "claude.addDirs[3]"
 
 
-@by_descriptor
+@needs("/proc/PID/fd")
 @pytest.mark.parametrize("exchange", [by_link, by_move, by_prefix, by_prefix_move])
 def test_a_process_starts_in_the_folder_that_was_opened(top: Path, exchange: Callable[[Path], None]) -> None:
     held = HeldFolder()

@@ -1,8 +1,6 @@
 """The folders of a request between its check and its turn, who may ask for tools at all, and the second wall."""
 
 import json
-import os
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +12,7 @@ from claude_openai.claude import folders, launcher
 from claude_openai.claude.file_guard import FileGuard
 from claude_openai.protocol.agent import Root
 from claude_openai.testing import Hang, RecordedRequest, Reply, Text, ToolUse
+from tests.conditions import needs
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
 from tests.real.test_own_tool_walls import SECRET, Obedient, ask, in_each_mode
@@ -21,9 +20,6 @@ from tests.real.test_own_tool_walls import SECRET, Obedient, ask, in_each_mode
 pytestmark = needs_claude
 
 NOBODY: Final = 65534
-needs_root_and_bash = pytest.mark.skipif(
-    os.geteuid() != 0 or shutil.which("bash") is None, reason="only root can be another user, and bash must be there"
-)
 
 
 @pytest.fixture
@@ -117,7 +113,7 @@ def exchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Exchange:
     return exchanged
 
 
-@pytest.mark.skipif(not folders.BY_DESCRIPTOR, reason="a descriptor has no path here")
+@needs("/proc/PID/fd")
 @on_both_backends
 async def test_a_process_works_in_the_folder_that_was_checked_although_another_has_its_name(
     tmp_path: Path, exchanged: Exchange, backend: str
@@ -181,7 +177,7 @@ async def as_nobody(url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]
     return int(head.split()[1]), answer
 
 
-@needs_root_and_bash
+@needs("root", "bash")
 async def test_another_user_gets_no_tools_without_a_key_unless_folders_were_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,19 +2,21 @@
 
 A server that gets SIGKILL cannot clean up, and a `claude` in the middle of a turn goes on for minutes after its
 standard input has ended. So one small shell outlives the server: it reads the process groups in use from a pipe, and
-when the pipe ends, because the server is gone in whatever way, it kills those that are left and removes the private
-folder. It sits in a session of its own, so what kills the server's process group misses it. (Linux's parent-death
-signal is no cure: it follows the *thread* that spawned, and it spares the children's children.)
+when the pipe ends, because the server is gone in whatever way, it kills those that are left, sweeps up after them and
+removes the private folder. It sits in a session of its own, so what kills the server's process group misses it.
+(Linux's parent-death signal is no cure: it follows the *thread* that spawned, and it spares the children's children.)
 
-Knows process groups and one folder; knows nothing of what runs in them.
+Knows process groups and one folder; what is swept up is known to `leftovers`.
 """
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from claude_openai.claude import leftovers
 from claude_openai.logs.log import Log
 
 __all__ = ["Guardian", "guarding"]
@@ -31,10 +33,15 @@ while read -r sign group; do
   esac
 done
 for g in $groups; do kill -s KILL -- "-$g" 2>/dev/null; done
+for entry in "$1"/ledger/*.json; do
+  [ -e "$entry" ] && { "$2" -I -S -c "$3" "$1"; break; }
+done
 rm -rf -- "$1"
 """
+# Read when the server starts, since another version may be installed when it is needed.
+SWEEP = Path(leftovers.__file__).read_text("utf-8")
 
-# The shell has at most a folder to remove; it never takes this long.
+# The shell has at most some files to remove; it never takes this long.
 END_TIMEOUT_S = 5.0
 
 
@@ -68,7 +75,7 @@ class Guardian:
         read, self._pipe = os.pipe()
         try:
             self._shell = subprocess.Popen(  # noqa: S603 - a constant script; the folder is an argument
-                ["/bin/sh", "-c", SCRIPT, "claude-openai-guardian", str(self._folder)],
+                ["/bin/sh", "-c", SCRIPT, "claude-openai-guardian", str(self._folder), sys.executable, SWEEP],
                 stdin=read,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -5,16 +5,13 @@ process the backends'. A program that is not there is looked for again at each s
 """
 
 import os
-import shutil
-import tempfile
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import trio
 
 from claude_openai.claude.guardian import Guardian
 from claude_openai.claude.hermetic import (
@@ -26,7 +23,9 @@ from claude_openai.claude.hermetic import (
     login_command,
 )
 from claude_openai.claude.late_transcript import LateTranscript
+from claude_openai.claude.ledger import Ledger
 from claude_openai.claude.process import SupervisedProcess, supervised
+from claude_openai.claude.process_files import ProcessFiles
 from claude_openai.claude.transcript import transcript_file
 from claude_openai.errors import ClaudeMissing, ConfigError, UpstreamError
 from claude_openai.logs.log import Log
@@ -39,8 +38,6 @@ __all__ = ["GRACE_S", "Launcher", "Spawn", "could_not_start", "ends_in_results",
 
 # A turn that is over leaves by itself in about 60 ms once its input ends.
 GRACE_S = 1.0
-# What is not removed by then goes with the whole private folder.
-REMOVE_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +90,7 @@ class Launcher:
         self._cwd.mkdir(exist_ok=True)
         self._environ = environ
         self._extra_env = extra_env
+        self._ledger = Ledger(folder)
         self._guardian = guardian
         self._log = log
         self._found: Path | None = None
@@ -173,12 +171,17 @@ class Launcher:
         """
         claude = self.program()
         settings = settings or TurnSettings()
-        argv = claude_argv(claude, model=model, settings=settings, agent=agent, resume=resume, goes_on=goes_on)
+        # A transcript is called after its session.
+        session = str(uuid.uuid4()) if resume is None else resume.stem
+        argv = claude_argv(
+            claude, model=model, settings=settings, agent=agent, resume=resume, session=session, goes_on=goes_on
+        )
         cwd = Path(agent.working_directory) if agent.working_directory else self._cwd
         env = claude_environment(self._environ, extra=self._extra_env, cwd=cwd, agent=agent) | settings.environment
         env |= RESUME_INTERRUPTED if goes_on else {}
         log.debug("adapter.claude_args", argv=argv)
-        return Spawn(model, settings, partial(self._process, argv, env, cwd), login_command(claude))
+        opened = partial(self._process, argv, env, cwd, session, has_own_tools=agent.has_tools)
+        return Spawn(model, settings, opened, login_command(claude))
 
     def spawn_late(self, model: str, *, log: Log) -> Spawn:
         """Prepare a process that resumes from a history which it is given later; see `spawn`."""
@@ -195,30 +198,21 @@ class Launcher:
 
     @asynccontextmanager
     async def _process(
-        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, session: str, *, has_own_tools: bool
     ) -> AsyncIterator[SupervisedProcess]:
-        async with self._temporary_folder() as temporary:
-            env = {**env, "TMPDIR": str(temporary), "CLAUDE_CODE_TMPDIR": str(temporary)}
-            async with supervised(argv, env=env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
-                self._processes.add(process)
-                try:
-                    yield process
-                finally:
-                    self._processes.discard(process)
-
-    @asynccontextmanager
-    async def _temporary_folder(self) -> AsyncIterator[Path]:
-        """For the temporary files of a process: each leaves a socket and a folder there, for ever."""
-        folder = Path(tempfile.mkdtemp(prefix="tmp-", dir=self._folder))
-        try:
-            yield folder
-        finally:
-            # In a thread, since there may be thousands of files, and others stream meanwhile.
-            remove = partial(shutil.rmtree, folder, ignore_errors=True)
-            with trio.move_on_after(REMOVE_WAIT_S, shield=True) as waiting:
-                await trio.to_thread.run_sync(remove, abandon_on_cancel=True)
-            if waiting.cancelled_caught:
-                self._log.warning("process.files_left", folder=str(folder))
+        files_of_one = ProcessFiles.open(
+            self._folder, session, env, has_own_tools=has_own_tools, ledger=self._ledger, log=self._log
+        )
+        async with (
+            files_of_one as files,
+            supervised(argv, env=files.env, cwd=cwd, guardian=self._guardian, log=self._log) as process,
+        ):
+            files.started(process, cwd)  # no await since the spawn
+            self._processes.add(process)
+            try:
+                yield process
+            finally:
+                self._processes.discard(process)
 
 
 def could_not_start(why: str) -> UpstreamError:

@@ -23,6 +23,7 @@ from claude_openai.claude.confinement import try_confinement
 from claude_openai.claude.guardian import guarding
 from claude_openai.claude.hermetic import find_claude, stand_in_environment
 from claude_openai.claude.launcher import Launcher
+from claude_openai.claude.ledger import PRIVATE_FOLDER, recover
 from claude_openai.claude.sdk import SdkBackend, SdkSettings
 from claude_openai.config import Config
 from claude_openai.errors import ShuttingDown
@@ -42,6 +43,8 @@ T = TypeVar("T")
 # After the drain the turns are cancelled. Their processes are gone within the kill ladder's 3 s; whoever holds one has
 # given up after 6 s (`conversation`, `registry`).
 CANCEL_WAIT_S = 8.0
+# The start does not wait longer for what servers left that were killed; it goes on meanwhile.
+RECOVER_WAIT_S = 2.0
 
 
 async def serve(
@@ -169,7 +172,9 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
         return
     if config.claude_command is not None:
         find_claude(config.claude_command)  # now, since what is raised beside tasks comes in a group
-    private = tempfile.TemporaryDirectory(prefix="claude-openai-", ignore_cleanup_errors=True)
+    with trio.move_on_after(RECOVER_WAIT_S):
+        await trio.to_thread.run_sync(recover, Path(tempfile.gettempdir()), abandon_on_cancel=True)
+    private = tempfile.TemporaryDirectory(prefix=PRIVATE_FOLDER, ignore_cleanup_errors=True)
     async with _ended_in_a_thread(private) as name:
         folder = Path(name)
         async with AsyncExitStack() as stack:

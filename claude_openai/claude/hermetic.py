@@ -69,6 +69,9 @@ _ENVIRONMENT = {
     "MAX_MCP_OUTPUT_TOKENS": "100000000",
     # The description of a client's tool would be cut after 4,096 characters; one of OpenCode's has 4,641.
     "CLAUDE_CODE_MAX_MCP_DESCRIPTION_LENGTH": "100000000",
+    # Otherwise each process writes a file of a built-in plugin under a lock, which stays when it is killed meanwhile.
+    # (Not documented; 2.1.332.)
+    "CLAUDE_CODE_AGENTS_MD_ROWS_EVERY_PROCESS": "1",
 }
 
 # Without it "<total_tokens>... tokens left" follows every result of a tool. Not where Claude has tools of its own: plan
@@ -144,6 +147,7 @@ def claude_argv(
     agent: Agent = NO_AGENT,
     rules: Mapping[str, Sequence[str]] | None = None,
     resume: Path | None = None,
+    session: str | None = None,
     goes_on: bool = False,
 ) -> list[str]:
     """The command line of a turn.
@@ -155,6 +159,7 @@ def claude_argv(
         agent: which tools of its own it has, where, and what they may do.
         rules: what they are kept from, as the `permissions` of its settings.
         resume: a transcript file with the history.
+        session: the id of its session; without effect with `resume`, where the file says it.
         goes_on: the history ends in results of tools, from which the process goes on by itself.
     """
     argv = [str(claude), *_FLAGS, "--tools", ",".join(TOOLS[agent.tool_mode]), "--model", model]
@@ -169,6 +174,8 @@ def claude_argv(
         argv += ["--effort", settings.level]
     if resume is not None:
         argv.append(f"--resume={resume}")
+    elif session is not None:
+        argv += ["--session-id", session]
     if goes_on:
         argv += _WAITED_FOR
     return argv

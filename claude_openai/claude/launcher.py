@@ -5,8 +5,7 @@ process the backends'. A program that is not there is looked for again at each s
 """
 
 import os
-import shutil
-import tempfile
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -30,9 +29,11 @@ from claude_openai.claude.hermetic import (
     login_command,
 )
 from claude_openai.claude.late_transcript import LateTranscript
+from claude_openai.claude.ledger import Ledger
 from claude_openai.claude.permission_rules import Secret, Secrets, permission_rules, secrets_of_user
 from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess, supervised
+from claude_openai.claude.process_files import ProcessFiles
 from claude_openai.claude.transcript import transcript_file
 from claude_openai.claude.wall import View, enclosed
 from claude_openai.errors import ApiError, ClaudeMissing, ConfigError, Forbidden, UpstreamError
@@ -49,8 +50,6 @@ Enclose: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Path], Sequence
 
 # A turn that is over leaves by itself in about 60 ms once its input ends.
 GRACE_S = 1.0
-# What is not removed by then goes with the whole private folder.
-REMOVE_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +110,7 @@ class Launcher:
         self._cwd.mkdir(exist_ok=True)
         self._environ = environ
         self._extra_env = extra_env
+        self._ledger = Ledger(folder)
         self._guardian = guardian
         self._confinement = confinement
         self._log = log
@@ -218,12 +218,22 @@ class Launcher:
         env |= settings.environment
         env |= RESUME_INTERRUPTED if goes_on else {}
         guard, rules = self._guarded(agent, env)
+        # A transcript is called after its session.
+        session = str(uuid.uuid4()) if resume is None else resume.stem
         argv = claude_argv(
-            claude, model=model, settings=settings, agent=agent, rules=rules, resume=resume, goes_on=goes_on
+            claude,
+            model=model,
+            settings=settings,
+            agent=agent,
+            rules=rules,
+            resume=resume,
+            session=session,
+            goes_on=goes_on,
         )
         log.debug("adapter.claude_args", argv=argv)
         enclose = self._enclosing(claude, agent, resume) if agent.has_bash and self._confinement.bwrap else None
-        return Spawn(model, settings, partial(self._process, argv, env, agent, enclose), login_command(claude), guard)
+        opened = partial(self._process, argv, env, agent, session, enclose)
+        return Spawn(model, settings, opened, login_command(claude), guard)
 
     def _guarded(self, agent: Agent, env: Mapping[str, str]) -> tuple[ToolGuard, Mapping[str, Sequence[str]]]:
         """What keeps the tools of a process in its folders, from outside of it and within."""
@@ -269,19 +279,27 @@ class Launcher:
 
     @asynccontextmanager
     async def _process(
-        self, argv: Sequence[str], env: Mapping[str, str], agent: Agent, enclose: Enclose | None = None
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        agent: Agent,
+        session: str,
+        enclose: Enclose | None = None,
     ) -> AsyncIterator[SupervisedProcess]:
         cwd = Path(agent.working_directory) if agent.working_directory else self._cwd
         if BY_DESCRIPTOR and agent.descriptor is not None:
             cwd = folder_of(agent.descriptor)
-        async with self._temporary_folder() as temporary:
-            env = {**env, "TMPDIR": str(temporary), "CLAUDE_CODE_TMPDIR": str(temporary)}
+        files_of_one = ProcessFiles.open(
+            self._folder, session, env, has_own_tools=agent.has_tools, ledger=self._ledger, log=self._log
+        )
+        async with files_of_one as files:
             refusal = await self._refusal(agent)
             if refusal is not None:
                 raise refusal
             if enclose is not None:
-                argv = await trio.to_thread.run_sync(enclose, argv, env, temporary)
-            async with supervised(argv, env=env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
+                argv = await trio.to_thread.run_sync(enclose, argv, files.env, files.temporary)
+            async with supervised(argv, env=files.env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
+                files.started(process, cwd)  # no await since the spawn
                 refusal = None if BY_DESCRIPTOR else await self._refusal(agent)
                 if refusal is None:
                     self._processes.add(process)
@@ -303,20 +321,6 @@ class Launcher:
         except trio.TooSlowError:
             return folder_not_available("claude")
         return None
-
-    @asynccontextmanager
-    async def _temporary_folder(self) -> AsyncIterator[Path]:
-        """For the temporary files of a process: each leaves a socket and a folder there, for ever."""
-        folder = Path(tempfile.mkdtemp(prefix="tmp-", dir=self._folder))
-        try:
-            yield folder
-        finally:
-            # In a thread, since there may be thousands of files, and others stream meanwhile.
-            remove = partial(shutil.rmtree, folder, ignore_errors=True)
-            with trio.move_on_after(REMOVE_WAIT_S, shield=True) as waiting:
-                await trio.to_thread.run_sync(remove, abandon_on_cancel=True)
-            if waiting.cancelled_caught:
-                self._log.warning("process.files_left", folder=str(folder))
 
 
 def could_not_start(why: str) -> UpstreamError:

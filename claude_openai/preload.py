@@ -11,6 +11,7 @@ from typing import Final
 import trio
 
 from claude_openai.logs.log import Log
+from claude_openai.protocol.budget import Budget
 from claude_openai.shortages import described
 from claude_openai.threads import run_in_thread
 
@@ -44,6 +45,6 @@ async def preload(modules: Sequence[str], log: Log) -> None:
 
 def _load(modules: Sequence[str]) -> None:
     # The first check of a schema builds validators and compiles patterns, for which the first tools would wait.
-    importlib.import_module("claude_openai.protocol.schemas").schema_problem('{"type":"object"}')
+    importlib.import_module("claude_openai.protocol.schemas").usable_schema('{"type":"object"}', Budget())
     for name in modules:
         importlib.import_module(name)

@@ -85,6 +85,9 @@ class SdkBackend(Backend):
         spares = self._spares.count + self._late_spares.count
         return {**processes, "spares": spares, **self._conversations.counts()}
 
+    def check(self, request: ChatRequest) -> None:
+        self._launcher.check(request)
+
     async def run(self) -> None:
         from claude_openai.claude.conversations import ConversationLimits, Conversations
         from claude_openai.claude.spares import Spares
@@ -103,32 +106,42 @@ class SdkBackend(Backend):
 
     async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> Parked | None:
         await self._running.wait()
-        answered = False
-        while not answered:
-            try:
-                async with self._borrowed(request, log) as (conversation, way):
-                    resumed = way == "replayed" and ends_in_results(request.prompt)
-                    log.debug("conversation.taken", way=way)
-                    answered = await conversation.answer(request, way, emit, resumed=resumed)
-                    self._thoughts.keep(request.user, conversation.pending, conversation.thinking)
-            except ClaudeMissing as error:
-                await emit(TurnFailed(error))
-                return None
-            except OSError as error:  # the transcript could not be written
-                await emit(TurnFailed(could_not_start(why_not_started(error))))
-                return None
+        try:
+            conversation, answered = await self._answer(request, emit, log)
+            if not answered:
+                log.warning("conversation.replaced", error=conversation.failure)
+                conversation, _ = await self._answer(request, emit, log, in_new_process=True)
+        except ClaudeMissing as error:
+            await emit(TurnFailed(error))
+            return None
+        except OSError as error:  # the transcript could not be written
+            await emit(TurnFailed(could_not_start(why_not_started(error))))
+            return None
         return conversation.parked()
 
+    async def _answer(
+        self, request: ChatRequest, emit: Emit, log: Log, *, in_new_process: bool = False
+    ) -> "tuple[Conversation, bool]":
+        """The conversation that was asked, and whether it has answered; one in a new process always has."""
+        async with self._borrowed(request, log, in_new_process=in_new_process) as (conversation, way):
+            resumed = way == "replayed" and ends_in_results(request.prompt)
+            log.debug("conversation.taken", way=way)
+            answered = await conversation.answer(request, way, emit, resumed=resumed)
+            self._thoughts.keep(request.user, conversation.pending, conversation.thinking)
+        return conversation, answered
+
     @asynccontextmanager
-    async def _borrowed(self, request: ChatRequest, log: Log) -> "AsyncIterator[tuple[Conversation, Way]]":
-        found = None if request.agent.reset_session else self._conversations.find(request)
+    async def _borrowed(
+        self, request: ChatRequest, log: Log, *, in_new_process: bool
+    ) -> "AsyncIterator[tuple[Conversation, Way]]":
+        found = None if request.agent.reset_session or in_new_process else self._conversations.find(request)
         turns = () if found else self._thoughts.restored(request.user, to_replay(request))
         # The file of a history lives as long as the turn: when exactly Claude Code reads it is its own affair.
         async with AsyncExitStack() as files:
             if found is not None:
                 conversation, way = found
             else:
-                spare = self._spare_for(request, turns)
+                spare = None if in_new_process else self._spare_for(request, turns)
                 conversation = spare or await self._new(request, turns, files, log)
                 way = "replayed" if turns else "new"
             try:

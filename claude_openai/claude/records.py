@@ -12,6 +12,7 @@ from typing import Any
 from claude_openai.logs.log import Log
 from claude_openai.protocol.cli_stream import TurnReader
 from claude_openai.protocol.events import Event
+from claude_openai.protocol.money import MONEY_KINDS, resets_at
 
 __all__ = ["RecordError", "events_of_record", "record_of"]
 
@@ -34,6 +35,8 @@ def record_of(line: bytes, log: Log) -> dict[str, Any] | None:
         record: dict[str, Any] = json.loads(line)
     except ValueError as error:
         raise RecordError(f"it wrote broken JSON: {line[:100].decode(errors='replace')}") from error
+    if record.get("api_error") in MONEY_KINDS:  # finer than `error`, and the SDK does not pass it on
+        record["error"] = record["api_error"]
     return record
 
 
@@ -77,7 +80,7 @@ def _events(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Event]:
             return [] if event is None else [event]
         case "rate_limit_event", _:
             info = record["rate_limit_info"]
-            resets_at = info.get("resetsAt")
-            resets_in_s = None if resets_at is None else resets_at - time.time()
+            at = resets_at(info)
+            resets_in_s = None if at is None else at - time.time()
             reader.rate_limit(rejected=info["status"] == "rejected", resets_in_s=resets_in_s)
     return ()

@@ -19,9 +19,11 @@ import trio
 from claude_openai import __version__
 from claude_openai.claude.base import Backend
 from claude_openai.claude.cli import CliBackend
+from claude_openai.claude.confinement import try_confinement
 from claude_openai.claude.guardian import guarding
 from claude_openai.claude.hermetic import find_claude, stand_in_environment
 from claude_openai.claude.launcher import Launcher
+from claude_openai.claude.ledger import PRIVATE_FOLDER, recover
 from claude_openai.claude.sdk import SdkBackend, SdkSettings
 from claude_openai.config import Config
 from claude_openai.errors import ShuttingDown
@@ -31,7 +33,7 @@ from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.runs.writer import RunWriter
 from claude_openai.testing.demo import demo_reply
 from claude_openai.testing.messages_api import MessagesApi
-from claude_openai.web.listen import Connections, open_listeners, urls_of
+from claude_openai.web.listen import Connections, connection_limit, open_listeners, urls_of
 from claude_openai.web.routes import build_app
 
 __all__ = ["serve"]
@@ -41,6 +43,8 @@ T = TypeVar("T")
 # After the drain the turns are cancelled. Their processes are gone within the kill ladder's 3 s; whoever holds one has
 # given up after 6 s (`conversation`, `registry`).
 CANCEL_WAIT_S = 8.0
+# The start does not wait longer for what servers left that were killed; it goes on meanwhile.
+RECOVER_WAIT_S = 2.0
 
 
 async def serve(
@@ -72,7 +76,8 @@ async def serve(
         async with _backend(config, backend, log) as the_backend:
             admission = Admission(config.max_concurrency, config.max_queue_size)
             runs = Runs(the_backend, admission, RunLimits.of(config), writer)
-            connections = Connections(build_app(config, runs, log, the_backend.status), config, log)
+            app = build_app(config, runs, log, the_backend.status)
+            connections = Connections(app, config, log, connection_limit(config))
             closing = trio.Event()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_hold_connections, connections, listeners, closing)
@@ -167,7 +172,9 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
         return
     if config.claude_command is not None:
         find_claude(config.claude_command)  # now, since what is raised beside tasks comes in a group
-    private = tempfile.TemporaryDirectory(prefix="claude-openai-", ignore_cleanup_errors=True)
+    with trio.move_on_after(RECOVER_WAIT_S):
+        await trio.to_thread.run_sync(recover, Path(tempfile.gettempdir()), abandon_on_cancel=True)
+    private = tempfile.TemporaryDirectory(prefix=PRIVATE_FOLDER, ignore_cleanup_errors=True)
     async with _ended_in_a_thread(private) as name:
         folder = Path(name)
         async with AsyncExitStack() as stack:
@@ -176,13 +183,18 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
                 stand_in = await stack.enter_async_context(MessagesApi.serving(demo_reply, remember=False))
                 extra_env |= stand_in_environment(stand_in.base_url, folder / "config")
             guardian = await stack.enter_async_context(_ended_in_a_thread(guarding(folder, log)))
+            confinement = await trio.to_thread.run_sync(try_confinement, config.confine)
+            log.info("confinement.tried", confined=bool(confinement.bwrap), reason=confinement.reason)
             launcher = Launcher(
                 command=config.claude_command,
                 folder=folder,
                 environ=os.environ,
                 extra_env=extra_env,
                 guardian=guardian,
+                confinement=confinement,
                 log=log,
+                secrets=_secrets(config),
+                are_folders_named=bool(config.allowed_working_directory_prefixes),
             )
             if config.backend == "cli":
                 yield CliBackend(launcher)
@@ -195,6 +207,13 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
                 default_model=config.catalog().resolve("claude"),
             )
             yield SdkBackend(launcher, settings, log)
+
+
+def _secrets(config: Config) -> list[Path]:
+    """The server's own files, beside the private folder, that Claude's own tools must not read or change."""
+    log_file = config.effective_log_file
+    rotated = [] if log_file is None else [log_file, log_file.with_name(f"{log_file.name}.1")]
+    return [*config.private_files, *([] if config.output_dir is None else [config.output_dir]), *rotated]
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from claude_openai.claude.launcher import Launcher, Spawn, could_not_start, ends
 from claude_openai.claude.thoughts import Thoughts
 from claude_openai.errors import ClaudeMissing
 from claude_openai.logs.log import Log
+from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.events import TurnFailed, Way
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
@@ -74,6 +75,9 @@ class SdkBackend(Backend):
             return processes
         spares = self._spares.count + self._late_spares.count
         return {**processes, "spares": spares, **self._conversations.counts()}
+
+    def check(self, request: ChatRequest) -> None:
+        self._launcher.check(request)
 
     async def run(self) -> None:
         conversations, spares = await trio.to_thread.run_sync(_load)
@@ -186,5 +190,5 @@ def _load() -> tuple[ModuleType, ModuleType]:
     """The modules that need the SDK, whose import takes half a second, and what the first tools would wait for."""
     conversations = importlib.import_module("claude_openai.claude.conversations")
     spares = importlib.import_module("claude_openai.claude.spares")
-    importlib.import_module("claude_openai.protocol.schemas").schema_problem('{"type":"object"}')
+    importlib.import_module("claude_openai.protocol.schemas").usable_schema('{"type":"object"}', Budget())
     return conversations, spares

@@ -17,6 +17,7 @@ import trio
 from claude_agent_sdk import CLIConnectionError, CLIJSONDecodeError, ProcessError, Transport
 
 from claude_openai.claude.base import Emit
+from claude_openai.claude.client import wrapped
 from claude_openai.claude.launcher import GRACE_S
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.records import RecordError, record_of
@@ -37,7 +38,7 @@ class ProcessTransport(Transport):
         process: owned by the caller; `close` ends it.
         bind: fields to add to the `initialize` request.
         log: raw frames at trace level.
-        take: takes a control request that is not the SDK's to answer; False leaves it to the SDK.
+        take: is shown each message, and takes those that are not the SDK's; False leaves one to the SDK.
     """
 
     def __init__(
@@ -158,7 +159,7 @@ class ProcessTransport(Transport):
             sign = self._signs.read(message)
             if sign is not None:
                 self._emit.alive(sign.what, sign.for_s)
-        return None if message.get("type") == "control_request" and self._take(message) else message
+        return None if self._take(message) else wrapped(message)
 
 
 class _Messages:

@@ -8,6 +8,7 @@ import gc
 import os
 import secrets
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,7 +21,7 @@ from urllib.parse import urlsplit
 from claude_openai import __version__
 from claude_openai.commands import main_parser, say, without_flags
 from claude_openai.commands.claim import Claim, claiming
-from claude_openai.commands.instance import AlreadyRunning, Instance, instance_folder
+from claude_openai.commands.instance import AlreadyRunning, Instance, instance_files, instance_folder
 from claude_openai.commands.last_folder import remember_folder
 from claude_openai.commands.last_words import keep_words
 from claude_openai.config import SETTINGS, Config, config_from
@@ -37,6 +38,7 @@ KEEP_INTERVAL_S: Final = 2.0
 # Cleaners of temporary folders remove what nobody has touched for days.
 TOUCH_INTERVAL_S: Final = 6 * 3600.0
 
+SWITCH_INTERVAL_S: Final = 0.001
 UNFOUND: Final = "status, stop and the like cannot find this server: {}"
 
 
@@ -69,7 +71,11 @@ def serve_here(
 
     from claude_openai.server import serve
 
-    config = replace(config, control_key=secrets.token_urlsafe(CONTROL_KEY_BYTES))
+    config = replace(
+        config,
+        control_key=secrets.token_urlsafe(CONTROL_KEY_BYTES),
+        private_files=(*config.private_files, *instance_files(instance_folder(environ))),
+    )
 
     async def run() -> None:
         stop = trio.Event()
@@ -87,6 +93,8 @@ def serve_here(
                     _announce(urls, config, unpublished or complaint)
                 signal_nursery.cancel_scope.cancel(reason="the server has ended")
 
+    # Requests are read in threads, and the event loop waits so long for the interpreter at each of its steps.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     trio.run(run)
     # The end of an interpreter searches all objects for cycles, a second of work after everything is done.
     gc.freeze()

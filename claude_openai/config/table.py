@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-from claude_openai.config.config import BACKENDS, LEAST, LOG_LEVELS, Config
+from claude_openai.config.config import BACKENDS, CONFINE, LEAST, LOG_LEVELS, Config
 from claude_openai.config.setting import Parser, Setting, with_flags
 from claude_openai.config.values import (
     choice,
@@ -62,6 +62,8 @@ def config_from(
             other = sources[setting.field]
             raise ConfigError(f"{setting.label}: {other} and {source} are both given; drop {other} to use the file")
         values[setting.field], sources[setting.field] = setting.read(raw, source), source
+        if setting.name == "api_key_file":
+            values["private_files"] = (path(raw).absolute(),)
     return Config(**values)
 
 
@@ -142,6 +144,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     _setting("allowed_permission_modes", modes, "MODES", "permission modes, comma-separated, a request may ask for"),
     _setting("allow_bypass_permissions", switch, "", "let a request ask for bypassPermissions too"),
+    _setting(
+        "confine",
+        choice(*CONFINE),
+        "WHEN",
+        "run turns with Bash in bubblewrap: auto, if it works here; require, and refuse them if not; off",
+    ),
     _setting("show_tool_use", switch, "", "tell what Claude's own tools do as reasoning (--no-show-tool-use: do not)"),
     _setting("demo", switch, "", "try it without an account: answers come from a stand-in inside this process"),
     _setting("log", switch, "", "write a log, one JSON object a line (--no-log: none)"),

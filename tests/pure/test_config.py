@@ -55,6 +55,7 @@ ROWS = {
     "allowed_permission_modes": Row(("plan", ("plan",)), ("auto, default", ("auto", "default")),
                                     ("yolo", "plan,Auto", "bypassPermissions")),
     "allow_bypass_permissions": Row(("1", True), ("no", False), ("", "2")),
+    "confine": Row(("require", "require"), ("OFF", "off"), ("", "yes", "auto ")),
     "show_tool_use": Row(("0", False), ("yes", True), ("", "2")),
     "demo": Row(("1", True), ("no", False), ("", "2", "maybe")),
     "log": Row(("off", False), ("TRUE", True), ("", "2")),

@@ -1,13 +1,10 @@
 """Refusals about money: what Claude Code says, and that the client is told what to do and not to repeat it."""
 
-import json
 from typing import Any
 
 import pytest
 
-from claude_openai.claude.records import record_of
 from claude_openai.errors import LongContextRefused, QuotaExhausted
-from claude_openai.logs.log import NULL_LOG
 from claude_openai.protocol.money import resets_at
 from claude_openai.protocol.upstream import _READ_AS_PASSING, Failure, upstream_error
 
@@ -127,20 +124,3 @@ WEEK, HOURS = {"resetsAt": 9e9, "status": "rejected"}, {"resetsAt": 8e9, "status
 )
 def test_when_a_limit_resets(info: dict[str, Any], at: float | None) -> None:
     assert resets_at(info) == at
-
-
-@pytest.mark.parametrize(
-    ("typed", "kind"),
-    [
-        ("usage_limit_reached", "usage_limit_reached"),
-        ("long_context_credits_required", "long_context_credits_required"),
-        ("invalid_credential_header", "rate_limit"),
-        (None, "rate_limit"),
-    ],
-)
-def test_claude_codes_finer_name_of_a_refusal_for_money_takes_the_place_of_the_coarser_one(
-    typed: str | None, kind: str
-) -> None:
-    record = record_of(json.dumps({"type": "assistant", "error": "rate_limit", "api_error": typed}).encode(), NULL_LOG)
-    assert record is not None
-    assert record["error"] == kind

@@ -53,6 +53,7 @@ def identity_of(request: ChatRequest) -> Identity:
         request.tool_choice,
         request.parallel_tool_calls,
         request.output,
+        request.long_context,
         replace(request.agent, reset_session=False),
     )
 

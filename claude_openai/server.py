@@ -19,9 +19,12 @@ import trio
 from claude_openai import __version__
 from claude_openai.claude.base import Backend
 from claude_openai.claude.cli import CliBackend
+from claude_openai.claude.confinement import try_confinement
+from claude_openai.claude.environment import named_environment
 from claude_openai.claude.guardian import guarding
 from claude_openai.claude.hermetic import find_claude, stand_in_environment
 from claude_openai.claude.launcher import Launcher
+from claude_openai.claude.ledger import PRIVATE_FOLDER, recover
 from claude_openai.claude.sdk import SdkBackend, SdkSettings
 from claude_openai.config import Config
 from claude_openai.errors import ShuttingDown
@@ -41,6 +44,8 @@ T = TypeVar("T")
 # After the drain the turns are cancelled. Their processes are gone within the kill ladder's 3 s; whoever holds one has
 # given up after 6 s (`conversation`, `registry`).
 CANCEL_WAIT_S = 8.0
+# The start does not wait longer for what servers left that were killed; it goes on meanwhile.
+RECOVER_WAIT_S = 2.0
 
 
 async def serve(
@@ -168,21 +173,26 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
         return
     if config.claude_command is not None:
         find_claude(config.claude_command)  # now, since what is raised beside tasks comes in a group
-    private = tempfile.TemporaryDirectory(prefix="claude-openai-", ignore_cleanup_errors=True)
+    with trio.move_on_after(RECOVER_WAIT_S):
+        await trio.to_thread.run_sync(recover, Path(tempfile.gettempdir()), abandon_on_cancel=True)
+    private = tempfile.TemporaryDirectory(prefix=PRIVATE_FOLDER, ignore_cleanup_errors=True)
     async with _ended_in_a_thread(private) as name:
         folder = Path(name)
         async with AsyncExitStack() as stack:
-            extra_env = dict(config.extra_env)
+            extra_env = {**named_environment(os.environ, config.pass_env), **config.extra_env}
             if config.demo:
                 stand_in = await stack.enter_async_context(MessagesApi.serving(demo_reply, remember=False))
                 extra_env |= stand_in_environment(stand_in.base_url, folder / "config")
             guardian = await stack.enter_async_context(_ended_in_a_thread(guarding(folder, log)))
+            confinement = await trio.to_thread.run_sync(try_confinement, config.confine)
+            log.info("confinement.tried", confined=bool(confinement.bwrap), reason=confinement.reason)
             launcher = Launcher(
                 command=config.claude_command,
                 folder=folder,
                 environ=os.environ,
                 extra_env=extra_env,
                 guardian=guardian,
+                confinement=confinement,
                 log=log,
                 secrets=_secrets(config),
                 are_folders_named=bool(config.allowed_working_directory_prefixes),

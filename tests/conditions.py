@@ -18,6 +18,8 @@ from typing import Final
 
 import pytest
 
+from claude_openai.claude.confinement import try_confinement
+
 __all__ = ["CODEX", "CONDITIONS", "OPENCODE", "SCHEMATHESIS", "SCRIPT", "VALIDATOR", "bundled_claude", "lacks", "needs"]
 
 CODEX: Final = os.environ.get("CODEX") or shutil.which("codex")
@@ -59,6 +61,10 @@ def _has_ipv6() -> bool:
 # What is there, and how to get it if it is not.
 CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "claude": (lambda: bundled_claude() is not None, "claude-agent-sdk has no bundled claude for this platform"),
+    "bubblewrap": (
+        lambda: not try_confinement("require").reason,
+        "install bubblewrap (bwrap), on a machine with user namespaces",
+    ),
     "bash": (lambda: shutil.which("bash") is not None, "install bash"),
     "codex": (lambda: CODEX is not None, "npm install @openai/codex, and name it in CODEX or PATH"),
     "console script": (SCRIPT.exists, f"pip install puts it at {SCRIPT}"),

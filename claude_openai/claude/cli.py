@@ -6,6 +6,7 @@ process, and that is the SDK backend.
 """
 
 import json
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +17,7 @@ from claude_openai.claude.base import Backend, Emit
 from claude_openai.claude.launcher import GRACE_S, Launcher, could_not_start, ends_in_results, to_replay
 from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess
-from claude_openai.claude.records import RecordError, effects_of_record, record_of
+from claude_openai.claude.records import RecordError, effects_of, record_of
 from claude_openai.claude.toolbox import Toolbox, own_name
 from claude_openai.claude.transcript import content_block
 from claude_openai.errors import ApiError, BadRequest
@@ -59,6 +60,7 @@ class CliBackend(Backend):
     def check(self, request: ChatRequest) -> None:
         if request.tools:
             raise BadRequest(NO_TOOLS, param="tools")
+        self._launcher.check(request)
 
     async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
         try:
@@ -68,7 +70,7 @@ class CliBackend(Backend):
                     spawn.login,
                     own_name=own_name,
                     agent=request.agent,
-                    output=output_check(request.output),
+                    output=output_check(request.output, time.thread_time),
                     conversation="new" if transcript is None else "replayed",
                     live=request.stream,
                     stops=request.stop,
@@ -163,7 +165,7 @@ class CliTurn:
                 # Before it goes on from results by itself, Claude Code asks which tools there are: none.
                 self._toolbox.control_request(record)
             return
-        effects = effects_of_record(record, self._reader)
+        effects = await effects_of(record, self._reader)
         if self._reader.state is State.STOPPED:
             self._process.kill()  # 20 ms later Claude Code makes another call
         for effect in effects:

@@ -53,6 +53,7 @@ def identity_of(request: ChatRequest) -> Identity:
         request.tool_choice,
         request.parallel_tool_calls,
         request.output,
+        request.long_context,
         replace(request.agent, reset_session=False),
     )
 
@@ -214,7 +215,9 @@ class Conversation:
     async def answer(self, request: ChatRequest, way: Way, emit: Emit, *, resumed: bool) -> bool:
         """Run one turn. Afterwards `reusable` says whether another can follow.
 
-        Returns False, with nothing emitted, if a kept or spare process died before the turn began: try another.
+        Returns False, with nothing emitted and the cause in `failure`, if a process that had waited for its turn died
+        before anything of the prompt was written to it: Claude was not asked, and another process may be. After that
+        nobody can tell whether Claude was asked, and the turn fails.
 
         Args:
             request: what to answer; its history is the one this conversation holds.
@@ -234,7 +237,8 @@ class Conversation:
             with self._open.transport.observed(emit):
                 await turn.run(resumed=resumed)
         except ClaudeSDKError as error:
-            if self.waited and not turn.reader.started:
+            if self.waited and not self._open.transport.asked:
+                self.failure = str(error)
                 return False
             self.log.warning("sdk.error", kind=type(error).__name__, error=error)
             if not turn.reader.ended:

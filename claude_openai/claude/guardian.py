@@ -20,7 +20,7 @@ from pathlib import Path
 
 import trio
 
-from claude_openai.claude import supervisor
+from claude_openai.claude import leftovers, supervisor
 from claude_openai.logs.log import Log
 from claude_openai.protocol.lines import LineFramer
 
@@ -29,6 +29,7 @@ __all__ = ["Guardian", "Link", "Started", "guarding"]
 # Read when the server starts: a guardian that is started again must be the one that this version can talk to, though
 # another may have been installed meanwhile.
 PROGRAM = Path(supervisor.__file__).read_text("utf-8")
+SWEEP = Path(leftovers.__file__).read_text("utf-8")
 
 # A program is started in a few ms, unless the machine is out of memory or the guardian was stopped.
 START_TIMEOUT_S = 20.0
@@ -36,7 +37,7 @@ START_TRIES = 3
 # From the end of the guardian's socket to its own, and how often it is looked for.
 DYING_S = 1.0
 POLL_S = 0.01
-# The guardian has at most a folder to remove; it never takes this long.
+# The guardian has at most some files to remove; it never takes this long.
 END_TIMEOUT_S = 5.0
 LINE_BYTES = 512
 
@@ -215,7 +216,7 @@ class Guardian:
         control, far_control = socket.socketpair()
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own program; the folder is an argument
-                [sys.executable, "-I", "-S", "-c", PROGRAM, "claude-openai-guardian", str(self._folder)],
+                [sys.executable, "-I", "-S", "-c", PROGRAM, "claude-openai-guardian", SWEEP, str(self._folder)],
                 stdin=far_control.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -5,6 +5,9 @@ Knows pipes and waits, nothing of what is said over the pipes, and no signals: t
 wait of the ladder that ends it is bounded, and giving up is logged; the supervisor goes on by itself then.
 """
 
+import fcntl
+import sys
+import termios
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -24,7 +27,12 @@ EXIT_CODE_WAIT_S = 1.0
 
 
 class SupervisedProcess:
-    """A running process. Made by `supervised`, which owns its tasks."""
+    """A running process. Made by `supervised`, which owns its tasks.
+
+    Attributes:
+        exit_code: once it has ended.
+        unread: then, how many of the bytes that were written to it it has not read.
+    """
 
     def __init__(self, started: Started, log: Log) -> None:
         self.pid = started.pid
@@ -37,6 +45,7 @@ class SupervisedProcess:
         self._exited = trio.Event()
         self._gone = trio.Event()
         self.exit_code: int | None = None
+        self.unread = 0
 
     @property
     def running(self) -> bool:
@@ -104,6 +113,7 @@ class SupervisedProcess:
         with self._watching:
             exited = await self._link.next_line()  # none if somebody killed its supervisor, and it with that
             self.exit_code = int(exited.removeprefix("exited ")) if exited else None
+            self.unread = _unread(self._stdin)
             self._exited.set()
             self._log.debug("process.exit", pid=self.pid, exit_code=self.exit_code)
             await self._link.next_line()
@@ -142,3 +152,10 @@ async def supervised(
                 nursery.cancel_scope.cancel()
     finally:
         started.close()
+
+
+def _unread(pipe: trio.lowlevel.FdStream) -> int:
+    try:
+        return int.from_bytes(fcntl.ioctl(pipe.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
+    except (OSError, ValueError):  # the system does not say; it is closed
+        return 0

@@ -19,6 +19,7 @@ from claude_openai.claude.launcher import Launcher, Spawn, could_not_start, ends
 from claude_openai.claude.thoughts import Thoughts
 from claude_openai.errors import ClaudeMissing
 from claude_openai.logs.log import Log
+from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.events import TurnFailed, Way
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
@@ -75,6 +76,9 @@ class SdkBackend(Backend):
         spares = self._spares.count + self._late_spares.count
         return {**processes, "spares": spares, **self._conversations.counts()}
 
+    def check(self, request: ChatRequest) -> None:
+        self._launcher.check(request)
+
     async def run(self) -> None:
         conversations, spares = await trio.to_thread.run_sync(_load)
         settings = self._settings
@@ -91,32 +95,42 @@ class SdkBackend(Backend):
 
     async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> Parked | None:
         await self._running.wait()
-        answered = False
-        while not answered:
-            try:
-                async with self._borrowed(request, log) as (conversation, way):
-                    resumed = way == "replayed" and ends_in_results(request.prompt)
-                    log.debug("conversation.taken", way=way)
-                    answered = await conversation.answer(request, way, emit, resumed=resumed)
-                    self._thoughts.keep(request.user, conversation.pending, conversation.thinking)
-            except ClaudeMissing as error:
-                await emit(TurnFailed(error))
-                return None
-            except OSError as error:  # the transcript could not be written
-                await emit(TurnFailed(could_not_start(str(error))))
-                return None
+        try:
+            conversation, answered = await self._answer(request, emit, log)
+            if not answered:
+                log.warning("conversation.replaced", error=conversation.failure)
+                conversation, _ = await self._answer(request, emit, log, in_new_process=True)
+        except ClaudeMissing as error:
+            await emit(TurnFailed(error))
+            return None
+        except OSError as error:  # the transcript could not be written
+            await emit(TurnFailed(could_not_start(str(error))))
+            return None
         return conversation.parked()
 
+    async def _answer(
+        self, request: ChatRequest, emit: Emit, log: Log, *, in_new_process: bool = False
+    ) -> "tuple[Conversation, bool]":
+        """The conversation that was asked, and whether it has answered; one in a new process always has."""
+        async with self._borrowed(request, log, in_new_process=in_new_process) as (conversation, way):
+            resumed = way == "replayed" and ends_in_results(request.prompt)
+            log.debug("conversation.taken", way=way)
+            answered = await conversation.answer(request, way, emit, resumed=resumed)
+            self._thoughts.keep(request.user, conversation.pending, conversation.thinking)
+        return conversation, answered
+
     @asynccontextmanager
-    async def _borrowed(self, request: ChatRequest, log: Log) -> "AsyncIterator[tuple[Conversation, Way]]":
-        found = None if request.agent.reset_session else self._conversations.find(request)
+    async def _borrowed(
+        self, request: ChatRequest, log: Log, *, in_new_process: bool
+    ) -> "AsyncIterator[tuple[Conversation, Way]]":
+        found = None if request.agent.reset_session or in_new_process else self._conversations.find(request)
         turns = () if found else self._thoughts.restored(request.user, to_replay(request))
         # The file of a history lives as long as the turn: when exactly Claude Code reads it is its own affair.
         async with AsyncExitStack() as files:
             if found is not None:
                 conversation, way = found
             else:
-                spare = self._spare_for(request, turns)
+                spare = None if in_new_process else self._spare_for(request, turns)
                 conversation = spare or await self._new(request, turns, files, log)
                 way = "replayed" if turns else "new"
             try:
@@ -132,8 +146,9 @@ class SdkBackend(Backend):
                     await ending.close()
 
     def _spare_for(self, request: ChatRequest, turns: Sequence[Turn]) -> "Conversation | None":
-        # One that goes on by itself begins before it could be told its model and its settings.
-        if request.agent.of_the_process or ends_in_results(request.prompt):
+        # One that goes on by itself begins before it could be told its model and its settings. To be told another model
+        # is a call, which would ask for the long context.
+        if request.agent.of_the_process or ends_in_results(request.prompt) or not request.long_context:
             return None
         if not turns:
             return self._spares.take()
@@ -175,5 +190,5 @@ def _load() -> tuple[ModuleType, ModuleType]:
     """The modules that need the SDK, whose import takes half a second, and what the first tools would wait for."""
     conversations = importlib.import_module("claude_openai.claude.conversations")
     spares = importlib.import_module("claude_openai.claude.spares")
-    importlib.import_module("claude_openai.protocol.schemas").schema_problem('{"type":"object"}')
+    importlib.import_module("claude_openai.protocol.schemas").usable_schema('{"type":"object"}', Budget())
     return conversations, spares

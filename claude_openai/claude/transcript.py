@@ -9,7 +9,7 @@ import json
 import os
 import re
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -119,11 +119,14 @@ class _FreeIds:
     def __init__(self, given: Iterable[str]) -> None:
         self._given = set(given)
         self._used: set[str] = set()
+        self._repeats: Counter[str] = Counter()
 
     def take(self, given: str) -> str:
         new_id = given if self._is_good(given) else _made_of(given)
         while new_id in self._used:
-            new_id = _made_of(new_id)
+            # Counted: each made of the one before would be looked for along all of them.
+            self._repeats[given] += 1
+            new_id = _made_of(f"{given} {self._repeats[given]}")
         self._used.add(new_id)
         return new_id
 

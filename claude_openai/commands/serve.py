@@ -8,6 +8,7 @@ import gc
 import os
 import secrets
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -37,6 +38,7 @@ KEEP_INTERVAL_S: Final = 2.0
 # Cleaners of temporary folders remove what nobody has touched for days.
 TOUCH_INTERVAL_S: Final = 6 * 3600.0
 
+SWITCH_INTERVAL_S: Final = 0.001
 UNFOUND: Final = "status, stop and the like cannot find this server: {}"
 
 
@@ -91,6 +93,8 @@ def serve_here(
                     _announce(urls, config, unpublished or complaint)
                 signal_nursery.cancel_scope.cancel(reason="the server has ended")
 
+    # Requests are read in threads, and the event loop waits so long for the interpreter at each of its steps.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     trio.run(run)
     # The end of an interpreter searches all objects for cycles, a second of work after everything is done.
     gc.freeze()

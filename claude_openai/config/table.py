@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-from claude_openai.config.config import BACKENDS, LEAST, LOG_LEVELS, Config
+from claude_openai.config.config import BACKENDS, CONFINE, LEAST, LOG_LEVELS, Config
 from claude_openai.config.setting import Parser, Setting, with_flags
 from claude_openai.config.values import (
     choice,
@@ -123,6 +123,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "the claude program to run (none: the one that comes with the SDK, or on PATH)",
         "CLAUDE_COMMAND",
     ),
+    _setting(
+        "pass_env",
+        words,
+        "NAMES",
+        "more of the server's variables, comma-separated, that reach Claude Code in every turn",
+    ),
     _number("max_concurrency", "N", "turns that run at the same time"),
     _number("max_queue_size", "N", "requests that may wait for a turn; more are answered 429"),
     _number("process_timeout_ms", "MS", "longest time of a turn without a sign of life from Claude, in ms; then 504"),
@@ -144,6 +150,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     _setting("allowed_permission_modes", modes, "MODES", "permission modes, comma-separated, a request may ask for"),
     _setting("allow_bypass_permissions", switch, "", "let a request ask for bypassPermissions too"),
+    _setting(
+        "confine",
+        choice(*CONFINE),
+        "WHEN",
+        "run turns with Bash in bubblewrap: auto, if it works here; require, and refuse them if not; off",
+    ),
     _setting("show_tool_use", switch, "", "tell what Claude's own tools do as reasoning (--no-show-tool-use: do not)"),
     _setting("demo", switch, "", "try it without an account: answers come from a stand-in inside this process"),
     _setting("log", switch, "", "write a log, one JSON object a line (--no-log: none)"),

@@ -13,10 +13,21 @@ from claude_openai.errors import BadRequest
 from claude_openai.protocol.fields import ReasoningEffort
 from claude_openai.protocol.refusals import wrong_type, wrong_value
 
-__all__ = ["NO_AGENT", "PERMISSION_MODES", "Agent", "PermissionMode", "Root", "ToolMode", "read_agent"]
+__all__ = [
+    "MAX_ADD_DIRS",
+    "NO_AGENT",
+    "PERMISSION_MODES",
+    "Agent",
+    "PermissionMode",
+    "Root",
+    "ToolMode",
+    "read_agent",
+]
 
 PermissionMode: TypeAlias = Literal["acceptEdits", "auto", "bypassPermissions", "default", "plan"]
 ToolMode: TypeAlias = Literal["disabled", "readonly", "safe", "all"]
+# Each is looked for in the file system before the request is taken.
+MAX_ADD_DIRS: Final = 64
 PERMISSION_MODES: Final[tuple[str, ...]] = get_args(PermissionMode)
 
 
@@ -72,6 +83,11 @@ class Agent:
     def has_tools(self) -> bool:
         return self.tool_mode != "disabled"
 
+    @property
+    def has_bash(self) -> bool:
+        """Whether it may run any program, which no check of a path can hold."""
+        return self.tool_mode == "all"
+
 
 NO_AGENT: Final = Agent()
 
@@ -94,6 +110,8 @@ def read_agent(value: Mapping[str, Any], param: str = "claude") -> Agent:
     folders = given.get("addDirs", [])
     if not isinstance(folders, list):
         raise wrong_type(f"{param}.addDirs", "an array of folders", folders)
+    if len(folders) > MAX_ADD_DIRS:
+        raise wrong_value(f"{param}.addDirs", f"at most {MAX_ADD_DIRS} folders")
     folder = given.get("workingDirectory")
     return Agent(
         working_directory="" if folder is None else _folder(folder, f"{param}.workingDirectory"),

@@ -26,6 +26,7 @@ from claude_openai.errors import (
     RequestTooLarge,
 )
 from claude_openai.logs.log import Level, Log, traceback_of
+from claude_openai.offload import Offload, in_thread
 from claude_openai.protocol.chunks import ChunkStream
 from claude_openai.protocol.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.models import model_list, model_object
@@ -48,6 +49,8 @@ from claude_openai.web.operators import OPEN_PATHS, Status, add_operator_routes
 from claude_openai.web.peer import Address
 
 __all__ = ["App", "build_app"]
+
+LOGGED_CHARS = 256
 
 STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -72,6 +75,7 @@ class Views:
     runs: Runs
     started: int
     agents: AgentGuard
+    offload: Offload = in_thread
     given: GivenItems = field(default_factory=GivenItems)
 
     async def models(self) -> Response:
@@ -84,7 +88,8 @@ class Views:
     async def chat_completions(self) -> Response:
         exchange = exchange_of(request.scope)
         body = cast("bytes", await request.get_data())
-        chat = await self._admitted(parse_chat_request(body, self.config.catalog()))
+        catalog = self.config.catalog()
+        chat = await self._admitted(await self.offload(lambda: parse_chat_request(body, catalog)))
         _log_request(exchange.log, chat, body)
         exchange.begin_turn()
         run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))
@@ -97,7 +102,8 @@ class Views:
     async def responses(self) -> Response:
         exchange = exchange_of(request.scope)
         body = cast("bytes", await request.get_data())
-        asked = parse_responses_request(body, self.config.catalog(), self.given.recall)
+        catalog, recall = self.config.catalog(), self.given.recall
+        asked = await self.offload(lambda: parse_responses_request(body, catalog, recall))
         chat = await self._admitted(asked.chat)
         _log_request(exchange.log, chat, body)
         exchange.begin_turn()
@@ -136,7 +142,14 @@ class Views:
         return _json(completion.result())
 
 
-def build_app(config: Config, runs: Runs, log: Log, status: Status = dict, agents: AgentGuard | None = None) -> App:
+def build_app(
+    config: Config,
+    runs: Runs,
+    log: Log,
+    status: Status = dict,
+    agents: AgentGuard | None = None,
+    offload: Offload = in_thread,
+) -> App:
     """Compose the app.
 
     Args:
@@ -145,12 +158,13 @@ def build_app(config: Config, runs: Runs, log: Log, status: Status = dict, agent
         log: bound to each exchange's request id.
         status: what `/health` tells beside that the process answers.
         agents: what the `claude` object of a request may ask for; by default what `config` says.
+        offload: how the body of a request is read.
     """
     app = App("claude_openai", static_folder=None)
     app.exchange_log, app.metrics = log, runs.metrics
     app.url_map.merge_slashes = False  # it would answer with a redirect to a page of HTML
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
-    views = Views(config, runs, int(time.time()), agents or AgentGuard(config))
+    views = Views(config, runs, int(time.time()), agents or AgentGuard(config), offload)
     app.add_url_rule("/v1/models", "models", views.models, methods=["GET"])
     # Ids may hold slashes, encoded or not.
     app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])
@@ -240,8 +254,8 @@ def _log_request(log: Log, chat: ChatRequest, body: bytes) -> None:
         stream=chat.stream,
         include_usage=chat.include_usage,
         bytes=len(body),
-        user=chat.user,
-        prompt_cache_key=chat.prompt_cache_key,
+        user=_short(chat.user),
+        prompt_cache_key=_short(chat.prompt_cache_key),
         metadata=chat.metadata,
     )
     log.debug(
@@ -253,6 +267,11 @@ def _log_request(log: Log, chat: ChatRequest, body: bytes) -> None:
     )
     if log.enabled(Level.TRACE):
         log.trace("openai.request_body", body=body)
+
+
+def _short(text: str | None) -> str | None:
+    # Nothing bounds it, and whatever is logged is searched for secrets.
+    return None if text is None else text[:LOGGED_CHARS]
 
 
 def _log_calls(log: Log, chunks: Frames) -> None:

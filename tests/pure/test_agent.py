@@ -85,6 +85,7 @@ def test_its_effort_wins_over_the_one_of_openai() -> None:
         ({"workingDirectory": "/a\0b"}, "invalid_value", "claude.workingDirectory"),
         ({"addDirs": "/a"}, "invalid_type", "claude.addDirs"),
         ({"addDirs": ["/a", "b"]}, "invalid_value", "claude.addDirs[1]"),
+        ({"addDirs": ["/a"] * 65}, "invalid_value", "claude.addDirs"),
         ({"toolMode": "everything"}, "invalid_value", "claude.toolMode"),
         ({"toolMode": True}, "invalid_type", "claude.toolMode"),
         ({"permissionMode": "yolo"}, "invalid_value", "claude.permissionMode"),

@@ -159,8 +159,8 @@ def test_an_overload_in_the_middle_of_an_answer_is_told_as_one_and_is_not_to_be_
 ) -> None:
     events = follow(TurnReader(LOGIN), message_start(), text("Hel"), bad_result(status, said))
     error = failure_of(events[-1:])
-    assert (type(error), error.code, error.may_retry) == (UpstreamError, "server_is_overloaded", False)
-    assert "it is too busy" in error.message
+    assert (type(error), error.code, error.may_retry) == (UpstreamError, "upstream_error", False)
+    assert error.message == "Claude broke off its answer: it is too busy."
 
 
 @pytest.mark.parametrize(

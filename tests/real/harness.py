@@ -24,12 +24,14 @@ from claude_openai.claude.hermetic import stand_in_environment
 from claude_openai.config import BACKENDS
 from claude_openai.testing import Answer, MessagesApi, Reply, Script
 from tests.conditions import needs
+from tests.real.left_over import reap_adopted
 
 __all__ = [
     "LIMIT_S",
     "OK",
     "Processes",
     "Served",
+    "needs_bwrap",
     "needs_claude",
     "on_both_backends",
     "serving",
@@ -45,6 +47,7 @@ OK: Final = Reply("ok")
 
 
 needs_claude = needs("claude", "/proc")
+needs_bwrap = needs("bubblewrap")
 # For what must be the same whichever runs the turn; the parameter is for `serving`.
 on_both_backends = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -92,7 +95,8 @@ class Processes:
         return [pid for pid in self.guardians() if _is_child_of(pid, server)]
 
     def all(self) -> list[int]:
-        """The dead that were not reaped are among them, if they are children of this process."""
+        """The dead that were not reaped are among them, if this process has started them."""
+        reap_adopted()
         return sorted({*self.marked(), *self.guardians(), *filter(_is_own_zombie, _pids())})
 
     async def wait_none(self, within_s: float = GONE_S) -> None:

@@ -7,6 +7,7 @@ import trio
 from hypothesis import HealthCheck, Phase, given, settings
 
 from claude_openai.errors import BadRequest
+from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.output import read_response_format
 from claude_openai.testing import Reply, ToolUse
 from tests.real.call import Call, chat
@@ -54,7 +55,7 @@ def drawn(count: int) -> list[Schema]:
     @given(object_schemas())
     def draw(schema: Schema) -> None:
         try:
-            read_response_format(form(schema))
+            read_response_format(form(schema), Budget())
         except BadRequest:
             return
         found.append(schema)

@@ -265,6 +265,30 @@ async def test_a_guardian_that_cannot_be_started_again_is_an_error_until_it_can(
             assert process.exit_code == 6
 
 
+async def test_without_descriptors_for_its_pipes_a_start_fails_and_leaks_none(
+    guardian: Guardian, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shell(guardian, "exit 0") as process:
+        await process.wait_exit()
+    before, pipe = len(os.listdir("/proc/self/fd")), os.pipe  # noqa: PTH208 - in an async test
+    made: list[tuple[int, int]] = []
+
+    def two_pipes() -> tuple[int, int]:
+        if len(made) == 2:
+            raise OSError(24, "Too many open files")
+        made.append(pipe())
+        return made[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pipe", two_pipes)
+        with pytest.raises(OSError, match="Too many open files"):
+            await guardian.start(["/bin/true"], env={}, cwd=Path("/"))
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    async with shell(guardian, "exit 7") as process:
+        await process.wait_exit()
+        assert process.exit_code == 7
+
+
 async def test_two_that_find_the_guardian_dead_start_one(tmp_path: Path) -> None:
     codes: list[int | None] = []
     with guarding(tmp_path / "private", NULL_LOG) as guardian:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from claude_openai.commands import command_parser
 from claude_openai.commands.doctor.checks import Check, machine_checks, split_advice
-from claude_openai.commands.doctor.checks_claude import claude_checks
+from claude_openai.commands.doctor.checks_claude import claude_checks, confinement_check
 from claude_openai.commands.doctor.checks_server import port_check, server_checks
 from claude_openai.config import SETTINGS, Config, config_from
 from claude_openai.errors import ConfigError
@@ -51,7 +51,8 @@ def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> l
         config = _without_flags(environ)
     checks = [complaint or Check("settings", "ok", _told(config))]
     server, instance = server_checks(environ)
-    checks += [*machine_checks(config, flags, environ), *claude_checks(config, environ), *server]
+    checks += [*machine_checks(config, flags, environ), *claude_checks(config, environ), confinement_check(config)]
+    checks += server
     checks.append(port_check(config, instance))
     if ask and complaint is None:
         from claude_openai.commands.doctor.round_trip import STARTED, asked_server, round_trip

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -156,10 +156,13 @@ def _instance(config: Config, urls: Sequence[str], argv: Sequence[str], environ:
 async def _keep_files(claim: Claim) -> None:
     import trio
 
+    from claude_openai.threads import NoThreadError, run_in_thread
+
     next_touch = trio.current_time() + TOUCH_INTERVAL_S
     while True:
         await trio.sleep(KEEP_INTERVAL_S)
-        await trio.to_thread.run_sync(claim.keep)
+        with suppress(NoThreadError):  # the next time will do
+            await run_in_thread(claim.keep)
         if trio.current_time() >= next_touch:
             next_touch += TOUCH_INTERVAL_S
             claim.touch()

@@ -27,8 +27,16 @@ from claude_openai.protocol.lines import LineFramer
 __all__ = ["Guardian", "Link", "Started", "guarding"]
 
 # Read when the server starts: a guardian that is started again must be the one that this version can talk to, though
-# another may have been installed meanwhile.
-PROGRAM = Path(supervisor.__file__).read_text("utf-8")
+# another may have been installed meanwhile. It is sent, and not an argument, which everybody would see in `ps`.
+PROGRAM = Path(supervisor.__file__).read_bytes()
+READ_PROGRAM = """
+import socket
+control = socket.socket(fileno=0)
+size = int.from_bytes(control.recv(8, socket.MSG_WAITALL))
+program = control.recv(size, socket.MSG_WAITALL)
+control.detach()
+exec(compile(program, "supervisor.py", "exec"))
+"""
 
 # A program is started in a few ms, unless the machine is out of memory or the guardian was stopped.
 START_TIMEOUT_S = 20.0
@@ -214,20 +222,20 @@ class Guardian:
     def _launch(self) -> None:
         control, far_control = socket.socketpair()
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program; the folder is an argument
-                [sys.executable, "-I", "-S", "-c", PROGRAM, "claude-openai-guardian", str(self._folder)],
-                stdin=far_control.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env={"PATH": os.defpath},
-                start_new_session=True,
-            )
+            with far_control:
+                self._process = subprocess.Popen(  # noqa: S603 - our own program; the folder is an argument
+                    [sys.executable, "-I", "-S", "-c", READ_PROGRAM, "claude-openai-guardian", str(self._folder)],
+                    stdin=far_control.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd="/",
+                    env={"PATH": os.defpath},
+                    start_new_session=True,
+                )
+            control.sendall(len(PROGRAM).to_bytes(8) + PROGRAM)  # the socket's buffer has room for it
         except BaseException:
             control.close()
             raise
-        finally:
-            far_control.close()
         control.setblocking(False)
         self._control = control
 

@@ -268,7 +268,7 @@ def become_subreaper() -> bool:
 
 def main() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what the server blocks would be inherited
-    # With standard input, so that no number of a descriptor has to be passed; the folder is the last argument.
+    # By standard input, so that no number of a descriptor has to be passed; the folder is the last argument.
     guard(socket.socket(fileno=0), sys.argv[-1])
 
 

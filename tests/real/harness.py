@@ -54,7 +54,7 @@ def _what_is_missing() -> str:
 
 
 needs_claude = pytest.mark.skipif(bool(_what_is_missing()), reason=_what_is_missing() or "nothing is missing")
-_cannot_confine = try_confinement("require").reason
+_cannot_confine = try_confinement("require", os.environ).reason
 needs_bwrap = pytest.mark.skipif(bool(_cannot_confine), reason=_cannot_confine or "nothing is missing")
 # For what must be the same whichever runs the turn; the parameter is for `serving`.
 on_both_backends = pytest.mark.parametrize("backend", BACKENDS)

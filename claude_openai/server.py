@@ -191,7 +191,7 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
                 stand_in = await stack.enter_async_context(MessagesApi.serving(demo_reply, remember=False))
                 extra_env |= stand_in_environment(stand_in.base_url, folder / "config")
             guardian = await stack.enter_async_context(_ended_in_a_thread(guarding(folder, log)))
-            confinement = await trio.to_thread.run_sync(try_confinement, config.confine)
+            confinement = await trio.to_thread.run_sync(try_confinement, config.confine, os.environ | extra_env, folder)
             log.info("confinement.tried", confined=bool(confinement.bwrap), reason=confinement.reason)
             launcher = Launcher(
                 command=config.claude_command,

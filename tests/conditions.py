@@ -62,7 +62,7 @@ def _has_ipv6() -> bool:
 CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "claude": (lambda: bundled_claude() is not None, "claude-agent-sdk has no bundled claude for this platform"),
     "bubblewrap": (
-        lambda: not try_confinement("require").reason,
+        lambda: not try_confinement("require", os.environ).reason,
         "install bubblewrap (bwrap), on a machine with user namespaces",
     ),
     "bash": (lambda: shutil.which("bash") is not None, "install bash"),

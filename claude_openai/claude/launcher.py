@@ -45,6 +45,7 @@ from claude_openai.protocol.blocks import ToolResultBlock
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
 from claude_openai.shortages import described, shortage_hint
+from claude_openai.threads import run_in_thread
 
 __all__ = ["GRACE_S", "Launcher", "Spawn", "could_not_start", "ends_in_results", "to_replay", "why_not_started"]
 

@@ -338,7 +338,7 @@ async def test_a_supervisor_that_hangs_is_ended_with_the_guardian(tmp_path: Path
 
 @pytest.mark.parametrize("way", ["foreground", "session"])
 def test_without_a_subreaper_what_still_has_its_parent_is_ended(way: str) -> None:
-    """What macOS has; the `ps` of that system is not tried here."""
+    """As on macOS."""
     number = new_number()
     script = f"setsid sh -c 'sleep {number}; :'; :" if way == "session" else f"sleep {number}; :"
     near, far = socket.socketpair()
@@ -361,6 +361,12 @@ def test_without_a_subreaper_what_still_has_its_parent_is_ended(way: str) -> Non
     near.close()
     os.waitpid(pid, 0)
     trio.run(until, lambda: not alive(number), "it has ended")
+
+
+@pytest.mark.skipif(not Path("/bin/ps").exists(), reason="there is no ps here")
+def test_without_proc_the_processes_are_told_by_ps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert (os.getpid(), os.getppid()) in supervisor.processes()
 
 
 def parent(pid: int) -> int:

@@ -46,9 +46,9 @@ def claude_checks(config: Config, environ: Mapping[str, str]) -> list[Check]:
     return [program, Check("login", "ok", "none is needed: demo") if config.demo else _login(claude, env)]
 
 
-def confinement_check(config: Config) -> Check:
+def confinement_check(config: Config, environ: Mapping[str, str]) -> Check:
     """Whether turns with Bash would be confined; a failure only where they must be."""
-    tried = try_confinement(config.confine)
+    tried = try_confinement(config.confine, environ)
     if tried.bwrap:
         return Check("Bash", "ok", f"confined by {tried.bwrap}")
     if tried.required:

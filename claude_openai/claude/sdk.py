@@ -141,6 +141,8 @@ class SdkBackend(Backend):
             if found is not None:
                 conversation, way = found
             else:
+                for passed in self._conversations.end_passed(request):
+                    files.push_async_callback(passed.close)
                 spare = None if in_new_process else self._spare_for(request, turns)
                 conversation = spare or await self._new(request, turns, files, log)
                 way = "replayed" if turns else "new"

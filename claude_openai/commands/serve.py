@@ -24,7 +24,7 @@ from claude_openai.commands.claim import Claim, claiming
 from claude_openai.commands.instance import AlreadyRunning, Instance, instance_files, instance_folder
 from claude_openai.commands.last_folder import remember_folder
 from claude_openai.commands.last_words import keep_words
-from claude_openai.config import SETTINGS, Config, config_from
+from claude_openai.config import SETTINGS, Config, config_from, ignored_variables
 from claude_openai.errors import ClaudeMissing, ConfigError, StartError
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ UNFOUND: Final = "status, stop and the like cannot find this server: {}"
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Serve until a signal says otherwise, or start a server that does."""
     config = config_from(argv, environ, main_parser())
+    for line in ignored_variables(environ):
+        say(f"claude-openai: warning: {line}")
     if config.background:
         from claude_openai.commands.start import start
 

@@ -21,10 +21,11 @@ from claude_openai.claude import supervisor
 from claude_openai.claude.guardian import Guardian, Link, Started, guarding
 from claude_openai.claude.process import SupervisedProcess, supervised
 from claude_openai.logs.log import NULL_LOG, Level, open_log
+from tests.conditions import needs
 from tests.real.daemons import WAYS, alive, new_number
 from tests.real.harness import until
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc to see processes in")
+pytestmark = needs("/proc")
 
 LIMIT_S = 60.0
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
@@ -375,7 +376,7 @@ def test_without_a_subreaper_what_still_has_its_parent_is_ended(way: str) -> Non
     trio.run(until, lambda: not alive(number), "it has ended")
 
 
-@pytest.mark.skipif(not Path("/bin/ps").exists(), reason="there is no ps here")
+@needs("/bin/ps")
 def test_without_proc_the_processes_are_told_by_ps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert (os.getpid(), os.getppid()) in supervisor.processes()

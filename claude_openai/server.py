@@ -20,6 +20,7 @@ from claude_openai import __version__
 from claude_openai.claude.base import Backend
 from claude_openai.claude.cli import CliBackend
 from claude_openai.claude.confinement import try_confinement
+from claude_openai.claude.environment import named_environment
 from claude_openai.claude.guardian import guarding
 from claude_openai.claude.hermetic import find_claude, stand_in_environment
 from claude_openai.claude.launcher import Launcher
@@ -185,12 +186,12 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
     async with _ended_in_a_thread(private) as name:
         folder = Path(name)
         async with AsyncExitStack() as stack:
-            extra_env = dict(config.extra_env)
+            extra_env = {**named_environment(os.environ, config.pass_env), **config.extra_env}
             if config.demo:
                 stand_in = await stack.enter_async_context(MessagesApi.serving(demo_reply, remember=False))
                 extra_env |= stand_in_environment(stand_in.base_url, folder / "config")
             guardian = await stack.enter_async_context(_ended_in_a_thread(guarding(folder, log)))
-            confinement = await trio.to_thread.run_sync(try_confinement, config.confine)
+            confinement = await trio.to_thread.run_sync(try_confinement, config.confine, os.environ | extra_env, folder)
             log.info("confinement.tried", confined=bool(confinement.bwrap), reason=confinement.reason)
             launcher = Launcher(
                 command=config.claude_command,

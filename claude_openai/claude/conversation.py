@@ -31,7 +31,7 @@ from claude_openai.logs.log import Log
 from claude_openai.protocol.blocks import ThinkingBlock
 from claude_openai.protocol.demands import MUST_CALL
 from claude_openai.protocol.events import TurnFailed, Way
-from claude_openai.protocol.history import Turn
+from claude_openai.protocol.history import Turn, canonical
 from claude_openai.protocol.request import ChatRequest
 
 __all__ = ["Conversation", "Identity", "ParkedCalls", "identity_of"]
@@ -53,6 +53,7 @@ def identity_of(request: ChatRequest) -> Identity:
         request.tool_choice,
         request.parallel_tool_calls,
         request.output,
+        request.long_context,
         replace(request.agent, reset_session=False),
     )
 
@@ -246,7 +247,7 @@ class Conversation:
             self.log.error("sdk.error", kind=type(error).__name__, error=error)
             if not turn.reader.ended:
                 await emit(TurnFailed(InternalError(f"The turn could not be run: {error}")))
-        self.history = (*request.turns, request.prompt, turn.answer())
+        self.history = canonical((*request.turns, request.prompt, turn.answer()))
         self.pending, self.thinking = turn.pending, turn.thinking.blocks()
         self.settings = TurnSettings.of(request)
         # Resuming put a text of Claude Code's own into the history.

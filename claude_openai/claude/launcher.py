@@ -242,7 +242,7 @@ class Launcher:
         """What keeps the tools of a process in its folders, from outside of it and within."""
         if not agent.has_tools:
             return ToolGuard(None, self._file_calls, self._log), {}
-        home = os.path.normpath(env.get("HOME") or Path.home())
+        home = os.path.normpath(env.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - without a home it stays "~"
         config = os.path.normpath(env.get("CLAUDE_CONFIG_DIR") or f"{home}/.claude")
         own: list[Secret] = [(str(path.absolute()), "") for path in self._secrets]
         secrets = Secrets(

@@ -13,6 +13,7 @@ from claude_openai.logs.log import Log
 from claude_openai.offload import in_thread
 from claude_openai.protocol.cli_stream import TurnReader
 from claude_openai.protocol.effects import Effect
+from claude_openai.protocol.money import MONEY_KINDS, resets_at
 
 __all__ = ["RecordError", "effects_of", "effects_of_record", "record_of"]
 
@@ -92,7 +93,7 @@ def _effects(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
             message = record["message"]
             text = "".join(block["text"] for block in message["content"] if block["type"] == "text")
             status = record.get("api_error_status")
-            return reader.assistant(model=message["model"], error=record.get("error"), text=text, status=status)
+            return reader.assistant(model=message["model"], error=_error(record), text=text, status=status)
         case "user", _:
             if record.get("isSynthetic"):
                 reader.told_claude()
@@ -104,10 +105,16 @@ def _effects(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
             )
         case "rate_limit_event", _:
             info = record["rate_limit_info"]
-            resets_at = info.get("resetsAt")
-            resets_in_s = None if resets_at is None else resets_at - time.time()
+            at = resets_at(info)
+            resets_in_s = None if at is None else at - time.time()
             reader.rate_limit(rejected=info["status"] == "rejected", resets_in_s=resets_in_s)
     return ()
+
+
+def _error(record: Mapping[str, Any]) -> str | None:
+    """What Claude Code calls the failure that a message tells of; where it is about money, its finer name."""
+    finer = record.get("api_error")
+    return finer if finer in MONEY_KINDS else record.get("error")
 
 
 def _calls(record: Mapping[str, Any]) -> list[tuple[str, str]]:

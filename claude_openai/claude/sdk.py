@@ -141,6 +141,8 @@ class SdkBackend(Backend):
             if found is not None:
                 conversation, way = found
             else:
+                for passed in self._conversations.end_passed(request):
+                    files.push_async_callback(passed.close)
                 spare = None if in_new_process else self._spare_for(request, turns)
                 conversation = spare or await self._new(request, turns, files, log)
                 way = "replayed" if turns else "new"
@@ -157,8 +159,9 @@ class SdkBackend(Backend):
                     await ending.close()
 
     def _spare_for(self, request: ChatRequest, turns: Sequence[Turn]) -> "Conversation | None":
-        # One that goes on by itself begins before it could be told its model and its settings.
-        if request.agent.of_the_process or ends_in_results(request.prompt):
+        # One that goes on by itself begins before it could be told its model and its settings. To be told another model
+        # is a call, which would ask for the long context.
+        if request.agent.of_the_process or ends_in_results(request.prompt) or not request.long_context:
             return None
         if not turns:
             return self._spares.take()

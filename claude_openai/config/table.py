@@ -151,6 +151,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "the claude program to run (none: the one that comes with the SDK, or on PATH)",
         "CLAUDE_COMMAND",
     ),
+    _setting(
+        "pass_env",
+        words,
+        "NAMES",
+        "more of the server's variables, comma-separated, that reach Claude Code in every turn",
+    ),
     _number("max_concurrency", "N", "turns that run at the same time"),
     _number("max_queue_size", "N", "requests that may wait for a turn; more are answered 429"),
     _number("process_timeout_ms", "MS", "longest time of a turn without a sign of life from Claude, in ms; then 504"),

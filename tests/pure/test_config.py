@@ -38,6 +38,7 @@ ROWS = {
     "default_model": Row(("opus", "opus"), ("claude-sonnet-4-5", "claude-sonnet-4-5"), ("", " ", "gpt-4o", "-p")),
     "models": Row(("a/b, c ,", ("a/b", "c")), ("x", ("x",)), ("-x", "two words", "a\u00e9")),
     "claude_command": Row(("claude", "claude"), ("/opt/my claude", "/opt/my claude"), ("", "~nobody-of-this-name/x")),
+    "pass_env": Row(("A, B_1 ,", ("A", "B_1")), ("x", ("x",))),
     "max_concurrency": Row(("1", 1), ("64", 64), ("0", "-1", "1.5", "", "many")),
     "max_queue_size": Row(("0", 0), ("7", 7), ("-1", "", "x")),
     "process_timeout_ms": Row(("1", 1), ("600000", 600_000), ("0", "", "2m")),

@@ -3,8 +3,6 @@
 import json
 import os
 import resource
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -12,10 +10,10 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 import trio
 
 from claude_openai.testing import Reply
+from tests.conditions import OTHER_USER, needs
 from tests.real.call import Call, chat, texts
 from tests.real.command import MODULE, Command, running
 from tests.real.harness import needs_claude, on_both_backends, until
@@ -28,25 +26,8 @@ HISTORY: Final = [
     {"role": "user", "content": "Again"},
 ]
 ALONE: Final = ("--spares", "0", "--max-idle-sessions", "0")
-# Python's own limits would hold for the test too.
-OTHER_USER: Final = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups") if os.geteuid() == 0 else ()
 # A small file system of its own in a folder that a variable names.
 MOUNTED: Final = 'mount -t tmpfs -o size=3m tmpfs "${}" && exec "$0" "$@"'
-
-
-def works(*argv: str) -> bool:
-    try:
-        return subprocess.run(argv, capture_output=True, timeout=60, check=False, cwd="/").returncode == 0
-    except OSError:
-        return False
-
-
-needs_another_user = pytest.mark.skipif(
-    not works(*OTHER_USER, sys.executable, "-c", "pass"), reason="no other user can run this Python"
-)
-needs_mounts = pytest.mark.skipif(
-    not works("unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"), reason="nothing can be mounted here"
-)
 
 
 async def answered(command: Command, messages: Any = "Hi", **fields: Any) -> None:
@@ -150,7 +131,7 @@ async def set_limit_of_processes(command: Command, soft: int) -> None:
     await trio.run_process(argv)
 
 
-@needs_another_user
+@needs("another user")
 @on_both_backends
 async def test_without_another_process_the_client_is_told_so(backend: str) -> None:
     async with of_another_user(*ALONE, "--backend", backend) as command:
@@ -195,7 +176,7 @@ def mounted(variable: str) -> Sequence[str]:
     return ("unshare", "-rm", "sh", "-c", MOUNTED.format(variable), *MODULE)
 
 
-@needs_mounts
+@needs("user namespaces")
 @on_both_backends
 async def test_with_a_full_folder_for_temporary_files_the_client_is_told_so(tmp_path: Path, backend: str) -> None:
     flags = (*ALONE, "--backend", backend)
@@ -209,7 +190,7 @@ async def test_with_a_full_folder_for_temporary_files_the_client_is_told_so(tmp_
         await answered(command, HISTORY)
 
 
-@needs_mounts
+@needs("user namespaces")
 async def test_with_a_full_home_answers_are_whole(tmp_path: Path) -> None:
     async with running(tmp_path, *ALONE, reply=Reply("ok"), program=mounted("HOME")) as command:
         await answered(command)

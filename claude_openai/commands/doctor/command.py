@@ -52,8 +52,8 @@ def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> l
     checks = [complaint or Check("settings", "ok", _told(config))]
     checks += [Check("variables", "warning", *split_advice(line)) for line in ignored_variables(environ)]
     server, instance = server_checks(environ)
-    checks += [*machine_checks(config, flags, environ), *claude_checks(config, environ), confinement_check(config)]
-    checks += server
+    checks += [*machine_checks(config, flags, environ), *claude_checks(config, environ)]
+    checks += [confinement_check(config, environ), *server]
     checks.append(port_check(config, instance))
     if ask and complaint is None:
         from claude_openai.commands.doctor.round_trip import STARTED, asked_server, round_trip

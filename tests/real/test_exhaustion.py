@@ -53,9 +53,8 @@ async def is_healthy(command: Command) -> None:
 
 
 @contextmanager
-def limited(command: Command, kind: int, soft: int) -> Iterator[None]:
-    """A limit of the server, for as long as the block."""
-    pid = command.process.pid
+def limited(pid: int, kind: int, soft: int) -> Iterator[None]:
+    """A limit of a process, for as long as the block."""
     before, hard = resource.prlimit(pid, kind)
     resource.prlimit(pid, kind, (soft, hard))
     try:
@@ -96,7 +95,7 @@ async def test_without_descriptors_for_a_process_the_client_is_told_so(tmp_path:
     async with running(tmp_path, *ALONE, "--backend", backend, reply=Reply("ok")) as command:
         await answered(command)
         await until(lambda: command.processes.claudes() == [], "the process is gone")
-        with limited(command, resource.RLIMIT_NOFILE, open_files(command) + 3):
+        with limited(command.process.pid, resource.RLIMIT_NOFILE, open_files(command) + 3):
             for messages in ("Hi", HISTORY):
                 assert "Too many open files; start the server with a higher limit" in await refused(command, messages)
             await is_healthy(command)
@@ -126,9 +125,9 @@ async def of_another_user(*flags: str) -> AsyncIterator[Command]:
 
 
 async def set_limit_of_processes(command: Command, soft: int) -> None:
-    # Only who has its user may do this to a process.
-    argv = [*OTHER_USER, "prlimit", "--pid", str(command.process.pid), f"--nproc={soft}:"]
-    await trio.run_process(argv)
+    # Only who has its user may do this to a process. The guardian forks for each.
+    for pid in (command.process.pid, *command.processes.guardians_of(command.process.pid)):
+        await trio.run_process([*OTHER_USER, "prlimit", "--pid", str(pid), f"--nproc={soft}:"])
 
 
 @needs("another user")
@@ -145,15 +144,16 @@ async def test_without_another_process_the_client_is_told_so(backend: str) -> No
         await answered(command, HISTORY)
 
 
-def address_space(command: Command) -> int:
-    status = Path(f"/proc/{command.process.pid}/status").read_text()
+def address_space(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmSize:")[2].split()[0]) * 1024
 
 
 async def test_without_memory_for_a_process_the_client_is_told_so(tmp_path: Path) -> None:
     async with running(tmp_path, *ALONE, reply=Reply("ok")) as command:
         await answered(command)
-        with limited(command, resource.RLIMIT_AS, address_space(command) + 32 * 1024 * 1024):
+        (guardian,) = command.processes.guardians_of(command.process.pid)
+        with limited(guardian, resource.RLIMIT_AS, address_space(guardian) + 32 * 1024 * 1024):
             assert "when it lacks memory" in await refused(command)
             await is_healthy(command)
         await answered(command)

@@ -13,10 +13,10 @@ from typing import Any, Final
 import trio
 
 from claude_openai.testing import Reply
-from tests.conditions import OTHER_USER, needs
+from tests.conditions import OTHER_USER, PACKAGES, needs, python_of_another_user
 from tests.real.call import Call, chat, texts
 from tests.real.command import MODULE, Command, running
-from tests.real.harness import needs_claude, on_both_backends, until
+from tests.real.harness import LIMIT_S, needs_claude, on_both_backends, until
 
 pytestmark = needs_claude
 
@@ -27,6 +27,9 @@ HISTORY: Final = [
 ]
 ALONE: Final = ("--spares", "0", "--max-idle-sessions", "0")
 # A small file system of its own in a folder that a variable names.
+FULL: Final = (
+    'mount -t tmpfs -o size=16k tmpfs "$TMPDIR" && head -c 16k /dev/zero > "$TMPDIR/filling" && exec "$0" "$@"'
+)
 MOUNTED: Final = 'mount -t tmpfs -o size=3m tmpfs "${}" && exec "$0" "$@"'
 
 
@@ -116,11 +119,12 @@ def folder_for_others() -> Iterator[Path]:
 async def of_another_user(*flags: str) -> AsyncIterator[Command]:
     """The command, run by somebody whom limits of processes bind: they do not bind root."""
     with folder_for_others() as folder:
-        program = [*OTHER_USER, *MODULE]
+        program = [*OTHER_USER, str(python_of_another_user()), "-m", "claude_openai"]
         if OTHER_USER:
             owned = 'chown 12345:12345 "$HOME" "$TMPDIR" && exec "$@"'
             program = ["sh", "-c", owned, "sh", *program]
-        async with running(folder, *flags, reply=Reply("ok"), program=program) as command:
+        env = {"PYTHONPATH": PACKAGES}
+        async with running(folder, *flags, reply=Reply("ok"), program=program, env=env) as command:
             yield command
 
 
@@ -188,6 +192,29 @@ async def test_with_a_full_folder_for_temporary_files_the_client_is_told_so(tmp_
             assert "free some disk space, or start the server with another TMPDIR" in message
             await is_healthy(command)
         await answered(command, HISTORY)
+
+
+@needs("another user")
+async def test_a_start_without_threads_is_one_line() -> None:
+    with folder_for_others() as folder:
+        folder.chmod(0o777)
+        program = [str(python_of_another_user()), "-m", "claude_openai"]
+        argv = [*OTHER_USER, "prlimit", "--nproc=1:1", *program, "--port", "0", "--no-log", "--output-dir", "runs"]
+        environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "PYTHONPATH": PACKAGES}
+        with trio.fail_after(LIMIT_S):
+            done = await trio.run_process(argv, env=environ, capture_stdout=True, capture_stderr=True, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("claude-openai: cannot start: no more processes or threads can be started; end some")
+
+
+@needs("user namespaces")
+async def test_a_start_with_a_full_folder_for_temporary_files_serves_all_the_same(tmp_path: Path) -> None:
+    full = ("unshare", "-rm", "sh", "-c", FULL, *MODULE)
+    async with running(tmp_path, *ALONE, reply=Reply("ok"), program=full) as command:
+        await answered(command)
+        await answered(command, HISTORY)
+        await until(lambda: "No space left on device" in command.stderr(), "it says that it cannot be found")
 
 
 @needs("user namespaces")

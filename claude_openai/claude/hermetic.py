@@ -5,20 +5,21 @@ beside it, and a test on the bundled CLI that shows it at work.
 """
 
 import importlib.util
+import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from claude_openai.claude.environment import inherited_environment
 from claude_openai.errors import ClaudeMissing, ConfigError
 from claude_openai.protocol.agent import NO_AGENT, Agent, ToolMode
 from claude_openai.protocol.request import ChatRequest
 
-__all__ = ["TurnSettings", "claude_argv", "claude_environment", "find_claude", "login_command"]
+__all__ = ["TOOLS", "TurnSettings", "claude_argv", "claude_environment", "find_claude", "login_command"]
 
 _FLAGS = (
     *("--output-format", "stream-json", "--input-format", "stream-json", "--verbose"),
@@ -34,7 +35,7 @@ _FLAGS = (
 # The built-in tools by mode. Those that are missing from all of them talk to a person, a terminal or a later day.
 _READING = ("Read", "Glob", "Grep")
 _WRITING = (*_READING, "Edit", "Write", "NotebookEdit")
-_TOOLS: Mapping[ToolMode, tuple[str, ...]] = {
+TOOLS: Final[Mapping[ToolMode, tuple[str, ...]]] = {
     "disabled": (),
     "readonly": _READING,
     "safe": _WRITING,
@@ -77,6 +78,10 @@ _ENVIRONMENT = {
 # mode is told of in the same way.
 _WITHOUT_OWN_TOOLS = {"CLAUDE_CODE_DISABLE_ATTACHMENTS": "1"}
 
+# Without it Claude's API sends an argument of a call only when it is whole, and Claude Code passes no pings on: minutes
+# of silence while Claude writes a file (github/copilot-cli#4286: 330 s), which would be taken for a hang.
+_UNLESS_SET = {"CLAUDE_CODE_ENABLE_FINE_GRAINED_TOOL_STREAMING": "1"}
+
 # The modes in which Claude Code asks Claude, call by call, whether a tool may be used: without that it refuses.
 _JUDGED_MODES = ("auto", "plan")
 _INSTEAD_OF_ESSENTIAL_ONLY = {
@@ -93,6 +98,7 @@ _WAITED_FOR = ("--mcp-config", '{"mcpServers":{"openai":{"type":"sdk","name":"op
 # Claude Code has no less than low; it thinks as it sees fit then.
 _EFFORTS = {"none": "low", "minimal": "low"}
 _MAX_TOKENS = "CLAUDE_CODE_MAX_OUTPUT_TOKENS"
+_SHORT_CONTEXT = "CLAUDE_CODE_DISABLE_1M_CONTEXT"
 
 # What leads the CLI to an account or another upstream; dropped where a stand-in answers instead.
 ACCOUNT_VARIABLES = (
@@ -109,14 +115,17 @@ class TurnSettings:
     Attributes:
         effort: OpenAI's `reasoning_effort`; None leaves it to Claude Code.
         max_tokens: bound of an answer; None, or more than the model's own, is the model's own.
+        long_context: more than 200,000 tokens may be used. To be told before the first call: after it a process goes on
+            asking for the 1M context of a model with `[1m]` (2.1.332).
     """
 
     effort: str | None = None
     max_tokens: int | None = None
+    long_context: bool = True
 
     @classmethod
     def of(cls, request: ChatRequest) -> "TurnSettings":
-        return cls(request.reasoning_effort, request.max_tokens)
+        return cls(request.reasoning_effort, request.max_tokens, request.long_context)
 
     @property
     def level(self) -> str | None:
@@ -125,7 +134,8 @@ class TurnSettings:
     @property
     def environment(self) -> dict[str, str]:
         """For a process that starts with it; an empty value takes back an earlier one."""
-        return {_MAX_TOKENS: "" if self.max_tokens is None else str(self.max_tokens)}
+        short = {} if self.long_context else {_SHORT_CONTEXT: "1"}
+        return {_MAX_TOKENS: "" if self.max_tokens is None else str(self.max_tokens), **short}
 
     def frame(self) -> dict[str, Any]:
         """The control request that tells it to a running process, before a turn."""
@@ -140,6 +150,7 @@ def claude_argv(
     model: str,
     settings: TurnSettings | None = None,
     agent: Agent = NO_AGENT,
+    rules: Mapping[str, Sequence[str]] | None = None,
     resume: Path | None = None,
     session: str | None = None,
     goes_on: bool = False,
@@ -151,14 +162,17 @@ def claude_argv(
         model: passed on as it is; never begins with '-'.
         settings: of its first turn.
         agent: which tools of its own it has, where, and what they may do.
+        rules: what they are kept from, as the `permissions` of its settings.
         resume: a transcript file with the history.
         session: the id of its session; without effect with `resume`, where the file says it.
         goes_on: the history ends in results of tools, from which the process goes on by itself.
     """
-    argv = [str(claude), *_FLAGS, "--tools", ",".join(_TOOLS[agent.tool_mode]), "--model", model]
+    argv = [str(claude), *_FLAGS, "--tools", ",".join(TOOLS[agent.tool_mode]), "--model", model]
     argv += ["--permission-mode", agent.permission_mode or "dontAsk"]
     if agent.has_tools:
         argv += ["--permission-prompt-tool", "stdio"]  # what it would ask for is asked of us
+    if rules:
+        argv += ["--settings", json.dumps({"permissions": rules})]
     for folder in agent.add_dirs:
         argv += ["--add-dir", folder]
     if settings is not None and settings.level is not None:
@@ -185,7 +199,15 @@ def claude_environment(
     """
     inherited = inherited_environment(base, own_tools=agent.has_tools)
     more = {} if agent.has_tools else _WITHOUT_OWN_TOOLS
-    return {**inherited, **_ENVIRONMENT, **more, **extra, **_judge_environment(agent, base), "PWD": str(cwd)}
+    return {
+        **_UNLESS_SET,
+        **inherited,
+        **_ENVIRONMENT,
+        **more,
+        **extra,
+        **_judge_environment(agent, base),
+        "PWD": str(cwd),
+    }
 
 
 def _judge_environment(agent: Agent, base: Mapping[str, str]) -> dict[str, str]:

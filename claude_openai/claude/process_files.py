@@ -19,6 +19,7 @@ from claude_openai.claude.ledger import Ledger
 from claude_openai.claude.leftovers import Leftovers, sweep
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.logs.log import Log
+from claude_openai.threads import NoThreadError, run_in_thread
 
 __all__ = ["ProcessFiles"]
 
@@ -38,13 +39,14 @@ class ProcessFiles:
         log: told what could not be removed.
 
     Attributes:
+        temporary: see above.
         env: all of its environment.
     """
 
     def __init__(
         self, temporary: Path, session: str, env: Mapping[str, str], *, has_own_tools: bool, ledger: Ledger, log: Log
     ) -> None:
-        self._temporary = temporary
+        self.temporary = temporary
         self._session = session
         self._ledger = ledger
         self._log = log
@@ -79,7 +81,10 @@ class ProcessFiles:
             # In a thread, since there may be thousands, and others stream meanwhile.
             failures = [f"{temporary}: not within {REMOVE_WAIT_S:g} s"]
             with trio.move_on_after(REMOVE_WAIT_S, shield=True):
-                failures = await trio.to_thread.run_sync(files._remove, abandon_on_cancel=True)
+                try:
+                    failures = await run_in_thread(files._remove, abandon_on_cancel=True)
+                except NoThreadError:
+                    failures = files._remove()
             for failure in failures:
                 log.warning("process.files_left", reason=failure)
 
@@ -94,7 +99,7 @@ class ProcessFiles:
 
     def _remove(self) -> list[str]:
         """Blocks; returns what could not be removed, and why."""
-        shutil.rmtree(self._temporary, ignore_errors=True)
+        shutil.rmtree(self.temporary, ignore_errors=True)
         if self._left is None or self._process is None or self._process.running:
             return []
         failures = sweep(self._left, ended=time.time())

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from claude_openai.claude.confinement import try_confinement
 from claude_openai.claude.environment import named_environment
 from claude_openai.claude.hermetic import claude_environment, find_claude, login_command
 from claude_openai.commands.doctor.checks import Check, split_advice
 from claude_openai.config import Config
 from claude_openai.errors import ClaudeMissing, ConfigError
 
-__all__ = ["claude_checks"]
+__all__ = ["claude_checks", "confinement_check"]
 
 TIMEOUT_S: Final = 15.0
 _METHODS: Final = {
@@ -43,6 +44,16 @@ def claude_checks(config: Config, environ: Mapping[str, str]) -> list[Check]:
     if program.state == "FAIL":
         return [program]
     return [program, Check("login", "ok", "none is needed: demo") if config.demo else _login(claude, env)]
+
+
+def confinement_check(config: Config, environ: Mapping[str, str]) -> Check:
+    """Whether turns with Bash would be confined; a failure only where they must be."""
+    tried = try_confinement(config.confine, environ)
+    if tried.bwrap:
+        return Check("Bash", "ok", f"confined by {tried.bwrap}")
+    if tried.required:
+        return Check("Bash", "FAIL", tried.reason, "install bubblewrap, or start the server with --confine auto")
+    return Check("Bash", "ok", f"not confined: {tried.reason}")
 
 
 def _program(claude: Path, env: Mapping[str, str]) -> Check:

@@ -197,9 +197,8 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
         return
     if config.claude_command is not None:
         find_claude(config.claude_command)  # now, since what is raised beside tasks comes in a group
-    with trio.move_on_after(RECOVER_WAIT_S), _starting():
-        await run_in_thread(recover, Path(tempfile.gettempdir()), abandon_on_cancel=True)
     with _starting():
+        await _recover(log)
         private = tempfile.TemporaryDirectory(prefix=PRIVATE_FOLDER, ignore_cleanup_errors=True)
     async with _ended_in_a_thread(private) as name:
         folder = Path(name)
@@ -241,6 +240,18 @@ def _secrets(config: Config) -> list[Path]:
     log_file = config.effective_log_file
     rotated = [] if log_file is None else [log_file, log_file.with_name(f"{log_file.name}.1")]
     return [*config.private_files, *([] if config.output_dir is None else [config.output_dir]), *rotated]
+
+
+async def _recover(log: Log) -> None:
+    """Sweep up after servers that were killed together with their guardians."""
+    left = [f"not within {RECOVER_WAIT_S:g} s"]
+    try:
+        with trio.move_on_after(RECOVER_WAIT_S):
+            left = await run_in_thread(recover, Path(tempfile.gettempdir()), abandon_on_cancel=True)
+    except OSError as error:
+        left = [str(error)]
+    for each in left:
+        log.warning("process.files_left", reason=f"of a server that was killed: {each}")
 
 
 @contextmanager

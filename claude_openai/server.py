@@ -19,19 +19,24 @@ import trio
 from claude_openai import __version__
 from claude_openai.claude.base import Backend
 from claude_openai.claude.cli import CliBackend
+from claude_openai.claude.confinement import try_confinement
+from claude_openai.claude.environment import named_environment
 from claude_openai.claude.guardian import guarding
 from claude_openai.claude.hermetic import find_claude, stand_in_environment
 from claude_openai.claude.launcher import Launcher
+from claude_openai.claude.ledger import PRIVATE_FOLDER, recover
 from claude_openai.claude.sdk import SdkBackend, SdkSettings
 from claude_openai.config import Config
 from claude_openai.errors import ShuttingDown
 from claude_openai.logs.log import NULL_LOG, Level, Log, captured_stdlib, open_log
+from claude_openai.preload import preload
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.runs.writer import RunWriter
 from claude_openai.testing.demo import demo_reply
 from claude_openai.testing.messages_api import MessagesApi
-from claude_openai.web.listen import Connections, open_listeners, urls_of
+from claude_openai.threads import NoThreadError, run_in_thread
+from claude_openai.web.listen import Connections, TcpListener, connection_limit, open_listeners, urls_of
 from claude_openai.web.routes import build_app
 
 __all__ = ["serve"]
@@ -41,6 +46,8 @@ T = TypeVar("T")
 # After the drain the turns are cancelled. Their processes are gone within the kill ladder's 3 s; whoever holds one has
 # given up after 6 s (`conversation`, `registry`).
 CANCEL_WAIT_S = 8.0
+# The start does not wait longer for what servers left that were killed; it goes on meanwhile.
+RECOVER_WAIT_S = 2.0
 
 
 async def serve(
@@ -71,16 +78,16 @@ async def serve(
     ):
         async with _backend(config, backend, log) as the_backend:
             admission = Admission(config.max_concurrency, config.max_queue_size)
-            limits = RunLimits(turn_s=config.process_timeout_ms / 1000, stall_s=config.stall_timeout_ms / 1000)
-            runs = Runs(the_backend, admission, limits, writer)
-            connections = Connections(build_app(config, runs, log, the_backend.status), config, log)
+            runs = Runs(the_backend, admission, RunLimits.of(config), writer)
+            app = build_app(config, runs, log, the_backend.status)
+            connections = Connections(app, config, log, connection_limit(config))
             closing = trio.Event()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_hold_connections, connections, listeners, closing)
                 try:
                     log.debug("server.start", version=__version__, urls=urls_of(listeners), backend=the_backend.name)
                     task_status.started(urls_of(listeners))
-                    nursery.start_soon(_hold_backend, the_backend, closing)
+                    nursery.start_soon(_hold_backend, the_backend, closing, log)
                     await _until_drained(
                         trio.Event() if stop is None else stop, admission, config.drain_timeout_ms / 1000, log
                     )
@@ -91,9 +98,7 @@ async def serve(
         log.debug("server.stop")
 
 
-async def _hold_connections(
-    connections: Connections, listeners: Sequence[trio.SocketListener], closing: trio.Event
-) -> None:
+async def _hold_connections(connections: Connections, listeners: Sequence[TcpListener], closing: trio.Event) -> None:
     # Shielded: a cancel from outside must not reach into a send, which would break the connection's state. The end
     # of `serve` sets `closing` on every path.
     with trio.CancelScope(shield=True):
@@ -105,18 +110,22 @@ async def _hold_connections(
             await connections.close(nursery)
 
 
-async def _hold_backend(backend: Backend, closing: trio.Event) -> None:
+async def _hold_backend(backend: Backend, closing: trio.Event, log: Log) -> None:
+    async def run() -> None:
+        await preload(backend.modules, log)
+        await backend.run()
+
     # Shielded for the same reason: what a run has borrowed must not end before the run.
     with trio.CancelScope(shield=True):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(backend.run)
+            nursery.start_soon(run)
             await closing.wait()
             nursery.cancel_scope.cancel(reason="the server stops")
 
 
 async def _accept(
     connections: Connections,
-    listeners: Sequence[trio.SocketListener],
+    listeners: Sequence[TcpListener],
     nursery: trio.Nursery,
     accepting: trio.CancelScope,
 ) -> None:
@@ -148,11 +157,14 @@ async def _ended_in_a_thread(manager: AbstractContextManager[T]) -> AsyncIterato
         yield value
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(manager.__exit__, None, None, None)
+            try:
+                await run_in_thread(manager.__exit__, None, None, None)
+            except NoThreadError:
+                manager.__exit__(None, None, None)
 
 
 @asynccontextmanager
-async def _listening(config: Config) -> AsyncIterator[list[trio.SocketListener]]:
+async def _listening(config: Config) -> AsyncIterator[list[TcpListener]]:
     listeners = await open_listeners(config.host, config.port)
     try:
         yield listeners
@@ -168,22 +180,29 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
         return
     if config.claude_command is not None:
         find_claude(config.claude_command)  # now, since what is raised beside tasks comes in a group
-    private = tempfile.TemporaryDirectory(prefix="claude-openai-", ignore_cleanup_errors=True)
+    with trio.move_on_after(RECOVER_WAIT_S):
+        await trio.to_thread.run_sync(recover, Path(tempfile.gettempdir()), abandon_on_cancel=True)
+    private = tempfile.TemporaryDirectory(prefix=PRIVATE_FOLDER, ignore_cleanup_errors=True)
     async with _ended_in_a_thread(private) as name:
         folder = Path(name)
         async with AsyncExitStack() as stack:
-            extra_env = dict(config.extra_env)
+            extra_env = {**named_environment(os.environ, config.pass_env), **config.extra_env}
             if config.demo:
                 stand_in = await stack.enter_async_context(MessagesApi.serving(demo_reply, remember=False))
                 extra_env |= stand_in_environment(stand_in.base_url, folder / "config")
             guardian = await stack.enter_async_context(_ended_in_a_thread(guarding(folder, log)))
+            confinement = await trio.to_thread.run_sync(try_confinement, config.confine, os.environ | extra_env, folder)
+            log.info("confinement.tried", confined=bool(confinement.bwrap), reason=confinement.reason)
             launcher = Launcher(
                 command=config.claude_command,
                 folder=folder,
                 environ=os.environ,
                 extra_env=extra_env,
                 guardian=guardian,
+                confinement=confinement,
                 log=log,
+                secrets=_secrets(config),
+                are_folders_named=bool(config.allowed_working_directory_prefixes),
             )
             if config.backend == "cli":
                 yield CliBackend(launcher)
@@ -196,6 +215,13 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
                 default_model=config.catalog().resolve("claude"),
             )
             yield SdkBackend(launcher, settings, log)
+
+
+def _secrets(config: Config) -> list[Path]:
+    """The server's own files, beside the private folder, that Claude's own tools must not read or change."""
+    log_file = config.effective_log_file
+    rotated = [] if log_file is None else [log_file, log_file.with_name(f"{log_file.name}.1")]
+    return [*config.private_files, *([] if config.output_dir is None else [config.output_dir]), *rotated]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ process, and that is the SDK backend.
 """
 
 import json
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,13 +14,20 @@ from typing import Any
 import trio
 
 from claude_openai.claude.base import Backend, Emit
-from claude_openai.claude.launcher import GRACE_S, Launcher, could_not_start, ends_in_results, to_replay
-from claude_openai.claude.permissions import permission_answer
+from claude_openai.claude.launcher import (
+    GRACE_S,
+    Launcher,
+    could_not_start,
+    ends_in_results,
+    to_replay,
+    why_not_started,
+)
+from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess
-from claude_openai.claude.records import RecordError, effects_of_record, record_of
+from claude_openai.claude.records import RecordError, effects_of, record_of
 from claude_openai.claude.toolbox import Toolbox, own_name
 from claude_openai.claude.transcript import content_block
-from claude_openai.errors import BadRequest, ClaudeMissing
+from claude_openai.errors import ApiError, BadRequest
 from claude_openai.logs.log import Log
 from claude_openai.protocol.cli_stream import TurnReader
 from claude_openai.protocol.effects import AnswerCall, AskClaude, Effect
@@ -27,6 +35,7 @@ from claude_openai.protocol.events import TurnFailed
 from claude_openai.protocol.lines import LineFramer, LineTooLong
 from claude_openai.protocol.output import output_check
 from claude_openai.protocol.request import ChatRequest
+from claude_openai.protocol.signs import Signs
 from claude_openai.protocol.turn_states import State
 
 __all__ = ["CliBackend"]
@@ -58,6 +67,7 @@ class CliBackend(Backend):
     def check(self, request: ChatRequest) -> None:
         if request.tools:
             raise BadRequest(NO_TOOLS, param="tools")
+        self._launcher.check(request)
 
     async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
         try:
@@ -67,18 +77,18 @@ class CliBackend(Backend):
                     spawn.login,
                     own_name=own_name,
                     agent=request.agent,
-                    output=output_check(request.output),
+                    output=output_check(request.output, time.thread_time),
                     conversation="new" if transcript is None else "replayed",
                     live=request.stream,
                     stops=request.stop,
                 )
                 async with spawn.open() as process:
-                    await CliTurn(request, process, emit, reader, log).run()
-        except ClaudeMissing as error:
+                    await CliTurn(request, process, emit, reader, spawn.guard, log).run()
+        except ApiError as error:  # there is no Claude Code, or the folder is another
             await emit(TurnFailed(error))
         except OSError as error:
             log.warning("sdk.error", kind="not_started", error=error)
-            await emit(TurnFailed(could_not_start(str(error))))
+            await emit(TurnFailed(could_not_start(why_not_started(error))))
 
 
 class CliTurn:
@@ -89,18 +99,27 @@ class CliTurn:
         process: owned by the caller, who ends it.
         emit: takes the events.
         reader: of this turn.
+        guard: answers what the process asks about its own tools.
         log: bound to the run; raw frames at trace level.
     """
 
     def __init__(
-        self, request: ChatRequest, process: SupervisedProcess, emit: Emit, reader: TurnReader, log: Log
+        self,
+        request: ChatRequest,
+        process: SupervisedProcess,
+        emit: Emit,
+        reader: TurnReader,
+        guard: ToolGuard,
+        log: Log,
     ) -> None:
         self._request = request
         self._process = process
         self._emit = emit
         self._reader = reader
+        self._guard = guard
         self._log = log
         self._framer = LineFramer()
+        self._signs = Signs()
         self._lines: deque[bytes] = deque()
         self._initialized = False
         self._toolbox = Toolbox((), self._write_soon)
@@ -114,7 +133,7 @@ class CliTurn:
             self._nursery.cancel_scope.cancel(reason="the turn is over")
 
     async def _ask(self) -> None:
-        await self._write(*_frames(self._request))
+        await self._write(*_frames(self._request, self._guard))
 
     async def _write(self, *frames: Mapping[str, Any]) -> None:
         await self._write_lines("".join(json.dumps(frame) + "\n" for frame in frames))
@@ -138,27 +157,32 @@ class CliTurn:
         except RecordError as error:
             why = str(error)
             self._log.warning("sdk.error", kind="broke_off" if self._initialized else "not_started", error=why)
-            await self._emit(self._reader.gone(why) if self._initialized else TurnFailed(could_not_start(why)))
+            not_started = TurnFailed(could_not_start(why_not_started(error)))
+            await self._emit(self._reader.gone(why) if self._initialized else not_started)
 
     async def _take(self, record: Mapping[str, Any]) -> None:
+        if self._guard.does_not_ask(record):
+            self._process.kill()
         if record.get("type") == "control_response":
             self._note_initialized(record)
             return
         if record.get("type") == "control_request":
-            permission = permission_answer(record, self._log)
-            if permission is not None:
-                self._nursery.start_soon(self._write, permission)
+            if self._guard.takes(record):
+                self._nursery.start_soon(self._answer_question, record)
             else:
                 # Before it goes on from results by itself, Claude Code asks which tools there are: none.
                 self._toolbox.control_request(record)
             return
-        effects = effects_of_record(record, self._reader)
+        effects = await effects_of(record, self._reader)
         if self._reader.state is State.STOPPED:
             self._process.kill()  # 20 ms later Claude Code makes another call
         for effect in effects:
             await self._carry_out(effect)
         if self._reader.state is State.IDLE:
             await self._process.stop(grace_s=GRACE_S)
+
+    async def _answer_question(self, record: Mapping[str, Any]) -> None:
+        await self._write(await self._guard.answer(record))
 
     async def _carry_out(self, effect: Effect) -> None:
         match effect:
@@ -187,6 +211,9 @@ class CliTurn:
                 self._lines.extend(await self._next_lines())
             record = record_of(self._lines.popleft(), self._log)
         self._log.trace("cli.message", frame=record)
+        sign = self._signs.read(record)
+        if sign is not None:
+            self._emit.alive(sign.what, sign.for_s)
         return record
 
     async def _next_lines(self) -> list[bytes]:
@@ -200,9 +227,9 @@ class CliTurn:
             raise RecordError(str(error)) from error
 
 
-def _frames(request: ChatRequest) -> list[dict[str, Any]]:
+def _frames(request: ChatRequest, guard: ToolGuard) -> list[dict[str, Any]]:
     """The system prompt, and the prompt unless Claude Code goes on by itself from its transcript."""
-    bind: dict[str, Any] = {"subtype": "initialize", "hooks": None, "systemPrompt": [request.system]}
+    bind: dict[str, Any] = {"subtype": "initialize", "systemPrompt": [request.system], **guard.hooks()}
     if request.output is not None:
         bind["jsonSchema"] = request.output.for_claude()
     frames: list[dict[str, Any]] = [{"type": "control_request", "request_id": "req_1", "request": bind}]

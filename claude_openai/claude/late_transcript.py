@@ -21,6 +21,7 @@ import trio
 
 from claude_openai.claude.transcript import transcript_lines, write_private
 from claude_openai.protocol.history import Turn
+from claude_openai.threads import run_in_thread
 
 __all__ = ["LATE_TRANSCRIPTS", "LateTranscript"]
 
@@ -64,12 +65,17 @@ class LateTranscript:
         Raises:
             OSError: the file cannot be written.
         """
-        lines = list(transcript_lines(self._session, turns, cwd))
         file = self.path.with_suffix(".new")
+
+        def write() -> bytes:
+            lines = list(transcript_lines(self._session, turns, cwd))
+            write_private(file, lines)
+            return "".join(lines).encode("ascii")
+
         try:
-            await trio.to_thread.run_sync(write_private, file, lines)
+            text = await run_in_thread(write)
             file.rename(self.path)
-            await self._write("".join(lines).encode("ascii"))
+            await self._write(text)
             yield
         finally:
             file.unlink(missing_ok=True)

@@ -6,13 +6,16 @@ Knows the fields of the raw records and nothing of turns or processes. Both back
 import json
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from claude_openai.logs.log import Log
+from claude_openai.offload import in_thread
 from claude_openai.protocol.cli_stream import TurnReader
 from claude_openai.protocol.effects import Effect
+from claude_openai.protocol.money import MONEY_KINDS, resets_at
 
-__all__ = ["RecordError", "effects_of_record", "record_of"]
+__all__ = ["RecordError", "effects_of", "effects_of_record", "record_of"]
 
 
 class RecordError(Exception):
@@ -34,6 +37,27 @@ def record_of(line: bytes, log: Log) -> dict[str, Any] | None:
     except ValueError as error:
         raise RecordError(f"it wrote broken JSON: {line[:100].decode(errors='replace')}") from error
     return record
+
+
+async def effects_of(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
+    """As `effects_of_record`, in a thread where calls or an answer are checked against the client's schemas.
+
+    Claude Code waits then. In all other cases it does not, and must be stopped at once where the turn is over.
+    """
+    if not _is_checked(record):
+        return effects_of_record(record, reader)
+    return await in_thread(partial(effects_of_record, record, reader))
+
+
+def _is_checked(record: Mapping[str, Any]) -> bool:
+    match record:
+        case {"type": "stream_event", "event": {"type": "message_delta", "delta": {"stop_reason": "tool_use"}}}:
+            return True
+        case {"type": "stream_event", "abandoned_blocks": {"from_block_index": index}}:
+            return bool(index)  # the blocks before it may be calls
+        case {"type": "result", "structured_output": answer}:
+            return answer is not None
+    return False
 
 
 def effects_of_record(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
@@ -71,7 +95,7 @@ def _effects(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
             message = record["message"]
             text = "".join(block["text"] for block in message["content"] if block["type"] == "text")
             status = record.get("api_error_status")
-            return reader.assistant(model=message["model"], error=record.get("error"), text=text, status=status)
+            return reader.assistant(model=message["model"], error=_error(record), text=text, status=status)
         case "user", _:
             if record.get("isSynthetic"):
                 reader.note_injected_message()
@@ -83,10 +107,16 @@ def _effects(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
             )
         case "rate_limit_event", _:
             info = record["rate_limit_info"]
-            resets_at = info.get("resetsAt")
-            resets_in_s = None if resets_at is None else resets_at - time.time()
+            at = resets_at(info)
+            resets_in_s = None if at is None else at - time.time()
             reader.rate_limit(rejected=info["status"] == "rejected", resets_in_s=resets_in_s)
     return ()
+
+
+def _error(record: Mapping[str, Any]) -> str | None:
+    """What Claude Code calls the failure that a message tells of; where it is about money, its finer name."""
+    finer = record.get("api_error")
+    return finer if finer in MONEY_KINDS else record.get("error")
 
 
 def _calls(record: Mapping[str, Any]) -> list[tuple[str, str]]:

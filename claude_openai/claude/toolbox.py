@@ -11,6 +11,7 @@ get, and never again by what comes here.
 """
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -55,7 +56,7 @@ class Toolbox:
     """
 
     def __init__(self, tools: Sequence[Tool], write: Callable[[str], None]) -> None:
-        self._checker = ArgumentChecker(tools)
+        self._checker = ArgumentChecker(tools, time.thread_time)
         self._tools = [_described(tool) for tool in tools]
         self._write = write
         self._asked: dict[str, tuple[str, Any]] = {}

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import uuid
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -18,11 +18,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-import trio
-
 from claude_openai.claude.toolbox import mcp_name
 from claude_openai.protocol.blocks import Block, MediaBlock, TextBlock, ThinkingBlock, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.history import Turn
+from claude_openai.threads import run_in_thread
 
 __all__ = ["content_block", "transcript_file", "transcript_lines", "write_private"]
 
@@ -47,7 +46,7 @@ async def transcript_file(folder: Path, turns: Sequence[Turn], cwd: Path) -> Asy
     session = str(uuid.uuid4())
     path = folder / f"{session}.jsonl"
     try:
-        await trio.to_thread.run_sync(write_private, path, transcript_lines(session, turns, cwd))
+        await run_in_thread(write_private, path, transcript_lines(session, turns, cwd))
         yield path
     finally:
         path.unlink(missing_ok=True)
@@ -119,11 +118,14 @@ class _FreeIds:
     def __init__(self, given: Iterable[str]) -> None:
         self._given = set(given)
         self._used: set[str] = set()
+        self._repeats: Counter[str] = Counter()
 
     def take(self, given: str) -> str:
         new_id = given if self._is_good(given) else _made_of(given)
         while new_id in self._used:
-            new_id = _made_of(new_id)
+            # Counted: each made of the one before would be looked for along all of them.
+            self._repeats[given] += 1
+            new_id = _made_of(f"{given} {self._repeats[given]}")
         self._used.add(new_id)
         return new_id
 

@@ -9,20 +9,26 @@ task, and `close` under an unbounded shield, so every wait in here is bounded.
 
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import trio
 from claude_agent_sdk import CLIConnectionError, CLIJSONDecodeError, ProcessError, Transport
 
+from claude_openai.claude.base import Emit
 from claude_openai.claude.client import wrapped
 from claude_openai.claude.launcher import GRACE_S
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.records import RecordError, record_of
 from claude_openai.logs.log import Level, Log
 from claude_openai.protocol.lines import LineFramer, LineTooLong
+from claude_openai.protocol.signs import Signs
 
 __all__ = ["ProcessTransport"]
+
+# How the lines begin that ask nothing of Claude: what the process is told of its settings.
+_OF_NO_TURN = '{"type": "control_request"'
 
 
 class ProcessTransport(Transport):
@@ -32,7 +38,7 @@ class ProcessTransport(Transport):
         process: owned by the caller; `close` ends it.
         bind: fields to add to the `initialize` request.
         log: raw frames at trace level.
-        take: takes a control request that is not the SDK's to answer; False leaves it to the SDK.
+        take: is shown each message, and takes those that are not the SDK's; False leaves one to the SDK.
     """
 
     def __init__(
@@ -45,6 +51,9 @@ class ProcessTransport(Transport):
         self._framer = LineFramer()
         self._turn_ended = False
         self._grace_s = 0.0
+        self._signs: Signs | None = None
+        self._emit: Emit | None = None
+        self._written_since: int | None = None
 
     async def connect(self) -> None:
         """The process runs already."""
@@ -57,10 +66,15 @@ class ProcessTransport(Transport):
             data = self._bound(data)
         if self._log.enabled(Level.TRACE):
             self._log.trace("sdk.write", frame=data)
+        line = data.encode()
         try:
-            await self._process.write(data.encode())
+            await self._process.write(line)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise CLIConnectionError(await self._process.why_gone()) from error
+        if self._written_since is not None:
+            self._written_since += len(line)
+        elif not data.startswith(_OF_NO_TURN):
+            self._written_since = 0
 
     def read_messages(self) -> AsyncIterator[dict[str, Any]]:
         return _Messages(self)
@@ -70,6 +84,25 @@ class ProcessTransport(Transport):
 
     async def close(self) -> None:
         await self._process.stop(grace_s=self._grace_s)
+
+    @contextmanager
+    def observed(self, emit: Emit) -> Iterator[None]:
+        """Within the block a turn is asked: its signs of life go to `emit`."""
+        self._emit, self._signs, self._written_since = emit, Signs(), None
+        try:
+            yield
+        finally:
+            self._emit = self._signs = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether Claude may have been asked in the turn under way.
+
+        The prompt, or the first of the results, was written to the process, and the process has not died before it read
+        that line to its end. That it was written is not enough: the pipe of a process that is killed stays open until
+        the last of its threads is gone.
+        """
+        return self._written_since is not None and self._process.unread <= self._written_since
 
     def turn_begins(self) -> None:
         self._turn_ended = False
@@ -122,7 +155,11 @@ class ProcessTransport(Transport):
         if message is None:
             return None
         self._log.trace("sdk.message", frame=message)
-        return None if message.get("type") == "control_request" and self._take(message) else wrapped(message)
+        if self._signs is not None and self._emit is not None:
+            sign = self._signs.read(message)
+            if sign is not None:
+                self._emit.alive(sign.what, sign.for_s)
+        return None if self._take(message) else wrapped(message)
 
 
 class _Messages:

@@ -5,6 +5,7 @@ Code's records mean is `TurnReader`'s business; whose process it is, `conversati
 """
 
 import json
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from claude_openai.claude.base import Emit
 from claude_openai.claude.client import unwrapped
 from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.claude.process import SupervisedProcess
-from claude_openai.claude.records import RecordError, effects_of_record
+from claude_openai.claude.records import RecordError, effects_of
 from claude_openai.claude.thoughts import Thinking
 from claude_openai.claude.toolbox import Toolbox, own_name
 from claude_openai.claude.transcript import content_block
@@ -83,7 +84,7 @@ class TurnUnderWay:
             check=opened.toolbox.problem,
             own_name=own_name,
             agent=request.agent,
-            output=output_check(request.output),
+            output=output_check(request.output, time.thread_time),
             must_call=must_call,
             conversation=way,
             live=request.stream and not must_call,
@@ -131,7 +132,7 @@ class TurnUnderWay:
                 if record.get("type") == "stream_event" and record.get("parent_tool_use_id") is None:
                     self.thinking.feed(record["event"])
                 try:
-                    effects = effects_of_record(record, self.reader)
+                    effects = await effects_of(record, self.reader)
                 except RecordError as error:
                     raise CLIConnectionError(str(error)) from error
                 if self.reader.ended:

@@ -8,9 +8,10 @@ import gc
 import os
 import secrets
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,10 +21,10 @@ from urllib.parse import urlsplit
 from claude_openai import __version__
 from claude_openai.commands import main_parser, say, without_flags
 from claude_openai.commands.claim import Claim, claiming
-from claude_openai.commands.instance import AlreadyRunning, Instance, instance_folder
+from claude_openai.commands.instance import AlreadyRunning, Instance, instance_files, instance_folder
 from claude_openai.commands.last_folder import remember_folder
 from claude_openai.commands.last_words import keep_words
-from claude_openai.config import SETTINGS, Config, config_from
+from claude_openai.config import SETTINGS, Config, config_from, ignored_variables
 from claude_openai.errors import ClaudeMissing, ConfigError, StartError
 
 if TYPE_CHECKING:
@@ -37,12 +38,15 @@ KEEP_INTERVAL_S: Final = 2.0
 # Cleaners of temporary folders remove what nobody has touched for days.
 TOUCH_INTERVAL_S: Final = 6 * 3600.0
 
+SWITCH_INTERVAL_S: Final = 0.001
 UNFOUND: Final = "status, stop and the like cannot find this server: {}"
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Serve until a signal says otherwise, or start a server that does."""
     config = config_from(argv, environ, main_parser())
+    for line in ignored_variables(environ):
+        say(f"claude-openai: warning: {line}")
     if config.background:
         from claude_openai.commands.start import start
 
@@ -69,7 +73,11 @@ def serve_here(
 
     from claude_openai.server import serve
 
-    config = replace(config, control_key=secrets.token_urlsafe(CONTROL_KEY_BYTES))
+    config = replace(
+        config,
+        control_key=secrets.token_urlsafe(CONTROL_KEY_BYTES),
+        private_files=(*config.private_files, *instance_files(instance_folder(environ))),
+    )
 
     async def run() -> None:
         stop = trio.Event()
@@ -87,6 +95,8 @@ def serve_here(
                     _announce(urls, config, unpublished or complaint)
                 signal_nursery.cancel_scope.cancel(reason="the server has ended")
 
+    # Requests are read in threads, and the event loop waits so long for the interpreter at each of its steps.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     trio.run(run)
     # The end of an interpreter searches all objects for cycles, a second of work after everything is done.
     gc.freeze()
@@ -148,10 +158,13 @@ def _instance(config: Config, urls: Sequence[str], argv: Sequence[str], environ:
 async def _keep_files(claim: Claim) -> None:
     import trio
 
+    from claude_openai.threads import NoThreadError, run_in_thread
+
     next_touch = trio.current_time() + TOUCH_INTERVAL_S
     while True:
         await trio.sleep(KEEP_INTERVAL_S)
-        await trio.to_thread.run_sync(claim.keep)
+        with suppress(NoThreadError):  # the next time will do
+            await run_in_thread(claim.keep)
         if trio.current_time() >= next_touch:
             next_touch += TOUCH_INTERVAL_S
             claim.touch()

@@ -17,6 +17,7 @@ from claude_openai.protocol.models import ModelCatalog
 __all__ = ["BACKENDS", "LEAST", "LOG_LEVELS", "Config", "is_loopback"]
 
 BACKENDS: Final = ("sdk", "cli")
+CONFINE: Final = ("auto", "require", "off")
 LOG_LEVELS: Final = ("trace", "debug", "info", "warning", "error")
 
 # The least value of each number.
@@ -25,6 +26,7 @@ LEAST: Final = {
     "max_concurrency": 1,
     "max_queue_size": 0,
     "process_timeout_ms": 1,
+    "turn_timeout_ms": 0,
     "drain_timeout_ms": 0,
     "max_idle_sessions": 0,
     "session_ttl_ms": 1,
@@ -51,9 +53,11 @@ class Config:
     default_model: str = "sonnet"
     models: tuple[str, ...] = ()
     claude_command: str | None = None
+    pass_env: tuple[str, ...] = ()
     max_concurrency: int = 2
     max_queue_size: int = 100
     process_timeout_ms: int = 120_000
+    turn_timeout_ms: int = 0
     drain_timeout_ms: int = 10_000
     max_idle_sessions: int = 4
     session_ttl_ms: int = 300_000
@@ -65,6 +69,7 @@ class Config:
     allowed_working_directory_prefixes: tuple[Path, ...] = ()
     allowed_permission_modes: tuple[str, ...] = ("acceptEdits", "auto", "default", "plan")
     allow_bypass_permissions: bool = False
+    confine: str = "auto"
     show_tool_use: bool = True
     demo: bool = False
     log: bool = True
@@ -91,6 +96,8 @@ class Config:
     extra_env: Mapping[str, str] = field(default_factory=dict, repr=False)
     # Bearer token for the control routes, beside the API key; without either there are none.
     control_key: str | None = field(default=None, repr=False)
+    # Files with keys in them, which Claude's own tools are kept from.
+    private_files: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():
@@ -98,6 +105,8 @@ class Config:
                 raise ConfigError(f"{name} is {getattr(self, name)}, and must be at least {least}")
         if self.backend not in BACKENDS:
             raise ConfigError(f"backend is {self.backend!r}, and must be one of {', '.join(BACKENDS)}")
+        if self.confine not in CONFINE:
+            raise ConfigError(f"confine is {self.confine!r}, and must be one of {', '.join(CONFINE)}")
         for name in ("api_key", "control_key"):
             if getattr(self, name) is not None:
                 _check_key(name, getattr(self, name))

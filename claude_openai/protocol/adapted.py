@@ -8,17 +8,16 @@ the first form, since jsonschema takes a tenth of a second to import.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Final, NamedTuple, TypeAlias
 
-import jsonschema
-from jsonschema.exceptions import SchemaError
-from referencing.exceptions import Unresolvable
-
-from claude_openai.protocol.references import Definitions, Endless, NoSchema, Resolver
-from claude_openai.protocol.schemas import KEPT_CHARS, KEPT_SCHEMAS, without_panics
+from claude_openai.protocol.budget import Budget
+from claude_openai.protocol.document import CannotBeResolved, Place, Resolver
+from claude_openai.protocol.drafts import draft_of
+from claude_openai.protocol.kept import Kept
+from claude_openai.protocol.metaschema import InvalidSchema, check_schema
+from claude_openai.protocol.references import Definitions, Endless
 
 __all__ = ["CannotBeAdapted", "adapted_schema"]
 
@@ -54,47 +53,59 @@ SHOWN_CHARS: Final = 500
 SHOWN_CHARS_AT_TOP: Final = 4000
 # Claude Code's own bound.
 MAX_VALUES: Final = 100_000
+# Of all schemas and adapted ones that are kept.
+KEPT_CHARS: Final = 4 * 1024 * 1024
+# So many characters of a schema make a step.
+CHARS: Final = 20
 
 
 class CannotBeAdapted(Exception):
     """The schema cannot be said to Claude; the text continues a sentence that begins with its place."""
 
 
-def adapted_schema(schema: str) -> dict[str, Any]:
-    """A schema, given as JSON, that is a valid one of objects, as Claude Code takes it.
+def adapted_schema(schema: str, budget: Budget) -> str:
+    """A schema, both given as JSON, that is a valid one of objects, as Claude Code takes it.
+
+    What was adapted before is found again at the same cost, so that the answer does not depend on what came before.
 
     Raises:
         CannotBeAdapted: it refers to itself without end or to what is no schema, or it is too large.
+        TooMuchWork: of the budget.
     """
-    adapted: dict[str, Any] = json.loads((_kept if len(schema) <= KEPT_CHARS else _adapted)(schema))
-    return adapted
+    known = _kept.get(schema)
+    if known is None:
+        before = budget.spent
+        adapted = _adapted(schema, budget)
+        _kept.put(schema, (adapted, budget.spent - before), len(schema) + len(adapted))
+        return adapted
+    budget.spend(known[1])
+    return known[0]
 
 
-def _adapted(text: str) -> str:
+_kept: Final[Kept[tuple[str, int]]] = Kept(KEPT_CHARS)
+
+
+def _adapted(text: str, budget: Budget) -> str:
+    budget.spend(len(text) // CHARS)
     try:
-        with without_panics():
-            adapted = _Adapter(json.loads(text)).top()
-            # What is left of a schema is the same in both drafts, and this one looks into `$defs`.
-            jsonschema.Draft202012Validator.check_schema(adapted, format_checker=jsonschema.FormatChecker(formats=()))
+        adapted = _Adapter(json.loads(text), budget).top()
+        # What is left of a schema is the same in both drafts, and this one looks into `$defs`.
+        check_schema(adapted, draft_of({}), budget)
         _with_floats(adapted)
-    except (Unresolvable, NoSchema) as error:
+    except CannotBeResolved as error:
         raise CannotBeAdapted(f"cannot be used: {error}. Put what it refers to into the schema itself.") from None
     except Endless:
         message = "refers to itself without end: some '$ref' leads back to its own schema. Take it out."
         raise CannotBeAdapted(message) from None
     except RecursionError:
         raise CannotBeAdapted("is nested too deeply. Send a flatter one.") from None
-    except SchemaError as error:
-        shown = f"{error.message[:SHOWN_CHARS]} (at {error.json_path})"
-        raise CannotBeAdapted(f"cannot be used: {shown}. Send one that is valid by draft 2020-12.") from None
+    except InvalidSchema as error:
+        raise CannotBeAdapted(f"cannot be used: {error}. Send one that is valid by draft 2020-12.") from None
     except OverflowError:
         raise CannotBeAdapted("holds a number that is too large. Send a smaller one.") from None
-    if sum(1 for _ in _values(adapted)) > MAX_VALUES:
+    if _count(adapted) > MAX_VALUES:
         raise CannotBeAdapted(f"is too large: Claude Code takes {MAX_VALUES} values in it. Send a smaller one.")
     return json.dumps(adapted, separators=(",", ":"))
-
-
-_kept: Final = lru_cache(KEPT_SCHEMAS)(_adapted)
 
 
 class _Said(NamedTuple):
@@ -123,9 +134,9 @@ _Way: TypeAlias = Callable[[_Saying, str, Mapping[str, Any], Resolver], None]
 class _Adapter:
     """Says one whole schema anew."""
 
-    def __init__(self, schema: Mapping[str, Any]) -> None:
-        self._definitions = Definitions(schema)
-        self._top = schema
+    def __init__(self, schema: Mapping[str, Any], budget: Budget) -> None:
+        self._budget = budget
+        self._definitions = Definitions(schema, budget)
         self._ways: Mapping[str, _Way] = {
             "$ref": self._say_reference,
             "properties": self._say_properties,
@@ -138,9 +149,9 @@ class _Adapter:
         """The schema.
 
         Raises:
-            Unresolvable, NoSchema, SchemaError, Endless: see `Definitions`.
+            CannotBeResolved, InvalidSchema, Endless, TooMuchWork: see `Definitions`.
         """
-        schema, resolver = self._unfolded(self._top, self._definitions.resolver)
+        schema, resolver = self._unfolded(self._definitions.top)
         alternatives = {keyword: schema[keyword] for keyword in _ALTERNATIVES if keyword in schema}
         rest = {keyword: value for keyword, value in schema.items() if keyword not in alternatives}
         if schema.get("type") == "object" and not alternatives:
@@ -150,33 +161,36 @@ class _Adapter:
         adapted = {**self._with_words(saying, resolver, SHOWN_CHARS_AT_TOP), "type": "object"}
         said = {}
         while self._definitions.waiting:
-            name, target, place = self._definitions.waiting.pop()
-            said[name] = self._anew(target, place).schema
+            name, place = self._definitions.waiting.pop()
+            said[name] = self._anew(place).schema
         return {**adapted, "$defs": said} if said else adapted
 
-    def _unfolded(self, schema: Mapping[str, Any], resolver: Resolver) -> tuple[Mapping[str, Any], Resolver]:
+    def _unfolded(self, place: Place) -> Place:
         """What the top refers to, if that is all it says: Claude is to see there which parts an answer has."""
-        self._definitions.check_end(schema, resolver)
-        while "$ref" in schema and (schema.keys() <= _NOTHING_MORE or self._definitions.reference_alone):
-            target, place = self._definitions.target(schema["$ref"], resolver)
-            if not isinstance(target, dict):
+        self._definitions.check_end(place)
+        while "$ref" in place.schema and (place.schema.keys() <= _NOTHING_MORE or self._definitions.reference_alone):
+            target = self._definitions.target(place.schema["$ref"], place.resolver)
+            if not isinstance(target.schema, dict):
                 break
-            schema, resolver = target, place
-        return schema, resolver
+            place = target
+        return place
 
-    def _anew(self, schema: Any, resolver: Resolver) -> _Said:
+    def _anew(self, place: Place) -> _Said:
+        schema, resolver = place
+        self._budget.spend()
         if not isinstance(schema, dict):
             return _Said(schema, whole=True)
-        self._definitions.check_end(schema, resolver)
+        self._definitions.check_end(place)
         saying = _Saying()
         self._say_all(saying, schema, resolver)
         said = self._with_words(saying, resolver, SHOWN_CHARS)
         return _Said(said, saying.whole and not saying.words)
 
     def _within(self, schema: Any, resolver: Resolver) -> _Said:
-        return self._anew(schema, self._definitions.inside(schema, resolver))
+        return self._anew(self._definitions.inside(schema, resolver))
 
     def _say_all(self, saying: _Saying, schema: Mapping[str, Any], resolver: Resolver) -> None:
+        self._budget.spend(len(schema.get("enum", ())))
         plain = _in_plain_terms(schema, reference_alone=self._definitions.reference_alone)
         for keyword, value in plain.items():
             if keyword in _SAID_ANYWAY or (keyword in _PLAIN and self._definitions.knows(keyword)):
@@ -230,6 +244,7 @@ class _Adapter:
 
     def _renamed(self, value: Any, resolver: Resolver) -> Any:
         """Words whose references lead to what is said."""
+        self._budget.spend()
         if isinstance(value, list):
             return [self._renamed(each, resolver) for each in value]
         if not isinstance(value, dict):
@@ -273,7 +288,11 @@ def _with_floats(value: Any) -> Any:
     return value if isinstance(value, bool) or not isinstance(value, int | float) else float(value) + 0.0
 
 
-def _values(value: Any) -> Iterator[Any]:
-    yield value
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        yield from _values(inner)
+def _count(value: Any) -> int:
+    """The values in a value, itself included."""
+    count, waiting = 0, [value]
+    while waiting:
+        each = waiting.pop()
+        count += 1
+        waiting.extend(each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())
+    return count

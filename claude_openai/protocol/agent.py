@@ -6,18 +6,46 @@ another.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.fields import ReasoningEffort
 from claude_openai.protocol.refusals import wrong_type, wrong_value
 
-__all__ = ["NO_AGENT", "PERMISSION_MODES", "Agent", "PermissionMode", "ToolMode", "read_agent"]
+__all__ = [
+    "MAX_ADD_DIRS",
+    "NO_AGENT",
+    "PERMISSION_MODES",
+    "Agent",
+    "PermissionMode",
+    "Root",
+    "ToolMode",
+    "read_agent",
+]
 
 PermissionMode: TypeAlias = Literal["acceptEdits", "auto", "bypassPermissions", "default", "plan"]
 ToolMode: TypeAlias = Literal["disabled", "readonly", "safe", "all"]
+# Each is looked for in the file system before the request is taken.
+MAX_ADD_DIRS: Final = 64
 PERMISSION_MODES: Final[tuple[str, ...]] = get_args(PermissionMode)
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A folder that was checked, and what tells it from another that takes its name later.
+
+    Attributes:
+        path: absolute, without symbolic links.
+        device: `st_dev` of the folder.
+        inode: `st_ino` of the folder.
+        param: the field of the request that names it.
+    """
+
+    path: str
+    device: int
+    inode: int
+    param: str = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +60,8 @@ class Agent:
         effort: how hard to think; None leaves it to `reasoning_effort`.
         reset_session: do not go on with a live conversation.
         tell_tools: tell the client what the tools do; the server's to say.
+        roots: the working folder and the further ones as they were checked; the tools stay inside of them.
+        descriptor: open on the working folder for as long as the request.
     """
 
     working_directory: str = ""
@@ -41,6 +71,8 @@ class Agent:
     effort: ReasoningEffort | None = None
     reset_session: bool = False
     tell_tools: bool = True
+    roots: tuple[Root, ...] = ()
+    descriptor: int | None = field(default=None, compare=False)
 
     @property
     def of_the_process(self) -> bool:
@@ -50,6 +82,11 @@ class Agent:
     @property
     def has_tools(self) -> bool:
         return self.tool_mode != "disabled"
+
+    @property
+    def has_bash(self) -> bool:
+        """Whether it may run any program, which no check of a path can hold."""
+        return self.tool_mode == "all"
 
 
 NO_AGENT: Final = Agent()
@@ -73,6 +110,8 @@ def read_agent(value: Mapping[str, Any], param: str = "claude") -> Agent:
     folders = given.get("addDirs", [])
     if not isinstance(folders, list):
         raise wrong_type(f"{param}.addDirs", "an array of folders", folders)
+    if len(folders) > MAX_ADD_DIRS:
+        raise wrong_value(f"{param}.addDirs", f"at most {MAX_ADD_DIRS} folders")
     folder = given.get("workingDirectory")
     return Agent(
         working_directory="" if folder is None else _folder(folder, f"{param}.workingDirectory"),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
+from claude_openai.errors import BadRequest
 from claude_openai.protocol.blocks import (
     Block,
     MediaBlock,
@@ -20,8 +21,11 @@ from claude_openai.protocol.blocks import (
     ToolUseBlock,
     canonical_arguments,
 )
+from claude_openai.protocol.budget import Budget, TooMuchWork
+from claude_openai.protocol.json_size import marks
 from claude_openai.protocol.media import anthropic_media, file_part, image_part
 from claude_openai.protocol.refusals import missing, shorten, unsupported_parameter, unsupported_value, wrong_type
+from claude_openai.protocol.values import is_deeper
 
 __all__ = [
     "assistant_blocks",
@@ -32,6 +36,9 @@ __all__ = [
     "tool_use_blocks",
     "user_blocks",
 ]
+
+# Of a budget, for each value in the arguments of a call.
+MARK_STEPS: Final = 2
 
 Part: TypeAlias = Mapping[str, Any]
 Reader: TypeAlias = Callable[[Part, str], Block | None]
@@ -78,8 +85,13 @@ def assistant_blocks(message: Mapping[str, Any], path: str) -> tuple[Block, ...]
     return (TextBlock(refusal),) if refusal.strip() else ()
 
 
-def tool_use_blocks(message: Mapping[str, Any], path: str) -> tuple[ToolUseBlock, ...]:
+def tool_use_blocks(message: Mapping[str, Any], path: str, budget: Budget) -> tuple[ToolUseBlock, ...]:
     """The calls of an assistant message, in order.
+
+    Args:
+        message: the message object.
+        path: where it stands in the request.
+        budget: of the request.
 
     Raises:
         BadRequest: naming the exact place of what is malformed.
@@ -89,10 +101,10 @@ def tool_use_blocks(message: Mapping[str, Any], path: str) -> tuple[ToolUseBlock
         return ()
     if not isinstance(calls, list):
         raise wrong_type(f"{path}.tool_calls", "an array", calls)
-    return tuple(_tool_use(call, f"{path}.tool_calls[{index}]") for index, call in enumerate(calls))
+    return tuple(_tool_use(call, f"{path}.tool_calls[{index}]", budget) for index, call in enumerate(calls))
 
 
-def _tool_use(call: Any, where: str) -> ToolUseBlock:
+def _tool_use(call: Any, where: str, budget: Budget) -> ToolUseBlock:
     if not isinstance(call, dict):
         raise wrong_type(where, "an object", call)
     if call.get("type", "function") != "function":
@@ -103,25 +115,31 @@ def _tool_use(call: Any, where: str) -> ToolUseBlock:
     for place, value in ((f"{where}.id", call.get("id")), (f"{where}.function.name", function.get("name"))):
         if not isinstance(value, str) or not value:
             raise wrong_type(place, "a string", value)
-    arguments = call_arguments(function.get("arguments"), f"{where}.function.arguments")
+    arguments = call_arguments(function.get("arguments"), f"{where}.function.arguments", budget)
     return ToolUseBlock(call["id"], function["name"], arguments)
 
 
-def call_arguments(text: Any, place: str) -> str:
+def call_arguments(text: Any, place: str, budget: Budget) -> str:
     """The arguments of a call in their canonical spelling.
 
     Raises:
-        BadRequest: `text` is neither a string nor null.
+        BadRequest: `text` is neither a string nor null, or there is too much in it for the budget of the request.
     """
     if text is not None and not isinstance(text, str):
         raise wrong_type(place, "a string of JSON", text)
+    text = text or "{}"
     try:
-        loaded = json.loads(text or "{}")
+        budget.spend(MARK_STEPS * marks(text) + len(text) // 100)
+        loaded = json.loads(text)
         json.dumps(loaded, allow_nan=False)  # ValueError for numbers that Python reads and JSON does not have
+    except TooMuchWork:
+        message = f"'{place}' has too many values, together with the arguments of the calls before it. Send fewer."
+        raise BadRequest(message, code="invalid_value", param=place) from None
     except (ValueError, RecursionError):
         loaded = None
     # Other models write arguments that are no JSON object; Claude's API takes nothing else.
-    return canonical_arguments(loaded if isinstance(loaded, dict) else {"arguments": text})
+    is_usable = isinstance(loaded, dict) and not is_deeper(loaded)
+    return canonical_arguments(loaded if is_usable else {"arguments": text})
 
 
 def tool_result_block(message: Mapping[str, Any], path: str) -> ToolResultBlock:
@@ -172,17 +190,20 @@ def _read_parts(parts: list[Any], path: str, readers: Mapping[str, Reader]) -> I
         if not isinstance(part, dict):
             raise wrong_type(where, "an object like {'type': 'text', 'text': ...}", part)
         kind = part.get("type")
-        kinds = f"Send one of type {', '.join(map(repr, readers))}."
         if kind is None:
-            raise missing(f"{where}.type", kinds)
+            raise missing(f"{where}.type", _kinds(readers))
         if not isinstance(kind, str):
             raise wrong_type(f"{where}.type", "a string", kind)
         if kind not in readers:
-            message = f"A part of type {shorten(kind)} cannot be carried here. {kinds}"
+            message = f"A part of type {shorten(kind)} cannot be carried here. {_kinds(readers)}"
             raise unsupported_value(f"{where}.type", message)
         block = readers[kind](part, where)
         if block is not None:
             yield block
+
+
+def _kinds(readers: Mapping[str, Reader]) -> str:
+    return f"Send one of type {', '.join(map(repr, readers))}."
 
 
 def _text(key: str) -> Reader:

@@ -16,6 +16,8 @@ from claude_openai.protocol.refusals import unsupported_parameter, unsupported_v
 __all__ = ["FIELDS", "Field", "ReasoningEffort", "Use"]
 
 MAX_STOPS: Final = 4  # OpenAI's own bound
+# The beginning of each is looked for at the end of every piece of an answer.
+_STOP: Final = string(1000)
 _STREAM_OPTIONS: Final = ("include_usage", "include_obfuscation")
 ReasoningEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
@@ -99,14 +101,17 @@ def _n(param: str, value: Any) -> None:
 
 
 @form(
-    {"anyOf": [string().schema, {"type": "array", "items": string().schema, "maxItems": MAX_STOPS}]},
+    {"anyOf": [_STOP.schema, {"type": "array", "items": _STOP.schema, "maxItems": MAX_STOPS}]},
 )
 def _stop(param: str, value: Any) -> None:
     if not isinstance(value, (str, list)):
         raise wrong_type(param, "a string or an array of strings", value)
-    for index, text in enumerate(value if isinstance(value, list) else ()):
-        string()(f"{param}[{index}]", text)
-    if isinstance(value, list) and len(value) > MAX_STOPS:
+    if isinstance(value, str):
+        _STOP(param, value)
+        return
+    for index, text in enumerate(value):
+        _STOP(f"{param}[{index}]", text)
+    if len(value) > MAX_STOPS:
         raise wrong_value(param, f"at most {MAX_STOPS} sequences")
 
 

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
-import regex
+from claude_openai.protocol.budget import Budget
+from claude_openai.protocol.patterns import is_pattern
 
 __all__ = ["has_format"]
 
@@ -38,8 +39,14 @@ _DAYS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 MAX_PATTERN_CHARS: Final = 1000
 
 
-def has_format(name: str, text: str) -> bool:
-    """Whether the text is of the format; of one that is not known every text is."""
+def has_format(name: str, text: str, budget: Budget) -> bool:
+    """Whether the text is of the format; of one that is not known every text is.
+
+    Raises:
+        TooMuchWork: of the budget.
+    """
+    if name == "regex":
+        return len(text) > MAX_PATTERN_CHARS or _JAVASCRIPT.search(text) is not None or is_pattern(text, budget)
     check = _CHECKS.get(name)
     return check is None or check(text)
 
@@ -87,16 +94,6 @@ def _is_address(read: Callable[[str], object]) -> _Check:
     return check
 
 
-def _is_pattern(text: str) -> bool:
-    if len(text) > MAX_PATTERN_CHARS or _JAVASCRIPT.search(text):
-        return True
-    try:
-        regex.compile(text)
-    except regex.error:
-        return False
-    return True
-
-
 def _matches(pattern: re.Pattern[str]) -> _Check:
     return lambda text: pattern.fullmatch(text) is not None
 
@@ -119,5 +116,4 @@ _CHECKS: Final[Mapping[str, _Check]] = {
     "iri-reference": _matches(_URI_REFERENCE),
     "json-pointer": _matches(_POINTER),
     "relative-json-pointer": _matches(_RELATIVE_POINTER),
-    "regex": _is_pattern,
 }

@@ -7,13 +7,15 @@ words asks Claude to continue them, which Claude Code cannot. Where nobody but t
 what Claude is asked, as OpenAI's models take it.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby
-from typing import Any, Literal, TypeAlias
+from itertools import chain, groupby, islice
+from typing import Any, Final, Literal, TypeAlias
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock
+from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.content import (
     assistant_blocks,
     system_texts,
@@ -25,6 +27,8 @@ from claude_openai.protocol.refusals import missing, shorten, unsupported_value,
 
 TurnRole: TypeAlias = Literal["user", "assistant"]
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+
+SHOWN_IDS: Final = 10
 
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -63,10 +67,14 @@ class Transcript:
     prompt: Turn
 
 
-def read_messages(messages: Sequence[Any]) -> Transcript:
+def read_messages(messages: Sequence[Any], budget: Budget) -> Transcript:
     """Turn the `messages` array of a request into a transcript; texts stay verbatim and in order.
 
     Messages without text are left out, except that the last user message must have some.
+
+    Args:
+        messages: of the request.
+        budget: of the request.
 
     Raises:
         BadRequest: naming the message, and the place in it, that is malformed or cannot be carried.
@@ -82,7 +90,7 @@ def read_messages(messages: Sequence[Any]) -> Transcript:
             continue
         if role == "assistant":
             calls.must_be_none(path)
-            turn = Turn("assistant", _said(message, path, calls))
+            turn = Turn("assistant", _said(message, path, calls, budget))
         else:
             turn = Turn("user", _told(message, role, path, calls))
         if turn.blocks or turn.role == "user":
@@ -110,15 +118,36 @@ def transcript_of(system: Iterable[str], said: Sequence[tuple[str, Turn]], param
     return Transcript(system="\n\n".join(texts), turns=tuple(turns), prompt=prompt)
 
 
+def canonical(turns: Iterable[Turn]) -> tuple[Turn, ...]:
+    """The turns for a comparison: adjacent texts of an assistant turn are one.
+
+    What Claude says in one turn comes back in pieces if the client had it in pieces: on the Responses API, text that
+    comes after reasoning is a message of its own.
+    """
+    return tuple(_with_texts_joined(turn) for turn in turns)
+
+
+def _with_texts_joined(turn: Turn) -> Turn:
+    if turn.role == "user":
+        return turn
+    blocks: list[Block] = []
+    for block in turn.blocks:
+        if isinstance(block, TextBlock) and blocks and isinstance(blocks[-1], TextBlock):
+            blocks[-1] = TextBlock(blocks[-1].text + block.text)
+        else:
+            blocks.append(block)
+    return turn if len(blocks) == len(turn.blocks) else Turn(turn.role, tuple(blocks))
+
+
 class _OpenCalls:
     """The calls that still want their result, in the order of the conversation."""
 
     def __init__(self) -> None:
-        self._ids: list[str] = []
+        self._ids: Counter[str] = Counter()
         self._where = ""
 
     def opened(self, blocks: Iterable[ToolUseBlock], path: str) -> None:
-        self._ids, self._where = [block.id for block in blocks], path
+        self._ids, self._where = Counter(block.id for block in blocks), path
 
     def answered(self, block: ToolResultBlock, path: str) -> ToolResultBlock:
         if block.call_id not in self._ids:
@@ -127,20 +156,24 @@ class _OpenCalls:
                 " not call, or which has its result already."
             )
             raise BadRequest(message, code="invalid_value", param=f"{path}.tool_call_id")
-        self._ids.remove(block.call_id)
+        self._ids[block.call_id] -= 1
+        if not self._ids[block.call_id]:
+            del self._ids[block.call_id]
         return block
 
     def must_be_none(self, path: str) -> None:
         if self._ids:
+            shown = ", ".join(map(shorten, islice(self._ids, SHOWN_IDS)))
+            others = f" and {len(self._ids) - SHOWN_IDS} others" if len(self._ids) > SHOWN_IDS else ""
             message = (
                 "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
-                f"'tool_call_id'. No result came before '{path}' for: {', '.join(map(shorten, self._ids))}."
+                f"'tool_call_id'. No result came before '{path}' for: {shown}{others}."
             )
             raise BadRequest(message, code="invalid_value", param=self._where)
 
 
-def _said(message: Mapping[str, Any], path: str, calls: _OpenCalls) -> tuple[Block, ...]:
-    blocks = (*assistant_blocks(message, path), *tool_use_blocks(message, path))
+def _said(message: Mapping[str, Any], path: str, calls: _OpenCalls, budget: Budget) -> tuple[Block, ...]:
+    blocks = (*assistant_blocks(message, path), *tool_use_blocks(message, path, budget))
     calls.opened((block for block in blocks if isinstance(block, ToolUseBlock)), path)
     return blocks
 

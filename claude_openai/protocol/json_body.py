@@ -1,7 +1,8 @@
 """The bytes of a request body -> a JSON object, or a 400 that says what is wrong with them.
 
 Knows UTF-8 and JSON, and what of JSON nobody downstream could use: numbers that are not finite, halves of surrogate
-pairs. Knows no field. `null` always means absent, so fields that are null are left out here, once.
+pairs, too many values, nested too deep. Knows no field. `null` always means absent, so fields that are null are left
+out here, once.
 """
 
 import json
@@ -10,6 +11,8 @@ import re
 from typing import Any, Final, TypeAlias
 
 from claude_openai.errors import BadRequest
+from claude_openai.protocol.json_size import MAX_VALUES, field_in_excess
+from claude_openai.protocol.values import MAX_DEPTH, is_deeper
 
 __all__ = ["load_finite", "load_object"]
 
@@ -27,6 +30,7 @@ def load_object(body: bytes) -> dict[str, Any]:
     """
     try:
         text = body.decode("utf-8-sig")
+        _check_size(text)
         loaded = load_finite(text)
     except UnicodeDecodeError:
         raise _invalid_json("The body is not UTF-8. Send JSON encoded as UTF-8.") from None
@@ -35,7 +39,8 @@ def load_object(body: bytes) -> dict[str, Any]:
     except ValueError:
         raise _invalid_json("The body holds a number that is not finite or has too many digits.") from None
     except RecursionError:
-        raise _invalid_json("The body is nested too deeply. Send a flatter object.") from None
+        message = f"The body is nested more than {MAX_DEPTH} deep. Send a flatter object."
+        raise _invalid_json(message) from None
     if not isinstance(loaded, dict):
         raise _invalid_json("The body must be a JSON object with a 'model'.")
     if _SURROGATE_ESCAPE.search(text):
@@ -48,9 +53,20 @@ def load_finite(text: str) -> Any:
 
     Raises:
         ValueError: it is not JSON, or holds a number that is not finite or has too many digits.
-        RecursionError: it is nested too deeply.
+        RecursionError: it is nested too deeply for whoever walks it.
     """
-    return json.loads(text, parse_float=_finite, parse_constant=_finite)
+    loaded = json.loads(text, parse_float=_finite, parse_constant=_finite)
+    if is_deeper(loaded):
+        raise RecursionError
+    return loaded
+
+
+def _check_size(text: str) -> None:
+    field = field_in_excess(text)
+    if field is not None:
+        name = field[:MAX_PARAM_CHARS]
+        message = f"The body has more than {MAX_VALUES} values, the last of them in {name!r}. Send fewer."
+        raise BadRequest(message, code="invalid_value", param=name or None)
 
 
 def _invalid_json(message: str) -> BadRequest:

@@ -8,19 +8,22 @@ after it.
 from collections.abc import Sequence
 from typing import Any
 
+from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.refusals import missing, wrong_type, wrong_value
-from claude_openai.protocol.tools import Tool, ToolChoice, function_tool, read_tool_choice, unique_names
+from claude_openai.protocol.tools import MAX_TOOLS, Tool, ToolChoice, function_tool, read_tool_choice, unique_names
 
 __all__ = ["modern_messages", "read_function_call", "read_functions"]
 
 
-def read_functions(value: Sequence[Any]) -> tuple[Tool, ...]:
-    """Check the `functions` of a request.
+def read_functions(value: Sequence[Any], budget: Budget) -> tuple[Tool, ...]:
+    """Check the `functions` of a request, whose budget is given.
 
     Raises:
         BadRequest: naming the place, like `functions[2].parameters`.
     """
-    tools = tuple(function_tool(item, f"functions[{index}]") for index, item in enumerate(value))
+    if len(value) > MAX_TOOLS:
+        raise wrong_value("functions", f"at most {MAX_TOOLS} functions")
+    tools = tuple(function_tool(item, f"functions[{index}]", budget) for index, item in enumerate(value))
     return unique_names(tools, "functions[{}].name")
 
 

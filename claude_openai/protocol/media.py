@@ -24,6 +24,7 @@ MAX_FILE_BYTES: Final = 32 * 1024 * 1024
 _DATA_URL: Final = re.compile(r"data:(?P<type>[^;,]*)(?P<parameters>(?:;[^;,]*)*),", re.IGNORECASE)
 # With the name of a host, and nothing that a URL may not hold as it is.
 _HTTPS: Final = re.compile(r"""https://[^\s/?#<>"\x00-\x1f\x7f][^\s<>"\x00-\x1f\x7f]*""", re.IGNORECASE)
+_SPACES: Final = b" \t\n\r\v\f"
 _IMAGE_ADVICE: Final = "a JPEG, PNG, GIF or WebP picture"
 
 
@@ -156,7 +157,7 @@ def _from_base64(text: str, place: str, max_bytes: int) -> bytes:
     if len(text) * 3 // 4 > max_bytes + 4:
         raise _too_large(place, len(text) * 3 // 4, max_bytes)
     try:
-        raw = base64.b64decode("".join(text.split()), validate=True)
+        raw = base64.b64decode(text.encode("ascii").translate(None, _SPACES), validate=True)
     except (binascii.Error, ValueError) as error:
         raise wrong_value(place, f"valid base64 ({shorten(str(error))})") from None
     if not raw:

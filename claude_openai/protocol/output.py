@@ -4,15 +4,20 @@ Claude Code is given the schema as `adapted` says it anew, and the answer is che
 names and types of forms, and nothing of JSON Schema.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from claude_openai.errors import BadRequest
+from claude_openai.protocol.budget import Budget, TooMuchWork
 from claude_openai.protocol.checks import boolean, string
 from claude_openai.protocol.refusals import missing, wrong_type, wrong_value
-from claude_openai.protocol.tools import object_schema
+from claude_openai.protocol.tools import CHECK_STEPS, object_schema, too_much_work
+
+if TYPE_CHECKING:
+    from claude_openai.protocol.schemas import ArgumentValidator
 
 __all__ = ["OutputFormat", "output_check", "read_response_format"]
 
@@ -21,30 +26,54 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """The form of an answer: a JSON object that fits `schema`, which is itself compact JSON."""
+    """The form of an answer: a JSON object that fits a schema.
 
-    name: str
+    Attributes:
+        name: the client's label for it, which Claude is not told; forms that differ in it alone are equal.
+        schema: the client's, as compact JSON.
+        adapted: as Claude Code takes it, as JSON too.
+        validator: checks answers against the client's.
+    """
+
+    name: str = field(compare=False)
     schema: str
+    adapted: str = field(compare=False, repr=False)
+    validator: "ArgumentValidator" = field(compare=False, repr=False)
 
     def for_claude(self) -> dict[str, Any]:
         """The schema as Claude Code takes it."""
-        from claude_openai.protocol.adapted import adapted_schema
+        schema: dict[str, Any] = json.loads(self.adapted)
+        return schema
 
-        return adapted_schema(self.schema)
 
+def output_check(form: OutputFormat | None, clock: Callable[[], float]) -> Callable[[object], str | None] | None:
+    """What says what is wrong with an answer, in words for Claude; None for an answer in text.
 
-def output_check(form: OutputFormat | None) -> Callable[[object], str | None] | None:
-    """What says what is wrong with an answer, in words for Claude; None for an answer in text."""
+    Args:
+        form: that the answer must have.
+        clock: seconds, for the time that the patterns of a schema take.
+    """
     if form is None:
         return None
-    from claude_openai.protocol.schemas import validator_of
+    validator = form.validator
 
-    validator = validator_of(form.schema)
-    return lambda answer: validator.problem(answer) if isinstance(answer, dict) else "it must be a JSON object"
+    def check(answer: object) -> str | None:
+        if not isinstance(answer, dict):
+            return "it must be a JSON object"
+        return validator.problem(answer, Budget(CHECK_STEPS, clock))
+
+    return check
 
 
-def read_response_format(value: Mapping[str, Any], param: str = "response_format") -> OutputFormat | None:
+def read_response_format(
+    value: Mapping[str, Any], budget: Budget, param: str = "response_format"
+) -> OutputFormat | None:
     """Check `response_format`; None for plain text.
+
+    Args:
+        value: the form.
+        budget: of the request.
+        param: its place in it.
 
     Raises:
         BadRequest: naming what is malformed, like `response_format.json_schema.schema`.
@@ -57,16 +86,16 @@ def read_response_format(value: Mapping[str, Any], param: str = "response_format
     if kind == "text":
         return None
     if kind == "json_object":
-        return OutputFormat("json_object", '{"type":"object"}')
+        return _form("json_object", {"type": "object"}, param, budget)
     if kind != "json_schema":
         raise wrong_value(f"{param}.type", "'text', 'json_object' or 'json_schema'", kind)
     inner = value.get("json_schema")
     if inner is None:
         raise missing(f"{param}.json_schema", "Send an object with 'name' and 'schema'.")
-    return json_schema_format(inner, f"{param}.json_schema")
+    return json_schema_format(inner, f"{param}.json_schema", budget)
 
 
-def json_schema_format(inner: Any, where: str) -> OutputFormat:
+def json_schema_format(inner: Any, where: str, budget: Budget) -> OutputFormat:
     """The form for an object with `name` and `schema`.
 
     Raises:
@@ -86,16 +115,18 @@ def json_schema_format(inner: Any, where: str) -> OutputFormat:
             check(f"{where}.{key}", inner[key])
     if schema is None:
         raise missing(f"{where}.schema", "Send the JSON Schema of the answer.")
-    form = OutputFormat(name, object_schema(schema, f"{where}.schema", code="invalid_json_schema"))
-    _check_for_claude(form, f"{where}.schema")
-    return form
+    return _form(name, schema, f"{where}.schema", budget)
 
 
-def _check_for_claude(form: OutputFormat, where: str) -> None:
-    """Now, before anything is paid: a form that Claude Code cannot take would not be asked for."""
-    from claude_openai.protocol.adapted import CannotBeAdapted
+def _form(name: str, schema: Any, where: str, budget: Budget) -> OutputFormat:
+    # Adapted now, before anything is paid: a form that Claude Code cannot take would not be asked for.
+    from claude_openai.protocol.adapted import CannotBeAdapted, adapted_schema
 
+    code = "invalid_json_schema"
+    text, validator = object_schema(schema, where, code=code, budget=budget)
     try:
-        form.for_claude()
+        return OutputFormat(name, text, adapted_schema(text, budget), validator)
     except CannotBeAdapted as error:
-        raise BadRequest(f"'{where}' {error}", code="invalid_json_schema", param=where) from None
+        raise BadRequest(f"'{where}' {error}", code=code, param=where) from None
+    except TooMuchWork as error:
+        raise too_much_work(where, error, code) from None

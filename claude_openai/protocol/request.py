@@ -10,6 +10,7 @@ from typing import Any
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.agent import Agent, read_agent
+from claude_openai.protocol.budget import Budget, request_budget
 from claude_openai.protocol.fields import FIELDS, Field, ReasoningEffort
 from claude_openai.protocol.history import Turn, read_messages
 from claude_openai.protocol.json_body import load_object
@@ -46,6 +47,7 @@ class ChatRequest:
         user: the client's id for its user, by whichever of its two names.
         metadata: the client's own pairs, for the log.
         prompt_cache_key: the client's name for what it repeats, for the log.
+        long_context: more than 200,000 tokens may be used, if the model takes them; the server's to say.
     """
 
     model: str
@@ -67,6 +69,7 @@ class ChatRequest:
     output: OutputFormat | None = None
     functions: bool = False
     prompt_cache_key: str | None = None
+    long_context: bool = True
 
 
 def read_fields(body: bytes, table: Mapping[str, Field], needed: str, advice: str) -> dict[str, Any]:
@@ -101,9 +104,10 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
     """
     fields = read_fields(body, FIELDS, "messages", "Send an array with at least one user message.")
     claude_model = catalog.resolve(fields["model"])
-    tools, choice, functions = _tools(fields)
+    budget = request_budget(len(body))
+    tools, choice, functions = _tools(fields, budget)
     agent = read_agent(fields.get("claude", {}))
-    transcript = read_messages(modern_messages(fields["messages"]))
+    transcript = read_messages(modern_messages(fields["messages"]), budget)
     return ChatRequest(
         model=fields["model"],
         claude_model=claude_model,
@@ -121,20 +125,20 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
         metadata=fields.get("metadata", {}),
         max_tokens=whole_number(fields.get("max_completion_tokens", fields.get("max_tokens"))),
         stop=_stops(fields.get("stop", ())),
-        output=form_beside(choice, read_response_format(fields.get("response_format", {"type": "text"}))),
+        output=form_beside(choice, read_response_format(fields.get("response_format", {"type": "text"}), budget)),
         functions=functions,
         prompt_cache_key=fields.get("prompt_cache_key"),
     )
 
 
-def _tools(fields: Mapping[str, Any]) -> tuple[tuple[Tool, ...], ToolChoice, bool]:
+def _tools(fields: Mapping[str, Any], budget: Budget) -> tuple[tuple[Tool, ...], ToolChoice, bool]:
     """The tools, the choice among them, and whether the client calls them functions."""
     if fields.get("functions") and fields.get("tools"):
         raise wrong_value("functions", "either 'tools' or 'functions', which are their older form")
     if fields.get("functions"):
-        tools = read_functions(fields["functions"])
+        tools = read_functions(fields["functions"], budget)
         return tools, read_function_call(fields.get("function_call", "auto"), tools), True
-    return *read_tools_and_choice(fields.get("tools", ()), fields.get("tool_choice", "auto")), False
+    return *read_tools_and_choice(fields.get("tools", ()), fields.get("tool_choice", "auto"), budget), False
 
 
 def form_beside(choice: ToolChoice, output: OutputFormat | None) -> OutputFormat | None:

@@ -27,7 +27,8 @@ def tool_schema(parameters: str) -> dict[str, Any]:
     offered = {keyword: value for keyword, value in schema.items() if keyword not in alternatives}
     properties: dict[str, Any] = {}
     for part in _parts(alternatives, schema):
-        properties = {**part.get("properties", {}), **properties}
+        for name, each in part.get("properties", {}).items():
+            properties.setdefault(name, each)
     words = f"The arguments must also fit this JSON Schema: {json.dumps(alternatives, separators=(',', ':'))}"
     said = "\n".join(filter(None, (str(schema.get("description", "")), words)))
     merged = {**properties, **schema.get("properties", {})}

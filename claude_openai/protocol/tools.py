@@ -7,10 +7,11 @@ runs it.
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from claude_openai.errors import BadRequest
+from claude_openai.protocol.budget import Budget, TooMuchWork
 from claude_openai.protocol.checks import boolean
 from claude_openai.protocol.refusals import missing, shorten, unsupported_value, wrong_type, wrong_value
 
@@ -37,15 +38,23 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _NO_ARGUMENTS: Final = {"type": "object", "properties": {}}
 CHOICES: Final = "Send 'none', 'auto', 'required', {'type': 'function', ...} or {'type': 'allowed_tools', ...}."
 MAX_TOOLS: Final = 128  # OpenAI's own bound
+# Of one check. The 30,000 values or so that Claude can write at once take about a tenth of it with an ordinary schema.
+CHECK_STEPS: Final = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A function of the client. `parameters` is its JSON Schema as compact JSON with the client's own order of keys."""
+    """A function of the client.
+
+    Attributes:
+        parameters: its JSON Schema as compact JSON with the client's own order of keys.
+        validator: checks arguments against it.
+    """
 
     name: str
     description: str
     parameters: str
+    validator: "ArgumentValidator" = field(compare=False, repr=False)
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -61,15 +70,20 @@ class ToolChoice:
     name: str | None = None
 
 
-def read_tools(value: Sequence[Any], param: str = "tools") -> tuple[Tool, ...]:
+def read_tools(value: Sequence[Any], budget: Budget, param: str = "tools") -> tuple[Tool, ...]:
     """Check the `tools` of a request.
+
+    Args:
+        value: the tools.
+        budget: of the request.
+        param: their place in it.
 
     Raises:
         BadRequest: naming the place, like `tools[2].function.parameters`.
     """
     if len(value) > MAX_TOOLS:
         raise wrong_value(param, f"at most {MAX_TOOLS} tools")
-    tools = tuple(_tool(item, f"{param}[{index}]") for index, item in enumerate(value))
+    tools = tuple(_tool(item, f"{param}[{index}]", budget) for index, item in enumerate(value))
     return unique_names(tools, f"{param}[{{}}].function.name")
 
 
@@ -79,22 +93,23 @@ def unique_names(tools: tuple[Tool, ...], place: str) -> tuple[Tool, ...]:
     Raises:
         BadRequest: two have one name; `place` is where the name of a tool stands, with {} for its index.
     """
-    names = [tool.name for tool in tools]
-    for index, name in enumerate(names):
-        if name in names[:index]:
-            raise wrong_value(place.format(index), "a name that no other tool has", name)
+    names: set[str] = set()
+    for index, tool in enumerate(tools):
+        if tool.name in names:
+            raise wrong_value(place.format(index), "a name that no other tool has", tool.name)
+        names.add(tool.name)
     return tools
 
 
-def _tool(item: Any, where: str) -> Tool:
+def _tool(item: Any, where: str, budget: Budget) -> Tool:
     if not isinstance(item, dict):
         raise wrong_type(where, "an object like {'type': 'function', 'function': ...}", item)
     if item.get("type", "function") != "function":
         raise unsupported_value(f"{where}.type", "Only tools of type 'function' can be offered to Claude.")
-    return function_tool(item.get("function"), f"{where}.function")
+    return function_tool(item.get("function"), f"{where}.function", budget)
 
 
-def function_tool(function: Any, where: str) -> Tool:
+def function_tool(function: Any, where: str, budget: Budget) -> Tool:
     """Check a function's name, description and parameters.
 
     Raises:
@@ -120,16 +135,18 @@ def function_tool(function: Any, where: str) -> Tool:
     parameters = function.get("parameters")
     if parameters is None:
         parameters = _NO_ARGUMENTS
-    return Tool(name, description, object_schema(parameters, f"{where}.parameters", code="invalid_function_parameters"))
+    place = f"{where}.parameters"
+    text, validator = object_schema(parameters, place, code="invalid_function_parameters", budget=budget)
+    return Tool(name, description, text, validator)
 
 
-def object_schema(schema: Any, where: str, *, code: str) -> str:
+def object_schema(schema: Any, where: str, *, code: str, budget: Budget) -> tuple[str, "ArgumentValidator"]:
     """A JSON Schema of objects that can be used, as compact JSON with the client's own order of keys.
 
     Raises:
-        BadRequest: with this code if it is no valid schema.
+        BadRequest: with this code if it is no valid schema, or too much work.
     """
-    from claude_openai.protocol.schemas import schema_problem
+    from claude_openai.protocol.schemas import UnusableSchema, usable_schema
 
     if not isinstance(schema, dict):
         raise wrong_type(where, "a JSON Schema object", schema)
@@ -138,10 +155,20 @@ def object_schema(schema: Any, where: str, *, code: str) -> str:
     if schema.get("type", "object") != "object":
         raise wrong_value(f"{where}.type", "'object'", str(schema["type"]))
     text = json.dumps(schema, separators=(",", ":"))
-    problem = schema_problem(text)
-    if problem is not None:
-        raise BadRequest(f"'{where}' {problem}", code=code, param=where)
-    return text
+    try:
+        return text, usable_schema(text, budget)
+    except UnusableSchema as error:
+        raise BadRequest(f"'{where}' {error}", code=code, param=where) from None
+    except TooMuchWork as error:
+        raise too_much_work(where, error, code) from None
+
+
+def too_much_work(where: str, error: TooMuchWork, code: str) -> BadRequest:
+    """The error for a schema with which the budget of the request is spent."""
+    message = (
+        f"'{where}' cannot be checked: it takes {error}, together with what stands before it. Send simpler schemas."
+    )
+    return BadRequest(message, code=code, param=where)
 
 
 def read_tool_choice(value: Any, tools: Sequence[Tool], param: str = "tool_choice") -> ToolChoice:
@@ -202,13 +229,13 @@ def read_allowed(
     return tuple(tool for tool in tools if tool.name in allowed), ToolChoice(mode)
 
 
-def read_tools_and_choice(tools: Any, choice: Any) -> tuple[tuple[Tool, ...], ToolChoice]:
+def read_tools_and_choice(tools: Any, choice: Any, budget: Budget) -> tuple[tuple[Tool, ...], ToolChoice]:
     """Check `tools` and `tool_choice` of a chat completion: the tools that are left, and the choice among them.
 
     Raises:
         BadRequest: naming the place, like `tools[2].function.parameters`.
     """
-    read = read_tools(tools)
+    read = read_tools(tools, budget)
     if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
         return read, read_tool_choice(choice, read)
     inner = choice.get("allowed_tools")
@@ -230,14 +257,16 @@ def offered_tools(tools: Sequence[Tool], choice: ToolChoice) -> tuple[Tool, ...]
 
 
 class ArgumentChecker:
-    """Checks the arguments of calls against the full schemas of the tools."""
+    """Checks the arguments of calls against the full schemas of the tools.
 
-    def __init__(self, tools: Sequence[Tool]) -> None:
-        self._validators: dict[str, ArgumentValidator] = {}
-        if tools:
-            from claude_openai.protocol import schemas
+    Args:
+        tools: those that may be called.
+        clock: seconds, for the time that the patterns of a schema take.
+    """
 
-            self._validators = {tool.name: schemas.validator_of(tool.parameters) for tool in tools}
+    def __init__(self, tools: Sequence[Tool], clock: Callable[[], float]) -> None:
+        self._validators = {tool.name: tool.validator for tool in tools}
+        self._clock = clock
 
     def problem(self, name: str, arguments: object) -> str | None:
         """What is wrong with a call, in words for Claude; None if nothing is."""
@@ -246,7 +275,7 @@ class ArgumentChecker:
             return f"There is no tool named {shorten(name)}."
         if not isinstance(arguments, dict):
             return "The arguments must be a JSON object."
-        problem = validator.problem(arguments)
+        problem = validator.problem(arguments, Budget(CHECK_STEPS, self._clock))
         if problem is None:
             return None
         return f"The arguments do not fit the tool's schema: {problem}. Call it again with arguments that do."

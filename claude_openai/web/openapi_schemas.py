@@ -8,7 +8,7 @@ path: which of these is taken and answered where stands in `openapi`.
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias, get_args
 
-from claude_openai.protocol.agent import PERMISSION_MODES, ToolMode
+from claude_openai.protocol.agent import MAX_ADD_DIRS, PERMISSION_MODES, ToolMode
 from claude_openai.protocol.fields import FIELDS, Field, ReasoningEffort, Use
 from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
 
@@ -72,7 +72,11 @@ def schemas() -> Json:
         "Claude": {
             **_object(
                 workingDirectory={"type": ["string", "null"], "pattern": "^/"},
-                addDirs={"type": ["array", "null"], "items": {"type": "string", "pattern": "^/"}},
+                addDirs={
+                    "type": ["array", "null"],
+                    "items": {"type": "string", "pattern": "^/"},
+                    "maxItems": MAX_ADD_DIRS,
+                },
                 toolMode={"enum": [*get_args(ToolMode), None]},
                 permissionMode={"enum": [*PERMISSION_MODES, None]},
                 effort=effort,
@@ -108,7 +112,13 @@ def schemas() -> Json:
         ),
         "Model": _all_of(id=STRING, object={"const": "model"}, created=_INTEGER, owned_by=STRING),
         "Models": _list_of("Model"),
-        "Health": _object(("status",), status={"const": "ok"}, claude={"type": "object"}),
+        "Health": _object(
+            ("status",),
+            status={"const": "ok"},
+            claude={"type": "object"},
+            confined={"type": "boolean"},
+            confined_reason=STRING,
+        ),
         "Ready": _all_of(
             ready={"type": "boolean"},
             reasons={"type": "array", "items": _all_of(reason=STRING, message=STRING)},

@@ -6,7 +6,7 @@ Errors of any kind, Quart's own included, become the four-key error object in `_
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -18,14 +18,17 @@ from werkzeug.exceptions import HTTPException
 
 from claude_openai.config import Config
 from claude_openai.errors import (
+    UNAVAILABLE_RETRY_AFTER_S,
     ApiError,
     BadRequest,
     InternalError,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     RequestTooLarge,
 )
 from claude_openai.logs.log import Level, Log, traceback_of
+from claude_openai.offload import Offload, in_thread
 from claude_openai.protocol.chunks import ChunkStream
 from claude_openai.protocol.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.models import model_list, model_object
@@ -39,14 +42,18 @@ from claude_openai.protocol.sse import encode_json
 from claude_openai.runs.metrics import Metrics
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
+from claude_openai.shortages import described, shortage_hint
 from claude_openai.web.agent_guard import AgentGuard
 from claude_openai.web.body import EventStreamBody, Frames
 from claude_openai.web.connection import Exchange, HttpConnection, exchange_of, route_of
 from claude_openai.web.control import CONTROL_PREFIX, add_control_routes
 from claude_openai.web.guard import Guard, cors_headers, preflight_headers
 from claude_openai.web.operators import OPEN_PATHS, Status, add_operator_routes
+from claude_openai.web.peer import Address
 
 __all__ = ["App", "build_app"]
+
+LOGGED_CHARS = 256
 
 STREAM_HEADERS = {
     "content-type": "text/event-stream; charset=utf-8",
@@ -70,6 +77,8 @@ class Views:
     config: Config
     runs: Runs
     started: int
+    agents: AgentGuard
+    offload: Offload = in_thread
     given: GivenItems = field(default_factory=GivenItems)
 
     async def models(self) -> Response:
@@ -82,8 +91,10 @@ class Views:
     async def chat_completions(self) -> Response:
         exchange = exchange_of(request.scope)
         body = cast("bytes", await request.get_data())
-        chat = AgentGuard(self.config).checked(parse_chat_request(body, self.config.catalog()))
+        catalog = self.config.catalog()
+        chat = await self._admitted(await self.offload(lambda: parse_chat_request(body, catalog)))
         _log_request(exchange.log, chat, body)
+        exchange.begin_turn()
         run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))
         exchange.headers["x-claude-openai-run"] = run.id
         head = ResponseHead(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
@@ -94,9 +105,11 @@ class Views:
     async def responses(self) -> Response:
         exchange = exchange_of(request.scope)
         body = cast("bytes", await request.get_data())
-        asked = parse_responses_request(body, self.config.catalog(), self.given.recall)
-        chat = AgentGuard(self.config).checked(asked.chat)
+        catalog, recall = self.config.catalog(), self.given.recall
+        asked = await self.offload(lambda: parse_responses_request(body, catalog, recall))
+        chat = await self._admitted(asked.chat)
         _log_request(exchange.log, chat, body)
+        exchange.begin_turn()
         run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))
         exchange.headers["x-claude-openai-run"] = run.id
         head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), asked.echo, asked.namespaces)
@@ -104,6 +117,11 @@ class Views:
         if chat.stream:
             return await self._streamed(run, ResponsesStream(head, _now, remember))
         return await self._whole(run, ResponsesObject(head, _now, remember))
+
+    async def _admitted(self, chat: ChatRequest) -> ChatRequest:
+        ends = (_address(request.scope.get("client")), _address(request.scope.get("server")))
+        # Entered before the run: it is over before the folder is let go.
+        return await exchange_of(request.scope).stack.enter_async_context(self.agents.admitted(chat, *ends))
 
     async def _streamed(self, run: Run, chunks: Frames) -> Response:
         first: Event | None = None
@@ -127,7 +145,14 @@ class Views:
         return _json(completion.result())
 
 
-def build_app(config: Config, runs: Runs, log: Log, status: Status = dict) -> App:
+def build_app(
+    config: Config,
+    runs: Runs,
+    log: Log,
+    status: Status = dict,
+    agents: AgentGuard | None = None,
+    offload: Offload = in_thread,
+) -> App:
     """Compose the app.
 
     Args:
@@ -135,12 +160,14 @@ def build_app(config: Config, runs: Runs, log: Log, status: Status = dict) -> Ap
         runs: where a completion is run.
         log: bound to each exchange's request id.
         status: what `/health` tells beside that the process answers.
+        agents: what the `claude` object of a request may ask for; by default what `config` says.
+        offload: how the body of a request is read.
     """
     app = App("claude_openai", static_folder=None)
     app.exchange_log, app.metrics = log, runs.metrics
     app.url_map.merge_slashes = False  # it would answer with a redirect to a page of HTML
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
-    views = Views(config, runs, int(time.time()))
+    views = Views(config, runs, int(time.time()), agents or AgentGuard(config), offload)
     app.add_url_rule("/v1/models", "models", views.models, methods=["GET"])
     # Ids may hold slashes, encoded or not.
     app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])
@@ -202,8 +229,20 @@ def _as_api_error(error: Exception, exchange: Exchange) -> ApiError:
         return RequestTooLarge(f"The request body is larger than {limit} bytes (--max-request-bytes).")
     if code is not None and code < 500:
         return BadRequest(f"The request could not be read: {error}")
+    hint = shortage_hint(error)
+    if hint:
+        return Overloaded(
+            f"The server's system lacks something: {described(error)}; {hint}.",
+            code="out_of_resources",
+            retry_after_s=UNAVAILABLE_RETRY_AFTER_S,
+        )
     exchange.log.error("http.crashed", error=error, traceback=traceback_of(error))
     return InternalError(f"The server failed by a bug of its own; its log has the details under {exchange.id}.")
+
+
+def _address(end: Sequence[Any] | None) -> Address | None:
+    """An end of the connection as ASGI tells it; None for one that is not of TCP."""
+    return (str(end[0]), int(end[1])) if end is not None and end[1] is not None else None
 
 
 def _now() -> int:
@@ -225,8 +264,8 @@ def _log_request(log: Log, chat: ChatRequest, body: bytes) -> None:
         stream=chat.stream,
         include_usage=chat.include_usage,
         bytes=len(body),
-        user=chat.user,
-        prompt_cache_key=chat.prompt_cache_key,
+        user=_short(chat.user),
+        prompt_cache_key=_short(chat.prompt_cache_key),
         metadata=chat.metadata,
     )
     log.debug(
@@ -238,6 +277,11 @@ def _log_request(log: Log, chat: ChatRequest, body: bytes) -> None:
     )
     if log.enabled(Level.TRACE):
         log.trace("openai.request_body", body=body)
+
+
+def _short(text: str | None) -> str | None:
+    # Nothing bounds it, and whatever is logged is searched for secrets.
+    return None if text is None else text[:LOGGED_CHARS]
 
 
 def _log_calls(log: Log, chunks: Frames) -> None:

@@ -12,8 +12,9 @@ from jsonschema import Draft7Validator, Draft202012Validator
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.adapted import adapted_schema
+from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.output import OutputFormat, read_response_format
-from claude_openai.protocol.schemas import validator_of
+from claude_openai.protocol.schemas import usable_schema
 from tests.schemas import Schema, object_schemas, objects
 
 STRING = {"type": "string"}
@@ -22,7 +23,7 @@ DRAFT_7 = "http://json-schema.org/draft-07/schema#"
 
 
 def read(schema: Schema) -> OutputFormat:
-    form = read_response_format({"type": "json_schema", "json_schema": {"name": "n", "schema": schema}})
+    form = read_response_format({"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}, Budget())
     assert form is not None
     return form
 
@@ -129,7 +130,7 @@ def test_what_strict_compilers_take_for_a_mistake_is_said_in_another_way(given: 
 )
 def test_what_lost_a_part_forbids_nothing_that_was_allowed(schema: Schema) -> None:
     for value in ("ab", "a", "b", "c", [1], ["x"], {"x": 1}, {}, 5):
-        if validator_of(json.dumps(schema)).problem(value) is None:  # type: ignore[arg-type]
+        if usable_schema(json.dumps(schema), Budget()).problem(value, Budget()) is None:  # type: ignore[arg-type]
             assert Draft7Validator(of_a(schema)).is_valid(value), value
 
 
@@ -170,7 +171,7 @@ def test_many_places_of_one_name_take_no_long_time() -> None:
     places = {f"p{number}": {"N": STRING} for number in range(count)}
     properties = {f"a{number}": {"$ref": f"#/x/p{number}/N"} for number in range(count)}
     began = time.process_time()
-    adapted = adapted_schema(json.dumps({"properties": properties, "x": places}))
+    adapted = json.loads(adapted_schema(json.dumps({"properties": properties, "x": places}), Budget()))
     assert len(adapted["$defs"]) == count
     assert time.process_time() - began < 20.0
 
@@ -214,5 +215,5 @@ def test_any_schema_that_is_taken_is_one_for_strict_compilers_and_forbids_nothin
         if keyword in ("then", "else"):
             assert "if" in holder
     for value in values:
-        if validator_of(form.schema).problem(value) is None:
+        if form.validator.problem(value, Budget()) is None:
             assert Draft7Validator(adapted).is_valid(value), (value, adapted)

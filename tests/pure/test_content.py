@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.blocks import Block, TextBlock, ToolUseBlock, canonical_arguments
+from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.content import (
     assistant_blocks,
     tool_result_block,
@@ -158,12 +159,12 @@ def call(arguments: Any = "{}", *, call_id: Any = "call_1", name: Any = "read", 
 
 
 def uses(*calls: Any) -> tuple[ToolUseBlock, ...]:
-    return tool_use_blocks({"role": "assistant", "content": None, "tool_calls": list(calls)}, PATH)
+    return tool_use_blocks({"role": "assistant", "content": None, "tool_calls": list(calls)}, PATH, Budget())
 
 
 @pytest.mark.parametrize("message", [{}, {"tool_calls": None}, {"tool_calls": []}])
 def test_an_assistant_without_calls_has_none(message: dict[str, Any]) -> None:
-    assert tool_use_blocks({"role": "assistant", **message}, PATH) == ()
+    assert tool_use_blocks({"role": "assistant", **message}, PATH, Budget()) == ()
 
 
 def test_calls_keep_their_order_ids_and_names_and_need_no_type() -> None:
@@ -230,7 +231,7 @@ def test_a_malformed_call_is_refused_at_its_exact_place(bad: Any, code: str, pla
 @pytest.mark.parametrize("calls", [{}, "read", 7])
 def test_calls_that_are_no_array_are_refused(calls: Any) -> None:
     with pytest.raises(BadRequest) as raised:
-        tool_use_blocks({"role": "assistant", "tool_calls": calls}, PATH)
+        tool_use_blocks({"role": "assistant", "tool_calls": calls}, PATH, Budget())
     assert (raised.value.code, raised.value.param) == ("invalid_type", "messages[3].tool_calls")
 
 

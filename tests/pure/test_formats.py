@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.formats import has_format
-from claude_openai.protocol.schemas import schema_problem, validator_of
+from claude_openai.protocol.schemas import usable_schema
 
 TAKEN = {
     "date": ["2024-02-29", "2000-02-29", "1999-12-31"],
@@ -65,12 +66,12 @@ REFUSED = {
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in TAKEN.items() for text in texts])
 def test_what_people_write_is_taken(name: str, text: str) -> None:
-    assert has_format(name, text)
+    assert has_format(name, text, Budget())
 
 
 @pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in REFUSED.items() for text in texts])
 def test_what_is_no_such_thing_is_refused(name: str, text: str) -> None:
-    assert not has_format(name, text)
+    assert not has_format(name, text, Budget())
 
 
 @pytest.mark.parametrize(
@@ -78,21 +79,20 @@ def test_what_is_no_such_thing_is_refused(name: str, text: str) -> None:
 )
 def test_a_format_is_checked_in_a_schema_of_any_draft_and_only_of_texts(draft: str) -> None:
     schema = json.dumps({**({"$schema": draft} if draft else {}), "properties": {"a": {"format": "date"}}})
-    assert schema_problem(schema) is None
-    validator = validator_of(schema)
-    assert validator.problem({"a": "tomorrow"}) == "$.a: 'tomorrow' is not of the format 'date'"
-    assert validator.problem({"a": "2024-01-01"}) is None
-    assert validator.problem({"a": 7}) is None
+    validator = usable_schema(schema, Budget())
+    assert validator.problem({"a": "tomorrow"}, Budget()) == "$.a: 'tomorrow' is not of the format 'date'"
+    assert validator.problem({"a": "2024-01-01"}, Budget()) is None
+    assert validator.problem({"a": 7}, Budget()) is None
 
 
 @given(st.sampled_from(sorted(TAKEN)), st.text(max_size=40))
 def test_no_text_breaks_a_check(name: str, text: str) -> None:
-    assert has_format(name, text) in (True, False)
+    assert has_format(name, text, Budget()) in (True, False)
 
 
 @pytest.mark.parametrize("name", sorted(TAKEN))
 @pytest.mark.parametrize("piece", ["a", "a@", "a.", "1:", "P1", "//", "~0/", "-", '"'])
 def test_a_long_text_takes_no_long_time(name: str, piece: str) -> None:
     began = time.process_time()
-    has_format(name, piece * 200_000)
+    has_format(name, piece * 200_000, Budget())
     assert time.process_time() - began < 1.0

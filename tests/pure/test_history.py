@@ -1,6 +1,7 @@
 """How messages become a system prompt, turns and the prompt to answer."""
 
 import json
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock
+from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.history import Transcript, Turn, read_messages
 from tests.blocks import result_block
 
@@ -31,9 +33,13 @@ def spoken(transcript: Transcript) -> list[tuple[str, list[str]]]:
     return [plain(turn) for turn in (*transcript.turns, transcript.prompt)]
 
 
+def read(messages: Sequence[Any]) -> Transcript:
+    return read_messages(messages, Budget())
+
+
 def refusal_of(*messages: Any) -> tuple[str | None, str | None]:
     with pytest.raises(BadRequest) as raised:
-        read_messages(messages)
+        read(messages)
     assert raised.value.status == 400
     return raised.value.code, raised.value.param
 
@@ -58,7 +64,7 @@ def test_every_visible_text_arrives_once_in_order_and_nothing_else_does(
     before: list[dict[str, Any]], last: dict[str, Any]
 ) -> None:
     messages = [*before, last]
-    transcript = read_messages(messages)
+    transcript = read(messages)
     expected = [(m["role"], text) for m in messages if m["role"] in ("user", "assistant") for text in texts_of(m)]
     assert [(role, text) for role, texts in spoken(transcript) for text in texts] == expected
     instructions = [text for m in messages if m["role"] in ("system", "developer") for text in texts_of(m)]
@@ -67,7 +73,7 @@ def test_every_visible_text_arrives_once_in_order_and_nothing_else_does(
 
 @given(st.lists(MESSAGES), LAST)
 def test_turns_alternate_have_text_and_end_with_the_user(before: list[dict[str, Any]], last: dict[str, Any]) -> None:
-    transcript = read_messages([*before, last])
+    transcript = read([*before, last])
     roles = [role for role, _ in spoken(transcript)]
     assert all(first != second for first, second in pairwise(roles))
     assert transcript.prompt.role == "user"
@@ -75,13 +81,13 @@ def test_turns_alternate_have_text_and_end_with_the_user(before: list[dict[str, 
 
 
 def test_a_single_question_has_no_history_and_no_system_prompt() -> None:
-    transcript = read_messages([say("user", "hi")])
+    transcript = read([say("user", "hi")])
     assert (transcript.system, transcript.turns) == ("", ())
     assert plain(transcript.prompt) == ("user", ["hi"])
 
 
 def test_few_shot_turns_come_before_the_prompt_and_a_trailing_system_message_joins_the_others() -> None:
-    transcript = read_messages(
+    transcript = read(
         [
             say("system", "Be brief."),
             say("user", "2+2?"),
@@ -96,28 +102,28 @@ def test_few_shot_turns_come_before_the_prompt_and_a_trailing_system_message_joi
 
 
 def test_adjacent_messages_of_one_role_are_one_turn_with_a_block_each() -> None:
-    transcript = read_messages([say("user", "a"), say("system", "s"), say("user", "b\n"), say("user", " c")])
+    transcript = read([say("user", "a"), say("system", "s"), say("user", "b\n"), say("user", " c")])
     assert spoken(transcript) == [("user", ["a", "b\n", " c"])]
 
 
 def test_messages_without_text_are_left_out_and_their_neighbours_become_one_turn() -> None:
-    transcript = read_messages([say("user", "a"), say("assistant", ""), say("user", " "), say("user", "b")])
+    transcript = read([say("user", "a"), say("assistant", ""), say("user", " "), say("user", "b")])
     assert spoken(transcript) == [("user", ["a", "b"])]
 
 
 def test_an_opening_greeting_of_the_assistant_is_kept_and_no_text_is_invented() -> None:
-    assert spoken(read_messages([say("assistant", "Hello!"), say("user", "hi")])) == [
+    assert spoken(read([say("assistant", "Hello!"), say("user", "hi")])) == [
         ("assistant", ["Hello!"]),
         ("user", ["hi"]),
     ]
 
 
 def test_an_empty_assistant_message_at_the_end_asks_for_nothing_to_be_continued() -> None:
-    assert spoken(read_messages([say("user", "hi"), say("assistant", "")])) == [("user", ["hi"])]
+    assert spoken(read([say("user", "hi"), say("assistant", "")])) == [("user", ["hi"])]
 
 
 def test_unknown_keys_of_a_message_are_ignored() -> None:
-    assert spoken(read_messages([say("user", "hi", tool_calls=7, tool_call_id=7, id="m1")])) == [("user", ["hi"])]
+    assert spoken(read([say("user", "hi", tool_calls=7, tool_call_id=7, id="m1")])) == [("user", ["hi"])]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +178,7 @@ def given_back(call_id: str, text: str = "42") -> ToolResultBlock:
 
 
 def test_a_call_and_its_result_are_a_turn_each_and_the_results_are_the_prompt() -> None:
-    transcript = read_messages([say("user", "hi"), calling("a", "b", content="Let me look."), result("a"), result("b")])
+    transcript = read([say("user", "hi"), calling("a", "b", content="Let me look."), result("a"), result("b")])
     assert transcript.turns == (
         Turn("user", (TextBlock("hi"),)),
         Turn("assistant", (TextBlock("Let me look."), use("a"), use("b"))),
@@ -182,22 +188,22 @@ def test_a_call_and_its_result_are_a_turn_each_and_the_results_are_the_prompt() 
 
 @pytest.mark.parametrize("content", [None, "", []])
 def test_an_assistant_that_only_calls_is_a_turn_all_the_same(content: Any) -> None:
-    transcript = read_messages([say("user", "hi"), calling("a", content=content), result("a")])
+    transcript = read([say("user", "hi"), calling("a", content=content), result("a")])
     assert transcript.turns[1] == Turn("assistant", (use("a"),))
 
 
 def test_a_result_without_text_is_still_a_result() -> None:
-    assert read_messages([say("user", "hi"), calling("a"), result("a", "")]).prompt.blocks == (result_block("a"),)
+    assert read([say("user", "hi"), calling("a"), result("a", "")]).prompt.blocks == (result_block("a"),)
 
 
 def test_results_come_in_the_clients_order_and_what_the_user_adds_comes_after_them() -> None:
     messages = [say("user", "hi"), calling("a", "b"), result("b", "2"), result("a", "1"), say("user", "Go on.")]
-    prompt = read_messages(messages).prompt
+    prompt = read(messages).prompt
     assert prompt.blocks == (given_back("b", "2"), given_back("a", "1"), TextBlock("Go on."))
 
 
 def test_a_system_message_among_the_results_joins_the_others() -> None:
-    transcript = read_messages([say("user", "hi"), calling("a", "b"), result("a"), say("system", "s"), result("b")])
+    transcript = read([say("user", "hi"), calling("a", "b"), result("a"), say("system", "s"), result("b")])
     assert transcript.system == "s"
     assert transcript.prompt.blocks == (given_back("a"), given_back("b"))
 
@@ -222,7 +228,7 @@ def test_calls_and_results_that_do_not_belong_together_are_refused(messages: lis
 
 def test_calls_without_results_are_refused_in_openais_words_with_their_ids() -> None:
     with pytest.raises(BadRequest, match="must be followed by tool messages responding to each") as raised:
-        read_messages([say("user", "hi"), calling("call_1", "call_2", "call_3"), result("call_2"), say("user", "And?")])
+        read([say("user", "hi"), calling("call_1", "call_2", "call_3"), result("call_2"), say("user", "And?")])
     assert "'call_1', 'call_3'" in raised.value.message
     assert "messages[3]" in raised.value.message
 
@@ -243,7 +249,7 @@ def rounds_of_calls(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 @given(rounds_of_calls())
 def test_every_call_and_every_result_arrives_once_in_order(messages: list[dict[str, Any]]) -> None:
-    transcript = read_messages(messages)
+    transcript = read(messages)
     turns = (*transcript.turns, transcript.prompt)
     blocks = [block for turn in turns for block in turn.blocks]
     calls = [call["id"] for message in messages for call in message.get("tool_calls", ())]
@@ -264,7 +270,7 @@ def test_every_call_and_every_result_arrives_once_in_order(messages: list[dict[s
 def test_equal_calls_are_equal_however_their_arguments_are_spelled() -> None:
     def history(arguments: str) -> tuple[Turn, ...]:
         call = {"id": "a", "type": "function", "function": {"name": "read", "arguments": arguments}}
-        return read_messages([say("user", "hi"), say("assistant", "", tool_calls=[call]), result("a")]).turns
+        return read([say("user", "hi"), say("assistant", "", tool_calls=[call]), result("a")]).turns
 
     arguments = {"path": "/é", "limit": 3}
     assert history(json.dumps(arguments)) == history('{ "limit":3,"path":"/é"}')
@@ -273,18 +279,18 @@ def test_equal_calls_are_equal_however_their_arguments_are_spelled() -> None:
 
 def test_a_named_user_is_named_to_claude() -> None:
     said = [say("user", "Hi", name="ann"), say("user", "Ho", name="bob"), say("user", "Hm", name=" "), say("user", "x")]
-    transcript = read_messages(said)
+    transcript = read(said)
     assert [text_of(block) for block in transcript.prompt.blocks] == ["ann:", "Hi", "bob:", "Ho", "Hm", "x"]
-    assert read_messages([say("user", "", name="ann"), say("user", "x")]).prompt.text == "x"
+    assert read([say("user", "", name="ann"), say("user", "x")]).prompt.text == "x"
     with pytest.raises(BadRequest) as raised:
-        read_messages([say("user", "Hi", name=7)])
+        read([say("user", "Hi", name=7)])
     assert raised.value.param == "messages[0].name"
 
 
 def test_where_only_the_system_speaks_its_last_text_is_asked() -> None:
-    transcript = read_messages([say("system", "Be brief."), say("developer", "Say hello.")])
+    transcript = read([say("system", "Be brief."), say("developer", "Say hello.")])
     assert (transcript.system, plain(transcript.prompt)) == ("Be brief.", ("user", ["Say hello."]))
-    assert read_messages([say("system", "Say hello.")]).system == ""
+    assert read([say("system", "Say hello.")]).system == ""
 
 
 def in_a_message(call_id: str, *more: Any) -> dict[str, Any]:
@@ -297,7 +303,7 @@ def called(*ids: str) -> dict[str, Any]:
 
 def test_results_in_the_form_of_claudes_api_may_come_in_several_messages_and_stand_first() -> None:
     text = {"type": "text", "text": "And now?"}
-    prompt = read_messages([say("user", "hi"), called("a", "b"), in_a_message("a", text), in_a_message("b")]).prompt
+    prompt = read([say("user", "hi"), called("a", "b"), in_a_message("a", text), in_a_message("b")]).prompt
     assert prompt.blocks == (result_block("a", "a"), result_block("b", "b"), TextBlock("And now?"))
 
 

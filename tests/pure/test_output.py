@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.output import OutputFormat, read_response_format
+from claude_openai.protocol.budget import Budget
+from claude_openai.protocol.output import read_response_format
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 
@@ -16,19 +17,19 @@ def given_format(**inner: Any) -> dict[str, Any]:
 
 
 def test_text_is_no_form() -> None:
-    assert read_response_format({"type": "text"}) is None
+    assert read_response_format({"type": "text"}, Budget()) is None
 
 
 def test_json_object_is_any_object() -> None:
-    form = read_response_format({"type": "json_object"})
+    form = read_response_format({"type": "json_object"}, Budget())
     assert form is not None
     assert form.for_claude() == {"type": "object"}
 
 
 def test_a_schema_is_kept_as_it_came() -> None:
-    form = read_response_format(given_format(strict=True, description="d"))
-    assert form == OutputFormat("answer", json.dumps(SCHEMA, separators=(",", ":")))
+    form = read_response_format(given_format(strict=True, description="d"), Budget())
     assert form is not None
+    assert (form.name, form.schema) == ("answer", json.dumps(SCHEMA, separators=(",", ":")))
     assert form.for_claude() == SCHEMA
 
 
@@ -53,5 +54,5 @@ def test_a_schema_is_kept_as_it_came() -> None:
 )
 def test_what_is_malformed_is_refused_at_its_exact_place(value: dict[str, Any], code: str, place: str) -> None:
     with pytest.raises(BadRequest) as raised:
-        read_response_format(value)
+        read_response_format(value, Budget())
     assert (raised.value.code, raised.value.param) == (code, f"response_format{place}")

@@ -1,6 +1,7 @@
 """From the bytes of a request to a ChatRequest: every field of OpenAI's schema has its answer."""
 
 import json
+import operator
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +20,11 @@ from tests.blocks import result_block
 CATALOG = ModelCatalog("sonnet", ("fake-model",))
 HELLO = [{"role": "user", "content": "hi"}]
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("read", "write")]
-FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 def fixture(name: str) -> Any:
-    path = FIXTURES / name
-    if not path.is_file():
-        pytest.skip(f"the recorded requests and OpenAI's schema are not beside the repository: {name} is missing")
-    return json.loads(path.read_text("utf-8"))
+    return json.loads((FIXTURES / name).read_text("utf-8"))
 
 
 def parse(**fields: Any) -> ChatRequest:
@@ -66,15 +64,20 @@ def with_text(literal: str) -> bytes:
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters())),
     lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(st.characters()), inner)),
+    max_leaves=20,
 )
 PART = st.fixed_dictionaries({}, optional={"type": st.sampled_from(["text", "refusal", "file"]), "text": JSON})
 MESSAGE = st.fixed_dictionaries(
     {"role": st.sampled_from(["system", "user", "assistant", "tool"])},
     optional={"content": st.one_of(JSON, st.text(), st.lists(PART)), "tool_calls": JSON, "refusal": JSON},
 )
-ALMOST_REQUESTS = st.fixed_dictionaries(
-    {"model": st.one_of(st.just("sonnet"), JSON), "messages": st.one_of(st.lists(MESSAGE), JSON)},
-    optional={name: JSON for name in FIELDS if name not in ("model", "messages")},
+# A few odd fields at a time: the first of them is refused, and whatever else is there is not looked at.
+ALMOST_REQUESTS = st.builds(
+    operator.or_,
+    st.dictionaries(st.sampled_from(sorted(FIELDS)), JSON, max_size=3),
+    st.fixed_dictionaries(
+        {"model": st.one_of(st.just("sonnet"), JSON), "messages": st.one_of(st.lists(MESSAGE), JSON)}
+    ),
 )
 
 
@@ -310,7 +313,7 @@ def test_an_unknown_model_is_a_404() -> None:
         b'{"model": "sonnet", "x": 1e999}',
         b'{"model": "sonnet", "x": ' + b"7" * 5000 + b"}",
         b"[" * 200_000,
-        b'{"a":' * 200_000,
+        b'{"a":' * 100_000,
     ],
     ids=lambda body: repr(body[:40]),
 )

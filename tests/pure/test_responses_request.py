@@ -14,7 +14,6 @@ from claude_openai.errors import ApiError, BadRequest, ModelNotFound
 from claude_openai.protocol.blocks import MediaBlock, TextBlock, ToolUseBlock
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.models import ModelCatalog
-from claude_openai.protocol.output import OutputFormat
 from claude_openai.protocol.request import parse_chat_request
 from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.responses.memory import GivenItems
@@ -301,11 +300,13 @@ def test_the_length_and_the_form_of_an_answer_are_those_of_a_chat_completion() -
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
     form = {"type": "json_schema", "name": "answer", "schema": schema, "strict": True}
     asked = parse(text={"format": form}, max_output_tokens=100.0)
-    assert asked.chat.output == OutputFormat("answer", json.dumps(schema, separators=(",", ":")))
+    assert asked.chat.output is not None
+    assert (asked.chat.output.name, asked.chat.output.schema) == ("answer", json.dumps(schema, separators=(",", ":")))
     assert asked.chat.max_tokens == 100
     assert asked.echo["text"] == {"format": form}
     chat_form = parse(text={"format": {"type": "json_object"}}).chat.output
-    assert chat_form == OutputFormat("json_object", '{"type":"object"}')
+    assert chat_form is not None
+    assert (chat_form.name, chat_form.schema) == ("json_object", '{"type":"object"}')
 
 
 def test_a_missing_model_or_input_is_refused_and_an_unknown_model_is_a_404() -> None:

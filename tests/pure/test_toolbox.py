@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from claude_openai.claude.toolbox import METHOD_NOT_FOUND, PROTOCOL_VERSION, SERVER, Toolbox, mcp_name, own_name
 from claude_openai.protocol.blocks import TextBlock, ToolResultBlock
+from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.tools import read_tools
 from tests.blocks import result_block
 
@@ -19,7 +20,8 @@ TOOLS = read_tools(
     [
         {"type": "function", "function": {"name": "read", "description": "Reads.", "parameters": PATH}},
         {"type": "function", "function": {"name": "now"}},
-    ]
+    ],
+    Budget(),
 )
 
 

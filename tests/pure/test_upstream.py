@@ -79,7 +79,7 @@ def test_a_rate_limit_gives_its_wait(wait_s: int | None, told: str) -> None:
 
 def test_a_used_up_quota_says_when_it_resets() -> None:
     error = upstream_error(Failure(status=429, retry_after_s=7201), login=LOGIN)
-    assert "about 121 minutes" in error.message
+    assert "resets in about 2 h 1 min." in error.message
 
 
 def test_an_overload_is_to_be_tried_again() -> None:

@@ -5,7 +5,6 @@ on loopback.
 without the server's word for it. Knows no behaviour that is under test, and no client: that is `call`.
 """
 
-import importlib.util
 import itertools
 import json
 import os
@@ -24,12 +23,15 @@ from claude_openai import Config, serve
 from claude_openai.claude.hermetic import stand_in_environment
 from claude_openai.config import BACKENDS
 from claude_openai.testing import Answer, MessagesApi, Reply, Script
+from tests.conditions import needs
+from tests.real.left_over import reap_adopted
 
 __all__ = [
     "LIMIT_S",
     "OK",
     "Processes",
     "Served",
+    "needs_bwrap",
     "needs_claude",
     "on_both_backends",
     "serving",
@@ -44,14 +46,8 @@ NUL: Final = b"\0"
 OK: Final = Reply("ok")
 
 
-def _what_is_missing() -> str:
-    spec = importlib.util.find_spec("claude_agent_sdk")
-    if spec is None or spec.origin is None or not (Path(spec.origin).parent / "_bundled" / "claude").exists():
-        return "claude-agent-sdk brings no bundled claude CLI here"
-    return "" if Path("/proc/self/environ").exists() else "processes are counted through /proc, which is not here"
-
-
-needs_claude = pytest.mark.skipif(bool(_what_is_missing()), reason=_what_is_missing() or "nothing is missing")
+needs_claude = needs("claude", "/proc")
+needs_bwrap = needs("bubblewrap")
 # For what must be the same whichever runs the turn; the parameter is for `serving`.
 on_both_backends = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -77,7 +73,8 @@ class Processes:
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder).encode()
-        self._mark = f"TEST_MARK={uuid.uuid4().hex}".encode()
+        # Variables of the locale pass from a command to its CLIs; most others do not.
+        self._mark = f"LC_TEST_MARK={uuid.uuid4().hex}".encode()
         name, _, value = self._mark.decode().partition("=")
         self.environment = {name: value}
 
@@ -90,10 +87,16 @@ class Processes:
         return [pid for pid in self.marked() if b"--input-format" in _read(pid, "cmdline").split(b"\0")]
 
     def guardians(self) -> list[int]:
+        """The guardian, and the supervisors that it has forked."""
         return [pid for pid in _pids() if self._is_guardian(_read(pid, "cmdline").split(b"\0"))]
 
+    def guardians_of(self, server: int) -> list[int]:
+        """The guardian alone, by the number of its server."""
+        return [pid for pid in self.guardians() if _is_child_of(pid, server)]
+
     def all(self) -> list[int]:
-        """The dead that were not reaped are among them, if they are children of this process."""
+        """The dead that were not reaped are among them, if this process has started them."""
+        reap_adopted()
         return sorted({*self.marked(), *self.guardians(), *filter(_is_own_zombie, _pids())})
 
     async def wait_none(self, within_s: float = GONE_S) -> None:
@@ -122,9 +125,16 @@ def _read(pid: int, name: str) -> bytes:
     return b""
 
 
+def _state_and_parent(pid: int) -> list[bytes]:
+    return _read(pid, "stat").rpartition(b")")[2].split()[:2]
+
+
+def _is_child_of(pid: int, parent: int) -> bool:
+    return _state_and_parent(pid)[1:] == [str(parent).encode()]
+
+
 def _is_own_zombie(pid: int) -> bool:
-    state_and_parent = _read(pid, "stat").rpartition(b")")[2].split()[:2]
-    return state_and_parent == [b"Z", str(os.getpid()).encode()]
+    return _state_and_parent(pid) == [b"Z", str(os.getpid()).encode()]
 
 
 @dataclass(slots=True)
@@ -197,7 +207,10 @@ async def serving(
             logging = {"log_file": log_file, "log_level": "trace"}
             # Nothing is kept open unless the test is about it: then a turn's process ends with the turn.
             alone = {"spares": 0, "max_idle_sessions": 0}
-            config = Config(**{"port": 0, **alone, **logging, **settings, "extra_env": {**env, **(extra_env or {})}})
+            # The status of a stream is that of its turn, however long a busy machine takes to begin it.
+            patient = {"hold_status_ms": int(LIMIT_S * 1000)}
+            extra = {"extra_env": {**env, **(extra_env or {})}}
+            config = Config(**{"port": 0, **alone, **patient, **logging, **settings, **extra})
             scope, stopped = trio.CancelScope(), trio.Event()
             (url,) = await nursery.start(_serve, config, stop, scope, stopped)
             yield Served(url, api, home, temporary, log_file, processes, scope, stopped)

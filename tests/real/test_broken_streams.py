@@ -20,6 +20,7 @@ import trio
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
+from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.tools import read_tools
 from claude_openai.testing import (
     OVERLOADED_ERROR,
@@ -441,7 +442,7 @@ async def by_itself(breaks: Breaks, run: int) -> RawTurn:
         left = deque(answers(breaks, run, lambda: turn.output.decode()))
         return lambda request: left.popleft() if left else Reply(SECOND)
 
-    (tool,) = read_tools([{"type": "function", "function": READ}])
+    (tool,) = read_tools([{"type": "function", "function": READ}], Budget())
     return await raw_turn("Say something.", script, tool)
 
 

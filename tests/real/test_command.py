@@ -14,13 +14,14 @@ import trio
 from claude_openai import __version__
 from claude_openai.commands.instance import find_instance
 from claude_openai.testing import AUTHENTICATION_ERROR, Hang, Pause, Reply, Text
+from tests.conditions import needs
 from tests.real.call import Call, chat, texts
 from tests.real.command import MODULE, SCRIPT, refused, running
 from tests.real.harness import needs_claude
 
 pytestmark = needs_claude
 
-installed = pytest.mark.skipif(not Path(SCRIPT[0]).exists(), reason=f"the console script is not at {SCRIPT[0]}")
+installed = needs("console script")
 OUTPUT = (".claude-openai", "output")
 STOPS = [signal.SIGTERM, signal.SIGINT]
 
@@ -32,8 +33,9 @@ async def test_it_says_where_it_listens_answers_and_stops(tmp_path: Path, progra
     async with running(tmp_path, program=program, reply=Reply("from the stand-in")) as command:
         assert command.stderr() == f"claude-openai {__version__} listening on {command.url} (sdk backend)\n"
         async with Call.open(command.url, None, "/health") as call:
-            claude = {"found": True}
-            assert await call.answer() == (200, {"status": "ok", "claude": claude})
+            status, health = await call.answer()
+        assert (status, health["status"], health["claude"]) == (200, "ok", {"found": True})
+        assert health["confined"] is not bool(health.get("confined_reason"))
         async with Call.open(command.url, chat("Hi")) as call:
             status, completion = await call.answer()
         assert (status, completion["choices"][0]["message"]["content"]) == (200, "from the stand-in")

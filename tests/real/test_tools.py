@@ -172,6 +172,14 @@ async def test_streamed_calls_have_index_id_type_and_name_first_and_then_their_a
     assert texts(events) == ["Hm."]
 
 
+async def test_arguments_are_streamed_as_claude_writes_them_and_not_held_back_until_they_are_whole(
+    kept: Served,
+) -> None:
+    await ask(kept, ASKED)
+    (request,) = kept.api.requests
+    assert [tool["eager_input_streaming"] for tool in request.body["tools"]] == [True, True]
+
+
 async def test_arguments_that_do_not_fit_are_corrected_by_claude_before_the_client_sees_a_call(kept: Served) -> None:
     kept.api.enqueue(Reply("Trying.", use(1, "", limit=1)), Reply(use(2)))
     answer, _ = await ask(kept, ASKED)
@@ -389,8 +397,8 @@ async def test_a_character_in_two_halves_is_one_and_the_conversation_goes_on(kep
     function = {"name": "read", "arguments": '{"path": "/\N{GRINNING FACE}"}'}
     calls = [{"id": "toolu_1", "type": "function", "function": function}]
     result = {"role": "tool", "tool_call_id": "toolu_1", "content": "A"}
-    answered: dict[str, Any] = {"role": "assistant", "content": "".join(said), "tool_calls": calls}
-    messages: list[dict[str, Any]] = [*ASKED, answered, result]
+    spoken = {"role": "assistant", "content": "".join(said), "tool_calls": calls}
+    messages: list[dict[str, Any]] = [*ASKED, spoken, result]
     answer, way = await ask(kept, messages)
     assert way == "parked"
     messages += [answer["choices"][0]["message"], {"role": "user", "content": "Sure?"}]

@@ -12,9 +12,11 @@ from typing import Any, Final, TypeAlias
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.blocks import Block, ToolResultBlock, ToolUseBlock
+from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.content import assistant_blocks, call_arguments, result_block, system_texts, user_blocks
 from claude_openai.protocol.history import Transcript, Turn, TurnRole, transcript_of
 from claude_openai.protocol.refusals import missing, shorten, unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.responses.memory import MAX_CHARS, item_chars
 from claude_openai.protocol.responses.tools import joined_name
 
 __all__ = ["Recall", "read_input"]
@@ -26,8 +28,9 @@ Piece: TypeAlias = tuple[TurnRole, str, tuple[Block, ...]]
 REASONING_PREFIX: Final = "rs_"
 
 
-def read_input(value: str | Sequence[Any], instructions: str, recall: Recall) -> Transcript:
-    """Turn `instructions` and `input` into a transcript; texts stay verbatim and in order.
+def read_input(value: str | Sequence[Any], instructions: str, recall: Recall, budget: Budget) -> Transcript:
+    """Turn `instructions` and `input` of a request, whose budget is given, into a transcript; texts stay verbatim and
+    in order.
 
     Raises:
         BadRequest: naming the item, like `input[3]`, that is malformed or cannot be carried.
@@ -35,9 +38,15 @@ def read_input(value: str | Sequence[Any], instructions: str, recall: Recall) ->
     system = [instructions] if instructions.strip() else []
     items = [{"role": "user", "content": value}] if isinstance(value, str) else value
     pieces: list[Piece] = []
+    recalled = 0
     for index, item in enumerate(items):
         path = f"input[{index}]"
-        read = _read(_resolved(item, path, recall), path, system)
+        found = _resolved(item, path, recall)
+        # A few bytes can refer to megabytes, and often to the same.
+        recalled += 0 if found is item else item_chars(found)
+        if recalled > MAX_CHARS:
+            raise wrong_value(path, "no references to more than is kept here")
+        read = _read(found, path, system, budget)
         pieces.extend((role, path, blocks) for role, blocks in read if blocks or role == "user")
     return transcript_of(system, list(_turns(pieces)), "input")
 
@@ -73,12 +82,14 @@ def _kind(item: Mapping[str, Any], path: str) -> str:
     return kind
 
 
-def _read(item: Mapping[str, Any], path: str, system: list[str]) -> Iterator[tuple[TurnRole, tuple[Block, ...]]]:
+def _read(
+    item: Mapping[str, Any], path: str, system: list[str], budget: Budget
+) -> Iterator[tuple[TurnRole, tuple[Block, ...]]]:
     match _kind(item, path):
         case "message":
             yield from _message(item, path, system)
         case "function_call":
-            yield "assistant", (_call(item, path),)
+            yield "assistant", (_call(item, path, budget),)
         case "function_call_output":
             yield "user", (result_block(item.get("call_id"), f"{path}.call_id", item.get("output"), f"{path}.output"),)
         case "reasoning":
@@ -112,7 +123,7 @@ def _is_thought(content: Any) -> bool:
     return whole and content.count("</think>") == 1
 
 
-def _call(item: Mapping[str, Any], path: str) -> ToolUseBlock:
+def _call(item: Mapping[str, Any], path: str, budget: Budget) -> ToolUseBlock:
     for key in ("call_id", "name"):
         if not isinstance(item.get(key), str) or not item[key]:
             raise wrong_type(f"{path}.{key}", "a string", item.get(key))
@@ -120,7 +131,7 @@ def _call(item: Mapping[str, Any], path: str) -> ToolUseBlock:
     if namespace is not None and not isinstance(namespace, str):
         raise wrong_type(f"{path}.namespace", "a string", namespace)
     name = joined_name(namespace, item["name"]) if namespace else item["name"]
-    return ToolUseBlock(item["call_id"], name, call_arguments(item.get("arguments"), f"{path}.arguments"))
+    return ToolUseBlock(item["call_id"], name, call_arguments(item.get("arguments"), f"{path}.arguments", budget))
 
 
 def _turns(pieces: Iterable[Piece]) -> Iterator[tuple[str, Turn]]:

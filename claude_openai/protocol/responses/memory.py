@@ -8,7 +8,7 @@ told to send it.
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["GivenItems"]
+__all__ = ["MAX_CHARS", "GivenItems", "item_chars"]
 
 MAX_ITEMS: Final = 4096
 MAX_CHARS: Final = 16 * 1024 * 1024
@@ -33,16 +33,18 @@ class GivenItems:
         if item["type"] == "reasoning":
             return
         self._items[item["id"]] = item
-        self._chars += _chars(item)
+        self._chars += item_chars(item)
         while len(self._items) > self._max_items or self._chars > self._max_chars:
             oldest = next(iter(self._items))
-            self._chars -= _chars(self._items.pop(oldest))
+            self._chars -= item_chars(self._items.pop(oldest))
 
     def recall(self, item_id: str) -> Mapping[str, Any] | None:
         return self._items.get(item_id)
 
 
-def _chars(item: Mapping[str, Any]) -> int:
+def item_chars(item: Mapping[str, Any]) -> int:
+    """The characters of its texts, or of the arguments of a call."""
+    """The characters of its texts, or of the arguments of a call."""
     return len(item.get("arguments", "")) + sum(
         len(part.get("text", "")) + len(part.get("refusal", "")) for part in item.get("content", ())
     )

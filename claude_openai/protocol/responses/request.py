@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from claude_openai.protocol.agent import read_agent
+from claude_openai.protocol.budget import Budget, request_budget
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.output import OutputFormat, json_schema_format, read_response_format
 from claude_openai.protocol.request import ChatRequest, form_beside, read_fields, whole_number
@@ -50,9 +51,10 @@ def parse_responses_request(body: bytes, catalog: ModelCatalog, recall: Recall) 
     """
     fields = read_fields(body, RESPONSES_FIELDS, "input", "Send a text, or an array of items.")
     claude_model = catalog.resolve(fields["model"])
-    tools = read_responses_tools(fields.get("tools", ()), fields.get("tool_choice", "auto"))
+    budget = request_budget(len(body))
+    tools = read_responses_tools(fields.get("tools", ()), fields.get("tool_choice", "auto"), budget)
     agent = read_agent(fields.get("claude", {}))
-    transcript = read_input(fields["input"], fields.get("instructions", ""), recall)
+    transcript = read_input(fields["input"], fields.get("instructions", ""), recall, budget)
     chat = ChatRequest(
         model=fields["model"],
         claude_model=claude_model,
@@ -69,18 +71,18 @@ def parse_responses_request(body: bytes, catalog: ModelCatalog, recall: Recall) 
         user=fields.get("user", fields.get("safety_identifier")),
         metadata=fields.get("metadata", {}),
         max_tokens=whole_number(fields.get("max_output_tokens")),
-        output=form_beside(tools.choice, _output(fields.get("text", {}).get("format"))),
+        output=form_beside(tools.choice, _output(fields.get("text", {}).get("format"), budget)),
         prompt_cache_key=fields.get("prompt_cache_key"),
     )
     return ResponsesRequest(chat, _echo(fields, tools), tools.namespaces, fields.get("store", True))
 
 
-def _output(form: Mapping[str, Any] | None) -> OutputFormat | None:
+def _output(form: Mapping[str, Any] | None, budget: Budget) -> OutputFormat | None:
     if form is None:
         return None
     if form.get("type") == "json_schema":
-        return json_schema_format(form, "text.format")
-    return read_response_format(form, "text.format")
+        return json_schema_format(form, "text.format", budget)
+    return read_response_format(form, budget, "text.format")
 
 
 def _echo(fields: Mapping[str, Any], tools: ResponsesTools) -> dict[str, Any]:

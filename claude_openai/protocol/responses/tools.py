@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.refusals import missing, unsupported_value, wrong_type, wrong_value
 from claude_openai.protocol.tools import (
     CHOICES,
@@ -53,19 +54,20 @@ def joined_name(namespace: str, name: str) -> str:
     return f"{namespace}__{name}"
 
 
-def read_responses_tools(tools: Sequence[Any], choice: Any) -> ResponsesTools:
-    """Check `tools` and `tool_choice` of a request.
+def read_responses_tools(tools: Sequence[Any], choice: Any, budget: Budget) -> ResponsesTools:
+    """Check `tools` and `tool_choice` of a request, whose budget is given.
 
     Raises:
         BadRequest: naming the place, like `tools[2].parameters`.
     """
-    found = [entry for index, item in enumerate(tools) for entry in _entries(item, f"tools[{index}]")]
+    found = [entry for index, item in enumerate(tools) for entry in _entries(item, f"tools[{index}]", budget)]
     if len(found) > MAX_TOOLS:
         raise wrong_value("tools", f"at most {MAX_TOOLS} tools")
-    names = [tool.name for _, tool, _ in found]
-    for index, (where, tool, _) in enumerate(found):
-        if tool.name in names[:index]:
+    names: set[str] = set()
+    for where, tool, _ in found:
+        if tool.name in names:
             raise wrong_value(f"{where}.name", "a name that no other tool has", tool.name)
+        names.add(tool.name)
     all_tools = [tool for _, tool, _ in found]
     allowed, chosen = _choice(choice, all_tools)
     return ResponsesTools(
@@ -77,20 +79,20 @@ def read_responses_tools(tools: Sequence[Any], choice: Any) -> ResponsesTools:
     )
 
 
-def _entries(item: Any, where: str) -> Iterator[tuple[str, Tool, tuple[str, str] | None]]:
+def _entries(item: Any, where: str, budget: Budget) -> Iterator[tuple[str, Tool, tuple[str, str] | None]]:
     if not isinstance(item, dict):
         raise wrong_type(where, "an object like {'type': 'function', 'name': ...}", item)
     kind = item.get("type", "function")
     if kind == "function":
-        yield where, function_tool(item, where), None
+        yield where, function_tool(item, where, budget), None
     elif kind == "namespace":
-        yield from _of_namespace(item, where)
+        yield from _of_namespace(item, where, budget)
     elif not _is_left_out(item):
         message = "Only tools of type 'function', and namespaces of them, can be offered to Claude. Leave it out."
         raise unsupported_value(f"{where}.type", message)
 
 
-def _of_namespace(item: Mapping[str, Any], where: str) -> Iterator[tuple[str, Tool, tuple[str, str]]]:
+def _of_namespace(item: Mapping[str, Any], where: str, budget: Budget) -> Iterator[tuple[str, Tool, tuple[str, str]]]:
     namespace, functions = item.get("name"), item.get("tools")
     if not isinstance(namespace, str) or not namespace:
         raise wrong_type(f"{where}.name", "a string", namespace)
@@ -102,7 +104,7 @@ def _of_namespace(item: Mapping[str, Any], where: str) -> Iterator[tuple[str, To
         place = f"{where}.tools[{index}]"
         if not isinstance(function, dict) or function.get("type", "function") != "function":
             raise unsupported_value(place, "Only functions of a namespace can be offered to Claude. Leave it out.")
-        tool = function_tool(function, place)
+        tool = function_tool(function, place, budget)
         name = joined_name(namespace, tool.name)
         if len(name) > MAX_NAME_CHARS:
             raise wrong_value(f"{place}.name", f"a name of at most {MAX_NAME_CHARS} characters, namespace included")

@@ -1,0 +1,56 @@
+"""How much is in a JSON text, found before it is read: reading holds the interpreter for as long as it takes.
+
+Fewer values than a limit cannot take long, whatever they are; strings are read at the speed of memory.
+"""
+
+import re
+from typing import Final
+
+__all__ = ["MAX_VALUES", "field_in_excess", "marks"]
+
+# Of a body. Each of its values is several tokens to Claude, whose longest context is a million.
+MAX_VALUES: Final = 250_000
+
+_MARKS: Final = ",:[{"
+_TOKEN: Final = re.compile(r'[",:\[\]{}]')
+# In pieces, so that no one call takes long.
+_PIECE_OF_STRING: Final = re.compile(r'(?:[^"\\]++|\\.){1,10000}+', re.DOTALL)
+
+
+def marks(text: str) -> int:
+    """How many signs that come with a value, or the name of one, are in a text, in its strings too."""
+    return sum(map(text.count, _MARKS))
+
+
+def field_in_excess(text: str, limit: int = MAX_VALUES) -> str | None:
+    """The field of a JSON object, as it is spelled, with which the object has more values and names than the limit.
+
+    None if it has not; "" if what is in excess stands in no field.
+    """
+    if len(text) <= limit or marks(text) <= limit:
+        return None
+    count = depth = at = 0
+    name, last = "", slice(0)
+    while (found := _TOKEN.search(text, at)) is not None:
+        mark, at = found[0], found.end()
+        if mark == '"':
+            last = slice(at, _end_of_string(text, at))
+            at = last.stop + 1
+        elif mark in "]}":
+            depth -= 1
+        else:
+            count += 1
+            if mark == ":" and depth == 1:
+                name = text[last]
+            elif mark in "[{":
+                depth += 1
+        if count > limit:
+            return name
+    return None
+
+
+def _end_of_string(text: str, at: int) -> int:
+    """Where the quote stands that ends the string, or where it cannot go on."""
+    while (piece := _PIECE_OF_STRING.match(text, at)) is not None:
+        at = piece.end()
+    return at

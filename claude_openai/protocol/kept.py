@@ -1,0 +1,42 @@
+"""A cache that is bounded by the size of all that it holds."""
+
+from typing import Final, Generic, TypeVar
+
+__all__ = ["Kept"]
+
+T = TypeVar("T")
+
+# Of the smallest entry, so that there are not too many of them.
+MIN_SIZE: Final = 1024
+
+
+class Kept(Generic[T]):
+    """The values used last, by text. Safe in several threads, without a lock: each step is one operation on a dict.
+
+    Args:
+        max_size: of all values together, in the unit that `put` is told.
+    """
+
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
+        self._entries: dict[str, tuple[T, int]] = {}
+
+    def get(self, key: str) -> T | None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return None
+        self._entries[key] = entry  # now the last to go
+        return entry[0]
+
+    def put(self, key: str, value: T, size: int) -> None:
+        """Keep a value, and let those go that were not used for longest; one that is too large is not kept."""
+        if size > self._max_size:
+            return
+        self._entries[key] = (value, max(size, MIN_SIZE))
+        entries = list(self._entries.items())
+        excess = sum(size for _, (_, size) in entries) - self._max_size
+        for oldest, (_, its_size) in entries:
+            if excess <= 0:
+                return
+            self._entries.pop(oldest, None)
+            excess -= its_size

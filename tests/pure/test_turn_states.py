@@ -14,6 +14,7 @@ from tests.pure.test_cli_stream import (
     GOOD,
     LOGIN,
     STOP,
+    abandoned_from,
     bad_result,
     fits,
     follow,
@@ -22,7 +23,6 @@ from tests.pure.test_cli_stream import (
     message_start,
     text,
     use,
-    void_from,
 )
 
 HOW_A_MESSAGE_ENDS = {
@@ -94,8 +94,8 @@ TAKE: dict[Input, Callable[[TurnReader], Sequence[Effect]]] = {
     Input.GOES_ON: records(*use("b", "read", "{}"), message_delta("tool_use")),
     Input.ANSWER: records(text("Hello"), message_delta("end_turn")),
     Input.FINISHED: records(text("Hello"), message_delta("refusal")),
-    Input.BROKEN_OFF: records(void_from(0)),
-    Input.WITHDRAWN: records(text("Hello"), void_from(0)),
+    Input.BROKEN_OFF: records(abandoned_from(0)),
+    Input.WITHDRAWN: records(text("Hello"), abandoned_from(0)),
     Input.RETRY_REFUSED: lambda reader: reader.retry(status=429, delay_ms=1, kind="rate_limit"),
     Input.RESULT: records(good_result("Hi")),
     Input.FAILURE: records(bad_result(529)),

@@ -9,7 +9,7 @@ none. So every failure in here is a denial, and the hook is registered with a ti
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import trio
@@ -99,24 +99,23 @@ class ToolGuard:
         """
         if self._files is None:
             return False
-        match record.get("type"):
-            case "control_response":
-                response = record["response"].get("response") or {}
-                unasked = "any" if response.get("hooks_applied") is False else None
-            case "assistant" | "user":
-                unasked = self._run_unasked(record["message"]["content"])
+        match record:
+            case {"type": "control_response", "response": {"response": {"hooks_applied": False}}}:
+                unasked: str | None = "any"
+            case {"type": "assistant" | "user", "message": {"content": [*blocks]}}:
+                unasked = self._run_unasked(blocks)
             case _:
                 return False
         if unasked is not None:
             self._log.error("sdk.own_tool_unasked", tool=unasked)
         return unasked is not None
 
-    def _run_unasked(self, content: object) -> str | None:
-        for block in content if isinstance(content, list) else ():
+    def _run_unasked(self, blocks: Sequence[Any]) -> str | None:
+        for block in blocks:
             match block:
-                case {"type": "tool_use", "id": call_id, "name": name} if name in TOOLS["all"]:
+                case {"type": "tool_use", "id": str(call_id), "name": str(name)} if name in TOOLS["all"]:
                     self._names[call_id] = name
-                case {"type": "tool_result", "tool_use_id": call_id}:
+                case {"type": "tool_result", "tool_use_id": str(call_id)}:
                     name = self._names.pop(call_id, None)
                     was_asked = call_id in self._asked
                     self._asked.discard(call_id)

@@ -265,6 +265,11 @@ def test_words_and_other_records_give_nothing_away() -> None:
         {"type": "user", "message": {"content": "Hi"}},
         {"type": "assistant", "message": {"content": [{"type": "text", "text": "Hi"}]}},
         {"type": "stream_event", "event": {}},
+        {"type": "assistant"},
+        {"type": "user", "message": None},
+        {"type": "user", "message": {"content": [None, "x", {"type": "tool_result"}, {"type": "tool_use", "id": []}]}},
+        {"type": "control_response", "response": None},
+        {"type": "control_response", "response": {"response": []}},
         {"type": "result"},
         {},
     ):

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from claude_openai.testing import Hang, RecordedRequest, Reply, Text, ToolUse
 from tests.real.call import Call, chat
 from tests.real.command import Command, running, shell

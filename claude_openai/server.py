@@ -20,6 +20,7 @@ from claude_openai import __version__
 from claude_openai.claude.base import Backend
 from claude_openai.claude.cli import CliBackend
 from claude_openai.claude.confinement import try_confinement
+from claude_openai.claude.environment import named_environment
 from claude_openai.claude.guardian import guarding
 from claude_openai.claude.hermetic import find_claude, stand_in_environment
 from claude_openai.claude.launcher import Launcher
@@ -28,12 +29,14 @@ from claude_openai.claude.sdk import SdkBackend, SdkSettings
 from claude_openai.config import Config
 from claude_openai.errors import ShuttingDown
 from claude_openai.logs.log import NULL_LOG, Level, Log, captured_stdlib, open_log
+from claude_openai.preload import preload
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.runs.writer import RunWriter
 from claude_openai.testing.demo import demo_reply
 from claude_openai.testing.messages_api import MessagesApi
-from claude_openai.web.listen import Connections, connection_limit, open_listeners, urls_of
+from claude_openai.threads import NoThreadError, run_in_thread
+from claude_openai.web.listen import Connections, TcpListener, connection_limit, open_listeners, urls_of
 from claude_openai.web.routes import build_app
 
 __all__ = ["serve"]
@@ -84,7 +87,7 @@ async def serve(
                 try:
                     log.debug("server.start", version=__version__, urls=urls_of(listeners), backend=the_backend.name)
                     task_status.started(urls_of(listeners))
-                    nursery.start_soon(_hold_backend, the_backend, closing)
+                    nursery.start_soon(_hold_backend, the_backend, closing, log)
                     await _until_drained(
                         trio.Event() if stop is None else stop, admission, config.drain_timeout_ms / 1000, log
                     )
@@ -95,9 +98,7 @@ async def serve(
         log.debug("server.stop")
 
 
-async def _hold_connections(
-    connections: Connections, listeners: Sequence[trio.SocketListener], closing: trio.Event
-) -> None:
+async def _hold_connections(connections: Connections, listeners: Sequence[TcpListener], closing: trio.Event) -> None:
     # Shielded: a cancel from outside must not reach into a send, which would break the connection's state. The end
     # of `serve` sets `closing` on every path.
     with trio.CancelScope(shield=True):
@@ -109,18 +110,22 @@ async def _hold_connections(
             await connections.close(nursery)
 
 
-async def _hold_backend(backend: Backend, closing: trio.Event) -> None:
+async def _hold_backend(backend: Backend, closing: trio.Event, log: Log) -> None:
+    async def run() -> None:
+        await preload(backend.modules, log)
+        await backend.run()
+
     # Shielded for the same reason: what a run has borrowed must not end before the run.
     with trio.CancelScope(shield=True):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(backend.run)
+            nursery.start_soon(run)
             await closing.wait()
             nursery.cancel_scope.cancel(reason="the server stops")
 
 
 async def _accept(
     connections: Connections,
-    listeners: Sequence[trio.SocketListener],
+    listeners: Sequence[TcpListener],
     nursery: trio.Nursery,
     accepting: trio.CancelScope,
 ) -> None:
@@ -152,11 +157,14 @@ async def _ended_in_a_thread(manager: AbstractContextManager[T]) -> AsyncIterato
         yield value
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(manager.__exit__, None, None, None)
+            try:
+                await run_in_thread(manager.__exit__, None, None, None)
+            except NoThreadError:
+                manager.__exit__(None, None, None)
 
 
 @asynccontextmanager
-async def _listening(config: Config) -> AsyncIterator[list[trio.SocketListener]]:
+async def _listening(config: Config) -> AsyncIterator[list[TcpListener]]:
     listeners = await open_listeners(config.host, config.port)
     try:
         yield listeners
@@ -178,12 +186,12 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
     async with _ended_in_a_thread(private) as name:
         folder = Path(name)
         async with AsyncExitStack() as stack:
-            extra_env = dict(config.extra_env)
+            extra_env = {**named_environment(os.environ, config.pass_env), **config.extra_env}
             if config.demo:
                 stand_in = await stack.enter_async_context(MessagesApi.serving(demo_reply, remember=False))
                 extra_env |= stand_in_environment(stand_in.base_url, folder / "config")
             guardian = await stack.enter_async_context(_ended_in_a_thread(guarding(folder, log)))
-            confinement = await trio.to_thread.run_sync(try_confinement, config.confine)
+            confinement = await trio.to_thread.run_sync(try_confinement, config.confine, os.environ | extra_env, folder)
             log.info("confinement.tried", confined=bool(confinement.bwrap), reason=confinement.reason)
             launcher = Launcher(
                 command=config.claude_command,

@@ -20,12 +20,25 @@ import pytest
 
 from claude_openai.claude.confinement import try_confinement
 
-__all__ = ["CODEX", "CONDITIONS", "OPENCODE", "SCHEMATHESIS", "SCRIPT", "VALIDATOR", "bundled_claude", "lacks", "needs"]
+__all__ = [
+    "CODEX",
+    "CONDITIONS",
+    "OPENCODE",
+    "OTHER_USER",
+    "SCHEMATHESIS",
+    "SCRIPT",
+    "VALIDATOR",
+    "bundled_claude",
+    "lacks",
+    "needs",
+]
 
 CODEX: Final = os.environ.get("CODEX") or shutil.which("codex")
 OPENCODE: Final = os.environ.get("OPENCODE") or shutil.which("opencode")
 SCHEMATHESIS: Final = os.environ.get("SCHEMATHESIS") or shutil.which("st")
 VALIDATOR: Final = shutil.which("openapi-spec-validator", path=str(Path(SCHEMATHESIS or "/nowhere/st").parent))
+# In front of a command that is to have no rights of root.
+OTHER_USER: Final = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups") if os.geteuid() == 0 else ()
 SCRIPT: Final = Path(sys.executable).parent / "claude-openai"
 
 
@@ -58,11 +71,22 @@ def _has_ipv6() -> bool:
     return True
 
 
+def _works(*argv: str) -> bool:
+    try:
+        return subprocess.run(argv, capture_output=True, timeout=60, check=False, cwd="/").returncode == 0
+    except OSError:
+        return False
+
+
 # What is there, and how to get it if it is not.
 CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
+    "another user": (
+        lambda: _works(*OTHER_USER, sys.executable, "-c", "pass"),
+        "run the tests as a user without root, or with a Python that all users can run",
+    ),
     "claude": (lambda: bundled_claude() is not None, "claude-agent-sdk has no bundled claude for this platform"),
     "bubblewrap": (
-        lambda: not try_confinement("require").reason,
+        lambda: not try_confinement("require", os.environ).reason,
         "install bubblewrap (bwrap), on a machine with user namespaces",
     ),
     "bash": (lambda: shutil.which("bash") is not None, "install bash"),
@@ -86,6 +110,10 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
         "pip install it, and name st in SCHEMATHESIS or PATH",
     ),
     "setsid": (lambda: shutil.which("setsid") is not None, "install util-linux"),
+    "user namespaces": (
+        lambda: _works("unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"),
+        "Linux, where it lets users make namespaces and mount in them",
+    ),
     "systemd-analyze": (lambda: shutil.which("systemd-analyze") is not None, "install systemd"),
 }
 

@@ -14,7 +14,14 @@ from typing import Any
 import trio
 
 from claude_openai.claude.base import Backend, Emit
-from claude_openai.claude.launcher import GRACE_S, Launcher, could_not_start, ends_in_results, to_replay
+from claude_openai.claude.launcher import (
+    GRACE_S,
+    Launcher,
+    could_not_start,
+    ends_in_results,
+    to_replay,
+    why_not_started,
+)
 from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.records import RecordError, effects_of, record_of
@@ -81,7 +88,7 @@ class CliBackend(Backend):
             await emit(TurnFailed(error))
         except OSError as error:
             log.warning("sdk.error", kind="not_started", error=error)
-            await emit(TurnFailed(could_not_start(str(error))))
+            await emit(TurnFailed(could_not_start(why_not_started(error))))
 
 
 class CliTurn:
@@ -150,7 +157,8 @@ class CliTurn:
         except RecordError as error:
             why = str(error)
             self._log.warning("sdk.error", kind="broke_off" if self._initialized else "not_started", error=why)
-            await self._emit(self._reader.gone(why) if self._initialized else TurnFailed(could_not_start(why)))
+            not_started = TurnFailed(could_not_start(why_not_started(error)))
+            await self._emit(self._reader.gone(why) if self._initialized else not_started)
 
     async def _take(self, record: Mapping[str, Any]) -> None:
         if self._guard.does_not_ask(record):

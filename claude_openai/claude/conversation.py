@@ -20,7 +20,7 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError
 from claude_openai.claude.base import Emit
 from claude_openai.claude.client import ending
 from claude_openai.claude.hermetic import TurnSettings
-from claude_openai.claude.launcher import Spawn, could_not_start
+from claude_openai.claude.launcher import Spawn, could_not_start, why_not_started
 from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.toolbox import Toolbox
@@ -128,7 +128,7 @@ class Conversation:
             with self.scope:
                 await self._hold(task_status)
         except* Exception as group:  # noqa: BLE001 - whoever has borrowed it tells the client
-            self.failure = "; ".join(str(error) for error in leaves(group))
+            self.failure = "; ".join(why_not_started(error) for error in leaves(group))
             self.refusal = next((error for error in leaves(group) if isinstance(error, ApiError)), None)
             self.log.debug("conversation.failed", error=self.failure)
         finally:

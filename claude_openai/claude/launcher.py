@@ -5,6 +5,8 @@ process the backends'. A program that is not there is looked for again at each s
 """
 
 import os
+import re
+import signal
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -42,14 +44,18 @@ from claude_openai.protocol.agent import NO_AGENT, Agent
 from claude_openai.protocol.blocks import ToolResultBlock
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
+from claude_openai.shortages import described, shortage_hint
+from claude_openai.threads import run_in_thread
 
-__all__ = ["GRACE_S", "Launcher", "Spawn", "could_not_start", "ends_in_results", "to_replay"]
+__all__ = ["GRACE_S", "Launcher", "Spawn", "could_not_start", "ends_in_results", "to_replay", "why_not_started"]
 
 # The command line of a confined process, from its own, its environment and its temporary folder. Blocks.
 Enclose: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Path], Sequence[str]]
 
 # A turn that is over leaves by itself in about 60 ms once its input ends.
 GRACE_S = 1.0
+# `process` tells of a signal so, as `subprocess` does.
+_ENDED_BY_SIGNAL = re.compile(r"ended with exit status -(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +123,9 @@ class Launcher:
         self._secrets = (folder, *secrets)
         self._are_folders_named = are_folders_named
         self._file_calls = FileCalls()
-        self._found: Path | None = None
         self._processes: set[SupervisedProcess] = set()
         try:
-            self._found = find_claude(command)
+            find_claude(command)
         except ClaudeMissing as error:
             log.warning("claude.missing", message=error.message)
 
@@ -130,17 +135,15 @@ class Launcher:
         return sum(process.running for process in self._processes)
 
     def program(self) -> Path:
-        """The program to run, as things are now.
+        """The program to run, as things are now: it may be replaced, or installed elsewhere, while the server runs.
 
         Raises:
             ClaudeMissing: there is none.
         """
-        if self._found is None or not os.access(self._found, os.X_OK):
-            try:
-                self._found = find_claude(self._command)
-            except ConfigError as error:
-                raise ClaudeMissing(f"Claude Code is gone: {error}.", may_retry=False) from None
-        return self._found
+        try:
+            return find_claude(self._command)
+        except ConfigError as error:
+            raise ClaudeMissing(f"Claude Code is gone: {error}.", may_retry=False) from None
 
     def status(self) -> Mapping[str, Any]:
         """What a backend's `status` is: whether there is a program, or how to get one, and whether Bash is confined.
@@ -239,7 +242,7 @@ class Launcher:
         """What keeps the tools of a process in its folders, from outside of it and within."""
         if not agent.has_tools:
             return ToolGuard(None, self._file_calls, self._log), {}
-        home = os.path.normpath(env.get("HOME") or Path.home())
+        home = os.path.normpath(env.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - without a home it stays "~"
         config = os.path.normpath(env.get("CLAUDE_CONFIG_DIR") or f"{home}/.claude")
         own: list[Secret] = [(str(path.absolute()), "") for path in self._secrets]
         secrets = Secrets(
@@ -297,7 +300,7 @@ class Launcher:
             if refusal is not None:
                 raise refusal
             if enclose is not None:
-                argv = await trio.to_thread.run_sync(enclose, argv, files.env, files.temporary)
+                argv = await run_in_thread(enclose, argv, files.env, files.temporary)
             async with supervised(argv, env=files.env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
                 files.started(process, cwd)  # no await since the spawn
                 refusal = None if BY_DESCRIPTOR else await self._refusal(agent)
@@ -325,7 +328,22 @@ class Launcher:
 
 def could_not_start(why: str) -> UpstreamError:
     """The error for a process that never came as far as a turn."""
-    return UpstreamError(f"Claude Code could not be started: {why}. Check --claude-command.")
+    return UpstreamError(f"Claude Code could not be started: {why}.")
+
+
+def why_not_started(error: BaseException) -> str:
+    """The reason for `could_not_start`, and what helps."""
+    why = described(error)
+    hint = shortage_hint(error) or _signal_hint(why) or "`claude-openai doctor` checks Claude Code and --claude-command"
+    return f"{why}; {hint}"
+
+
+def _signal_hint(why: str) -> str:
+    found = _ENDED_BY_SIGNAL.search(why)
+    if found is None:
+        return ""
+    lacks = "disk space (ulimit -f)" if int(found[1]) == signal.SIGXFSZ else "memory, processes or threads"
+    return f"a program is ended by {signal.strsignal(int(found[1]))!r} when it lacks {lacks}"
 
 
 def ends_in_results(prompt: Turn) -> bool:

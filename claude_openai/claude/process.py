@@ -23,7 +23,7 @@ __all__ = ["SupervisedProcess", "supervised"]
 READ_BYTES = 65536
 KILL_WAIT_S = 2.0
 STDERR_TAIL_BYTES = 4096
-EXIT_CODE_WAIT_S = 1.0
+LAST_WORDS_WAIT_S = 1.0
 
 
 class SupervisedProcess:
@@ -41,6 +41,7 @@ class SupervisedProcess:
         self._log = log
         self._writing = trio.Lock()  # the SDK writes from several tasks at once
         self._tail: deque[bytes] = deque()
+        self._stderr_ended = trio.Event()
         self._watching = trio.CancelScope(shield=True)
         self._exited = trio.Event()
         self._gone = trio.Event()
@@ -77,8 +78,9 @@ class SupervisedProcess:
 
     async def why_gone(self) -> str:
         """How it ended and its last words, for messages, once its pipes have ended."""
-        with trio.move_on_after(EXIT_CODE_WAIT_S):
+        with trio.move_on_after(LAST_WORDS_WAIT_S):
             await self.wait_exit()
+            await self._stderr_ended.wait()  # they come another way, which may be the slower one
         code, words = self.exit_code, self.stderr_tail
         ended = "its output ended" if code is None else f"it ended with exit status {code}"
         return f"{ended}; its last words: {words}" if words else ended
@@ -127,6 +129,7 @@ class SupervisedProcess:
                 self._tail.append(bytes(chunk)[-STDERR_TAIL_BYTES:])
                 while len(self._tail) > 1 and sum(map(len, self._tail)) - len(self._tail[0]) >= STDERR_TAIL_BYTES:
                     self._tail.popleft()
+        self._stderr_ended.set()
 
 
 @asynccontextmanager

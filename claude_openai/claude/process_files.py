@@ -19,6 +19,7 @@ from claude_openai.claude.ledger import Ledger
 from claude_openai.claude.leftovers import Leftovers, sweep
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.logs.log import Log
+from claude_openai.threads import NoThreadError, run_in_thread
 
 __all__ = ["ProcessFiles"]
 
@@ -80,7 +81,10 @@ class ProcessFiles:
             # In a thread, since there may be thousands, and others stream meanwhile.
             failures = [f"{temporary}: not within {REMOVE_WAIT_S:g} s"]
             with trio.move_on_after(REMOVE_WAIT_S, shield=True):
-                failures = await trio.to_thread.run_sync(files._remove, abandon_on_cancel=True)
+                try:
+                    failures = await run_in_thread(files._remove, abandon_on_cancel=True)
+                except NoThreadError:
+                    failures = files._remove()
             for failure in failures:
                 log.warning("process.files_left", reason=failure)
 

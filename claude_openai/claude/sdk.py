@@ -1,25 +1,29 @@
 """The SDK backend: each turn is one of a live conversation, found, taken from the spares, or started.
 
 Knows how the parts are put together; the SDK itself is `conversation`'s business, and is loaded when the server listens
-already, since that takes half a second. Every failure in here becomes a TurnFailed event.
+already (`preload`), since that takes half a second. Every failure in here becomes a TurnFailed event.
 """
 
-import importlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from claude_openai.claude.base import Backend, Emit, Parked
 from claude_openai.claude.late_transcript import LATE_TRANSCRIPTS
-from claude_openai.claude.launcher import Launcher, Spawn, could_not_start, ends_in_results, to_replay
+from claude_openai.claude.launcher import (
+    Launcher,
+    Spawn,
+    could_not_start,
+    ends_in_results,
+    to_replay,
+    why_not_started,
+)
 from claude_openai.claude.thoughts import Thoughts
 from claude_openai.errors import ClaudeMissing
 from claude_openai.logs.log import Log
-from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.events import TurnFailed, Way
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
@@ -53,6 +57,11 @@ class SdkBackend(Backend):
     """
 
     name = "sdk"
+    modules = (
+        "claude_openai.claude.conversations",
+        "claude_openai.claude.spares",
+        "anyio._backends._trio",  # by the SDK, for its first turn
+    )
 
     def __init__(self, launcher: Launcher, settings: SdkSettings, log: Log) -> None:
         self._launcher = launcher
@@ -80,13 +89,15 @@ class SdkBackend(Backend):
         self._launcher.check(request)
 
     async def run(self) -> None:
-        conversations, spares = await trio.to_thread.run_sync(_load)
+        from claude_openai.claude.conversations import ConversationLimits, Conversations
+        from claude_openai.claude.spares import Spares
+
         settings = self._settings
-        limits = conversations.ConversationLimits(settings.kept, settings.idle_s, settings.parked_s)
-        self._conversations = conversations.Conversations(limits, self._log)
-        self._spares = spares.Spares(settings.spares, self._start_spare, self._log)
+        limits = ConversationLimits(settings.kept, settings.idle_s, settings.parked_s)
+        self._conversations = Conversations(limits, self._log)
+        self._spares = Spares(settings.spares, self._start_spare, self._log)
         late = settings.spares if LATE_TRANSCRIPTS else 0
-        self._late_spares = spares.Spares(late, self._start_late_spare, self._log, on_demand=True)
+        self._late_spares = Spares(late, self._start_late_spare, self._log, on_demand=True)
         async with trio.open_nursery() as self._nursery:
             self._running.set()
             self._nursery.start_soon(self._late_spares.refill)
@@ -104,7 +115,7 @@ class SdkBackend(Backend):
             await emit(TurnFailed(error))
             return None
         except OSError as error:  # the transcript could not be written
-            await emit(TurnFailed(could_not_start(str(error))))
+            await emit(TurnFailed(could_not_start(why_not_started(error))))
             return None
         return conversation.parked()
 
@@ -186,11 +197,3 @@ class SdkBackend(Backend):
         conversation = Conversation(spawn, self._log)
         await self._nursery.start(conversation.live)
         return conversation
-
-
-def _load() -> tuple[ModuleType, ModuleType]:
-    """The modules that need the SDK, whose import takes half a second, and what the first tools would wait for."""
-    conversations = importlib.import_module("claude_openai.claude.conversations")
-    spares = importlib.import_module("claude_openai.claude.spares")
-    importlib.import_module("claude_openai.protocol.schemas").usable_schema('{"type":"object"}', Budget())
-    return conversations, spares

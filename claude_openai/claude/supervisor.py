@@ -278,8 +278,9 @@ def become_subreaper() -> bool:
 
 def main() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what the server blocks would be inherited
-    # With standard input, so that no number of a descriptor has to be passed; the others are the last arguments.
-    guard(socket.socket(fileno=0), *sys.argv[-2:])
+    # By standard input, so that no number of a descriptor has to be passed; the last arguments are folder and sweep.
+    folder, sweep = sys.argv[-2:]
+    guard(socket.socket(fileno=0), sweep, folder)
 
 
 if __name__ == "__main__":

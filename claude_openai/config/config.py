@@ -53,6 +53,7 @@ class Config:
     default_model: str = "sonnet"
     models: tuple[str, ...] = ()
     claude_command: str | None = None
+    pass_env: tuple[str, ...] = ()
     max_concurrency: int = 2
     max_queue_size: int = 100
     process_timeout_ms: int = 120_000

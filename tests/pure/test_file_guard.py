@@ -319,11 +319,14 @@ def test_long_results_are_read_and_searched_but_nothing_else_of_claude_code(top:
 
 
 def test_a_transcript_elsewhere_opens_no_results(top: Path) -> None:
-    results = top / "outside" / SESSION / "tool-results"
-    results.mkdir(parents=True)
-    (results / "b.txt").write_text("")
-    for transcript in (top / "outside" / "s.jsonl", top / "outside", Path("/"), Path()):
-        for path in (results / "b.txt", top / "home/.claude/plans/other.md"):
+    config = top / "home" / ".claude"
+    results = [folder / SESSION / "tool-results" / "b.txt" for folder in (top / "outside", config, config / "else")]
+    for path in results:
+        path.parent.mkdir(parents=True)
+        path.write_text("")
+    folders = (top / "outside", config, config / "else", Path("/"), Path())
+    for transcript in (*(folder / "s.jsonl" for folder in folders), *folders):
+        for path in (*results, config / "plans" / "other.md"):
             asked = {"tool_name": "Read", "tool_input": {"file_path": str(path)}, "cwd": str(top / "work")}
             with pytest.raises(Denied):
                 guard(top).check({**asked, "transcript_path": str(transcript)})

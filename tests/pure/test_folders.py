@@ -42,6 +42,12 @@ def by_prefix_move(top: Path) -> None:
     (top / "outside").rename(top / "prefix")
 
 
+def to_another_place(top: Path) -> None:
+    """The same folder, but no longer in `prefix`."""
+    (top / "prefix").rename(top / "outside" / "prefix")
+    (top / "prefix").symlink_to(top / "outside" / "prefix")
+
+
 def by_removal(top: Path) -> None:
     (top / "prefix" / "work").rmdir()
 
@@ -51,7 +57,9 @@ def by_file(top: Path) -> None:
     (top / "prefix" / "work").write_text("")
 
 
-exchanges = pytest.mark.parametrize("exchange", [by_link, by_move, by_prefix, by_prefix_move, by_removal, by_file])
+exchanges = pytest.mark.parametrize(
+    "exchange", [by_link, by_move, by_prefix, by_prefix_move, by_removal, by_file, to_another_place]
+)
 
 
 def root(top: Path) -> Root:

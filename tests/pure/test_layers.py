@@ -18,7 +18,7 @@ ROOT = "claude_openai"
 
 # The program from the vocabulary to the command line. A new module gets its line here.
 LINES = (
-    "errors  offload",
+    "errors  shortages  threads  offload",
     "protocol  protocol.events  protocol.refusals  protocol.blocks  protocol.pictures  protocol.media",
     "protocol.values  protocol.budget  protocol.json_size  protocol.kept",
     "protocol.content  protocol.history  protocol.models",
@@ -51,7 +51,7 @@ LINES = (
     "web  web.body  web.connection  web.guard  web.peer  web.agent_guard  web.unread  web.http1  web.listen",
     "web.control",
     "web.openapi_schemas  web.openapi  web.prometheus  web.operators  web.routes",
-    "server",
+    "preload  server",
     "commands  commands.paths  commands.own_files  commands.instance  commands.claim  commands.asking",
     "commands.processes  commands.last_folder",
     "commands.doctor  commands.doctor.checks  commands.doctor.checks_claude  commands.doctor.checks_server",

@@ -14,6 +14,7 @@ import pytest
 from claude_openai.claude import leftovers
 from claude_openai.claude.ledger import Ledger, recover
 from claude_openai.claude.leftovers import Leftovers, start_time, sweep, sweep_ledger
+from tests.conditions import needs
 
 DEAD_PID = 4194304  # the highest that Linux can give is one less
 
@@ -216,7 +217,7 @@ def test_a_folder_that_others_may_write_to_is_not_believed(private: Path, entry:
     assert entry.exists()
 
 
-@pytest.mark.skipif(os.getuid() != 0, reason="only root can make files of another user")
+@needs("root")
 def test_a_folder_of_another_user_is_not_believed(private: Path, entry: Path) -> None:
     os.chown(private, 12345, 12345)
     recover(private.parent)

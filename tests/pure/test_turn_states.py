@@ -1,6 +1,7 @@
 """The table of a turn's states, and that the reader goes by it."""
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import pytest
@@ -110,11 +111,12 @@ def reader_in(state: State) -> TurnReader:
     return reader
 
 
-@pytest.mark.parametrize("state", State)
-@pytest.mark.parametrize("what", Input)
+# These end a message that is under way first; see the test after this one.
+ENDING_FIRST = [(State.MESSAGE, Input.MESSAGE_START), (State.MESSAGE, Input.RETRY_REFUSED)]
+
+
+@pytest.mark.parametrize(("state", "what"), [pair for pair in product(State, Input) if pair not in ENDING_FIRST])
 def test_the_reader_goes_by_the_table(state: State, what: Input) -> None:
-    if state is State.MESSAGE and what in (Input.MESSAGE_START, Input.RETRY_REFUSED):
-        pytest.skip("the message ends first, see the tests of broken streams")
     reader = reader_in(state)
     effects = TAKE[what](reader)
     assert reader.state is TRANSITIONS.get((state, what), state)

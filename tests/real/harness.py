@@ -207,7 +207,10 @@ async def serving(
             logging = {"log_file": log_file, "log_level": "trace"}
             # Nothing is kept open unless the test is about it: then a turn's process ends with the turn.
             alone = {"spares": 0, "max_idle_sessions": 0}
-            config = Config(**{"port": 0, **alone, **logging, **settings, "extra_env": {**env, **(extra_env or {})}})
+            # The status of a stream is that of its turn, however long a busy machine takes to begin it.
+            patient = {"hold_status_ms": int(LIMIT_S * 1000)}
+            extra = {"extra_env": {**env, **(extra_env or {})}}
+            config = Config(**{"port": 0, **alone, **patient, **logging, **settings, **extra})
             scope, stopped = trio.CancelScope(), trio.Event()
             (url,) = await nursery.start(_serve, config, stop, scope, stopped)
             yield Served(url, api, home, temporary, log_file, processes, scope, stopped)

@@ -203,6 +203,6 @@ def test_a_bubblewrap_that_does_not_work_is_told_with_its_reason(
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    tried = try_confinement("auto")
+    tried = try_confinement("auto", os.environ)
     assert (tried.bwrap, tried.required) == ("", False)
     assert reason in tried.reason

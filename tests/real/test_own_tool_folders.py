@@ -14,6 +14,7 @@ from claude_openai.protocol.agent import Root
 from claude_openai.testing import Hang, RecordedRequest, Reply, Text, ToolUse
 from tests.conditions import needs
 from tests.real.call import Call, chat
+from tests.real.fake_cli import fake_cli
 from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
 from tests.real.test_own_tool_walls import SECRET, Obedient, ask, in_each_mode
 
@@ -272,3 +273,39 @@ async def test_the_private_folder_of_the_server_is_kept_where_it_lies_in_an_allo
         await ask(served, {"toolMode": "readonly", "workingDirectory": str(tmp_path)}, said)
     assert len(told) == 1
     assert SECRET not in told[0]
+
+
+USES_A_TOOL: Final = r"""
+say '{"type":"assistant","session_id":"s","uuid":"u","parent_tool_use_id":null,"message":{"model":"fake",'\
+'"role":"assistant","content":[{"type":"tool_use","id":"toolu_1","name":"Read","input":{"file_path":"/etc/passwd"}}]}}'
+say '{"type":"user","session_id":"s","uuid":"u","parent_tool_use_id":null,"message":{"role":"user",'\
+'"content":[{"type":"tool_result","tool_use_id":"toolu_1","content":"root:x:0:0"}]}}'
+"""
+WITHOUT_HOOKS: Final = r"""
+initialized() {
+  read -r line || exit 9
+  id=${line#*'"request_id": "'}
+  say '{"type":"control_response","response":{"subtype":"success","request_id":"'"${id%%\"*}"\
+'","response":{"hooks_applied":false}}}'
+}
+"""
+
+
+@on_both_backends
+@pytest.mark.parametrize(
+    "behaviour",
+    [
+        pytest.param(f"asked\nbegin\n{USES_A_TOOL}\nsleep 100", id="it uses a tool and has not asked"),
+        pytest.param(f"{WITHOUT_HOOKS}\nasked\nsleep 100", id="it has not registered the hook"),
+    ],
+)
+async def test_a_claude_code_that_does_not_ask_before_it_uses_a_tool_is_ended(
+    tmp_path: Path, backend: str, behaviour: str
+) -> None:
+    settings: dict[str, Any] = {"backend": backend, "allowed_working_directory_prefixes": (tmp_path,)}
+    async with serving(tmp_path, claude_command=fake_cli(tmp_path, behaviour), **settings) as served:
+        async with Call.open(served.url, chat("Work.", claude={"toolMode": "readonly"})) as call:
+            status, answer = await call.answer()
+        assert (status, answer["error"]["type"]) == (502, "upstream_error")
+        assert '"event":"sdk.own_tool_unasked"' in served.log_text()
+        await served.processes.wait_no_claude()

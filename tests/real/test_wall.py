@@ -39,7 +39,7 @@ def made(folder: Path, **files: str) -> Path:
 
 def said(view: View, script: str, home: Path, cwd: Path | str | None = None, path: Sequence[Path] = ()) -> str:
     """What a script prints inside, its complaints included."""
-    bwrap = try_confinement("require").bwrap
+    bwrap = try_confinement("require", os.environ).bwrap
     env = {"HOME": str(home), "PATH": ":".join([*map(str, path), "/usr/bin", "/bin"])}
     argv = enclosed(bwrap, ["/bin/sh", "-c", f"{{ {script}; }} 2>&1"], env, view)
     done = subprocess.run(

@@ -10,8 +10,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -20,12 +21,28 @@ import pytest
 
 from claude_openai.claude.confinement import try_confinement
 
-__all__ = ["CODEX", "CONDITIONS", "OPENCODE", "SCHEMATHESIS", "SCRIPT", "VALIDATOR", "bundled_claude", "lacks", "needs"]
+__all__ = [
+    "CODEX",
+    "CONDITIONS",
+    "OPENCODE",
+    "OTHER_USER",
+    "PACKAGES",
+    "SCHEMATHESIS",
+    "SCRIPT",
+    "VALIDATOR",
+    "bundled_claude",
+    "lacks",
+    "needs",
+    "python_of_another_user",
+]
 
 CODEX: Final = os.environ.get("CODEX") or shutil.which("codex")
 OPENCODE: Final = os.environ.get("OPENCODE") or shutil.which("opencode")
 SCHEMATHESIS: Final = os.environ.get("SCHEMATHESIS") or shutil.which("st")
 VALIDATOR: Final = shutil.which("openapi-spec-validator", path=str(Path(SCHEMATHESIS or "/nowhere/st").parent))
+# In front of a command that is to have no rights of root.
+OTHER_USER: Final = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups") if os.geteuid() == 0 else ()
+PACKAGES: Final = os.pathsep.join((str(Path(__file__).parents[1]), sysconfig.get_path("purelib")))
 SCRIPT: Final = Path(sys.executable).parent / "claude-openai"
 
 
@@ -58,8 +75,32 @@ def _has_ipv6() -> bool:
     return True
 
 
+def _works(*argv: str, env: Mapping[str, str] | None = None) -> bool:
+    try:
+        done = subprocess.run(argv, capture_output=True, timeout=60, check=False, cwd="/", env=env)
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+@cache
+def python_of_another_user() -> str | None:
+    """A Python with which a user without rights of root, behind `OTHER_USER`, can run `PACKAGES`."""
+    # The server starts its own interpreter again.
+    again = "import subprocess, sys, claude_openai.server; sys.exit(subprocess.call([sys.executable, '-c', '']))"
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for python in (sys.executable, f"/usr/local/bin/{version}", f"/usr/bin/{version}"):
+        if _works(*OTHER_USER, python, "-c", again, env={"PYTHONPATH": PACKAGES}):
+            return python
+    return None
+
+
 # What is there, and how to get it if it is not.
 CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
+    "another user": (
+        lambda: python_of_another_user() is not None,
+        "run the tests as a user without root, or with packages and a Python that all users can run",
+    ),
     "claude": (lambda: bundled_claude() is not None, "claude-agent-sdk has no bundled claude for this platform"),
     "bubblewrap": (
         lambda: not try_confinement("require", os.environ).reason,
@@ -86,6 +127,10 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
         "pip install it, and name st in SCHEMATHESIS or PATH",
     ),
     "setsid": (lambda: shutil.which("setsid") is not None, "install util-linux"),
+    "user namespaces": (
+        lambda: _works("unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"),
+        "Linux, where it lets users make namespaces and mount in them",
+    ),
     "systemd-analyze": (lambda: shutil.which("systemd-analyze") is not None, "install systemd"),
 }
 

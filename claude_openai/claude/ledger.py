@@ -19,6 +19,7 @@ from claude_openai.claude.leftovers import (
     Leftovers,
     beginning_with,
     is_alive,
+    processes_of,
     start_time,
     sweep_ledger,
 )
@@ -62,17 +63,21 @@ class Ledger:
         return self._folder / f"{left.session}{ENTRY}"
 
 
-def recover(parent: Path) -> None:
+def recover(parent: Path) -> list[str]:
     """Sweep up after servers that were killed together with their guardians, and remove their private folders.
 
     Args:
         parent: where the private folders are. Others may write to it, and nothing of theirs is believed.
+
+    Returns:
+        What could not be removed, and why.
     """
+    failures = []
     for folder in beginning_with(PRIVATE_FOLDER, parent):
-        if not _is_private(folder) or _server_lives(folder):
-            continue
-        if sweep_ledger(folder, just_killed=False):
+        if _is_private(folder) and not _is_in_use(folder):
+            failures += sweep_ledger(folder, just_killed=False)
             shutil.rmtree(folder, ignore_errors=True)
+    return failures
 
 
 def _is_private(folder: Path) -> bool:
@@ -83,10 +88,12 @@ def _is_private(folder: Path) -> bool:
     return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077
 
 
-def _server_lives(folder: Path) -> bool:
+def _is_in_use(folder: Path) -> bool:
     """True also if nobody can tell: the folder may be another version's, or have just been made."""
     try:
         server = json.loads((folder / LEDGER / _SERVER).read_bytes())
-        return is_alive(int(server["pid"]), str(server["started"]))
+        if is_alive(int(server["pid"]), str(server["started"])):
+            return True
     except (OSError, ValueError, TypeError, KeyError):
         return True
+    return any(is_alive(left.pid, left.started) for left in processes_of(folder))

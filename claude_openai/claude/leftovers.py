@@ -9,8 +9,7 @@ session, or the random name of the process's temporary folder.
 What is known of a process lies in the server's ledger for as long as it lives, see `ledger`. If the server is killed,
 the guardian runs this file as a program: so it uses the standard library only, and nothing else of this package.
 
-All of it blocks. The names are those of Claude Code
-2.1.332; `tests/real/test_leftovers.py` fails when they change.
+All of it blocks. The names are those of Claude Code 2.1.332; `tests/real/test_leftovers.py` fails when they change.
 """
 
 import json
@@ -26,7 +25,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-__all__ = ["ENTRY", "LEDGER", "Leftovers", "beginning_with", "is_alive", "start_time", "sweep", "sweep_ledger"]
+__all__ = [
+    "ENTRY",
+    "LEDGER",
+    "Leftovers",
+    "beginning_with",
+    "is_alive",
+    "processes_of",
+    "start_time",
+    "sweep",
+    "sweep_ledger",
+]
 
 # In the server's private folder, and the names in it.
 LEDGER: Final = "ledger"
@@ -147,9 +156,12 @@ def _files(left: Leftovers, ended: float | None) -> Iterator[tuple[Path, str, Ca
     def while_it_lived(path: Path) -> bool:
         return ended is not None and _was_written(path, left.spawned, ended)
 
+    def is_unfinished(path: Path) -> bool:
+        return while_it_lived(path) and '"procStart"' not in _text(path)
+
     start = (f'"procStart":"{left.started}"',) if left.started else ()
     yield config / "sessions", f"{left.pid}.", tells(session, *start)
-    yield config / "sessions", f"{left.pid}.", while_it_lived
+    yield config / "sessions", f"{left.pid}.", is_unfinished
     for folder in (config, Path(left.home)):
         yield folder, f".claude.json.tmp.{left.pid}.", while_it_lived
     for folder in (Path(left.runtime or "/nonexistent", "cc-socks"), Path(f"/tmp/cc-socks-{os.getuid()}")):  # noqa: S108
@@ -183,7 +195,14 @@ def _of_project(parent: Path, left: Leftovers) -> list[Path]:
     return beginning_with(f"{left.project[:_NAME_CHARS]}-", parent)
 
 
-def sweep_ledger(private: Path, *, just_killed: bool) -> bool:
+def processes_of(private: Path) -> Iterator[Leftovers]:
+    """The processes in the ledger of a server's private folder."""
+    for path in (private / LEDGER).glob(f"*{ENTRY}"):
+        with suppress(OSError, ValueError):
+            yield Leftovers.read(path)
+
+
+def sweep_ledger(private: Path, *, just_killed: bool) -> list[str]:
     """Sweep up after the processes of a server that is gone.
 
     Args:
@@ -191,22 +210,17 @@ def sweep_ledger(private: Path, *, just_killed: bool) -> bool:
         just_killed: its processes were killed a moment ago, and are waited for, for 2 s all together.
 
     Returns:
-        Whether nothing is left to be done.
+        What could not be removed, and why.
     """
-    is_done, deadline = True, time.monotonic() + _DYING_S * just_killed
-    for path in (private / LEDGER).glob(f"*{ENTRY}"):
-        try:
-            left = Leftovers.read(path)
-        except (OSError, ValueError):
-            continue
+    failures, deadline = [], time.monotonic() + _DYING_S * just_killed
+    for left in processes_of(private):
         while is_alive(left.pid, left.started) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         if is_alive(left.pid, left.started):
-            is_done = False
-            continue
-        is_done = not sweep(left, ended=time.time() if just_killed else None) and is_done
-        path.unlink(missing_ok=True)
-    return is_done
+            failures.append(f"process {left.pid} has not ended")
+        else:
+            failures += sweep(left, ended=time.time() if just_killed else None)
+    return failures
 
 
 def is_alive(pid: int, started: str) -> bool:

@@ -1,4 +1,4 @@
-"""The records that Claude Code writes, one JSON object a line -> what `TurnReader` is told.
+"""Parses the records that Claude Code writes, one JSON object a line, and feeds them to `TurnReader`.
 
 Knows the fields of the raw records and nothing of turns or processes. Both backends come here.
 """
@@ -53,13 +53,15 @@ def _is_checked(record: Mapping[str, Any]) -> bool:
     match record:
         case {"type": "stream_event", "event": {"type": "message_delta", "delta": {"stop_reason": "tool_use"}}}:
             return True
+        case {"type": "stream_event", "abandoned_blocks": {"from_block_index": index}}:
+            return bool(index)  # the blocks before it may be calls
         case {"type": "result", "structured_output": answer}:
             return answer is not None
     return False
 
 
 def effects_of_record(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
-    """What is to be done about one record.
+    """Feed one record to the reader, and return the effects.
 
     Raises:
         RecordError: it has not the fields that its kind has.
@@ -74,7 +76,7 @@ def effects_of_record(record: Mapping[str, Any], reader: TurnReader) -> Sequence
 
 def _effects(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
     if record.get("parent_tool_use_id") is not None:
-        return reader.agent_works(_calls(record) if record["type"] == "assistant" else ())
+        return reader.note_subagent(_calls(record) if record["type"] == "assistant" else ())
     match record.get("type"), record.get("subtype"):
         case "stream_event", _:
             void = record.get("abandoned_blocks")
@@ -96,7 +98,7 @@ def _effects(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
             return reader.assistant(model=message["model"], error=_error(record), text=text, status=status)
         case "user", _:
             if record.get("isSynthetic"):
-                reader.told_claude()
+                reader.note_injected_message()
         case "system", "api_retry":
             return reader.retry(
                 status=record.get("error_status"),

@@ -101,9 +101,9 @@ class Document:
         known = self._targets.get(reference)
         if known is not None:
             return known
-        budget.spend(reference.count("/") ** 2)
         if len(reference) > MAX_URI_CHARS:
             raise CannotBeResolved(f"{shorten(reference)} is too long for a reference")
+        budget.spend(min(reference.count("/"), MAX_DEPTH) ** 2)
         with _resolving(f"{shorten(reference)} does not exist in it"):
             found = resolver.lookup(reference)
         if not isinstance(found.contents, dict | bool):

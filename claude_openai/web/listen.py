@@ -37,9 +37,10 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.E
 
 # For the log, the pid file, captured runs and whatever is open for a moment only.
 RESERVED_DESCRIPTORS: Final = 64
-# A process of Claude: its three pipes, two for its end, the five of a moment while it starts, the file of its run.
+# A process of Claude: three pipes and a link to its supervisor, their other ends while it starts, the file of its run,
+# its folder and its transcript.
 DESCRIPTORS_PER_PROCESS: Final = 12
-# Idle ones cost about 60 kB of memory each.
+# An idle one costs about 45 kB of memory.
 MAX_CONNECTIONS: Final = 1000
 # Where there are few descriptors, so that the server can still be reached.
 MIN_CONNECTIONS: Final = 16

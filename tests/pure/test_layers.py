@@ -54,6 +54,7 @@ LINES = (
     "web.openapi_schemas  web.openapi  web.prometheus  web.operators  web.routes",
     "preload  server",
     "commands  commands.paths  commands.own_files  commands.instance  commands.claim  commands.asking",
+    "commands.installed",
     "commands.processes  commands.last_folder",
     "commands.doctor  commands.doctor.checks  commands.doctor.checks_claude  commands.doctor.checks_server",
     "commands.last_words  commands.start  commands.serve  commands.daemon",

@@ -1,4 +1,4 @@
-"""A client in a conversation, over either API, streamed or not: what it is told, and what it will send back.
+"""A client in a conversation, over either API, streamed or not: what it is outcome, and what it will send back.
 
 Knows the requests and answers of both APIs, and no behaviour that is under test.
 """
@@ -13,7 +13,7 @@ from tests.real.call import MODEL, Call, chat
 from tests.real.harness import Served
 from tests.sse_reader import parse_typed_sse
 
-__all__ = ["CLIENTS", "READ", "Client", "Told"]
+__all__ = ["CLIENTS", "READ", "Client", "Outcome"]
 
 PARAMETERS: Final = {
     "type": "object",
@@ -25,7 +25,7 @@ READ: Final = {"name": "read", "description": "Read a file", "parameters": PARAM
 
 
 @dataclass(slots=True)
-class Told:
+class Outcome:
     """What one request was answered.
 
     Attributes:
@@ -33,7 +33,7 @@ class Told:
         calls: ids of the calls.
         error: the error object; None if there is none.
         way: the way of the conversation.
-        may_retry: False where the client was told not to.
+        may_retry: False where the client was outcome not to.
     """
 
     text: str = ""
@@ -63,36 +63,36 @@ class Client(ABC):
         self._fields = fields
         self.said: list[tuple[str, list[Any]]] = []
 
-    async def ask(self, text: str) -> Told:
+    async def ask(self, text: str) -> Outcome:
         self.said.append(("user", [text]))
         self.put_user(text)
         return await self._turn()
 
-    async def give(self, calls: Sequence[str]) -> Told:
+    async def give(self, calls: Sequence[str]) -> Outcome:
         """Bring the results of these calls: of each, that it was done."""
         self.said.append(("user", [(call, f"{call} done") for call in calls]))
         self.put_results([(call, f"{call} done") for call in calls])
         return await self._turn()
 
-    async def _turn(self) -> Told:
-        told = Told()
+    async def _turn(self) -> Outcome:
+        outcome = Outcome()
         body, path = self.body()
         async with Call.open(self._served.url, body, path) as call:
             status = await call.status()
             data = await call.body()
-            told.way = call.headers.get("x-claude-openai-conversation", "")
-            told.may_retry = call.headers.get("x-should-retry") != "false"
+            outcome.way = call.headers.get("x-claude-openai-conversation", "")
+            outcome.may_retry = call.headers.get("x-should-retry") != "false"
         if status != 200:
-            told.error = json.loads(data)["error"]
+            outcome.error = json.loads(data)["error"]
         else:
-            self.read(data, told)
-        return told
+            self.read(data, outcome)
+        return outcome
 
-    def note(self, told: Told, calls: Sequence[tuple[str, str, str]]) -> None:
+    def note(self, outcome: Outcome, calls: Sequence[tuple[str, str, str]]) -> None:
         """Note an answer with these calls: id, name and arguments."""
-        told.calls = [call for call, _, _ in calls]
+        outcome.calls = [call for call, _, _ in calls]
         made = [(call, f"mcp__openai__{name}", json.loads(arguments)) for call, name, arguments in calls]
-        self.said.append(("assistant", [*([told.text] if told.text else []), *made]))
+        self.said.append(("assistant", [*([outcome.text] if outcome.text else []), *made]))
 
     @abstractmethod
     def put_user(self, text: str) -> None: ...
@@ -105,7 +105,7 @@ class Client(ABC):
         """The next request and its path."""
 
     @abstractmethod
-    def read(self, data: bytes, told: Told) -> None:
+    def read(self, data: bytes, outcome: Outcome) -> None:
         """Take an answer of status 200."""
 
 
@@ -127,28 +127,28 @@ class ChatClient(Client):
         body = chat(self._messages, stream=self.stream, **tools, **self._fields)
         return body, "/v1/chat/completions"
 
-    def read(self, data: bytes, told: Told) -> None:
+    def read(self, data: bytes, outcome: Outcome) -> None:
         messages = [event for event in parse_data(data) if event != "[DONE]"] if self.stream else [json.loads(data)]
         calls: dict[int, dict[str, str]] = {}
         for message in messages:
-            told.error = message.get("error", told.error)
+            outcome.error = message.get("error", outcome.error)
             for choice in message.get("choices", ()):
                 said = choice["delta" if self.stream else "message"]
-                told.text += said.get("content") or ""
+                outcome.text += said.get("content") or ""
                 for index, call in enumerate(said.get("tool_calls", ())):
                     known = calls.setdefault(call.get("index", index), {"id": "", "name": "", "arguments": ""})
                     known["id"] += call.get("id", "")
                     known["name"] += call["function"].get("name", "")
                     known["arguments"] += call["function"].get("arguments", "")
-        if told.error is not None:
+        if outcome.error is not None:
             return
-        self.note(told, [(call["id"], call["name"], call["arguments"]) for call in calls.values()])
+        self.note(outcome, [(call["id"], call["name"], call["arguments"]) for call in calls.values()])
         functions = [
             {"id": c["id"], "type": "function", "function": {"name": c["name"], "arguments": c["arguments"]}}
             for c in calls.values()
         ]
         made = {"tool_calls": functions} if functions else {}
-        self._messages.append({"role": "assistant", "content": told.text or None, **made})
+        self._messages.append({"role": "assistant", "content": outcome.text or None, **made})
 
 
 class ResponsesClient(Client):
@@ -168,20 +168,20 @@ class ResponsesClient(Client):
         tools = {"tools": [{"type": "function", **READ}]} if self._tools else {}
         return {"model": MODEL, "input": self._items, "stream": self.stream, **tools, **self._fields}, "/v1/responses"
 
-    def read(self, data: bytes, told: Told) -> None:
+    def read(self, data: bytes, outcome: Outcome) -> None:
         if self.stream:
             events = parse_typed_sse(data)
-            told.text = "".join(e["delta"] for e in events if e["type"] == "response.output_text.delta")
-            told.error = next((event["error"] for event in events if event["type"] == "error"), None)
+            outcome.text = "".join(e["delta"] for e in events if e["type"] == "response.output_text.delta")
+            outcome.error = next((event["error"] for event in events if event["type"] == "error"), None)
             response = events[-1]["response"]
         else:
             response = json.loads(data)
             parts = [part for item in response["output"] if item["type"] == "message" for part in item["content"]]
-            told.text = "".join(part["text"] for part in parts)
-        if told.error is not None:
+            outcome.text = "".join(part["text"] for part in parts)
+        if outcome.error is not None:
             return
         calls = [item for item in response["output"] if item["type"] == "function_call"]
-        self.note(told, [(call["call_id"], call["name"], call["arguments"]) for call in calls])
+        self.note(outcome, [(call["call_id"], call["name"], call["arguments"]) for call in calls])
         self._items += response["output"]
 
 

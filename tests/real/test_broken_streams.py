@@ -1,8 +1,8 @@
 """Streams of Claude's API that break off, on the real Claude Code: what the client gets, how many calls of Claude it
 costs, and what the next request does.
 
-The records that Claude Code writes of them are told in `claude_openai/protocol/cli_stream.py`. Two things hold whatever
-breaks: a client never gets words that Claude took back, and never pays for more calls than `claude` by itself makes.
+The records that Claude Code writes for them are described in `claude_openai/protocol/cli_stream.py`. Two invariants: a
+client never gets words that Claude took back, and never pays for more calls than `claude` makes by itself.
 """
 
 import itertools
@@ -36,7 +36,7 @@ from claude_openai.testing import (
     ToolUse,
     UpstreamErrorEvent,
 )
-from tests.real.conversing import CLIENTS, READ, Client, Told
+from tests.real.conversing import CLIENTS, READ, Client, Outcome
 from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
 from tests.real.raw_claude import RawTurn, raw_turn
 from tests.real.stage import Stage
@@ -58,9 +58,9 @@ class Row:
     Attributes:
         blocks: what Claude had written: text, thinking (h), calls (c) and calls that do not fit (b), each a capital
             letter if it was whole.
-        on_error: what a client that does not stream gets when it was an error event.
-        on_cut: and when the connection was cut.
-        live: what one that streams gets, where it is something else.
+        on_error: what a client without streaming gets after an error event.
+        on_cut: what it gets after the connection was cut.
+        live: what a client with streaming gets, where that differs.
         afterwards: the way of the next request.
     """
 
@@ -71,8 +71,8 @@ class Row:
     afterwards: str = "continued"
 
 
-# again: Claude's second message alone. goes on: the text that stands, and the second message. busy, ended: an error.
-# calls: the calls that stand, after the text that stands.
+# again: only Claude's second message. goes on: the first text, and the second message. busy, ended: an error.
+# calls: the complete calls, after the text.
 TABLE: Final = (
     Row("", "again", "again"),
     Row("t", "busy", "again", live="ended"),
@@ -101,12 +101,12 @@ ERRORS: Final = {
 
 @dataclass(frozen=True)
 class Heard:
-    """Waits until Claude Code has told of something so often, which it does after it has read it.
+    """Waits until Claude Code has written a mark so often: then it has read what the mark stands in.
 
     Attributes:
-        output: what it has told so far.
-        mark: a word of it.
-        times: a whole block is told of twice, by its last delta and as a message.
+        output: what it has written so far.
+        mark: the mark.
+        times: a complete block is written twice, as a delta and as a message.
     """
 
     output: Callable[[], str]
@@ -118,12 +118,12 @@ class Heard:
 
 
 def written(blocks: str, key: str, interruption: Callable[[str, int], Sequence[Any]]) -> Reply:
-    """A message of these blocks, with texts and ids of their own, that breaks off behind the last.
+    """A message that breaks off behind the last of its blocks, each with a text or an id of its own.
 
     Args:
         blocks: see `Row`.
         key: of the conversation.
-        interruption: how it breaks, when a mark was told of so often.
+        interruption: makes the break, from a mark, and how often it is written before.
     """
     steps: list[Any] = []
     for place, kind in enumerate(blocks):
@@ -187,38 +187,45 @@ def broken(row: Row, key: str, kind: str, served: Served) -> Reply:
     return written(row.blocks, key, error_event if kind == "error event" else partial(cut, served.log_text))
 
 
-def outcome(row: Row, kind: str, *, stream: bool) -> str:
+def expected_of(row: Row, kind: str, *, stream: bool) -> str:
     """What is expected of a row."""
-    how = row.on_error if kind == "error event" else row.on_cut
-    return row.live if stream and row.live is not None and how != "busy" else how
+    expected = row.on_error if kind == "error event" else row.on_cut
+    return row.live if stream and row.live is not None and expected != "busy" else expected
 
 
 async def check(
-    served: Served, script: Conversations, row: Row, how: str, key: str, client: Client, told: Told, before: int = 0
+    served: Served,
+    script: Conversations,
+    row: Row,
+    expected: str,
+    key: str,
+    client: Client,
+    outcome: Outcome,
+    before: int = 0,
 ) -> None:
-    """Check an answer, and what comes after it.
+    """Check an answer and the requests that follow it.
 
     Args:
         before: how many calls of Claude the conversation has made before the one that breaks.
     """
     made = script.requests[key] - before
-    if how in ERRORS:
-        assert told.error is not None, told
-        assert (told.error["message"], told.error["type"]) == (ERRORS[how], "upstream_error")
-        assert made <= (1 if how == "busy" else 2)
-        assert client.stream or not told.may_retry
+    if expected in ERRORS:
+        assert outcome.error is not None, outcome
+        assert (outcome.error["message"], outcome.error["type"]) == (ERRORS[expected], "upstream_error")
+        assert made <= (1 if expected == "busy" else 2)
+        assert client.stream or not outcome.may_retry
         return
-    assert told.error is None, (row, told)
-    if how == "calls":
-        assert (told.text, told.calls, made) == (text_of(row, key), calls_of(row, key), 1)
-        told = await client.give(told.calls)
-        assert (told.text, told.way, script.requests[key] - before) == (SECOND, "parked", 2)
+    assert outcome.error is None, (row, outcome)
+    if expected == "calls":
+        assert (outcome.text, outcome.calls, made) == (text_of(row, key), calls_of(row, key), 1)
+        outcome = await client.give(outcome.calls)
+        assert (outcome.text, outcome.way, script.requests[key] - before) == (SECOND, "parked", 2)
         assert exact(served, key, client)
     else:
-        standing = text_of(row, key) if how == "goes on" else ""
-        assert (told.text, told.calls, made) == (standing + SECOND, [], 2)
-    told = await client.ask("And then?")
-    assert (told.text, told.way) == (SECOND, row.afterwards)
+        standing = text_of(row, key) if expected == "goes on" else ""
+        assert (outcome.text, outcome.calls, made) == (standing + SECOND, [], 2)
+    outcome = await client.ask("And then?")
+    assert (outcome.text, outcome.way) == (SECOND, row.afterwards)
     assert exact(served, key, client)
     assert script.requests[key] == before + 3
 
@@ -261,9 +268,9 @@ async def test_a_stream_that_breaks_off(
                 key, kind = f"q{number}q", other_kind if number % 2 else one_kind
                 script.put(key, broken(row, key, kind, served))
                 client = CLIENTS[api](served, stream=stream, tools=tools)
-                told = await client.ask(f"case {key}: say something.")
-                expected = row if backend == "sdk" else replace(row, afterwards="replayed")
-                await check(served, script, expected, outcome(row, kind, stream=stream), key, client, told)
+                outcome = await client.ask(f"case {key}: say something.")
+                of_row = row if backend == "sdk" else replace(row, afterwards="replayed")
+                await check(served, script, of_row, expected_of(row, kind, stream=stream), key, client, outcome)
 
         async with trio.open_nursery() as nursery:
             for number, row in enumerate(rows):
@@ -280,11 +287,11 @@ async def test_a_stream_that_breaks_off_after_the_results_of_tools(tmp_path: Pat
             first = ToolUse(f"toolu_{key}first", "mcp__openai__read", {"path": "/"})
             script.put(key, Reply("Let me see.", first), broken(row, key, kind, served))
             client = CLIENTS["chat"](served, stream=stream, tools=True)
-            told = await client.ask(f"case {key}: say something.")
-            assert (told.text, told.calls) == ("Let me see.", [f"toolu_{key}first"])
-            told = await client.give(told.calls)
-            assert told.way == "parked"
-            await check(served, script, row, outcome(row, kind, stream=stream), key, client, told, before=1)
+            outcome = await client.ask(f"case {key}: say something.")
+            assert (outcome.text, outcome.calls) == ("Let me see.", [f"toolu_{key}first"])
+            outcome = await client.give(outcome.calls)
+            assert outcome.way == "parked"
+            await check(served, script, row, expected_of(row, kind, stream=stream), key, client, outcome, before=1)
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -312,9 +319,20 @@ async def test_streams_that_break_off_again_and_again(tmp_path: Path, backend: s
         for number, kind in enumerate(KINDS):
             key = f"q{number}q"
             script.put(key, *[broken(Row("T", "", ""), f"{key}{again}", kind, served) for again in range(2)])
-            told = await CLIENTS["chat"](served, stream=stream, tools=False).ask(f"case {key}: say something.")
-            assert told.text == f"{key}00 said. {key}10 said. {SECOND}"
+            outcome = await CLIENTS["chat"](served, stream=stream, tools=False).ask(f"case {key}: say something.")
+            assert outcome.text == f"{key}00 said. {key}10 said. {SECOND}"
             assert script.requests[key] == 3
+
+
+@on_both_backends
+async def test_an_answer_that_is_cut_as_often_as_claude_code_tries_is_an_error(tmp_path: Path, backend: str) -> None:
+    script = Conversations()
+    async with serving(tmp_path, script.reply, backend=backend) as served:
+        script.put("q", *[broken(Row("t", "", ""), f"q{again}q", "cut", served) for again in range(3)])
+        outcome = await CLIENTS["chat"](served, stream=False, tools=False).ask("case q: say something.")
+        assert outcome.error is not None
+        assert outcome.error["message"] == "Claude broke off its answer: the connection to its API was lost."
+        assert (outcome.may_retry, script.requests["q"]) == (False, 3)
 
 
 @pytest.mark.parametrize("stream", [True, False])
@@ -323,8 +341,8 @@ async def test_claude_may_have_nothing_to_add_to_a_text_that_stands(tmp_path: Pa
     script = Conversations()
     async with serving(tmp_path, script.reply, backend=backend) as served:
         script.put("q", broken(Row("T", "", ""), "q", "error event", served), Reply())
-        told = await CLIENTS["chat"](served, stream=stream, tools=False).ask("case q: say something.")
-        assert (told.error, told.text) == (None, "q0 said. ")
+        outcome = await CLIENTS["chat"](served, stream=stream, tools=False).ask("case q: say something.")
+        assert (outcome.error, outcome.text) == (None, "q0 said. ")
         await served.processes.wait_no_claude()
         assert script.requests["q"] == 2
 
@@ -338,8 +356,8 @@ async def test_a_passing_failure_of_a_later_call_of_a_turn_does_not_end_it(tmp_p
     misfit = ToolUse("toolu_1", "mcp__openai__read", {"path": ""})
     script.put("q", refusal, Reply("Let me see. ", misfit), refusal)
     async with serving(tmp_path, script.reply) as served:
-        told = await CLIENTS["chat"](served, stream=True, tools=True).ask("case q: say something.")
-        assert (told.error, told.text) == (None, f"Let me see. \n\n{SECOND}")
+        outcome = await CLIENTS["chat"](served, stream=True, tools=True).ask("case q: say something.")
+        assert (outcome.error, outcome.text) == (None, f"Let me see. \n\n{SECOND}")
         assert script.requests["q"] == 4
 
 
@@ -351,10 +369,10 @@ async def test_a_later_call_that_fails_for_good_is_told_once_and_not_to_be_repea
     misfit = ToolUse("toolu_1", "mcp__openai__read", {"path": ""})
     script.put("q", Reply("Let me see. ", misfit), *[OVERLOADED_ERROR] * 9)
     async with serving(tmp_path, script.reply) as served:
-        told = await CLIENTS["chat"](served, stream=stream, tools=True).ask("case q: say something.")
-        assert told.error is not None
-        assert told.error["message"] == ERRORS["busy"]
-        assert stream or not told.may_retry
+        outcome = await CLIENTS["chat"](served, stream=stream, tools=True).ask("case q: say something.")
+        assert outcome.error is not None
+        assert outcome.error["message"] == ERRORS["busy"]
+        assert stream or not outcome.may_retry
         assert script.requests["q"] == 4
 
 
@@ -363,8 +381,8 @@ async def test_text_and_a_refused_call_and_then_an_empty_end_is_an_answer(tmp_pa
     script = Conversations()
     script.put("q", Reply("I know it.", ToolUse("toolu_1", "mcp__openai__read", {"path": ""})), silent)
     async with serving(tmp_path, script.reply) as served:
-        told = await CLIENTS["chat"](served, stream=False, tools=True).ask("case q: say something.")
-        assert (told.error, told.text) == (None, "I know it.")
+        outcome = await CLIENTS["chat"](served, stream=False, tools=True).ask("case q: say something.")
+        assert (outcome.error, outcome.text) == (None, "I know it.")
         await served.processes.wait_no_claude()
         assert len([request for request in served.api.requests if request.finished.is_set()]) == 2
 
@@ -392,8 +410,8 @@ async def test_an_answer_that_has_a_form_comes_through_streams_that_break_off(
     async with serving(tmp_path, script.reply, backend=backend) as served:
         for key, calls in (("whole", 1), ("half", 2), ("text", 2)):
             client = CLIENTS["chat"](served, stream=stream, tools=False, response_format=FORM)
-            told = await client.ask(f"case {key}: give a number.")
-            assert (told.error, told.text, script.requests[key]) == (None, '{"n": 1}', calls)
+            outcome = await client.ask(f"case {key}: give a number.")
+            assert (outcome.error, outcome.text, script.requests[key]) == (None, '{"n": 1}', calls)
 
 
 # What is generated, message after message: see `Row.blocks`.
@@ -428,26 +446,26 @@ async def by_itself(breaks: Breaks, run: int) -> RawTurn:
     return await raw_turn("Say something.", script, tool)
 
 
-async def through_the_server(served: Served, script: Conversations, breaks: Breaks, run: int, stream: bool) -> Told:
+async def through_the_server(served: Served, script: Conversations, breaks: Breaks, run: int, stream: bool) -> Outcome:
     """The whole turn, results of calls included, with the text of all its answers."""
     script.put(f"run{run}", *answers(breaks, run, served.log_text))
     client = CLIENTS["chat"](served, stream=stream, tools=True)
-    told = await client.ask(f"case run{run}: say something.")
-    text = told.text
-    while told.error is None and told.calls:
-        told = await client.give(told.calls)
-        text += told.text
-    return replace(told, text=text)
+    outcome = await client.ask(f"case run{run}: say something.")
+    text = outcome.text
+    while outcome.error is None and outcome.calls:
+        outcome = await client.give(outcome.calls)
+        text += outcome.text
+    return replace(outcome, text=text)
 
 
-def compare(raw: RawTurn, told: Told, calls: int, *, stream: bool) -> None:
+def compare(raw: RawTurn, outcome: Outcome, calls: int, *, stream: bool) -> None:
     assert calls <= raw.requests
     failed = bool(raw.records[-1]["is_error"])
-    if told.error is None:
+    if outcome.error is None:
         assert not failed
-        assert marks(told.text) == marks(raw.standing())
+        assert marks(outcome.text) == marks(raw.standing())
     else:
-        assert told.error["type"] == "upstream_error"
+        assert outcome.error["type"] == "upstream_error"
         # One that streams has words already that Claude Code would drop.
         assert failed or stream
 
@@ -463,9 +481,9 @@ def generated(stage: Stage, folder: Path) -> None:
         raw = stage.run(by_itself, breaks, next(runs))
         for stream in (True, False):
             run = next(runs)
-            told = stage.run(through_the_server, stage.served, script, breaks, run, stream)
-            note(f"stream={stream}: {told}; by itself {raw.requests} calls, {raw.standing()!r}")
-            compare(raw, told, script.requests[f"run{run}"], stream=stream)
+            outcome = stage.run(through_the_server, stage.served, script, breaks, run, stream)
+            note(f"stream={stream}: {outcome}; by itself {raw.requests} calls, {raw.standing()!r}")
+            compare(raw, outcome, script.requests[f"run{run}"], stream=stream)
 
     try:
         each()

@@ -3,8 +3,6 @@
 import json
 import os
 import resource
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -12,13 +10,13 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 import trio
 
 from claude_openai.testing import Reply
+from tests.conditions import OTHER_USER, PACKAGES, needs, python_of_another_user
 from tests.real.call import Call, chat, texts
 from tests.real.command import MODULE, Command, running
-from tests.real.harness import needs_claude, on_both_backends, until
+from tests.real.harness import LIMIT_S, needs_claude, on_both_backends, until
 
 pytestmark = needs_claude
 
@@ -28,25 +26,11 @@ HISTORY: Final = [
     {"role": "user", "content": "Again"},
 ]
 ALONE: Final = ("--spares", "0", "--max-idle-sessions", "0")
-# Python's own limits would hold for the test too.
-OTHER_USER: Final = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups") if os.geteuid() == 0 else ()
 # A small file system of its own in a folder that a variable names.
+FULL: Final = (
+    'mount -t tmpfs -o size=16k tmpfs "$TMPDIR" && head -c 16k /dev/zero > "$TMPDIR/filling" && exec "$0" "$@"'
+)
 MOUNTED: Final = 'mount -t tmpfs -o size=3m tmpfs "${}" && exec "$0" "$@"'
-
-
-def works(*argv: str) -> bool:
-    try:
-        return subprocess.run(argv, capture_output=True, timeout=60, check=False, cwd="/").returncode == 0
-    except OSError:
-        return False
-
-
-needs_another_user = pytest.mark.skipif(
-    not works(*OTHER_USER, sys.executable, "-c", "pass"), reason="no other user can run this Python"
-)
-needs_mounts = pytest.mark.skipif(
-    not works("unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"), reason="nothing can be mounted here"
-)
 
 
 async def answered(command: Command, messages: Any = "Hi", **fields: Any) -> None:
@@ -72,9 +56,8 @@ async def is_healthy(command: Command) -> None:
 
 
 @contextmanager
-def limited(command: Command, kind: int, soft: int) -> Iterator[None]:
-    """A limit of the server, for as long as the block."""
-    pid = command.process.pid
+def limited(pid: int, kind: int, soft: int) -> Iterator[None]:
+    """A limit of a process, for as long as the block."""
     before, hard = resource.prlimit(pid, kind)
     resource.prlimit(pid, kind, (soft, hard))
     try:
@@ -115,7 +98,7 @@ async def test_without_descriptors_for_a_process_the_client_is_told_so(tmp_path:
     async with running(tmp_path, *ALONE, "--backend", backend, reply=Reply("ok")) as command:
         await answered(command)
         await until(lambda: command.processes.claudes() == [], "the process is gone")
-        with limited(command, resource.RLIMIT_NOFILE, open_files(command) + 3):
+        with limited(command.process.pid, resource.RLIMIT_NOFILE, open_files(command) + 3):
             for messages in ("Hi", HISTORY):
                 assert "Too many open files; start the server with a higher limit" in await refused(command, messages)
             await is_healthy(command)
@@ -136,21 +119,22 @@ def folder_for_others() -> Iterator[Path]:
 async def of_another_user(*flags: str) -> AsyncIterator[Command]:
     """The command, run by somebody whom limits of processes bind: they do not bind root."""
     with folder_for_others() as folder:
-        program = [*OTHER_USER, *MODULE]
+        program = [*OTHER_USER, str(python_of_another_user()), "-m", "claude_openai"]
         if OTHER_USER:
             owned = 'chown 12345:12345 "$HOME" "$TMPDIR" && exec "$@"'
             program = ["sh", "-c", owned, "sh", *program]
-        async with running(folder, *flags, reply=Reply("ok"), program=program) as command:
+        env = {"PYTHONPATH": PACKAGES}
+        async with running(folder, *flags, reply=Reply("ok"), program=program, env=env) as command:
             yield command
 
 
 async def set_limit_of_processes(command: Command, soft: int) -> None:
-    # Only who has its user may do this to a process.
-    argv = [*OTHER_USER, "prlimit", "--pid", str(command.process.pid), f"--nproc={soft}:"]
-    await trio.run_process(argv)
+    # Only who has its user may do this to a process. The guardian forks for each.
+    for pid in (command.process.pid, *command.processes.guardians_of(command.process.pid)):
+        await trio.run_process([*OTHER_USER, "prlimit", "--pid", str(pid), f"--nproc={soft}:"])
 
 
-@needs_another_user
+@needs("another user")
 @on_both_backends
 async def test_without_another_process_the_client_is_told_so(backend: str) -> None:
     async with of_another_user(*ALONE, "--backend", backend) as command:
@@ -164,15 +148,16 @@ async def test_without_another_process_the_client_is_told_so(backend: str) -> No
         await answered(command, HISTORY)
 
 
-def address_space(command: Command) -> int:
-    status = Path(f"/proc/{command.process.pid}/status").read_text()
+def address_space(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmSize:")[2].split()[0]) * 1024
 
 
 async def test_without_memory_for_a_process_the_client_is_told_so(tmp_path: Path) -> None:
     async with running(tmp_path, *ALONE, reply=Reply("ok")) as command:
         await answered(command)
-        with limited(command, resource.RLIMIT_AS, address_space(command) + 32 * 1024 * 1024):
+        (guardian,) = command.processes.guardians_of(command.process.pid)
+        with limited(guardian, resource.RLIMIT_AS, address_space(guardian) + 32 * 1024 * 1024):
             assert "when it lacks memory" in await refused(command)
             await is_healthy(command)
         await answered(command)
@@ -195,7 +180,7 @@ def mounted(variable: str) -> Sequence[str]:
     return ("unshare", "-rm", "sh", "-c", MOUNTED.format(variable), *MODULE)
 
 
-@needs_mounts
+@needs("user namespaces")
 @on_both_backends
 async def test_with_a_full_folder_for_temporary_files_the_client_is_told_so(tmp_path: Path, backend: str) -> None:
     flags = (*ALONE, "--backend", backend)
@@ -209,7 +194,30 @@ async def test_with_a_full_folder_for_temporary_files_the_client_is_told_so(tmp_
         await answered(command, HISTORY)
 
 
-@needs_mounts
+@needs("another user")
+async def test_a_start_without_threads_is_one_line() -> None:
+    with folder_for_others() as folder:
+        folder.chmod(0o777)
+        program = [str(python_of_another_user()), "-m", "claude_openai"]
+        argv = [*OTHER_USER, "prlimit", "--nproc=1:1", *program, "--port", "0", "--no-log", "--output-dir", "runs"]
+        environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "TMPDIR": str(folder), "PYTHONPATH": PACKAGES}
+        with trio.fail_after(LIMIT_S):
+            done = await trio.run_process(argv, env=environ, capture_stdout=True, capture_stderr=True, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")
+    (line,) = done.stderr.decode().splitlines()
+    assert line.startswith("claude-openai: cannot start: no more processes or threads can be started; end some")
+
+
+@needs("user namespaces")
+async def test_a_start_with_a_full_folder_for_temporary_files_serves_all_the_same(tmp_path: Path) -> None:
+    full = ("unshare", "-rm", "sh", "-c", FULL, *MODULE)
+    async with running(tmp_path, *ALONE, reply=Reply("ok"), program=full) as command:
+        await answered(command)
+        await answered(command, HISTORY)
+        await until(lambda: "No space left on device" in command.stderr(), "it says that it cannot be found")
+
+
+@needs("user namespaces")
 async def test_with_a_full_home_answers_are_whole(tmp_path: Path) -> None:
     async with running(tmp_path, *ALONE, reply=Reply("ok"), program=mounted("HOME")) as command:
         await answered(command)

@@ -7,8 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from claude_openai.claude import supervisor
 from claude_openai.claude.guardian import Guardian, Link, Started, guarding
 from claude_openai.claude.process import SupervisedProcess, supervised
 from claude_openai.logs.log import NULL_LOG, Level, open_log
+from tests.conditions import needs
 from tests.real.daemons import WAYS, alive, new_number
 from tests.real.harness import until
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc to see processes in")
+pytestmark = needs("/proc")
 
 LIMIT_S = 60.0
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
@@ -140,7 +142,18 @@ async def test_an_ended_background_process_is_reaped_while_the_program_runs(guar
         assert await process.read() == b"ended\n"
 
 
-async def test_the_server_does_not_become_the_reaper_of_its_own_children(guardian: Guardian) -> None:
+@pytest.fixture
+def no_subreaper() -> Iterator[None]:
+    """This process, which the guard against leaks has made one, is none within the test."""
+    set_flag = partial(ctypes.CDLL(None).prctl, supervisor.PR_SET_CHILD_SUBREAPER)
+    assert set_flag(0, 0, 0, 0) == 0
+    yield
+    assert set_flag(1, 0, 0, 0) == 0
+
+
+async def test_the_server_does_not_become_the_reaper_of_its_own_children(
+    no_subreaper: None, guardian: Guardian
+) -> None:
     async with shell(guardian, "echo x; read -r line") as process:
         assert await process.read() == b"x\n"
         is_reaper = ctypes.c_int(-1)
@@ -363,7 +376,7 @@ def test_without_a_subreaper_what_still_has_its_parent_is_ended(way: str) -> Non
     trio.run(until, lambda: not alive(number), "it has ended")
 
 
-@pytest.mark.skipif(not Path("/bin/ps").exists(), reason="there is no ps here")
+@needs("/bin/ps")
 def test_without_proc_the_processes_are_told_by_ps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert (os.getpid(), os.getppid()) in supervisor.processes()

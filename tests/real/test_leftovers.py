@@ -25,8 +25,8 @@ from tests.real.test_tools import READ, results
 pytestmark = needs_claude
 
 BASH: dict[str, Any] = {"toolMode": "all"}
-# Made at the first start; of the folders, what is in them is gone.
-OF_THE_FIRST_START = {".claude.json", "backups", "sessions", "session-env", "shell-snapshots", "projects", "telemetry"}
+# Folders that Claude Code makes when it needs them.
+EMPTY_AGAIN = {"sessions", "session-env", "shell-snapshots", "projects", "telemetry"}
 
 
 def reply(request: RecordedRequest) -> Reply:
@@ -57,10 +57,10 @@ def listing(folder: Path) -> dict[str, bytes | None]:
 
 
 def is_documented(path: str, content: bytes | None) -> bool:
-    name = path.removeprefix(".claude/").removeprefix("config/").partition("/")[0]
-    if name == ".claude-openai":
+    name, _, rest = path.removeprefix(".claude/").removeprefix("config/").partition("/")
+    if name in (".claude-openai", ".claude.json", "backups"):
         return True
-    return name in OF_THE_FIRST_START and (content is None or name in (".claude.json", "backups"))
+    return name in EMPTY_AGAIN and not rest and content is None
 
 
 def changes(home: Path, before: dict[str, bytes | None]) -> list[str]:

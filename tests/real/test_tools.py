@@ -397,7 +397,8 @@ async def test_a_character_in_two_halves_is_one_and_the_conversation_goes_on(kep
     function = {"name": "read", "arguments": '{"path": "/\N{GRINNING FACE}"}'}
     calls = [{"id": "toolu_1", "type": "function", "function": function}]
     result = {"role": "tool", "tool_call_id": "toolu_1", "content": "A"}
-    messages = [*ASKED, {"role": "assistant", "content": "".join(said), "tool_calls": calls}, result]
+    spoken = {"role": "assistant", "content": "".join(said), "tool_calls": calls}
+    messages: list[dict[str, Any]] = [*ASKED, spoken, result]
     answer, way = await ask(kept, messages)
     assert way == "parked"
     messages += [answer["choices"][0]["message"], {"role": "user", "content": "Sure?"}]

@@ -50,7 +50,7 @@ def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> l
         complaint = Check("settings", "FAIL", *split_advice(str(error), mend))
         config = _without_flags(environ)
     checks = [complaint or Check("settings", "ok", _told(config))]
-    checks += [Check("settings", "warning", line) for line in ignored_variables(environ)]
+    checks += [Check("variables", "warning", *split_advice(line)) for line in ignored_variables(environ)]
     server, instance = server_checks(environ)
     checks += [*machine_checks(config, flags, environ), *claude_checks(config, environ)]
     checks += [confinement_check(config, environ), *server]

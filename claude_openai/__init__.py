@@ -11,7 +11,7 @@ The way of the data, one direction: `web/routes` -> `protocol/request` (or `prot
   one process a turn.
 - `runs`: who may run now, one run as one `async with`, what is counted and kept of it. A run belongs to its request:
   when the client goes away, the request is cancelled, with it the run's nursery, with it the turn, with it the process
-  group.
+  and all that descends from it.
 - `web`: who may call, which route, how a run becomes a response.
 - `logs`: what is written down, without secrets.
 - `server`: the composition root; `commands`: flags, signals, exit codes, and how a running server is found.

@@ -17,6 +17,7 @@ __all__ = [
     "ContextTooLong",
     "Forbidden",
     "InternalError",
+    "LongContextRefused",
     "MethodNotAllowed",
     "ModelNotFound",
     "NotFound",
@@ -185,11 +186,15 @@ class RateLimited(ApiError):
 
 
 class QuotaExhausted(ApiError):
-    """A usage limit that resets in minutes or hours: retrying at once cannot help."""
+    """The account does not pay for it, now or at all: retrying at once cannot help."""
 
     status = 429
     type = "insufficient_quota"
     default_code = "insufficient_quota"
+
+
+class LongContextRefused(QuotaExhausted):
+    """The account has no credits for a context beyond 200,000 tokens; without it the turn may go through."""
 
 
 class Overloaded(ApiError):

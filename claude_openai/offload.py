@@ -9,6 +9,8 @@ from typing import Final, Protocol, TypeVar
 
 import trio
 
+from claude_openai.threads import needing_a_thread
+
 __all__ = ["Offload", "in_thread"]
 
 T = TypeVar("T")
@@ -24,10 +26,15 @@ class Offload(Protocol):
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Call a function in a thread; a cancel waits for its end."""
+    """Call a function in a thread; a cancel waits for its end.
+
+    Raises:
+        NoThreadError: the function was not called.
+    """
     try:
         limiter = _limiter.get()
     except LookupError:
         limiter = trio.CapacityLimiter(MAX_THREADS)
         _limiter.set(limiter)
-    return await trio.to_thread.run_sync(work, limiter=limiter)
+    with needing_a_thread():
+        return await trio.to_thread.run_sync(work, limiter=limiter)

@@ -19,19 +19,25 @@ import trio
 from claude_openai import __version__
 from claude_openai.claude.base import Backend
 from claude_openai.claude.cli import CliBackend
+from claude_openai.claude.confinement import try_confinement
+from claude_openai.claude.environment import named_environment
 from claude_openai.claude.guardian import guarding
 from claude_openai.claude.hermetic import find_claude, stand_in_environment
 from claude_openai.claude.launcher import Launcher
+from claude_openai.claude.ledger import PRIVATE_FOLDER, recover
 from claude_openai.claude.sdk import SdkBackend, SdkSettings
 from claude_openai.config import Config
-from claude_openai.errors import ShuttingDown
+from claude_openai.errors import ShuttingDown, StartError
 from claude_openai.logs.log import NULL_LOG, Level, Log, captured_stdlib, open_log
+from claude_openai.preload import preload
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.runs.writer import RunWriter
+from claude_openai.shortages import described, shortage_hint
 from claude_openai.testing.demo import demo_reply
 from claude_openai.testing.messages_api import MessagesApi
-from claude_openai.web.listen import Connections, connection_limit, open_listeners, urls_of
+from claude_openai.threads import NoThreadError, needing_a_thread, run_in_thread
+from claude_openai.web.listen import Connections, TcpListener, connection_limit, open_listeners, urls_of
 from claude_openai.web.routes import build_app
 
 __all__ = ["serve"]
@@ -41,6 +47,8 @@ T = TypeVar("T")
 # After the drain the turns are cancelled. Their processes are gone within the kill ladder's 3 s; whoever holds one has
 # given up after 6 s (`conversation`, `registry`).
 CANCEL_WAIT_S = 8.0
+# The start does not wait longer for what servers left that were killed; it goes on meanwhile.
+RECOVER_WAIT_S = 2.0
 
 
 async def serve(
@@ -61,7 +69,7 @@ async def serve(
         task_status: `await nursery.start(serve, config)` gives the base URLs once the server listens.
 
     Raises:
-        StartError: the address cannot be bound.
+        StartError: the address cannot be bound, or the system lacks files, processes or disk space.
         ConfigError: the command or the log file of the config cannot be used.
     """
     async with (
@@ -80,7 +88,7 @@ async def serve(
                 try:
                     log.debug("server.start", version=__version__, urls=urls_of(listeners), backend=the_backend.name)
                     task_status.started(urls_of(listeners))
-                    nursery.start_soon(_hold_backend, the_backend, closing)
+                    nursery.start_soon(_hold_backend, the_backend, closing, log)
                     await _until_drained(
                         trio.Event() if stop is None else stop, admission, config.drain_timeout_ms / 1000, log
                     )
@@ -91,9 +99,7 @@ async def serve(
         log.debug("server.stop")
 
 
-async def _hold_connections(
-    connections: Connections, listeners: Sequence[trio.SocketListener], closing: trio.Event
-) -> None:
+async def _hold_connections(connections: Connections, listeners: Sequence[TcpListener], closing: trio.Event) -> None:
     # Shielded: a cancel from outside must not reach into a send, which would break the connection's state. The end
     # of `serve` sets `closing` on every path.
     with trio.CancelScope(shield=True):
@@ -105,18 +111,22 @@ async def _hold_connections(
             await connections.close(nursery)
 
 
-async def _hold_backend(backend: Backend, closing: trio.Event) -> None:
+async def _hold_backend(backend: Backend, closing: trio.Event, log: Log) -> None:
+    async def run() -> None:
+        await preload(backend.modules, log)
+        await backend.run()
+
     # Shielded for the same reason: what a run has borrowed must not end before the run.
     with trio.CancelScope(shield=True):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(backend.run)
+            nursery.start_soon(run)
             await closing.wait()
             nursery.cancel_scope.cancel(reason="the server stops")
 
 
 async def _accept(
     connections: Connections,
-    listeners: Sequence[trio.SocketListener],
+    listeners: Sequence[TcpListener],
     nursery: trio.Nursery,
     accepting: trio.CancelScope,
 ) -> None:
@@ -140,19 +150,38 @@ async def _end_runs(runs: Runs, admission: Admission, log: Log) -> None:
         log.error("server.runs_left", running=admission.running)
 
 
+@contextmanager
+def _starting() -> Iterator[None]:
+    """For what needs files, processes or threads, while nothing is served yet.
+
+    Raises:
+        StartError: the system lacks something.
+    """
+    try:
+        with needing_a_thread():
+            yield
+    except OSError as error:
+        hint = shortage_hint(error)
+        raise StartError(f"cannot start: {described(error)}{'; ' if hint else ''}{hint}") from error
+
+
 @asynccontextmanager
 async def _ended_in_a_thread(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
     """For what waits for a disk or a process at its end, bounded by itself, while others use the event loop."""
-    value = manager.__enter__()
+    with _starting():
+        value = manager.__enter__()
     try:
         yield value
     finally:
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(manager.__exit__, None, None, None)
+            try:
+                await run_in_thread(manager.__exit__, None, None, None)
+            except NoThreadError:
+                manager.__exit__(None, None, None)
 
 
 @asynccontextmanager
-async def _listening(config: Config) -> AsyncIterator[list[trio.SocketListener]]:
+async def _listening(config: Config) -> AsyncIterator[list[TcpListener]]:
     listeners = await open_listeners(config.host, config.port)
     try:
         yield listeners
@@ -168,25 +197,31 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
         return
     if config.claude_command is not None:
         find_claude(config.claude_command)  # now, since what is raised beside tasks comes in a group
-    private = tempfile.TemporaryDirectory(prefix="claude-openai-", ignore_cleanup_errors=True)
+    with _starting():
+        await _recover(log)
+        private = tempfile.TemporaryDirectory(prefix=PRIVATE_FOLDER, ignore_cleanup_errors=True)
     async with _ended_in_a_thread(private) as name:
         folder = Path(name)
         async with AsyncExitStack() as stack:
-            extra_env = dict(config.extra_env)
+            extra_env = {**named_environment(os.environ, config.pass_env), **config.extra_env}
             if config.demo:
                 stand_in = await stack.enter_async_context(MessagesApi.serving(demo_reply, remember=False))
                 extra_env |= stand_in_environment(stand_in.base_url, folder / "config")
             guardian = await stack.enter_async_context(_ended_in_a_thread(guarding(folder, log)))
-            launcher = Launcher(
-                command=config.claude_command,
-                folder=folder,
-                environ=os.environ,
-                extra_env=extra_env,
-                guardian=guardian,
-                log=log,
-                secrets=_secrets(config),
-                are_folders_named=bool(config.allowed_working_directory_prefixes),
-            )
+            with _starting():
+                confinement = await run_in_thread(try_confinement, config.confine, os.environ | extra_env, folder)
+                log.info("confinement.tried", confined=bool(confinement.bwrap), reason=confinement.reason)
+                launcher = Launcher(
+                    command=config.claude_command,
+                    folder=folder,
+                    environ=os.environ,
+                    extra_env=extra_env,
+                    guardian=guardian,
+                    confinement=confinement,
+                    log=log,
+                    secrets=_secrets(config),
+                    are_folders_named=bool(config.allowed_working_directory_prefixes),
+                )
             if config.backend == "cli":
                 yield CliBackend(launcher)
                 return
@@ -205,6 +240,18 @@ def _secrets(config: Config) -> list[Path]:
     log_file = config.effective_log_file
     rotated = [] if log_file is None else [log_file, log_file.with_name(f"{log_file.name}.1")]
     return [*config.private_files, *([] if config.output_dir is None else [config.output_dir]), *rotated]
+
+
+async def _recover(log: Log) -> None:
+    """Sweep up after servers that were killed together with their guardians."""
+    left = [f"not within {RECOVER_WAIT_S:g} s"]
+    try:
+        with trio.move_on_after(RECOVER_WAIT_S):
+            left = await run_in_thread(recover, Path(tempfile.gettempdir()), abandon_on_cancel=True)
+    except OSError as error:
+        left = [str(error)]
+    for each in left:
+        log.warning("process.files_left", reason=f"of a server that was killed: {each}")
 
 
 @contextmanager

@@ -7,22 +7,42 @@ Nothing else may skip a test (`conftest.py` sees to it), so that what was not te
 import importlib.util
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-__all__ = ["CODEX", "CONDITIONS", "OPENCODE", "SCHEMATHESIS", "SCRIPT", "VALIDATOR", "bundled_claude", "lacks", "needs"]
+from claude_openai.claude.confinement import try_confinement
+
+__all__ = [
+    "CODEX",
+    "CONDITIONS",
+    "OPENCODE",
+    "OTHER_USER",
+    "PACKAGES",
+    "SCHEMATHESIS",
+    "SCRIPT",
+    "VALIDATOR",
+    "bundled_claude",
+    "lacks",
+    "needs",
+    "python_of_another_user",
+]
 
 CODEX: Final = os.environ.get("CODEX") or shutil.which("codex")
 OPENCODE: Final = os.environ.get("OPENCODE") or shutil.which("opencode")
 SCHEMATHESIS: Final = os.environ.get("SCHEMATHESIS") or shutil.which("st")
 VALIDATOR: Final = shutil.which("openapi-spec-validator", path=str(Path(SCHEMATHESIS or "/nowhere/st").parent))
+# In front of a command that is to have no rights of root.
+OTHER_USER: Final = ("setpriv", "--reuid=12345", "--regid=12345", "--clear-groups") if os.geteuid() == 0 else ()
+PACKAGES: Final = os.pathsep.join((str(Path(__file__).parents[1]), sysconfig.get_path("purelib")))
 SCRIPT: Final = Path(sys.executable).parent / "claude-openai"
 
 
@@ -46,24 +66,71 @@ def _mounts() -> bool:
     return True
 
 
+def _has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as listener:
+            listener.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+def _works(*argv: str, env: Mapping[str, str] | None = None) -> bool:
+    try:
+        done = subprocess.run(argv, capture_output=True, timeout=60, check=False, cwd="/", env=env)
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+@cache
+def python_of_another_user() -> str | None:
+    """A Python with which a user without rights of root, behind `OTHER_USER`, can run `PACKAGES`."""
+    # The server starts its own interpreter again.
+    again = "import subprocess, sys, claude_openai.server; sys.exit(subprocess.call([sys.executable, '-c', '']))"
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    for python in (sys.executable, f"/usr/local/bin/{version}", f"/usr/bin/{version}"):
+        if _works(*OTHER_USER, python, "-c", again, env={"PYTHONPATH": PACKAGES}):
+            return python
+    return None
+
+
 # What is there, and how to get it if it is not.
 CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
+    "another user": (
+        lambda: python_of_another_user() is not None,
+        "run the tests as a user without root, or with packages and a Python that all users can run",
+    ),
     "claude": (lambda: bundled_claude() is not None, "claude-agent-sdk has no bundled claude for this platform"),
+    "bubblewrap": (
+        lambda: not try_confinement("require", os.environ).reason,
+        "install bubblewrap (bwrap), on a machine with user namespaces",
+    ),
+    "bash": (lambda: shutil.which("bash") is not None, "install bash"),
     "codex": (lambda: CODEX is not None, "npm install @openai/codex, and name it in CODEX or PATH"),
     "console script": (SCRIPT.exists, f"pip install puts it at {SCRIPT}"),
     "curl": (lambda: shutil.which("curl") is not None, "install curl"),
     "/dev/full": (Path("/dev/full").exists, "only Linux has a disk that is always full"),
+    "IPv6": (_has_ipv6, "the loopback interface has no ::1"),
+    "git": (lambda: shutil.which("git") is not None, "install git"),
+    "little endian": (lambda: sys.byteorder == "little", "the examples of /proc/net/tcp are of such a machine"),
     "mount": (_mounts, "only root can mount a tmpfs, on Linux, and not in every container"),
+    "not root": (lambda: os.geteuid() != 0, "Claude Code refuses bypassPermissions to root; run it as another user"),
     "openapi-spec-validator": (lambda: VALIDATOR is not None, "pip install it beside schemathesis"),
     "opencode": (lambda: OPENCODE is not None, "npm install opencode-ai, and name it in OPENCODE or PATH"),
+    "/proc/PID/fd": (lambda: Path(f"/proc/{os.getpid()}/fd").exists(), "only Linux has paths of descriptors"),
     "/proc": (Path("/proc/self/environ").exists, "processes are counted through it, on Linux"),
     "/bin/ps": (Path("/bin/ps").exists, "install procps"),
-    "root": (lambda: os.geteuid() == 0, "only root can make a file that is another user's"),
+    "root": (lambda: os.geteuid() == 0, "only root can be another user, or make a file that is another user's"),
     "schemathesis": (
         lambda: SCHEMATHESIS is not None,
         "pip install it, and name st in SCHEMATHESIS or PATH",
     ),
     "setsid": (lambda: shutil.which("setsid") is not None, "install util-linux"),
+    "user namespaces": (
+        lambda: _works("unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"),
+        "Linux, where it lets users make namespaces and mount in them",
+    ),
     "systemd-analyze": (lambda: shutil.which("systemd-analyze") is not None, "install systemd"),
 }
 

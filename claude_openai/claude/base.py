@@ -6,7 +6,7 @@ running.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from claude_openai.logs.log import Log
@@ -46,6 +46,8 @@ class Backend(ABC):
     """Runs turns, any number at once."""
 
     name: str
+    # Modules that it needs for a turn, imported before `run` is called.
+    modules: Sequence[str] = ()
 
     async def run(self) -> None:  # noqa: B027 - most backends have no tasks of their own
         """Whatever lives longer than a turn; runs beside the server, once it listens, until it is cancelled."""

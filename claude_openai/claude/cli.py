@@ -14,7 +14,14 @@ from typing import Any
 import trio
 
 from claude_openai.claude.base import Backend, Emit
-from claude_openai.claude.launcher import GRACE_S, Launcher, could_not_start, ends_in_results, to_replay
+from claude_openai.claude.launcher import (
+    GRACE_S,
+    Launcher,
+    could_not_start,
+    ends_in_results,
+    to_replay,
+    why_not_started,
+)
 from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.records import RecordError, effects_of, record_of
@@ -60,6 +67,7 @@ class CliBackend(Backend):
     def check(self, request: ChatRequest) -> None:
         if request.tools:
             raise BadRequest(NO_TOOLS, param="tools")
+        self._launcher.check(request)
 
     async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
         try:
@@ -80,7 +88,7 @@ class CliBackend(Backend):
             await emit(TurnFailed(error))
         except OSError as error:
             log.warning("sdk.error", kind="not_started", error=error)
-            await emit(TurnFailed(could_not_start(str(error))))
+            await emit(TurnFailed(could_not_start(why_not_started(error))))
 
 
 class CliTurn:
@@ -149,9 +157,12 @@ class CliTurn:
         except RecordError as error:
             why = str(error)
             self._log.warning("sdk.error", kind="broke_off" if self._initialized else "not_started", error=why)
-            await self._emit(self._reader.gone(why) if self._initialized else TurnFailed(could_not_start(why)))
+            not_started = TurnFailed(could_not_start(why_not_started(error)))
+            await self._emit(self._reader.gone(why) if self._initialized else not_started)
 
     async def _take(self, record: Mapping[str, Any]) -> None:
+        if self._guard.does_not_ask(record):
+            self._process.kill()
         if record.get("type") == "control_response":
             self._note_initialized(record)
             return
@@ -162,8 +173,6 @@ class CliTurn:
                 # Before it goes on from results by itself, Claude Code asks which tools there are: none.
                 self._toolbox.control_request(record)
             return
-        if self._guard.does_not_ask(record):
-            self._process.kill()
         effects = await effects_of(record, self._reader)
         if self._reader.state is State.STOPPED:
             self._process.kill()  # 20 ms later Claude Code makes another call

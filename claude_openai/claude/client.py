@@ -1,8 +1,8 @@
-"""How the records of Claude Code come through the SDK whole, and the end of the SDK's message generator.
+"""Passes Claude Code's records through the SDK unchanged, and closes the SDK's message generator.
 
-The SDK's typed messages lack fields that a turn is read by: which blocks of a broken stream are void, that a message to
-Claude is Claude Code's own, what agents spent. It hands on system messages as they are, so each record is wrapped into
-one by the transport and unwrapped from the SDK's message.
+The SDK's typed messages lack fields that are needed here: `abandoned_blocks` of a stream event, `isSynthetic` of a user
+message, `model_usage_since_last_result` of a result. System messages keep all fields, so the transport wraps each
+record into one.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -14,19 +14,19 @@ from claude_agent_sdk import Message, SystemMessage
 
 __all__ = ["ending", "unwrapped", "wrapped"]
 
-# No subtype of the SDK's or of Claude Code's.
+# Used neither by the SDK nor by Claude Code.
 RECORD: Final = "claude_openai_record"
 
 
 def wrapped(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record as a message that the SDK hands on as it is; an answer to a control request is the SDK's."""
+    """The record as a message that the SDK passes on unchanged. Control messages are left to the SDK."""
     if record.get("type") in ("control_response", "control_request", "control_cancel_request"):
         return dict(record)
     return {"type": "system", "subtype": RECORD, "record": record}
 
 
 def unwrapped(message: Message) -> Mapping[str, Any]:
-    """The record that was wrapped; an empty one for a message of the SDK's own."""
+    """The record that was wrapped; an empty one for a message that the SDK made itself."""
     if isinstance(message, SystemMessage) and message.subtype == RECORD:
         record: Mapping[str, Any] = message.data["record"]
         return record

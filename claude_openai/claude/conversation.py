@@ -20,7 +20,7 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError
 from claude_openai.claude.base import Emit
 from claude_openai.claude.client import ending
 from claude_openai.claude.hermetic import TurnSettings
-from claude_openai.claude.launcher import Spawn, could_not_start
+from claude_openai.claude.launcher import Spawn, could_not_start, why_not_started
 from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.toolbox import Toolbox
@@ -31,7 +31,7 @@ from claude_openai.logs.log import Log
 from claude_openai.protocol.blocks import ThinkingBlock
 from claude_openai.protocol.demands import MUST_CALL
 from claude_openai.protocol.events import TurnFailed, Way
-from claude_openai.protocol.history import Turn
+from claude_openai.protocol.history import Turn, canonical
 from claude_openai.protocol.request import ChatRequest
 
 __all__ = ["Conversation", "Identity", "ParkedCalls", "identity_of"]
@@ -53,6 +53,7 @@ def identity_of(request: ChatRequest) -> Identity:
         request.tool_choice,
         request.parallel_tool_calls,
         request.output,
+        request.long_context,
         replace(request.agent, reset_session=False),
     )
 
@@ -127,7 +128,7 @@ class Conversation:
             with self.scope:
                 await self._hold(task_status)
         except* Exception as group:  # noqa: BLE001 - whoever has borrowed it tells the client
-            self.failure = "; ".join(str(error) for error in leaves(group))
+            self.failure = "; ".join(why_not_started(error) for error in leaves(group))
             self.refusal = next((error for error in leaves(group) if isinstance(error, ApiError)), None)
             self.log.debug("conversation.failed", error=self.failure)
         finally:
@@ -175,7 +176,7 @@ class Conversation:
             return True
         if self.spawn.guard.does_not_ask(frame):
             process.kill()
-        return toolbox.control_request(frame)
+        return frame.get("type") == "control_request" and toolbox.control_request(frame)
 
     async def _until_bound(self, process: SupervisedProcess) -> None:
         async with trio.open_nursery() as nursery:
@@ -214,7 +215,9 @@ class Conversation:
     async def answer(self, request: ChatRequest, way: Way, emit: Emit, *, resumed: bool) -> bool:
         """Run one turn. Afterwards `reusable` says whether another can follow.
 
-        Returns False, with nothing emitted, if a kept or spare process died before the turn began: try another.
+        Returns False, with nothing emitted and the cause in `failure`, if a process that had waited for its turn died
+        before anything of the prompt was written to it: Claude was not asked, and another process may be. After that
+        nobody can tell whether Claude was asked, and the turn fails.
 
         Args:
             request: what to answer; its history is the one this conversation holds.
@@ -234,7 +237,8 @@ class Conversation:
             with self._open.transport.observed(emit):
                 await turn.run(resumed=resumed)
         except ClaudeSDKError as error:
-            if self.waited and not turn.reader.started:
+            if self.waited and not self._open.transport.asked:
+                self.failure = str(error)
                 return False
             self.log.warning("sdk.error", kind=type(error).__name__, error=error)
             if not turn.reader.ended:
@@ -243,7 +247,7 @@ class Conversation:
             self.log.error("sdk.error", kind=type(error).__name__, error=error)
             if not turn.reader.ended:
                 await emit(TurnFailed(InternalError(f"The turn could not be run: {error}")))
-        self.history = (*request.turns, request.prompt, turn.answer())
+        self.history = canonical((*request.turns, request.prompt, turn.answer()))
         self.pending, self.thinking = turn.pending, turn.thinking.blocks()
         self.settings = TurnSettings.of(request)
         # Resuming put a text of Claude Code's own into the history.

@@ -5,7 +5,8 @@ requests can never get the same one; what is found is taken out. It never matche
 model, system prompt, tools and options, and the same history to the last word, our own answer included.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from math import inf
 
 import trio
@@ -14,8 +15,9 @@ from claude_openai.claude.conversation import Conversation, identity_of
 from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.claude.toolbox import takes_whole
 from claude_openai.logs.log import Log
-from claude_openai.protocol.blocks import ToolResultBlock
+from claude_openai.protocol.blocks import Block, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.events import Way
+from claude_openai.protocol.history import Turn, canonical
 from claude_openai.protocol.request import ChatRequest
 
 __all__ = ["ConversationLimits", "Conversations"]
@@ -45,11 +47,11 @@ class Conversations:
 
     def find(self, request: ChatRequest) -> tuple[Conversation, Way] | None:
         """Take the conversation that the request continues, if there is one."""
-        identity = identity_of(request)
+        identity, turns = identity_of(request), canonical(request.turns)
         results = [block for block in request.prompt.blocks if isinstance(block, ToolResultBlock)]
         self._kept = [conversation for conversation in self._kept if conversation.alive]
         for conversation in reversed(self._kept):
-            if conversation.identity != identity or conversation.history != request.turns:
+            if conversation.identity != identity or conversation.history != turns:
                 continue
             if conversation.pending:
                 # A turn goes on with the effort and the bound that it began with.
@@ -67,6 +69,20 @@ class Conversations:
             return conversation, "parked" if conversation.pending else "continued"
         return None
 
+    def end_passed(self, request: ChatRequest) -> list[Conversation]:
+        """End the parked ones that a request goes past which `find` has found none for; they are returned.
+
+        It has the results of their calls in a way that they cannot take: beside words, with other settings, under the
+        ids that `functions` get. Nothing will bring those results again.
+        """
+        said = canonical((*request.turns, request.prompt))
+        passed = [kept for kept in self._kept if kept.alive and kept.pending and _goes_past(request, said, kept)]
+        for conversation in passed:
+            self._log.debug("conversation.passed")
+            self._kept.remove(conversation)
+            conversation.scope.cancel(reason="the client has gone past its calls")
+        return passed
+
     def keep(self, conversation: Conversation) -> list[Conversation]:
         """Let it wait for its next request; beyond the bound the least recently used end, and are returned."""
         wait_s = self._limits.parked_s if conversation.pending else self._limits.idle_s
@@ -80,3 +96,26 @@ class Conversations:
             evicted.append(self._kept.pop(0))
             evicted[-1].scope.cancel(reason="too many conversations are open")
         return evicted
+
+
+def _goes_past(request: ChatRequest, said: Sequence[Turn], parked: Conversation) -> bool:
+    told, held = said[: len(parked.history)], parked.history
+    if len(said) == len(told):
+        return False
+    if not request.functions:
+        return told == held
+    # A function call has no id of its own, so the same words could be those of somebody else.
+    return parked.identity == identity_of(request) and _without_ids(told) == _without_ids(held)
+
+
+def _without_ids(turns: Iterable[Turn]) -> list[Turn]:
+    return [replace(turn, blocks=tuple(map(_without_id, turn.blocks))) for turn in turns]
+
+
+def _without_id(block: Block) -> Block:
+    match block:
+        case ToolUseBlock():
+            return replace(block, id="")
+        case ToolResultBlock():
+            return replace(block, call_id="")
+    return block

@@ -10,11 +10,11 @@ Knows names, not values. They are those of https://code.claude.com/docs/en/env-v
 they are not documented.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 from typing import Final
 
-__all__ = ["Reach", "inherited_environment", "reach"]
+__all__ = ["Reach", "inherited_environment", "named_environment", "reach"]
 
 
 class Reach(Enum):
@@ -121,6 +121,11 @@ def reach(name: str) -> Reach:
     if name in _BY_NAME:
         return _BY_NAME[name]
     return _BY_PREFIX[next(prefix for prefix in _LONGEST_FIRST if name.startswith(prefix))]
+
+
+def named_environment(environ: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
+    """What a turn keeps of it because somebody has named it."""
+    return {name: environ[name] for name in names if name in environ}
 
 
 def inherited_environment(environ: Mapping[str, str], *, own_tools: bool) -> dict[str, str]:

@@ -9,6 +9,8 @@ from typing import Final, TypeVar, TypeVarTuple
 
 import trio
 
+from claude_openai.threads import needing_a_thread
+
 __all__ = ["FILE_CALL_S", "FileCalls"]
 
 FILE_CALL_S: Final = 5.0
@@ -28,7 +30,8 @@ class FileCalls:
         """Run a call in a thread.
 
         Raises:
+            NoThreadError: the call was not made.
             trio.TooSlowError: after `FILE_CALL_S` seconds. The thread is abandoned, and what it returns is lost.
         """
-        with trio.fail_after(FILE_CALL_S):
+        with trio.fail_after(FILE_CALL_S), needing_a_thread():
             return await trio.to_thread.run_sync(call, *args, abandon_on_cancel=True, limiter=self._limiter)

@@ -29,7 +29,7 @@ _SPECIAL_FOLDERS: Final = tuple(map(Path, ("/proc", "/sys", "/dev")))
 _UNCLEAR_PATTERN: Final = re.compile(r"(^|[/{,(|])\.\.([/},)|]|$)|[{,(|][/~]|^~|^/.*\\", re.DOTALL)
 # `git status`, `/usr/bin/git log` and `bash -c 'git diff'`, but neither `.git` nor `digit`.
 _GIT: Final = re.compile(r"(?<![\w.-])git(?![\w.])", re.IGNORECASE)
-_SESSION: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Denied(Exception):
@@ -55,7 +55,8 @@ class FileGuard:
         """Check one call.
 
         Args:
-            asked: the input of a PreToolUse hook, of which `tool_name`, `tool_input`, `cwd` and `session_id` are read.
+            asked: the input of a PreToolUse hook, of which `tool_name`, `tool_input`, `cwd` and `transcript_path`
+                are read.
 
         Returns:
             The input to make the call with, None to leave it as it is.
@@ -151,18 +152,26 @@ class FileGuard:
             raise Denied("Agents work in the folder itself here. Leave out 'isolation'.")
 
     def _is_for_claude_code(self, asked: Mapping[str, Any], real: Path) -> bool:
-        """Whether Claude Code itself tells Claude to use this file, outside of the folders."""
+        """Whether it is a file of Claude Code's own that Claude is told to use, outside of the folders."""
         name = asked["tool_name"]
-        if name in ("Read", "Grep") and self._is_long_result(real, asked["session_id"]):
+        if not real.is_relative_to(_real(self._config)):
+            return False
+        if name in ("Read", "Grep") and self._is_long_result(real, Path(asked["transcript_path"])):
             return True
         return self._agent.permission_mode == "plan" and name in ("Read", "Edit", "Write") and self._is_plan(real, name)
 
-    def _is_long_result(self, real: Path, session: str) -> bool:
-        """A tool result that was too long for the conversation: `projects/FOLDER/SESSION/tool-results/NAME`."""
-        projects = _real(self._config / "projects")
-        if not _SESSION.fullmatch(session) or not real.parent.is_relative_to(projects):
+    def _is_long_result(self, real: Path, transcript: Path) -> bool:
+        """A tool result that was too long for the conversation: `projects/FOLDER/UUID/tool-results/NAME`.
+
+        FOLDER is that of the transcript. UUID cannot be guessed, and only the result itself tells it (2.1.332).
+        """
+        sessions = _real(transcript.parent)
+        if sessions.parent != _real(self._config / "projects") or not real.is_relative_to(sessions):
             return False
-        return real.parent.relative_to(projects).parts[1:] == (session, "tool-results")
+        match real.relative_to(sessions).parts:
+            case (session, "tool-results", _):
+                return _UUID.fullmatch(session) is not None
+        return False
 
     def _is_plan(self, real: Path, name: str) -> bool:
         """A plan of this process, `plans/NAME.md`. Of new names, the mode allows Write only the one it has chosen."""

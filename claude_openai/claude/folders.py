@@ -13,10 +13,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from claude_openai.claude.file_calls import FILE_CALL_S
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.agent import Root
 
-__all__ = ["BY_DESCRIPTOR", "HeldFolder", "check_roots", "folder_of", "root_of"]
+__all__ = ["BY_DESCRIPTOR", "HeldFolder", "check_roots", "folder_not_available", "folder_of", "root_of"]
 
 # Other systems have no /proc to name a descriptor by. There the folders are compared before and after the start, before
 # anything is written to the process: an exchange that is undone within those milliseconds goes unnoticed.
@@ -90,6 +91,12 @@ def check_roots(roots: Iterable[Root]) -> None:
                 code="folder_replaced",
                 param=root.param,
             )
+
+
+def folder_not_available(param: str) -> BadRequest:
+    """The error for a file system that does not answer."""
+    message = f"'{param}': the file system of a folder did not answer within {FILE_CALL_S:g} s."
+    return BadRequest(message, code="folder_not_available", param=param)
 
 
 def folder_of(descriptor: int) -> Path:

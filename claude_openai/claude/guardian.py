@@ -20,15 +20,25 @@ from pathlib import Path
 
 import trio
 
-from claude_openai.claude import supervisor
+from claude_openai.claude import leftovers, supervisor
 from claude_openai.logs.log import Log
 from claude_openai.protocol.lines import LineFramer
 
 __all__ = ["Guardian", "Link", "Started", "guarding"]
 
 # Read when the server starts: a guardian that is started again must be the one that this version can talk to, though
-# another may have been installed meanwhile.
-PROGRAM = Path(supervisor.__file__).read_text("utf-8")
+# another may have been installed meanwhile. They are sent, and no arguments, which everybody would see in `ps`.
+PROGRAM = Path(supervisor.__file__).read_bytes()
+SWEEP = Path(leftovers.__file__).read_bytes()
+READ_PROGRAMS = """
+import socket, sys
+control = socket.socket(fileno=0)
+sizes = [int.from_bytes(control.recv(8, socket.MSG_WAITALL)) for _ in range(2)]
+program, sweep = [control.recv(size, socket.MSG_WAITALL) for size in sizes]
+control.detach()
+sys.argv.append(sweep.decode())
+exec(compile(program, "supervisor.py", "exec"))
+"""
 
 # A program is started in a few ms, unless the machine is out of memory or the guardian was stopped.
 START_TIMEOUT_S = 20.0
@@ -36,7 +46,7 @@ START_TRIES = 3
 # From the end of the guardian's socket to its own, and how often it is looked for.
 DYING_S = 1.0
 POLL_S = 0.01
-# The guardian has at most a folder to remove; it never takes this long.
+# The guardian has at most some files to remove; it never takes this long.
 END_TIMEOUT_S = 5.0
 LINE_BYTES = 512
 
@@ -214,20 +224,21 @@ class Guardian:
     def _launch(self) -> None:
         control, far_control = socket.socketpair()
         try:
-            self._process = subprocess.Popen(  # noqa: S603 - our own program; the folder is an argument
-                [sys.executable, "-I", "-S", "-c", PROGRAM, "claude-openai-guardian", str(self._folder)],
-                stdin=far_control.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env={"PATH": os.defpath},
-                start_new_session=True,
-            )
+            with far_control:
+                self._process = subprocess.Popen(  # noqa: S603 - our own program; the folder is an argument
+                    [sys.executable, "-I", "-S", "-c", READ_PROGRAMS, "claude-openai-guardian", str(self._folder)],
+                    stdin=far_control.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd="/",
+                    env={"PATH": os.defpath},
+                    start_new_session=True,
+                )
+            sizes = b"".join(len(text).to_bytes(8) for text in (PROGRAM, SWEEP))
+            control.sendall(sizes + PROGRAM + SWEEP)  # the socket's buffer has room for it
         except BaseException:
             control.close()
             raise
-        finally:
-            far_control.close()
         control.setblocking(False)
         self._control = control
 

@@ -69,6 +69,9 @@ _ENVIRONMENT = {
     "MAX_MCP_OUTPUT_TOKENS": "100000000",
     # The description of a client's tool would be cut after 4,096 characters; one of OpenCode's has 4,641.
     "CLAUDE_CODE_MAX_MCP_DESCRIPTION_LENGTH": "100000000",
+    # Otherwise each process writes a file of a built-in plugin under a lock, which stays when it is killed meanwhile.
+    # (Not documented; 2.1.332.)
+    "CLAUDE_CODE_AGENTS_MD_ROWS_EVERY_PROCESS": "1",
 }
 
 # Without it "<total_tokens>... tokens left" follows every result of a tool. Not where Claude has tools of its own: plan
@@ -95,6 +98,7 @@ _WAITED_FOR = ("--mcp-config", '{"mcpServers":{"openai":{"type":"sdk","name":"op
 # Claude Code has no less than low; it thinks as it sees fit then.
 _EFFORTS = {"none": "low", "minimal": "low"}
 _MAX_TOKENS = "CLAUDE_CODE_MAX_OUTPUT_TOKENS"
+_SHORT_CONTEXT = "CLAUDE_CODE_DISABLE_1M_CONTEXT"
 
 # What leads the CLI to an account or another upstream; dropped where a stand-in answers instead.
 ACCOUNT_VARIABLES = (
@@ -111,14 +115,17 @@ class TurnSettings:
     Attributes:
         effort: OpenAI's `reasoning_effort`; None leaves it to Claude Code.
         max_tokens: bound of an answer; None, or more than the model's own, is the model's own.
+        long_context: more than 200,000 tokens may be used. To be told before the first call: after it a process goes on
+            asking for the 1M context of a model with `[1m]` (2.1.332).
     """
 
     effort: str | None = None
     max_tokens: int | None = None
+    long_context: bool = True
 
     @classmethod
     def of(cls, request: ChatRequest) -> "TurnSettings":
-        return cls(request.reasoning_effort, request.max_tokens)
+        return cls(request.reasoning_effort, request.max_tokens, request.long_context)
 
     @property
     def level(self) -> str | None:
@@ -127,7 +134,8 @@ class TurnSettings:
     @property
     def environment(self) -> dict[str, str]:
         """For a process that starts with it; an empty value takes back an earlier one."""
-        return {_MAX_TOKENS: "" if self.max_tokens is None else str(self.max_tokens)}
+        short = {} if self.long_context else {_SHORT_CONTEXT: "1"}
+        return {_MAX_TOKENS: "" if self.max_tokens is None else str(self.max_tokens), **short}
 
     def frame(self) -> dict[str, Any]:
         """The control request that tells it to a running process, before a turn."""
@@ -144,6 +152,7 @@ def claude_argv(
     agent: Agent = NO_AGENT,
     rules: Mapping[str, Sequence[str]] | None = None,
     resume: Path | None = None,
+    session: str | None = None,
     goes_on: bool = False,
 ) -> list[str]:
     """The command line of a turn.
@@ -155,6 +164,7 @@ def claude_argv(
         agent: which tools of its own it has, where, and what they may do.
         rules: what they are kept from, as the `permissions` of its settings.
         resume: a transcript file with the history.
+        session: the id of its session; without effect with `resume`, where the file says it.
         goes_on: the history ends in results of tools, from which the process goes on by itself.
     """
     argv = [str(claude), *_FLAGS, "--tools", ",".join(TOOLS[agent.tool_mode]), "--model", model]
@@ -169,6 +179,8 @@ def claude_argv(
         argv += ["--effort", settings.level]
     if resume is not None:
         argv.append(f"--resume={resume}")
+    elif session is not None:
+        argv += ["--session-id", session]
     if goes_on:
         argv += _WAITED_FOR
     return argv

@@ -21,6 +21,7 @@ import trio
 
 from claude_openai.claude.transcript import transcript_lines, write_private
 from claude_openai.protocol.history import Turn
+from claude_openai.threads import run_in_thread
 
 __all__ = ["LATE_TRANSCRIPTS", "LateTranscript"]
 
@@ -72,7 +73,7 @@ class LateTranscript:
             return "".join(lines).encode("ascii")
 
         try:
-            text = await trio.to_thread.run_sync(write)
+            text = await run_in_thread(write)
             file.rename(self.path)
             await self._write(text)
             yield

@@ -5,20 +5,22 @@ process the backends'. A program that is not there is looked for again at each s
 """
 
 import os
-import shutil
-import tempfile
+import re
+import signal
+import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import trio
 
+from claude_openai.claude.confinement import Confinement
 from claude_openai.claude.file_calls import FileCalls
 from claude_openai.claude.file_guard import FileGuard
-from claude_openai.claude.folders import BY_DESCRIPTOR, check_roots, folder_of
+from claude_openai.claude.folders import BY_DESCRIPTOR, check_roots, folder_not_available, folder_of
 from claude_openai.claude.guardian import Guardian
 from claude_openai.claude.hermetic import (
     RESUME_INTERRUPTED,
@@ -29,23 +31,31 @@ from claude_openai.claude.hermetic import (
     login_command,
 )
 from claude_openai.claude.late_transcript import LateTranscript
+from claude_openai.claude.ledger import Ledger
 from claude_openai.claude.permission_rules import Secret, Secrets, permission_rules, secrets_of_user
 from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess, supervised
+from claude_openai.claude.process_files import ProcessFiles
 from claude_openai.claude.transcript import transcript_file
-from claude_openai.errors import ClaudeMissing, ConfigError, UpstreamError
+from claude_openai.claude.wall import View, enclosed
+from claude_openai.errors import ApiError, ClaudeMissing, ConfigError, Forbidden, UpstreamError
 from claude_openai.logs.log import Log
 from claude_openai.protocol.agent import NO_AGENT, Agent
 from claude_openai.protocol.blocks import ToolResultBlock
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
+from claude_openai.shortages import described, shortage_hint
+from claude_openai.threads import run_in_thread
 
-__all__ = ["GRACE_S", "Launcher", "Spawn", "could_not_start", "ends_in_results", "to_replay"]
+__all__ = ["GRACE_S", "Launcher", "Spawn", "could_not_start", "ends_in_results", "to_replay", "why_not_started"]
+
+# The command line of a confined process, from its own, its environment and its temporary folder. Blocks.
+Enclose: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Path], Sequence[str]]
 
 # A turn that is over leaves by itself in about 60 ms once its input ends.
 GRACE_S = 1.0
-# What is not removed by then goes with the whole private folder.
-REMOVE_WAIT_S = 5.0
+# `process` tells of a signal so, as `subprocess` does.
+_ENDED_BY_SIGNAL = re.compile(r"ended with exit status -(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +87,8 @@ class Launcher:
         folder: private folder for transcripts; `folder / "cwd"` is where the processes start, and stays empty.
         environ: the server's environment.
         extra_env: variables that win over it.
-        guardian: kills the processes if the server is killed.
+        guardian: starts the processes, and ends what is left of them.
+        confinement: how those that have Bash are run.
         log: for what belongs to no run.
         secrets: files and folders of the server's own, which Claude's own tools are kept from.
         are_folders_named: see `Secrets`.
@@ -94,6 +105,7 @@ class Launcher:
         environ: Mapping[str, str],
         extra_env: Mapping[str, str],
         guardian: Guardian,
+        confinement: Confinement,
         log: Log,
         secrets: Sequence[Path] = (),
         are_folders_named: bool = False,
@@ -104,15 +116,16 @@ class Launcher:
         self._cwd.mkdir(exist_ok=True)
         self._environ = environ
         self._extra_env = extra_env
+        self._ledger = Ledger(folder)
         self._guardian = guardian
+        self._confinement = confinement
         self._log = log
         self._secrets = (folder, *secrets)
         self._are_folders_named = are_folders_named
         self._file_calls = FileCalls()
-        self._found: Path | None = None
         self._processes: set[SupervisedProcess] = set()
         try:
-            self._found = find_claude(command)
+            find_claude(command)
         except ClaudeMissing as error:
             log.warning("claude.missing", message=error.message)
 
@@ -122,25 +135,41 @@ class Launcher:
         return sum(process.running for process in self._processes)
 
     def program(self) -> Path:
-        """The program to run, as things are now.
+        """The program to run, as things are now: it may be replaced, or installed elsewhere, while the server runs.
 
         Raises:
             ClaudeMissing: there is none.
         """
-        if self._found is None or not os.access(self._found, os.X_OK):
-            try:
-                self._found = find_claude(self._command)
-            except ConfigError as error:
-                raise ClaudeMissing(f"Claude Code is gone: {error}.", may_retry=False) from None
-        return self._found
+        try:
+            return find_claude(self._command)
+        except ConfigError as error:
+            raise ClaudeMissing(f"Claude Code is gone: {error}.", may_retry=False) from None
 
     def status(self) -> Mapping[str, Any]:
-        """What a backend's `status` is: whether there is a program, or how to get one. Not where: anybody may ask."""
+        """What a backend's `status` is: whether there is a program, or how to get one, and whether Bash is confined.
+
+        Not where the program is: anybody may ask.
+        """
         try:
             self.program()
-            return {"claude": {"found": True}}
+            claude: dict[str, Any] = {"found": True}
         except ClaudeMissing as error:
-            return {"claude": {"found": False, "message": error.message}}
+            claude = {"found": False, "message": error.message}
+        return {"claude": claude, **self._confinement.status}
+
+    def check(self, request: ChatRequest) -> None:
+        """Refuse a turn that would have to be confined, and cannot be.
+
+        Raises:
+            Forbidden: with the reason.
+        """
+        if request.agent.has_bash and self._confinement.required and not self._confinement.bwrap:
+            raise Forbidden(
+                "'claude.toolMode' may not be 'all': this server must confine Bash (--confine require), and cannot: "
+                f"{self._confinement.reason}.",
+                code="cannot_confine",
+                param="claude.toolMode",
+            )
 
     def transcript(self, turns: Sequence[Turn]) -> AbstractAsyncContextManager[Path | None]:
         """A history as a file for as long as the block; None if it is empty.
@@ -192,17 +221,28 @@ class Launcher:
         env |= settings.environment
         env |= RESUME_INTERRUPTED if goes_on else {}
         guard, rules = self._guarded(agent, env)
+        # A transcript is called after its session.
+        session = str(uuid.uuid4()) if resume is None else resume.stem
         argv = claude_argv(
-            claude, model=model, settings=settings, agent=agent, rules=rules, resume=resume, goes_on=goes_on
+            claude,
+            model=model,
+            settings=settings,
+            agent=agent,
+            rules=rules,
+            resume=resume,
+            session=session,
+            goes_on=goes_on,
         )
         log.debug("adapter.claude_args", argv=argv)
-        return Spawn(model, settings, partial(self._process, argv, env, agent), login_command(claude), guard)
+        enclose = self._enclosing(claude, agent, resume) if agent.has_bash and self._confinement.bwrap else None
+        opened = partial(self._process, argv, env, agent, session, enclose)
+        return Spawn(model, settings, opened, login_command(claude), guard)
 
     def _guarded(self, agent: Agent, env: Mapping[str, str]) -> tuple[ToolGuard, Mapping[str, Sequence[str]]]:
         """What keeps the tools of a process in its folders, from outside of it and within."""
         if not agent.has_tools:
             return ToolGuard(None, self._file_calls, self._log), {}
-        home = os.path.normpath(env.get("HOME") or Path.home())
+        home = os.path.normpath(env.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - without a home it stays "~"
         config = os.path.normpath(env.get("CLAUDE_CONFIG_DIR") or f"{home}/.claude")
         own: list[Secret] = [(str(path.absolute()), "") for path in self._secrets]
         secrets = Secrets(
@@ -212,6 +252,20 @@ class Launcher:
         )
         files = FileGuard(agent, home=home, config=config)
         return ToolGuard(files, self._file_calls, self._log), permission_rules(agent, secrets)
+
+    def _enclosing(self, claude: Path, agent: Agent, resume: Path | None) -> Enclose:
+        def enclose(argv: Sequence[str], env: Mapping[str, str], temporary: Path) -> Sequence[str]:
+            view = View(
+                program=claude,
+                cwd=Path(agent.working_directory or self._cwd),
+                writable=[Path(folder) for folder in agent.add_dirs],
+                readable=[] if resume is None else [resume],
+                temporary=temporary,
+                hidden=[self._folder],
+            )
+            return enclosed(self._confinement.bwrap, argv, env, view)
+
+        return enclose
 
     def spawn_late(self, model: str, *, log: Log) -> Spawn:
         """Prepare a process that resumes from a history which it is given later; see `spawn`."""
@@ -228,41 +282,68 @@ class Launcher:
 
     @asynccontextmanager
     async def _process(
-        self, argv: Sequence[str], env: Mapping[str, str], agent: Agent
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        agent: Agent,
+        session: str,
+        enclose: Enclose | None = None,
     ) -> AsyncIterator[SupervisedProcess]:
         cwd = Path(agent.working_directory) if agent.working_directory else self._cwd
         if BY_DESCRIPTOR and agent.descriptor is not None:
             cwd = folder_of(agent.descriptor)
-        async with self._temporary_folder() as temporary:
-            env = {**env, "TMPDIR": str(temporary), "CLAUDE_CODE_TMPDIR": str(temporary)}
-            await self._file_calls.run(check_roots, agent.roots)
-            async with supervised(argv, env=env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
-                if not BY_DESCRIPTOR:
-                    await self._file_calls.run(check_roots, agent.roots)
-                self._processes.add(process)
-                try:
-                    yield process
-                finally:
-                    self._processes.discard(process)
+        files_of_one = ProcessFiles.open(
+            self._folder, session, env, has_own_tools=agent.has_tools, ledger=self._ledger, log=self._log
+        )
+        async with files_of_one as files:
+            refusal = await self._refusal(agent)
+            if refusal is not None:
+                raise refusal
+            if enclose is not None:
+                argv = await run_in_thread(enclose, argv, files.env, files.temporary)
+            async with supervised(argv, env=files.env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
+                files.started(process, cwd)  # no await since the spawn
+                refusal = None if BY_DESCRIPTOR else await self._refusal(agent)
+                if refusal is None:
+                    self._processes.add(process)
+                    try:
+                        yield process
+                    finally:
+                        self._processes.discard(process)
+            if refusal is not None:  # raised within the block, it would come in a group
+                raise refusal
 
-    @asynccontextmanager
-    async def _temporary_folder(self) -> AsyncIterator[Path]:
-        """For the temporary files of a process: each leaves a socket and a folder there, for ever."""
-        folder = Path(tempfile.mkdtemp(prefix="tmp-", dir=self._folder))
+    async def _refusal(self, agent: Agent) -> ApiError | None:
+        """Why the folders are no longer those that were checked."""
+        if not agent.roots:
+            return None
         try:
-            yield folder
-        finally:
-            # In a thread, since there may be thousands of files, and others stream meanwhile.
-            remove = partial(shutil.rmtree, folder, ignore_errors=True)
-            with trio.move_on_after(REMOVE_WAIT_S, shield=True) as waiting:
-                await trio.to_thread.run_sync(remove, abandon_on_cancel=True)
-            if waiting.cancelled_caught:
-                self._log.warning("process.files_left", folder=str(folder))
+            await self._file_calls.run(check_roots, agent.roots)
+        except ApiError as error:
+            return error
+        except trio.TooSlowError:
+            return folder_not_available("claude")
+        return None
 
 
 def could_not_start(why: str) -> UpstreamError:
     """The error for a process that never came as far as a turn."""
-    return UpstreamError(f"Claude Code could not be started: {why}. Check --claude-command.")
+    return UpstreamError(f"Claude Code could not be started: {why}.")
+
+
+def why_not_started(error: BaseException) -> str:
+    """The reason for `could_not_start`, and what helps."""
+    why = described(error)
+    hint = shortage_hint(error) or _signal_hint(why) or "`claude-openai doctor` checks Claude Code and --claude-command"
+    return f"{why}; {hint}"
+
+
+def _signal_hint(why: str) -> str:
+    found = _ENDED_BY_SIGNAL.search(why)
+    if found is None:
+        return ""
+    lacks = "disk space (ulimit -f)" if int(found[1]) == signal.SIGXFSZ else "memory, processes or threads"
+    return f"a program is ended by {signal.strsignal(int(found[1]))!r} when it lacks {lacks}"
 
 
 def ends_in_results(prompt: Turn) -> bool:

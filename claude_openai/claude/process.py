@@ -5,6 +5,9 @@ Knows pipes and waits, nothing of what is said over the pipes, and no signals: t
 wait of the ladder that ends it is bounded, and giving up is logged; the supervisor goes on by itself then.
 """
 
+import fcntl
+import sys
+import termios
 from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -20,11 +23,16 @@ __all__ = ["SupervisedProcess", "supervised"]
 READ_BYTES = 65536
 KILL_WAIT_S = 2.0
 STDERR_TAIL_BYTES = 4096
-EXIT_CODE_WAIT_S = 1.0
+LAST_WORDS_WAIT_S = 1.0
 
 
 class SupervisedProcess:
-    """A running process. Made by `supervised`, which owns its tasks."""
+    """A running process. Made by `supervised`, which owns its tasks.
+
+    Attributes:
+        exit_code: once it has ended.
+        unread: then, how many of the bytes that were written to it it has not read.
+    """
 
     def __init__(self, started: Started, log: Log) -> None:
         self.pid = started.pid
@@ -33,10 +41,12 @@ class SupervisedProcess:
         self._log = log
         self._writing = trio.Lock()  # the SDK writes from several tasks at once
         self._tail: deque[bytes] = deque()
+        self._stderr_ended = trio.Event()
         self._watching = trio.CancelScope(shield=True)
         self._exited = trio.Event()
         self._gone = trio.Event()
         self.exit_code: int | None = None
+        self.unread = 0
 
     @property
     def running(self) -> bool:
@@ -68,8 +78,9 @@ class SupervisedProcess:
 
     async def why_gone(self) -> str:
         """How it ended and its last words, for messages, once its pipes have ended."""
-        with trio.move_on_after(EXIT_CODE_WAIT_S):
+        with trio.move_on_after(LAST_WORDS_WAIT_S):
             await self.wait_exit()
+            await self._stderr_ended.wait()  # they come another way, which may be the slower one
         code, words = self.exit_code, self.stderr_tail
         ended = "its output ended" if code is None else f"it ended with exit status {code}"
         return f"{ended}; its last words: {words}" if words else ended
@@ -104,6 +115,7 @@ class SupervisedProcess:
         with self._watching:
             exited = await self._link.next_line()  # none if somebody killed its supervisor, and it with that
             self.exit_code = int(exited.removeprefix("exited ")) if exited else None
+            self.unread = _unread(self._stdin)
             self._exited.set()
             self._log.debug("process.exit", pid=self.pid, exit_code=self.exit_code)
             await self._link.next_line()
@@ -117,6 +129,7 @@ class SupervisedProcess:
                 self._tail.append(bytes(chunk)[-STDERR_TAIL_BYTES:])
                 while len(self._tail) > 1 and sum(map(len, self._tail)) - len(self._tail[0]) >= STDERR_TAIL_BYTES:
                     self._tail.popleft()
+        self._stderr_ended.set()
 
 
 @asynccontextmanager
@@ -142,3 +155,10 @@ async def supervised(
                 nursery.cancel_scope.cancel()
     finally:
         started.close()
+
+
+def _unread(pipe: trio.lowlevel.FdStream) -> int:
+    try:
+        return int.from_bytes(fcntl.ioctl(pipe.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
+    except (OSError, ValueError):  # the system does not say; it is closed
+        return 0

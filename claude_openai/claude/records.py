@@ -1,4 +1,4 @@
-"""The records that Claude Code writes, one JSON object a line -> what `TurnReader` is told.
+"""Parses the records that Claude Code writes, one JSON object a line, and feeds them to `TurnReader`.
 
 Knows the fields of the raw records and nothing of turns or processes. Both backends come here.
 """
@@ -13,6 +13,7 @@ from claude_openai.logs.log import Log
 from claude_openai.offload import in_thread
 from claude_openai.protocol.cli_stream import TurnReader
 from claude_openai.protocol.effects import Effect
+from claude_openai.protocol.money import MONEY_KINDS, resets_at
 
 __all__ = ["RecordError", "effects_of", "effects_of_record", "record_of"]
 
@@ -52,13 +53,15 @@ def _is_checked(record: Mapping[str, Any]) -> bool:
     match record:
         case {"type": "stream_event", "event": {"type": "message_delta", "delta": {"stop_reason": "tool_use"}}}:
             return True
+        case {"type": "stream_event", "abandoned_blocks": {"from_block_index": index}}:
+            return bool(index)  # the blocks before it may be calls
         case {"type": "result", "structured_output": answer}:
             return answer is not None
     return False
 
 
 def effects_of_record(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
-    """What is to be done about one record.
+    """Feed one record to the reader, and return the effects.
 
     Raises:
         RecordError: it has not the fields that its kind has.
@@ -73,7 +76,7 @@ def effects_of_record(record: Mapping[str, Any], reader: TurnReader) -> Sequence
 
 def _effects(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
     if record.get("parent_tool_use_id") is not None:
-        return reader.agent_works(_calls(record) if record["type"] == "assistant" else ())
+        return reader.note_subagent(_calls(record) if record["type"] == "assistant" else ())
     match record.get("type"), record.get("subtype"):
         case "stream_event", _:
             void = record.get("abandoned_blocks")
@@ -92,10 +95,10 @@ def _effects(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
             message = record["message"]
             text = "".join(block["text"] for block in message["content"] if block["type"] == "text")
             status = record.get("api_error_status")
-            return reader.assistant(model=message["model"], error=record.get("error"), text=text, status=status)
+            return reader.assistant(model=message["model"], error=_error(record), text=text, status=status)
         case "user", _:
             if record.get("isSynthetic"):
-                reader.told_claude()
+                reader.note_injected_message()
         case "system", "api_retry":
             return reader.retry(
                 status=record.get("error_status"),
@@ -104,10 +107,16 @@ def _effects(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
             )
         case "rate_limit_event", _:
             info = record["rate_limit_info"]
-            resets_at = info.get("resetsAt")
-            resets_in_s = None if resets_at is None else resets_at - time.time()
+            at = resets_at(info)
+            resets_in_s = None if at is None else at - time.time()
             reader.rate_limit(rejected=info["status"] == "rejected", resets_in_s=resets_in_s)
     return ()
+
+
+def _error(record: Mapping[str, Any]) -> str | None:
+    """What Claude Code calls the failure that a message tells of; where it is about money, its finer name."""
+    finer = record.get("api_error")
+    return finer if finer in MONEY_KINDS else record.get("error")
 
 
 def _calls(record: Mapping[str, Any]) -> list[tuple[str, str]]:

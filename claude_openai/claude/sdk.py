@@ -1,25 +1,29 @@
 """The SDK backend: each turn is one of a live conversation, found, taken from the spares, or started.
 
 Knows how the parts are put together; the SDK itself is `conversation`'s business, and is loaded when the server listens
-already, since that takes half a second. Every failure in here becomes a TurnFailed event.
+already (`preload`), since that takes half a second. Every failure in here becomes a TurnFailed event.
 """
 
-import importlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from claude_openai.claude.base import Backend, Emit, Parked
 from claude_openai.claude.late_transcript import LATE_TRANSCRIPTS
-from claude_openai.claude.launcher import Launcher, Spawn, could_not_start, ends_in_results, to_replay
+from claude_openai.claude.launcher import (
+    Launcher,
+    Spawn,
+    could_not_start,
+    ends_in_results,
+    to_replay,
+    why_not_started,
+)
 from claude_openai.claude.thoughts import Thoughts
 from claude_openai.errors import ClaudeMissing
 from claude_openai.logs.log import Log
-from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.events import TurnFailed, Way
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
@@ -53,6 +57,11 @@ class SdkBackend(Backend):
     """
 
     name = "sdk"
+    modules = (
+        "claude_openai.claude.conversations",
+        "claude_openai.claude.spares",
+        "anyio._backends._trio",  # by the SDK, for its first turn
+    )
 
     def __init__(self, launcher: Launcher, settings: SdkSettings, log: Log) -> None:
         self._launcher = launcher
@@ -76,14 +85,19 @@ class SdkBackend(Backend):
         spares = self._spares.count + self._late_spares.count
         return {**processes, "spares": spares, **self._conversations.counts()}
 
+    def check(self, request: ChatRequest) -> None:
+        self._launcher.check(request)
+
     async def run(self) -> None:
-        conversations, spares = await trio.to_thread.run_sync(_load)
+        from claude_openai.claude.conversations import ConversationLimits, Conversations
+        from claude_openai.claude.spares import Spares
+
         settings = self._settings
-        limits = conversations.ConversationLimits(settings.kept, settings.idle_s, settings.parked_s)
-        self._conversations = conversations.Conversations(limits, self._log)
-        self._spares = spares.Spares(settings.spares, self._start_spare, self._log)
+        limits = ConversationLimits(settings.kept, settings.idle_s, settings.parked_s)
+        self._conversations = Conversations(limits, self._log)
+        self._spares = Spares(settings.spares, self._start_spare, self._log)
         late = settings.spares if LATE_TRANSCRIPTS else 0
-        self._late_spares = spares.Spares(late, self._start_late_spare, self._log, on_demand=True)
+        self._late_spares = Spares(late, self._start_late_spare, self._log, on_demand=True)
         async with trio.open_nursery() as self._nursery:
             self._running.set()
             self._nursery.start_soon(self._late_spares.refill)
@@ -92,32 +106,44 @@ class SdkBackend(Backend):
 
     async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> Parked | None:
         await self._running.wait()
-        answered = False
-        while not answered:
-            try:
-                async with self._borrowed(request, log) as (conversation, way):
-                    resumed = way == "replayed" and ends_in_results(request.prompt)
-                    log.debug("conversation.taken", way=way)
-                    answered = await conversation.answer(request, way, emit, resumed=resumed)
-                    self._thoughts.keep(request.user, conversation.pending, conversation.thinking)
-            except ClaudeMissing as error:
-                await emit(TurnFailed(error))
-                return None
-            except OSError as error:  # the transcript could not be written
-                await emit(TurnFailed(could_not_start(str(error))))
-                return None
+        try:
+            conversation, answered = await self._answer(request, emit, log)
+            if not answered:
+                log.warning("conversation.replaced", error=conversation.failure)
+                conversation, _ = await self._answer(request, emit, log, in_new_process=True)
+        except ClaudeMissing as error:
+            await emit(TurnFailed(error))
+            return None
+        except OSError as error:  # the transcript could not be written
+            await emit(TurnFailed(could_not_start(why_not_started(error))))
+            return None
         return conversation.parked()
 
+    async def _answer(
+        self, request: ChatRequest, emit: Emit, log: Log, *, in_new_process: bool = False
+    ) -> "tuple[Conversation, bool]":
+        """The conversation that was asked, and whether it has answered; one in a new process always has."""
+        async with self._borrowed(request, log, in_new_process=in_new_process) as (conversation, way):
+            resumed = way == "replayed" and ends_in_results(request.prompt)
+            log.debug("conversation.taken", way=way)
+            answered = await conversation.answer(request, way, emit, resumed=resumed)
+            self._thoughts.keep(request.user, conversation.pending, conversation.thinking)
+        return conversation, answered
+
     @asynccontextmanager
-    async def _borrowed(self, request: ChatRequest, log: Log) -> "AsyncIterator[tuple[Conversation, Way]]":
-        found = None if request.agent.reset_session else self._conversations.find(request)
+    async def _borrowed(
+        self, request: ChatRequest, log: Log, *, in_new_process: bool
+    ) -> "AsyncIterator[tuple[Conversation, Way]]":
+        found = None if request.agent.reset_session or in_new_process else self._conversations.find(request)
         turns = () if found else self._thoughts.restored(request.user, to_replay(request))
         # The file of a history lives as long as the turn: when exactly Claude Code reads it is its own affair.
         async with AsyncExitStack() as files:
             if found is not None:
                 conversation, way = found
             else:
-                spare = self._spare_for(request, turns)
+                for passed in self._conversations.end_passed(request):
+                    files.push_async_callback(passed.close)
+                spare = None if in_new_process else self._spare_for(request, turns)
                 conversation = spare or await self._new(request, turns, files, log)
                 way = "replayed" if turns else "new"
             try:
@@ -133,8 +159,9 @@ class SdkBackend(Backend):
                     await ending.close()
 
     def _spare_for(self, request: ChatRequest, turns: Sequence[Turn]) -> "Conversation | None":
-        # One that goes on by itself begins before it could be told its model and its settings.
-        if request.agent.of_the_process or ends_in_results(request.prompt):
+        # One that goes on by itself begins before it could be told its model and its settings. To be told another model
+        # is a call, which would ask for the long context.
+        if request.agent.of_the_process or ends_in_results(request.prompt) or not request.long_context:
             return None
         if not turns:
             return self._spares.take()
@@ -170,11 +197,3 @@ class SdkBackend(Backend):
         conversation = Conversation(spawn, self._log)
         await self._nursery.start(conversation.live)
         return conversation
-
-
-def _load() -> tuple[ModuleType, ModuleType]:
-    """The modules that need the SDK, whose import takes half a second, and what the first tools would wait for."""
-    conversations = importlib.import_module("claude_openai.claude.conversations")
-    spares = importlib.import_module("claude_openai.claude.spares")
-    importlib.import_module("claude_openai.protocol.schemas").usable_schema('{"type":"object"}', Budget())
-    return conversations, spares

@@ -79,13 +79,14 @@ class Deaths:
         os.close(self._write)
 
 
-def guard(control: socket.socket, folder: str) -> None:
-    """Fork a supervisor for each message on `control`; when it ends, see that all have ended, and remove the folder.
+def guard(control: socket.socket, sweep: str, folder: str) -> None:
+    """Fork a supervisor for each message on `control`; when it ends, see that all have ended, and remove their files.
 
     Args:
         control: each message is one byte and four descriptors: the supervisor's socket, and the program's standard
             input, output and error.
-        folder: removed at the end.
+        sweep: the text of the program that removes what the processes of a killed server left (`leftovers`).
+        folder: the server's private folder, removed at the end.
     """
     become_subreaper()
     deaths = Deaths()
@@ -110,6 +111,8 @@ def guard(control: socket.socket, folder: str) -> None:
             else:
                 server_lives = False
                 deadline = time.monotonic() + SUPERVISORS_END_S
+    if any(name.endswith(".json") for name in listed(f"{folder}/ledger")):
+        subprocess.run([sys.executable, "-I", "-S", "-c", sweep, folder], check=False)  # noqa: S603 - our own program
     import shutil  # only now: it is not small, and every fork would carry it
 
     shutil.rmtree(folder, ignore_errors=True)
@@ -261,14 +264,23 @@ def processes() -> list[tuple[int, int]]:
     return found
 
 
+def listed(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - pathlib is not small
+    except OSError:
+        return []
+
+
 def become_subreaper() -> bool:
     """Whether what loses its parent below this process will come to it."""
     return sys.platform == "linux" and not ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def main() -> None:
-    # With standard input, so that no number of a descriptor has to be passed; the folder is the last argument.
-    guard(socket.socket(fileno=0), sys.argv[-1])
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what the server blocks would be inherited
+    # By standard input, so that no number of a descriptor has to be passed; the last arguments are folder and sweep.
+    folder, sweep = sys.argv[-2:]
+    guard(socket.socket(fileno=0), sweep, folder)
 
 
 if __name__ == "__main__":

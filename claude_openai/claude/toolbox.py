@@ -76,7 +76,7 @@ class Toolbox:
     def control_request(self, frame: Mapping[str, Any]) -> bool:
         """Take a control request of Claude Code; False if it is not for a tool."""
         request = frame.get("request") or {}
-        if frame.get("type") != "control_request" or request.get("subtype") != "mcp_message":
+        if request.get("subtype") != "mcp_message":
             return False
         self._mcp(str(frame.get("request_id")), request.get("message") or {})
         return True

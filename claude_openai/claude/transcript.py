@@ -18,11 +18,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-import trio
-
 from claude_openai.claude.toolbox import mcp_name
 from claude_openai.protocol.blocks import Block, MediaBlock, TextBlock, ThinkingBlock, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.history import Turn
+from claude_openai.threads import run_in_thread
 
 __all__ = ["content_block", "transcript_file", "transcript_lines", "write_private"]
 
@@ -47,7 +46,7 @@ async def transcript_file(folder: Path, turns: Sequence[Turn], cwd: Path) -> Asy
     session = str(uuid.uuid4())
     path = folder / f"{session}.jsonl"
     try:
-        await trio.to_thread.run_sync(write_private, path, transcript_lines(session, turns, cwd))
+        await run_in_thread(write_private, path, transcript_lines(session, turns, cwd))
         yield path
     finally:
         path.unlink(missing_ok=True)

@@ -39,9 +39,6 @@ class ProcessTransport(Transport):
         bind: fields to add to the `initialize` request.
         log: raw frames at trace level.
         take: is shown each message, and takes those that are not the SDK's; False leaves one to the SDK.
-
-    Attributes:
-        asked: something of the turn under way was written to the process, so Claude may have been asked.
     """
 
     def __init__(
@@ -56,7 +53,7 @@ class ProcessTransport(Transport):
         self._grace_s = 0.0
         self._signs: Signs | None = None
         self._emit: Emit | None = None
-        self.asked = False
+        self._written_since: int | None = None
 
     async def connect(self) -> None:
         """The process runs already."""
@@ -69,11 +66,15 @@ class ProcessTransport(Transport):
             data = self._bound(data)
         if self._log.enabled(Level.TRACE):
             self._log.trace("sdk.write", frame=data)
+        line = data.encode()
         try:
-            await self._process.write(data.encode())
+            await self._process.write(line)
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise CLIConnectionError(await self._process.why_gone()) from error
-        self.asked = self.asked or not data.startswith(_OF_NO_TURN)
+        if self._written_since is not None:
+            self._written_since += len(line)
+        elif not data.startswith(_OF_NO_TURN):
+            self._written_since = 0
 
     def read_messages(self) -> AsyncIterator[dict[str, Any]]:
         return _Messages(self)
@@ -87,11 +88,21 @@ class ProcessTransport(Transport):
     @contextmanager
     def observed(self, emit: Emit) -> Iterator[None]:
         """Within the block a turn is asked: its signs of life go to `emit`."""
-        self._emit, self._signs, self.asked = emit, Signs(), False
+        self._emit, self._signs, self._written_since = emit, Signs(), None
         try:
             yield
         finally:
             self._emit = self._signs = None
+
+    @property
+    def asked(self) -> bool:
+        """Whether Claude may have been asked in the turn under way.
+
+        The prompt, or the first of the results, was written to the process, and the process has not died before it read
+        that line to its end. That it was written is not enough: the pipe of a process that is killed stays open until
+        the last of its threads is gone.
+        """
+        return self._written_since is not None and self._process.unread <= self._written_since
 
     def turn_begins(self) -> None:
         self._turn_ended = False

@@ -43,7 +43,7 @@ class OpenClient:
     """A client that is connected.
 
     Attributes:
-        counted: the tokens that requests were told of, of a turn of Claude Code that waits for results.
+        counted: tokens already reported to the requests of a turn of Claude Code that waits for results.
     """
 
     client: ClaudeSDKClient

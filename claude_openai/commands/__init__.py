@@ -100,13 +100,11 @@ def without_flags(argv: Sequence[str]) -> tuple[str, ...]:
     Args:
         argv: flags that were understood.
     """
-    kept = []
-    words = iter(argv)
-    for word in words:
-        name, equals, _ = word.partition("=")
-        if name == "--api-key" and not equals:
-            next(words, None)
-        elif name not in ("--api-key", "--background", "--no-background"):
+    kept, is_dropped = [], False
+    for word in argv:
+        if word.startswith("-"):  # no value does
+            is_dropped = word.partition("=")[0] in ("--api-key", "--background", "--no-background")
+        if not is_dropped:
             kept.append(word)
     return tuple(kept)
 

@@ -1,4 +1,4 @@
-"""`claude-openai cancel RUN`: end a run; its client gets an error and its process group dies."""
+"""`claude-openai cancel RUN`: end a run; its client gets an error and its processes die."""
 
 import sys
 from collections.abc import Mapping, Sequence

@@ -55,9 +55,8 @@ class Claim:
         """Put the files back if somebody has removed them, as long as nobody else holds them. Cheap if none is gone."""
         if self._fd < 0 or self._told is None:
             return
-        with contextlib.suppress(
-            StartError
-        ):  # another server holds them, or the folder is gone: the next time, perhaps
+        # Another server holds them, or the folder is gone, or full: the next time, perhaps.
+        with contextlib.suppress(StartError, OSError):
             is_whole = is_at(self._fd, pid_file(self._folder))
             if not is_whole:
                 fd, self._fd = self._fd, _claimed(self._folder)
@@ -128,6 +127,10 @@ def _claimed(folder: Path) -> int:
             if is_at(fd, path):
                 os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
                 return fd
+        except OSError as error:
+            os.close(fd)
+            reason = error.strerror or error
+            raise StartError(f"cannot write {str(path)!r}: {reason}; TMPDIR names the folder") from None
         except BaseException:
             os.close(fd)
             raise

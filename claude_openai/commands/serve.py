@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from claude_openai.commands.claim import Claim, claiming
 from claude_openai.commands.instance import AlreadyRunning, Instance, instance_files, instance_folder
 from claude_openai.commands.last_folder import remember_folder
 from claude_openai.commands.last_words import keep_words
-from claude_openai.config import SETTINGS, Config, config_from
+from claude_openai.config import SETTINGS, Config, config_from, ignored_variables
 from claude_openai.errors import ClaudeMissing, ConfigError, StartError
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ UNFOUND: Final = "status, stop and the like cannot find this server: {}"
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Serve until a signal says otherwise, or start a server that does."""
     config = config_from(argv, environ, main_parser())
+    for line in ignored_variables(environ):
+        say(f"claude-openai: warning: {line}")
     if config.background:
         from claude_openai.commands.start import start
 
@@ -156,10 +158,13 @@ def _instance(config: Config, urls: Sequence[str], argv: Sequence[str], environ:
 async def _keep_files(claim: Claim) -> None:
     import trio
 
+    from claude_openai.threads import NoThreadError, run_in_thread
+
     next_touch = trio.current_time() + TOUCH_INTERVAL_S
     while True:
         await trio.sleep(KEEP_INTERVAL_S)
-        await trio.to_thread.run_sync(claim.keep)
+        with suppress(NoThreadError):  # the next time will do
+            await run_in_thread(claim.keep)
         if trio.current_time() >= next_touch:
             next_touch += TOUCH_INTERVAL_S
             claim.touch()

@@ -7,6 +7,7 @@ from typing import Any
 
 from claude_openai.commands import command_parser
 from claude_openai.commands.asking import ask
+from claude_openai.commands.installed import outdated
 from claude_openai.commands.instance import Instance, find_instance, instance_folder
 
 __all__ = ["run"]
@@ -27,6 +28,7 @@ def _status(instance: Instance | None) -> dict[str, Any]:
         names = ("pid", "port", "base_url", "health", "version", "uptime_s", "runs")
         return {"running": False, **dict.fromkeys(names), "warnings": []}
     answers = ask(instance, for_runs=True)
+    difference = outdated(instance)
     return {
         "running": True,
         "pid": instance.pid,
@@ -36,7 +38,7 @@ def _status(instance: Instance | None) -> dict[str, Any]:
         "version": instance.version,
         "uptime_s": max(0, round(time.time() - instance.started_at)),
         "runs": answers.runs,
-        "warnings": list(answers.warnings),
+        "warnings": [*answers.warnings, *([difference] if difference else [])],
     }
 
 

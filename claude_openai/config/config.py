@@ -17,6 +17,7 @@ from claude_openai.protocol.models import ModelCatalog
 __all__ = ["BACKENDS", "LEAST", "LOG_LEVELS", "Config", "is_loopback"]
 
 BACKENDS: Final = ("sdk", "cli")
+CONFINE: Final = ("auto", "require", "off")
 LOG_LEVELS: Final = ("trace", "debug", "info", "warning", "error")
 
 # The least value of each number.
@@ -52,6 +53,7 @@ class Config:
     default_model: str = "sonnet"
     models: tuple[str, ...] = ()
     claude_command: str | None = None
+    pass_env: tuple[str, ...] = ()
     max_concurrency: int = 2
     max_queue_size: int = 100
     process_timeout_ms: int = 120_000
@@ -67,6 +69,7 @@ class Config:
     allowed_working_directory_prefixes: tuple[Path, ...] = ()
     allowed_permission_modes: tuple[str, ...] = ("acceptEdits", "auto", "default", "plan")
     allow_bypass_permissions: bool = False
+    confine: str = "auto"
     show_tool_use: bool = True
     demo: bool = False
     log: bool = True
@@ -102,6 +105,8 @@ class Config:
                 raise ConfigError(f"{name} is {getattr(self, name)}, and must be at least {least}")
         if self.backend not in BACKENDS:
             raise ConfigError(f"backend is {self.backend!r}, and must be one of {', '.join(BACKENDS)}")
+        if self.confine not in CONFINE:
+            raise ConfigError(f"confine is {self.confine!r}, and must be one of {', '.join(CONFINE)}")
         for name in ("api_key", "control_key"):
             if getattr(self, name) is not None:
                 _check_key(name, getattr(self, name))

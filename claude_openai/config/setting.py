@@ -26,6 +26,7 @@ class Setting:
         default: the value if none is given; for `of_command`, its text.
         flag: the flag, "" if there is none.
         of_command: a default for the command line only, as text; "" to use Config's.
+        is_foreign: whether the value of a variable, given by its name, was set for another program; it is ignored.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Setting:
     default: Any
     flag: str = ""
     of_command: str = ""
+    is_foreign: Callable[[str, str], bool] = lambda _name, _value: False
 
     @property
     def shown_default(self) -> str:
@@ -55,7 +57,20 @@ class Setting:
         """The text given for this setting and the flag or variable it came from; (None, "") if it was not given."""
         if flag_value is not None:
             return flag_value, self.flag
-        return next(((environ[name], name) for name in self.variables if environ.get(name)), (None, ""))
+        for name in self.variables:
+            value = environ.get(name)
+            if value and not self.is_foreign(name, value):
+                return value, name
+        return None, ""
+
+    def ignored(self, environ: Mapping[str, str]) -> list[str]:
+        """A line for each of its variables whose value was set for another program."""
+        found = [(name, environ[name]) for name in self.variables if environ.get(name)]
+        return [
+            f"{name}={value!r} is ignored: it was not set for this program; use {self.flag}"
+            for name, value in found
+            if self.is_foreign(name, value)
+        ]
 
     def read(self, raw: str, source: str) -> Any:
         try:
@@ -98,5 +113,5 @@ def _add_flag(parser: argparse.ArgumentParser, setting: Setting) -> None:
         parser.add_argument(setting.flag, dest=setting.name, metavar=setting.metavar, help=text)
     else:
         no_flag = "--no-" + setting.flag.removeprefix("--")
-        parser.add_argument(setting.flag, dest=setting.name, action="store_const", const="1", help=text)
+        parser.add_argument(setting.flag, dest=setting.name, nargs="?", const="1", metavar="yes|no", help=text)
         parser.add_argument(no_flag, dest=setting.name, action="store_const", const="0", help=argparse.SUPPRESS)

@@ -6,12 +6,11 @@ and the README's table are made from it.
 
 import argparse
 import contextlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
-from claude_openai.config.config import BACKENDS, LEAST, LOG_LEVELS, Config
+from claude_openai.config.config import BACKENDS, CONFINE, LEAST, LOG_LEVELS, Config
 from claude_openai.config.setting import Parser, Setting, with_flags
 from claude_openai.config.values import (
     choice,
@@ -29,7 +28,7 @@ from claude_openai.config.values import (
 )
 from claude_openai.errors import ConfigError
 
-__all__ = ["SETTINGS", "config_from"]
+__all__ = ["SETTINGS", "config_from", "ignored_variables"]
 
 OUTPUT_DIR: Final = "~/.claude-openai/output"
 
@@ -67,6 +66,11 @@ def config_from(
     return Config(**values)
 
 
+def ignored_variables(environ: Mapping[str, str]) -> list[str]:
+    """A line for each variable of a setting whose value was set for another program."""
+    return [line for setting in SETTINGS for line in setting.ignored(environ)]
+
+
 _PREFIX: Final = "CLAUDE_OPENAI_"
 
 
@@ -80,6 +84,7 @@ def _setting(
     flag: str | None = None,
     sets: str | None = None,
     of_command: str = "",
+    is_foreign: Callable[[str, str], bool] = lambda _name, _value: False,
 ) -> Setting:
     return Setting(
         name=name,
@@ -91,17 +96,40 @@ def _setting(
         default=of_command or next(f.default for f in fields(Config) if f.name == (sets or name)),
         flag="--" + name.replace("_", "-") if flag is None else flag,
         of_command=of_command,
+        is_foreign=is_foreign,
     )
 
 
-def _number(name: str, metavar: str, help_text: str, *others: str) -> Setting:
-    most = 65535 if name == "port" else math.inf
-    return _setting(name, whole(LEAST[name], most), metavar, help_text, *others)
+def _number(name: str, metavar: str, help_text: str) -> Setting:
+    return _setting(name, whole(LEAST[name]), metavar, help_text)
+
+
+def _is_service_link(_name: str, value: str) -> bool:
+    """`tcp://10.0.0.1:8000`, which Kubernetes sets as NAME_PORT in every container beside a service of that name."""
+    return "://" in value
+
+
+def _is_debug_of_others(name: str, value: str) -> bool:
+    """`DEBUG=express:*`: the name is used by much of Node, for the parts of a program that are to tell more."""
+    if name != "DEBUG":
+        return False
+    try:
+        switch(value)
+    except ValueError:
+        return True
+    return False
 
 
 SETTINGS: Final[tuple[Setting, ...]] = (
     _setting("host", str.strip, "HOST", "address to listen on; other than loopback needs a key"),
-    _number("port", "PORT", "port to listen on; 0 takes a free one", "PORT"),
+    _setting(
+        "port",
+        whole(LEAST["port"], 65535),
+        "PORT",
+        "port to listen on; 0 takes a free one",
+        "PORT",
+        is_foreign=_is_service_link,
+    ),
     _setting("api_key", key, "KEY", "key that clients must send as a bearer token (none: no key is asked)", "API_KEY"),
     _setting("api_key_file", key_in_file, "PATH", "file that holds that key, in its place", sets="api_key"),
     _setting(
@@ -112,7 +140,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "models",
         words,
         "NAMES",
-        "more model names to offer, comma-separated, passed on to Claude Code as they are",
+        "model names to list, comma-separated, in place of the built-in ones; new ones go to Claude Code as they are",
         variable="CLAUDE_MODELS_OVERRIDE",
         flag="",
     ),
@@ -122,6 +150,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         "PATH",
         "the claude program to run (none: the one that comes with the SDK, or on PATH)",
         "CLAUDE_COMMAND",
+    ),
+    _setting(
+        "pass_env",
+        words,
+        "NAMES",
+        "more of the server's variables, comma-separated, that reach Claude Code in every turn",
     ),
     _number("max_concurrency", "N", "turns that run at the same time"),
     _number("max_queue_size", "N", "requests that may wait for a turn; more are answered 429"),
@@ -144,12 +178,25 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     _setting("allowed_permission_modes", modes, "MODES", "permission modes, comma-separated, a request may ask for"),
     _setting("allow_bypass_permissions", switch, "", "let a request ask for bypassPermissions too"),
+    _setting(
+        "confine",
+        choice(*CONFINE),
+        "WHEN",
+        "run turns with Bash in bubblewrap: auto, if it works here; require, and refuse them if not; off",
+    ),
     _setting("show_tool_use", switch, "", "tell what Claude's own tools do as reasoning (--no-show-tool-use: do not)"),
     _setting("demo", switch, "", "try it without an account: answers come from a stand-in inside this process"),
     _setting("log", switch, "", "write a log, one JSON object a line (--no-log: none)"),
     _setting("log_level", choice(*LOG_LEVELS), "LEVEL", "least level to log: trace, debug, info, warning, error"),
     _setting("log_file", path, "PATH", "write the log to this file instead of standard output"),
-    _setting("debug", switch, "", "log at debug level, whatever --log-level says", "DEBUG"),
+    _setting(
+        "debug",
+        switch,
+        "",
+        "log at debug level, whatever --log-level says",
+        "DEBUG",
+        is_foreign=_is_debug_of_others,
+    ),
     _setting("trace", switch, "", "log at trace level, whatever --log-level and --debug say"),
     _setting("trace_file", path, "PATH", "log at trace level to this file, whatever --log-file says"),
     _setting("background", switch, "", "run on after the shell: wait until it is healthy, say where it is, and return"),

@@ -37,6 +37,10 @@ BATCH_BYTES = 64 * 1024
 ROTATION_CHECK_S = 1.0
 RETRY_S = 0.02
 _STDERR = 2
+_REASONS = {
+    errno.ELOOP: "it is a symbolic link",
+    errno.EACCES: "it belongs to another user, or may not be written to",
+}
 # O_NONBLOCK: a FIFO without a reader must fail at start, not hang it. O_NOFOLLOW: a link could be anyone's.
 _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -45,19 +49,38 @@ def open_log_file(path: Path) -> int:
     """The file open for appending: new ones 0600 in new folders 0700, whatever the umask; old ones keep their mode.
 
     Raises:
-        ConfigError: it cannot be opened, or is a symbolic link.
+        ConfigError: it cannot be opened, is a link, or was made by another user, who could read what is written.
     """
     try:
         make_private_folder(path.parent)
         try:
             fd = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+            os.fchmod(fd, 0o600)
         except FileExistsError:
-            return os.open(path, _FLAGS)
-        os.fchmod(fd, 0o600)
+            # With O_CREAT the kernel too refuses another's file in a folder that all share (fs.protected_regular).
+            fd = os.open(path, _FLAGS | os.O_CREAT, 0o600)
     except OSError as error:
-        reason = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror or str(error)
-        raise ConfigError(f"cannot write the log file {str(path)!r}: {reason}") from error
+        raise _cannot_write(path, _REASONS.get(error.errno or 0) or error.strerror or str(error)) from error
+    reason = _why_not_ours(os.fstat(fd))
+    if reason:
+        os.close(fd)
+        raise _cannot_write(path, reason)
     return fd
+
+
+def _why_not_ours(found: os.stat_result) -> str:
+    """Why a file that is open may have been planted; "" if it was not. A device is root's."""
+    if found.st_uid not in (os.geteuid(), 0):
+        return f"it belongs to another user (uid {found.st_uid})"
+    if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+        return "it has a second name"
+    if stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IWOTH:
+        return f"every user may write to it (mode {stat.S_IMODE(found.st_mode):04o})"
+    return ""
+
+
+def _cannot_write(path: Path, reason: str) -> ConfigError:
+    return ConfigError(f"cannot write the log file {str(path)!r}: {reason}")
 
 
 def make_private_folder(folder: Path) -> None:

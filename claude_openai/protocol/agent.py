@@ -83,6 +83,11 @@ class Agent:
     def has_tools(self) -> bool:
         return self.tool_mode != "disabled"
 
+    @property
+    def has_bash(self) -> bool:
+        """Whether it may run any program, which no check of a path can hold."""
+        return self.tool_mode == "all"
+
 
 NO_AGENT: Final = Agent()
 

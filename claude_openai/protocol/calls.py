@@ -1,6 +1,7 @@
-"""The tool calls of a message that has ended: which the client is to make, which are refused, which are Claude Code's.
+"""Sorts the tool calls of a message: for the client, refused, or of Claude Code's own tools.
 
-Judged by what Claude wrote, once, when the message ends: a call in a stream that breaks off may never be made.
+Calls are judged by what Claude wrote, and only when their message has ended: of one that breaks off, Claude Code may
+never make the call.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,14 +18,13 @@ __all__ = ["MAX_CORRECTIONS", "CallJudge", "Check", "Judged"]
 # How often Claude may correct calls whose arguments do not fit, within one turn.
 MAX_CORRECTIONS: Final = 3
 
-# What is wrong with a call, in words for Claude, by the tool's name and the arguments as Claude wrote them; None if
-# nothing is.
+# Takes the tool's name and the arguments as Claude wrote them. Returns what is wrong, for Claude; None if nothing is.
 Check: TypeAlias = Callable[[str, str], str | None]
 
 
 @dataclass(slots=True)
 class Judged:
-    """The calls of one message: the client's, answers to those that do not fit, those of Claude Code's own tools."""
+    """The calls of one message: the client's, the refusals of invalid ones, and those of Claude Code's own tools."""
 
     fitting: list[ToolCall] = field(default_factory=list)
     refused: list[AnswerCall] = field(default_factory=list)

@@ -1,14 +1,15 @@
-"""What Claude Code writes during one turn -> what is to be done. The states, and a drawing of them: `turn_states`.
+"""Reads what Claude Code writes during one turn, and says what is to be done. See `turn_states` for the state machine.
 
-The reader returns effects and calls nothing that acts; it does not know where the records come from. What the records
-mean was seen with Claude Code 2.1.200 to 2.1.332:
+The reader returns effects and performs none, and does not know where the records come from. Their meaning was observed
+with Claude Code 2.1.200, 2.1.300 and 2.1.332:
 
-- A failure looks like an answer: a synthetic assistant message, then a result that says `success` with `is_error`.
-- A stream that broke off ends in a `message_stop` that says from which block on the message is void. Then Claude Code
-  makes the calls that stand, has Claude continue a text that stands, or asks again. Before 2.1.300, and where the turn
-  fails with the stream, a `message_stop` without a stop reason before it means that all is void; before 2.1.300 a
-  message with a complete call has none until the call is answered, but a synthetic message tells of the break.
-- After the output limit, a refusal or an answer without text Claude Code goes on by itself, with a billed call.
+- A failure looks like an answer: a synthetic assistant message, then a result of subtype `success` with `is_error`.
+- The `message_stop` of a stream that broke off carries the index from which on its blocks are abandoned. The blocks
+  before it stand: Claude Code runs the calls among them, or has Claude continue the text, and otherwise asks again.
+- Before 2.1.300, and in a turn that fails with its stream, there is no such index: a `message_stop` without a stop
+  reason before it means that all blocks are abandoned. Before 2.1.300 a message with a complete call gets no
+  `message_stop` until the call has its result; a synthetic message tells that it broke off.
+- After the output limit, a refusal, or an answer without text Claude Code makes another, billed call by itself.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,13 +33,13 @@ NOT_FOR_AGENTS: Final = "This tool cannot be called by an agent. Say what you ne
 STREAM_ENDED: Final = "the stream of its API ended before the answer was complete."
 NOTHING: Final = Usage()
 
-# Reasons after which Claude Code would go on by itself, with calls that the client did not ask for.
+# Stop reasons after which Claude Code would make another call, which the client did not ask for.
 _FINAL_REASONS: Final[Mapping[str, FinishReason]] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "refusal": "content_filter",
 }
-# Reasons that are no end of an answer even without a call.
+# Stop reasons that do not end the turn, even if the message has no call.
 _UNFINISHED_REASONS: Final = ("tool_use", "pause_turn")
 
 
@@ -47,24 +48,24 @@ def _no_tools(name: str, arguments: str) -> str | None:
 
 
 class TurnReader:
-    """Follows one turn. Feed it what the records say, in order; each method gives the effects.
+    """Follows one turn. Feed it the records in order; each method returns the effects.
 
     Args:
-        login: the command that logs Claude Code in, for messages.
-        check: what is wrong with a call of a tool.
-        own_name: the client's name of a tool; None for one that is not the client's.
+        login: the command that logs Claude Code in, for error messages.
+        check: validates the arguments of a tool call.
+        own_name: maps Claude's name of a tool to the client's; None for a tool that is not the client's.
         agent: which tools of its own Claude Code runs within the turn.
-        output: what is wrong with an answer that must have a form; None for an answer in text.
-        must_call: the answer must be a call: one without a word is asked for again, by Claude Code itself.
-        conversation: the way the turn took.
-        live: the client is shown text as it comes, so that it cannot be taken back.
-        stops: stop sequences, for an answer that is not live.
-        counted: what earlier turns were told of Claude Code's turn that goes on here.
+        output: validates an answer that must have a form; None for an answer in text.
+        must_call: the answer must be a tool call. After an empty one Claude Code is allowed to ask once more.
+        conversation: how the request came to the conversation.
+        live: text is sent to the client as it comes, so it cannot be taken back.
+        stops: stop sequences; used when not `live`.
+        counted: tokens already reported to earlier requests of the same turn of Claude Code.
 
     Attributes:
-        state: where the turn is.
+        state: current state of the turn.
         started: Claude has begun to answer.
-        asked_again: Claude was asked again, whoever did it.
+        asked_again: Claude was sent a second message within the turn, by the server or by Claude Code.
     """
 
     def __init__(
@@ -95,12 +96,12 @@ class TurnReader:
         self.state = State.WAITING
         self.started = False
         self.asked_again = False
-        self._told_claude = False
+        self._injected = False
 
     @property
     def exact(self) -> bool:
-        """What Claude has seen of the turn is what the client has: nothing was refused, asked again or added."""
-        return not (self.asked_again or self._told_claude or self._content.refused)
+        """Claude's view of the turn equals the client's: no call was refused, and no message was added."""
+        return not (self.asked_again or self._injected or self._content.refused)
 
     @property
     def ended(self) -> bool:
@@ -108,15 +109,15 @@ class TurnReader:
 
     @property
     def usage(self) -> Usage:
-        """The tokens of the turn so far."""
+        """Tokens of the turn so far."""
         return self._usage.total
 
-    def stream_event(self, event: Mapping[str, Any], void_from: int | None = None) -> Sequence[Effect]:
+    def stream_event(self, event: Mapping[str, Any], abandoned_from: int | None = None) -> Sequence[Effect]:
         """Take a Messages API stream event.
 
         Args:
             event: the event.
-            void_from: what the record of a `message_stop` says of a message that broke off.
+            abandoned_from: index of the first abandoned block, from the record of a `message_stop`.
         """
         match event.get("type"):
             case "message_start":
@@ -124,13 +125,13 @@ class TurnReader:
             case "message_delta" if self._message is not None:
                 return self._message_delta(self._message, event)
             case "message_stop" if self._message is not None:
-                return self._break_off(self._message, void_from or 0)
+                return self._break_off(self._message, abandoned_from or 0)
             case str(kind) if kind.startswith("content_block_") and self._message is not None:
-                return self._content.shown(self._message.feed(event))
+                return self._content.show(self._message.feed(event))
         return ()
 
     def assistant(self, *, model: str, error: str | None, text: str, status: int | None = None) -> Sequence[Effect]:
-        """Take a whole assistant message: only a synthetic one says what the stream events did not."""
+        """Take a whole assistant message. Only a synthetic one adds something to the stream events: a failure."""
         if error is None and model != SYNTHETIC_MODEL:
             return ()
         self._failure = Failure(error or "", status, text)
@@ -138,21 +139,24 @@ class TurnReader:
             return self._break_off(self._message, self._message.complete)
         return ()
 
-    def told_claude(self) -> None:
-        """Claude Code has added a message to the conversation by itself."""
-        self._told_claude = True
+    def note_injected_message(self) -> None:
+        """Claude Code added a user message of its own to the conversation."""
+        self._injected = True
 
-    def agent_works(self, calls: Sequence[tuple[str, str]] = ()) -> Sequence[Effect]:
-        """An agent that Claude has started is at work, and calls tools, by their ids and names. The client's wait for
-        results, which nobody would bring to an agent."""
-        self._usage.agents = True
+    def note_subagent(self, calls: Sequence[tuple[str, str]] = ()) -> Sequence[Effect]:
+        """Take a sign of a subagent, with the ids and names of the tools that it calls.
+
+        It cannot use the client's tools: their results come with the client's next request, after this turn.
+        """
+        self._usage.subagents = True
         return [AnswerCall(call_id, NOT_FOR_AGENTS) for call_id, name in calls if self._own_name(name) is not None]
 
     def retry(self, *, status: int | None, delay_ms: float, kind: str) -> Sequence[Effect]:
-        """Take an announced retry. Before the answer, one that cannot help ends the turn."""
+        """Take the announcement that Claude Code will retry a call. Before the answer has begun, a refused login or
+        a rate limit ends the turn, since the client can wait better."""
         if self._message is not None:
             return self._break_off(self._message, 0)
-        if status not in (401, 429) or not self._go(Input.RETRY_REFUSED):
+        if status not in (401, 429) or not self._transition(Input.RETRY_REFUSED):
             return ()
         self._retry_after_s = self._retry_after_s or max(1, int(delay_ms // 1000))
         return [self._failed(Failure(kind, status, f"Claude answered {status} ({kind})"))]
@@ -173,29 +177,29 @@ class TurnReader:
         models: Mapping[str, Any] | None = None,
         structured: object = None,
     ) -> Sequence[Effect]:
-        """Take the result record: the turn is over, unless Claude is to be asked again.
+        """Take the result record, which ends Claude Code's turn.
 
         Args:
-            is_error: it is a failure.
-            status: HTTP status of the failed call to Claude.
-            reason: why the CLI ended the turn.
-            text: the answer, or the CLI's words for the failure.
-            usage: tokens of Claude's own messages.
-            models: tokens by model since the last result, those of agents included.
+            is_error: the turn failed.
+            status: HTTP status of the failed call to Claude's API.
+            reason: why Claude Code ended the turn.
+            text: the answer, or the error message.
+            usage: tokens of Claude's messages.
+            models: tokens by model since the last result, including those of subagents.
             structured: the answer that has a form.
         """
         failure = self._failure
         if is_error:
             failure = Failure(failure.kind, status, text or failure.text, reason)
-        # A call that stands after a break is told with a failure, and can be all that was needed.
+        # After a break behind a complete call Claude Code reports a failure, although the call may give the answer.
         if is_error or (failure.kind and structured is None):
-            return [self._failed(failure)] if self._go(Input.FAILURE) else ()
+            return [self._failed(failure)] if self._transition(Input.FAILURE) else ()
         kept = [] if self._message is None else self._message.rest()
-        if not self._go(Input.RESULT):
+        if not self._transition(Input.RESULT):
             return ()
         self._usage.settle(models)
-        effects: list[Effect] = [*self._content.shown(kept)]
-        if not self.started:  # an answer that came whole, never in pieces
+        effects: list[Effect] = [*self._content.show(kept)]
+        if not self.started:  # the answer was not streamed
             self._usage.add(usage or {})
             effects.append(self._start(SYNTHETIC_MODEL))
         effects += self._content.result(text, structured)
@@ -204,19 +208,19 @@ class TurnReader:
         return effects
 
     def ask_again(self) -> None:
-        """Claude was sent another message: the turn's end was not the end."""
-        if self._go(Input.ASKED_AGAIN):
+        """Note that Claude is sent another message, so the turn goes on."""
+        if self._transition(Input.ASKED_AGAIN):
             self._content.has_text = False
             self.asked_again = True
 
     def gone(self, why: str) -> TurnFailed:
-        """The process ended, or stopped making sense, in the middle of the turn."""
-        self._go(Input.GONE)
+        """The process ended, or wrote something unreadable, in the middle of the turn."""
+        self._transition(Input.GONE)
         said = f"Claude Code ended before the answer was complete: {why}"
         return TurnFailed(broken_off(said) if self.started else UpstreamError(said))
 
-    def _go(self, what: Input) -> bool:
-        """Take a transition; False if there is none, and then nothing is to be done."""
+    def _transition(self, what: Input) -> bool:
+        """Take a transition. Returns False if there is none; then there is no effect either."""
         after = TRANSITIONS.get((self.state, what))
         if after is None:
             return False
@@ -226,11 +230,11 @@ class TurnReader:
         return True
 
     def _message_start(self, message: Mapping[str, Any]) -> Sequence[Effect]:
-        if self._message is not None:  # it has no end: it broke off, and nobody says how much of it stands
+        if self._message is not None:  # without an end: it broke off
             effects = self._break_off(self._message, 0)
             if effects:
                 return effects
-        if not self._go(Input.MESSAGE_START):
+        if not self._transition(Input.MESSAGE_START):
             return ()
         if self.state is State.STOPPED:
             return [TurnFailed(broken_off("Claude Code began a second answer within one turn."))]
@@ -240,42 +244,42 @@ class TurnReader:
         return () if self.started else [self._start(str(message.get("model", "")))]
 
     def _message_delta(self, message: Message, event: Mapping[str, Any]) -> Sequence[Effect]:
-        self._usage.add(event.get("usage") or {})
         reason = event["delta"].get("stop_reason")
-        if not reason:
-            return ()  # it broke off; `message_stop` says how much of it stands
-        said = self._content.shown(message.rest())
+        if not reason:  # Claude Code's own, for a stream that broke off; its `message_stop` is still to come
+            return ()
+        self._usage.add(event.get("usage") or {})
+        shown = self._content.show(message.rest())
         finish = _FINAL_REASONS.get(reason)
         if finish is not None:
-            return [*said, *self._finish(finish)]
+            return [*shown, *self._finish(finish)]
         calls = message.calls()
         if calls:
-            return [*said, *self._end_with(calls)]
+            return [*shown, *self._end_with(calls)]
         if self._content.formed or reason in _UNFINISHED_REASONS:
-            self._go(Input.GOES_ON)
+            self._transition(Input.GOES_ON)
         elif message.has_text:
-            self._go(Input.ANSWER)
+            self._transition(Input.ANSWER)
         elif self._must_call and not self.asked_again:
-            self._go(Input.GOES_ON)
+            self._transition(Input.GOES_ON)
             self.asked_again = True
         else:
             return self._finish("stop")
-        return said
+        return shown
 
-    def _break_off(self, message: Message, void_from: int) -> Sequence[Effect]:
-        if message.shown >= void_from:
-            self._go(Input.WITHDRAWN)
+    def _break_off(self, message: Message, abandoned_from: int) -> Sequence[Effect]:
+        if message.released >= abandoned_from:
+            self._transition(Input.WITHDRAWN)
             return [self._failed(self._failure) if self._failure.text else TurnFailed(broken_off(STREAM_ENDED))]
-        said = self._content.shown(message.rest(until=void_from))
-        calls = message.calls(until=void_from)
+        shown = self._content.show(message.rest(until=abandoned_from))
+        calls = message.calls(until=abandoned_from)
         if calls:
-            return [*said, *self._end_with(calls)]
-        self._go(Input.BROKEN_OFF)
-        return said
+            return [*shown, *self._end_with(calls)]
+        self._transition(Input.BROKEN_OFF)
+        return shown
 
     def _end_with(self, calls: Sequence[CallBlock]) -> Sequence[Effect]:
         what, effects = self._content.end_with(calls)
-        self._go(what)
+        self._transition(what)
         return [*effects, self._completed("tool_calls")] if what is Input.CALLS else effects
 
     def _start(self, model: str) -> TurnStarted:
@@ -283,7 +287,7 @@ class TurnReader:
         return TurnStarted(model, self._conversation, self._usage.total)
 
     def _finish(self, reason: FinishReason) -> Sequence[Effect]:
-        self._go(Input.FINISHED)
+        self._transition(Input.FINISHED)
         return [self._completed(reason)]
 
     def _completed(self, reason: FinishReason) -> TurnCompleted:

@@ -39,20 +39,20 @@ def counted(counts: Mapping[str, Any], before: Usage) -> Usage:
 
 
 class TurnUsage:
-    """The tokens of one turn: of each message as it comes, and, from the result, of what agents spent.
+    """The tokens of one request: of each message as it is streamed, and of subagents, from the result.
 
     Args:
-        before: what earlier requests were told of, of Claude Code's turn that goes on with this one.
+        before: tokens already reported to earlier requests of the same turn of Claude Code.
 
     Attributes:
-        agents: agents were at work. Their messages are not streamed.
+        subagents: subagents were at work. Their messages are not streamed.
     """
 
     def __init__(self, before: Usage) -> None:
-        self._known = before  # of all that the next result counts
+        self._known = before  # the part of the next result's counts that is already reported or in `_spent`
         self._spent = Usage()
-        self._message = Usage()  # of `_spent` and `_known`, the message under way is not yet a part
-        self.agents = False
+        self._message = Usage()  # of the message under way, not yet in `_spent` and `_known`
+        self.subagents = False
 
     @property
     def total(self) -> Usage:
@@ -64,13 +64,13 @@ class TurnUsage:
         self._message = counted(counts, Usage())
 
     def add(self, counts: Mapping[str, Any]) -> None:
-        """More is known of the message under way."""
+        """Update the counts of the message under way."""
         self._message = counted(counts, self._message)
 
     def settle(self, models: Mapping[str, Mapping[str, Any]] | None) -> None:
-        """Take what a result says of all models since the last result: what is not known of it, agents spent."""
+        """Take the counts of all models since the last result. What is not known yet was spent by subagents."""
         self._close_message()
-        if self.agents and models:
+        if self.subagents and models:
             in_all = Usage(*(sum(model.get(name) or 0 for model in models.values()) for name in _OF_A_MODEL.values()))
             rest = (max(0, getattr(in_all, f.name) - getattr(self._known, f.name)) for f in fields(Usage))
             self._spent = sum_of(self._spent, Usage(*rest))

@@ -15,24 +15,24 @@ ONE_CALL_ONLY: Final = (
 
 
 class CallRequired:
-    """The answer must be a call: text waits for one, and an answer without one is asked for again, once."""
+    """The answer must be a call. Text is held back until there is one; without one Claude is asked once more."""
 
     def __init__(self) -> None:
-        self._kept: list[Effect] = []
+        self._held: list[Effect] = []
         self._called = False
 
     def filter(self, effect: Effect, *, asked_again: bool) -> list[Effect]:
-        """What an effect of the turn becomes.
+        """Filter one effect of the turn.
 
         Args:
-            effect: of the turn.
-            asked_again: Claude was asked again already, by this filter or by Claude Code.
+            effect: the effect.
+            asked_again: Claude was asked once more already, by this filter or by Claude Code.
         """
         match effect:
             case _ if self._called:
                 return [effect]
             case TextDelta():
-                self._kept.append(effect)
+                self._held.append(effect)
                 return []
             case ToolCall():
                 self._called = True
@@ -40,20 +40,20 @@ class CallRequired:
             case TurnCompleted("stop"):
                 self._release()
                 return [_not_followed() if asked_again else AskClaude(MUST_CALL)]
-            case TurnCompleted():  # cut off at a limit, or refused: what there is of it is the answer
+            case TurnCompleted():  # at the output limit, or refused: the text is all there is
                 return [*self._release(), effect]
         return [effect]
 
     def _release(self) -> list[Effect]:
-        kept, self._kept = self._kept, []
-        return kept
+        held, self._held = self._held, []
+        return held
 
 
 class OneCallOnly:
-    """Only the first call reaches the client; Claude is told so of the others, with their results.
+    """Only the first call reaches the client. The others are answered in its place.
 
     Attributes:
-        answered: how many others there were.
+        answered: number of calls that were answered.
     """
 
     def __init__(self) -> None:

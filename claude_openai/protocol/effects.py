@@ -1,6 +1,6 @@
-"""What is to be done about a turn: the events for its client, and what Claude Code is to be told.
+"""The effects of a turn: events for its client, and messages to Claude Code.
 
-The pure core returns effects, in order; `claude/turn.py` and `claude/cli.py` carry them out.
+The pure core returns them in order; `claude/turn.py` and `claude/cli.py` perform them.
 """
 
 from dataclasses import dataclass
@@ -13,10 +13,7 @@ __all__ = ["AnswerCall", "AskClaude", "Effect"]
 
 @dataclass(frozen=True, slots=True)
 class AnswerCall:
-    """Answer a tool call in the client's place; the client never sees it.
-
-    Claude Code makes the call as soon as its block is complete, so it may be waiting already.
-    """
+    """Answer a tool call in the client's place. Claude Code may have made it already, or may make it later."""
 
     call_id: str
     text: str
@@ -25,7 +22,7 @@ class AnswerCall:
 
 @dataclass(frozen=True, slots=True)
 class AskClaude:
-    """Send Claude one more message within the turn. Claude Code is at rest, and is not after it."""
+    """Send Claude another message within the turn. Claude Code is idle."""
 
     text: str
 

@@ -118,6 +118,27 @@ def transcript_of(system: Iterable[str], said: Sequence[tuple[str, Turn]], param
     return Transcript(system="\n\n".join(texts), turns=tuple(turns), prompt=prompt)
 
 
+def canonical(turns: Iterable[Turn]) -> tuple[Turn, ...]:
+    """The turns for a comparison: adjacent texts of an assistant turn are one.
+
+    What Claude says in one turn comes back in pieces if the client had it in pieces: on the Responses API, text that
+    comes after reasoning is a message of its own.
+    """
+    return tuple(_with_texts_joined(turn) for turn in turns)
+
+
+def _with_texts_joined(turn: Turn) -> Turn:
+    if turn.role == "user":
+        return turn
+    blocks: list[Block] = []
+    for block in turn.blocks:
+        if isinstance(block, TextBlock) and blocks and isinstance(blocks[-1], TextBlock):
+            blocks[-1] = TextBlock(blocks[-1].text + block.text)
+        else:
+            blocks.append(block)
+    return turn if len(blocks) == len(turn.blocks) else Turn(turn.role, tuple(blocks))
+
+
 class _OpenCalls:
     """The calls that still want their result, in the order of the conversation."""
 

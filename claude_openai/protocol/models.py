@@ -28,7 +28,8 @@ class ModelCatalog:
 
     Args:
         default_model: what `claude` stands for: an alias, a Claude model id, or one of `override`.
-        override: further names, each given to Claude as it is; one that equals an alias takes the alias's place.
+        override: the names that are listed, in place of the aliases. It narrows nothing: aliases and Claude model ids
+            are served whether listed or not. A name that is neither is given to Claude as it is.
 
     Raises:
         ConfigError: a name cannot be a command's argument, or `default_model` stands for nothing.
@@ -66,13 +67,14 @@ class ModelCatalog:
         return found
 
     def listing(self) -> list[str]:
-        """The ids for GET /v1/models: the aliases, then the override, each once."""
-        return list(dict.fromkeys((*ALIASES, *self.override)))
+        """The ids for GET /v1/models: the override, or without one the aliases; each once."""
+        return list(dict.fromkeys(self.override or ALIASES))
 
     def _lookup(self, name: str) -> str | None:
-        if name in self.override or name in _BARE or _CLAUDE_ID.fullmatch(name):
-            return name
-        return ALIASES.get(name)
+        if name in ALIASES:
+            return ALIASES[name]
+        is_own = name in self.override and name != DEFAULT_NAME
+        return name if is_own or name in _BARE or _CLAUDE_ID.fullmatch(name) else None
 
 
 def model_object(model_id: str, created: int) -> dict[str, Any]:

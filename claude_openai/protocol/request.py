@@ -47,6 +47,7 @@ class ChatRequest:
         user: the client's id for its user, by whichever of its two names.
         metadata: the client's own pairs, for the log.
         prompt_cache_key: the client's name for what it repeats, for the log.
+        long_context: more than 200,000 tokens may be used, if the model takes them; the server's to say.
     """
 
     model: str
@@ -68,6 +69,7 @@ class ChatRequest:
     output: OutputFormat | None = None
     functions: bool = False
     prompt_cache_key: str | None = None
+    long_context: bool = True
 
 
 def read_fields(body: bytes, table: Mapping[str, Field], needed: str, advice: str) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""Characters outside the basic plane, whose two UTF-16 halves Claude's API may send in two pieces.
+"""Joins UTF-16 surrogate pairs whose halves Claude's API sent in two deltas.
 
-JSON can carry a half alone, Python holds it as a lone surrogate, and two of them side by side are still not the
-character. Clients that join pieces as UTF-16 (JavaScript) never notice; others would.
+In JSON a half can stand alone; Python reads it as a lone surrogate, and two of those in a row are not the character.
+JavaScript clients, which join deltas as UTF-16, do not notice; others do.
 """
 
 import re
@@ -13,14 +13,14 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def paired(text: str) -> str:
-    """The text with each surrogate pair as one character; a lone half stays."""
+    """The text with each surrogate pair as one character. Lone surrogates stay."""
     if _SURROGATE.search(text) is None:
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 class PairJoiner:
-    """Takes a text in pieces and gives it in pieces that end in no half which the next one may complete."""
+    """Re-cuts a text that comes in pieces so that no piece ends in the first half of a pair."""
 
     def __init__(self) -> None:
         self._half = ""
@@ -32,6 +32,6 @@ class PairJoiner:
         return paired(text)
 
     def rest(self) -> str:
-        """The half that nothing completes, if there is one."""
+        """The first half that is still held back, "" for none."""
         half, self._half = self._half, ""
         return half

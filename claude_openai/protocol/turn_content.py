@@ -1,7 +1,7 @@
-"""What the client gets of the messages of one turn, and what Claude Code is told about its calls.
+"""The content of one turn: what of Claude's messages goes to the client, and how calls are answered in its place.
 
-Knows paragraphs, the form that an answer must have, notes of Claude Code's own tools, and which calls fit. It knows
-neither states nor usage: `cli_stream` says when a message ends, and how.
+Knows paragraphs, structured output, notes about Claude Code's own tools, and the checks of arguments. It knows neither
+states nor usage: `cli_stream` decides when a message ends.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,13 +26,13 @@ class TurnContent:
     """The content of one turn.
 
     Args:
-        check: what is wrong with a call of a tool.
+        check: validates the arguments of a tool call.
         agent: which tools of its own Claude Code runs within the turn.
-        output: what is wrong with an answer that must have a form; None for an answer in text.
+        output: validates an answer that must have a form; None for an answer in text.
 
     Attributes:
         formed: the answer must have a form.
-        has_text: the client has text.
+        has_text: text was sent to the client.
         refused: a call was refused.
     """
 
@@ -45,21 +45,21 @@ class TurnContent:
         self.has_text = False
         self.refused = False
 
-    def shown(self, pieces: Sequence[TextDelta | ReasoningDelta]) -> list[Event]:
-        """What the client gets of these pieces of a message."""
-        shown: list[Event] = []
+    def show(self, pieces: Sequence[TextDelta | ReasoningDelta]) -> list[Event]:
+        """The events for the client that pieces of a message become."""
+        events: list[Event] = []
         for piece in pieces:
             if not isinstance(piece, TextDelta):
-                shown.append(piece)
+                events.append(piece)
             elif self._form is not None:
                 self._form.hold(piece.text)
             else:
-                shown.append(TextDelta(PARAGRAPH + piece.text) if self._new_paragraph else piece)
+                events.append(TextDelta(PARAGRAPH + piece.text) if self._new_paragraph else piece)
                 self._new_paragraph, self.has_text = False, True
-        return shown
+        return events
 
     def end_with(self, calls: Sequence[CallBlock]) -> tuple[Input, list[Effect]]:
-        """A message ends with calls, one at least, which Claude Code makes: how that ends it, and the effects."""
+        """End a message that has at least one call. Returns the input for the state machine, and the effects."""
         judged = self._judge.judge(call for call in calls if not self._is_output(call))
         notes = [tool_note(call.claude_name, call.arguments, told=self._agent.tell_tools) for call in judged.own]
         self.refused = self.refused or bool(judged.refused)
@@ -74,10 +74,10 @@ class TurnContent:
         return Input.GOES_ON, [*notes, *judged.refused]
 
     def result(self, text: str, structured: object) -> list[Effect]:
-        """What is left to say when the result comes; nothing follows if Claude must be asked again, or it failed.
+        """The effects of the result record. If the last one is AskClaude or TurnFailed, the answer is not complete.
 
         Args:
-            text: the answer in text, for one that was not streamed.
+            text: the answer in text, in case it was not streamed.
             structured: the answer that has a form.
         """
         if self._form is None:

@@ -1,4 +1,4 @@
-"""The states of one turn of Claude Code, and what takes it from one to the other.
+"""The state machine of one turn of Claude Code.
 
     prompt, or results of calls
       |
@@ -15,8 +15,8 @@
     MESSAGE  -- WITHDRAWN, FINISHED --> STOPPED  WAITING, MESSAGE, BETWEEN, ANSWERED -- GONE --> STOPPED
     ANSWERED -- MESSAGE_START --> STOPPED
 
-IDLE, PARKED and STOPPED are the ends. What is not in `TRANSITIONS` changes nothing and has no effect. Which records
-make an input, and what is to be done at a transition, is `cli_stream`'s business.
+IDLE, PARKED and STOPPED are the ends. An input without an entry in `TRANSITIONS` is ignored. `cli_stream` maps records
+to inputs, and transitions to effects.
 """
 
 from collections.abc import Mapping
@@ -27,28 +27,28 @@ __all__ = ["ENDS", "TRANSITIONS", "Input", "State"]
 
 
 class State(Enum):
-    WAITING = auto()  # Claude Code has the prompt, or the results; no message has begun
-    MESSAGE = auto()  # a message is streamed
-    BETWEEN = auto()  # a message is over, and another will begin
-    ANSWERED = auto()  # the last message is over; the result will come
-    IDLE = auto()  # the result has come: Claude Code waits for a prompt
-    PARKED = auto()  # Claude Code waits for the results of calls
-    STOPPED = auto()  # over for the client, but not for Claude Code: its process must be killed
+    WAITING = auto()  # Claude Code has the prompt or the results; no message has begun
+    MESSAGE = auto()  # a message is being streamed
+    BETWEEN = auto()  # a message has ended, and Claude Code will request another
+    ANSWERED = auto()  # the last message has ended; the result record is to come
+    IDLE = auto()  # the result record has come; Claude Code waits for a prompt
+    PARKED = auto()  # Claude Code waits for the results of tool calls
+    STOPPED = auto()  # the turn is over, but Claude Code would go on: its process must be killed
 
 
 class Input(Enum):
     MESSAGE_START = auto()
-    CALLS = auto()  # the message ends, with calls for the client
-    GOES_ON = auto()  # it ends, and Claude Code will ask for another: after its own tools, after refused calls
-    ANSWER = auto()  # it ends, and is the answer
-    FINISHED = auto()  # it ends where Claude Code would go on and the turn does not
-    BROKEN_OFF = auto()  # it breaks off, and the client has nothing of it that is void
-    WITHDRAWN = auto()  # it breaks off, and the client has words of it that are void
-    RETRY_REFUSED = auto()  # Claude Code will repeat a call that was refused for the login or a limit
+    CALLS = auto()  # the message ends with calls for the client
+    GOES_ON = auto()  # it ends, and Claude Code will request another: after its own tools, or after refused calls
+    ANSWER = auto()  # it ends and is the answer
+    FINISHED = auto()  # it ends the turn, although Claude Code would go on
+    BROKEN_OFF = auto()  # its stream breaks off; the client has nothing of the abandoned blocks
+    WITHDRAWN = auto()  # its stream breaks off; the client has text of the abandoned blocks
+    RETRY_REFUSED = auto()  # Claude Code will retry a call that was refused with 401 or 429
     RESULT = auto()
-    FAILURE = auto()  # a result that tells an error
-    ASKED_AGAIN = auto()  # Claude was sent another message
-    GONE = auto()  # the process ended, or stopped making sense
+    FAILURE = auto()  # a result record with an error
+    ASKED_AGAIN = auto()  # Claude is sent another message
+    GONE = auto()  # the process ended, or wrote something unreadable
 
 
 ENDS: Final = frozenset({State.IDLE, State.PARKED, State.STOPPED})

@@ -15,12 +15,12 @@ from claude_openai.errors import (
     ContextTooLong,
     ModelNotFound,
     Overloaded,
-    QuotaExhausted,
     RateLimited,
     RequestTooLarge,
     UpstreamAuth,
     UpstreamError,
 )
+from claude_openai.protocol.money import WINDOW, MoneyCase, money_case
 
 __all__ = ["Failure", "begun_error", "broken_off", "upstream_error"]
 
@@ -40,6 +40,9 @@ _READ_AS_PASSING = re.compile(
     r"|try again",
     re.IGNORECASE,
 )
+
+# What Claude Code puts before the words of Claude's API.
+_PREFIX = re.compile(r"^API Error:(?: \d{3})? (?:(?:Request rejected \(429\)|Server is temporarily [^·]*) · )?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,11 @@ def upstream_error(failure: Failure, *, login: str) -> ApiError:
         # Clients know it by these words: OpenCode by the first ones, LiteLLM by the others.
         words = "prompt is too long: this model's maximum context length is exceeded."
         return ContextTooLong(f"{words} Claude Code said: {said}", param="messages")
+    case = money_case(failure.kind, status, failure.text)
+    if case is not None:
+        return _money_error(case, failure)
     if failure.kind == "authentication_failed" or status in (401, 403):
         return _login_error(status, said, login)
-    if failure.kind == "billing_error":
-        return QuotaExhausted(f"Claude refused for billing reasons: {said}", may_retry=False)
     if failure.kind == "rate_limit" or status == 429:
         return _rate_limit(failure, said)
     if failure.kind == "model_not_found" or status == 404:
@@ -105,7 +109,8 @@ def broken_off(why: str) -> UpstreamError:
 def begun_error(error: ApiError) -> ApiError:
     """What a failure is to a client to which Claude had begun to answer, see `broken_off`."""
     if isinstance(error, Overloaded):
-        told = UpstreamError("Claude broke off its answer: it is too busy.", code=error.code, may_retry=False)
+        # Not by its own code: OpenCode 1.18.33 repeats what has "overloaded" in its code, 6 times in two minutes.
+        told = UpstreamError("Claude broke off its answer: it is too busy.", may_retry=False)
     elif isinstance(error, UpstreamError) and _CONNECTION_LOST.search(error.message):
         told = UpstreamError("Claude broke off its answer: the connection to its API was lost.", may_retry=False)
     else:
@@ -121,14 +126,29 @@ def _login_error(status: int | None, said: str, login: str) -> ApiError:
     return UpstreamAuth(f"Claude refused this server's login ({status}). {remedy} ({said})", may_retry=False)
 
 
+def _money_error(case: MoneyCase, failure: Failure) -> ApiError:
+    wait = failure.retry_after_s
+    resets = "" if wait is None else f" It resets in about {_duration(wait)}."
+    said = _PREFIX.sub("", failure.text.strip())
+    quoted = f" (Claude said: {said})" if said and not _READ_AS_PASSING.search(said) else ""
+    error = case.error(f"{case.says}{resets} {case.do}{quoted}", retry_after_s=wait, may_retry=False)
+    if not quoted:
+        error.add_note(failure.text)
+    return error
+
+
+def _duration(seconds: int) -> str:
+    minutes = -(-seconds // 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    parts = ((days, "days"), (hours, "h"), (minutes, "min"))
+    return " ".join([f"{number} {unit}" for number, unit in parts if number][:2]) or "a minute"
+
+
 def _rate_limit(failure: Failure, said: str) -> ApiError:
     wait = failure.retry_after_s
     if wait is not None and wait > MAX_RETRY_AFTER_S:
-        return QuotaExhausted(
-            f"Claude's usage limit is reached; it resets in about {-(-wait // 60)} minutes. ({said})",
-            retry_after_s=wait,
-            may_retry=False,
-        )
+        return _money_error(WINDOW, failure)
     return RateLimited(
         f"Claude's rate limit is reached; try again after the wait. ({said})",
         retry_after_s=DEFAULT_RETRY_AFTER_S if wait is None else wait,

@@ -24,6 +24,7 @@ from claude_openai.protocol.events import (
 from claude_openai.protocol.request import ChatRequest
 from claude_openai.protocol.stop import EventCutter
 from claude_openai.runs.liveness import Liveness
+from claude_openai.runs.long_context import LongContext
 from claude_openai.runs.run import Run
 
 __all__ = ["Producer"]
@@ -49,6 +50,7 @@ class Producer:
         run: to whom the turn belongs.
         send: to the response; owned by the caller.
         note: told of each event that is sent.
+        long_context: which models do without it.
         stall_s: seconds that the client may take nothing.
         log: bound to the run.
     """
@@ -58,6 +60,7 @@ class Producer:
         run: Run,
         send: trio.MemorySendChannel[Event],
         note: Callable[[Event], None],
+        long_context: LongContext,
         *,
         stall_s: float,
         log: Log,
@@ -65,16 +68,23 @@ class Producer:
         self._run = run
         self._send = send
         self._note = note
+        self._long_context = long_context
         self._stall_s = stall_s
         self._log = log
-        self._scope = trio.CancelScope()
+        self._scope: trio.CancelScope
+        self._again = False
+        self._request: ChatRequest
         self._cutter: EventCutter
         self._liveness: Liveness
 
     async def run(self, backend: Backend, request: ChatRequest, liveness: Liveness) -> None:
         """Run the turn; returns when nothing of it is left."""
         self._liveness, self._cutter = liveness, EventCutter(request.stop)
-        failure = await self._run_turn(backend, request)
+        self._request = self._long_context.applied_to(request)
+        failure = await self._run_turn(backend)
+        if self._again and liveness.expired is None:
+            self._request = self._long_context.without(self._request)
+            failure = await self._run_turn(backend)
         if not self._run.ended:
             await self.end(TurnFailed(liveness.expired or failure))
 
@@ -83,6 +93,13 @@ class Producer:
             self._log.error("run.event_after_end", kind=type(event).__name__)
             return
         self._liveness.note(_NAMES[type(event)])
+        if isinstance(event, TurnFailed):
+            event = TurnFailed(self._long_context.explained(self._request, event.error))
+            if self._long_context.is_refused(self._request, event.error):
+                self._log.warning("run.long_context_refused", claude_model=self._request.claude_model)
+                if not self._run.answering:
+                    self._again = True
+                    return
         for shown in self._cutter.feed(event):
             self._note(shown)
             await self._pass_on(shown)
@@ -103,14 +120,14 @@ class Producer:
             except trio.BrokenResourceError:
                 self._log.debug("run.unheard")
 
-    async def _run_turn(self, backend: Backend, request: ChatRequest) -> ApiError:
+    async def _run_turn(self, backend: Backend) -> ApiError:
         """Run it; the error that it has ended with, unless it has said so itself."""
         failure: ApiError = InternalError("The turn ended without an end.")
-        with self._scope:
+        with trio.CancelScope() as self._scope:
             try:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._liveness.watch, self._scope)
-                    self._run.parked = await backend.turn(request, self, self._log)
+                    self._run.parked = await backend.turn(self._request, self, self._log)
                     nursery.cancel_scope.cancel()
             # A bug in a backend must still end the stream. One in its cleanup comes in a group with Cancelled, which
             # goes on from here by itself.

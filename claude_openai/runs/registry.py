@@ -27,6 +27,7 @@ from claude_openai.protocol.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.request import ChatRequest
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.liveness import Liveness
+from claude_openai.runs.long_context import LongContext
 from claude_openai.runs.metrics import Metrics, TurnMeter
 from claude_openai.runs.producer import Producer
 from claude_openai.runs.records import RunRecord
@@ -83,6 +84,7 @@ class Runs:
         self._limits = limits
         self._writer = writer
         self.metrics = Metrics()
+        self._long_context = LongContext()
         self._login_refused_until = -math.inf
         self._active: dict[str, Run] = {}
         self._ended: dict[str, Run] = {}
@@ -184,7 +186,7 @@ class Runs:
     ) -> None:
         note = partial(self._note, run, log)
         with place, send:
-            producer = Producer(run, send, note, stall_s=self._limits.stall_s, log=log)
+            producer = Producer(run, send, note, self._long_context, stall_s=self._limits.stall_s, log=log)
             self._active[run.id] = run
             try:
                 with run.scope:

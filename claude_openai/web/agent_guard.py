@@ -14,10 +14,10 @@ from pathlib import Path
 
 import trio
 
-from claude_openai.claude.file_calls import FILE_CALL_S, FileCalls
-from claude_openai.claude.folders import HeldFolder, root_of
+from claude_openai.claude.file_calls import FileCalls
+from claude_openai.claude.folders import HeldFolder, folder_not_available, root_of
 from claude_openai.config import Config
-from claude_openai.errors import BadRequest, Forbidden
+from claude_openai.errors import Forbidden
 from claude_openai.protocol.agent import Agent, PermissionMode, Root
 from claude_openai.protocol.refusals import shorten, wrong_value
 from claude_openai.protocol.request import ChatRequest
@@ -73,8 +73,7 @@ class AgentGuard:
             try:
                 checked = await self.calls.run(self.checked, chat, held)
             except trio.TooSlowError:
-                message = f"A folder of 'claude' did not answer within {FILE_CALL_S:g} s."
-                raise BadRequest(message, code="folder_not_available", param="claude") from None
+                raise folder_not_available("claude") from None
             yield checked
         finally:
             held.close()

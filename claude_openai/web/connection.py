@@ -19,6 +19,7 @@ import re
 import uuid
 from collections.abc import Iterable
 from contextlib import AsyncExitStack
+from enum import Enum, auto
 from typing import Any
 
 import trio
@@ -43,6 +44,14 @@ CLIENT_LEFT = 499
 ANSWER_AFTER_EOF_S = 1.0
 
 
+class Client(Enum):
+    """Where the client stands: its request is not complete; it waits for the answer; its data has ended."""
+
+    SENDS = auto()
+    WAITS = auto()
+    LEFT = auto()
+
+
 class Exchange:
     """What belongs to one request from its first byte to its last.
 
@@ -54,9 +63,9 @@ class Exchange:
         headers: added to the response, whoever makes it.
         arrived: when it came, by trio's clock.
         route: the template of its path, for the counts; one word for all paths that are not served.
-        request_complete: the last byte of the request has come.
-        client_left: the client's data has ended.
-        abandoned: the exchange was given up for that.
+        client: see there.
+        has_turn: the client's leaving cancels it at once.
+        abandoned: it was given up since the client has left.
     """
 
     def __init__(self, log: Log, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -68,18 +77,17 @@ class Exchange:
         self.route = "unknown"
         self.status: int | None = None
         self.finishing = False
-        self.request_complete = False
-        self.client_left = False
-        self.abandoned = False
+        self.client = Client.SENDS
         self.has_turn = False
+        self.abandoned = False
 
     def begin_turn(self) -> None:
-        """From now on the end of the client's data cancels the exchange at once.
+        """To be called before a turn is begun.
 
         Raises:
-            BadRequest: it has come already.
+            BadRequest: the client has left.
         """
-        if self.client_left:
+        if self.client is Client.LEFT:
             self.abandoned = True
             raise client_left_error()
         self.has_turn = True
@@ -146,7 +154,8 @@ class HttpConnection(TrioASGIHTTPConnection):
 
         async def noted() -> ASGIReceiveEvent:
             event = await receive()
-            exchange.request_complete |= event["type"] == "http.request" and not event.get("more_body")
+            if event["type"] == "http.request" and not event.get("more_body"):
+                exchange.client = Client.WAITS
             return event
 
         try:
@@ -174,10 +183,10 @@ class HttpConnection(TrioASGIHTTPConnection):
     ) -> None:
         await ASGIHTTPConnection.handle_messages(self, request, receive)
         exchange = self._exchange
-        exchange.client_left = True
+        waited, exchange.client = exchange.client is Client.WAITS, Client.LEFT
         if exchange.finishing:
             return
-        if exchange.request_complete and not exchange.has_turn:
+        if waited and not exchange.has_turn:
             await trio.sleep(ANSWER_AFTER_EOF_S)
         exchange.abandoned = True
         nursery.cancel_scope.cancel(reason="the client went away")

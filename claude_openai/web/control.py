@@ -23,6 +23,7 @@ from claude_openai.runs.files import find_run, list_runs, open_folder, open_run
 from claude_openai.runs.records import RUN_ID, RunRecord, is_end
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
+from claude_openai.threads import run_in_thread
 from claude_openai.web.connection import exchange_of
 
 __all__ = ["CONTROL_PREFIX", "add_control_routes", "has_control_routes"]
@@ -68,7 +69,7 @@ class ControlViews:
         """The newest first, at most `limit`."""
         limit = _limit(request.args.get("limit"))
         known = {run.id: run.view() for run in self.runs.all()}
-        kept = [] if self.folder is None else await trio.to_thread.run_sync(_list, self.folder, limit, frozenset(known))
+        kept = [] if self.folder is None else await run_in_thread(_list, self.folder, limit, frozenset(known))
         newest = sorted([*known.values(), *kept], key=lambda record: record.started_at, reverse=True)
         return _reply({"object": "list", "data": [record.to_json() for record in newest[:limit]]})
 
@@ -77,7 +78,7 @@ class ControlViews:
         run = self.runs.get(run_id)
         record = run.view() if run is not None else None
         if record is None and self.folder is not None:
-            record = await trio.to_thread.run_sync(find_run, self.folder, run_id)
+            record = await run_in_thread(find_run, self.folder, run_id)
         if record is None:
             raise _unknown(run_id)
         return _reply(record.to_json())
@@ -104,7 +105,7 @@ class ControlViews:
         if self.folder is not None:
             with trio.move_on_after(WRITTEN_WITHIN_S):
                 while True:
-                    fd = await trio.to_thread.run_sync(_open, self.folder, run_id)
+                    fd = await run_in_thread(_open, self.folder, run_id)
                     if fd is not None:
                         return fd
                     if run is None or run.done.is_set():
@@ -143,7 +144,7 @@ class RecordsBody(ResponseBody):
     async def __anext__(self) -> bytes:
         patience = WRITTEN_WITHIN_S
         while True:
-            data = await trio.to_thread.run_sync(os.read, self._fd, READ_BYTES)
+            data = await run_in_thread(os.read, self._fd, READ_BYTES)
             lines = self._whole_lines(data)
             if lines:
                 return lines

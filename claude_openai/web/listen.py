@@ -25,7 +25,7 @@ from claude_openai.logs.log import Log, traceback_of
 from claude_openai.web.http1 import GuardedStream, Http1Server
 from claude_openai.web.unread import NO_WEBSOCKETS, unread_answer
 
-__all__ = ["Connections", "connection_limit", "open_listeners", "urls_of"]
+__all__ = ["Connections", "TcpListener", "connection_limit", "open_listeners", "urls_of"]
 
 # How long the exchanges that are ending may take before their connections are closed under them.
 CLOSE_WAIT_S: Final = 1.0
@@ -37,9 +37,10 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.E
 
 # For the log, the pid file, captured runs and whatever is open for a moment only.
 RESERVED_DESCRIPTORS: Final = 64
-# A process of Claude: its three pipes, two for its end, the five of a moment while it starts, the file of its run.
+# A process of Claude: three pipes and a link to its supervisor, their other ends while it starts, the file of its run,
+# its folder and its transcript.
 DESCRIPTORS_PER_PROCESS: Final = 12
-# Idle ones cost about 60 kB of memory each.
+# An idle one costs about 45 kB of memory.
 MAX_CONNECTIONS: Final = 1000
 # Where there are few descriptors, so that the server can still be reached.
 MIN_CONNECTIONS: Final = 16
@@ -61,6 +62,21 @@ def _open_descriptors() -> int:
         return len(os.listdir("/dev/fd"))  # noqa: PTH208 - names alone are wanted
     except OSError:
         return 0
+
+
+class TcpListener:
+    """A listening socket."""
+
+    def __init__(self, listener: trio.SocketListener) -> None:
+        self._listener = listener
+        self.socket = listener.socket
+
+    async def wait_for_client(self) -> None:
+        """Return when somebody waits to be accepted. (Without a free descriptor, `accept` fails for nobody too.)"""
+        await trio.lowlevel.wait_readable(self.socket)
+
+    async def accept(self) -> trio.SocketStream:
+        return await self._listener.accept()
 
 
 class Connections:
@@ -104,7 +120,7 @@ class Connections:
             self._note_change()
             guarded.close()
 
-    async def accept(self, listeners: Sequence[trio.SocketListener], nursery: trio.Nursery) -> None:
+    async def accept(self, listeners: Sequence[TcpListener], nursery: trio.Nursery) -> None:
         """Accept for ever; connections live in the nursery."""
         async with trio.open_nursery() as accepting:
             for listener in listeners:
@@ -123,10 +139,12 @@ class Connections:
                 server.guarded.close()
         nursery.cancel_scope.cancel(reason="the server stops")
 
-    async def _accept_from(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
+    async def _accept_from(self, listener: TcpListener, nursery: trio.Nursery) -> None:
         while True:
-            while len(self._open) >= self._limit and self._longest_waiting() is None:
+            await listener.wait_for_client()
+            if len(self._open) >= self._limit and not self._replace_longest_waiting():
                 await self._changed.wait()
+                continue
             try:
                 stream = await listener.accept()
             except OSError as error:
@@ -136,23 +154,21 @@ class Connections:
                     self._log.warning("http.accept_failed", error=error.strerror, connections=len(self._open))
                 self._replace_longest_waiting()
                 await trio.sleep(ACCEPT_RETRY_S)
-                continue
-            if len(self._open) >= self._limit:
-                self._replace_longest_waiting()
-            nursery.start_soon(self.serve, stream)
+            else:
+                nursery.start_soon(self.serve, stream)
 
-    def _longest_waiting(self) -> Http1Server | None:
-        return next((server for server in self._open if server.waits_for_client), None)
-
-    def _replace_longest_waiting(self) -> None:
-        server = self._longest_waiting()
-        if server is not None:
-            del self._open[server]
-            server.guarded.close()
-            self._replaced += 1
-            if self._is_due("connections_replaced"):
-                self._log.warning("http.connections_replaced", connections=self._replaced, limit=self._limit)
-                self._replaced = 0
+    def _replace_longest_waiting(self) -> bool:
+        """Close the connection whose client keeps the server waiting longest; False if none does."""
+        server = next((server for server in self._open if server.waits_for_client), None)
+        if server is None:
+            return False
+        del self._open[server]
+        server.guarded.close()
+        self._replaced += 1
+        if self._is_due("connections_replaced"):
+            self._log.warning("http.connections_replaced", connections=self._replaced, limit=self._limit)
+            self._replaced = 0
+        return True
 
     def _note_idle(self, server: Http1Server) -> None:
         if server in self._open:
@@ -173,14 +189,14 @@ class Connections:
         return True
 
 
-async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
+async def open_listeners(host: str, port: int) -> list[TcpListener]:
     """Bind.
 
     Raises:
         StartError: the address is in use, or is not of this machine.
     """
     try:
-        return await trio.open_tcp_listeners(port, host=host)
+        return [TcpListener(listener) for listener in await trio.open_tcp_listeners(port, host=host)]
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise StartError(
@@ -190,7 +206,7 @@ async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
         raise StartError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
 
 
-def urls_of(listeners: Sequence[trio.SocketListener]) -> list[str]:
+def urls_of(listeners: Sequence[TcpListener]) -> list[str]:
     """The base URLs, with the ports that were really bound."""
     addresses = [listener.socket.getsockname() for listener in listeners]
     return [f"http://{f'[{a[0]}]' if ':' in a[0] else a[0]}:{a[1]}" for a in addresses]

@@ -22,7 +22,7 @@ _KEY_ERRORS: Final = (401,)
 _REASONS: Final[Mapping[int, str]] = {
     400: "The request is wrong; `param` names the field.",
     401: "The key is missing or wrong.",
-    403: "The host, the origin, a folder or a mode is not allowed, or Claude refused the login.",
+    403: "The host, the origin, a folder, a mode or a tool is not allowed, or Claude refused the login.",
     404: "There is no such path, model or run.",
     405: "The path has other methods.",
     409: "The run has ended.",

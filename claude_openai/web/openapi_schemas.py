@@ -112,7 +112,13 @@ def schemas() -> Json:
         ),
         "Model": _all_of(id=STRING, object={"const": "model"}, created=_INTEGER, owned_by=STRING),
         "Models": _list_of("Model"),
-        "Health": _object(("status",), status={"const": "ok"}, claude={"type": "object"}),
+        "Health": _object(
+            ("status",),
+            status={"const": "ok"},
+            claude={"type": "object"},
+            confined={"type": "boolean"},
+            confined_reason=STRING,
+        ),
         "Ready": _all_of(
             ready={"type": "boolean"},
             reasons={"type": "array", "items": _all_of(reason=STRING, message=STRING)},

@@ -48,7 +48,7 @@ def add_operator_routes(app: Quart, config: Config, runs: Runs, status: Status) 
         runs: of the server.
         status: what `/health` tells beside that the process answers.
     """
-    views = OperatorViews(config, runs, status)
+    views = OperatorViews(config, runs, status, metadata.version("claude-agent-sdk"))
     app.add_url_rule("/health", "health", views.health, methods=["GET"])
     app.add_url_rule("/ready", "ready", views.ready, methods=["GET"])
     app.add_url_rule("/version", "version", views.version, methods=["GET"])
@@ -63,6 +63,8 @@ class OperatorViews:
     config: Config
     runs: Runs
     status: Status
+    # As it was at the start: what is on the disk later may be another version.
+    sdk_version: str
 
     async def health(self) -> Response:
         """Liveness: the process answers, whatever there is of Claude, which it never touches."""
@@ -79,13 +81,13 @@ class OperatorViews:
                 "name": "claude-openai",
                 "version": __version__,
                 "backend": self.runs.backend.name,
-                "claude_agent_sdk": metadata.version("claude-agent-sdk"),
+                "claude_agent_sdk": self.sdk_version,
                 "python": platform.python_version(),
             }
         )
 
     async def metrics(self) -> Response:
-        # Here, so that a server which nobody scrapes need not load the library; it takes 15 ms, once.
+        # Here, since the library is not needed to listen (`preload`).
         from claude_openai.web.prometheus import exposition
 
         body, content_type = exposition(self.runs, request.headers.get("Accept", ""))

@@ -1,7 +1,7 @@
 """The counts of a server as Prometheus reads them.
 
-Loaded with the first scrape: the library costs some of the time to start. Its registry is the server's own, never the
-global one. Knows names and labels; what is counted, and where, is `metrics`' business.
+Loaded when the server listens already: the library costs some of the time to start. Its registry is the server's own,
+never the global one. Knows names and labels; what is counted, and where, is `metrics`' business.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -18,11 +18,13 @@ from werkzeug.exceptions import HTTPException
 
 from claude_openai.config import Config
 from claude_openai.errors import (
+    UNAVAILABLE_RETRY_AFTER_S,
     ApiError,
     BadRequest,
     InternalError,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     RequestTooLarge,
 )
 from claude_openai.logs.log import Level, Log, traceback_of
@@ -40,6 +42,7 @@ from claude_openai.protocol.sse import encode_json
 from claude_openai.runs.metrics import Metrics
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
+from claude_openai.shortages import described, shortage_hint
 from claude_openai.web.agent_guard import AgentGuard
 from claude_openai.web.body import EventStreamBody, Frames
 from claude_openai.web.connection import Exchange, HttpConnection, exchange_of, route_of
@@ -226,6 +229,13 @@ def _as_api_error(error: Exception, exchange: Exchange) -> ApiError:
         return RequestTooLarge(f"The request body is larger than {limit} bytes (--max-request-bytes).")
     if code is not None and code < 500:
         return BadRequest(f"The request could not be read: {error}")
+    hint = shortage_hint(error)
+    if hint:
+        return Overloaded(
+            f"The server's system lacks something: {described(error)}; {hint}.",
+            code="out_of_resources",
+            retry_after_s=UNAVAILABLE_RETRY_AFTER_S,
+        )
     exchange.log.error("http.crashed", error=error, traceback=traceback_of(error))
     return InternalError(f"The server failed by a bug of its own; its log has the details under {exchange.id}.")
 

@@ -193,8 +193,9 @@ def memory_of_the_whole(upstream: str, folder: Path) -> None:
             if number == FIRST_CONVERSATIONS:
                 early = proportional_mb(pid)
         time.sleep(2 * SPARE_WAIT_S)
-        weights = [proportional_mb(one) for one in family(pid)]
-    claudes = len(weights) - 2  # the server and its guardian
+        everyone = family(pid)
+        weights = [proportional_mb(one) for one in everyone]
+    claudes = (len(everyone) - 2) // 2  # without the server and its guardian; each has a supervisor
     kept = Config().max_idle_sessions + 2 * Config().spares
     text = f"server {weights[0]:.0f} MB, {claudes} claude processes, {sum(weights):.0f} MB in all (PSS)"
     report(f"memory after {CONVERSATIONS} conversations", text, holds=claudes <= kept)

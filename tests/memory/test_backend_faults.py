@@ -54,7 +54,17 @@ async def test_a_turn_that_raises_in_the_middle_ends_in_an_error_event(bug: Exce
         *chunks, last = (await server.post(chat(stream=True))).events()
         assert texts(chunks) == ["Hel"]
         assert isinstance(last, dict)
-        assert last["error"]["code"] == "internal_error"
+        # No type that clients repeat: what Claude has begun to answer is paid for.
+        assert (last["error"]["type"], last["error"]["code"]) == ("upstream_error", "internal_error")
+
+
+@pytest.mark.parametrize("began", [True, False])
+async def test_only_what_claude_has_not_begun_to_answer_may_be_repeated(began: bool) -> None:
+    failed = TurnFailed(RateLimited("Slow down.", retry_after_s=1))
+    async with serving((TurnStarted("claude"), failed) if began else (failed,)) as server:
+        answer = await server.post(chat())
+        assert answer.status == 429
+        assert answer.headers.get("x-should-retry") == ("false" if began else None)
 
 
 async def test_a_bug_before_claude_began_may_be_tried_again_and_one_after_it_never() -> None:

@@ -1,5 +1,6 @@
 """What becomes of a connection: closed when it was asked for, kept when not, never a danger to the others."""
 
+import re
 from typing import Any
 
 import h11
@@ -211,9 +212,7 @@ async def test_an_offer_to_speak_http_2_is_ignored() -> None:
         client = server.connect()
         offer = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA")
         await client.send_raw(raw("GET", "/health", *offer) + raw("GET", "/health", "Connection: close"))
-        answers = await client.raw_to_end()
-        assert answers.count(b"HTTP/1.1 200") == 2
-        assert b"101" not in answers
+        assert re.findall(rb"HTTP/1\.1 (\d+)", await client.raw_to_end()) == [b"200", b"200"]
 
 
 async def test_who_speaks_http_2_without_asking_is_answered_in_http_1() -> None:

@@ -21,6 +21,7 @@ from tests.pure.test_cli_stream import (
     GOOD,
     LOGIN,
     STOP,
+    abandoned_from,
     failure_of,
     fits,
     follow,
@@ -32,7 +33,6 @@ from tests.pure.test_cli_stream import (
     thinking,
     tool_reader,
     use,
-    void_from,
 )
 
 DONE = [message_start(), text("Done."), stop(), message_delta("end_turn"), STOP, good_result("Done.")]
@@ -45,14 +45,14 @@ def content(effects: Sequence[Effect]) -> str:
 @pytest.mark.parametrize("live", [True, False])
 def test_a_break_before_any_block_is_nothing_to_the_client(live: bool) -> None:
     reader = tool_reader(live=live)
-    effects = follow(reader, message_start(input_tokens=1), void_from(0), message_start(input_tokens=2), *DONE[1:])
+    effects = follow(reader, message_start(input_tokens=1), abandoned_from(0), message_start(input_tokens=2), *DONE[1:])
     assert effects[1:] == [TextDelta("Done."), TurnCompleted("stop", Usage(input_tokens=3))]
     assert reader.exact
 
 
 def test_words_that_were_shown_and_are_taken_back_end_the_turn() -> None:
     reader = tool_reader()
-    error = failure_of(follow(reader, message_start(), text("Hel"), stop(), void_from(0))[2:])
+    error = failure_of(follow(reader, message_start(), text("Hel"), stop(), abandoned_from(0))[2:])
     assert (type(error), error.may_retry) == (UpstreamError, False)
     assert "ended before the answer was complete" in error.message
     assert reader.state is State.STOPPED
@@ -62,22 +62,22 @@ def test_the_cause_is_told_where_claude_code_has_told_it() -> None:
     reader = tool_reader()
     follow(reader, message_start(), text("Hel"))
     assert reader.assistant(model="<synthetic>", error="unknown", text="API Error: Overloaded", status=529) == ()
-    error = failure_of(follow(reader, stop(), message_delta(None), void_from(0)))
-    assert (error.code, error.may_retry) == ("server_is_overloaded", False)
+    error = failure_of(follow(reader, stop(), message_delta(None), abandoned_from(0)))
+    assert ("it is too busy" in error.message, error.may_retry) == (True, False)
 
 
 def test_words_that_were_not_shown_are_dropped() -> None:
     reader = tool_reader(live=False)
-    assert follow(reader, message_start(), text("Hel"), stop(), void_from(0))[1:] == []
+    assert follow(reader, message_start(), text("Hel"), stop(), abandoned_from(0))[1:] == []
     assert content(follow(reader, *DONE)) == "Done."
 
 
 @pytest.mark.parametrize("live", [True, False])
 def test_a_text_that_stands_is_continued(live: bool) -> None:
     reader = tool_reader(live=live)
-    effects = follow(reader, message_start(), text("Once "), text("upon "), stop(), void_from(1))
+    effects = follow(reader, message_start(), text("Once "), text("upon "), stop(), abandoned_from(1))
     assert content(effects) == "Once upon "
-    reader.told_claude()
+    reader.note_injected_message()
     assert content(effects + follow(reader, *DONE)) == "Once upon Done."
     assert reader.state is State.IDLE
     assert not reader.exact
@@ -86,7 +86,7 @@ def test_a_text_that_stands_is_continued(live: bool) -> None:
 @pytest.mark.parametrize("live", [True, False])
 def test_after_a_text_that_stands_an_empty_end_is_an_answer(live: bool) -> None:
     reader = tool_reader(live=live)
-    effects = follow(reader, message_start(), text("All."), stop(), void_from(1), message_start())
+    effects = follow(reader, message_start(), text("All."), stop(), abandoned_from(1), message_start())
     effects += follow(reader, message_delta("end_turn"))
     assert (content(effects), effects[-1]) == ("All.", TurnCompleted("stop", Usage()))
 
@@ -95,7 +95,7 @@ def test_after_a_text_that_stands_an_empty_end_is_an_answer(live: bool) -> None:
 @pytest.mark.parametrize("rest", [[], use("b", "read", GOOD[:4], index=2)[:-1]])
 def test_calls_that_stand_end_the_turn(live: bool, rest: list[dict[str, Any]]) -> None:
     reader = tool_reader(live=live)
-    written = [message_start(), text("So:"), stop(), *use("a", "read", GOOD, index=1), *rest, void_from(2)]
+    written = [message_start(), text("So:"), stop(), *use("a", "read", GOOD, index=1), *rest, abandoned_from(2)]
     assert follow(reader, *written)[1:] == [
         TextDelta("So:"),
         ToolCall("a", "read", GOOD),
@@ -107,13 +107,13 @@ def test_calls_that_stand_end_the_turn(live: bool, rest: list[dict[str, Any]]) -
 
 def test_a_call_that_stands_after_which_shown_words_are_taken_back_is_no_answer() -> None:
     reader = tool_reader()
-    effects = follow(reader, message_start(), *use("a", "read", GOOD), text("and", 1), stop(1), void_from(1))
+    effects = follow(reader, message_start(), *use("a", "read", GOOD), text("and", 1), stop(1), abandoned_from(1))
     assert isinstance(failure_of(effects[2:]), UpstreamError)
 
 
 def test_a_call_that_stands_and_does_not_fit_is_corrected() -> None:
     reader = tool_reader()
-    effects = follow(reader, message_start(), *use("a", "read", "{}"), void_from(1))
+    effects = follow(reader, message_start(), *use("a", "read", "{}"), abandoned_from(1))
     assert effects[1:] == [AnswerCall("a", "no")]
     assert content(follow(reader, *DONE)) == "Done."
 
@@ -121,7 +121,7 @@ def test_a_call_that_stands_and_does_not_fit_is_corrected() -> None:
 def test_a_form_that_stands_is_the_answer_whatever_else_was_told() -> None:
     reader = TurnReader(LOGIN, output=lambda _: None)
     given = use("o", "StructuredOutput", '{"a": 1}', index=1)
-    follow(reader, message_start(), text("So:"), stop(), *given, void_from(2))
+    follow(reader, message_start(), text("So:"), stop(), *given, abandoned_from(2))
     reader.assistant(model="<synthetic>", error="server_error", text="API Error: Connection lost mid-response.")
     assert content(follow(reader, {**good_result(), "structured": {"a": 1}})) == '{"a": 1}'
     assert reader.state is State.IDLE
@@ -129,20 +129,20 @@ def test_a_form_that_stands_is_the_answer_whatever_else_was_told() -> None:
 
 def test_a_failure_that_was_told_of_a_stream_is_not_that_of_the_turn() -> None:
     reader = tool_reader()
-    follow(reader, message_start(), *use("a", "read", "{}"), void_from(1))
+    follow(reader, message_start(), *use("a", "read", "{}"), abandoned_from(1))
     reader.assistant(model="<synthetic>", error="server_error", text="API Error: Connection lost mid-response.")
     assert follow(reader, *DONE)[-1] == TurnCompleted("stop", Usage())
 
 
 def test_thinking_is_shown_and_never_taken_back() -> None:
     reader = tool_reader()
-    effects = follow(reader, message_start(), thinking("Hm"), stop(), void_from(0), *DONE)
+    effects = follow(reader, message_start(), thinking("Hm"), stop(), abandoned_from(0), *DONE)
     assert effects[1:] == [ReasoningDelta("Hm"), TextDelta("Done."), TurnCompleted("stop", Usage())]
 
 
 @pytest.mark.parametrize("void", [None, 0])
 def test_before_2_1_300_a_stop_without_a_reason_says_that_all_is_void(void: int | None) -> None:
-    broken = {"type": "message_stop"} if void is None else void_from(void)
+    broken = {"type": "message_stop"} if void is None else abandoned_from(void)
     for delta in ([], [message_delta(None)]):
         reader = tool_reader()
         assert isinstance(failure_of(follow(reader, message_start(), text("Hel"), *delta, broken)[2:]), UpstreamError)
@@ -167,7 +167,7 @@ def test_a_stop_sequence_is_found_in_words_that_are_kept() -> None:
     reader = tool_reader(live=False, stops=["END"])
     assert follow(reader, message_start(), text("one E"))[1:] == []
     assert follow(reader, text("ND two"), text(" three")) == [TextDelta("one END two"), TextDelta(" three")]
-    assert isinstance(failure_of(follow(reader, void_from(0))), UpstreamError)
+    assert isinstance(failure_of(follow(reader, abandoned_from(0))), UpstreamError)
 
 
 Block: TypeAlias = tuple[str, str]
@@ -198,7 +198,7 @@ def records_of(message: Message) -> Iterator[dict[str, Any]]:
     if message.half is not None:
         yield from block_records(message.half, len(message.blocks), whole=False)
     if message.breaks:
-        yield void_from(len(message.blocks))
+        yield abandoned_from(len(message.blocks))
         return
     kinds = {kind for kind, _ in message.blocks}
     yield message_delta("tool_use" if "call" in kinds else "end_turn")

@@ -55,9 +55,9 @@ def bad_result(status: int | None, said: str = "", reason: str = "api_error") ->
     return {"is_error": True, "status": status, "reason": reason, "text": said, "usage": None}
 
 
-def void_from(index: int) -> dict[str, Any]:
+def abandoned_from(index: int) -> dict[str, Any]:
     """The end of a message that broke off."""
-    return {"type": "message_stop", "void_from": index}
+    return {"type": "message_stop", "abandoned_from": index}
 
 
 STOP = {"type": "message_stop"}
@@ -68,7 +68,7 @@ def follow(reader: TurnReader, *records: dict[str, Any]) -> list[Effect]:
     effects: list[Effect] = []
     for record in records:
         if "type" in record:
-            effects += reader.stream_event(record, record.get("void_from"))
+            effects += reader.stream_event(record, record.get("abandoned_from"))
         else:
             effects += reader.result(**record)
     return effects
@@ -159,8 +159,8 @@ def test_an_overload_in_the_middle_of_an_answer_is_told_as_one_and_is_not_to_be_
 ) -> None:
     events = follow(TurnReader(LOGIN), message_start(), text("Hel"), bad_result(status, said))
     error = failure_of(events[-1:])
-    assert (type(error), error.code, error.may_retry) == (UpstreamError, "server_is_overloaded", False)
-    assert "it is too busy" in error.message
+    assert (type(error), error.code, error.may_retry) == (UpstreamError, "upstream_error", False)
+    assert error.message == "Claude broke off its answer: it is too busy."
 
 
 @pytest.mark.parametrize(
@@ -473,7 +473,7 @@ def test_a_message_of_claude_codes_own_makes_the_turn_inexact() -> None:
     reader = TurnReader(LOGIN)
     follow(reader, message_start(), text("Hel"))
     assert reader.exact
-    reader.told_claude()
+    reader.note_injected_message()
     assert not reader.exact
 
 
@@ -485,7 +485,7 @@ def test_what_agents_spend_is_counted_from_the_result() -> None:
     told = Usage(input_tokens=4, output_tokens=2)
     written = [message_start(input_tokens=3), text("Hi"), message_delta("end_turn", output_tokens=3), STOP]
     alone, with_agents = TurnReader(LOGIN, counted=told), TurnReader(LOGIN, counted=told)
-    with_agents.agent_works()
+    with_agents.note_subagent()
     end = {**good_result("Hi"), "models": models}
     assert follow(alone, *written, end)[-1] == TurnCompleted("stop", Usage(input_tokens=3, output_tokens=3))
     everything = Usage(
@@ -496,7 +496,7 @@ def test_what_agents_spend_is_counted_from_the_result() -> None:
 
 def test_an_agent_that_calls_a_tool_of_the_clients_is_told_that_it_cannot() -> None:
     reader = TurnReader(LOGIN, own_name=lambda name: name if name == "read" else None)
-    assert reader.agent_works([("a", "read"), ("b", "Grep")]) == [AnswerCall("a", NOT_FOR_AGENTS)]
+    assert reader.note_subagent([("a", "read"), ("b", "Grep")]) == [AnswerCall("a", NOT_FOR_AGENTS)]
 
 
 def test_halves_of_a_surrogate_pair_in_two_deltas_are_one_character() -> None:
@@ -520,7 +520,7 @@ stream_records = st.one_of(
         message_delta, st.sampled_from(["end_turn", "max_tokens", "refusal", None]), output_tokens=st.integers(0)
     ),
     st.sampled_from([message_start(), {"type": "ping"}, {"type": "new_in_2027"}, stop(), STOP]),
-    st.builds(void_from, st.integers(0, 3)),
+    st.builds(abandoned_from, st.integers(0, 3)),
     st.sampled_from([*use("a", "read", GOOD), *use("b", "write", "{", "}", index=1), message_delta("tool_use")]),
 )
 results = st.builds(good_result, said) | st.builds(bad_result, st.sampled_from([None, 400, 401, 429, 500, 529]), said)

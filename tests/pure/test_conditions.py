@@ -1,13 +1,12 @@
 """Only a condition with a name skips a test, and `--may-lack` says which may."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conditions import needs
+from tests.inner_pytest import run_pytest
 
 MODULE = """
 import pytest
@@ -32,23 +31,6 @@ def test_xfail(): raise AssertionError
 """
 
 
-def run(folder: Path, *options: str) -> str:
-    """All that a pytest of its own says of MODULE."""
-    module = folder / "test_module.py"
-    module.write_text(MODULE)
-    plain = ("-c", "/dev/null", "--rootdir", str(folder), "--disable-plugin-autoload", "-p", "no:cacheprovider")
-    ran = subprocess.run(
-        [sys.executable, "-m", "pytest", *plain, "-v", "-p", "tests.conftest", *options, str(module)],
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    return ran.stdout
-
-
 @pytest.mark.parametrize(
     ("options", "lacks"),
     [((), "SKIPPED"), (("--may-lack", "codex,curl"), "SKIPPED"), (("--may-lack", "curl"), "ERROR")],
@@ -56,7 +38,7 @@ def run(folder: Path, *options: str) -> str:
 def test_a_condition_skips_where_it_may_and_nothing_else_does(
     tmp_path: Path, options: tuple[str, ...], lacks: str
 ) -> None:
-    output = run(tmp_path, *options).partition("short test summary")[0]
+    output = run_pytest(tmp_path, MODULE, "-p", "tests.conftest", *options).partition("short test summary")[0]
     assert dict(re.findall(r"::test_(\w+) ([A-Z]+)", output)) == {
         "lacks": lacks,
         "has": "PASSED",
@@ -69,4 +51,6 @@ def test_a_condition_skips_where_it_may_and_nothing_else_does(
 def test_a_condition_that_is_not_known_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         needs("a miracle")
-    assert "--may-lack: a miracle; expected some of" in run(tmp_path, "--may-lack", "a miracle")
+    assert "--may-lack: a miracle; expected some of" in run_pytest(
+        tmp_path, MODULE, "-p", "tests.conftest", "--may-lack", "a miracle"
+    )

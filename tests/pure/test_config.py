@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.config import SETTINGS, Config, config_from, is_loopback
+from claude_openai.config import SETTINGS, Config, config_from, ignored_variables, is_loopback
 from claude_openai.config.config import LEAST
 from claude_openai.config.setting import Setting
 from claude_openai.config.values import KEY_FILE_BYTES
@@ -38,6 +38,7 @@ ROWS = {
     "default_model": Row(("opus", "opus"), ("claude-sonnet-4-5", "claude-sonnet-4-5"), ("", " ", "gpt-4o", "-p")),
     "models": Row(("a/b, c ,", ("a/b", "c")), ("x", ("x",)), ("-x", "two words", "a\u00e9")),
     "claude_command": Row(("claude", "claude"), ("/opt/my claude", "/opt/my claude"), ("", "~nobody-of-this-name/x")),
+    "pass_env": Row(("A, B_1 ,", ("A", "B_1")), ("x", ("x",))),
     "max_concurrency": Row(("1", 1), ("64", 64), ("0", "-1", "1.5", "", "many")),
     "max_queue_size": Row(("0", 0), ("7", 7), ("-1", "", "x")),
     "process_timeout_ms": Row(("1", 1), ("600000", 600_000), ("0", "", "2m")),
@@ -55,12 +56,13 @@ ROWS = {
     "allowed_permission_modes": Row(("plan", ("plan",)), ("auto, default", ("auto", "default")),
                                     ("yolo", "plan,Auto", "bypassPermissions")),
     "allow_bypass_permissions": Row(("1", True), ("no", False), ("", "2")),
+    "confine": Row(("require", "require"), ("OFF", "off"), ("", "yes", "auto ")),
     "show_tool_use": Row(("0", False), ("yes", True), ("", "2")),
     "demo": Row(("1", True), ("no", False), ("", "2", "maybe")),
     "log": Row(("off", False), ("TRUE", True), ("", "2")),
     "log_level": Row(("trace", "trace"), ("ERROR", "error"), ("", "fatal", "10")),
     "log_file": Row(("/var/x.log", Path("/var/x.log")), ("y.log", Path("y.log")), ("", " ", "~nobody-of-this-name/x")),
-    "debug": Row(("yes", True), ("off", False), ("", "7")),
+    "debug": Row(("yes", True), ("off", False), ("",)),
     "trace": Row(("on", True), ("0", False), ("", "2")),
     "trace_file": Row(("/var/t.log", Path("/var/t.log")), ("t", Path("t")), ("", " ", "~nobody-of-this-name/x")),
     "background": Row(("1", True), ("no", False), ("", "2")),
@@ -153,6 +155,56 @@ def test_a_switch_is_turned_on_and_off_by_its_flags(setting: Setting) -> None:
         assert getattr(config_from([], environ), setting.field) is (variable == "1")
 
 
+@pytest.mark.parametrize("setting", switches, ids=lambda setting: setting.name)
+@pytest.mark.parametrize(("value", "is_on"), [("true", True), ("YES", True), ("false", False), ("0", False)])
+def test_a_switch_takes_a_value_as_its_variable_does(setting: Setting, value: str, is_on: bool) -> None:
+    for argv in ([setting.flag, value], [f"{setting.flag}={value}"], [setting.flag, value, "--port", "1"]):
+        assert getattr(config_from(argv, {}), setting.field) is is_on
+
+
+# From the README of the Node tool of the same name.
+@pytest.mark.parametrize(
+    "argv", ["--debug --log true --log-level debug --log-file x.log", "--trace true --trace-file x", "--log=false"]
+)
+def test_the_commands_of_the_original_tool_are_understood(argv: str) -> None:
+    assert config_from(argv.split(), {}).log is (argv != "--log=false")
+
+
+FOREIGN = [
+    ("DEBUG", "express:*", "--debug"),
+    ("DEBUG", "*", "--debug"),
+    ("DEBUG", "7", "--debug"),
+    ("CLAUDE_OPENAI_PORT", "tcp://10.0.0.1:8000", "--port"),
+    ("PORT", "tcp://10.0.0.1:8000", "--port"),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "flag"), FOREIGN)
+def test_a_value_for_another_program_is_ignored_in_one_line_that_says_so(name: str, value: str, flag: str) -> None:
+    assert config_from([], {name: value}) == COMMAND
+    (line,) = ignored_variables({name: value})
+    assert line.startswith(f"{name}={value!r} is ignored")
+    assert line.endswith(f"use {flag}")
+    assert len(line.splitlines()) == 1
+
+
+def test_a_variable_behind_one_for_another_program_counts() -> None:
+    environ = {"CLAUDE_OPENAI_PORT": "tcp://10.0.0.1:8000", "PORT": "81", "DEBUG": "app", "CLAUDE_OPENAI_DEBUG": "yes"}
+    config = config_from([], environ)
+    assert (config.port, config.debug) == (81, True)
+
+
+@pytest.mark.parametrize(("argv", "environ"), [(["--debug", "7"], {}), ([], {"CLAUDE_OPENAI_DEBUG": "express:*"})])
+def test_a_bad_value_under_a_name_of_our_own_is_refused(argv: list[str], environ: dict[str, str]) -> None:
+    with pytest.raises(ConfigError, match="neither yes"):
+        config_from(argv, environ)
+
+
+def test_values_that_are_for_this_program_are_not_told() -> None:
+    assert ignored_variables({}) == []
+    assert ignored_variables({"DEBUG": "yes", "PORT": "80", "CLAUDE_OPENAI_DEBUG": "nonsense"}) == []
+
+
 @pytest.mark.parametrize(("setting", "bad"), [(s, bad) for s in with_value for bad in ROWS[s.name].bad])
 def test_a_bad_flag_is_told_in_one_line_that_names_flag_and_variables(setting: Setting, bad: str) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -185,7 +237,7 @@ def test_a_bad_value_is_told_with_its_source_and_what_would_be_right() -> None:
 
 
 @pytest.mark.parametrize(
-    "argv", [["--nope"], ["--no\nsense"], ["word"], ["--port"], ["--process", "3"], ["--no-port"], ["--demo=1"]]
+    "argv", [["--nope"], ["--no\nsense"], ["word"], ["--port"], ["--process", "3"], ["--no-port"], ["--no-demo=1"]]
 )
 def test_a_command_line_that_is_not_understood_is_told_in_one_line(argv: list[str]) -> None:
     with pytest.raises(ConfigError, match="--help") as caught:

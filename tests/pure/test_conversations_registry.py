@@ -223,7 +223,8 @@ OTHER_HISTORIES = [
     [say("system", "Be long."), say("user", "Hi"), say("assistant", "Hello."), MORE],
     [say("system", "Be brief."), say("user", "Hi "), say("assistant", "Hello."), MORE],
     [*HELLO, say("assistant", "Hello."), say("user", "So?"), say("assistant", "So."), MORE],
-    [*HELLO, say("assistant", "Hel"), say("assistant", "lo."), MORE],
+    [*HELLO, say("assistant", "Hel"), say("assistant", "lo"), MORE],
+    [say("user", "H"), say("user", "i"), say("assistant", "Hello."), MORE],
     [say("user", "Before"), say("assistant", "Yes"), *HELLO, say("assistant", "Hello."), MORE],
     HELLO,
 ]
@@ -236,6 +237,28 @@ async def test_a_history_that_differs_in_anything_meets_no_conversation(
     conversations = registry(events)
     conversations.keep(as_real(idle_one()))
     assert found(conversations, asked(*messages)) is None
+
+
+async def test_an_answer_that_comes_back_in_pieces_is_the_same_answer(events: Events) -> None:
+    # So it does on the Responses API, where text that follows reasoning is a message of its own.
+    conversations, one = registry(events), idle_one()
+    conversations.keep(as_real(one))
+    in_pieces = asked(*HELLO, say("assistant", "Hel"), say("assistant", "lo."), MORE)
+    assert found(conversations, in_pieces) == (one, "continued")
+
+
+FORM = {"type": "object", "properties": {"a": {"type": "string"}}}
+
+
+def formed(name: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": name, "schema": schema}}}
+
+
+async def test_the_label_of_a_form_is_no_part_of_the_identity_and_its_schema_is(events: Events) -> None:
+    conversations, one = registry(events), answered(asked(*HELLO, **formed("one", FORM)), TextBlock("Hello."))
+    conversations.keep(as_real(one))
+    assert found(conversations, going_on(**formed("one", {"type": "object"}))) is None
+    assert found(conversations, going_on(**formed("another", FORM))) == (one, "continued")
 
 
 @pytest.mark.parametrize("order", ["ab", "ba"])
@@ -289,6 +312,72 @@ async def test_a_turn_goes_on_only_with_the_settings_that_it_began_with(
     with_others = asked(*HELLO, calling("a"), say("tool", "42", tool_call_id="a"), **changed)
     assert found(conversations, with_others) is None
     assert found(conversations, with_results("a", calls=("a",))) == (parked, "parked")
+
+
+def ended(conversations: Conversations, request: ChatRequest) -> list[StandIn]:
+    assert found(conversations, request) is None
+    return cast("list[StandIn]", conversations.end_passed(request))
+
+
+PAST = [
+    with_results("a", "b", more=(MORE,)),
+    with_results("a", "b", more=(say("assistant", "So."), MORE)),
+    asked(*HELLO, calling("a", "b"), *[say("tool", "42", tool_call_id=i) for i in "ab"], reasoning_effort="low"),
+    asked(*HELLO, calling("a", "b"), *[say("tool", "42", tool_call_id=i) for i in "ab"], tools=TOOLS[:1]),
+    with_results("a", "b", more=(say("user", "x" * 500_001),)),
+]
+
+
+@pytest.mark.parametrize("request_", PAST)
+async def test_a_parked_conversation_that_a_request_goes_past_is_ended_at_once(
+    events: Events, request_: ChatRequest
+) -> None:
+    conversations, one, idle = registry(events), parked_one("a", "b"), idle_one()
+    for each in (one, idle):
+        conversations.keep(as_real(each))
+    assert ended(conversations, request_) == [one]
+    assert not one.alive
+    assert idle.alive
+    assert conversations.counts() == {"idle": 1, "parked": 0}
+    assert len(events.of("conversation.passed")) == 1
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        going_on(),
+        asked(*HELLO),
+        asked(*HELLO, calling("c", "d"), *[say("tool", "42", tool_call_id=i) for i in "cd"], MORE),
+        asked(say("user", "Before"), say("assistant", "Yes"), *HELLO, calling("a", "b"),
+              *[say("tool", "42", tool_call_id=i) for i in "ab"], MORE),
+    ],
+)  # fmt: skip
+async def test_a_parked_conversation_that_a_request_does_not_go_past_waits_on(
+    events: Events, request_: ChatRequest
+) -> None:
+    conversations, one = registry(events), parked_one("a", "b")
+    conversations.keep(as_real(one))
+    assert ended(conversations, request_) == []
+    assert one.alive
+
+
+def function_request(*said: dict[str, Any], **fields: Any) -> ChatRequest:
+    functions = [{"name": "read"}]
+    return asked(*HELLO, *said, tools=None, functions=functions, **fields)
+
+
+FUNCTION_CALL = say("assistant", None, function_call={"name": "read", "arguments": "{}"})
+FUNCTION_RESULT = {"role": "function", "name": "read", "content": "42"}
+
+
+@pytest.mark.parametrize(("fields", "is_ended"), [({}, True), ({"user": "ann"}, False), ({"model": "opus"}, False)])
+async def test_functions_have_no_ids_so_only_the_same_caller_goes_past_a_call(
+    events: Events, fields: dict[str, Any], is_ended: bool
+) -> None:
+    conversations, one = registry(events), answered(function_request(), ToolUseBlock("toolu_1", "read", "{}"))
+    conversations.keep(as_real(one))
+    assert ended(conversations, function_request(FUNCTION_CALL, FUNCTION_RESULT, **fields)) == [one] * is_ended
+    assert one.alive != is_ended
 
 
 async def test_equal_calls_of_two_conversations_are_told_apart_by_their_ids(events: Events) -> None:

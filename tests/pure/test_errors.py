@@ -28,6 +28,7 @@ TABLE: dict[type[ApiError], tuple[int, str, str | None]] = {
     errors.QueueFull: (429, "rate_limit_error", "queue_full"),
     errors.RateLimited: (429, "rate_limit_error", "rate_limit_exceeded"),
     errors.QuotaExhausted: (429, "insufficient_quota", "insufficient_quota"),
+    errors.LongContextRefused: (429, "insufficient_quota", "insufficient_quota"),
     errors.Overloaded: (503, "service_unavailable_error", "server_is_overloaded"),
     errors.ShuttingDown: (503, "service_unavailable_error", "shutting_down"),
     errors.UpstreamAuth: (403, "authentication_error", "upstream_authentication_error"),

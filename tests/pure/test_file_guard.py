@@ -59,7 +59,8 @@ def guard(top: Path, **fields: Any) -> FileGuard:
 
 
 def check(guard: FileGuard, top: Path, tool: str, **given: Any) -> dict[str, Any] | None:
-    asked = {"tool_name": tool, "tool_input": given, "cwd": str(top / "work"), "session_id": SESSION}
+    transcript = str(top / "home" / ".claude" / "projects" / "-work" / "of-this-session.jsonl")
+    asked = {"tool_name": tool, "tool_input": given, "cwd": str(top / "work"), "transcript_path": transcript}
     return guard.check(asked)
 
 
@@ -289,27 +290,46 @@ def test_a_plan_that_is_a_link_leads_nowhere(top: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_long_results_of_the_same_session_are_read_and_searched(top: Path, mode: PermissionMode) -> None:
-    project = top / "home" / ".claude" / "projects" / "-work"
-    other = SESSION.replace("0084dc6f", "0084dc60")
-    for session in (SESSION, other):
-        (project / session / "tool-results" / "deeper").mkdir(parents=True)
-        (project / session / "tool-results" / "b.txt").write_text("long")
-    it, mine = guard(top, permission_mode=mode), project / SESSION
+def test_long_results_are_read_and_searched_but_nothing_else_of_claude_code(top: Path, mode: PermissionMode) -> None:
+    projects = top / "home" / ".claude" / "projects"
+    for name in (f"-work/{SESSION}", f"-other/{SESSION}", "-work/memory"):
+        (projects / name / "tool-results" / "deeper").mkdir(parents=True)
+        (projects / name / "tool-results" / "b.txt").write_text("long")
+        (projects / name / "tool-results" / "deeper" / "b.txt").write_text("long")
+    it, mine = guard(top, permission_mode=mode), projects / "-work" / SESSION
     assert check(it, top, "Read", file_path=str(mine / "tool-results/b.txt"), limit=9) is None
     assert check(it, top, "Grep", pattern="x", path=str(mine / "tool-results/b.txt")) is None
-    denied(it, top, "Write", file_path=str(mine / "tool-results/b.txt"))
-    denied(it, top, "Read", file_path=str(project / other / "tool-results/b.txt"))
-    denied(it, top, "Read", file_path=str(mine / "transcript.jsonl"))
-    denied(it, top, "Read", file_path=str(mine / "tool-results/deeper/b.txt"))
-    denied(it, top, "Read", file_path=str(project / f"{SESSION}.jsonl"))
-    denied(it, top, "Grep", pattern="x", path=str(project))
+    for tool in ("Write", "Edit", "NotebookEdit"):
+        denied(it, top, tool, **file_call(tool, str(mine / "tool-results/b.txt")))
     (mine / "tool-results" / "link").symlink_to(top / "outside" / "f.txt")
-    denied(it, top, "Read", file_path=str(mine / "tool-results/link"))
-    for session in ("", "..", "*", "x" * 36):
-        its_input = {"file_path": str(mine / "tool-results/b.txt")}
-        with pytest.raises(Denied):
-            it.check({"tool_name": "Read", "tool_input": its_input, "cwd": "/", "session_id": session})
+    (mine.parent / f"{SESSION}.jsonl").write_text("a transcript")
+    for name in (
+        f"-other/{SESSION}/tool-results/b.txt",
+        "-work/memory/tool-results/b.txt",
+        f"-work/{SESSION}/tool-results/deeper/b.txt",
+        f"-work/{SESSION}/tool-results/link",
+        f"-work/{SESSION}/tool-results",
+        f"-work/{SESSION}",
+        f"-work/{SESSION}.jsonl",
+        f"-work/{SESSION}/tool-results/../../{SESSION}.jsonl",
+    ):
+        denied(it, top, "Read", file_path=str(projects / name))
+        denied(it, top, "Grep", pattern="x", path=str(projects / name))
+    denied(it, top, "Glob", pattern="*", path=str(mine / "tool-results"))
+
+
+def test_a_transcript_elsewhere_opens_no_results(top: Path) -> None:
+    config = top / "home" / ".claude"
+    results = [folder / SESSION / "tool-results" / "b.txt" for folder in (top / "outside", config, config / "else")]
+    for path in results:
+        path.parent.mkdir(parents=True)
+        path.write_text("")
+    folders = (top / "outside", config, config / "else", Path("/"), Path())
+    for transcript in (*(folder / "s.jsonl" for folder in folders), *folders):
+        for path in (*results, config / "plans" / "other.md"):
+            asked = {"tool_name": "Read", "tool_input": {"file_path": str(path)}, "cwd": str(top / "work")}
+            with pytest.raises(Denied):
+                guard(top).check({**asked, "transcript_path": str(transcript)})
 
 
 odd = (
@@ -321,14 +341,14 @@ odd = (
     tool=st.sampled_from([*TOOLS["all"], "Unknown"]) | odd,
     given=odd | st.dictionaries(st.sampled_from(["file_path", "notebook_path", "path", "pattern", "command"]), odd),
     cwd=odd,
-    session=odd,
-    missing=st.sets(st.sampled_from(["tool_name", "tool_input", "cwd", "session_id"])),
+    transcript=odd,
+    missing=st.sets(st.sampled_from(["tool_name", "tool_input", "cwd", "transcript_path"])),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_odd_input_never_names_a_path_outside(
-    top: Path, tool: Any, given: Any, cwd: Any, session: Any, missing: set[str]
+    top: Path, tool: Any, given: Any, cwd: Any, transcript: Any, missing: set[str]
 ) -> None:
-    whole = {"tool_name": tool, "tool_input": given, "cwd": cwd, "session_id": session}
+    whole = {"tool_name": tool, "tool_input": given, "cwd": cwd, "transcript_path": transcript}
     asked = {key: value for key, value in whole.items() if key not in missing}
     it = guard(top, tool_mode="safe")
     try:

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from claude_openai.claude.folders import BY_DESCRIPTOR, HeldFolder, check_roots, folder_of, root_of
+from claude_openai.claude.folders import HeldFolder, check_roots, folder_of, root_of
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.agent import Root
-
-by_descriptor = pytest.mark.skipif(not BY_DESCRIPTOR, reason="a descriptor has no path here")
+from tests.conditions import needs
 
 
 @pytest.fixture
@@ -43,6 +42,12 @@ def by_prefix_move(top: Path) -> None:
     (top / "outside").rename(top / "prefix")
 
 
+def to_another_place(top: Path) -> None:
+    """The same folder, but no longer in `prefix`."""
+    (top / "prefix").rename(top / "outside" / "prefix")
+    (top / "prefix").symlink_to(top / "outside" / "prefix")
+
+
 def by_removal(top: Path) -> None:
     (top / "prefix" / "work").rmdir()
 
@@ -52,7 +57,9 @@ def by_file(top: Path) -> None:
     (top / "prefix" / "work").write_text("")
 
 
-exchanges = pytest.mark.parametrize("exchange", [by_link, by_move, by_prefix, by_prefix_move, by_removal, by_file])
+exchanges = pytest.mark.parametrize(
+    "exchange", [by_link, by_move, by_prefix, by_prefix_move, by_removal, by_file, to_another_place]
+)
 
 
 def root(top: Path) -> Root:
@@ -82,7 +89,7 @@ def test_what_takes_the_name_of_a_folder_is_refused_by_the_field(top: Path, exch
     assert raised.value.param == "claude.addDirs[3]"
 
 
-@by_descriptor
+@needs("/proc/PID/fd")
 @pytest.mark.parametrize("exchange", [by_link, by_move, by_prefix, by_prefix_move])
 def test_a_process_starts_in_the_folder_that_was_opened(top: Path, exchange: Callable[[Path], None]) -> None:
     held = HeldFolder()

@@ -1,5 +1,6 @@
 """The files that tell of a running server: who may have them, and what is not believed."""
 
+import errno
 import json
 import os
 import stat
@@ -341,6 +342,32 @@ def test_a_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
         assert find_instance(folder) is None
         with pytest.raises(StartError, match="TMPDIR"), claiming(folder):
             pass
+
+
+def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+
+
+def test_a_full_disk_is_one_line_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill_disk(monkeypatch)
+    with pytest.raises(StartError, match=r"cannot write '.*claude-openai\.pid': No space left on device; TMPDIR"):
+        claiming(tmp_path).__enter__()
+
+
+def test_files_that_were_removed_while_the_disk_is_full_are_put_back_later(tmp_path: Path) -> None:
+    with claiming(tmp_path) as claim:
+        claim.publish(ONE)
+        for path in tmp_path.iterdir():
+            path.unlink()
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            fill_disk(monkeypatch)
+            claim.keep()
+            assert find_instance(tmp_path) is None
+        claim.keep()
+        assert find_instance(tmp_path) == ONE
 
 
 def test_the_files_are_made_to_look_young(tmp_path: Path) -> None:

@@ -221,6 +221,96 @@ def test_a_symbolic_link_is_refused(tmp_path: Path, exists: bool) -> None:
     assert target.exists() == exists
 
 
+def give_away(path: Path) -> None:
+    path.touch(0o600)
+    os.chown(path, 12345, -1)
+
+
+def open_to_all(path: Path) -> None:
+    path.touch()
+    path.chmod(0o666)
+
+
+def give_second_name(path: Path) -> None:
+    path.touch(0o600)
+    path.with_name("second").hardlink_to(path)
+
+
+PLANTED = [
+    pytest.param(give_away, "belongs to another user", id="another user's", marks=needs("root")),
+    pytest.param(give_second_name, "it has a second name", id="a second name"),
+    pytest.param(open_to_all, r"every user may write to it \(mode 0666\)", id="open to all"),
+]
+
+
+@pytest.mark.parametrize(("plant", "reason"), PLANTED)
+@pytest.mark.parametrize("mode", [0o700, 0o1777])
+def test_a_file_that_may_have_been_planted_is_refused_and_not_written(
+    tmp_path: Path, plant: Callable[[Path], None], reason: str, mode: int
+) -> None:
+    # In the second folder, which all users share, the kernel may refuse it too.
+    path = tmp_path / "log"
+    tmp_path.chmod(mode)
+    plant(path)
+    with pytest.raises(ConfigError, match=f"cannot write the log file '.*log': .*{reason}"):
+        open_log(Level.DEBUG, path).__enter__()
+    assert path.read_bytes() == b""
+
+
+@needs("root")
+def test_a_file_of_root_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    path.touch(0o600)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    with open_log(Level.DEBUG, path) as log:
+        log.debug("x")
+    assert len(records(path)) == 1
+
+
+def test_a_device_is_taken() -> None:
+    with open_log(Level.DEBUG, Path(os.devnull)) as log:
+        log.debug("x")
+
+
+def test_a_file_that_vanishes_while_it_is_opened_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    path.touch()
+    real = os.open
+
+    def vanishing(name: Path, flags: int, mode: int = 0o777) -> int:
+        try:
+            return real(name, flags, mode)
+        finally:
+            path.unlink(missing_ok=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", vanishing)
+        os.close(log_writer.open_log_file(path))
+
+
+@pytest.mark.parametrize(("plant", "reason"), PLANTED)
+def test_a_file_that_was_planted_in_place_of_the_log_is_not_written_and_said_once(
+    tmp_path: Path,
+    plant: Callable[[Path], None],
+    reason: str,
+    monkeypatch: pytest.MonkeyPatch,
+    writes: "queue.SimpleQueue[bytes]",
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(log_writer, "ROTATION_CHECK_S", 0)
+    path, old = tmp_path / "log", tmp_path / "old"
+    with open_log(Level.DEBUG, path) as log:
+        log.debug("first")
+        writes.get(timeout=WAIT_S)
+        path.rename(old)
+        plant(path)
+        log.debug("second")
+        log.debug("third")
+    assert [record["event"] for record in records(old)] == ["first", "second", "third"]
+    assert path.read_bytes() == b""
+    assert len(re.findall(reason, capfd.readouterr().err)) == 1
+
+
 @pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
 def test_what_is_no_file_is_refused_at_once(tmp_path: Path, make: Callable[[Path], object]) -> None:
     path = tmp_path / "log"

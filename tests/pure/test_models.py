@@ -76,11 +76,15 @@ def test_no_resolved_name_could_be_taken_for_a_flag_or_hold_blanks(asked: str) -
     assert not name.startswith("-")
 
 
-def test_an_override_that_equals_an_alias_wins_over_it() -> None:
-    catalog = ModelCatalog("claude-opus", ("claude-opus", "claude"))
-    assert catalog.resolve("claude-opus") == "claude-opus"
-    assert catalog.resolve("claude") == "claude"
-    assert catalog.resolve("claude-haiku") == "haiku"
+def test_an_override_may_list_the_names_there_are_which_mean_what_they_meant() -> None:
+    catalog = ModelCatalog("claude-opus", ("claude-sonnet", "claude", "opus"))
+    assert catalog.listing() == ["claude-sonnet", "claude", "opus"]
+    assert [catalog.resolve(name) for name in catalog.listing()] == ["sonnet", "opus", "opus"]
+
+
+@pytest.mark.parametrize("name", ["claude-haiku", "haiku", "claude", "claude-sonnet-4-5-20250929"])
+def test_an_override_refuses_no_name_that_is_served_without_it(name: str) -> None:
+    assert ModelCatalog("sonnet", ("mine",)).resolve(name) == ModelCatalog("sonnet").resolve(name)
 
 
 @pytest.mark.parametrize(
@@ -111,9 +115,10 @@ def test_names_of_other_providers_may_be_added() -> None:
     assert ModelCatalog(name, (name,)).resolve("claude") == name
 
 
-def test_the_listing_is_the_aliases_and_then_the_override_each_once() -> None:
+def test_the_listing_is_the_override_in_its_order_and_without_one_the_aliases() -> None:
     catalog = ModelCatalog("sonnet", ("zeta", "claude-opus", "alpha", "zeta"))
-    assert catalog.listing() == ["claude-sonnet", "claude-opus", "claude-haiku", "zeta", "alpha"]
+    assert catalog.listing() == ["zeta", "claude-opus", "alpha"]
+    assert ModelCatalog("sonnet").listing() == ["claude-sonnet", "claude-opus", "claude-haiku"]
 
 
 def test_every_listed_name_is_served() -> None:

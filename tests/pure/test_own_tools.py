@@ -19,6 +19,7 @@ from claude_openai.protocol.turn_states import State
 from tests.pure.test_cli_stream import (
     LOGIN,
     STOP,
+    abandoned_from,
     failure_of,
     follow,
     good_result,
@@ -27,7 +28,6 @@ from tests.pure.test_cli_stream import (
     text,
     thinking,
     use,
-    void_from,
 )
 
 
@@ -108,7 +108,7 @@ def test_text_and_a_tool_of_its_own_and_then_an_empty_end_is_an_answer(silent: l
 
 
 def test_of_a_tool_whose_call_broke_off_nothing_is_told() -> None:
-    broken = [message_start(), text("I look."), *call("Read", file_path="/w/a.py")[:-1], void_from(1)]
+    broken = [message_start(), text("I look."), *call("Read", file_path="/w/a.py")[:-1], abandoned_from(1)]
     assert without_start(follow(reader(), *broken)) == [TextDelta("I look.")]
 
 

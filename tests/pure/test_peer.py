@@ -9,8 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from claude_openai.web.peer import _owner, uid_of_peer
-
-on_linux = pytest.mark.skipif(sys.platform != "linux", reason="there is no list of sockets here")
+from tests.conditions import needs
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
 CLIENT, SERVER = ("127.0.0.1", 50000), ("127.0.0.1", 8000)
@@ -18,7 +17,7 @@ V4 = ("0100007F:C350", "0100007F:1F40")
 MAPPED = ("0000000000000000FFFF00000100007F:C350", "0000000000000000FFFF00000100007F:1F40")
 V6 = ("00000000000000000000000001000000:C350", "00000000000000000000000001000000:1F40")
 
-little_endian = pytest.mark.skipif(sys.byteorder != "little", reason="the examples are of a little-endian machine")
+little_endian = needs("little endian")
 
 
 def line(ends: tuple[str, str], uid: int, *, state: str = "01", inode: int = 135954) -> str:
@@ -73,18 +72,16 @@ def uid_seen(server: socket.socket) -> int | None:
     return uid_of_peer((client_host, client_port), (host, port))
 
 
-@on_linux
+@needs("/proc/PID/fd")
 @pytest.mark.parametrize(
     ("family", "to", "listens"),
     [
         (socket.AF_INET, "127.0.0.1", "127.0.0.1"),
-        (socket.AF_INET6, "::ffff:127.0.0.1", "127.0.0.1"),
-        (socket.AF_INET6, "::1", "::1"),
+        pytest.param(socket.AF_INET6, "::ffff:127.0.0.1", "127.0.0.1", marks=needs("IPv6")),
+        pytest.param(socket.AF_INET6, "::1", "::1", marks=needs("IPv6")),
     ],
 )
 def test_the_kernel_knows_this_user(family: socket.AddressFamily, to: str, listens: str) -> None:
-    if not socket.has_ipv6 and family == socket.AF_INET6:
-        pytest.skip("there is no IPv6 here")
     with connected(family, to, listens) as (client, server):
         assert uid_seen(server) == os.getuid()
         client.shutdown(socket.SHUT_WR)
@@ -101,7 +98,7 @@ def test_where_it_cannot_be_told_nobody_is_known(monkeypatch: pytest.MonkeyPatch
         assert uid_seen(server) is None
 
 
-@on_linux
+@needs("/proc/PID/fd")
 def test_a_user_that_this_namespace_does_not_map_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     from claude_openai.web import peer
 

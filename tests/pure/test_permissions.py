@@ -77,6 +77,15 @@ async def test_a_changed_input_is_passed_on_without_a_decision() -> None:
     assert answer == {"hookSpecificOutput": {"hookEventName": "PreToolUse", "updatedInput": {"file_path": "/w/b"}}}
 
 
+@pytest.mark.parametrize("mode", ["default", "acceptEdits", "plan", "auto", "bypassPermissions", "dontAsk"])
+@pytest.mark.parametrize("of", [{}, {"agent_id": "a1", "agent_type": "general-purpose"}])
+async def test_the_check_is_made_in_every_mode_and_for_agents_too(mode: str, of: dict[str, str]) -> None:
+    def check(asked: Mapping[str, Any]) -> None:
+        raise Denied(asked["tool_input"]["file_path"])
+
+    assert reason(await Guarded(check).ask(permission_mode=mode, **of)) == "/w/a"
+
+
 async def test_a_denial_tells_claude_why_and_is_logged() -> None:
     def check(_asked: Mapping[str, Any]) -> None:
         raise Denied("It is outside.")
@@ -268,4 +277,4 @@ async def test_the_real_check_runs_behind_it(tmp_path: Path) -> None:
     guarded = Guarded()
     files = FileGuard(Agent(tool_mode="readonly"), home=str(tmp_path), config=str(tmp_path / ".claude"))
     guarded.guard = ToolGuard(files, FileCalls(), guarded.guard._log)
-    assert "outside of the folders" in reason(await guarded.ask(session_id="s"))
+    assert "outside of the folders" in reason(await guarded.ask())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from claude_openai.claude import records
 from claude_openai.claude.records import RecordError, effects_of, effects_of_record, record_of
-from claude_openai.errors import ApiError, RateLimited, UpstreamAuth, UpstreamError
+from claude_openai.errors import ApiError, QuotaExhausted, RateLimited, UpstreamAuth, UpstreamError
 from claude_openai.logs.log import Level, Log
 from claude_openai.logs.redaction import Redactor
 from claude_openai.protocol.cli_stream import TurnReader
@@ -95,7 +95,7 @@ def test_the_status_of_a_failed_call_is_told_with_the_synthetic_message() -> Non
     broken = {**stream({"type": "message_stop"}), "abandoned_blocks": {"api_message_id": "m", "from_block_index": 0}}
     (*_, failed) = told(stream(START), stream(TEXT), overload, broken)
     assert isinstance(failed, TurnFailed)
-    assert failed.error.code == "server_is_overloaded"
+    assert "it is too busy" in failed.error.message
 
 
 def test_a_message_to_claude_that_is_claude_codes_own_makes_the_turn_inexact() -> None:
@@ -209,3 +209,20 @@ def test_a_line_that_is_no_object_is_a_notice(line: bytes) -> None:
 def test_a_line_that_begins_like_an_object_and_is_none_is_an_error(line: bytes) -> None:
     with pytest.raises(RecordError, match="broken JSON"):
         logged(line, Level.DEBUG)
+
+
+@pytest.mark.parametrize(
+    ("finer", "kind"),
+    [("usage_limit_reached", QuotaExhausted), ("invalid_credential_header", RateLimited), (None, RateLimited)],
+)
+def test_a_finer_name_of_a_failure_counts_where_it_is_about_money(finer: str | None, kind: type[ApiError]) -> None:
+    said = {**synthetic("rate_limit", "of words that nobody knows"), "api_error": finer}
+    assert type(failure(said, result(is_error=True, api_error_status=429, result=""))) is kind
+
+
+def test_when_a_used_up_window_resets_is_read_from_the_windows_where_it_is_said_nowhere_else() -> None:
+    window = {"status": "rejected", "resetsAt": time.time() + 7000}
+    limit = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "unifiedWindows": {"x": window}}}
+    error = failure(limit, result(is_error=True, api_error_status=429, result="You've hit your weekly limit"))
+    assert isinstance(error, QuotaExhausted)
+    assert 6900 < (error.retry_after_s or 0) <= 7000

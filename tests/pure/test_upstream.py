@@ -1,5 +1,7 @@
 """What Claude Code reports as failed, and what the client is told."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +18,7 @@ from claude_openai.errors import (
     UpstreamAuth,
     UpstreamError,
 )
-from claude_openai.protocol.upstream import Failure, upstream_error
+from claude_openai.protocol.upstream import Failure, begun_error, upstream_error
 
 LOGIN = "/opt/claude auth login"
 KINDS = ["", "authentication_failed", "billing_error", "rate_limit", "model_not_found", "invalid_request", "overloaded",
@@ -77,7 +79,7 @@ def test_a_rate_limit_gives_its_wait(wait_s: int | None, told: str) -> None:
 
 def test_a_used_up_quota_says_when_it_resets() -> None:
     error = upstream_error(Failure(status=429, retry_after_s=7201), login=LOGIN)
-    assert "about 121 minutes" in error.message
+    assert "resets in about 2 h 1 min." in error.message
 
 
 def test_an_overload_is_to_be_tried_again() -> None:
@@ -102,3 +104,21 @@ def test_every_failure_becomes_an_error_that_can_be_sent(failure: Failure) -> No
     assert error.status != 401
     for value in error.headers().values():
         assert value.isascii()
+
+
+# What OpenCode 1.18.33 was seen to repeat: by the type, and by what stands in the message or the code.
+REPEATED_TYPES = {"server_error", "rate_limit_error", "overloaded_error", "service_unavailable_error"}
+REPEATED_WORDS = re.compile(r"overloaded|rate.?limit|429|50[0-9]|52[0-9]|server error|unavailable|try again", re.I)
+
+
+@given(
+    st.sampled_from(KINDS),
+    st.none() | st.sampled_from([429, 500, 502, 503, 529]),
+    st.sampled_from(["Overloaded", "API Error: 529", "Connection lost mid-response. Try again.", "rate limit", "odd"]),
+)
+def test_a_failure_in_an_answer_invites_nobody_to_repeat_it(kind: str, status: int | None, said: str) -> None:
+    error = begun_error(upstream_error(Failure(kind, status, said), login=LOGIN))
+    if isinstance(error, UpstreamError):
+        assert error.type not in REPEATED_TYPES
+        assert not REPEATED_WORDS.search(f"{error.message} {error.code}")
+        assert not error.may_retry

@@ -124,6 +124,10 @@ class Call:
             self._events += self._sse.feed(bytes(event.data))
             assert not self._events
 
+    async def end_sending(self) -> None:
+        """Close the sending side alone."""
+        await self._stream.send_eof()
+
     def leave(self, *, reset: bool = False) -> None:
         """Be gone at once, with FIN or with RST."""
         if reset:

@@ -24,12 +24,14 @@ from claude_openai.claude.hermetic import stand_in_environment
 from claude_openai.config import BACKENDS
 from claude_openai.testing import Answer, MessagesApi, Reply, Script
 from tests.conditions import needs
+from tests.real.left_over import reap_adopted
 
 __all__ = [
     "LIMIT_S",
     "OK",
     "Processes",
     "Served",
+    "needs_bwrap",
     "needs_claude",
     "on_both_backends",
     "serving",
@@ -45,6 +47,7 @@ OK: Final = Reply("ok")
 
 
 needs_claude = needs("claude", "/proc")
+needs_bwrap = needs("bubblewrap")
 # For what must be the same whichever runs the turn; the parameter is for `serving`.
 on_both_backends = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -92,7 +95,8 @@ class Processes:
         return [pid for pid in self.guardians() if _is_child_of(pid, server)]
 
     def all(self) -> list[int]:
-        """The dead that were not reaped are among them, if they are children of this process."""
+        """The dead that were not reaped are among them, if this process has started them."""
+        reap_adopted()
         return sorted({*self.marked(), *self.guardians(), *filter(_is_own_zombie, _pids())})
 
     async def wait_none(self, within_s: float = GONE_S) -> None:
@@ -203,7 +207,10 @@ async def serving(
             logging = {"log_file": log_file, "log_level": "trace"}
             # Nothing is kept open unless the test is about it: then a turn's process ends with the turn.
             alone = {"spares": 0, "max_idle_sessions": 0}
-            config = Config(**{"port": 0, **alone, **logging, **settings, "extra_env": {**env, **(extra_env or {})}})
+            # The status of a stream is that of its turn, however long a busy machine takes to begin it.
+            patient = {"hold_status_ms": int(LIMIT_S * 1000)}
+            extra = {"extra_env": {**env, **(extra_env or {})}}
+            config = Config(**{"port": 0, **alone, **patient, **logging, **settings, **extra})
             scope, stopped = trio.CancelScope(), trio.Event()
             (url,) = await nursery.start(_serve, config, stop, scope, stopped)
             yield Served(url, api, home, temporary, log_file, processes, scope, stopped)

@@ -59,6 +59,22 @@ async def test_a_client_that_leaves_ends_its_turn(
         assert len(served.api.requests) == 2
 
 
+async def test_a_client_that_closes_its_sending_side_ends_its_turn_and_is_told_why(tmp_path: Path) -> None:
+    async with serving(tmp_path, **ONE_SLOT) as served:
+        served.api.enqueue(Reply(before_headers=[Hang()]))
+        async with Call.open(served.url, chat("Hi")) as call:
+            request = await served.api.wait_for_request()
+            await call.end_sending()
+            with trio.fail_after(NOTICED_S):
+                await request.disconnected.wait()
+            status, error = await call.answer()
+        assert (status, error["error"]["code"]) == (400, "client_closed_connection")
+        async with Call.open(served.url, None, "/health") as call:
+            await call.end_sending()
+            assert await call.status() == 200
+        await answers(served)
+
+
 @on_both_backends
 async def test_a_client_that_leaves_before_claude_is_asked_costs_nothing(tmp_path: Path, backend: str) -> None:
     async with serving(tmp_path, **ONE_SLOT, backend=backend) as served:

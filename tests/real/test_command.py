@@ -33,8 +33,9 @@ async def test_it_says_where_it_listens_answers_and_stops(tmp_path: Path, progra
     async with running(tmp_path, program=program, reply=Reply("from the stand-in")) as command:
         assert command.stderr() == f"claude-openai {__version__} listening on {command.url} (sdk backend)\n"
         async with Call.open(command.url, None, "/health") as call:
-            claude = {"found": True}
-            assert await call.answer() == (200, {"status": "ok", "claude": claude})
+            status, health = await call.answer()
+        assert (status, health["status"], health["claude"]) == (200, "ok", {"found": True})
+        assert health["confined"] is not bool(health.get("confined_reason"))
         async with Call.open(command.url, chat("Hi")) as call:
             status, completion = await call.answer()
         assert (status, completion["choices"][0]["message"]["content"]) == (200, "from the stand-in")

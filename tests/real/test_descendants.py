@@ -12,7 +12,7 @@ from claude_openai.testing import RecordedRequest, Reply, ToolUse
 from tests.real.call import Call, chat
 from tests.real.command import Command, running
 from tests.real.daemons import WAYS, alive, new_number
-from tests.real.harness import needs_claude, on_both_backends, until
+from tests.real.harness import needs_bwrap, needs_claude, until
 from tests.real.test_agent_mode import is_judge
 
 pytestmark = needs_claude
@@ -52,13 +52,18 @@ def using_bash(command: str) -> Callable[[RecordedRequest], Reply]:
 
 
 @pytest.mark.parametrize("end", ENDINGS)
-@on_both_backends
+@pytest.mark.parametrize(
+    ("backend", "confine"),
+    [("sdk", "off"), ("cli", "off"), pytest.param("sdk", "require", marks=needs_bwrap)],
+    ids=["sdk", "cli", "confined"],
+)
 async def test_nothing_that_bash_started_outlives_its_claude(
-    tmp_path: Path, backend: str, end: Callable[[Command, Call], None]
+    tmp_path: Path, backend: str, confine: str, end: Callable[[Command, Call], None]
 ) -> None:
     number, work = new_number(), tmp_path / "work"
     work.mkdir()
-    flags = ("--backend", backend, "--drain-timeout-ms", "0", "--allowed-working-directory-prefixes", str(work))
+    flags = ["--backend", backend, "--confine", confine, "--drain-timeout-ms", "0"]
+    flags += ["--allowed-working-directory-prefixes", str(work)]
     claude: dict[str, Any] = {"toolMode": "all", "permissionMode": "auto"}
     script = "\n".join(way.format(number) for way in WAYS.values())
     async with running(tmp_path, *flags, reply=using_bash(script)) as command:
@@ -74,7 +79,7 @@ async def test_what_was_started_in_the_background_lives_as_long_as_its_conversat
     number, work = new_number(), tmp_path / "work"
     work.mkdir()
 
-    flags = ("--session-ttl-ms", "60000", "--spares", "0", "--allowed-working-directory-prefixes", str(work))
+    flags = ("--confine", "off", "--spares", "0", "--allowed-working-directory-prefixes", str(work))
     claude: dict[str, Any] = {"toolMode": "all", "permissionMode": "auto"}
     said = [{"role": "user", "content": "Work."}]
     async with running(tmp_path, *flags, reply=using_bash(WAYS["nohup"].format(number))) as command:

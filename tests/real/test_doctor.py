@@ -98,6 +98,16 @@ async def test_a_machine_without_claude_code_is_told_how_to_install_it(tmp_path:
         assert "login" not in doctor.checks
 
 
+@pytest.mark.parametrize(("confine", "state"), [("auto", "ok"), ("require", "FAIL")])
+async def test_a_machine_without_bubblewrap_fails_only_if_bash_must_be_confined(
+    tmp_path: Path, confine: str, state: str
+) -> None:
+    async with untouched(tmp_path) as type_:
+        doctor = await visit(type_, "--confine", confine, env={"PATH": str(tmp_path)})
+        assert doctor.checks["Bash"]["state"] == state
+        assert "bubblewrap (bwrap) is not installed" in doctor.found("Bash")
+
+
 async def test_a_claude_command_that_is_no_program_fails(tmp_path: Path) -> None:
     async with untouched(tmp_path) as type_:
         doctor = await visit(type_, "--claude-command", str(tmp_path))

@@ -7,8 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from claude_openai.claude import supervisor
 from claude_openai.claude.guardian import Guardian, Link, Started, guarding
 from claude_openai.claude.process import SupervisedProcess, supervised
 from claude_openai.logs.log import NULL_LOG, Level, open_log
+from tests.conditions import needs
 from tests.real.daemons import WAYS, alive, new_number
 from tests.real.harness import until
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc to see processes in")
+pytestmark = needs("/proc")
 
 LIMIT_S = 60.0
 ENVIRONMENT = {"PATH": os.environ["PATH"]}
@@ -140,7 +142,18 @@ async def test_an_ended_background_process_is_reaped_while_the_program_runs(guar
         assert await process.read() == b"ended\n"
 
 
-async def test_the_server_does_not_become_the_reaper_of_its_own_children(guardian: Guardian) -> None:
+@pytest.fixture
+def no_subreaper() -> Iterator[None]:
+    """This process, which the guard against leaks has made one, is none within the test."""
+    set_flag = partial(ctypes.CDLL(None).prctl, supervisor.PR_SET_CHILD_SUBREAPER)
+    assert set_flag(0, 0, 0, 0) == 0
+    yield
+    assert set_flag(1, 0, 0, 0) == 0
+
+
+async def test_the_server_does_not_become_the_reaper_of_its_own_children(
+    no_subreaper: None, guardian: Guardian
+) -> None:
     async with shell(guardian, "echo x; read -r line") as process:
         assert await process.read() == b"x\n"
         is_reaper = ctypes.c_int(-1)
@@ -265,6 +278,30 @@ async def test_a_guardian_that_cannot_be_started_again_is_an_error_until_it_can(
             assert process.exit_code == 6
 
 
+async def test_without_descriptors_for_its_pipes_a_start_fails_and_leaks_none(
+    guardian: Guardian, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with shell(guardian, "exit 0") as process:
+        await process.wait_exit()
+    before, pipe = len(os.listdir("/proc/self/fd")), os.pipe  # noqa: PTH208 - in an async test
+    made: list[tuple[int, int]] = []
+
+    def two_pipes() -> tuple[int, int]:
+        if len(made) == 2:
+            raise OSError(24, "Too many open files")
+        made.append(pipe())
+        return made[-1]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pipe", two_pipes)
+        with pytest.raises(OSError, match="Too many open files"):
+            await guardian.start(["/bin/true"], env={}, cwd=Path("/"))
+    assert len(os.listdir("/proc/self/fd")) == before  # noqa: PTH208
+    async with shell(guardian, "exit 7") as process:
+        await process.wait_exit()
+        assert process.exit_code == 7
+
+
 async def test_two_that_find_the_guardian_dead_start_one(tmp_path: Path) -> None:
     codes: list[int | None] = []
     with guarding(tmp_path / "private", NULL_LOG) as guardian:
@@ -314,7 +351,7 @@ async def test_a_supervisor_that_hangs_is_ended_with_the_guardian(tmp_path: Path
 
 @pytest.mark.parametrize("way", ["foreground", "session"])
 def test_without_a_subreaper_what_still_has_its_parent_is_ended(way: str) -> None:
-    """What macOS has; the `ps` of that system is not tried here."""
+    """As on macOS."""
     number = new_number()
     script = f"setsid sh -c 'sleep {number}; :'; :" if way == "session" else f"sleep {number}; :"
     near, far = socket.socketpair()
@@ -337,6 +374,12 @@ def test_without_a_subreaper_what_still_has_its_parent_is_ended(way: str) -> Non
     near.close()
     os.waitpid(pid, 0)
     trio.run(until, lambda: not alive(number), "it has ended")
+
+
+@needs("/bin/ps")
+def test_without_proc_the_processes_are_told_by_ps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert (os.getpid(), os.getppid()) in supervisor.processes()
 
 
 def parent(pid: int) -> int:

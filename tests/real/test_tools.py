@@ -11,7 +11,7 @@ import pytest
 
 from claude_openai.protocol.calls import MAX_CORRECTIONS
 from claude_openai.protocol.demands import MUST_CALL, ONE_CALL_ONLY
-from claude_openai.testing import RecordedRequest, Reply, Thinking, ToolUse
+from claude_openai.testing import RecordedRequest, Reply, Text, Thinking, ToolUse
 from tests.openai_schema import strict_openai_chunk, strict_openai_completion, validate
 from tests.real.call import Call, chat, texts
 from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
@@ -370,6 +370,40 @@ async def test_one_call_comes_where_parallel_calls_are_off(kept: Served) -> None
     assert way == "parked"
     assert second["choices"][0]["message"]["content"] == "Done."
     assert set(upstream(kept.api.requests[1])[-1][1]) == {("toolu_1", "A"), ("toolu_2", ONE_CALL_ONLY)}
+    # Claude has seen a call that the client never had, so its conversation is not gone on with.
+    said = {"role": "assistant", "content": "Done."}
+    more = [*ASKED, *results(first, "A"), said, {"role": "user", "content": "Sure?"}]
+    _, way = await ask(kept, more, parallel_tool_calls=False)
+    assert way == "replayed"
+    assert as_asked(more) == upstream(kept.api.requests[2])
+
+
+async def test_the_text_of_an_answer_that_had_to_be_a_call_is_not_lost_at_the_limit(kept: Served) -> None:
+    kept.api.enqueue(Reply("I would like to", stop_reason="max_tokens"))
+    answer, _ = await ask(kept, ASKED, tool_choice="required")
+    choice = answer["choices"][0]
+    assert (choice["finish_reason"], choice["message"]["content"]) == ("length", "I would like to")
+
+
+async def test_a_character_in_two_halves_is_one_and_the_conversation_goes_on(kept: Served) -> None:
+    smile = json.dumps("\N{GRINNING FACE}")[1:-1]
+    high, low = json.loads(f'["{smile[:6]}", "{smile[6:]}"]')
+    call = ToolUse("toolu_1", "mcp__openai__read", fragments=(f'{{"path": "/{high}', f'{low}"}}'))
+    kept.api.enqueue(Reply(Text("Hi ", high, low, "!"), call), Reply("Done."), Reply("Yes."))
+    async with Call.open(kept.url, chat(ASKED, tools=[READ, LIST], stream=True)) as streamed:
+        assert await streamed.status() == 200
+        said = texts(await streamed.events())
+    assert said == ["Hi ", "\N{GRINNING FACE}", "!"]
+    function = {"name": "read", "arguments": '{"path": "/\N{GRINNING FACE}"}'}
+    calls = [{"id": "toolu_1", "type": "function", "function": function}]
+    result = {"role": "tool", "tool_call_id": "toolu_1", "content": "A"}
+    spoken = {"role": "assistant", "content": "".join(said), "tool_calls": calls}
+    messages: list[dict[str, Any]] = [*ASKED, spoken, result]
+    answer, way = await ask(kept, messages)
+    assert way == "parked"
+    messages += [answer["choices"][0]["message"], {"role": "user", "content": "Sure?"}]
+    _, way = await ask(kept, messages)
+    assert way == "continued"
 
 
 async def test_branches_never_meet_a_live_conversation(tmp_path: Path) -> None:

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from claude_openai.claude.confinement import try_confinement
+from claude_openai.claude.environment import named_environment
 from claude_openai.claude.hermetic import claude_environment, find_claude, login_command
 from claude_openai.commands.doctor.checks import Check, split_advice
 from claude_openai.config import Config
 from claude_openai.errors import ClaudeMissing, ConfigError
 
-__all__ = ["claude_checks"]
+__all__ = ["claude_checks", "confinement_check"]
 
 TIMEOUT_S: Final = 15.0
 _METHODS: Final = {
@@ -37,16 +39,27 @@ def claude_checks(config: Config, environ: Mapping[str, str]) -> list[Check]:
         claude = find_claude(config.claude_command)
     except (ClaudeMissing, ConfigError) as error:
         return [Check("Claude Code", "FAIL", *split_advice(str(error)))]
-    program = _program(claude, environ)
+    env = claude_environment(environ, extra=named_environment(environ, config.pass_env), cwd=Path.cwd())
+    program = _program(claude, env)
     if program.state == "FAIL":
         return [program]
-    return [program, Check("login", "ok", "none is needed: demo") if config.demo else _login(claude, environ)]
+    return [program, Check("login", "ok", "none is needed: demo") if config.demo else _login(claude, env)]
 
 
-def _program(claude: Path, environ: Mapping[str, str]) -> Check:
+def confinement_check(config: Config, environ: Mapping[str, str]) -> Check:
+    """Whether turns with Bash would be confined; a failure only where they must be."""
+    tried = try_confinement(config.confine, environ)
+    if tried.bwrap:
+        return Check("Bash", "ok", f"confined by {tried.bwrap}")
+    if tried.required:
+        return Check("Bash", "FAIL", tried.reason, "install bubblewrap, or start the server with --confine auto")
+    return Check("Bash", "ok", f"not confined: {tried.reason}")
+
+
+def _program(claude: Path, env: Mapping[str, str]) -> Check:
     mend = "install it again: npm install -g @anthropic-ai/claude-code, or leave --claude-command out"
     try:
-        done = _said(claude, environ, "--version")
+        done = _said(claude, env, "--version")
     except (OSError, subprocess.TimeoutExpired) as error:
         return Check("Claude Code", "FAIL", f"{claude} cannot be run: {_reason(error)}", mend)
     version = re.match(r"\d+(\.\d+)+", done.stdout.strip())
@@ -56,10 +69,10 @@ def _program(claude: Path, environ: Mapping[str, str]) -> Check:
     return Check("Claude Code", "ok", f"{version.group()} at {claude}")
 
 
-def _login(claude: Path, environ: Mapping[str, str]) -> Check:
+def _login(claude: Path, env: Mapping[str, str]) -> Check:
     unknown = Check("login", "warning", "this Claude Code does not tell", "--round-trip shows whether it works")
     try:
-        told = json.loads(_said(claude, environ, "auth", "status", "--json").stdout)
+        told = json.loads(_said(claude, env, "auth", "status", "--json").stdout)
     except (OSError, subprocess.TimeoutExpired, ValueError):
         return unknown
     if not isinstance(told, dict) or "loggedIn" not in told:
@@ -67,7 +80,7 @@ def _login(claude: Path, environ: Mapping[str, str]) -> Check:
     if not told["loggedIn"]:
         mend = f"run `{login_command(claude)}`, or set ANTHROPIC_API_KEY; to try without an account: --demo"
         return Check("login", "FAIL", "Claude Code is not logged in", mend)
-    host = urlsplit(environ.get("ANTHROPIC_BASE_URL", "")).hostname
+    host = urlsplit(env.get("ANTHROPIC_BASE_URL", "")).hostname
     return Check("login", "ok", f"{_way(told)}{f', for {host}' if host else ''}")
 
 
@@ -81,11 +94,11 @@ def _way(told: Mapping[str, Any]) -> str:
     return _METHODS.get(method, method or "logged in")
 
 
-def _said(claude: Path, environ: Mapping[str, str], *argv: str) -> "subprocess.CompletedProcess[str]":
+def _said(claude: Path, env: Mapping[str, str], *argv: str) -> "subprocess.CompletedProcess[str]":
     # Its own process group is not needed: neither command starts anything.
     return subprocess.run(  # noqa: S603 - the program that runs the turns
         [str(claude), *argv],
-        env=claude_environment(environ, extra={}, cwd=Path.cwd()),
+        env=env,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

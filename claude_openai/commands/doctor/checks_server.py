@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from claude_openai import __version__
 from claude_openai.commands.asking import health_of
 from claude_openai.commands.doctor.checks import Check, obstacle, split_advice
+from claude_openai.commands.installed import outdated
 from claude_openai.commands.instance import Instance, find_instance, instance_folder, is_claimed
 from claude_openai.config import Config
 from claude_openai.errors import StartError
@@ -60,8 +60,9 @@ def _server(instance: Instance | None) -> Check:
         return Check(
             "server", "FAIL", f"{found}, health {health}", "run `claude-openai restart`; see `claude-openai logs`"
         )
-    if instance.version != __version__:
-        return Check("server", "warning", f"{found}; this is {__version__}", "run `claude-openai restart`")
+    difference = outdated(instance)
+    if difference:
+        return Check("server", "warning", *split_advice(difference))
     return Check("server", "ok", f"{found}, health ok")
 
 

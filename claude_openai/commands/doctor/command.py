@@ -9,11 +9,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-from claude_openai.commands import command_parser
+from claude_openai.commands import command_parser, has_flag
 from claude_openai.commands.doctor.checks import Check, machine_checks, split_advice
-from claude_openai.commands.doctor.checks_claude import claude_checks
+from claude_openai.commands.doctor.checks_claude import claude_checks, confinement_check
 from claude_openai.commands.doctor.checks_server import port_check, server_checks
-from claude_openai.config import SETTINGS, Config, config_from
+from claude_openai.config import SETTINGS, Config, config_from, ignored_variables
 from claude_openai.errors import ConfigError
 
 __all__ = ["run"]
@@ -50,8 +50,10 @@ def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> l
         complaint = Check("settings", "FAIL", *split_advice(str(error), mend))
         config = _without_flags(environ)
     checks = [complaint or Check("settings", "ok", _told(config))]
+    checks += [Check("variables", "warning", *split_advice(line)) for line in ignored_variables(environ)]
     server, instance = server_checks(environ)
-    checks += [*machine_checks(config, flags, environ), *claude_checks(config, environ), *server]
+    checks += [*machine_checks(config, flags, environ), *claude_checks(config, environ)]
+    checks += [confinement_check(config, environ), *server]
     checks.append(port_check(config, instance))
     if ask and complaint is None:
         from claude_openai.commands.doctor.round_trip import STARTED, asked_server, round_trip
@@ -64,8 +66,8 @@ def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> l
 
 
 def _names_port(flags: Sequence[str], environ: Mapping[str, str]) -> bool:
-    variables = next(setting.variables for setting in SETTINGS if setting.name == "port")
-    return any(word.partition("=")[0] == "--port" for word in flags) or any(map(environ.get, variables))
+    port = next(setting for setting in SETTINGS if setting.name == "port")
+    return has_flag(flags, "--port") or port.find(None, environ)[0] is not None
 
 
 def _without_flags(environ: Mapping[str, str]) -> Config:

@@ -1,0 +1,286 @@
+"""What a `claude` leaves in the user's folders, and its removal.
+
+Claude Code removes most of its files when it ends by itself, and none when it is killed: its entry in the list of
+running sessions, with a key and a socket, and the snapshot of the user's shell. Some it never removes: a folder for
+each session that used Bash, logs of tool calls. Other sessions of the user keep their files in the same folders, so a
+file is removed only if it tells what no other process has: a pid together with its start time, the random id of the
+session, or the random name of the process's temporary folder.
+
+What is known of a process lies in the server's ledger for as long as it lives, see `ledger`. If the server is killed,
+the guardian runs this file as a program: so it uses the standard library only, and nothing else of this package.
+
+All of it blocks. The names are those of Claude Code 2.1.332; `tests/real/test_leftovers.py` fails when they change.
+"""
+
+import json
+import os
+import re
+import shutil
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+__all__ = [
+    "ENTRY",
+    "LEDGER",
+    "Leftovers",
+    "beginning_with",
+    "is_alive",
+    "processes_of",
+    "start_time",
+    "sweep",
+    "sweep_ledger",
+]
+
+# In the server's private folder, and the names in it.
+LEDGER: Final = "ledger"
+ENTRY: Final = ".json"
+# Of a file that is looked through; a snapshot of a shell with many functions has 200 KB.
+_READ_BYTES: Final = 4 * 1024 * 1024
+# From SIGKILL to the end of a process, which takes as long as the kernel needs to free its memory.
+_DYING_S: Final = 2.0
+_POLL_S: Final = 0.01
+# The time of a file is that of the kernel's last tick.
+_TICK_S: Final = 0.1
+# Claude Code cuts a longer name of a folder, and adds a hash.
+_NAME_CHARS: Final = 200
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What tells the files of one process from those of all others.
+
+    Attributes:
+        pid: of the process.
+        started: its start time as the kernel counts it; "" where there is no /proc.
+        spawned: a moment before its start, in seconds of the wall clock.
+        session: the id of its session, a random UUID.
+        config: Claude Code's folder for settings and sessions.
+        home: the user's.
+        runtime: the user's folder for sockets; "" if there is none.
+        caches: Claude Code's folder for logs.
+        project: what Claude Code calls the process's working folder in names of folders.
+        mark: a path with a random name that is in the PATH of its shells; "" if it has no tools of its own.
+    """
+
+    pid: int
+    started: str
+    spawned: float
+    session: str
+    config: str
+    home: str
+    runtime: str
+    caches: str
+    project: str
+    mark: str
+
+    @classmethod
+    def of(cls, pid: int, spawned: float, session: str, env: Mapping[str, str], cwd: Path, mark: str) -> "Leftovers":
+        """What a process will leave that was just started with this environment, in this folder."""
+        home = env.get("HOME") or str(Path.home())
+        caches = f"{home}/Library/Caches" if sys.platform == "darwin" else env.get("XDG_CACHE_HOME") or f"{home}/.cache"
+        try:
+            # The folder itself is not looked at: it may lie on a disk that does not answer.
+            folder = str(Path(f"/proc/{pid}/cwd").readlink())
+        except OSError:
+            folder = os.path.realpath(cwd)
+        return cls(
+            pid=pid,
+            started=start_time(pid) or "",
+            spawned=spawned,
+            session=session,
+            config=str(Path(folder, env.get("CLAUDE_CONFIG_DIR") or f"{home}/.claude")),
+            home=home,
+            runtime=env.get("XDG_RUNTIME_DIR", ""),
+            caches=f"{caches}/claude-cli-nodejs",
+            # A character outside of the basic plane is two to JavaScript.
+            project="".join(c if c.isascii() and c.isalnum() else "-" * (1 + (c > "\uffff")) for c in folder),
+            mark=mark,
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> "Leftovers":
+        """Read an entry of a ledger.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it is not whole, or of another version.
+        """
+        try:
+            left = cls(**json.loads(path.read_bytes()))
+        except TypeError as error:
+            raise ValueError(str(error)) from None
+        # It names folders that are removed.
+        if not _UUID.fullmatch(left.session):
+            raise ValueError(f"{left.session!r} is not the id of a session")
+        return left
+
+
+def sweep(left: Leftovers, *, ended: float | None) -> list[str]:
+    """Remove what a process left that has ended.
+
+    Args:
+        left: what is known of it.
+        ended: a moment after its end, in seconds of the wall clock; None if none is known. Files that tell no more than
+            its pid are removed only if they were last written while it lived.
+
+    Returns:
+        What could not be removed, and why.
+    """
+    failures: list[str] = []
+    for folder, prefix, is_its_own in _files(left, ended):
+        for path in beginning_with(prefix, folder):
+            if is_its_own(path):
+                _remove(os.unlink, path, failures)
+    for path in _folders(left):
+        _remove(shutil.rmtree, path, failures)
+    for path in _emptied(left):
+        with suppress(OSError):
+            path.rmdir()
+    return failures
+
+
+def _files(left: Leftovers, ended: float | None) -> Iterator[tuple[Path, str, Callable[[Path], bool]]]:
+    """Where its files are, how their names begin, and how they are told from others."""
+    config, session = Path(left.config), f'"sessionId":"{left.session}"'
+
+    def tells(*words: str) -> Callable[[Path], bool]:
+        return lambda path: _was_written(path, left.spawned) and any(word in _text(path) for word in words)
+
+    def while_it_lived(path: Path) -> bool:
+        return ended is not None and _was_written(path, left.spawned, ended)
+
+    def is_unfinished(path: Path) -> bool:
+        return while_it_lived(path) and '"procStart"' not in _text(path)
+
+    start = (f'"procStart":"{left.started}"',) if left.started else ()
+    yield config / "sessions", f"{left.pid}.", tells(session, *start)
+    yield config / "sessions", f"{left.pid}.", is_unfinished
+    for folder in (config, Path(left.home)):
+        yield folder, f".claude.json.tmp.{left.pid}.", while_it_lived
+    for folder in (Path(left.runtime or "/nonexistent", "cc-socks"), Path(f"/tmp/cc-socks-{os.getuid()}")):  # noqa: S108
+        yield folder, f"{left.pid}.sock", while_it_lived
+    for folder in _of_project(Path(left.caches), left):
+        yield folder / "mcp-logs-openai", "", tells(session)
+    if left.mark:
+        yield config / "shell-snapshots", "snapshot-", tells(left.mark)
+        yield config / "telemetry", f"1p_failed_events.{left.session}.", lambda _path: True
+
+
+def _folders(left: Leftovers) -> Iterator[Path]:
+    """Folders that are its own with all that is in them."""
+    if left.mark:
+        config = Path(left.config)
+        for parent in (config / "session-env", *_of_project(config / "projects", left)):
+            yield parent / left.session
+
+
+def _emptied(left: Leftovers) -> Iterator[Path]:
+    """Folders that Claude Code makes when it needs them, and that may now be empty."""
+    for folder in _of_project(Path(left.caches), left):
+        yield from (folder / "mcp-logs-openai", folder)
+    if left.mark:
+        yield from _of_project(Path(left.config, "projects"), left)
+
+
+def _of_project(parent: Path, left: Leftovers) -> list[Path]:
+    if len(left.project) <= _NAME_CHARS:
+        return [parent / left.project]
+    return beginning_with(f"{left.project[:_NAME_CHARS]}-", parent)
+
+
+def processes_of(private: Path) -> Iterator[Leftovers]:
+    """The processes in the ledger of a server's private folder."""
+    for path in (private / LEDGER).glob(f"*{ENTRY}"):
+        with suppress(OSError, ValueError):
+            yield Leftovers.read(path)
+
+
+def sweep_ledger(private: Path, *, just_killed: bool) -> list[str]:
+    """Sweep up after the processes of a server that is gone.
+
+    Args:
+        private: the server's private folder.
+        just_killed: its processes were killed a moment ago, and are waited for, for 2 s all together.
+
+    Returns:
+        What could not be removed, and why.
+    """
+    failures, deadline = [], time.monotonic() + _DYING_S * just_killed
+    for left in processes_of(private):
+        while is_alive(left.pid, left.started) and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+        if is_alive(left.pid, left.started):
+            failures.append(f"process {left.pid} has not ended")
+        else:
+            failures += sweep(left, ended=time.time() if just_killed else None)
+    return failures
+
+
+def is_alive(pid: int, started: str) -> bool:
+    if started:
+        return start_time(pid) == started
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def start_time(pid: int) -> str | None:
+    """Field 22 of /proc/PID/stat; None if there is no such process, or it has ended and waits to be reaped."""
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    except (OSError, ValueError):
+        return None
+    return None if state in "ZX" else fields[18]
+
+
+def beginning_with(prefix: str, folder: Path) -> list[Path]:
+    try:
+        return [Path(entry.path) for entry in os.scandir(folder) if entry.name.startswith(prefix)]
+    except OSError:
+        return []
+
+
+def _was_written(path: Path, since: float, until: float = float("inf")) -> bool:
+    try:
+        return since - _TICK_S <= path.lstat().st_mtime <= until
+    except OSError:
+        return False
+
+
+def _text(path: Path) -> str:
+    """The beginning of a plain file; "" of everything else."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        is_plain = stat.S_ISREG(os.fstat(descriptor).st_mode)
+        return os.read(descriptor, _READ_BYTES).decode("utf-8", "replace") if is_plain else ""
+    except OSError:
+        return ""
+    finally:
+        os.close(descriptor)
+
+
+def _remove(how: Callable[[Path], object], path: Path, failures: list[str]) -> None:
+    try:
+        how(path)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        failures.append(f"{path}: {error.strerror or error}")
+
+
+if __name__ == "__main__":
+    sweep_ledger(Path(sys.argv[1]), just_killed=True)

@@ -1,0 +1,31 @@
+"""What a system may lack for a moment, told from a bug: files, processes, memory, disk space. Knows error numbers."""
+
+import errno
+from collections.abc import Mapping
+from typing import Final
+
+__all__ = ["described", "shortage_hint"]
+
+_DISK: Final = "free some disk space, or start the server with another TMPDIR"
+_HINTS: Final[Mapping[int, str]] = {
+    errno.ENOSPC: _DISK,
+    errno.EDQUOT: _DISK,
+    errno.EFBIG: "raise the server's limit of file sizes (ulimit -f)",
+    errno.EMFILE: "start the server with a higher limit of open files (ulimit -n)",
+    errno.ENFILE: "the whole system has too many open files",
+    errno.EAGAIN: "end some processes, or raise the limit of this user or container (ulimit -u, pids.max)",
+    errno.ENOMEM: "free some memory, or lower --max-concurrency, --max-idle-sessions and --spares",
+    errno.ENOBUFS: "free some memory",
+}
+
+
+def shortage_hint(error: BaseException) -> str:
+    """What helps against it, if the system lacks something; "" for every other error."""
+    return _HINTS.get(error.errno or 0, "") if isinstance(error, OSError) else ""
+
+
+def described(error: BaseException) -> str:
+    """The error in words, without its number: `No space left on device: '/tmp/x'`."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.strerror}: {error.filename!r}"

@@ -1,0 +1,32 @@
+"""A pytest of its own, for tests of what the suite itself promises."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+__all__ = ["run_pytest"]
+
+LIMIT_S = 120.0
+
+
+def run_pytest(folder: Path, module: str, *options: str) -> str:
+    """Run the tests of a module and return all that pytest says of them.
+
+    Args:
+        folder: where the module is written.
+        module: its text.
+        options: beside those that leave out the project's own configuration.
+    """
+    path = folder / "test_module.py"
+    path.write_text(module)
+    plain = ("-c", "/dev/null", "--rootdir", str(folder), "--disable-plugin-autoload", "-p", "no:cacheprovider")
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", *plain, "-v", *options, str(path)],
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    return ran.stdout

@@ -1,0 +1,54 @@
+"""What a system lacks, as the client is told it."""
+
+import errno
+import os
+
+import pytest
+
+from claude_openai.claude.launcher import could_not_start, why_not_started
+from claude_openai.shortages import described, shortage_hint
+
+HINTS = {
+    errno.ENOSPC: "free some disk space",
+    errno.EDQUOT: "free some disk space",
+    errno.EFBIG: "ulimit -f",
+    errno.EMFILE: "ulimit -n",
+    errno.ENFILE: "the whole system",
+    errno.EAGAIN: "ulimit -u",
+    errno.ENOMEM: "free some memory",
+}
+
+
+@pytest.mark.parametrize(("number", "hint"), HINTS.items())
+def test_a_process_that_could_not_be_started_is_told_with_what_helps(number: int, hint: str) -> None:
+    error = could_not_start(why_not_started(OSError(number, os.strerror(number), "/some/path")))
+    assert error.message.startswith(f"Claude Code could not be started: {os.strerror(number)}: '/some/path'; ")
+    assert hint in error.message
+    assert "--claude-command" not in error.message
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOENT, "No such file or directory", "claude"), ValueError("odd"), OSError("odd")]
+)
+def test_what_is_no_shortage_sends_to_doctor(error: Exception) -> None:
+    assert shortage_hint(error) == ""
+    assert (
+        why_not_started(error) == f"{described(error)}; `claude-openai doctor` checks Claude Code and --claude-command"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [(9, "'Killed' when it lacks memory"), (6, "when it lacks memory"), (25, "disk space")]
+)
+def test_a_process_that_a_signal_ended_is_told_to_lack_something(status: int, words: str) -> None:
+    assert words in why_not_started(RuntimeError(f"it ended with exit status -{status}; its last words: x"))
+
+
+def test_a_process_that_ended_by_itself_is_not() -> None:
+    assert "doctor" in why_not_started(RuntimeError("it ended with exit status 9"))
+
+
+def test_an_error_is_told_without_its_number() -> None:
+    assert described(OSError(errno.ENOSPC, "No space left on device")) == "No space left on device"
+    assert described(OSError(errno.ENOENT, "No such file", "/x")) == "No such file: '/x'"
+    assert described(OSError("odd")) == "odd"

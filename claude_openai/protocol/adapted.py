@@ -104,7 +104,9 @@ def _adapted(document: Document, budget: Budget) -> str:
     except RecursionError:
         raise CannotBeAdapted("is nested too deeply. Send a flatter one.") from None
     except InvalidSchema as error:
-        raise CannotBeAdapted(f"cannot be used: {error}. Send one that is valid by draft 2020-12.") from None
+        raise CannotBeAdapted(
+            f"cannot be used: {str(error)[:SHOWN_CHARS]}. Send one that is valid by draft 2020-12."
+        ) from None
     except OverflowError:
         raise CannotBeAdapted("holds a number that is too large. Send a smaller one.") from None
     if _count(adapted) > MAX_VALUES:

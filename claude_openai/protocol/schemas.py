@@ -51,7 +51,7 @@ def usable_schema(schema: str, budget: Budget) -> "ArgumentValidator":
         validator = ArgumentValidator(schema, budget)
         list(validator.errors({}, budget))
     except InvalidSchema as error:
-        raise UnusableSchema(f"is not a valid JSON Schema: {error}.") from None
+        raise UnusableSchema(f"is not a valid JSON Schema: {str(error)[:SHOWN_CHARS]}.") from None
     except (CannotBeResolved, RecursionError) as error:
         message = f"cannot be used as a schema: {error}. Put what it refers to into the schema itself."
         raise UnusableSchema(message) from None

@@ -21,6 +21,7 @@ from claude_openai.protocol.schemas import usable_schema
 from claude_openai.protocol.tool_schema import tool_schema
 from claude_openai.protocol.tools import MAX_TOOLS, ArgumentChecker, read_tools
 from tests.calls import calls_of
+from tests.hostile.heavy import honest_tool
 
 CATALOG = ModelCatalog("sonnet", ())
 DRAFT_4 = "http://json-schema.org/draft-04/schema#"
@@ -132,38 +133,19 @@ def test_what_was_read_before_costs_the_same_again() -> None:
     assert budgets[0].left == budgets[1].left < REQUEST_STEPS
 
 
-def honest(number: int) -> dict[str, Any]:
-    """A tool of 6 KiB, as large servers of tools have them."""
-    kinds: list[dict[str, Any]] = [
-        {"type": "string"},
-        {"type": "integer", "minimum": 0},
-        {"type": "array", "items": {"type": "string"}},
-        {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None},
-        {"type": "object", "properties": {"a": {"enum": ["x", "y"]}}, "required": ["a"], "additionalProperties": False},
-        {"$ref": "#/$defs/Node"},
-    ]
-    properties = {
-        f"p{each}": {
-            **kinds[(each + number) % 6],
-            "description": f"The parameter {each} of the tool, and what it does.",
-        }
-        for each in range(47)
-    }
-    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
-    return function({"type": "object", "properties": properties, "$defs": {"Node": node}}, f"tool_{number}")
-
-
 def test_the_largest_honest_request_takes_a_fifth_of_its_budget() -> None:
-    raw = body(tools=[honest(number) for number in range(MAX_TOOLS)])
+    raw = body(tools=[honest_tool(number) for number in range(MAX_TOOLS)])
     assert 700 * 1024 < len(raw) < 800 * 1024
     assert len(parse(raw).tools) == MAX_TOOLS
     budget = request_budget(len(raw))
-    read_tools([honest(number) for number in range(MAX_TOOLS)], budget)
+    read_tools([honest_tool(number) for number in range(MAX_TOOLS)], budget)
     assert budget.left > 0.8 * REQUEST_STEPS
 
 
 def test_a_form_of_that_size_is_within_the_budget() -> None:
-    properties = {f"t{number}": honest(number)["function"]["parameters"]["properties"]["p0"] for number in range(8000)}
+    properties = {
+        f"t{number}": honest_tool(number)["function"]["parameters"]["properties"]["p0"] for number in range(8000)
+    }
     raw = body(response_format=form({"type": "object", "properties": properties, "$defs": {"Node": {}}}))
     assert len(raw) > 700 * 1024
     assert parse(raw).output is not None

@@ -104,9 +104,8 @@ def _adapted(document: Document, budget: Budget) -> str:
     except RecursionError:
         raise CannotBeAdapted("is nested too deeply. Send a flatter one.") from None
     except InvalidSchema as error:
-        raise CannotBeAdapted(
-            f"cannot be used: {str(error)[:SHOWN_CHARS]}. Send one that is valid by draft 2020-12."
-        ) from None
+        shown = str(error)[:SHOWN_CHARS]
+        raise CannotBeAdapted(f"cannot be used: {shown}. Send one that is valid by draft 2020-12.") from None
     except OverflowError:
         raise CannotBeAdapted("holds a number that is too large. Send a smaller one.") from None
     if _count(adapted) > MAX_VALUES:

@@ -3,7 +3,7 @@
 A server over a scripted backend, in a process of its own, is sent bodies that cause much work, then many that are
 hostile in all ways, then hostile HTTP requests, while another client asks for its health. Exits 1 if an answer was a
 5xx or none that a client could read, if the health took too long, or if the server's memory grew. On a busy machine the
-health takes long by itself: so it is told how long it took before, and how long the event loop was held by its own work.
+health takes long by itself; so it is told how long it took before, and how long one step of the event loop took.
 """
 
 import argparse

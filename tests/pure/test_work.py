@@ -21,6 +21,7 @@ from claude_openai.protocol.schemas import usable_schema
 from claude_openai.protocol.tool_schema import tool_schema
 from claude_openai.protocol.tools import MAX_TOOLS, ArgumentChecker, read_tools
 from tests.calls import calls_of
+from tests.hostile.heavy import honest_tool
 
 CATALOG = ModelCatalog("sonnet", ())
 DRAFT_4 = "http://json-schema.org/draft-04/schema#"
@@ -92,14 +93,15 @@ def test_four_times_the_schema_is_four_times_the_work(name: str, place: str) -> 
     work(10)  # what is done once
     small, large = work(200), work(800)
     assert large < 4.5 * small
-    assert large < 800 * 1000
+    assert large < 800 * 400
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_schema_at_the_size_at_which_it_was_found_is_within_the_budget_or_refused(name: str) -> None:
     raw = body(tools=[function(SCHEMAS[name](20_000 if name != "anchors" else 5_000))])
+    budget = request_budget(len(raw))
     attempt(raw)
-    assert calls_of(lambda: attempt(raw)) < 20 * REQUEST_STEPS
+    assert calls_of(lambda: attempt(raw)) < 20 * budget.left
 
 
 def test_the_tools_of_a_request_have_one_budget_for_their_references() -> None:
@@ -113,7 +115,7 @@ def test_the_tools_of_a_request_have_one_budget_for_their_references() -> None:
 
 
 def test_a_form_shares_the_budget_of_the_tools() -> None:
-    tools = [function({**doubling(11), "title": str(number)}, f"look_{number}") for number in range(1)]
+    tools = [function({**doubling(11), "title": str(number)}, f"look_{number}") for number in range(3)]
     assert parse(body(tools=tools)).tools
     assert parse(body(response_format=form(doubling(11)))).output
     place = "response_format.json_schema.schema"
@@ -128,41 +130,22 @@ def test_what_was_read_before_costs_the_same_again() -> None:
     budgets = [Budget(), Budget()]
     for budget in budgets:
         usable_schema(json.dumps(doubling(10)), budget)
-    assert budgets[0].spent == budgets[1].spent > 0
-
-
-def honest(number: int) -> dict[str, Any]:
-    """A tool of 6 KiB, as large servers of tools have them."""
-    kinds: list[dict[str, Any]] = [
-        {"type": "string"},
-        {"type": "integer", "minimum": 0},
-        {"type": "array", "items": {"type": "string"}},
-        {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None},
-        {"type": "object", "properties": {"a": {"enum": ["x", "y"]}}, "required": ["a"], "additionalProperties": False},
-        {"$ref": "#/$defs/Node"},
-    ]
-    properties = {
-        f"p{each}": {
-            **kinds[(each + number) % 6],
-            "description": f"The parameter {each} of the tool, and what it does.",
-        }
-        for each in range(47)
-    }
-    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
-    return function({"type": "object", "properties": properties, "$defs": {"Node": node}}, f"tool_{number}")
+    assert budgets[0].left == budgets[1].left < REQUEST_STEPS
 
 
 def test_the_largest_honest_request_takes_a_fifth_of_its_budget() -> None:
-    raw = body(tools=[honest(number) for number in range(MAX_TOOLS)])
+    raw = body(tools=[honest_tool(number) for number in range(MAX_TOOLS)])
     assert 700 * 1024 < len(raw) < 800 * 1024
     assert len(parse(raw).tools) == MAX_TOOLS
     budget = request_budget(len(raw))
-    read_tools([honest(number) for number in range(MAX_TOOLS)], budget)
-    assert budget.spent < 0.2 * REQUEST_STEPS
+    read_tools([honest_tool(number) for number in range(MAX_TOOLS)], budget)
+    assert budget.left > 0.8 * REQUEST_STEPS
 
 
 def test_a_form_of_that_size_is_within_the_budget() -> None:
-    properties = {f"t{number}": honest(number)["function"]["parameters"]["properties"]["p0"] for number in range(8000)}
+    properties = {
+        f"t{number}": honest_tool(number)["function"]["parameters"]["properties"]["p0"] for number in range(8000)
+    }
     raw = body(response_format=form({"type": "object", "properties": properties, "$defs": {"Node": {}}}))
     assert len(raw) > 700 * 1024
     assert parse(raw).output is not None
@@ -206,8 +189,8 @@ def test_a_body_of_too_many_values_is_not_read_and_its_field_is_named(monkeypatc
 
 def test_what_stands_in_strings_is_no_value() -> None:
     text = '{"a": [1, 2, 3], "\\\\"} ' * 60_000
-    assert parse(body(messages=[{"role": "user", "content": text}, {"role": "user", "content": "x\\"}])).prompt.text
-    assert parse(body(messages=[{"role": "user", "content": "\\" * 500_000 + ",:[{" * 100_000}])).prompt.text
+    assert parse(body(messages=[{"role": "user", "content": text}, {"role": "user", "content": "x\\"}])).prompt
+    assert parse(body(messages=[{"role": "user", "content": "\\" * 500_000 + ",:[{" * 100_000}])).prompt
 
 
 def test_the_arguments_of_earlier_calls_count_together() -> None:
@@ -223,8 +206,10 @@ def test_the_arguments_of_earlier_calls_count_together() -> None:
     assert parse(history(values, 4)).turns
     place = "messages[1].tool_calls[8].function.arguments"
     assert refusal_of(history(values, 10)) == ("invalid_value", place)
-    items = [{"type": "function_call", "call_id": f"c{n}", "name": "look", "arguments": values} for n in range(10)]
-    asked = {"model": "sonnet", "input": [{"role": "user", "content": "Hi"}, *items]}
+    asked = {"model": "sonnet", "input": [{"role": "user", "content": "Hi"}]}
+    asked["input"] += [
+        {"type": "function_call", "call_id": f"c{n}", "name": "look", "arguments": values} for n in range(10)
+    ]
     with pytest.raises(BadRequest) as raised:
         parse_responses_request(json.dumps(asked).encode(), CATALOG, lambda _: None)
     assert raised.value.param == "input[9].arguments"
@@ -335,8 +320,7 @@ def test_the_patterns_of_one_check_have_one_limit(
     ["a{1000000}", "((a{100}){100}){100}", "(?x)(a{1000}) {1000}", "a{1000000000}", "a" * 5001, "(?:a{9999,}b){99}"],
 )
 def test_a_pattern_that_cannot_be_read_within_bounds_is_refused(pattern: str) -> None:
-    schemas_with_it: list[dict[str, Any]] = [{"pattern": pattern}, {"patternProperties": {pattern: {}}}]
-    for schema in schemas_with_it:
+    for schema in ({"pattern": pattern}, {"patternProperties": {pattern: {}}}):
         raw = body(tools=[function({"properties": {"a": {"items": schema}}})])
         assert refusal_of(raw) == ("invalid_function_parameters", "tools[0].function.parameters")
     assert checked({"properties": {"a": {"format": "regex"}}}, {"a": pattern}) == ""
@@ -354,12 +338,12 @@ def test_a_pattern_that_cannot_be_read_within_bounds_is_refused(pattern: str) ->
     ],
 )
 def test_the_patterns_that_people_write_are_read(pattern: str) -> None:
-    assert checked({"properties": {"a": {"pattern": pattern}}}, {"a": ""}) != ""
+    assert checked({"properties": {"a": {"pattern": pattern}}}, {"a": "?!"}) != ""
 
 
 def test_the_properties_of_many_alternatives_are_put_together_one_by_one() -> None:
     def work(count: int) -> int:
-        parts: list[dict[str, Any]] = [{"properties": {f"a{each}": {}}} for each in range(count)]
+        parts = [{"properties": {f"a{each}": {}}} for each in range(count)]
         text = json.dumps({"anyOf": parts})
         merged = tool_schema(text)["properties"]
         assert len(merged) == count

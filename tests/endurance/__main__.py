@@ -9,7 +9,6 @@ suite, which has the same under a clock that jumps (`tests/memory/test_time_limi
 """
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
@@ -63,4 +62,4 @@ async def _timed(backend: str, deltas: int) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -189,8 +189,8 @@ def test_a_body_of_too_many_values_is_not_read_and_its_field_is_named(monkeypatc
 
 def test_what_stands_in_strings_is_no_value() -> None:
     text = '{"a": [1, 2, 3], "\\\\"} ' * 60_000
-    assert parse(body(messages=[{"role": "user", "content": text}, {"role": "user", "content": "x\\"}])).prompt
-    assert parse(body(messages=[{"role": "user", "content": "\\" * 500_000 + ",:[{" * 100_000}])).prompt
+    assert parse(body(messages=[{"role": "user", "content": text}, {"role": "user", "content": "x\\"}])).prompt.text
+    assert parse(body(messages=[{"role": "user", "content": "\\" * 500_000 + ",:[{" * 100_000}])).prompt.text
 
 
 def test_the_arguments_of_earlier_calls_count_together() -> None:
@@ -206,10 +206,8 @@ def test_the_arguments_of_earlier_calls_count_together() -> None:
     assert parse(history(values, 4)).turns
     place = "messages[1].tool_calls[8].function.arguments"
     assert refusal_of(history(values, 10)) == ("invalid_value", place)
-    asked = {"model": "sonnet", "input": [{"role": "user", "content": "Hi"}]}
-    asked["input"] += [
-        {"type": "function_call", "call_id": f"c{n}", "name": "look", "arguments": values} for n in range(10)
-    ]
+    items = [{"type": "function_call", "call_id": f"c{n}", "name": "look", "arguments": values} for n in range(10)]
+    asked = {"model": "sonnet", "input": [{"role": "user", "content": "Hi"}, *items]}
     with pytest.raises(BadRequest) as raised:
         parse_responses_request(json.dumps(asked).encode(), CATALOG, lambda _: None)
     assert raised.value.param == "input[9].arguments"
@@ -320,7 +318,8 @@ def test_the_patterns_of_one_check_have_one_limit(
     ["a{1000000}", "((a{100}){100}){100}", "(?x)(a{1000}) {1000}", "a{1000000000}", "a" * 5001, "(?:a{9999,}b){99}"],
 )
 def test_a_pattern_that_cannot_be_read_within_bounds_is_refused(pattern: str) -> None:
-    for schema in ({"pattern": pattern}, {"patternProperties": {pattern: {}}}):
+    schemas_with_it: list[dict[str, Any]] = [{"pattern": pattern}, {"patternProperties": {pattern: {}}}]
+    for schema in schemas_with_it:
         raw = body(tools=[function({"properties": {"a": {"items": schema}}})])
         assert refusal_of(raw) == ("invalid_function_parameters", "tools[0].function.parameters")
     assert checked({"properties": {"a": {"format": "regex"}}}, {"a": pattern}) == ""
@@ -338,12 +337,12 @@ def test_a_pattern_that_cannot_be_read_within_bounds_is_refused(pattern: str) ->
     ],
 )
 def test_the_patterns_that_people_write_are_read(pattern: str) -> None:
-    assert checked({"properties": {"a": {"pattern": pattern}}}, {"a": "?!"}) != ""
+    assert checked({"properties": {"a": {"pattern": pattern}}}, {"a": ""}) != ""
 
 
 def test_the_properties_of_many_alternatives_are_put_together_one_by_one() -> None:
     def work(count: int) -> int:
-        parts = [{"properties": {f"a{each}": {}}} for each in range(count)]
+        parts: list[dict[str, Any]] = [{"properties": {f"a{each}": {}}} for each in range(count)]
         text = json.dumps({"anyOf": parts})
         merged = tool_schema(text)["properties"]
         assert len(merged) == count

@@ -93,7 +93,7 @@ def test_four_times_the_schema_is_four_times_the_work(name: str, place: str) -> 
     work(10)  # what is done once
     small, large = work(200), work(800)
     assert large < 4.5 * small
-    assert large < 800 * 400
+    assert large < 800 * 600
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
@@ -115,7 +115,7 @@ def test_the_tools_of_a_request_have_one_budget_for_their_references() -> None:
 
 
 def test_a_form_shares_the_budget_of_the_tools() -> None:
-    tools = [function({**doubling(11), "title": str(number)}, f"look_{number}") for number in range(3)]
+    tools = [function({**doubling(11), "title": str(number)}, f"look_{number}") for number in range(2)]
     assert parse(body(tools=tools)).tools
     assert parse(body(response_format=form(doubling(11)))).output
     place = "response_format.json_schema.schema"
@@ -204,13 +204,13 @@ def test_the_arguments_of_earlier_calls_count_together() -> None:
 
     values = '{"a":[' + "1," * 60_000 + "1]}"
     assert parse(history(values, 4)).turns
-    place = "messages[1].tool_calls[8].function.arguments"
-    assert refusal_of(history(values, 10)) == ("invalid_value", place)
-    items = [{"type": "function_call", "call_id": f"c{n}", "name": "look", "arguments": values} for n in range(10)]
+    place = "messages[1].tool_calls[16].function.arguments"
+    assert refusal_of(history(values, 20)) == ("invalid_value", place)
+    items = [{"type": "function_call", "call_id": f"c{n}", "name": "look", "arguments": values} for n in range(20)]
     asked = {"model": "sonnet", "input": [{"role": "user", "content": "Hi"}, *items]}
     with pytest.raises(BadRequest) as raised:
         parse_responses_request(json.dumps(asked).encode(), CATALOG, lambda _: None)
-    assert raised.value.param == "input[9].arguments"
+    assert raised.value.param == "input[17].arguments"
 
 
 def test_a_reference_to_an_answer_counts_as_often_as_it_is_made() -> None:

@@ -22,6 +22,7 @@ from claude_openai.claude.cli import CliBackend
 from claude_openai.claude.guardian import guarding
 from claude_openai.claude.hermetic import find_claude, stand_in_environment
 from claude_openai.claude.launcher import Launcher
+from claude_openai.claude.priming import Primer
 from claude_openai.claude.sdk import SdkBackend, SdkSettings
 from claude_openai.config import Config
 from claude_openai.errors import ShuttingDown
@@ -185,8 +186,9 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
                 guardian=guardian,
                 log=log,
             )
+            primer = Primer(launcher, MessagesApi.serving, log)
             if config.backend == "cli":
-                yield CliBackend(launcher)
+                yield CliBackend(launcher, primer)
                 return
             settings = SdkSettings(
                 kept=config.max_idle_sessions,
@@ -195,7 +197,7 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
                 spares=config.spares,
                 default_model=config.catalog().resolve("claude"),
             )
-            yield SdkBackend(launcher, settings, log)
+            yield SdkBackend(launcher, primer, settings, log)
 
 
 @contextmanager

@@ -148,8 +148,6 @@ class Conversation:
             # With a transport of ours the SDK applies no option that is a flag; `hermetic` gives those.
             client = ClaudeSDKClient(ClaudeAgentOptions(verbatim_prompts=True), transport=transport)
             async with client, trio.open_nursery() as nursery, ending(client.receive_messages()) as messages:
-                if self._request.claude_model != self.spawn.model:
-                    await client.set_model(self._request.claude_model)
                 nursery.start_soon(_write_all, receive, transport)
                 self._open = OpenClient(client, messages, process, transport, toolbox, self.spawn.settings)
                 self._ready.set()
@@ -198,7 +196,7 @@ class Conversation:
         if waiting.cancelled_caught:
             self.log.error("conversation.abandoned")
 
-    async def answer(self, request: ChatRequest, way: Way, emit: Emit, *, resumed: bool) -> bool:
+    async def answer(self, request: ChatRequest, way: Way, emit: Emit) -> bool:
         """Run one turn. Afterwards `reusable` says whether another can follow.
 
         Returns False, with nothing emitted, if a kept or spare process died before the turn began: try another.
@@ -207,7 +205,6 @@ class Conversation:
             request: what to answer; its history is the one this conversation holds.
             way: how the request came here.
             emit: takes the events.
-            resumed: the process goes on by itself from its transcript, which ends with the prompt.
         """
         self.reusable, self.pending = False, ()
         if self._open is None:
@@ -218,7 +215,7 @@ class Conversation:
             return True
         turn = TurnUnderWay(request, self._open, emit, way=way, login=self.spawn.login)
         try:
-            await turn.run(resumed=resumed)
+            await turn.run()
         except ClaudeSDKError as error:
             if self.waited and not turn.reader.started:
                 return False
@@ -232,8 +229,7 @@ class Conversation:
         self.history = (*request.turns, request.prompt, turn.answer())
         self.pending, self.thinking = turn.pending, turn.thinking.blocks()
         self.settings = TurnSettings.of(request)
-        # Resuming put a text of Claude Code's own into the history.
-        self.exact = self.exact and turn.exact and not resumed
+        self.exact = self.exact and turn.exact
         self.reusable = turn.reusable and self.alive and (self.exact or bool(self.pending))
         return True
 

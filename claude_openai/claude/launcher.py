@@ -18,17 +18,17 @@ import trio
 
 from claude_openai.claude.guardian import Guardian
 from claude_openai.claude.hermetic import (
-    RESUME_INTERRUPTED,
     TurnSettings,
     agent_environment,
     claude_argv,
     claude_environment,
     find_claude,
     login_command,
+    stand_in_environment,
 )
-from claude_openai.claude.late_transcript import LateTranscript
+from claude_openai.claude.late_transcript import LATE_TRANSCRIPTS, LateTranscript
 from claude_openai.claude.process import SupervisedProcess, supervised
-from claude_openai.claude.transcript import transcript_file
+from claude_openai.claude.transcript import Notes, Past, transcript_file
 from claude_openai.errors import ClaudeMissing, ConfigError, UpstreamError
 from claude_openai.logs.log import Log
 from claude_openai.protocol.agent import NO_AGENT, Agent
@@ -36,7 +36,7 @@ from claude_openai.protocol.blocks import ToolResultBlock
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
 
-__all__ = ["GRACE_S", "Launcher", "Spawn", "could_not_start", "ends_in_results", "to_replay"]
+__all__ = ["GRACE_S", "Launcher", "Spawn", "could_not_start", "past_of"]
 
 # A turn that is over leaves by itself in about 60 ms once its input ends.
 GRACE_S = 1.0
@@ -53,14 +53,14 @@ class Spawn:
         settings: what it starts with.
         open: gives `supervised` for it.
         login: the command that logs it in.
-        give_history: for one that waits for a history: gives it, for as long as its turn.
+        give_past: for one that waits for its past: gives it, for as long as its turn.
     """
 
     model: str
     settings: TurnSettings
     open: Callable[[], AbstractAsyncContextManager[SupervisedProcess]]
     login: str
-    give_history: Callable[[Sequence[Turn]], AbstractAsyncContextManager[None]] | None = None
+    give_past: Callable[[Past], AbstractAsyncContextManager[None]] | None = None
 
 
 class Launcher:
@@ -129,25 +129,13 @@ class Launcher:
         except ClaudeMissing as error:
             return {"claude": {"found": False, "message": error.message}}
 
-    def transcript(self, turns: Sequence[Turn]) -> AbstractAsyncContextManager[Path | None]:
-        """A history as a file for as long as the block; None if it is empty.
+    def transcript(self, past: Past) -> AbstractAsyncContextManager[Path | None]:
+        """A past as a file for as long as the block; None if it is empty.
 
         Raises:
             OSError: it cannot be written.
         """
-        return transcript_file(self._folder, turns, self._cwd)
-
-    def spawn_for(self, request: ChatRequest, *, resume: Path | None, log: Log, kept_open: bool) -> Spawn:
-        """Prepare the process of a request, see `spawn`.
-
-        A process that is `kept_open` gets its settings before each turn, since those given at its start cannot be
-        changed. One that goes on by itself from its transcript begins at once, so it gets them at its start.
-        """
-        goes_on = ends_in_results(request.prompt)
-        settings = None if kept_open and not goes_on else TurnSettings.of(request)
-        return self.spawn(
-            request.claude_model, settings=settings, agent=request.agent, resume=resume, goes_on=goes_on, log=log
-        )
+        return transcript_file(self._folder, past, self._cwd)
 
     def spawn(
         self,
@@ -156,17 +144,16 @@ class Launcher:
         settings: TurnSettings | None = None,
         agent: Agent = NO_AGENT,
         resume: Path | None = None,
-        goes_on: bool = False,
         log: Log,
     ) -> Spawn:
         """Prepare a process; nothing runs until it is opened, which raises OSError if it cannot be started.
 
         Args:
             model: as Claude Code knows it.
-            settings: of its first turn.
+            settings: of its first turn; left out for a process that is to run several, since those given at its start
+                cannot be changed.
             agent: its folders, its own tools and what they may do.
             resume: the transcript of what was said before.
-            goes_on: the process goes on from it by itself, since it ends in results of tools.
             log: told the command line.
 
         Raises:
@@ -174,15 +161,19 @@ class Launcher:
         """
         claude = self.program()
         settings = settings or TurnSettings()
-        argv = claude_argv(claude, model=model, settings=settings, agent=agent, resume=resume, goes_on=goes_on)
+        argv = claude_argv(claude, model=model, settings=settings, agent=agent, resume=resume)
         cwd = Path(agent.working_directory) if agent.working_directory else self._cwd
         env = self._env | settings.environment | agent_environment(agent, self._environ) | {"PWD": str(cwd)}
-        env |= RESUME_INTERRUPTED if goes_on else {}
         log.debug("adapter.claude_args", argv=argv)
         return Spawn(model, settings, partial(self._process, argv, env, cwd), login_command(claude))
 
-    def spawn_late(self, model: str, *, log: Log) -> Spawn:
-        """Prepare a process that resumes from a history which it is given later; see `spawn`."""
+    def spawn_spare(self, model: str, notes: Notes, *, log: Log) -> Spawn:
+        """Prepare a process that waits for its past; where it cannot wait for one it has none, but the notes.
+
+        See `spawn`.
+        """
+        if not LATE_TRANSCRIPTS:
+            return self._spawn_without_turns(model, notes, log)
         late = LateTranscript(self._folder)
         spawn = self.spawn(model, resume=late.path, log=log)
 
@@ -192,13 +183,38 @@ class Launcher:
                 async with spawn.open() as process:
                     yield process
 
-        return replace(spawn, open=opened, give_history=partial(late.given, cwd=self._cwd))
+        return replace(spawn, open=opened, give_past=partial(late.given, cwd=self._cwd))
+
+    def _spawn_without_turns(self, model: str, notes: Notes, log: Log) -> Spawn:
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[SupervisedProcess]:
+            async with (
+                self.transcript(Past((), notes)) as transcript,
+                self.spawn(model, resume=transcript, log=log).open() as process,
+            ):
+                yield process
+
+        return Spawn(model, TurnSettings(), opened, login_command(self.program()))
+
+    def spawn_probe(self, model: str, *, base_url: str, config_folder: Path, resume: Path | None) -> Spawn:
+        """Prepare a process that talks to a stand-in, and has a session file in its configuration folder; see `spawn`.
+
+        Args:
+            model: as Claude Code knows it.
+            base_url: where the stand-in is.
+            config_folder: the process's own.
+            resume: the transcript of what was said before.
+        """
+        claude = self.program()
+        argv = claude_argv(claude, model=model, resume=resume, session_file=resume is None)
+        env = self._env | stand_in_environment(base_url, config_folder)
+        return Spawn(model, TurnSettings(), partial(self._process, argv, env, self._cwd), login_command(claude))
 
     @asynccontextmanager
     async def _process(
         self, argv: Sequence[str], env: Mapping[str, str], cwd: Path
     ) -> AsyncIterator[SupervisedProcess]:
-        async with self._temporary_folder() as temporary:
+        async with self.temporary_folder() as temporary:
             env = {**env, "TMPDIR": str(temporary), "CLAUDE_CODE_TMPDIR": str(temporary)}
             async with supervised(argv, env=env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
                 self._processes.add(process)
@@ -208,8 +224,8 @@ class Launcher:
                     self._processes.discard(process)
 
     @asynccontextmanager
-    async def _temporary_folder(self) -> AsyncIterator[Path]:
-        """For the temporary files of a process: each leaves a socket and a folder there, for ever."""
+    async def temporary_folder(self) -> AsyncIterator[Path]:
+        """A folder for as long as the block. Each process leaves a socket and a folder in its own."""
         folder = Path(tempfile.mkdtemp(prefix="tmp-", dir=self._folder))
         try:
             yield folder
@@ -227,11 +243,10 @@ def could_not_start(why: str) -> UpstreamError:
     return UpstreamError(f"Claude Code could not be started: {why}. Check --claude-command.")
 
 
-def ends_in_results(prompt: Turn) -> bool:
-    return any(isinstance(block, ToolResultBlock) for block in prompt.blocks)
+def past_of(request: ChatRequest) -> tuple[Turn, ...]:
+    """The turns that a process which has none of them resumes from.
 
-
-def to_replay(request: ChatRequest) -> tuple[Turn, ...]:
-    """The turns for the transcript of a process that has none of them."""
-    # Results go on by themselves only from the transcript: in a new message, Claude Code would drop them.
-    return (*request.turns, request.prompt) if ends_in_results(request.prompt) else request.turns
+    The results of tools are among them: in a message, Claude Code would drop them.
+    """
+    results = tuple(block for block in request.prompt.blocks if isinstance(block, ToolResultBlock))
+    return (*request.turns, Turn("user", results)) if results else request.turns

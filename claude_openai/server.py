@@ -32,7 +32,7 @@ from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.runs.writer import RunWriter
 from claude_openai.testing.demo import demo_reply
 from claude_openai.testing.messages_api import MessagesApi
-from claude_openai.web.listen import Connections, open_listeners, urls_of
+from claude_openai.web.listen import Connections, connection_limit, open_listeners, urls_of
 from claude_openai.web.routes import build_app
 
 __all__ = ["serve"]
@@ -72,9 +72,9 @@ async def serve(
     ):
         async with _backend(config, backend, log) as the_backend:
             admission = Admission(config.max_concurrency, config.max_queue_size)
-            limits = RunLimits(turn_s=config.process_timeout_ms / 1000, stall_s=config.stall_timeout_ms / 1000)
-            runs = Runs(the_backend, admission, limits, writer)
-            connections = Connections(build_app(config, runs, log, the_backend.status), config, log)
+            runs = Runs(the_backend, admission, RunLimits.of(config), writer)
+            app = build_app(config, runs, log, the_backend.status)
+            connections = Connections(app, config, log, connection_limit(config))
             closing = trio.Event()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_hold_connections, connections, listeners, closing)
@@ -185,6 +185,8 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
                 extra_env=extra_env,
                 guardian=guardian,
                 log=log,
+                secrets=_secrets(config),
+                are_folders_named=bool(config.allowed_working_directory_prefixes),
             )
             primer = Primer(launcher, MessagesApi.serving, log)
             if config.backend == "cli":
@@ -198,6 +200,13 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
                 default_model=config.catalog().resolve("claude"),
             )
             yield SdkBackend(launcher, primer, settings, log)
+
+
+def _secrets(config: Config) -> list[Path]:
+    """The server's own files, beside the private folder, that Claude's own tools must not read or change."""
+    log_file = config.effective_log_file
+    rotated = [] if log_file is None else [log_file, log_file.with_name(f"{log_file.name}.1")]
+    return [*config.private_files, *([] if config.output_dir is None else [config.output_dir]), *rotated]
 
 
 @contextmanager

@@ -6,8 +6,8 @@ running.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from claude_openai.logs.log import Log
 from claude_openai.protocol.events import Event
@@ -15,7 +15,20 @@ from claude_openai.protocol.request import ChatRequest
 
 __all__ = ["Backend", "Emit", "Parked"]
 
-Emit: TypeAlias = Callable[[Event], Awaitable[None]]
+
+class Emit(Protocol):
+    """Takes what a turn says."""
+
+    async def __call__(self, event: Event) -> None:
+        """Take an event, in the order of `protocol/events.py`; waits when the reader is slow. It is a sign of life."""
+
+    def alive(self, what: str, for_s: float = 0) -> None:
+        """Take a sign of life that is no event: without any the turn is cancelled after a while.
+
+        Args:
+            what: names it, for the message when it was the last: "a retry".
+            for_s: seconds that the turn may take until the next sign, beyond the usual: the wait before a retry.
+        """
 
 
 class Parked(Protocol):
@@ -58,8 +71,8 @@ class Backend(ABC):
 
         Args:
             request: what to answer.
-            emit: takes the events in the order of `protocol/events.py`; waits when the reader is slow. Failures are
-                events too: an exception other than Cancelled is a bug.
+            emit: takes the events and the signs of life. Failures are events too: an exception other than Cancelled is
+                a bug.
             log: bound to the run.
 
         Returns:

@@ -16,19 +16,22 @@ from claude_openai.claude.base import Backend, Emit
 from claude_openai.claude.frames import message_of, user_frame
 from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.claude.launcher import GRACE_S, Launcher, could_not_start, past_of
-from claude_openai.claude.permissions import permission_answer
+from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.priming import Primer
 from claude_openai.claude.process import SupervisedProcess
-from claude_openai.claude.records import RecordError, events_of_record, record_of
+from claude_openai.claude.records import RecordError, effects_of_record, record_of
 from claude_openai.claude.toolbox import Toolbox, own_name
 from claude_openai.claude.transcript import Past
-from claude_openai.errors import BadRequest, ClaudeMissing
+from claude_openai.errors import ApiError, BadRequest
 from claude_openai.logs.log import Log
 from claude_openai.protocol.cli_stream import TurnReader
+from claude_openai.protocol.effects import AnswerCall, AskClaude, Effect
 from claude_openai.protocol.events import TurnFailed
 from claude_openai.protocol.lines import LineFramer, LineTooLong
 from claude_openai.protocol.output import output_check
 from claude_openai.protocol.request import ChatRequest
+from claude_openai.protocol.signs import Signs
+from claude_openai.protocol.turn_states import State
 
 __all__ = ["CliBackend"]
 
@@ -80,10 +83,12 @@ class CliBackend(Backend):
                     agent=request.agent,
                     output=output_check(request.output),
                     conversation="replayed" if past.turns else "new",
+                    live=request.stream,
+                    stops=request.stop,
                 )
                 async with spawn.open() as process:
-                    await CliTurn(request, process, emit, reader, log).run()
-        except ClaudeMissing as error:
+                    await CliTurn(request, process, emit, reader, spawn.guard, log).run()
+        except ApiError as error:  # there is no Claude Code, or the folder is another
             await emit(TurnFailed(error))
         except OSError as error:
             log.warning("sdk.error", kind="not_started", error=error)
@@ -98,18 +103,27 @@ class CliTurn:
         process: owned by the caller, who ends it.
         emit: takes the events.
         reader: of this turn.
+        guard: answers what the process asks about its own tools.
         log: bound to the run; raw frames at trace level.
     """
 
     def __init__(
-        self, request: ChatRequest, process: SupervisedProcess, emit: Emit, reader: TurnReader, log: Log
+        self,
+        request: ChatRequest,
+        process: SupervisedProcess,
+        emit: Emit,
+        reader: TurnReader,
+        guard: ToolGuard,
+        log: Log,
     ) -> None:
         self._request = request
         self._process = process
         self._emit = emit
         self._reader = reader
+        self._guard = guard
         self._log = log
         self._framer = LineFramer()
+        self._signs = Signs()
         self._lines: deque[bytes] = deque()
         self._initialized = False
         self._toolbox = Toolbox((), self._write_soon)
@@ -123,7 +137,7 @@ class CliTurn:
             self._nursery.cancel_scope.cancel(reason="the turn is over")
 
     async def _ask(self) -> None:
-        await self._write(*_frames(self._request))
+        await self._write(*_frames(self._request, self._guard))
 
     async def _write(self, *frames: Mapping[str, Any]) -> None:
         await self._write_lines("".join(json.dumps(frame) + "\n" for frame in frames))
@@ -154,25 +168,34 @@ class CliTurn:
             self._note_initialized(record)
             return
         if record.get("type") == "control_request":
-            permission = permission_answer(record, self._log)
-            if permission is not None:
-                self._nursery.start_soon(self._write, permission)
+            if self._guard.takes(record):
+                self._nursery.start_soon(self._answer_question, record)
             else:
                 # Before it goes on from results by itself, Claude Code asks which tools there are: none.
                 self._toolbox.control_request(record)
             return
-        events = events_of_record(record, self._reader)
-        in_order = record.get("type") == "result"
-        if self._reader.ended and not in_order:
+        if self._guard.does_not_ask(record):
+            self._process.kill()
+        effects = effects_of_record(record, self._reader)
+        if self._reader.state is State.STOPPED:
             self._process.kill()  # 20 ms later Claude Code makes another call
-        for event in events:
-            await self._emit(event)
-        if self._reader.correction:
-            words = self._reader.correction
-            self._reader.ask_again()
-            self._nursery.start_soon(self._write, user_frame([{"type": "text", "text": words}]))
-        if self._reader.ended and in_order:
+        for effect in effects:
+            await self._carry_out(effect)
+        if self._reader.state is State.IDLE:
             await self._process.stop(grace_s=GRACE_S)
+
+    async def _answer_question(self, record: Mapping[str, Any]) -> None:
+        await self._write(await self._guard.answer(record))
+
+    async def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case AnswerCall():
+                pass  # of a tool that is not there; Claude Code says so itself
+            case AskClaude(text):
+                self._reader.ask_again()
+                self._nursery.start_soon(self._write, user_frame([{"type": "text", "text": text}]))
+            case _:
+                await self._emit(effect)
 
     def _note_initialized(self, record: Mapping[str, Any]) -> None:
         response = record.get("response") or {}
@@ -191,6 +214,9 @@ class CliTurn:
                 self._lines.extend(await self._next_lines())
             record = record_of(self._lines.popleft(), self._log)
         self._log.trace("cli.message", frame=record)
+        sign = self._signs.read(record)
+        if sign is not None:
+            self._emit.alive(sign.what, sign.for_s)
         return record
 
     async def _next_lines(self) -> list[bytes]:
@@ -204,9 +230,9 @@ class CliTurn:
             raise RecordError(str(error)) from error
 
 
-def _frames(request: ChatRequest) -> list[dict[str, Any]]:
+def _frames(request: ChatRequest, guard: ToolGuard) -> list[dict[str, Any]]:
     """The system prompt, and the message to answer."""
-    bind: dict[str, Any] = {"subtype": "initialize", "hooks": None, "systemPrompt": [request.system]}
+    bind: dict[str, Any] = {"subtype": "initialize", "systemPrompt": [request.system], **guard.hooks()}
     if request.output is not None:
         bind["jsonSchema"] = request.output.for_claude()
     return [{"type": "control_request", "request_id": "req_1", "request": bind}, user_frame(message_of(request.prompt))]

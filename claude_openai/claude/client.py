@@ -1,28 +1,36 @@
-"""The SDK's typed messages -> what `TurnReader` is told, and the end of the SDK's message generator.
+"""How the records of Claude Code come through the SDK whole, and the end of the SDK's message generator.
 
-Knows the classes of the SDK's messages and nothing of turns.
+The SDK's typed messages lack fields that a turn is read by: which blocks of a broken stream are void, that a message to
+Claude is Claude Code's own, what agents spent. It hands on system messages as they are, so each record is wrapped into
+one by the transport and unwrapped from the SDK's message.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any, Final
 
 import trio
-from claude_agent_sdk import (
-    AssistantMessage,
-    Message,
-    RateLimitEvent,
-    ResultMessage,
-    StreamEvent,
-    SystemMessage,
-    TextBlock,
-    ToolUseBlock,
-)
+from claude_agent_sdk import Message, SystemMessage
 
-from claude_openai.claude.records import events_of_record
-from claude_openai.protocol.cli_stream import TurnReader
-from claude_openai.protocol.events import Event
+__all__ = ["ending", "unwrapped", "wrapped"]
 
-__all__ = ["calls_of_an_agent", "ending", "events_of"]
+# No subtype of the SDK's or of Claude Code's.
+RECORD: Final = "claude_openai_record"
+
+
+def wrapped(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The record as a message that the SDK hands on as it is; an answer to a control request is the SDK's."""
+    if record.get("type") in ("control_response", "control_request", "control_cancel_request"):
+        return dict(record)
+    return {"type": "system", "subtype": RECORD, "record": record}
+
+
+def unwrapped(message: Message) -> Mapping[str, Any]:
+    """The record that was wrapped; an empty one for a message of the SDK's own."""
+    if isinstance(message, SystemMessage) and message.subtype == RECORD:
+        record: Mapping[str, Any] = message.data["record"]
+        return record
+    return {}
 
 
 @asynccontextmanager
@@ -37,37 +45,3 @@ async def ending(messages: AsyncIterator[Message]) -> AsyncIterator[AsyncIterato
         with trio.CancelScope() as scope:
             scope.cancel()
             await anext(messages, None)
-
-
-def calls_of_an_agent(message: object) -> Sequence[tuple[str, str]]:
-    """Ids and names of the tools that a message calls, if it is one of an agent that Claude has started."""
-    match message:
-        case AssistantMessage(parent_tool_use_id=str()):
-            return [(block.id, block.name) for block in message.content if isinstance(block, ToolUseBlock)]
-    return ()
-
-
-def events_of(message: object, reader: TurnReader) -> Sequence[Event]:
-    """What one message of the SDK means."""
-    match message:
-        case StreamEvent(parent_tool_use_id=None):
-            return reader.stream_event(message.event)
-        case ResultMessage():
-            return reader.result(
-                is_error=message.is_error,
-                status=message.api_error_status,
-                reason=message.terminal_reason or "",
-                text=message.result or "; ".join(message.errors or ()),
-                usage=message.usage,
-                structured=message.structured_output,
-            )
-        case AssistantMessage():
-            text = "".join(block.text for block in message.content if isinstance(block, TextBlock))
-            reader.assistant(model=message.model, error=message.error, text=text)
-        case SystemMessage():
-            return events_of_record(message.data, reader)
-        case RateLimitEvent():
-            return events_of_record(
-                {"type": "rate_limit_event", "rate_limit_info": message.rate_limit_info.raw}, reader
-            )
-    return ()

@@ -7,7 +7,6 @@ Between turns it is *idle*, or *parked* with tool calls that wait for the client
 other way leaves it broken, and whoever borrowed it closes it.
 """
 
-import json
 import math
 import weakref
 from collections.abc import Mapping
@@ -22,14 +21,15 @@ from claude_openai.claude.base import Emit
 from claude_openai.claude.client import ending
 from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.claude.launcher import Spawn, could_not_start
-from claude_openai.claude.permissions import permission_answer
+from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.toolbox import Toolbox
 from claude_openai.claude.transport import ProcessTransport
-from claude_openai.claude.turn import MUST_CALL, OpenClient, TurnUnderWay
-from claude_openai.errors import InternalError, leaves
+from claude_openai.claude.turn import OpenClient, TurnUnderWay
+from claude_openai.errors import ApiError, InternalError, leaves
 from claude_openai.logs.log import Log
 from claude_openai.protocol.blocks import ThinkingBlock
+from claude_openai.protocol.demands import MUST_CALL
 from claude_openai.protocol.events import TurnFailed, Way
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
@@ -89,6 +89,7 @@ class Conversation:
         settings: of its last turn.
         thinking: what Claude thought before those calls.
         failure: why it could not be opened.
+        refusal: the same, where it is the request's fault.
     """
 
     spawn: Spawn
@@ -100,6 +101,7 @@ class Conversation:
     settings: TurnSettings = field(default_factory=TurnSettings)
     thinking: tuple[ThinkingBlock, ...] = ()
     failure: str = ""
+    refusal: ApiError | None = None
     exact: bool = True
     reusable: bool = False
     waited: bool = False
@@ -126,6 +128,7 @@ class Conversation:
                 await self._hold(task_status)
         except* Exception as group:  # noqa: BLE001 - whoever has borrowed it tells the client
             self.failure = "; ".join(str(error) for error in leaves(group))
+            self.refusal = next((error for error in leaves(group) if isinstance(error, ApiError)), None)
             self.log.debug("conversation.failed", error=self.failure)
         finally:
             self._gone.set()
@@ -142,25 +145,35 @@ class Conversation:
             if self._request is None:
                 return
             send, receive = trio.open_memory_channel[str](math.inf)
+            ask, questions = trio.open_memory_channel[Mapping[str, Any]](math.inf)
             toolbox = Toolbox(self._request.tools, send.send_nowait)
-            take = partial(self._take, toolbox, send)
-            transport = ProcessTransport(process, _binding(self._request, toolbox), self.log, take)
+            guard = self.spawn.guard
+            take = partial(self._take, process, toolbox, ask)
+            transport = ProcessTransport(process, _binding(self._request, toolbox, guard), self.log, take)
             # With a transport of ours the SDK applies no option that is a flag; `hermetic` gives those.
             client = ClaudeSDKClient(ClaudeAgentOptions(verbatim_prompts=True), transport=transport)
             async with client, trio.open_nursery() as nursery, ending(client.receive_messages()) as messages:
                 nursery.start_soon(_write_all, receive, transport)
+                nursery.start_soon(guard.answer_all, questions, send.send_nowait)
                 self._open = OpenClient(client, messages, process, transport, toolbox, self.spawn.settings)
                 self._ready.set()
                 await process.wait_exit()
                 async with self._open.reading:  # a turn under way hears of the death from the SDK
                     nursery.cancel_scope.cancel()
 
-    def _take(self, toolbox: Toolbox, send: trio.MemorySendChannel[str], frame: Mapping[str, Any]) -> bool:
-        permission = permission_answer(frame, self.log)
-        if permission is None:
-            return toolbox.control_request(frame)
-        send.send_nowait(json.dumps(permission) + "\n")
-        return True
+    def _take(
+        self,
+        process: SupervisedProcess,
+        toolbox: Toolbox,
+        ask: trio.MemorySendChannel[Mapping[str, Any]],
+        frame: Mapping[str, Any],
+    ) -> bool:
+        if self.spawn.guard.takes(frame):
+            ask.send_nowait(frame)
+            return True
+        if self.spawn.guard.does_not_ask(frame):
+            process.kill()
+        return toolbox.control_request(frame)
 
     async def _until_bound(self, process: SupervisedProcess) -> None:
         async with trio.open_nursery() as nursery:
@@ -211,11 +224,12 @@ class Conversation:
             if self.waited:
                 return False
             self.log.warning("sdk.error", kind="not_started", error=self.failure)
-            await emit(TurnFailed(could_not_start(self.failure)))
+            await emit(TurnFailed(self.refusal or could_not_start(self.failure)))
             return True
         turn = TurnUnderWay(request, self._open, emit, way=way, login=self.spawn.login)
         try:
-            await turn.run()
+            with self._open.transport.observed(emit):
+                await turn.run()
         except ClaudeSDKError as error:
             if self.waited and not turn.reader.started:
                 return False
@@ -234,10 +248,10 @@ class Conversation:
         return True
 
 
-def _binding(request: ChatRequest, toolbox: Toolbox) -> dict[str, Any]:
+def _binding(request: ChatRequest, toolbox: Toolbox, guard: ToolGuard) -> dict[str, Any]:
     must = [MUST_CALL] if request.tool_choice.mode == "required" else []
     form = {} if request.output is None else {"jsonSchema": request.output.for_claude()}
-    return {"systemPrompt": [request.system, *must], **form, **toolbox.bind()}
+    return {"systemPrompt": [request.system, *must], **form, **toolbox.bind(), **guard.hooks()}
 
 
 async def _write_all(lines: trio.MemoryReceiveChannel[str], transport: ProcessTransport) -> None:

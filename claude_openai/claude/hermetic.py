@@ -5,19 +5,21 @@ beside it, and a test on the bundled CLI that shows it at work.
 """
 
 import importlib.util
+import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from claude_openai.claude.environment import inherited_environment
 from claude_openai.errors import ClaudeMissing, ConfigError
 from claude_openai.protocol.agent import NO_AGENT, Agent, ToolMode
 from claude_openai.protocol.request import ChatRequest
 
-__all__ = ["TurnSettings", "agent_environment", "claude_argv", "claude_environment", "find_claude", "login_command"]
+__all__ = ["TOOLS", "TurnSettings", "claude_argv", "claude_environment", "find_claude", "login_command"]
 
 _FLAGS = (
     *("--output-format", "stream-json", "--input-format", "stream-json", "--verbose"),
@@ -32,7 +34,7 @@ _FLAGS = (
 # The built-in tools by mode. Those that are missing from all of them talk to a person, a terminal or a later day.
 _READING = ("Read", "Glob", "Grep")
 _WRITING = (*_READING, "Edit", "Write", "NotebookEdit")
-_TOOLS: Mapping[ToolMode, tuple[str, ...]] = {
+TOOLS: Final[Mapping[ToolMode, tuple[str, ...]]] = {
     "disabled": (),
     "readonly": _READING,
     "safe": _WRITING,
@@ -64,7 +66,17 @@ _ENVIRONMENT = {
     # A longer result of a tool would be put into a file, and Claude told to read that. How long one may be is the
     # client's affair, and the model's.
     "MAX_MCP_OUTPUT_TOKENS": "100000000",
+    # The description of a client's tool would be cut after 4,096 characters; one of OpenCode's has 4,641.
+    "CLAUDE_CODE_MAX_MCP_DESCRIPTION_LENGTH": "100000000",
 }
+
+# Without it "<total_tokens>... tokens left" follows every result of a tool. Not where Claude has tools of its own: plan
+# mode is told of in the same way.
+_WITHOUT_OWN_TOOLS = {"CLAUDE_CODE_DISABLE_ATTACHMENTS": "1"}
+
+# Without it Claude's API sends an argument of a call only when it is whole, and Claude Code passes no pings on: minutes
+# of silence while Claude writes a file (github/copilot-cli#4286: 330 s), which would be taken for a hang.
+_UNLESS_SET = {"CLAUDE_CODE_ENABLE_FINE_GRAINED_TOOL_STREAMING": "1"}
 
 # The modes in which Claude Code asks Claude, call by call, whether a tool may be used: without that it refuses.
 _JUDGED_MODES = ("auto", "plan")
@@ -77,11 +89,6 @@ _INSTEAD_OF_ESSENTIAL_ONLY = {
 # Claude Code has no less than low; it thinks as it sees fit then.
 _EFFORTS = {"none": "low", "minimal": "low"}
 _MAX_TOKENS = "CLAUDE_CODE_MAX_OUTPUT_TOKENS"
-
-# Not for the child: our own settings, which may be secrets, and the marks of a Claude Code session we may run inside
-# of.
-_DROPPED_PREFIXES = ("CLAUDE_OPENAI_",)
-_DROPPED = ("API_KEY", "CLAUDECODE", "CLAUDE_CODE_SSE_PORT", "CLAUDE_CODE_SESSION_ID", "CLAUDE_CODE_SIMPLE")
 
 # What leads the CLI to an account or another upstream; dropped where a stand-in answers instead.
 ACCOUNT_VARIABLES = (
@@ -129,6 +136,7 @@ def claude_argv(
     model: str,
     settings: TurnSettings | None = None,
     agent: Agent = NO_AGENT,
+    rules: Mapping[str, Sequence[str]] | None = None,
     resume: Path | None = None,
     session_file: bool = False,
 ) -> list[str]:
@@ -139,13 +147,16 @@ def claude_argv(
         model: passed on as it is; never begins with '-'.
         settings: of its first turn.
         agent: which tools of its own it has, where, and what they may do.
+        rules: what they are kept from, as the `permissions` of its settings.
         resume: a transcript file with the history.
         session_file: whether it writes one, in its configuration folder.
     """
-    argv = [str(claude), *_FLAGS, "--tools", ",".join(_TOOLS[agent.tool_mode]), "--model", model]
+    argv = [str(claude), *_FLAGS, "--tools", ",".join(TOOLS[agent.tool_mode]), "--model", model]
     argv += ["--permission-mode", agent.permission_mode or "dontAsk"]
     if agent.has_tools:
         argv += ["--permission-prompt-tool", "stdio"]  # what it would ask for is asked of us
+    if rules:
+        argv += ["--settings", json.dumps({"permissions": rules})]
     for folder in agent.add_dirs:
         argv += ["--add-dir", folder]
     if settings is not None and settings.level is not None:
@@ -157,25 +168,31 @@ def claude_argv(
     return argv
 
 
-def claude_environment(base: Mapping[str, str], *, extra: Mapping[str, str], cwd: Path) -> dict[str, str]:
-    """The environment of a turn: the server's own, so that logins, proxies and certificates work, made hermetic.
+def claude_environment(
+    base: Mapping[str, str], *, extra: Mapping[str, str], cwd: Path, agent: Agent = NO_AGENT
+) -> dict[str, str]:
+    """The environment of a turn: what passes of the server's own, made hermetic.
 
     Args:
         base: the server's environment.
-        extra: wins over everything.
+        extra: wins over everything that is not of the request.
         cwd: the folder the child starts in.
-    """
-    kept = {k: v for k, v in base.items() if k not in _DROPPED and not k.startswith(_DROPPED_PREFIXES)}
-    return {**kept, **_ENVIRONMENT, "PWD": str(cwd), **extra}
-
-
-def agent_environment(agent: Agent, base: Mapping[str, str]) -> dict[str, str]:
-    """What the environment of a turn has otherwise, for what its `claude` object asks.
-
-    Args:
         agent: of the request.
-        base: the server's environment.
     """
+    inherited = inherited_environment(base, own_tools=agent.has_tools)
+    more = {} if agent.has_tools else _WITHOUT_OWN_TOOLS
+    return {
+        **_UNLESS_SET,
+        **inherited,
+        **_ENVIRONMENT,
+        **more,
+        **extra,
+        **_judge_environment(agent, base),
+        "PWD": str(cwd),
+    }
+
+
+def _judge_environment(agent: Agent, base: Mapping[str, str]) -> dict[str, str]:
     if not agent.has_tools or agent.permission_mode not in _JUDGED_MODES:
         return {}
     # The safety check of these modes is no essential traffic to Claude Code. Whoever set the variable themselves keeps

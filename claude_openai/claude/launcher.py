@@ -16,10 +16,12 @@ from typing import Any
 
 import trio
 
+from claude_openai.claude.file_calls import FileCalls
+from claude_openai.claude.file_guard import FileGuard
+from claude_openai.claude.folders import BY_DESCRIPTOR, check_roots, folder_of
 from claude_openai.claude.guardian import Guardian
 from claude_openai.claude.hermetic import (
     TurnSettings,
-    agent_environment,
     claude_argv,
     claude_environment,
     find_claude,
@@ -27,6 +29,8 @@ from claude_openai.claude.hermetic import (
     stand_in_environment,
 )
 from claude_openai.claude.late_transcript import LATE_TRANSCRIPTS, LateTranscript
+from claude_openai.claude.permission_rules import Secret, Secrets, permission_rules, secrets_of_user
+from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess, supervised
 from claude_openai.claude.transcript import Notes, Past, transcript_file
 from claude_openai.errors import ClaudeMissing, ConfigError, UpstreamError
@@ -53,6 +57,7 @@ class Spawn:
         settings: what it starts with.
         open: gives `supervised` for it.
         login: the command that logs it in.
+        guard: answers what it asks about its own tools.
         give_past: for one that waits for its past: gives it, for as long as its turn.
     """
 
@@ -60,6 +65,7 @@ class Spawn:
     settings: TurnSettings
     open: Callable[[], AbstractAsyncContextManager[SupervisedProcess]]
     login: str
+    guard: ToolGuard
     give_past: Callable[[Past], AbstractAsyncContextManager[None]] | None = None
 
 
@@ -73,6 +79,8 @@ class Launcher:
         extra_env: variables that win over it.
         guardian: kills the processes if the server is killed.
         log: for what belongs to no run.
+        secrets: files and folders of the server's own, which Claude's own tools are kept from.
+        are_folders_named: see `Secrets`.
 
     Raises:
         ConfigError: the command is no program.
@@ -87,15 +95,20 @@ class Launcher:
         extra_env: Mapping[str, str],
         guardian: Guardian,
         log: Log,
+        secrets: Sequence[Path] = (),
+        are_folders_named: bool = False,
     ) -> None:
         self._command = command
         self._folder = folder
         self._cwd = folder / "cwd"
         self._cwd.mkdir(exist_ok=True)
         self._environ = environ
-        self._env = claude_environment(environ, extra=extra_env, cwd=self._cwd)
+        self._extra_env = extra_env
         self._guardian = guardian
         self._log = log
+        self._secrets = (folder, *secrets)
+        self._are_folders_named = are_folders_named
+        self._file_calls = FileCalls()
         self._found: Path | None = None
         self._processes: set[SupervisedProcess] = set()
         try:
@@ -161,11 +174,28 @@ class Launcher:
         """
         claude = self.program()
         settings = settings or TurnSettings()
-        argv = claude_argv(claude, model=model, settings=settings, agent=agent, resume=resume)
-        cwd = Path(agent.working_directory) if agent.working_directory else self._cwd
-        env = self._env | settings.environment | agent_environment(agent, self._environ) | {"PWD": str(cwd)}
+        cwd = agent.working_directory or str(self._cwd)
+        env = claude_environment(self._environ, extra=self._extra_env, cwd=Path(cwd), agent=agent)
+        env |= settings.environment
+        guard, rules = self._guarded(agent, env)
+        argv = claude_argv(claude, model=model, settings=settings, agent=agent, rules=rules, resume=resume)
         log.debug("adapter.claude_args", argv=argv)
-        return Spawn(model, settings, partial(self._process, argv, env, cwd), login_command(claude))
+        return Spawn(model, settings, partial(self._process, argv, env, agent), login_command(claude), guard)
+
+    def _guarded(self, agent: Agent, env: Mapping[str, str]) -> tuple[ToolGuard, Mapping[str, Sequence[str]]]:
+        """What keeps the tools of a process in its folders, from outside of it and within."""
+        if not agent.has_tools:
+            return ToolGuard(None, self._file_calls, self._log), {}
+        home = os.path.normpath(env.get("HOME") or Path.home())
+        config = os.path.normpath(env.get("CLAUDE_CONFIG_DIR") or f"{home}/.claude")
+        own: list[Secret] = [(str(path.absolute()), "") for path in self._secrets]
+        secrets = Secrets(
+            of_server=(*own, (config, ".credentials.json")),
+            of_user=secrets_of_user(home, config),
+            are_folders_named=self._are_folders_named,
+        )
+        files = FileGuard(agent, home=home, config=config)
+        return ToolGuard(files, self._file_calls, self._log), permission_rules(agent, secrets)
 
     def spawn_spare(self, model: str, notes: Notes, *, log: Log) -> Spawn:
         """Prepare a process that waits for its past; where it cannot wait for one it has none, but the notes.
@@ -194,7 +224,7 @@ class Launcher:
             ):
                 yield process
 
-        return Spawn(model, TurnSettings(), opened, login_command(self.program()))
+        return replace(self.spawn(model, log=log), open=opened)
 
     def spawn_probe(self, model: str, *, base_url: str, config_folder: Path, resume: Path | None) -> Spawn:
         """Prepare a process that talks to a stand-in, and has a session file in its configuration folder; see `spawn`.
@@ -207,16 +237,24 @@ class Launcher:
         """
         claude = self.program()
         argv = claude_argv(claude, model=model, resume=resume, session_file=resume is None)
-        env = self._env | stand_in_environment(base_url, config_folder)
-        return Spawn(model, TurnSettings(), partial(self._process, argv, env, self._cwd), login_command(claude))
+        extra = {**self._extra_env, **stand_in_environment(base_url, config_folder)}
+        env = claude_environment(self._environ, extra=extra, cwd=self._cwd)
+        guard, _ = self._guarded(NO_AGENT, env)
+        return Spawn(model, TurnSettings(), partial(self._process, argv, env, NO_AGENT), login_command(claude), guard)
 
     @asynccontextmanager
     async def _process(
-        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path
+        self, argv: Sequence[str], env: Mapping[str, str], agent: Agent
     ) -> AsyncIterator[SupervisedProcess]:
+        cwd = Path(agent.working_directory) if agent.working_directory else self._cwd
+        if BY_DESCRIPTOR and agent.descriptor is not None:
+            cwd = folder_of(agent.descriptor)
         async with self.temporary_folder() as temporary:
             env = {**env, "TMPDIR": str(temporary), "CLAUDE_CODE_TMPDIR": str(temporary)}
+            await self._file_calls.run(check_roots, agent.roots)
             async with supervised(argv, env=env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
+                if not BY_DESCRIPTOR:
+                    await self._file_calls.run(check_roots, agent.roots)
                 self._processes.add(process)
                 try:
                     yield process

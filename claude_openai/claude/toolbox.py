@@ -1,10 +1,9 @@
 """The client's tools as an MCP server inside this process, and the calls that wait for the client's results.
 
 Claude Code asks for tools over its control protocol (`mcp_message`). This is the whole of the server that it talks to:
-it lists the tools and takes calls. A call that does not fit is answered at once, so that Claude corrects itself within
-the turn; any other waits until the client's next request brings its result. Results are kept by id, since Claude Code
-calls some tools only after others have returned. All bookkeeping is synchronous; what is to be written goes to a
-channel.
+it lists the tools and takes calls. A call waits until its result is given: by the client's next request, or by the turn
+for a call that does not fit, so that Claude corrects itself. Results are kept by id, since Claude Code calls some tools
+only after others have returned. All bookkeeping is synchronous; what is to be written goes to a channel.
 
 Trap: what Claude Code passes on is not what Claude wrote. It makes "5" a 5 where the schema asks for a number, and of
 arguments that are no object it makes an empty one. So a call is judged once, by what Claude wrote and the client would
@@ -61,7 +60,6 @@ class Toolbox:
         self._write = write
         self._asked: dict[str, tuple[str, Any]] = {}
         self._results: dict[str, ToolResultBlock] = {}
-        self._refused: dict[str, str] = {}
 
     def bind(self) -> dict[str, Any]:
         """Fields for `initialize`. The manifest saves the round trips of a first listing."""
@@ -77,31 +75,25 @@ class Toolbox:
     def control_request(self, frame: Mapping[str, Any]) -> bool:
         """Take a control request of Claude Code; False if it is not for a tool."""
         request = frame.get("request") or {}
-        if request.get("subtype") != "mcp_message":
+        if frame.get("type") != "control_request" or request.get("subtype") != "mcp_message":
             return False
         self._mcp(str(frame.get("request_id")), request.get("message") or {})
         return True
 
-    def judge(self, call_id: str, name: str, arguments: str) -> str | None:
-        """What is wrong with a call, in words for Claude, who gets them as its result; None if it is the client's.
+    def problem(self, name: str, arguments: str) -> str | None:
+        """What is wrong with a call, in words for Claude; None if it is the client's.
 
         Args:
-            call_id: Claude's.
             name: the client's name of the tool.
             arguments: as Claude wrote them.
         """
-        problem = self._problem(name, arguments)
-        if problem is not None:
-            self.refuse(call_id, problem)
-        return problem
-
-    def refuse(self, call_id: str, why: str) -> None:
-        """Answer a call with an error, now or as soon as Claude Code asks."""
-        self._refused[call_id] = why
-        self._answer_what_waits()
+        try:
+            return self._checker.problem(name, load_finite(arguments))
+        except (ValueError, RecursionError):
+            return "The arguments are not JSON that can be used. Call it again with a JSON object."
 
     def give(self, results: Sequence[ToolResultBlock]) -> None:
-        """The client's results: to the calls that wait, or kept for those that are still to come."""
+        """Results, to the calls that wait, or kept for those that are still to come."""
         for result in results:
             self._results[result.call_id] = result
         self._answer_what_waits()
@@ -134,20 +126,11 @@ class Toolbox:
 
     def _answer_what_waits(self) -> None:
         # In the order of the calls: Claude Code passes results on in the order in which they come.
-        for call_id in [asked for asked in self._asked if asked in self._refused or asked in self._results]:
+        for call_id in [asked for asked in self._asked if asked in self._results]:
             request_id, number = self._asked.pop(call_id)
-            if call_id in self._refused:
-                self._reply(request_id, number, _error(self._refused.pop(call_id)))
-            else:
-                result = self._results.pop(call_id)
-                failed = {"isError": True} if result.is_error else {}
-                self._reply(request_id, number, {"content": _contents(result), **failed})
-
-    def _problem(self, name: str, arguments: str) -> str | None:
-        try:
-            return self._checker.problem(name, load_finite(arguments))
-        except (ValueError, RecursionError):
-            return "The arguments are not JSON that can be used. Call it again with a JSON object."
+            result = self._results.pop(call_id)
+            failed = {"isError": True} if result.is_error else {}
+            self._reply(request_id, number, {"content": _contents(result), **failed})
 
     def _reply(self, request_id: str, number: Any, result: Mapping[str, Any]) -> None:
         self._respond(request_id, {"id": number, "result": result})

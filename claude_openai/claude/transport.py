@@ -9,19 +9,26 @@ task, and `close` under an unbounded shield, so every wait in here is bounded.
 
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import trio
 from claude_agent_sdk import CLIConnectionError, CLIJSONDecodeError, ProcessError, Transport
 
+from claude_openai.claude.base import Emit
+from claude_openai.claude.client import wrapped
 from claude_openai.claude.launcher import GRACE_S
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.records import RecordError, record_of
 from claude_openai.logs.log import Level, Log
 from claude_openai.protocol.lines import LineFramer, LineTooLong
+from claude_openai.protocol.signs import Signs
 
 __all__ = ["ProcessTransport"]
+
+# How the lines begin that ask nothing of Claude: what the process is told of its settings.
+_OF_NO_TURN = '{"type": "control_request"'
 
 
 class ProcessTransport(Transport):
@@ -31,7 +38,10 @@ class ProcessTransport(Transport):
         process: owned by the caller; `close` ends it.
         bind: fields to add to the `initialize` request.
         log: raw frames at trace level.
-        take: takes a control request that is not the SDK's to answer; False leaves it to the SDK.
+        take: is shown each message, and takes those that are not the SDK's; False leaves one to the SDK.
+
+    Attributes:
+        asked: something of the turn under way was written to the process, so Claude may have been asked.
     """
 
     def __init__(
@@ -44,6 +54,9 @@ class ProcessTransport(Transport):
         self._framer = LineFramer()
         self._turn_ended = False
         self._grace_s = 0.0
+        self._signs: Signs | None = None
+        self._emit: Emit | None = None
+        self.asked = False
 
     async def connect(self) -> None:
         """The process runs already."""
@@ -60,6 +73,7 @@ class ProcessTransport(Transport):
             await self._process.write(data.encode())
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise CLIConnectionError(await self._process.why_gone()) from error
+        self.asked = self.asked or not data.startswith(_OF_NO_TURN)
 
     def read_messages(self) -> AsyncIterator[dict[str, Any]]:
         return _Messages(self)
@@ -69,6 +83,15 @@ class ProcessTransport(Transport):
 
     async def close(self) -> None:
         await self._process.stop(grace_s=self._grace_s)
+
+    @contextmanager
+    def observed(self, emit: Emit) -> Iterator[None]:
+        """Within the block a turn is asked: its signs of life go to `emit`."""
+        self._emit, self._signs, self.asked = emit, Signs(), False
+        try:
+            yield
+        finally:
+            self._emit = self._signs = None
 
     def turn_begins(self) -> None:
         self._turn_ended = False
@@ -121,7 +144,11 @@ class ProcessTransport(Transport):
         if message is None:
             return None
         self._log.trace("sdk.message", frame=message)
-        return None if message.get("type") == "control_request" and self._take(message) else message
+        if self._signs is not None and self._emit is not None:
+            sign = self._signs.read(message)
+            if sign is not None:
+                self._emit.alive(sign.what, sign.for_s)
+        return None if self._take(message) else wrapped(message)
 
 
 class _Messages:

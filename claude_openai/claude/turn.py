@@ -1,46 +1,49 @@
-"""One turn of a live conversation: what is asked, what is said, how it ends.
+"""One turn of a live conversation: what is asked, what is done about what comes, how it ends.
 
-Knows `tool_choice` and `parallel_tool_calls`, which Claude Code has no flags for, and what the client will send back as
-our answer. What the SDK's messages mean is `TurnReader`'s business; whose process it is, `conversation`'s.
+Carries out the effects that the pure core returns, and knows what the client will send back as our answer. What Claude
+Code's records mean is `TurnReader`'s business; whose process it is, `conversation`'s.
 """
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
 import trio
-from claude_agent_sdk import ClaudeSDKClient, CLIConnectionError, Message, ResultMessage, StreamEvent
+from claude_agent_sdk import ClaudeSDKClient, CLIConnectionError, Message
 
 from claude_openai.claude.base import Emit
-from claude_openai.claude.client import calls_of_an_agent, events_of
+from claude_openai.claude.client import unwrapped
 from claude_openai.claude.frames import message_of
 from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.claude.process import SupervisedProcess
+from claude_openai.claude.records import RecordError, effects_of_record
 from claude_openai.claude.thoughts import Thinking
 from claude_openai.claude.toolbox import Toolbox, own_name
 from claude_openai.claude.transport import ProcessTransport
-from claude_openai.errors import UpstreamError
 from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, canonical_arguments
 from claude_openai.protocol.cli_stream import TurnReader
-from claude_openai.protocol.events import Event, TextDelta, ToolCall, TurnCompleted, TurnFailed, Way
+from claude_openai.protocol.counts import sum_of
+from claude_openai.protocol.demands import CallRequired, OneCallOnly
+from claude_openai.protocol.effects import AnswerCall, AskClaude, Effect
+from claude_openai.protocol.events import TextDelta, ToolCall, TurnCompleted, Usage, Way
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.output import output_check
 from claude_openai.protocol.request import ChatRequest
+from claude_openai.protocol.surrogates import paired
+from claude_openai.protocol.turn_states import State
 
-__all__ = ["MUST_CALL", "OpenClient", "TurnUnderWay"]
-
-ONE_CALL_ONLY = (
-    "Only one call at a time is allowed here. This one was not made; make it again after the first, if needed."
-)
-NOT_FOR_AGENTS = "This tool cannot be called by an agent. Say what you need, and who started you can call it."
-MUST_CALL = "You must answer by calling a tool. Do not answer in text."
+__all__ = ["OpenClient", "TurnUnderWay"]
 
 
 @dataclass(slots=True)
 class OpenClient:
-    """A client that is connected."""
+    """A client that is connected.
+
+    Attributes:
+        counted: the tokens that requests were told of, of a turn of Claude Code that waits for results.
+    """
 
     client: ClaudeSDKClient
     messages: AsyncIterator[Message]
@@ -48,6 +51,7 @@ class OpenClient:
     transport: ProcessTransport
     toolbox: Toolbox
     settings: TurnSettings
+    counted: Usage = field(default_factory=Usage)
     reading: trio.Lock = field(default_factory=trio.Lock)
 
 
@@ -67,28 +71,29 @@ class TurnUnderWay:
         self._opened = opened
         self._emit = emit
         self._text: list[str] = []
-        self._held: list[Event] = []
         self._calls: list[ToolCall] = []
-        self._said_one_call_only = False
         self._finish: str | None = None
-        self._over = False
         self.thinking = Thinking()
         self._way = way
-        output = output_check(request.output)
-        self._must_call = request.tool_choice.mode == "required"
+        must_call = request.tool_choice.mode == "required"
+        self._call_required = CallRequired() if must_call else None
+        self._one_call_only = None if request.parallel_tool_calls else OneCallOnly()
         self.reader = TurnReader(
             login,
-            check=opened.toolbox.judge,
+            check=opened.toolbox.problem,
             own_name=own_name,
             agent=request.agent,
-            output=output,
-            must_call=self._must_call,
+            output=output_check(request.output),
+            must_call=must_call,
             conversation=way,
+            live=request.stream and not must_call,
+            stops=request.stop,
+            counted=opened.counted,
         )
 
     @property
     def reusable(self) -> bool:
-        return self._over and self._finish in ("stop", "tool_calls")
+        return self.reader.state in (State.IDLE, State.PARKED) and self._finish in ("stop", "tool_calls")
 
     @property
     def pending(self) -> tuple[str, ...]:
@@ -97,11 +102,12 @@ class TurnUnderWay:
     @property
     def exact(self) -> bool:
         """Whether Claude has seen of this turn what the client has, and nothing more."""
-        return self.reader.exact and not self._said_one_call_only
+        return self.reader.exact and not (self._one_call_only is not None and self._one_call_only.answered)
 
     def answer(self) -> Turn:
-        """The turn as the client will send it back."""
-        text = "".join(self._text)
+        """The turn as the client will send it back, in its canonical form: all text is one block before the calls,
+        whatever came between its parts."""
+        text = paired("".join(self._text))
         said: list[Block] = [TextBlock(text)] if text.strip() else []
         calls = (ToolUseBlock(c.id, c.name, canonical_arguments(json.loads(c.arguments))) for c in self._calls)
         return Turn("assistant", (*said, *calls))
@@ -118,18 +124,17 @@ class TurnUnderWay:
                 raise CLIConnectionError(await self._opened.process.why_gone())
             await self._begin()
             async for message in self._opened.messages:
-                if isinstance(message, StreamEvent) and message.parent_tool_use_id is None:
-                    self.thinking.feed(message.event)
-                for call_id, name in calls_of_an_agent(message):
-                    if own_name(name) is not None:
-                        self._opened.toolbox.refuse(call_id, NOT_FOR_AGENTS)
-                events = events_of(message, self.reader)
+                record = unwrapped(message)
+                if record.get("type") == "stream_event" and record.get("parent_tool_use_id") is None:
+                    self.thinking.feed(record["event"])
+                try:
+                    effects = effects_of_record(record, self.reader)
+                except RecordError as error:
+                    raise CLIConnectionError(str(error)) from error
                 if self.reader.ended:
-                    self._note_end(in_order=isinstance(message, ResultMessage))
-                for event in events:
-                    await self._say(event)
-                if self.reader.correction:
-                    await self._correct(self.reader.correction)
+                    self._note_end()
+                for effect in self._filtered(effects):
+                    await self._carry_out(effect)
                 if self.reader.ended:
                     return
             raise CLIConnectionError(await self._opened.process.why_gone())
@@ -142,52 +147,37 @@ class TurnUnderWay:
         else:
             await self._ask(message_of(self._request.prompt))
 
-    def _note_end(self, *, in_order: bool) -> None:
-        self._over = in_order or self.reader.awaiting_results
-        self._opened.transport.turn_ended(in_order=in_order)
-        if not self._over:
+    def _note_end(self) -> None:
+        state = self.reader.state
+        self._opened.transport.turn_ended(in_order=state is State.IDLE)
+        # At the end of Claude Code's own turn its result has counted everything.
+        self._opened.counted = Usage() if state is State.IDLE else sum_of(self._opened.counted, self.reader.usage)
+        if state is State.STOPPED:
             self._opened.process.kill()  # 20 ms later Claude Code makes another call
 
-    async def _say(self, event: Event) -> None:
-        must_call = self._must_call and not self._calls
-        match event:
+    def _filtered(self, effects: Sequence[Effect]) -> Iterator[Effect]:
+        required, one_only = self._call_required, self._one_call_only
+        for effect in effects:
+            wanted = [effect] if required is None else required.filter(effect, asked_again=self.reader.asked_again)
+            for each in wanted:
+                yield from [each] if one_only is None else one_only.filter(each)
+
+    async def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case AnswerCall(call_id, text, is_error):
+                self._opened.toolbox.give([ToolResultBlock(call_id, (TextBlock(text),), is_error)])
+                return
+            case AskClaude(text):
+                self.reader.ask_again()
+                await self._ask([{"type": "text", "text": text}])
+                return
+            case TextDelta(text):
+                self._text.append(text)
             case ToolCall():
-                await self._say_call(event)
-            case TextDelta() if must_call:
-                self._held.append(event)
-            case TurnCompleted("stop") if must_call:
-                await self._ask_again()
-            case TextDelta():
-                self._text.append(event.text)
-                await self._emit(event)
-            case TurnCompleted():
-                self._finish = event.finish_reason
-                await self._emit(event)
-            case _:
-                await self._emit(event)
-
-    async def _say_call(self, call: ToolCall) -> None:
-        if self._calls and not self._request.parallel_tool_calls:
-            self._opened.toolbox.give([ToolResultBlock(call.id, (TextBlock(ONE_CALL_ONLY),))])
-            self._said_one_call_only = True
-            return
-        self._calls.append(call)
-        held, self._held = self._held, []
-        for event in held:
-            await self._say(event)
-        await self._emit(call)
-
-    async def _ask_again(self) -> None:
-        if self.reader.asked_again:
-            message = "Claude made no call although 'tool_choice' demands one, and made none when asked again."
-            await self._emit(TurnFailed(UpstreamError(message, code="tool_choice_not_followed")))
-            return
-        self._held.clear()
-        await self._correct(MUST_CALL)
-
-    async def _correct(self, words: str) -> None:
-        self.reader.ask_again()
-        await self._ask([{"type": "text", "text": words}])
+                self._calls.append(effect)
+            case TurnCompleted(finish_reason):
+                self._finish = finish_reason
+        await self._emit(effect)
 
     async def _apply(self, settings: TurnSettings) -> None:
         if settings != self._opened.settings:

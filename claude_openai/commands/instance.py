@@ -27,6 +27,7 @@ __all__ = [
     "Instance",
     "UnsafeFileError",
     "find_instance",
+    "instance_files",
     "instance_folder",
     "is_claimed",
     "is_held",
@@ -96,6 +97,11 @@ def instance_folder(environ: Mapping[str, str]) -> Path:
 def pid_file(folder: Path) -> Path:
     """The file that the server which runs holds open."""
     return folder / PID_FILE
+
+
+def instance_files(folder: Path) -> tuple[Path, ...]:
+    """All files that tell of the server which runs; the control key is in one of them."""
+    return (folder / PID_FILE, folder / PORT_FILE, folder / JSON_FILE)
 
 
 def is_claimed(folder: Path) -> bool:

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 from claude_openai import __version__
 from claude_openai.commands import main_parser, say, without_flags
 from claude_openai.commands.claim import Claim, claiming
-from claude_openai.commands.instance import AlreadyRunning, Instance, instance_folder
+from claude_openai.commands.instance import AlreadyRunning, Instance, instance_files, instance_folder
 from claude_openai.commands.last_folder import remember_folder
 from claude_openai.commands.last_words import keep_words
 from claude_openai.config import SETTINGS, Config, config_from
@@ -69,7 +69,11 @@ def serve_here(
 
     from claude_openai.server import serve
 
-    config = replace(config, control_key=secrets.token_urlsafe(CONTROL_KEY_BYTES))
+    config = replace(
+        config,
+        control_key=secrets.token_urlsafe(CONTROL_KEY_BYTES),
+        private_files=(*config.private_files, *instance_files(instance_folder(environ))),
+    )
 
     async def run() -> None:
         stop = trio.Event()

@@ -25,6 +25,7 @@ LEAST: Final = {
     "max_concurrency": 1,
     "max_queue_size": 0,
     "process_timeout_ms": 1,
+    "turn_timeout_ms": 0,
     "drain_timeout_ms": 0,
     "max_idle_sessions": 0,
     "session_ttl_ms": 1,
@@ -54,6 +55,7 @@ class Config:
     max_concurrency: int = 2
     max_queue_size: int = 100
     process_timeout_ms: int = 120_000
+    turn_timeout_ms: int = 0
     drain_timeout_ms: int = 10_000
     max_idle_sessions: int = 4
     session_ttl_ms: int = 300_000
@@ -91,6 +93,8 @@ class Config:
     extra_env: Mapping[str, str] = field(default_factory=dict, repr=False)
     # Bearer token for the control routes, beside the API key; without either there are none.
     control_key: str | None = field(default=None, repr=False)
+    # Files with keys in them, which Claude's own tools are kept from.
+    private_files: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():

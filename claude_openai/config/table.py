@@ -62,6 +62,8 @@ def config_from(
             other = sources[setting.field]
             raise ConfigError(f"{setting.label}: {other} and {source} are both given; drop {other} to use the file")
         values[setting.field], sources[setting.field] = setting.read(raw, source), source
+        if setting.name == "api_key_file":
+            values["private_files"] = (path(raw).absolute(),)
     return Config(**values)
 
 
@@ -123,7 +125,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     _number("max_concurrency", "N", "turns that run at the same time"),
     _number("max_queue_size", "N", "requests that may wait for a turn; more are answered 429"),
-    _number("process_timeout_ms", "MS", "longest time for one turn, in ms; then 504"),
+    _number("process_timeout_ms", "MS", "longest time of a turn without a sign of life from Claude, in ms; then 504"),
+    _number("turn_timeout_ms", "MS", "longest time of a turn in all, in ms; then 504 (0: no limit)"),
     _number("drain_timeout_ms", "MS", "time for running turns to end when the server is stopped, in ms"),
     _number("max_idle_sessions", "N", "conversations kept open between requests, at about 200 MB each"),
     _number("session_ttl_ms", "MS", "how long a conversation is kept open for the next request, in ms"),

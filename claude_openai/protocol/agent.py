@@ -6,18 +6,35 @@ another.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias, cast, get_args
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.fields import ReasoningEffort
 from claude_openai.protocol.refusals import wrong_type, wrong_value
 
-__all__ = ["NO_AGENT", "PERMISSION_MODES", "Agent", "PermissionMode", "ToolMode", "read_agent"]
+__all__ = ["NO_AGENT", "PERMISSION_MODES", "Agent", "PermissionMode", "Root", "ToolMode", "read_agent"]
 
 PermissionMode: TypeAlias = Literal["acceptEdits", "auto", "bypassPermissions", "default", "plan"]
 ToolMode: TypeAlias = Literal["disabled", "readonly", "safe", "all"]
 PERMISSION_MODES: Final[tuple[str, ...]] = get_args(PermissionMode)
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A folder that was checked, and what tells it from another that takes its name later.
+
+    Attributes:
+        path: absolute, without symbolic links.
+        device: `st_dev` of the folder.
+        inode: `st_ino` of the folder.
+        param: the field of the request that names it.
+    """
+
+    path: str
+    device: int
+    inode: int
+    param: str = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +49,8 @@ class Agent:
         effort: how hard to think; None leaves it to `reasoning_effort`.
         reset_session: do not go on with a live conversation.
         tell_tools: tell the client what the tools do; the server's to say.
+        roots: the working folder and the further ones as they were checked; the tools stay inside of them.
+        descriptor: open on the working folder for as long as the request.
     """
 
     working_directory: str = ""
@@ -41,6 +60,8 @@ class Agent:
     effort: ReasoningEffort | None = None
     reset_session: bool = False
     tell_tools: bool = True
+    roots: tuple[Root, ...] = ()
+    descriptor: int | None = field(default=None, compare=False)
 
     @property
     def of_the_process(self) -> bool:

@@ -1,86 +1,63 @@
-"""The calls of tools within one turn: put together from their fragments, and judged when they are whole.
+"""The tool calls of a message that has ended: which the client is to make, which are refused, which are Claude Code's.
 
-Knows which calls are the client's and how often Claude may correct those that do not fit. When a turn ends, and what is
-said of it, is `cli_stream`'s business.
+Judged by what Claude wrote, once, when the message ends: a call in a stream that breaks off may never be made.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from claude_openai.errors import UpstreamError
+from claude_openai.protocol.effects import AnswerCall
 from claude_openai.protocol.events import ToolCall
+from claude_openai.protocol.message import CallBlock
 
-__all__ = ["Check", "OpenCall", "TurnCalls"]
+__all__ = ["MAX_CORRECTIONS", "CallJudge", "Check", "Judged"]
 
 # How often Claude may correct calls whose arguments do not fit, within one turn.
 MAX_CORRECTIONS: Final = 3
 
-# What is wrong with a call, by its id, its name and its arguments as Claude wrote them; None if nothing is.
-Check: TypeAlias = Callable[[str, str, str], str | None]
+# What is wrong with a call, in words for Claude, by the tool's name and the arguments as Claude wrote them; None if
+# nothing is.
+Check: TypeAlias = Callable[[str, str], str | None]
 
 
 @dataclass(slots=True)
-class OpenCall:
-    """A tool_use block while it is written. `name` is the client's name of the tool, None for one that is not its."""
+class Judged:
+    """The calls of one message: the client's, answers to those that do not fit, those of Claude Code's own tools."""
 
-    id: str
-    name: str | None
-    claude_name: str
-    fragments: list[str] = field(default_factory=list)
-
-    @property
-    def arguments(self) -> str:
-        return "".join(self.fragments) or "{}"
+    fitting: list[ToolCall] = field(default_factory=list)
+    refused: list[AnswerCall] = field(default_factory=list)
+    own: list[CallBlock] = field(default_factory=list)
 
 
-class TurnCalls:
-    """The calls of one turn.
+class CallJudge:
+    """Judges the calls of one turn.
 
     Args:
-        check: see `TurnReader`.
-        own_name: see `TurnReader`.
-
-    Attributes:
-        fitting: those that the client is to make.
-        refused: how many of the message under way do not fit.
+        check: see `Check`.
+        own_tools: Claude Code has tools of its own, so a name that is not the client's is no mistake.
     """
 
-    def __init__(self, check: Check, own_name: Callable[[str], str | None]) -> None:
+    def __init__(self, check: Check, *, own_tools: bool) -> None:
         self._check = check
-        self._own_name = own_name
-        self._open: OpenCall | None = None
+        self._own_tools = own_tools
         self._corrections = 0
-        self.fitting: list[ToolCall] = []
-        self.refused = 0
 
-    def begin(self, block: Mapping[str, Any]) -> None:
-        """A content block begins, of whatever type."""
-        if block.get("type") == "tool_use":
-            name = str(block["name"])
-            self._open = OpenCall(str(block["id"]), self._own_name(name), name)
-
-    def add(self, fragment: str) -> None:
-        """A piece of the arguments."""
-        if self._open is not None:
-            self._open.fragments.append(fragment)
-
-    def end(self) -> OpenCall | None:
-        """A content block ends; the call, if it was one."""
-        call, self._open = self._open, None
-        return call
-
-    def judge(self, call: OpenCall) -> bool:
-        """Whether a call fits; the client's if it does."""
-        name = call.claude_name if call.name is None else call.name
-        if self._check(call.id, name, call.arguments) is None:
-            self.fitting.append(ToolCall(call.id, name, call.arguments))
-            return True
-        self.refused += 1
-        return False
+    def judge(self, calls: Iterable[CallBlock]) -> Judged:
+        judged = Judged()
+        for call in calls:
+            name = call.claude_name if call.name is None else call.name
+            if call.name is None and self._own_tools:
+                judged.own.append(call)
+            elif (problem := self._check(name, call.arguments)) is None:
+                judged.fitting.append(ToolCall(call.id, name, call.arguments))
+            else:
+                judged.refused.append(AnswerCall(call.id, problem))
+        return judged
 
     def note_correction(self) -> UpstreamError | None:
-        """None of a message's calls fits, so Claude will correct them; the error if it has done so too often."""
+        """No call of a message fits, so Claude will correct them; the error if it has done so too often."""
         self._corrections += 1
         if self._corrections <= MAX_CORRECTIONS:
             return None

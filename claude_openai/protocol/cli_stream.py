@@ -1,70 +1,70 @@
-"""What Claude Code writes while it answers -> events.
+"""What Claude Code writes during one turn -> what is to be done. The states, and a drawing of them: `turn_states`.
 
-`TurnReader` follows one turn and turns its records into events, failures included. It does not know where the records
-come from: the SDK backend feeds typed messages, the CLI backend raw ones, both through the same methods. Facts about
-the records: an upstream failure looks like an answer (a synthetic assistant message, then a result that says `success`
-with `is_error`); retries are announced before they are made; when the output limit is hit, Claude Code goes on by
-itself with another billed call unless it is stopped.
+The reader returns effects and calls nothing that acts; it does not know where the records come from. What the records
+mean was seen with Claude Code 2.1.200 to 2.1.332:
+
+- A failure looks like an answer: a synthetic assistant message, then a result that says `success` with `is_error`.
+- A stream that broke off ends in a `message_stop` that says from which block on the message is void. Then Claude Code
+  makes the calls that stand, has Claude continue a text that stands, or asks again. Before 2.1.300, and where the turn
+  fails with the stream, a `message_stop` without a stop reason before it means that all is void; before 2.1.300 a
+  message with a complete call has none until the call is answered, but a synthetic message tells of the break.
+- After the output limit, a refusal or an answer without text Claude Code goes on by itself, with a billed call.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from claude_openai.errors import ApiError, Overloaded, RateLimited, UpstreamError
+from claude_openai.errors import UpstreamError
 from claude_openai.protocol.agent import NO_AGENT, Agent
-from claude_openai.protocol.calls import MAX_CORRECTIONS, Check, TurnCalls
-from claude_openai.protocol.counts import counted, sum_of
-from claude_openai.protocol.events import (
-    Event,
-    FinishReason,
-    ReasoningDelta,
-    TextDelta,
-    TurnCompleted,
-    TurnFailed,
-    TurnStarted,
-    Usage,
-    Way,
-)
-from claude_openai.protocol.formed import STRUCTURED_OUTPUT, FormedAnswer
-from claude_openai.protocol.tool_notes import tool_note
-from claude_openai.protocol.upstream import Failure, broken_off, upstream_error
+from claude_openai.protocol.calls import Check
+from claude_openai.protocol.counts import TurnUsage
+from claude_openai.protocol.effects import AnswerCall, AskClaude, Effect
+from claude_openai.protocol.events import FinishReason, TurnCompleted, TurnFailed, TurnStarted, Usage, Way
+from claude_openai.protocol.message import CallBlock, Message
+from claude_openai.protocol.turn_content import TurnContent
+from claude_openai.protocol.turn_states import ENDS, TRANSITIONS, Input, State
+from claude_openai.protocol.upstream import Failure, begun_error, broken_off, upstream_error
 
 __all__ = ["TurnReader"]
 
-SYNTHETIC_MODEL = "<synthetic>"
+SYNTHETIC_MODEL: Final = "<synthetic>"
+NOT_FOR_AGENTS: Final = "This tool cannot be called by an agent. Say what you need, and who started you can call it."
+STREAM_ENDED: Final = "the stream of its API ended before the answer was complete."
+NOTHING: Final = Usage()
 
-# Reasons after which Claude Code would carry on by itself, with calls the client did not ask for: the turn ends here.
-# So it does when the answer has no text, whatever the reason.
-_FINAL_REASONS: Mapping[str, FinishReason] = {
+# Reasons after which Claude Code would go on by itself, with calls that the client did not ask for.
+_FINAL_REASONS: Final[Mapping[str, FinishReason]] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
     "refusal": "content_filter",
 }
+# Reasons that are no end of an answer even without a call.
+_UNFINISHED_REASONS: Final = ("tool_use", "pause_turn")
 
 
-def _no_tools(call_id: str, name: str, arguments: str) -> str | None:
+def _no_tools(name: str, arguments: str) -> str | None:
     return "There are no tools."
 
 
 class TurnReader:
-    """Follows one turn. Feed it records in order; each method gives the events they mean.
+    """Follows one turn. Feed it what the records say, in order; each method gives the effects.
 
     Args:
         login: the command that logs Claude Code in, for messages.
-        check: what is wrong with a call of a tool, given its id, name and arguments as Claude wrote them; None if
-            nothing is. Whoever answers Claude Code when it makes the call must go by this.
+        check: what is wrong with a call of a tool.
         own_name: the client's name of a tool; None for one that is not the client's.
         agent: which tools of its own Claude Code runs within the turn.
         output: what is wrong with an answer that must have a form; None for an answer in text.
         must_call: the answer must be a call: one without a word is asked for again, by Claude Code itself.
         conversation: the way the turn took.
-
-    After `ended` is true the turn is over: stopped, or waiting with calls (`awaiting_results`) or for the next prompt.
+        live: the client is shown text as it comes, so that it cannot be taken back.
+        stops: stop sequences, for an answer that is not live.
+        counted: what earlier turns were told of Claude Code's turn that goes on here.
 
     Attributes:
-        correction: what Claude is to be told next within the turn, "" for nothing.
+        state: where the turn is.
+        started: Claude has begun to answer.
         asked_again: Claude was asked again, whoever did it.
-        exact: what Claude has seen of the turn is what the client has: no call was refused, nothing was asked again.
     """
 
     def __init__(
@@ -77,62 +77,90 @@ class TurnReader:
         output: Callable[[object], str | None] | None = None,
         must_call: bool = False,
         conversation: Way = "new",
+        live: bool = True,
+        stops: Sequence[str] = (),
+        counted: Usage = NOTHING,
     ) -> None:
         self._login = login
-        self._agent = agent
-        self._formed = None if output is None else FormedAnswer(output, MAX_CORRECTIONS)
+        self._own_name = own_name
+        self._content = TurnContent(check, agent, output)
         self._must_call = must_call
-        self.correction = ""
-        self.asked_again = False
-        self.exact = True
-        self._tools_ran = False
-        self._separate = False  # a text after the use of tools is a paragraph of its own
         self._conversation = conversation
-        self._calls = TurnCalls(check, own_name)
-        self._another_comes = False
-        self.awaiting_results = False
+        self._live = live and output is None
+        self._stops = stops if output is None else ()
+        self._usage = TurnUsage(counted)
+        self._message: Message | None = None
         self._failure = Failure()
         self._retry_after_s: int | None = None
-        self._spent = Usage()  # by the upstream calls of this turn before the one under way
-        self._usage = Usage()
-        self._said_something = False
+        self.state = State.WAITING
         self.started = False
-        self.ended = False
+        self.asked_again = False
+        self._told_claude = False
 
-    def stream_event(self, event: Mapping[str, Any]) -> Sequence[Event]:
-        """Take one Messages API stream event."""
+    @property
+    def exact(self) -> bool:
+        """What Claude has seen of the turn is what the client has: nothing was refused, asked again or added."""
+        return not (self.asked_again or self._told_claude or self._content.refused)
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDS
+
+    @property
+    def usage(self) -> Usage:
+        """The tokens of the turn so far."""
+        return self._usage.total
+
+    def stream_event(self, event: Mapping[str, Any], void_from: int | None = None) -> Sequence[Effect]:
+        """Take a Messages API stream event.
+
+        Args:
+            event: the event.
+            void_from: what the record of a `message_stop` says of a message that broke off.
+        """
         match event.get("type"):
-            case "content_block_delta":
-                return self._delta(event["delta"])
-            case "content_block_start":
-                self._calls.begin(event["content_block"])
-            case "content_block_stop":
-                return self._block_stop()
             case "message_start":
                 return self._message_start(event["message"])
-            case "message_delta":
-                return self._message_delta(event)
+            case "message_delta" if self._message is not None:
+                return self._message_delta(self._message, event)
+            case "message_stop" if self._message is not None:
+                return self._break_off(self._message, void_from or 0)
+            case str(kind) if kind.startswith("content_block_") and self._message is not None:
+                return self._content.shown(self._message.feed(event))
         return ()
 
-    def retry(self, *, status: int | None, delay_ms: float, kind: str) -> Event | None:
-        """Take an announced retry. One that cannot help, or that would repeat what was already said, ends the turn."""
-        wait = max(1, int(delay_ms // 1000))
-        if self.started:
-            return self._fail(UpstreamError("The connection to Claude was lost in the middle of the answer."))
-        if status in (401, 429):
-            self._retry_after_s = self._retry_after_s or wait
-            return self._fail(self._error(Failure(kind, status, f"Claude answered {status} ({kind})")))
-        return None
+    def assistant(self, *, model: str, error: str | None, text: str, status: int | None = None) -> Sequence[Effect]:
+        """Take a whole assistant message: only a synthetic one says what the stream events did not."""
+        if error is None and model != SYNTHETIC_MODEL:
+            return ()
+        self._failure = Failure(error or "", status, text)
+        if self._message is not None and self._message.calls():
+            return self._break_off(self._message, self._message.complete)
+        return ()
+
+    def told_claude(self) -> None:
+        """Claude Code has added a message to the conversation by itself."""
+        self._told_claude = True
+
+    def agent_works(self, calls: Sequence[tuple[str, str]] = ()) -> Sequence[Effect]:
+        """An agent that Claude has started is at work, and calls tools, by their ids and names. The client's wait for
+        results, which nobody would bring to an agent."""
+        self._usage.agents = True
+        return [AnswerCall(call_id, NOT_FOR_AGENTS) for call_id, name in calls if self._own_name(name) is not None]
+
+    def retry(self, *, status: int | None, delay_ms: float, kind: str) -> Sequence[Effect]:
+        """Take an announced retry. Before the answer, one that cannot help ends the turn."""
+        if self._message is not None:
+            return self._break_off(self._message, 0)
+        if status not in (401, 429) or not self._go(Input.RETRY_REFUSED):
+            return ()
+        self._retry_after_s = self._retry_after_s or max(1, int(delay_ms // 1000))
+        return [self._failed(Failure(kind, status, f"Claude answered {status} ({kind})"))]
 
     def rate_limit(self, *, rejected: bool, resets_in_s: float | None) -> None:
         """Take the state of a usage limit, as the CLI reports it when it changes."""
         if rejected and resets_in_s is not None:
             self._retry_after_s = max(1, int(resets_in_s))
-
-    def assistant(self, *, model: str, error: str | None, text: str) -> None:
-        """Take a whole assistant message: only a synthetic one says what the stream events did not."""
-        if error is not None or model == SYNTHETIC_MODEL:
-            self._failure = Failure(kind=error or "", text=text)
 
     def result(
         self,
@@ -142,123 +170,126 @@ class TurnReader:
         reason: str,
         text: str,
         usage: Mapping[str, Any] | None,
+        models: Mapping[str, Any] | None = None,
         structured: object = None,
-    ) -> list[Event]:
-        """Take the result record, which ends the turn, unless `correction` says what Claude is to be told then."""
-        if is_error:
-            said = text or self._failure.text
-            return [self._fail(self._error(Failure(self._failure.kind, status, said, reason)))]
-        if self._failure.kind:
-            return [self._fail(self._error(self._failure))]
-        if self._formed is not None:
-            return self._formed_end(self._formed, structured)
-        events: list[Event] = []
-        if not self.started:  # an answer that came whole, never in pieces
-            self._usage = counted(usage or {}, self._usage)
-            events.append(self._start(SYNTHETIC_MODEL))
-        if text and not self._said_something:
-            events.append(TextDelta(text))
-        events.append(self._complete("stop"))
-        return events
+    ) -> Sequence[Effect]:
+        """Take the result record: the turn is over, unless Claude is to be asked again.
 
-    def _formed_end(self, formed: FormedAnswer, structured: object) -> list[Event]:
-        try:
-            self.correction = formed.correction(structured)
-        except UpstreamError as error:
-            return [self._fail(error)]
-        return [] if self.correction else [TextDelta(formed.text), self._complete("stop")]
+        Args:
+            is_error: it is a failure.
+            status: HTTP status of the failed call to Claude.
+            reason: why the CLI ended the turn.
+            text: the answer, or the CLI's words for the failure.
+            usage: tokens of Claude's own messages.
+            models: tokens by model since the last result, those of agents included.
+            structured: the answer that has a form.
+        """
+        failure = self._failure
+        if is_error:
+            failure = Failure(failure.kind, status, text or failure.text, reason)
+        # A call that stands after a break is told with a failure, and can be all that was needed.
+        if is_error or (failure.kind and structured is None):
+            return [self._failed(failure)] if self._go(Input.FAILURE) else ()
+        kept = [] if self._message is None else self._message.rest()
+        if not self._go(Input.RESULT):
+            return ()
+        self._usage.settle(models)
+        effects: list[Effect] = [*self._content.shown(kept)]
+        if not self.started:  # an answer that came whole, never in pieces
+            self._usage.add(usage or {})
+            effects.append(self._start(SYNTHETIC_MODEL))
+        effects += self._content.result(text, structured)
+        if not effects or not isinstance(effects[-1], AskClaude | TurnFailed):
+            effects.append(self._completed("stop"))
+        return effects
 
     def ask_again(self) -> None:
-        """The turn goes on with another message to Claude: its end was not the end."""
-        self.ended, self._said_something, self.correction = False, False, ""
-        self._note_asked_again()
-
-    def _note_asked_again(self) -> None:
-        self.asked_again, self._another_comes, self.exact = True, True, False
+        """Claude was sent another message: the turn's end was not the end."""
+        if self._go(Input.ASKED_AGAIN):
+            self._content.has_text = False
+            self.asked_again = True
 
     def gone(self, why: str) -> TurnFailed:
         """The process ended, or stopped making sense, in the middle of the turn."""
+        self._go(Input.GONE)
         said = f"Claude Code ended before the answer was complete: {why}"
-        return self._fail(broken_off(said) if self.started else UpstreamError(said))
+        return TurnFailed(broken_off(said) if self.started else UpstreamError(said))
 
-    def _message_start(self, message: Mapping[str, Any]) -> Sequence[Event]:
-        expected = self._calls.refused or self._another_comes or self._tools_ran or self._formed
-        if self.started and not expected:
-            return [self._fail(UpstreamError("Claude Code began a second answer within one turn."))]
-        again, self._calls.refused, self._another_comes = self.started, 0, False
-        self._separate = self._tools_ran and self._said_something
-        self._tools_ran = False
-        self._spent = sum_of(self._spent, self._usage)
-        self._usage = counted(message.get("usage") or {}, Usage())
-        return () if again else [self._start(str(message.get("model", "")))]
+    def _go(self, what: Input) -> bool:
+        """Take a transition; False if there is none, and then nothing is to be done."""
+        after = TRANSITIONS.get((self.state, what))
+        if after is None:
+            return False
+        self.state = after
+        if after is not State.MESSAGE:
+            self._message = None
+        return True
 
-    def _block_stop(self) -> Sequence[Event]:
-        call = self._calls.end()
-        if call is None:
+    def _message_start(self, message: Mapping[str, Any]) -> Sequence[Effect]:
+        if self._message is not None:  # it has no end: it broke off, and nobody says how much of it stands
+            effects = self._break_off(self._message, 0)
+            if effects:
+                return effects
+        if not self._go(Input.MESSAGE_START):
             return ()
-        if call.claude_name == STRUCTURED_OUTPUT and self._formed is not None:
-            self._formed.text, self._tools_ran = call.arguments, True
-            return ()
-        if call.name is None and self._agent.has_tools:
-            self._tools_ran = True
-            return (tool_note(call.claude_name, call.arguments, told=self._agent.tell_tools),)
-        # Whoever answers Claude Code for the call tells Claude what is wrong with one that does not fit.
-        if not self._calls.judge(call):
-            self.exact = False
-        return ()
+        if self.state is State.STOPPED:
+            return [TurnFailed(broken_off("Claude Code began a second answer within one turn."))]
+        self._failure = Failure()
+        self._usage.begin(message.get("usage") or {})
+        self._message = Message(live=self._live, stops=self._stops, own_name=self._own_name)
+        return () if self.started else [self._start(str(message.get("model", "")))]
 
-    def _delta(self, delta: Mapping[str, Any]) -> Sequence[Event]:
-        match delta.get("type"):
-            case "text_delta" if self._formed is not None:
-                self._formed.hold(delta["text"])
-            case "text_delta" if delta["text"]:
-                self._said_something = True
-                separator, self._separate = "\n\n" if self._separate else "", False
-                return (TextDelta(separator + delta["text"]),)
-            case "thinking_delta" if delta["thinking"]:
-                return (ReasoningDelta(delta["thinking"]),)
-            case "input_json_delta":
-                self._calls.add(delta["partial_json"])
-        return ()
+    def _message_delta(self, message: Message, event: Mapping[str, Any]) -> Sequence[Effect]:
+        self._usage.add(event.get("usage") or {})
+        reason = event["delta"].get("stop_reason")
+        if not reason:
+            return ()  # it broke off; `message_stop` says how much of it stands
+        said = self._content.shown(message.rest())
+        finish = _FINAL_REASONS.get(reason)
+        if finish is not None:
+            return [*said, *self._finish(finish)]
+        calls = message.calls()
+        if calls:
+            return [*said, *self._end_with(calls)]
+        if self._content.formed or reason in _UNFINISHED_REASONS:
+            self._go(Input.GOES_ON)
+        elif message.has_text:
+            self._go(Input.ANSWER)
+        elif self._must_call and not self.asked_again:
+            self._go(Input.GOES_ON)
+            self.asked_again = True
+        else:
+            return self._finish("stop")
+        return said
 
-    def _message_delta(self, event: Mapping[str, Any]) -> Sequence[Event]:
-        self._usage = counted(event.get("usage") or {}, self._usage)
-        stop_reason = event["delta"].get("stop_reason") or ""
-        if stop_reason == "tool_use":
-            return self._tool_use()
-        if stop_reason == "end_turn" and not self._said_something and self._formed is None:
-            if self._must_call and not self.asked_again:
-                self._note_asked_again()
-                return ()
-            return [self._complete("stop")]
-        reason = _FINAL_REASONS.get(stop_reason)
-        return () if reason is None else [self._complete(reason)]
+    def _break_off(self, message: Message, void_from: int) -> Sequence[Effect]:
+        if message.shown >= void_from:
+            self._go(Input.WITHDRAWN)
+            return [self._failed(self._failure) if self._failure.text else TurnFailed(broken_off(STREAM_ENDED))]
+        said = self._content.shown(message.rest(until=void_from))
+        calls = message.calls(until=void_from)
+        if calls:
+            return [*said, *self._end_with(calls)]
+        self._go(Input.BROKEN_OFF)
+        return said
 
-    def _tool_use(self) -> Sequence[Event]:
-        if self._calls.fitting:
-            self.awaiting_results = True
-            prose = self._formed.prose() if self._formed is not None else ""
-            return [*([TextDelta(prose)] if prose else []), *self._calls.fitting, self._complete("tool_calls")]
-        if self._tools_ran and not self._calls.refused:
-            return ()
-        error = self._calls.note_correction()
-        return () if error is None else [self._fail(error)]
+    def _end_with(self, calls: Sequence[CallBlock]) -> Sequence[Effect]:
+        what, effects = self._content.end_with(calls)
+        self._go(what)
+        return [*effects, self._completed("tool_calls")] if what is Input.CALLS else effects
 
     def _start(self, model: str) -> TurnStarted:
         self.started = True
-        return TurnStarted(model, self._conversation, self._usage)
+        return TurnStarted(model, self._conversation, self._usage.total)
 
-    def _complete(self, reason: FinishReason) -> TurnCompleted:
-        self.ended = True
-        return TurnCompleted(reason, sum_of(self._spent, self._usage))
+    def _finish(self, reason: FinishReason) -> Sequence[Effect]:
+        self._go(Input.FINISHED)
+        return [self._completed(reason)]
 
-    def _fail(self, error: ApiError) -> TurnFailed:
-        self.ended = True
-        return TurnFailed(error)
+    def _completed(self, reason: FinishReason) -> TurnCompleted:
+        return TurnCompleted(reason, self._usage.total)
 
-    def _error(self, failure: Failure) -> ApiError:
+    def _failed(self, failure: Failure) -> TurnFailed:
         known = Failure(failure.kind, failure.status, failure.text, failure.reason, self._retry_after_s)
         error = upstream_error(known, login=self._login)
-        if self.started and isinstance(error, Overloaded | RateLimited | UpstreamError):
-            return broken_off(error.message)
-        return error
+        return TurnFailed(begun_error(error) if self.started else error)

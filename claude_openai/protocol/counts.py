@@ -1,12 +1,21 @@
-"""The token counts in Claude's records -> `Usage`."""
+"""The token counts in Claude Code's records -> `Usage`."""
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 
 from claude_openai.protocol.events import Usage
 
-__all__ = ["counted", "sum_of"]
+__all__ = ["TurnUsage", "counted", "sum_of"]
+
+# A field of `Usage` by its name in the counts of a model.
+_OF_A_MODEL: Final = {
+    "input_tokens": "inputTokens",
+    "cache_read_tokens": "cacheReadInputTokens",
+    "cache_write_tokens": "cacheCreationInputTokens",
+    "output_tokens": "outputTokens",
+    "reasoning_tokens": "thinkingTokens",
+}
 
 
 def sum_of(one: Usage, other: Usage) -> Usage:
@@ -27,3 +36,47 @@ def counted(counts: Mapping[str, Any], before: Usage) -> Usage:
         output_tokens=count(counts.get("output_tokens"), before.output_tokens),
         reasoning_tokens=count(details.get("thinking_tokens"), before.reasoning_tokens),
     )
+
+
+class TurnUsage:
+    """The tokens of one turn: of each message as it comes, and, from the result, of what agents spent.
+
+    Args:
+        before: what earlier requests were told of, of Claude Code's turn that goes on with this one.
+
+    Attributes:
+        agents: agents were at work. Their messages are not streamed.
+    """
+
+    def __init__(self, before: Usage) -> None:
+        self._known = before  # of all that the next result counts
+        self._spent = Usage()
+        self._message = Usage()  # of `_spent` and `_known`, the message under way is not yet a part
+        self.agents = False
+
+    @property
+    def total(self) -> Usage:
+        return sum_of(self._spent, self._message)
+
+    def begin(self, counts: Mapping[str, Any]) -> None:
+        """A message begins."""
+        self._close_message()
+        self._message = counted(counts, Usage())
+
+    def add(self, counts: Mapping[str, Any]) -> None:
+        """More is known of the message under way."""
+        self._message = counted(counts, self._message)
+
+    def settle(self, models: Mapping[str, Mapping[str, Any]] | None) -> None:
+        """Take what a result says of all models since the last result: what is not known of it, agents spent."""
+        self._close_message()
+        if self.agents and models:
+            in_all = Usage(*(sum(model.get(name) or 0 for model in models.values()) for name in _OF_A_MODEL.values()))
+            rest = (max(0, getattr(in_all, f.name) - getattr(self._known, f.name)) for f in fields(Usage))
+            self._spent = sum_of(self._spent, Usage(*rest))
+        self._known = Usage()
+
+    def _close_message(self) -> None:
+        self._spent = sum_of(self._spent, self._message)
+        self._known = sum_of(self._known, self._message)
+        self._message = Usage()

@@ -85,8 +85,10 @@ class EventCutter:
                 return [*([TextDelta(shown)] if shown else []), *end]
             case TurnStarted():
                 self._usage = event.usage
-            case ReasoningDelta(text):
+                return [event]
+            case ReasoningDelta(text):  # stands beside the text, so a sequence may go on after it
                 self._chars += len(text)
+                return [event]
         held = self._text.rest()
         return [TextDelta(held), event] if held else [event]
 

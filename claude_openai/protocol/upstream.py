@@ -22,7 +22,7 @@ from claude_openai.errors import (
     UpstreamError,
 )
 
-__all__ = ["Failure", "broken_off", "upstream_error"]
+__all__ = ["Failure", "begun_error", "broken_off", "upstream_error"]
 
 # The OpenAI SDKs sleep up to 120 s on Retry-After and give up beyond it: a longer wait is a used-up quota to them.
 MAX_RETRY_AFTER_S = 120
@@ -32,6 +32,7 @@ DEFAULT_RETRY_AFTER_S = 5
 # The second: Claude Code sees for itself that it is too long, and asks nobody.
 _TOO_LONG_REASONS = ("prompt_too_long", "blocking_limit")
 _TOO_LONG = re.compile(r"prompt is too long|context window|maximum context length", re.IGNORECASE)
+_CONNECTION_LOST = re.compile(r"connection (to the api )?(was )?(lost|closed)|stream ended", re.IGNORECASE)
 _OVERLOADED = re.compile(r"\boverloaded\b", re.IGNORECASE)
 # OpenCode repeats what fails with one of these in its text, whatever the error's type is.
 _READ_AS_PASSING = re.compile(
@@ -99,6 +100,18 @@ def broken_off(why: str) -> UpstreamError:
     error = UpstreamError("Claude broke off its answer; this server's log says why.", may_retry=False)
     error.add_note(why)
     return error
+
+
+def begun_error(error: ApiError) -> ApiError:
+    """What a failure is to a client to which Claude had begun to answer, see `broken_off`."""
+    if isinstance(error, Overloaded):
+        told = UpstreamError("Claude broke off its answer: it is too busy.", code=error.code, may_retry=False)
+    elif isinstance(error, UpstreamError) and _CONNECTION_LOST.search(error.message):
+        told = UpstreamError("Claude broke off its answer: the connection to its API was lost.", may_retry=False)
+    else:
+        return broken_off(error.message) if isinstance(error, RateLimited | UpstreamError) else error
+    told.add_note(error.message)
+    return told
 
 
 def _login_error(status: int | None, said: str, login: str) -> ApiError:

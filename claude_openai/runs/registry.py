@@ -15,27 +15,28 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import trio
 
 from claude_openai.claude.base import Backend
-from claude_openai.errors import ApiError, InternalError, RunEnded, TurnTimeout, UpstreamAuth, UpstreamError
-from claude_openai.logs.log import Log, traceback_of
+from claude_openai.config import Config
+from claude_openai.errors import ApiError, RunEnded, UpstreamAuth
+from claude_openai.logs.log import Log
 from claude_openai.protocol.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.request import ChatRequest
-from claude_openai.protocol.stop import EventCutter
 from claude_openai.runs.admission import Admission
+from claude_openai.runs.liveness import Liveness
 from claude_openai.runs.metrics import Metrics, TurnMeter
+from claude_openai.runs.producer import Producer
 from claude_openai.runs.records import RunRecord
 from claude_openai.runs.run import Run
 from claude_openai.runs.writer import RunWriter
 
-__all__ = ["LOGIN_DOUBT_S", "RunLimits", "Runs"]
+__all__ = ["CHANNEL_EVENTS", "LOGIN_DOUBT_S", "RunLimits", "Runs"]
 
 # Events that may wait for a slow reader before the turn has to.
 CHANNEL_EVENTS = 512
-# The last word of a cancelled run must not wait for a client that has stopped reading.
-LAST_EVENT_TIMEOUT_S = 1.0
 # A cancelled run's process is gone within the kill ladder's 3 s.
 CANCEL_WAIT_S = 6.0
 # Ended runs that are still known without their files.
@@ -47,10 +48,21 @@ USER_CHARS = 256
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """Seconds. `turn_s` bounds a turn once it has a slot, `stall_s` how long a client may take nothing."""
+    """How long things may take, in seconds.
 
-    turn_s: float
+    Attributes:
+        silence_s: a turn that has a slot, without a sign of life.
+        total_s: such a turn in all; 0 for no bound.
+        stall_s: a client, without taking anything of its answer.
+    """
+
+    silence_s: float
+    total_s: float
     stall_s: float
+
+    @classmethod
+    def of(cls, config: Config) -> "RunLimits":
+        return cls(config.process_timeout_ms / 1000, config.turn_timeout_ms / 1000, config.stall_timeout_ms / 1000)
 
 
 class Runs:
@@ -170,15 +182,19 @@ class Runs:
         send: trio.MemorySendChannel[Event],
         log: Log,
     ) -> None:
+        note = partial(self._note, run, log)
         with place, send:
+            producer = Producer(run, send, note, stall_s=self._limits.stall_s, log=log)
             self._active[run.id] = run
             try:
                 with run.scope:
                     async with self._admission.slot():
                         run.note_running()
-                        await self._run_turn(run, request, send, log)
+                        log.debug("run.start", model=request.claude_model)
+                        liveness = Liveness(self._limits.silence_s, self._limits.total_s)
+                        await producer.run(self._backend, request, liveness)
                 if run.cancelled_by is not None and not run.ended:
-                    await self._last_event(run, TurnFailed(run.cancelled_by), send, log)
+                    await producer.end(TurnFailed(run.cancelled_by))
             finally:
                 if not run.ended:
                     run.note_end("cancelled", None)
@@ -193,83 +209,10 @@ class Runs:
             del self._ended[next(iter(self._ended))]
         run.done.set()
 
-    async def _run_turn(self, run: Run, request: ChatRequest, send: trio.MemorySendChannel[Event], log: Log) -> None:
-        log.debug("run.start", model=request.claude_model)
-
-        cutter = EventCutter(request.stop)
-        deadline = trio.CancelScope()
-
-        async def emit(event: Event) -> None:
-            if run.ended:
-                log.error("run.event_after_end", kind=type(event).__name__)
-                return
-            for shown in cutter.feed(event):
-                self._note(run, shown, log)
-                await self._send(run, shown, send)
-            if cutter.found:
-                deadline.cancel(reason="a stop sequence was found")
-                await trio.lowlevel.checkpoint()
-
-        failure: ApiError = InternalError("The turn ended without an end.")
-        deadline.deadline = trio.current_time() + self._limits.turn_s
-        with deadline:
-            try:
-                run.parked = await self._backend.turn(request, emit, log)
-            # A bug in a backend must still end the stream. One in its cleanup comes in a group with Cancelled, which
-            # goes on from here by itself.
-            except* Exception as bugs:  # noqa: BLE001
-                for error in bugs.exceptions:
-                    log.error("run.crashed", error=error, traceback=traceback_of(error))
-                failure = _bug(run)
-        if deadline.cancelled_caught:
-            failure = TurnTimeout(
-                f"The turn took longer than {self._limits.turn_s:g} s (--process-timeout-ms).", may_retry=False
-            )
-        if not run.ended:
-            await self._last_event(run, TurnFailed(failure), send, log)
-
-    def _note(self, run: Run, event: Event, log: Log) -> None:
+    def _note(self, run: Run, log: Log, event: Event) -> None:
         run.note(event, log)
         match event:
             case TurnFailed(UpstreamAuth()):
                 self._login_refused_until = trio.current_time() + LOGIN_DOUBT_S
             case TurnStarted():
                 self._login_refused_until = -math.inf
-
-    async def _send(self, run: Run, event: Event, send: trio.MemorySendChannel[Event]) -> None:
-        try:
-            send.send_nowait(event)
-        except trio.WouldBlock:
-            await self._send_slowly(run, event, send)
-        except trio.BrokenResourceError:
-            await _stop_here(run)
-
-    async def _send_slowly(self, run: Run, event: Event, send: trio.MemorySendChannel[Event]) -> None:
-        try:
-            with trio.move_on_after(self._limits.stall_s) as waiting:
-                await send.send(event)
-        except trio.BrokenResourceError:
-            await _stop_here(run)
-        if waiting.cancelled_caught:
-            run.cancel(TurnTimeout("The client stopped reading the answer.", code="client_stalled", may_retry=False))
-            await trio.lowlevel.checkpoint()
-
-    async def _last_event(self, run: Run, event: Event, send: trio.MemorySendChannel[Event], log: Log) -> None:
-        self._note(run, event, log)
-        with trio.move_on_after(LAST_EVENT_TIMEOUT_S):
-            try:
-                await send.send(event)
-            except trio.BrokenResourceError:
-                log.debug("run.unheard")
-
-
-def _bug(run: Run) -> ApiError:
-    message = "The turn failed by a bug of this server; its log has the details."
-    # Clients repeat a server_error by themselves, in a stream too; a turn that has begun is paid for.
-    return UpstreamError(message, code="internal_error") if run.answering else InternalError(message)
-
-
-async def _stop_here(run: Run) -> None:
-    # An exception from `emit` would pass through the backend, whose nurseries wrap it; a cancel does not.
-    run.scope.cancel(reason="nobody reads the answer any more")
-    await trio.lowlevel.checkpoint()

@@ -40,6 +40,7 @@ from claude_openai.testing.script import (
     Waitable,
 )
 from claude_openai.testing.scripted import (
+    Alive,
     Crash,
     ScriptedBackend,
     ScriptedTurn,
@@ -58,6 +59,7 @@ __all__ = [
     "PROMPT_TOO_LONG",
     "RATE_LIMIT_ERROR",
     "REQUEST_TOO_LARGE",
+    "Alive",
     "Answer",
     "Block",
     "Crash",

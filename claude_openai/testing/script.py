@@ -170,6 +170,7 @@ class Reply:
         model: the model that claims to answer; None repeats the one that was asked for.
         headers: further response headers, such as `anthropic-ratelimit-unified-status`.
         before_headers: what happens before even the status line is sent.
+        before_stop: what happens in a stream between `message_delta`, which gives the stop reason, and `message_stop`.
     """
 
     steps: tuple[Block | Interruption, ...]
@@ -178,6 +179,7 @@ class Reply:
     model: str | None
     headers: Mapping[str, str]
     before_headers: tuple[Wait, ...]
+    before_stop: tuple[Interruption, ...]
 
     def __init__(
         self,
@@ -187,6 +189,7 @@ class Reply:
         model: str | None = None,
         headers: Mapping[str, str] | None = None,
         before_headers: Sequence[Wait] = (),
+        before_stop: Sequence[Interruption] = (),
     ) -> None:
         calls_a_tool = any(isinstance(step, ToolUse) for step in steps)
         blocks = tuple(Text(step) if isinstance(step, str) else step for step in steps)
@@ -196,6 +199,7 @@ class Reply:
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "headers", dict(headers or {}))
         object.__setattr__(self, "before_headers", tuple(before_headers))
+        object.__setattr__(self, "before_stop", tuple(before_stop))
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from claude_openai.protocol.events import Event, FinishReason, TextDelta, TurnCo
 from claude_openai.protocol.request import ChatRequest
 from claude_openai.testing.script import Hang, Pause
 
-__all__ = ["Crash", "ScriptedBackend", "ScriptedTurn", "TurnScript", "TurnStep", "deltas", "full_turn"]
+__all__ = ["Alive", "Crash", "ScriptedBackend", "ScriptedTurn", "TurnScript", "TurnStep", "deltas", "full_turn"]
 
 MODEL = "claude-scripted"
 
@@ -31,7 +31,20 @@ class Crash:
     error: BaseException
 
 
-TurnStep: TypeAlias = Event | Pause | Hang | Crash
+@dataclass(frozen=True, slots=True)
+class Alive:
+    """A sign of life that no client sees, such as the announcement of a retry.
+
+    Attributes:
+        what: names it.
+        for_s: seconds that the backend may be silent after it, beyond the usual.
+    """
+
+    what: str = "a sign of life"
+    for_s: float = 0
+
+
+TurnStep: TypeAlias = Event | Alive | Pause | Hang | Crash
 TurnScript: TypeAlias = Callable[[ChatRequest], Iterable[TurnStep]]
 Outcome: TypeAlias = Literal["running", "returned", "cancelled", "raised"]
 
@@ -146,6 +159,8 @@ async def _play(step: TurnStep, turn: ScriptedTurn, emit: Emit) -> None:
         raise step.error
     if isinstance(step, Hang):
         await trio.sleep_forever()
+    elif isinstance(step, Alive):
+        emit.alive(step.what, step.for_s)
     elif not isinstance(step, Pause):
         await emit(step)
         turn.emitted += 1

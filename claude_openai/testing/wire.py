@@ -106,17 +106,23 @@ def _events(reply: Reply, identity: Identity) -> Iterator[bytes | Wait]:
     opening = _message(reply, identity, [], None, _usage(so_far))
     yield _event({"type": "message_start", "message": opening})
     yield _event({"type": "ping"})
+    for piece in _message_events(reply):
+        if isinstance(piece, UpstreamErrorEvent):
+            yield _event(_error_body(piece, identity))
+            return
+        yield piece.data if isinstance(piece, Garbage) else piece
+
+
+def _message_events(reply: Reply) -> Iterator[bytes | Interruption]:
+    """What follows the opening: the blocks and the end, with the interruptions where they stand."""
     index = 0
     for step in reply.steps:
-        for piece in _block_events(step, index):
-            if isinstance(piece, UpstreamErrorEvent):
-                yield _event(_error_body(piece, identity))
-                return
-            yield piece.data if isinstance(piece, Garbage) else piece
+        yield from _block_events(step, index)
         if isinstance(step, Text | Thinking | ToolUse):
             index += 1
     delta = {"stop_reason": reply.stop_reason, "stop_sequence": None}
     yield _event({"type": "message_delta", "delta": delta, "usage": _usage(reply.usage)})
+    yield from reply.before_stop
     yield _event({"type": "message_stop"})
 
 

@@ -1,18 +1,27 @@
-"""What the `claude` object of a request may ask for: the folders and the permission modes that the server allows.
+"""What the `claude` object of a request may ask for: which clients, which folders, which permission modes.
 
-Folders are compared after every symbolic link and `..` is resolved, component by component, and what goes on to Claude
-Code is the resolved path, so that nothing is resolved twice. Knows the file system and the settings, not Claude.
+Folders are compared after every symbolic link and `..` is resolved, component by component. What is passed on is the
+resolved path and the identity of the folder, so that another folder cannot take its place (`claude/folders`). Knows the
+file system and the settings, not Claude.
 """
 
+import errno
 import os
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import trio
+
+from claude_openai.claude.file_calls import FILE_CALL_S, FileCalls
+from claude_openai.claude.folders import HeldFolder, root_of
 from claude_openai.config import Config
-from claude_openai.errors import Forbidden
-from claude_openai.protocol.agent import Agent, PermissionMode
+from claude_openai.errors import BadRequest, Forbidden
+from claude_openai.protocol.agent import Agent, PermissionMode, Root
 from claude_openai.protocol.refusals import shorten, wrong_value
 from claude_openai.protocol.request import ChatRequest
+from claude_openai.web.peer import Address, uid_of_peer
 
 __all__ = ["AgentGuard"]
 
@@ -21,29 +30,96 @@ _PREFERRED_MODES: dict[str, tuple[PermissionMode, ...]] = {
     "safe": ("acceptEdits", "default", "plan"),
     "all": ("acceptEdits", "default", "plan"),
 }
+# Of the server, not faults of the folder.
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 @dataclass(frozen=True, slots=True)
 class AgentGuard:
-    """The checks. `config` says what is allowed."""
+    """The checks.
+
+    Attributes:
+        config: says what is allowed.
+        uid_of: gives the user at the other end of a connection, None if unknown. Blocking.
+        calls: runs what blocks.
+    """
 
     config: Config
+    uid_of: Callable[[Address, Address], int | None] = uid_of_peer
+    calls: FileCalls = field(default_factory=FileCalls)
 
-    def checked(self, chat: ChatRequest) -> ChatRequest:
-        """The request with its folders resolved and its mode chosen.
+    @asynccontextmanager
+    async def admitted(
+        self, chat: ChatRequest, client: Address | None, server: Address | None
+    ) -> AsyncIterator[ChatRequest]:
+        """Check a request; its working folder is kept open for as long as the block.
+
+        Args:
+            chat: the request.
+            client: the other end of its connection, None if unknown.
+            server: our end of its connection, None if unknown.
 
         Raises:
-            Forbidden: naming the key, and what is allowed.
-            BadRequest: an allowed folder does not exist.
+            Forbidden: with the field, and what is allowed.
+            BadRequest: an allowed folder does not exist, or the file system does not answer.
+        """
+        if not chat.agent.of_the_process:
+            yield chat
+            return
+        if chat.agent.has_tools:
+            await self._check_caller(client, server)
+        held = HeldFolder()
+        try:
+            try:
+                checked = await self.calls.run(self.checked, chat, held)
+            except trio.TooSlowError:
+                message = f"A folder of 'claude' did not answer within {FILE_CALL_S:g} s."
+                raise BadRequest(message, code="folder_not_available", param="claude") from None
+            yield checked
+        finally:
+            held.close()
+
+    def checked(self, chat: ChatRequest, held: HeldFolder) -> ChatRequest:
+        """Resolve the folders of a request and choose its mode. Blocking; raises what `admitted` does.
+
+        Args:
+            chat: the request.
+            held: opens the working folder, if there is one.
         """
         agent = chat.agent
-        folder = self._folder(agent.working_directory, "claude.workingDirectory") if agent.working_directory else ""
-        if agent.has_tools and not folder:
-            folder = str(self._prefixes()[0])
-        dirs = (self._folder(each, f"claude.addDirs[{index}]") for index, each in enumerate(agent.add_dirs))
-        resolved = replace(agent, working_directory=folder, add_dirs=tuple(dirs), permission_mode=self._mode(agent))
-        resolved = replace(resolved, tell_tools=self.config.show_tool_use)
-        return replace(chat, agent=resolved) if resolved != agent else chat
+        asked = agent.working_directory or (str(self._prefixes()[0]) if agent.has_tools else "")
+        working = [self._root(asked, "claude.workingDirectory", held)] if asked else []
+        # Each once: they become arguments of a command, whose size is limited.
+        roots = (self._root(each, f"claude.addDirs[{index}]") for index, each in enumerate(agent.add_dirs))
+        further = list(dict.fromkeys(roots))
+        resolved = replace(
+            agent,
+            working_directory=working[0].path if working else "",
+            add_dirs=tuple(root.path for root in further),
+            permission_mode=self._mode(agent),
+            tell_tools=self.config.show_tool_use,
+            roots=(*working, *further),
+            descriptor=held.descriptor,
+        )
+        return replace(chat, agent=resolved)
+
+    async def _check_caller(self, client: Address | None, server: Address | None) -> None:
+        """Without a key, every user of this machine reaches the server, and could use the files of its user."""
+        if self.config.api_key is not None or self.config.allowed_working_directory_prefixes:
+            return
+        uid = None
+        if client is not None and server is not None:
+            with suppress(trio.TooSlowError):
+                uid = await self.calls.run(self.uid_of, client, server)
+        if uid != os.geteuid():
+            who = "it cannot be told which user sent this request" if uid is None else f"user {uid} sent this request"
+            raise Forbidden(
+                "Claude's own tools work with the files of the user who runs the server, so without a key they are for "
+                f"that user only, and {who}. Start the server with a key (--api-key-file), or name the folders that "
+                "everybody on this machine may use (--allowed-working-directory-prefixes).",
+                code="own_tools_not_allowed",
+                param="claude.toolMode",
+            )
 
     def _mode(self, agent: Agent) -> PermissionMode | None:
         allowed = self.config.permission_modes
@@ -67,8 +143,14 @@ class AgentGuard:
             )
         return asked
 
-    def _folder(self, asked: str, param: str) -> str:
-        resolved = Path(os.path.realpath(asked))
+    def _root(self, asked: str, param: str, held: HeldFolder | None = None) -> Root:
+        # Whatever the system refuses to look up (a name that is too long, or not of its encoding; a link to itself; a
+        # folder without permission) is the client's mistake.
+        expected = "a folder that exists and that the server may enter"
+        try:
+            resolved = Path(os.path.realpath(asked))
+        except (OSError, ValueError):
+            raise wrong_value(param, expected, asked) from None
         prefixes = self._prefixes()
         if not any(resolved.is_relative_to(prefix) for prefix in prefixes):
             raise Forbidden(
@@ -77,9 +159,16 @@ class AgentGuard:
                 code="working_directory_not_allowed",
                 param=param,
             )
-        if not resolved.is_dir():
-            raise wrong_value(param, "a folder that exists", asked)
-        return str(resolved)
+        path = str(resolved)
+        try:
+            root = root_of(path, param, None if held is None else held.open(path))
+        except OSError as error:
+            if error.errno in _SHORTAGES:
+                raise
+            raise wrong_value(param, expected, asked) from None
+        if not os.access(path, os.X_OK):
+            raise wrong_value(param, expected, asked)
+        return root
 
     def _prefixes(self) -> list[Path]:
         # Resolved anew each time: an allowed folder may itself be a link that is moved on.

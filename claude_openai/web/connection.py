@@ -5,6 +5,14 @@ that shows when a new version changes it): hypercorn queues `http.disconnect` af
 cancels the task that is still sending it, and so `Connection: close` never closes and idle connections never time out.
 So after the last chunk a disconnect cancels nothing. And no response is ever put under a timeout: a scope cancelled
 inside `http.response.start` breaks hypercorn's connection state.
+
+Every exchange is answered with OpenAI's error object, also where Quart fails before it calls the app's error handler:
+it makes its request from the target and the `Host` header, and raises for some of them.
+
+The end of the client's data (FIN) counts as its departure, as in nginx, Go, Node, hyper and uvicorn, because TCP does
+not tell a client that closed its sending side from one that is gone, and behind a proxy that passes a FIN on (Docker's
+port forwarding, `ssh -L`) nothing else may ever come. So a turn, which costs money, is cancelled at once, and the
+client, if it still reads, is told why. An exchange without a turn costs nothing and is answered.
 """
 
 import re
@@ -14,12 +22,16 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 import trio
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, ASGISendEvent
+from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, ASGISendEvent
 from quart import Request
 from quart.asgi import ASGIHTTPConnection
 from quart_trio.asgi import TrioASGIHTTPConnection
+from werkzeug.exceptions import HTTPException
 
-from claude_openai.logs.log import Log
+from claude_openai.errors import ApiError, BadRequest, InternalError
+from claude_openai.logs.log import Log, traceback_of
+from claude_openai.protocol.refusals import shorten
+from claude_openai.protocol.sse import encode_json
 from claude_openai.runs.metrics import Metrics
 
 __all__ = ["Exchange", "HttpConnection", "exchange_of", "route_of"]
@@ -27,6 +39,8 @@ __all__ = ["Exchange", "HttpConnection", "exchange_of", "route_of"]
 _SCOPE_KEY = "claude_openai.exchange"
 # nginx's number for a client that left; only the log ever sees it.
 CLIENT_LEFT = 499
+# How long an exchange without a turn may go on after the end of the client's data.
+ANSWER_AFTER_EOF_S = 1.0
 
 
 class Exchange:
@@ -40,6 +54,9 @@ class Exchange:
         headers: added to the response, whoever makes it.
         arrived: when it came, by trio's clock.
         route: the template of its path, for the counts; one word for all paths that are not served.
+        request_complete: the last byte of the request has come.
+        client_left: the client's data has ended.
+        abandoned: the exchange was given up for that.
     """
 
     def __init__(self, log: Log, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -51,6 +68,21 @@ class Exchange:
         self.route = "unknown"
         self.status: int | None = None
         self.finishing = False
+        self.request_complete = False
+        self.client_left = False
+        self.abandoned = False
+        self.has_turn = False
+
+    def begin_turn(self) -> None:
+        """From now on the end of the client's data cancels the exchange at once.
+
+        Raises:
+            BadRequest: it has come already.
+        """
+        if self.client_left:
+            self.abandoned = True
+            raise client_left_error()
+        self.has_turn = True
 
 
 def _client_ids(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -69,6 +101,15 @@ def exchange_of(scope: Any) -> Exchange:
     return exchange
 
 
+def client_left_error() -> ApiError:
+    return BadRequest(
+        "The connection's sending side was closed before the answer, which counts as leaving. Keep both sides open "
+        "until the answer has come.",
+        code="client_closed_connection",
+        may_retry=False,
+    )
+
+
 class HttpConnection(TrioASGIHTTPConnection):
     """Set as `asgi_http_class` of the app, which must have the attributes `exchange_log` and `metrics`."""
 
@@ -80,7 +121,8 @@ class HttpConnection(TrioASGIHTTPConnection):
 
         def log_exchange() -> None:
             # At the last byte, or the disconnect: the turn's process may still be ending, which is nobody's wait.
-            status = exchange.status if exchange.finishing and exchange.status is not None else CLIENT_LEFT
+            is_unheard = exchange.abandoned or not exchange.finishing
+            status = CLIENT_LEFT if is_unheard or exchange.status is None else exchange.status
             duration_s = trio.current_time() - exchange.arrived
             metrics.in_flight -= 1
             metrics.note_request(exchange.route, status, duration_s)
@@ -97,28 +139,78 @@ class HttpConnection(TrioASGIHTTPConnection):
                 exchange.status = event["status"]
                 added = [(name.encode("ascii"), value.encode("latin-1")) for name, value in exchange.headers.items()]
                 event = {**event, "headers": [*event["headers"], *added]}
-            elif event["type"] == "http.response.body" and not event.get("more_body"):
+            elif event["type"] == "http.response.body" and not event.get("more_body") and not exchange.finishing:
                 exchange.finishing = True
                 log_exchange()
             await send(event)
 
+        async def noted() -> ASGIReceiveEvent:
+            event = await receive()
+            exchange.request_complete |= event["type"] == "http.request" and not event.get("more_body")
+            return event
+
         try:
-            await super().__call__(receive, tracked)
+            await super().__call__(noted, tracked)
+        except ApiError as error:
+            await self._refuse(error, tracked)
         finally:
             if not exchange.finishing:
                 log_exchange()
+        if exchange.abandoned and exchange.status is None:
+            exchange.finishing = True
+            await self._refuse(client_left_error(), tracked)
+
+    def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
+        try:
+            return super()._create_request_from_scope(send)
+        except (IndexError, ValueError):  # of a target such as '?x' or 'http://['
+            target = self.scope["raw_path"].decode("latin-1")
+            raise BadRequest(
+                f"The request target {shorten(target)} is neither a path nor a URL.", code="invalid_http"
+            ) from None
 
     async def handle_messages(  # type: ignore[override]
         self, nursery: trio.Nursery, request: Request, receive: ASGIReceiveCallable
     ) -> None:
         await ASGIHTTPConnection.handle_messages(self, request, receive)
-        if not self._exchange.finishing:
-            nursery.cancel_scope.cancel(reason="the client went away")
+        exchange = self._exchange
+        exchange.client_left = True
+        if exchange.finishing:
+            return
+        if exchange.request_complete and not exchange.has_turn:
+            await trio.sleep(ANSWER_AFTER_EOF_S)
+        exchange.abandoned = True
+        nursery.cancel_scope.cancel(reason="the client went away")
 
     async def handle_request(  # type: ignore[override]
         self, nursery: trio.Nursery, request: Request, send: ASGISendCallable
     ) -> None:
         async with self._exchange.stack:
-            response = await self.app.handle_request(request)
-            await self._send_response(send, response)
+            try:
+                response = await self.app.handle_request(request)
+            except Exception as error:  # noqa: BLE001 - Quart raised it outside of the app's error handler
+                await self._refuse(self._outside_of_handlers(error), send)
+            else:
+                await self._send_response(send, response)
         nursery.cancel_scope.cancel(reason="the exchange is over")
+
+    def _outside_of_handlers(self, error: Exception) -> ApiError:
+        exchange = self._exchange
+        if isinstance(error, HTTPException) and error.code is not None and error.code < 500:
+            # The only one known: BadHost, for a name that no IDNA label can be made of, such as 'a..localhost'.
+            host = next((value for name, value in self.scope["headers"] if name.lower() == b"host"), b"")
+            return BadRequest(
+                f"The Host header {shorten(host.decode('latin-1'))} is no host name.", code="invalid_http"
+            )
+        exchange.log.error("http.crashed", error=error, traceback=traceback_of(error))
+        return InternalError(f"The server failed by a bug of its own; its log has the details under {exchange.id}.")
+
+    async def _refuse(self, error: ApiError, send: ASGISendCallable) -> None:
+        self._exchange.log.debug(
+            "http.error", status=error.status, message=error.message, code=error.code, param=error.param
+        )
+        body = encode_json(error.body())
+        fields = {"content-type": "application/json", "content-length": str(len(body)), **error.headers()}
+        headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in fields.items()]
+        await send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})

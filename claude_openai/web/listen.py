@@ -1,111 +1,66 @@
-"""Accepting connections: hypercorn's protocol over streams of ours.
+"""Accepting connections, as many as there are file descriptors for.
 
-hypercorn's `serve` makes its own listeners and gives no way to reach a connection again. Here its `TCPServer` is run
-for each stream that comes, and four things become possible: a connection that crashes takes nothing else down, a
-client that takes nothing cannot hold a write for ever (hypercorn shields its writes without a bound), one that has left
-does not hold its socket for the idle time that was meant for its next request, and the server can close what is left
-when it stops. Knows streams; requests are hypercorn's and the app's business.
+A connection that crashes takes nothing else down (`http1` runs one). There is a limit, so that descriptors are left for
+Claude's processes and for files: at the limit a new connection takes the place of the one whose client has kept the
+server waiting longest for a request, and where every client waits for an answer, new ones wait in the kernel's queue.
+So a client that opens connections and sends half a request takes none away from those that send whole ones.
 """
 
 import errno
 import logging
+import math
+import os
+import resource
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
-from typing import Any
+from typing import Any, Final
 
-import h11
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config as HypercornConfig
-from hypercorn.protocol.h11 import H11Protocol
-from hypercorn.trio.tcp_server import TCPServer
-from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 
 from claude_openai.config import Config
 from claude_openai.errors import StartError
 from claude_openai.logs.log import Log, traceback_of
+from claude_openai.web.http1 import GuardedStream, Http1Server
 from claude_openai.web.unread import NO_WEBSOCKETS, unread_answer
 
-__all__ = ["Connections", "open_listeners", "urls_of"]
+__all__ = ["Connections", "connection_limit", "open_listeners", "urls_of"]
 
 # How long the exchanges that are ending may take before their connections are closed under them.
-CLOSE_WAIT_S = 1.0
+CLOSE_WAIT_S: Final = 1.0
+# Between two tries to accept while the system lacks something for it.
+ACCEPT_RETRY_S: Final = 0.1
+# What may happen a thousand times a second is logged once in this time.
+COMPLAIN_EVERY_S: Final = 60.0
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+# For the log, the pid file, captured runs and whatever is open for a moment only.
+RESERVED_DESCRIPTORS: Final = 64
+# A process of Claude: its three pipes, two for its end, the five of a moment while it starts, the file of its run.
+DESCRIPTORS_PER_PROCESS: Final = 12
+# Idle ones cost about 60 kB of memory each.
+MAX_CONNECTIONS: Final = 1000
+# Where there are few descriptors, so that the server can still be reached.
+MIN_CONNECTIONS: Final = 16
 
 
-class GuardedStream(trio.abc.HalfCloseableStream):
-    """A stream whose writes give up on a peer that takes nothing, and that says when no request will follow.
-
-    Attributes:
-        context: hypercorn's; once its `terminated` is set, the connection is not kept for a next request.
-    """
-
-    def __init__(self, stream: trio.SocketStream, stall_s: float) -> None:
-        self._stream = stream
-        self._stall_s = stall_s
-        self.socket = stream.socket  # hypercorn asks it for the addresses
-        self.context = WorkerContext(None)
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        with trio.move_on_after(self._stall_s) as scope:
-            await self._stream.send_all(data)
-        if scope.cancelled_caught:
-            # Part of the data may have left, so the stream is of no more use.
-            self.close()
-            raise trio.BrokenResourceError("the peer takes nothing")
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        data = b""
-        try:
-            data = bytes(await self._stream.receive_some(max_bytes))
-        finally:
-            if not data:
-                await self.context.terminated.set()
-        return data
-
-    async def send_eof(self) -> None:
-        await self._stream.send_eof()
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    def close(self) -> None:
-        """At once, also under a task that is writing: it sees ClosedResourceError."""
-        self.socket.close()
+def connection_limit(config: Config) -> int:
+    """How many connections may be open at once, by the process's limit of open files (RLIMIT_NOFILE)."""
+    processes = config.max_concurrency + config.max_idle_sessions + 2 * config.spares
+    kept = _open_descriptors() + RESERVED_DESCRIPTORS + DESCRIPTORS_PER_PROCESS * processes
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = math.inf if soft == resource.RLIM_INFINITY else soft
+    # As many as may be answered at once must have a place.
+    wanted = max(MAX_CONNECTIONS, 2 * (config.max_concurrency + config.max_queue_size))
+    return int(max(MIN_CONNECTIONS, min(wanted, limit - kept)))
 
 
-class Http1Server(TCPServer):
-    """hypercorn's without HTTP/2, whose buffers hide that a client reads nothing.
-
-    Attributes:
-        log: told of what could not be read.
-    """
-
-    log: Log
-
-    async def _read_data(self) -> None:
-        protocol = self.protocol.protocol
-        if not isinstance(protocol, H11Protocol):
-            raise TypeError(f"hypercorn begins a connection with {type(protocol).__name__}")
-        # An `Upgrade: h2c`, which Java's clients send with their first request, is ignored, as HTTP allows.
-        protocol._check_protocol = _stay  # type: ignore[assignment]
-        # hypercorn's own answer is empty.
-        protocol._send_error_response = partial(_send_error, protocol, self.log)  # type: ignore[method-assign]
-        await super()._read_data()
-
-
-async def _stay(_request: object) -> None:
-    """Go on with HTTP/1.1."""
-
-
-async def _send_error(protocol: H11Protocol, log: Log, status: int) -> None:
-    headers, body = unread_answer(status, log)
-    await protocol._send_h11_event(h11.Response(status_code=status, headers=[*headers, (b"connection", b"close")]))
-    await protocol._send_h11_event(h11.Data(data=body))
-    await protocol._send_h11_event(h11.EndOfMessage())
+def _open_descriptors() -> int:
+    try:
+        return len(os.listdir("/dev/fd"))  # noqa: PTH208 - names alone are wanted
+    except OSError:
+        return 0
 
 
 class Connections:
@@ -114,10 +69,11 @@ class Connections:
     Args:
         app: the ASGI app.
         config: for the timeouts.
-        log: told of crashes.
+        log: told of crashes, and of what there is too much or too little of.
+        limit: how many may be open.
     """
 
-    def __init__(self, app: ASGIFramework, config: Config, log: Log) -> None:
+    def __init__(self, app: ASGIFramework, config: Config, log: Log, limit: float = math.inf) -> None:
         self._app = ASGIWrapper(_http_only(app, log))
         self._stall_s = config.stall_timeout_ms / 1000
         self._hypercorn = HypercornConfig()
@@ -126,44 +82,95 @@ class Connections:
         self._hypercorn.accesslog = None
         # A logger, not a name: for a name hypercorn adds a handler of its own, which would write past our log.
         self._hypercorn.errorlog = logging.getLogger("hypercorn.error")
-        self._streams: set[GuardedStream] = set()
-        self._none_left = trio.Event()
-        self._none_left.set()
+        self._limit = limit
+        # The one whose client was last heard to the end of a request, or accepted, the longest ago is the first.
+        self._open: dict[Http1Server, None] = {}
+        self._changed = trio.Event()
+        self._replaced = 0
+        self._next_complaint: dict[str, float] = {}
         self._log = log
 
     async def serve(self, stream: trio.SocketStream) -> None:
         """Serve one connection until it ends. Only Cancelled leaves."""
         guarded = GuardedStream(stream, self._stall_s)
-        self._streams.add(guarded)
-        if self._none_left.is_set():
-            self._none_left = trio.Event()
+        server = Http1Server(self._app, self._hypercorn, guarded, self._log, self._note_idle)
+        self._open[server] = None
         try:
-            server = Http1Server(self._app, self._hypercorn, guarded.context, {}, guarded)  # type: ignore[arg-type]
-            server.log = self._log
             await server.run()
         except Exception as error:  # noqa: BLE001 - one connection's crash is not the server's
             self._log.error("http.connection_crashed", error=error, traceback=traceback_of(error))
         finally:
-            self._streams.discard(guarded)
-            if not self._streams:
-                self._none_left.set()
+            self._open.pop(server, None)
+            self._note_change()
             guarded.close()
 
     async def accept(self, listeners: Sequence[trio.SocketListener], nursery: trio.Nursery) -> None:
         """Accept for ever; connections live in the nursery."""
-        await trio.serve_listeners(self.serve, list(listeners), handler_nursery=nursery)
+        async with trio.open_nursery() as accepting:
+            for listener in listeners:
+                accepting.start_soon(self._accept_from, listener, nursery)
 
     async def close(self, nursery: trio.Nursery) -> None:
         """Let idle connections go at once and busy ones a moment later, then close what is left."""
-        for stream in list(self._streams):
-            await stream.context.terminated.set()
+        for server in list(self._open):
+            await server.guarded.context.terminated.set()
         with trio.move_on_after(CLOSE_WAIT_S):
-            await self._none_left.wait()
-        if self._streams:
-            self._log.warning("http.connections_closed", connections=len(self._streams))
-            for stream in list(self._streams):
-                stream.close()
+            while self._open:
+                await self._changed.wait()
+        if self._open:
+            self._log.warning("http.connections_closed", connections=len(self._open))
+            for server in list(self._open):
+                server.guarded.close()
         nursery.cancel_scope.cancel(reason="the server stops")
+
+    async def _accept_from(self, listener: trio.SocketListener, nursery: trio.Nursery) -> None:
+        while True:
+            while len(self._open) >= self._limit and self._longest_waiting() is None:
+                await self._changed.wait()
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                if self._is_due("accept_failed"):
+                    self._log.warning("http.accept_failed", error=error.strerror, connections=len(self._open))
+                self._replace_longest_waiting()
+                await trio.sleep(ACCEPT_RETRY_S)
+                continue
+            if len(self._open) >= self._limit:
+                self._replace_longest_waiting()
+            nursery.start_soon(self.serve, stream)
+
+    def _longest_waiting(self) -> Http1Server | None:
+        return next((server for server in self._open if server.waits_for_client), None)
+
+    def _replace_longest_waiting(self) -> None:
+        server = self._longest_waiting()
+        if server is not None:
+            del self._open[server]
+            server.guarded.close()
+            self._replaced += 1
+            if self._is_due("connections_replaced"):
+                self._log.warning("http.connections_replaced", connections=self._replaced, limit=self._limit)
+                self._replaced = 0
+
+    def _note_idle(self, server: Http1Server) -> None:
+        if server in self._open:
+            del self._open[server]
+            self._open[server] = None
+            self._note_change()
+
+    def _note_change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def _is_due(self, complaint: str) -> bool:
+        """Whether the last complaint of this kind is long enough ago for another one, which is then made."""
+        now = trio.current_time()
+        if now < self._next_complaint.get(complaint, -math.inf):
+            return False
+        self._next_complaint[complaint] = now + COMPLAIN_EVERY_S
+        return True
 
 
 async def open_listeners(host: str, port: int) -> list[trio.SocketListener]:
@@ -198,9 +205,8 @@ def _http_only(app: ASGIFramework, log: Log) -> ASGIFramework:
             await handle(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
-            headers, body = unread_answer(NO_WEBSOCKETS.status, log, NO_WEBSOCKETS)
-            start = {"type": "websocket.http.response.start", "status": NO_WEBSOCKETS.status, "headers": headers}
-            await send(start)
+            status, headers, body = unread_answer(NO_WEBSOCKETS.status, log, NO_WEBSOCKETS)
+            await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
             await send({"type": "websocket.http.response.body", "body": body})
 
     return only_http

@@ -14,6 +14,8 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from claude_openai import __version__
+from claude_openai.errors import BadRequest
+from claude_openai.protocol.refusals import shorten
 from claude_openai.runs.metrics import BOUNDS_S, Labels, Spread
 from claude_openai.runs.registry import Runs
 
@@ -32,10 +34,16 @@ def exposition(runs: Runs, accept: str) -> tuple[bytes, str]:
 
     Returns:
         The body and its content type.
+
+    Raises:
+        BadRequest: the header cannot be read.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(ServerCollector(runs))
-    encode, content_type = choose_encoder(accept)
+    try:
+        encode, content_type = choose_encoder(accept)
+    except (TypeError, ValueError):  # of a version that is no version
+        raise BadRequest(f"The Accept header cannot be read: {shorten(accept)}.", code="invalid_header") from None
     return encode(registry), content_type
 
 

@@ -6,7 +6,7 @@ Errors of any kind, Quart's own included, become the four-key error object in `_
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -45,6 +45,7 @@ from claude_openai.web.connection import Exchange, HttpConnection, exchange_of, 
 from claude_openai.web.control import CONTROL_PREFIX, add_control_routes
 from claude_openai.web.guard import Guard, cors_headers, preflight_headers
 from claude_openai.web.operators import OPEN_PATHS, Status, add_operator_routes
+from claude_openai.web.peer import Address
 
 __all__ = ["App", "build_app"]
 
@@ -70,6 +71,7 @@ class Views:
     config: Config
     runs: Runs
     started: int
+    agents: AgentGuard
     given: GivenItems = field(default_factory=GivenItems)
 
     async def models(self) -> Response:
@@ -82,8 +84,9 @@ class Views:
     async def chat_completions(self) -> Response:
         exchange = exchange_of(request.scope)
         body = cast("bytes", await request.get_data())
-        chat = AgentGuard(self.config).checked(parse_chat_request(body, self.config.catalog()))
+        chat = await self._admitted(parse_chat_request(body, self.config.catalog()))
         _log_request(exchange.log, chat, body)
+        exchange.begin_turn()
         run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))
         exchange.headers["x-claude-openai-run"] = run.id
         head = ResponseHead(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
@@ -95,8 +98,9 @@ class Views:
         exchange = exchange_of(request.scope)
         body = cast("bytes", await request.get_data())
         asked = parse_responses_request(body, self.config.catalog(), self.given.recall)
-        chat = AgentGuard(self.config).checked(asked.chat)
+        chat = await self._admitted(asked.chat)
         _log_request(exchange.log, chat, body)
+        exchange.begin_turn()
         run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))
         exchange.headers["x-claude-openai-run"] = run.id
         head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), asked.echo, asked.namespaces)
@@ -104,6 +108,11 @@ class Views:
         if chat.stream:
             return await self._streamed(run, ResponsesStream(head, _now, remember))
         return await self._whole(run, ResponsesObject(head, _now, remember))
+
+    async def _admitted(self, chat: ChatRequest) -> ChatRequest:
+        ends = (_address(request.scope.get("client")), _address(request.scope.get("server")))
+        # Entered before the run: it is over before the folder is let go.
+        return await exchange_of(request.scope).stack.enter_async_context(self.agents.admitted(chat, *ends))
 
     async def _streamed(self, run: Run, chunks: Frames) -> Response:
         first: Event | None = None
@@ -127,7 +136,7 @@ class Views:
         return _json(completion.result())
 
 
-def build_app(config: Config, runs: Runs, log: Log, status: Status = dict) -> App:
+def build_app(config: Config, runs: Runs, log: Log, status: Status = dict, agents: AgentGuard | None = None) -> App:
     """Compose the app.
 
     Args:
@@ -135,12 +144,13 @@ def build_app(config: Config, runs: Runs, log: Log, status: Status = dict) -> Ap
         runs: where a completion is run.
         log: bound to each exchange's request id.
         status: what `/health` tells beside that the process answers.
+        agents: what the `claude` object of a request may ask for; by default what `config` says.
     """
     app = App("claude_openai", static_folder=None)
     app.exchange_log, app.metrics = log, runs.metrics
     app.url_map.merge_slashes = False  # it would answer with a redirect to a page of HTML
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
-    views = Views(config, runs, int(time.time()))
+    views = Views(config, runs, int(time.time()), agents or AgentGuard(config))
     app.add_url_rule("/v1/models", "models", views.models, methods=["GET"])
     # Ids may hold slashes, encoded or not.
     app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])
@@ -204,6 +214,11 @@ def _as_api_error(error: Exception, exchange: Exchange) -> ApiError:
         return BadRequest(f"The request could not be read: {error}")
     exchange.log.error("http.crashed", error=error, traceback=traceback_of(error))
     return InternalError(f"The server failed by a bug of its own; its log has the details under {exchange.id}.")
+
+
+def _address(end: Sequence[Any] | None) -> Address | None:
+    """An end of the connection as ASGI tells it; None for one that is not of TCP."""
+    return (str(end[0]), int(end[1])) if end is not None and end[1] is not None else None
 
 
 def _now() -> int:

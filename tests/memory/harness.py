@@ -46,7 +46,7 @@ class Server:
     """The stack, its parts open to the test."""
 
     def __init__(
-        self, config: Config, backend: ScriptedBackend, nursery: trio.Nursery, app: ASGIFramework | None
+        self, config: Config, backend: ScriptedBackend, nursery: trio.Nursery, app: ASGIFramework | None, limit: float
     ) -> None:
         self.backend = backend
         self.nursery = nursery
@@ -54,18 +54,23 @@ class Server:
         self.request_ids: list[str] = []
         self.log = Log(Level.TRACE, lambda line: self.records.append(json.loads(line)), Redactor())
         self.admission = Admission(config.max_concurrency, config.max_queue_size)
-        limits = RunLimits(turn_s=config.process_timeout_ms / 1000, stall_s=config.stall_timeout_ms / 1000)
-        self.runs = Runs(backend, self.admission, limits)
-        self.connections = Connections(app or build_app(config, self.runs, self.log, backend.status), config, self.log)
+        self.runs = Runs(backend, self.admission, RunLimits.of(config))
+        app = app or build_app(config, self.runs, self.log, backend.status)
+        self.connections = Connections(app, config, self.log, limit)
         self._clients: list[Client] = []
 
     def connect(self, capacity: float = math.inf) -> Client:
         """A new connection; `capacity` as in `Pipe`, for what the server sends."""
+        client, stream = self.connection(capacity)
+        self.nursery.start_soon(self.connections.serve, stream)
+        return client
+
+    def connection(self, capacity: float = math.inf) -> tuple[Client, trio.SocketStream]:
+        """A connection that is not served yet: both its ends."""
         to_server, to_client = Pipe(), Pipe(capacity)
-        self.nursery.start_soon(self.connections.serve, cast("trio.SocketStream", ServerEnd(to_server, to_client)))
         client = Client(to_client, to_server)
         self._clients.append(client)
-        return client
+        return client, cast("trio.SocketStream", ServerEnd(to_server, to_client))
 
     async def get(self, target: str, method: str = "GET", **headers: str) -> Answer:
         """One request without a body on a connection of its own; in names of headers `_` stands for `-`."""
@@ -130,6 +135,7 @@ async def serving(
     *,
     expected_errors: Collection[str] = (),
     app: ASGIFramework | None = None,
+    limit: float = math.inf,
     **settings: Any,
 ) -> AsyncIterator[Server]:
     """A server for as long as the block.
@@ -138,12 +144,13 @@ async def serving(
         script: what each turn does, or the backend itself.
         expected_errors: as in `Server.finish`.
         app: in place of the real one.
+        limit: of connections.
         settings: fields of `Config`.
     """
     backend = script if isinstance(script, ScriptedBackend) else ScriptedBackend(script)
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
-            server = Server(Config(**settings), backend, nursery, app)
+            server = Server(Config(**settings), backend, nursery, app, limit)
             yield server
             await server.finish(expected_errors)
 

@@ -57,6 +57,34 @@ async def test_a_turn_that_raises_in_the_middle_ends_in_an_error_event(bug: Exce
         assert last["error"]["code"] == "internal_error"
 
 
+async def test_a_bug_before_claude_began_may_be_tried_again_and_one_after_it_never() -> None:
+    # A `server_error` is repeated by OpenCode and others, in a stream too; what Claude has begun is paid for.
+    async with serving((Crash(BUG),), expected_errors=["run.crashed"]) as server:
+        answer = await server.post(chat())
+        assert (answer.status, answer.error()["type"]) == (500, "server_error")
+        assert "x-should-retry" not in answer.headers
+    async with serving((TurnStarted("claude"), Crash(BUG)), expected_errors=["run.crashed"]) as server:
+        answer = await server.post(chat())
+        assert (answer.status, answer.error()["type"]) == (502, "upstream_error")
+        assert answer.headers["x-should-retry"] == "false"
+        *_, last = (await server.post(chat(stream=True))).events()
+        assert isinstance(last, dict)
+        assert last["error"]["type"] == "upstream_error"
+
+
+async def test_an_error_may_be_tried_again_only_if_claude_had_not_begun() -> None:
+    failed = TurnFailed(RateLimited("slow down", retry_after_s=3))
+    async with serving((failed,)) as server:
+        answer = await server.post(chat())
+        assert (answer.status, answer.headers["retry-after"]) == (429, "3")
+        assert "x-should-retry" not in answer.headers
+    async with serving((TurnStarted("claude"), TurnFailed(RateLimited("slow down", retry_after_s=3)))) as server:
+        answer = await server.post(chat())
+        assert (answer.status, answer.headers["x-should-retry"]) == (429, "false")
+    async with serving((TurnFailed(RateLimited("slow down", may_retry=False)),)) as server:
+        assert (await server.post(chat())).headers["x-should-retry"] == "false"
+
+
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_turn_without_an_end_is_a_failed_turn(stream: bool) -> None:
     async with serving(()) as server:

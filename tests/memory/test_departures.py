@@ -8,6 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.protocol.events import TurnStarted
 from claude_openai.testing import Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
+from claude_openai.web.routes import Views
 from tests.memory.client import Client, texts
 from tests.memory.harness import Server, chat, serving
 
@@ -122,6 +123,72 @@ async def test_in_the_middle_of_its_own_request() -> None:
         await wait_all_tasks_blocked()
         assert server.backend.turns == []
         assert (await server.post(chat())).status == 200
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_a_half_close_during_a_turn_cancels_it_and_tells_the_client_why(stream: bool) -> None:
+    async with serving(once(Hang())) as server:
+        client = server.connect()
+        await client.post(chat(stream=stream))
+        await server.backend.wait_for_turn()
+        client.half_close()
+        await assert_told_that_it_left(server, client)
+        assert [turn.outcome for turn in server.backend.turns] == ["cancelled"]
+
+
+@pytest.mark.parametrize("target", ["/v1/chat/completions", "/v1/responses"])
+async def test_a_half_close_with_the_request_begins_no_turn_and_tells_the_client_why(target: str) -> None:
+    async with serving() as server:
+        client = server.connect()
+        await client.post({**chat(), "input": "Hi"}, target)
+        client.half_close()
+        await assert_told_that_it_left(server, client)
+        assert server.backend.turns == []
+
+
+async def assert_told_that_it_left(server: Server, client: Client) -> None:
+    answer = await client.answer()
+    assert (answer.status, answer.error()["code"]) == (400, "client_closed_connection")
+    assert "closed before the answer" in answer.error()["message"]
+    (line,) = server.logged("http.request")
+    assert (line["status"], line["request_id"]) == (499, answer.headers["x-request-id"])
+    assert await client.raw_to_end() == b""
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status"),
+    [("GET", "/health", 200), ("GET", "/v1/models", 200), ("GET", "/nope", 404), ("POST", "/v1/chat/completions", 415)],
+)
+async def test_a_half_close_with_a_request_that_needs_no_turn_is_answered(
+    method: str, target: str, status: int
+) -> None:
+    async with serving() as server:
+        client = server.connect()
+        await client.send(method, target)
+        client.half_close()
+        assert (await client.answer()).status == status
+        assert [line["status"] for line in server.logged("http.request")] == [status]
+        assert await client.raw_to_end() == b""
+        assert trio.current_time() == 0
+
+
+async def test_a_request_without_a_turn_ends_a_second_after_its_client_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def hang(_: Views) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(Views, "models", hang)
+    async with serving() as server:
+        client = server.connect()
+        await client.send("GET", "/v1/models")
+        await wait_all_tasks_blocked()
+        client.leave()
+        await trio.sleep(0.9)
+        assert server.nursery.child_tasks
+        await trio.sleep(0.2)
+        assert not server.nursery.child_tasks
+        assert [line["status"] for line in server.logged("http.request")] == [499]
 
 
 async def test_after_the_answer_the_process_may_end_in_peace() -> None:

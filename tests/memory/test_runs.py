@@ -9,17 +9,17 @@ from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.errors import BadRequest, QueueFull, ShuttingDown
 from claude_openai.logs.log import NULL_LOG
-from claude_openai.protocol.events import Event, TextDelta, TurnCompleted, TurnFailed
+from claude_openai.protocol.events import Event, TextDelta, TurnCompleted, TurnFailed, TurnStarted
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import parse_chat_request
 from claude_openai.runs.admission import Admission
-from claude_openai.runs.registry import RunLimits, Runs
+from claude_openai.runs.registry import CHANNEL_EVENTS, RunLimits, Runs
 from claude_openai.runs.run import Run
 from claude_openai.testing import Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
 
 BODY = b'{"model":"claude","messages":[{"role":"user","content":"Hi"}]}'
 REQUEST = parse_chat_request(BODY, ModelCatalog("sonnet"))
-LIMITS = RunLimits(turn_s=120, stall_s=30)
+LIMITS = RunLimits(silence_s=120, total_s=0, stall_s=30)
 LIMIT_S = 1000
 
 
@@ -48,6 +48,15 @@ async def test_the_events_of_a_run_end_with_it() -> None:
     async with Setup(*full_turn("a")).open() as run:
         assert [type(event).__name__ for event in await events_of(run)] == ["TurnStarted", "TextDelta", "TurnCompleted"]
         assert (run.state, run.error) == ("completed", None)
+
+
+async def test_the_silence_of_claude_begins_when_its_last_event_is_taken() -> None:
+    async with Setup(TurnStarted("claude"), *deltas(CHANNEL_EVENTS), Hang()).open() as run:
+        await trio.sleep(20)
+        *_, end = await events_of(run)
+        assert trio.current_time() == 20 + LIMITS.silence_s
+        assert isinstance(end, TurnFailed)
+        assert "the last was text, 120.0 s ago" in end.error.message
 
 
 async def test_a_run_whose_events_are_not_taken_is_cancelled_even_if_its_response_is_not() -> None:

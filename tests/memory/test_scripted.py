@@ -10,7 +10,7 @@ from claude_openai.protocol.events import Event, TextDelta, TurnCompleted, TurnF
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
-from claude_openai.testing import Crash, Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
+from claude_openai.testing import Alive, Crash, Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
 
 BODY = b'{"model":"claude","messages":[{"role":"user","content":"Hi"}]}'
 REQUEST = parse_chat_request(BODY, ModelCatalog("sonnet"))
@@ -20,23 +20,34 @@ class Said:
     """What was emitted, and when."""
 
     def __init__(self) -> None:
-        self.events: list[tuple[float, Event]] = []
+        self.events: list[tuple[float, Event | Alive]] = []
 
-    async def emit(self, event: Event) -> None:
+    async def __call__(self, event: Event) -> None:
         self.events.append((trio.current_time(), event))
+
+    def alive(self, what: str, for_s: float = 0) -> None:
+        self.events.append((trio.current_time(), Alive(what, for_s)))
 
 
 async def test_a_script_is_played_in_its_order_and_time() -> None:
     said, released = Said(), trio.Event()
     error = TurnFailed(UpstreamError("no"))
-    backend = ScriptedBackend((TextDelta("a"), Pause(2), TextDelta("b"), Pause(released), error, TextDelta("c")))
+    backend = ScriptedBackend(
+        (TextDelta("a"), Pause(2), Alive("b", 9), TextDelta("b"), Pause(released), error, TextDelta("c"))
+    )
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(backend.turn, REQUEST, said.emit, NULL_LOG)
+        nursery.start_soon(backend.turn, REQUEST, said, NULL_LOG)
         turn = await backend.wait_for_turn()
         await trio.sleep(5)
         assert (backend.active, turn.emitted, turn.outcome) == (1, 2, "running")
         released.set()
-    assert said.events == [(0, TextDelta("a")), (2, TextDelta("b")), (5, error), (5, TextDelta("c"))]
+    assert said.events == [
+        (0, TextDelta("a")),
+        (2, Alive("b", 9)),
+        (2, TextDelta("b")),
+        (5, error),
+        (5, TextDelta("c")),
+    ]
     assert (backend.active, turn.outcome, turn.request) == (0, "returned", REQUEST)
 
 
@@ -58,14 +69,14 @@ async def test_each_request_may_have_its_own_script() -> None:
         assert isinstance(request.prompt, Turn)
         return [TextDelta(request.prompt.text)]
 
-    await ScriptedBackend(script).turn(REQUEST, said.emit, NULL_LOG)
+    await ScriptedBackend(script).turn(REQUEST, said, NULL_LOG)
     assert said.events == [(0, TextDelta("Hi"))]
 
 
 async def test_a_cancelled_turn_takes_its_time_to_die_and_says_who_cancelled_it() -> None:
     backend = ScriptedBackend((Hang(),), cleanup_s=3)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(backend.turn, REQUEST, Said().emit, NULL_LOG)
+        nursery.start_soon(backend.turn, REQUEST, Said(), NULL_LOG)
         turn = await backend.wait_for_turn()
         nursery.cancel_scope.cancel(reason="enough")
         with trio.CancelScope(shield=True):
@@ -81,5 +92,5 @@ async def test_a_cancelled_turn_takes_its_time_to_die_and_says_who_cancelled_it(
 async def test_a_crash_is_raised_as_it_is() -> None:
     backend = ScriptedBackend((TextDelta("a"), Crash(ZeroDivisionError("by design"))))
     with pytest.raises(ZeroDivisionError, match="by design"):
-        await backend.turn(REQUEST, Said().emit, NULL_LOG)
+        await backend.turn(REQUEST, Said(), NULL_LOG)
     assert (backend.turns[0].outcome, backend.turns[0].emitted, backend.active) == ("raised", 1, 0)

@@ -1,4 +1,4 @@
-"""Turns that take too long, and clients that read nothing."""
+"""Turns in which nothing happens, turns that take too long, and clients that read nothing."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.errors import ShuttingDown
 from claude_openai.protocol.events import TurnStarted
-from claude_openai.testing import Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
+from claude_openai.testing import Alive, Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
 from tests.memory.client import Client, texts
 from tests.memory.harness import Server, chat, serving
 
@@ -41,6 +41,78 @@ async def test_a_stream_that_takes_too_long_ends_in_one_error_event_and_done() -
         error, done = chunks[-2:]
         assert isinstance(error, dict)
         assert (error["error"]["code"], done) == ("timeout", "[DONE]")
+
+
+async def test_a_stream_of_twenty_minutes_is_whole_on_the_default_settings() -> None:
+    steps: list[str | TurnStep] = [step for number in range(1200) for step in (Pause(1), str(number))]
+    async with serving(full_turn(*steps)) as server:
+        client = await server.streaming()
+        *chunks, done = await client.events()
+        assert (texts(chunks), done) == ([str(number) for number in range(1200)], "[DONE]")
+        assert trio.current_time() == 1200
+
+
+async def refused(server: Server) -> tuple[float, str, str]:
+    """When a turn that is not streamed is given up, with what code, and why."""
+    answer = await server.post(chat())
+    assert (answer.status, answer.error()["type"]) == (504, "timeout_error")
+    assert answer.headers["x-should-retry"] == "false"
+    return trio.current_time(), answer.error()["code"], answer.error()["message"]
+
+
+async def test_silence_counts_from_the_last_event_and_the_error_names_it() -> None:
+    async with serving(full_turn(Pause(100), "Hel", Pause(100), "lo", Hang())) as server:
+        at_s, code, message = await refused(server)
+        assert (at_s, code) == (320, "timeout")
+        assert "no sign of life for 120 s (--process-timeout-ms); the last was text, 120.0 s ago" in message
+
+
+async def test_silence_from_the_beginning_is_told_as_such() -> None:
+    async with serving((Hang(),)) as server:
+        assert "there was none since the turn began" in (await refused(server))[2]
+
+
+async def test_signs_of_life_that_are_no_events_keep_a_turn_alive() -> None:
+    async with serving(full_turn(*(Pause(119), Alive()) * 10)) as server:
+        assert (await server.post(chat())).status == 200
+        assert trio.current_time() == 1190
+
+
+async def test_a_wait_that_was_announced_is_no_silence() -> None:
+    async with serving(full_turn(Alive("a retry", for_s=300), Pause(419))) as server:
+        assert (await server.post(chat())).status == 200
+    async with serving(full_turn("Hel", Alive("a retry", for_s=300), "lo", Hang())) as server:
+        before_s = trio.current_time()
+        at_s, _, message = await refused(server)
+        assert at_s - before_s == 420
+        assert "the last was text" in message
+
+
+async def test_a_sign_of_life_takes_the_place_of_the_wait_that_was_announced() -> None:
+    async with serving(full_turn(Alive("a tool at work", for_s=600), Pause(5), Alive("its result"), Hang())) as server:
+        at_s, _, message = await refused(server)
+        assert at_s == 125
+        assert "its result, 120.0 s ago" in message
+
+
+WORKING = full_turn(*(Pause(1), "x") * 100)
+
+
+async def test_a_turn_that_works_is_cut_only_by_a_bound_of_its_whole() -> None:
+    async with serving(WORKING, turn_timeout_ms=60_500) as server:
+        at_s, code, message = await refused(server)
+        assert (at_s, code) == (60.5, "turn_timeout")
+        assert "longer than 60.5 s (--turn-timeout-ms)" in message
+        assert "the last was text, 0.5 s ago" in message
+
+
+async def test_the_bound_of_the_whole_does_not_count_the_queue() -> None:
+    async with serving(WORKING, max_concurrency=1, turn_timeout_ms=101_000) as server:
+        clients = [server.connect() for _ in range(3)]
+        for client in clients:
+            await client.post(chat())
+        assert [(await client.answer()).status for client in clients] == [200] * 3
+        assert trio.current_time() == 300
 
 
 async def test_the_time_counts_from_the_slot_and_not_from_the_queue() -> None:
@@ -125,6 +197,21 @@ async def test_a_client_that_reads_slowly_but_steadily_gets_everything() -> None
                 await trio.sleep(0.5)
         assert said == 2000
         assert trio.current_time() > 90
+
+
+async def test_the_wait_for_a_slow_client_is_not_the_silence_of_claude() -> None:
+    async with serving((*FLOOD[:-1], Hang()), stall_timeout_ms=30_000, process_timeout_ms=5_000) as server:
+        client = await flooded(server)
+        said = 0
+        while (event := await client.event()) is not None and isinstance(event, dict) and "choices" in event:
+            said += len(texts([event]))
+            if said % 2000 == 1:
+                await trio.sleep(20)  # most of which the backend waits
+        assert said == len(FLOOD) - 2
+        all_read_s = trio.current_time()
+        assert all_read_s > 100
+        assert isinstance(event, dict)
+        assert "no sign of life for 5 s" in event["error"]["message"]
 
 
 async def test_a_client_that_reads_on_after_its_run_was_cancelled_still_sees_why() -> None:

@@ -1,12 +1,15 @@
 """The `claude` object: its form, the folders and the modes that it may name."""
 
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from trio.testing import MockClock
 
+from claude_openai.claude.folders import HeldFolder
 from claude_openai.config import Config
 from claude_openai.errors import BadRequest, ConfigError, Forbidden
 from claude_openai.protocol.agent import NO_AGENT, PERMISSION_MODES, Agent, read_agent
@@ -21,7 +24,11 @@ def chat(**agent: Any) -> ChatRequest:
 
 
 def checked(config: Config, **agent: Any) -> Agent:
-    return AgentGuard(config).checked(chat(**agent)).agent
+    held = HeldFolder()
+    try:
+        return AgentGuard(config).checked(chat(**agent), held).agent
+    finally:
+        held.close()
 
 
 def forbidden(config: Config, **agent: Any) -> Forbidden:
@@ -157,3 +164,117 @@ def test_bypassing_permissions_has_a_flag_of_its_own_and_is_not_for_root(
     assert "root" in forbidden(allowing, permission_mode="bypassPermissions").message
     with pytest.raises(ConfigError, match="--allow-bypass-permissions"):
         Config(allowed_permission_modes=("bypassPermissions",))
+
+
+CLIENT, SERVER = ("127.0.0.1", 50000), ("127.0.0.1", 8000)
+
+
+def test_folders_are_told_from_what_may_take_their_names(config: Config, work: Path) -> None:
+    inner = str(work / "allowed" / "inner")
+    agent = checked(config, tool_mode="safe", working_directory=inner, add_dirs=(str(work / "allowed"),))
+    found = [(root.path, root.inode, root.param) for root in agent.roots]
+    assert found == [
+        (inner, Path(inner).stat().st_ino, "claude.workingDirectory"),
+        (str(work / "allowed"), (work / "allowed").stat().st_ino, "claude.addDirs[0]"),
+    ]
+    assert checked(config, tool_mode="safe").roots[0].path == str(work / "allowed")
+    only_more = checked(config, add_dirs=(inner,))
+    assert (only_more.working_directory, only_more.add_dirs, len(only_more.roots)) == ("", (inner,), 1)
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "allowed/" + "x" * 5000, "allowed/file", "allowed/fifo", "allowed/loop"])
+def test_a_folder_that_cannot_be_opened_is_the_requests_fault(config: Config, work: Path, name: str) -> None:
+    (work / "allowed" / "file").write_text("")
+    os.mkfifo(work / "allowed" / "fifo")
+    (work / "allowed" / "loop").symlink_to(work / "allowed" / "loop")
+    for fields in ({"working_directory": str(work / name)}, {"add_dirs": (str(work / name),)}):
+        with pytest.raises((BadRequest, Forbidden)) as raised:
+            checked(config, **fields)
+        assert raised.value.param in ("claude.workingDirectory", "claude.addDirs[0]")
+
+
+async def test_the_working_folder_is_open_for_as_long_as_the_request(config: Config, work: Path) -> None:
+    async with AgentGuard(config).admitted(chat(tool_mode="readonly"), CLIENT, SERVER) as admitted:
+        descriptor = admitted.agent.descriptor
+        assert descriptor is not None
+        assert os.fstat(descriptor).st_ino == (work / "allowed").stat().st_ino
+        assert not os.get_inheritable(descriptor)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+async def test_a_request_that_asks_for_nothing_touches_no_file(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(AgentGuard, "checked", None)
+    plain = chat(effort="high")
+    async with AgentGuard(config).admitted(plain, CLIENT, SERVER) as admitted:
+        assert admitted is plain
+
+
+async def test_a_folder_that_does_not_answer_is_a_400_after_a_while(
+    config: Config, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, released = threading.Event(), threading.Event()
+    late: list[HeldFolder] = []
+
+    def hang(_self: AgentGuard, _chat: ChatRequest, held: HeldFolder) -> None:
+        late.append(held)
+        begun.set()
+        released.wait(60)
+
+    monkeypatch.setattr(AgentGuard, "checked", hang)
+    try:
+        with pytest.raises(BadRequest) as raised:
+            async with AgentGuard(config).admitted(chat(tool_mode="readonly"), CLIENT, SERVER):
+                raise AssertionError("it was admitted")
+        assert begun.wait(60)
+    finally:
+        released.set()
+    assert raised.value.code == "folder_not_available"
+    with pytest.raises(OSError, match="closed before"):  # what the thread opens later is closed
+        late[0].open("/")
+
+
+ME = os.geteuid()
+
+
+@pytest.mark.parametrize(
+    ("named", "key", "uid", "admits"),
+    [
+        (False, None, ME, True),
+        (False, None, ME + 1, False),
+        (False, None, 0 if ME else 1, False),
+        (False, None, None, False),
+        (True, None, ME + 1, True),
+        (True, None, None, True),
+        (False, "sk-key", ME + 1, True),
+        (False, "sk-key", None, True),
+    ],
+)
+async def test_tools_are_for_the_servers_user_for_key_holders_and_for_folders_that_were_named(
+    work: Path, monkeypatch: pytest.MonkeyPatch, named: bool, key: str | None, uid: int | None, admits: bool
+) -> None:
+    monkeypatch.chdir(work / "allowed")
+    settings = Config(api_key=key, allowed_working_directory_prefixes=(work / "allowed",) if named else ())
+    guard = AgentGuard(settings, uid_of=lambda client, server: uid if (client, server) == (CLIENT, SERVER) else None)
+    for mode in ("readonly", "safe", "all"):
+        if admits:
+            async with guard.admitted(chat(tool_mode=mode), CLIENT, SERVER) as admitted:
+                assert admitted.agent.has_tools
+            continue
+        with pytest.raises(Forbidden) as raised:
+            async with guard.admitted(chat(tool_mode=mode), CLIENT, SERVER):
+                pass
+        assert (raised.value.code, raised.value.param) == ("own_tools_not_allowed", "claude.toolMode")
+        assert "--allowed-working-directory-prefixes" in raised.value.message
+        assert "--api-key" in raised.value.message
+    # What gives no tools is for everybody.
+    async with guard.admitted(chat(effort="high"), CLIENT, SERVER), guard.admitted(chat(), None, None):
+        pass
+
+
+async def test_a_connection_whose_ends_are_not_known_gets_no_tools() -> None:
+    guard = AgentGuard(Config(), uid_of=lambda *_: ME)
+    for ends in ((None, SERVER), (CLIENT, None), (None, None)):
+        with pytest.raises(Forbidden):
+            async with guard.admitted(chat(tool_mode="readonly"), *ends):
+                pass

@@ -1,5 +1,6 @@
-"""What Claude Code writes while it answers, record by record, and the events it means."""
+"""What Claude Code writes while it answers, record by record, and what is to be done about it."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -8,9 +9,9 @@ from hypothesis import strategies as st
 
 from claude_openai.errors import ApiError, ContextTooLong, QuotaExhausted, RateLimited, UpstreamAuth, UpstreamError
 from claude_openai.protocol.calls import MAX_CORRECTIONS
-from claude_openai.protocol.cli_stream import TurnReader
+from claude_openai.protocol.cli_stream import NOT_FOR_AGENTS, TurnReader
+from claude_openai.protocol.effects import AnswerCall, AskClaude, Effect
 from claude_openai.protocol.events import (
-    Event,
     FinishReason,
     ReasoningDelta,
     TextDelta,
@@ -21,6 +22,7 @@ from claude_openai.protocol.events import (
     Usage,
     Way,
 )
+from claude_openai.protocol.turn_states import State
 
 LOGIN = "claude auth login"
 
@@ -29,12 +31,16 @@ def message_start(model: str = "claude-sonnet-4-5", **usage: Any) -> dict[str, A
     return {"type": "message_start", "message": {"model": model, "usage": usage}}
 
 
-def text(said: str) -> dict[str, Any]:
-    return {"type": "content_block_delta", "delta": {"type": "text_delta", "text": said}}
+def text(said: str, index: int = 0) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": said}}
 
 
-def thinking(thought: str) -> dict[str, Any]:
-    return {"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": thought}}
+def thinking(thought: str, index: int = 0) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": index, "delta": {"type": "thinking_delta", "thinking": thought}}
+
+
+def stop(index: int = 0) -> dict[str, Any]:
+    return {"type": "content_block_stop", "index": index}
 
 
 def message_delta(reason: str | None, **usage: Any) -> dict[str, Any]:
@@ -49,19 +55,27 @@ def bad_result(status: int | None, said: str = "", reason: str = "api_error") ->
     return {"is_error": True, "status": status, "reason": reason, "text": said, "usage": None}
 
 
-def follow(reader: TurnReader, *records: dict[str, Any]) -> list[Event]:
+def void_from(index: int) -> dict[str, Any]:
+    """The end of a message that broke off."""
+    return {"type": "message_stop", "void_from": index}
+
+
+STOP = {"type": "message_stop"}
+
+
+def follow(reader: TurnReader, *records: dict[str, Any]) -> list[Effect]:
     """Feed stream events, and the result as the record without a type."""
-    events: list[Event] = []
+    effects: list[Effect] = []
     for record in records:
         if "type" in record:
-            events += reader.stream_event(record)
+            effects += reader.stream_event(record, record.get("void_from"))
         else:
-            events += reader.result(**record)
-    return events
+            effects += reader.result(**record)
+    return effects
 
 
-def failure_of(events: list[Event]) -> ApiError:
-    (event,) = events
+def failure_of(effects: Sequence[Effect]) -> ApiError:
+    (event,) = effects
     assert isinstance(event, TurnFailed)
     return event.error
 
@@ -71,13 +85,13 @@ def test_an_answer_in_pieces() -> None:
     events = follow(
         reader,
         message_start(input_tokens=3, cache_read_input_tokens=4, cache_creation_input_tokens=5, output_tokens=1),
-        {"type": "content_block_start", "content_block": {"type": "thinking"}},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking"}},
         thinking("Hm"),
-        {"type": "content_block_delta", "delta": {"type": "signature_delta", "signature": "x"}},
-        {"type": "content_block_stop"},
-        text("Hel"),
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "x"}},
+        stop(),
+        text("Hel", 1),
         {"type": "ping"},
-        text("lo"),
+        text("lo", 1),
         message_delta("end_turn", output_tokens=9, output_tokens_details={"thinking_tokens": 2}),
         {"type": "message_stop"},
     )
@@ -125,8 +139,8 @@ def test_an_answer_without_a_text_ends_before_claude_code_asks_for_one(thought: 
     assert reader.ended
 
 
-@pytest.mark.parametrize("status", [None, 429, 500, 529])
-@pytest.mark.parametrize("said", ["Overloaded", "API Error: 529", "Internal server error", "try again later"])
+@pytest.mark.parametrize("status", [None, 429, 500])
+@pytest.mark.parametrize("said", ["API Error: 500", "Internal server error", "try again later", "rate limit"])
 def test_a_failure_in_the_middle_of_an_answer_is_none_that_clients_repeat_by_themselves(
     status: int | None, said: str
 ) -> None:
@@ -137,6 +151,31 @@ def test_a_failure_in_the_middle_of_an_answer_is_none_that_clients_repeat_by_the
     assert error.message == "Claude broke off its answer; this server's log says why."
     assert [said in note for note in error.__notes__] == [True]
     assert not error.may_retry
+
+
+@pytest.mark.parametrize(("status", "said"), [(529, "API Error: Overloaded"), (None, "Overloaded"), (529, "")])
+def test_an_overload_in_the_middle_of_an_answer_is_told_as_one_and_is_not_to_be_repeated(
+    status: int | None, said: str
+) -> None:
+    events = follow(TurnReader(LOGIN), message_start(), text("Hel"), bad_result(status, said))
+    error = failure_of(events[-1:])
+    assert (type(error), error.code, error.may_retry) == (UpstreamError, "server_is_overloaded", False)
+    assert "it is too busy" in error.message
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "API Error: Connection to the API was lost (ECONNRESET). This is usually temporary — try again.",
+        "API Error: Connection closed mid-response. The response above may be incomplete.",
+        "API Error: Stream ended without receiving any events",
+    ],
+)
+def test_a_lost_connection_in_the_middle_of_an_answer_is_told_as_one(said: str) -> None:
+    events = follow(TurnReader(LOGIN), message_start(), text("Hel"), bad_result(None, said))
+    error = failure_of(events[-1:])
+    assert (type(error), error.may_retry) == (UpstreamError, False)
+    assert error.message == "Claude broke off its answer: the connection to its API was lost."
 
 
 def test_a_failure_in_the_middle_of_an_answer_says_what_it_was_where_no_client_takes_it_amiss() -> None:
@@ -154,34 +193,42 @@ def test_an_answer_that_came_whole_is_said_once() -> None:
 
 def test_a_second_answer_within_one_turn_is_a_failure() -> None:
     reader = TurnReader(LOGIN)
-    events = follow(reader, message_start(), text("Hel"), message_start())
-    assert isinstance(failure_of(events[-1:]), UpstreamError)
-    assert reader.ended
+    events = follow(reader, message_start(), text("Hel"), message_delta("end_turn"), STOP, message_start())
+    assert "second answer" in failure_of(events[-1:]).message
+    assert reader.state is State.STOPPED
 
 
 def test_a_retry_with_a_login_that_was_refused_ends_the_turn() -> None:
     reader = TurnReader(LOGIN)
-    event = reader.retry(status=401, delay_ms=500, kind="authentication_failed")
-    assert event is not None
-    assert isinstance(failure_of([event]), UpstreamAuth)
-    assert reader.ended
+    effects = reader.retry(status=401, delay_ms=500, kind="authentication_failed")
+    assert isinstance(failure_of(effects), UpstreamAuth)
+    assert reader.state is State.STOPPED
 
 
 @pytest.mark.parametrize("status", [None, 500, 502, 529])
 def test_a_retry_that_may_help_is_let_happen_before_the_answer(status: int | None) -> None:
     reader = TurnReader(LOGIN)
-    assert reader.retry(status=status, delay_ms=500, kind="server_error") is None
+    assert reader.retry(status=status, delay_ms=500, kind="server_error") == ()
     assert not reader.ended
     assert follow(reader, message_start(), text("Hi"), good_result("Hi"))[-1] == TurnCompleted("stop", Usage())
 
 
+@pytest.mark.parametrize("status", [None, 401, 429, 500, 529])
+def test_a_retry_of_a_later_call_of_the_turn_is_let_happen(status: int | None) -> None:
+    reader = TurnReader(LOGIN, check=fits)
+    refused = [message_start(), text("So:"), *use("a", "read", "{}", index=1), message_delta("tool_use"), STOP]
+    assert len(follow(reader, *refused)) == 3
+    assert reader.retry(status=status, delay_ms=500, kind="overloaded") == ()
+    events = follow(reader, message_start(), text("Done."), message_delta("end_turn"), STOP, good_result("Done."))
+    assert events == [TextDelta("\n\nDone."), TurnCompleted("stop", Usage())]
+
+
 @pytest.mark.parametrize("status", [None, 401, 429, 529])
-def test_a_retry_in_the_middle_of_an_answer_ends_the_turn(status: int | None) -> None:
+def test_a_retry_after_words_that_would_come_twice_ends_the_turn(status: int | None) -> None:
     reader = TurnReader(LOGIN)
     follow(reader, message_start(), text("Hel"))
-    event = reader.retry(status=status, delay_ms=500, kind="overloaded")
-    assert event is not None
-    assert isinstance(failure_of([event]), UpstreamError)
+    assert isinstance(failure_of(reader.retry(status=status, delay_ms=500, kind="overloaded")), UpstreamError)
+    assert reader.state is State.STOPPED
 
 
 @pytest.mark.parametrize(
@@ -190,9 +237,7 @@ def test_a_retry_in_the_middle_of_an_answer_ends_the_turn(status: int | None) ->
      (121_000, QuotaExhausted, 121), (3_600_000, QuotaExhausted, 3600)],
 )  # fmt: skip
 def test_a_rate_limit_says_how_long_to_wait(delay_ms: float, error: type[ApiError], wait_s: int) -> None:
-    event = TurnReader(LOGIN).retry(status=429, delay_ms=delay_ms, kind="rate_limit")
-    assert event is not None
-    failure = failure_of([event])
+    failure = failure_of(TurnReader(LOGIN).retry(status=429, delay_ms=delay_ms, kind="rate_limit"))
     assert type(failure) is error
     assert failure.retry_after_s == wait_s
     assert failure.may_retry == (error is RateLimited)
@@ -206,8 +251,7 @@ def test_a_used_up_limit_with_its_reset_wins_over_the_next_retry(
     reader = TurnReader(LOGIN)
     reader.rate_limit(rejected=True, resets_in_s=resets_in_s)
     if told_by == "retry":
-        event = reader.retry(status=429, delay_ms=900, kind="rate_limit")
-        failure = failure_of([] if event is None else [event])
+        failure = failure_of(reader.retry(status=429, delay_ms=900, kind="rate_limit"))
     else:
         failure = failure_of(reader.result(**bad_result(429, "limit reached")))
     assert type(failure) is error
@@ -218,9 +262,7 @@ def test_a_used_up_limit_with_its_reset_wins_over_the_next_retry(
 def test_a_limit_that_is_only_near_or_has_no_reset_changes_nothing(rejected: bool, resets_in_s: float | None) -> None:
     reader = TurnReader(LOGIN)
     reader.rate_limit(rejected=rejected, resets_in_s=resets_in_s)
-    event = reader.retry(status=429, delay_ms=3_000, kind="rate_limit")
-    assert event is not None
-    assert failure_of([event]).retry_after_s == 3
+    assert failure_of(reader.retry(status=429, delay_ms=3_000, kind="rate_limit")).retry_after_s == 3
 
 
 def test_a_failure_that_is_dressed_as_an_answer_is_no_answer() -> None:
@@ -245,20 +287,18 @@ def test_a_process_that_is_gone_is_a_failure_that_says_why() -> None:
     assert reader.ended
 
 
-def use(call_id: str, name: str, *fragments: str) -> list[dict[str, Any]]:
+def use(call_id: str, name: str, *fragments: str, index: int = 0) -> list[dict[str, Any]]:
     """The records of a call while it is written."""
     deltas = [{"type": "input_json_delta", "partial_json": fragment} for fragment in fragments]
+    block = {"type": "tool_use", "id": call_id, "name": name, "input": {}}
     return [
-        {
-            "type": "content_block_start",
-            "content_block": {"type": "tool_use", "id": call_id, "name": name, "input": {}},
-        },
-        *({"type": "content_block_delta", "delta": delta} for delta in deltas),
-        {"type": "content_block_stop"},
+        {"type": "content_block_start", "index": index, "content_block": block},
+        *({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas),
+        stop(index),
     ]
 
 
-def fits(_: str, name: str, arguments: str) -> str | None:
+def fits(name: str, arguments: str) -> str | None:
     """The check of a reader with one tool, `read`, which takes a path."""
     return None if name == "read" and '"path":' in arguments.replace(" ", "") and arguments.endswith("}") else "no"
 
@@ -267,8 +307,8 @@ def own(name: str) -> str:
     return name.removeprefix("mcp__x__")
 
 
-def tool_reader() -> TurnReader:
-    return TurnReader(LOGIN, check=fits, own_name=own)
+def tool_reader(**more: Any) -> TurnReader:
+    return TurnReader(LOGIN, check=fits, own_name=own, **more)
 
 
 GOOD = '{"path":"/"}'
@@ -280,22 +320,22 @@ def test_calls_are_said_whole_when_the_message_ends_and_the_turn_waits_for_their
     written = [
         message_start(input_tokens=3, output_tokens=1),
         text("Let me look."),
-        *use("toolu_1", "mcp__x__read", *spelled),
-        *use("toolu_2", "mcp__x__read", "", GOOD[:5], GOOD[5:]),
+        *use("toolu_1", "mcp__x__read", *spelled, index=1),
+        *use("toolu_2", "mcp__x__read", "", GOOD[:5], GOOD[5:], index=2),
     ]
     assert follow(reader, *written) == [TurnStarted("claude-sonnet-4-5"), TextDelta("Let me look.")]
-    assert follow(reader, message_delta("tool_use", output_tokens=9)) == [
+    assert follow(reader, message_delta("tool_use", output_tokens=9), STOP) == [
         ToolCall("toolu_1", "read", spelled),
         ToolCall("toolu_2", "read", GOOD),
         TurnCompleted("tool_calls", Usage(input_tokens=3, output_tokens=9)),
     ]
-    assert reader.ended
-    assert reader.awaiting_results
+    assert reader.state is State.PARKED
+    assert reader.exact
 
 
 @pytest.mark.parametrize("fragments", [(), ("",)])
 def test_a_call_without_arguments_has_an_empty_object(fragments: tuple[str, ...]) -> None:
-    reader = TurnReader(LOGIN, check=lambda _id, _name, arguments: None if arguments == "{}" else "no")
+    reader = TurnReader(LOGIN, check=lambda _name, arguments: None if arguments == "{}" else "no")
     events = follow(reader, message_start(), *use("a", "now", *fragments), message_delta("tool_use"))
     assert events[1] == ToolCall("a", "now", "{}")
 
@@ -304,7 +344,7 @@ BAD_CALLS = [("read", "{}"), ("write", GOOD), ("Bash", GOOD), ("read", "[]"), ("
 
 
 @pytest.mark.parametrize(("name", "arguments"), BAD_CALLS)
-def test_a_call_that_does_not_fit_is_never_said_and_claude_corrects_it_within_the_turn(
+def test_a_call_that_does_not_fit_is_answered_for_the_client_and_claude_corrects_it_within_the_turn(
     name: str, arguments: str
 ) -> None:
     reader = tool_reader()
@@ -313,11 +353,11 @@ def test_a_call_that_does_not_fit_is_never_said_and_claude_corrects_it_within_th
         message_start(input_tokens=3, output_tokens=1),
         *use("a", f"mcp__x__{name}", arguments),
         message_delta("tool_use", output_tokens=5),
-        {"type": "message_stop"},
+        STOP,
     )
-    assert first == [TurnStarted("claude-sonnet-4-5")]
-    assert not reader.ended
-    assert not reader.awaiting_results
+    assert first == [TurnStarted("claude-sonnet-4-5"), AnswerCall("a", "no")]
+    assert reader.state is State.BETWEEN
+    assert not reader.exact
     corrected = follow(
         reader,
         message_start(input_tokens=4, cache_read_input_tokens=3, output_tokens=1),
@@ -335,14 +375,29 @@ def test_after_a_call_that_does_not_fit_claude_may_answer_in_text() -> None:
         reader, message_start(), *use("a", "write", GOOD), message_delta("tool_use"),
         message_start(), text("I cannot."), message_delta("end_turn"), good_result("I cannot."),
     )  # fmt: skip
-    assert events == [TurnStarted("claude-sonnet-4-5"), TextDelta("I cannot."), TurnCompleted("stop", Usage())]
-    assert not reader.awaiting_results
+    assert events[2:] == [TextDelta("I cannot."), TurnCompleted("stop", Usage())]
+    assert reader.state is State.IDLE
+
+
+@pytest.mark.parametrize("silent", [[], [thinking("Hm")]])
+def test_text_and_a_refused_call_and_then_an_empty_end_is_an_answer(silent: list[dict[str, Any]]) -> None:
+    reader = tool_reader()
+    refused = [message_start(), text("Known already."), *use("a", "write", GOOD, index=1), message_delta("tool_use")]
+    events = follow(reader, *refused, STOP, message_start(), *silent, message_delta("end_turn"))
+    assert [event for event in events if isinstance(event, TextDelta)] == [TextDelta("Known already.")]
+    assert events[-1] == TurnCompleted("stop", Usage())
+    assert reader.state is State.STOPPED  # Claude Code would ask for a text
 
 
 def test_of_several_calls_those_that_fit_are_said() -> None:
-    written = [*use("a", "read", GOOD), *use("b", "read", "{}"), *use("c", "read", GOOD)]
+    written = [
+        *use("a", "read", GOOD),
+        *use("b", "read", "{}", index=1),
+        *use("c", "read", GOOD, index=2),
+    ]
     events = follow(tool_reader(), message_start(), *written, message_delta("tool_use"))
     assert events[1:] == [
+        AnswerCall("b", "no"),
         ToolCall("a", "read", GOOD),
         ToolCall("c", "read", GOOD),
         TurnCompleted("tool_calls", Usage()),
@@ -352,28 +407,30 @@ def test_of_several_calls_those_that_fit_are_said() -> None:
 def test_calls_that_never_fit_are_a_failure_in_the_end() -> None:
     reader = tool_reader()
     attempt = [message_start(output_tokens=1), *use("a", "read", "{}"), message_delta("tool_use")]
-    assert follow(reader, *attempt * MAX_CORRECTIONS) == [TurnStarted("claude-sonnet-4-5")]
-    assert (reader.ended, reader.awaiting_results) == (False, False)
+    assert follow(reader, *attempt * MAX_CORRECTIONS)[1:] == [AnswerCall("a", "no")] * MAX_CORRECTIONS
+    assert not reader.ended
     assert isinstance(failure_of(follow(reader, *attempt)), UpstreamError)
-    assert (reader.ended, reader.awaiting_results) == (True, False)
+    assert reader.state is State.STOPPED
 
 
 def test_a_call_that_the_output_limit_cut_is_not_said() -> None:
     reader = tool_reader()
-    events = follow(reader, message_start(), text("So:"), *use("a", "read", GOOD[:6]), message_delta("max_tokens"))
+    cut = use("a", "read", GOOD[:6], index=1)[:-1]
+    events = follow(reader, message_start(), text("So:"), *cut, message_delta("max_tokens"))
     assert events[1:] == [TextDelta("So:"), TurnCompleted("length", Usage())]
-    assert not reader.awaiting_results
+    assert reader.state is State.STOPPED
 
 
 def test_without_tools_no_call_is_said() -> None:
     events = follow(TurnReader(LOGIN), message_start(), *use("a", "Bash", GOOD), message_delta("tool_use"))
-    assert events == [TurnStarted("claude-sonnet-4-5")]
+    assert events == [TurnStarted("claude-sonnet-4-5"), AnswerCall("a", "There are no tools.")]
 
 
 def test_arguments_outside_of_a_call_are_ignored() -> None:
-    stray = {"type": "content_block_delta", "delta": {"type": "input_json_delta", "partial_json": GOOD}}
-    server_tool = {"type": "content_block_start", "content_block": {"type": "server_tool_use", "id": "s", "name": "w"}}
-    written: list[dict[str, Any]] = [stray, server_tool, stray, {"type": "content_block_stop"}, *use("a", "read", GOOD)]
+    stray = {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": GOOD}}
+    block = {"type": "server_tool_use", "id": "s", "name": "w"}
+    server_tool = {"type": "content_block_start", "index": 0, "content_block": block}
+    written = [stray, server_tool, stray, stop(), *use("a", "read", GOOD, index=1)]
     events = follow(tool_reader(), message_start(), *written, message_delta("tool_use"))
     assert events[1:] == [ToolCall("a", "read", GOOD), TurnCompleted("tool_calls", Usage())]
 
@@ -384,17 +441,27 @@ def test_a_turn_that_is_asked_again_goes_on_and_counts_both_answers() -> None:
     first += reader.result(**good_result("No.", output_tokens=2))
     assert first[-1] == TurnCompleted("stop", Usage(output_tokens=2))
     reader.ask_again()
-    assert not reader.ended
+    assert reader.state is State.BETWEEN
     again = [message_start(output_tokens=1), *use("a", "read", GOOD), message_delta("tool_use", output_tokens=5)]
     assert follow(reader, *again) == [
         ToolCall("a", "read", GOOD),
         TurnCompleted("tool_calls", Usage(output_tokens=7)),
     ]
-    reader = tool_reader()
-    follow(reader, message_start(), text("No."), good_result("No."))
+    assert not reader.exact
+
+
+def test_an_answer_that_does_not_have_its_form_is_asked_for_again() -> None:
+    reader = TurnReader(LOGIN, output=lambda given: None if given == {"a": 1} else "a is not 1")
+    given = use("o", "StructuredOutput", '{"a": 2}', index=1)
+    first = [message_start(), text("So:"), *given, message_delta("tool_use"), STOP]
+    effects = follow(reader, *first, {**good_result(), "structured": {"a": 2}})
+    (asked,) = effects[1:]
+    assert isinstance(asked, AskClaude)
+    assert "a is not 1" in asked.text
     reader.ask_again()
-    follow(reader, message_start(), text("Still no."), good_result("Still no."))
-    assert isinstance(failure_of(follow(reader, message_start())), UpstreamError)
+    right = [message_start(), *use("p", "StructuredOutput", '{"a": 1}'), message_delta("tool_use"), STOP]
+    effects = follow(reader, *right, {**good_result(), "structured": {"a": 1}})
+    assert effects == [TextDelta('{"a": 1}'), TurnCompleted("stop", Usage())]
 
 
 @pytest.mark.parametrize("way", ["new", "replayed", "continued", "parked"])
@@ -402,31 +469,77 @@ def test_the_start_says_which_way_the_turn_took(way: Way) -> None:
     assert follow(TurnReader(LOGIN, conversation=way), message_start("m")) == [TurnStarted("m", way)]
 
 
+def test_a_message_of_claude_codes_own_makes_the_turn_inexact() -> None:
+    reader = TurnReader(LOGIN)
+    follow(reader, message_start(), text("Hel"))
+    assert reader.exact
+    reader.told_claude()
+    assert not reader.exact
+
+
+def test_what_agents_spend_is_counted_from_the_result() -> None:
+    models = {
+        "claude-opus-5-5": {"inputTokens": 7, "outputTokens": 5, "cacheReadInputTokens": 2, "thinkingTokens": 1},
+        "claude-haiku-4-5": {"inputTokens": 100, "outputTokens": 50, "cacheCreationInputTokens": 3},
+    }
+    told = Usage(input_tokens=4, output_tokens=2)
+    written = [message_start(input_tokens=3), text("Hi"), message_delta("end_turn", output_tokens=3), STOP]
+    alone, with_agents = TurnReader(LOGIN, counted=told), TurnReader(LOGIN, counted=told)
+    with_agents.agent_works()
+    end = {**good_result("Hi"), "models": models}
+    assert follow(alone, *written, end)[-1] == TurnCompleted("stop", Usage(input_tokens=3, output_tokens=3))
+    everything = Usage(
+        input_tokens=103, cache_read_tokens=2, cache_write_tokens=3, output_tokens=53, reasoning_tokens=1
+    )
+    assert follow(with_agents, *written, end)[-1] == TurnCompleted("stop", everything)
+
+
+def test_an_agent_that_calls_a_tool_of_the_clients_is_told_that_it_cannot() -> None:
+    reader = TurnReader(LOGIN, own_name=lambda name: name if name == "read" else None)
+    assert reader.agent_works([("a", "read"), ("b", "Grep")]) == [AnswerCall("a", NOT_FOR_AGENTS)]
+
+
+def test_halves_of_a_surrogate_pair_in_two_deltas_are_one_character() -> None:
+    high, low = "\ud83d", "\ude00"
+    written = [message_start(), thinking("a" + high), thinking(low), stop(), text(high, 1), text(low + "b" + high, 1)]
+    call = use("a", "now", '{"at":"' + high, low + '"}', index=2)
+    reader = TurnReader(LOGIN, check=lambda _name, _arguments: None)
+    events = follow(reader, *written, stop(1), *call, message_delta("tool_use"))
+    assert events[1:-1] == [
+        *(ReasoningDelta("a"), ReasoningDelta("\U0001f600")),
+        *(TextDelta("\U0001f600b"), TextDelta(high)),
+        ToolCall("a", "now", '{"at":"\U0001f600"}'),
+    ]
+
+
 said = st.text(max_size=5)
 stream_records = st.one_of(
-    st.builds(text, said),
+    st.builds(text, said, st.integers(0, 2)),
     st.builds(thinking, said),
     st.builds(
         message_delta, st.sampled_from(["end_turn", "max_tokens", "refusal", None]), output_tokens=st.integers(0)
     ),
-    st.sampled_from([message_start(), {"type": "ping"}, {"type": "new_in_2027"}, {"type": "content_block_stop"}]),
-    st.sampled_from([*use("a", "read", GOOD), *use("b", "write", "{", "}"), message_delta("tool_use")]),
+    st.sampled_from([message_start(), {"type": "ping"}, {"type": "new_in_2027"}, stop(), STOP]),
+    st.builds(void_from, st.integers(0, 3)),
+    st.sampled_from([*use("a", "read", GOOD), *use("b", "write", "{", "}", index=1), message_delta("tool_use")]),
 )
 results = st.builds(good_result, said) | st.builds(bad_result, st.sampled_from([None, 400, 401, 429, 500, 529]), said)
 
 
-@given(st.lists(stream_records, max_size=16), results)
-def test_whatever_is_said_a_turn_ends_exactly_once_and_last(records: list[dict[str, Any]], end: dict[str, Any]) -> None:
-    reader = tool_reader()
-    events: list[Event] = []
-    for record in [*records, end]:
-        if not reader.ended:
-            events += follow(reader, record)
+@given(st.lists(stream_records, max_size=16), results, st.booleans())
+def test_whatever_is_said_a_turn_ends_exactly_once_and_last(
+    records: list[dict[str, Any]], end: dict[str, Any], live: bool
+) -> None:
+    reader = tool_reader(live=live)
+    effects: list[Effect] = []
+    # Nothing that comes after the end has an effect.
+    for record in [*records, end, *records, end]:
+        effects += follow(reader, record)
     assert reader.ended
-    ends = [event for event in events if isinstance(event, TurnCompleted | TurnFailed)]
-    assert ends == events[-1:]
-    assert sum(isinstance(event, TurnStarted) for event in events) <= 1
-    calls = [event for event in events if isinstance(event, ToolCall)]
-    assert all(fits(call.id, call.name, call.arguments) is None for call in calls)
+    ends = [effect for effect in effects if isinstance(effect, TurnCompleted | TurnFailed)]
+    assert ends == effects[-1:]
+    assert sum(isinstance(effect, TurnStarted) for effect in effects) <= 1
+    calls = [effect for effect in effects if isinstance(effect, ToolCall)]
+    assert all(fits(call.name, call.arguments) is None for call in calls)
     called = isinstance(ends[0], TurnCompleted) and ends[0].finish_reason == "tool_calls"
-    assert reader.awaiting_results == called == bool(calls)
+    assert (reader.state is State.PARKED) == called == bool(calls)

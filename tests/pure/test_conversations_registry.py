@@ -15,8 +15,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from claude_openai.claude import spares as spares_module
 from claude_openai.claude.conversation import Conversation, ParkedCalls, identity_of
 from claude_openai.claude.conversations import ConversationLimits, Conversations
+from claude_openai.claude.file_calls import FileCalls
 from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.claude.launcher import Spawn
+from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.spares import CHECK_S, IDLE_S, MAX_RETRY_S, MIN_AVAILABLE_MB, REFILL_DELAY_S, RETRY_S, Spares
 from claude_openai.logs.log import NULL_LOG, Level, Log
 from claude_openai.logs.redaction import Redactor
@@ -603,9 +605,13 @@ async def test_on_a_machine_that_is_short_of_memory_no_spare_is_started_until_th
         nursery.cancel_scope.cancel()
 
 
+def no_tools() -> ToolGuard:
+    return ToolGuard(None, FileCalls(), NULL_LOG)
+
+
 def parked_with(*calls: str) -> tuple[Conversation, ParkedCalls]:
     conversation = Conversation(
-        Spawn("sonnet", TurnSettings(), cast("Any", None), "claude login"), NULL_LOG, pending=calls
+        Spawn("sonnet", TurnSettings(), cast("Any", None), "claude login", no_tools()), NULL_LOG, pending=calls
     )
     parked = conversation.parked()
     assert parked is not None
@@ -646,7 +652,7 @@ async def test_a_conversation_whose_nursery_ends_is_gone_and_nobody_waits_for_it
         await trio.sleep(inf)
         yield
 
-    conversation = Conversation(Spawn("sonnet", TurnSettings(), never_ready, "claude login"), NULL_LOG)
+    conversation = Conversation(Spawn("sonnet", TurnSettings(), never_ready, "claude login", no_tools()), NULL_LOG)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(conversation.live)
         await opened.wait()

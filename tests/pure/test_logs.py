@@ -22,6 +22,7 @@ from claude_openai.logs import log as logs
 from claude_openai.logs import writer as log_writer
 from claude_openai.logs.log import NULL_LOG, Level, Log, captured_stdlib, open_log
 from claude_openai.logs.redaction import MASK, Redactor
+from tests.conditions import needs
 
 WAIT_S = 10
 
@@ -359,7 +360,7 @@ def test_a_closed_pipe_fails_no_call_and_is_said_once(
     assert capfd.readouterr().err == f"claude-openai: the log cannot be written: {os.strerror(errno.EPIPE)}\n"
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+@needs("/dev/full")
 def test_a_full_disk_fails_no_call_and_is_said_once(capfd: pytest.CaptureFixture[str]) -> None:
     with open_log(Level.DEBUG, Path("/dev/full")) as log:
         for _ in range(1000):

@@ -33,7 +33,7 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, A
 
 @pytest.mark.parametrize("config", [Config(), Config(api_key="k"), Config(control_key="k")])
 async def test_every_route_of_the_app_is_in_it_and_no_other_is(config: Config) -> None:
-    runs = Runs(ScriptedBackend(), Admission(1, 1), RunLimits(1, 1))
+    runs = Runs(ScriptedBackend(), Admission(1, 1), RunLimits(1, 0, 1))
     rules = build_app(config, runs, NULL_LOG).url_map.iter_rules()
     routes = {(route_of(r.rule), m.lower()) for r in rules for m in (r.methods or set()) - {"HEAD", "OPTIONS"}}
     document = openapi_document(

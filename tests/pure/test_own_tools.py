@@ -12,29 +12,38 @@ from claude_openai.errors import UpstreamError
 from claude_openai.protocol.agent import Agent
 from claude_openai.protocol.calls import MAX_CORRECTIONS
 from claude_openai.protocol.cli_stream import TurnReader
-from claude_openai.protocol.events import Event, ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnStarted, Usage
+from claude_openai.protocol.effects import AnswerCall, Effect
+from claude_openai.protocol.events import ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnStarted, Usage
 from claude_openai.protocol.tool_notes import SHOWN_CHARS, tool_note
-from tests.pure.test_cli_stream import LOGIN, failure_of, follow, good_result, message_delta, message_start, text
+from claude_openai.protocol.turn_states import State
+from tests.pure.test_cli_stream import (
+    LOGIN,
+    STOP,
+    failure_of,
+    follow,
+    good_result,
+    message_delta,
+    message_start,
+    text,
+    thinking,
+    use,
+    void_from,
+)
 
 
 def reader(**more: Any) -> TurnReader:
     return TurnReader(
-        LOGIN, check=lambda _id, _name, _arguments: None, own_name=own_name, **{"agent": Agent(tool_mode="all"), **more}
+        LOGIN, check=lambda _name, _arguments: None, own_name=own_name, **{"agent": Agent(tool_mode="all"), **more}
     )
 
 
-def call(name: str, call_id: str = "toolu_1", **arguments: Any) -> list[dict[str, Any]]:
-    pieces = {"type": "input_json_delta", "partial_json": json.dumps(arguments)}
-    return [
-        {"type": "content_block_start", "content_block": {"type": "tool_use", "id": call_id, "name": name}},
-        {"type": "content_block_delta", "delta": pieces},
-        {"type": "content_block_stop"},
-    ]
+def call(name: str, call_id: str = "toolu_1", index: int = 1, **arguments: Any) -> list[dict[str, Any]]:
+    return use(call_id, name, json.dumps(arguments), index=index)
 
 
-def without_start(events: list[Event]) -> list[Event]:
-    assert isinstance(events[0], TurnStarted)
-    return events[1:]
+def without_start(effects: list[Effect]) -> list[Effect]:
+    assert isinstance(effects[0], TurnStarted)
+    return effects[1:]
 
 
 def test_the_turn_goes_on_after_its_own_tools_and_each_is_told_of_as_reasoning() -> None:
@@ -61,7 +70,7 @@ def test_the_turn_goes_on_after_its_own_tools_and_each_is_told_of_as_reasoning()
 
 def test_when_it_is_not_to_be_told_only_the_log_hears_of_it() -> None:
     turn = reader(agent=Agent(tool_mode="all", tell_tools=False))
-    events = follow(turn, message_start(), *call("Read", file_path="/w/a.py"))
+    events = follow(turn, message_start(), *call("Read", file_path="/w/a.py"), message_delta("tool_use"))
     assert without_start(events) == [ReasoningDelta("", tool="Read")]
 
 
@@ -80,9 +89,9 @@ def test_nothing_separates_the_first_text_from_tools_before_it() -> None:
 
 def test_a_call_of_the_client_beside_its_own_ends_the_answer() -> None:
     turn = reader()
-    mine = call("mcp__openai__ask", "toolu_2", question="which?")
+    mine = call("mcp__openai__ask", "toolu_2", 2, question="which?")
     events = follow(turn, message_start(), *call("Read", file_path="a"), *mine, message_delta("tool_use"))
-    assert turn.awaiting_results
+    assert turn.state is State.PARKED
     assert without_start(events) == [
         ReasoningDelta("\n[Read: a]\n", tool="Read"),
         ToolCall("toolu_2", "ask", '{"question": "which?"}'),
@@ -90,12 +99,24 @@ def test_a_call_of_the_client_beside_its_own_ends_the_answer() -> None:
     ]
 
 
+@pytest.mark.parametrize("silent", [[], [thinking("Hm")]])
+def test_text_and_a_tool_of_its_own_and_then_an_empty_end_is_an_answer(silent: list[dict[str, Any]]) -> None:
+    written = [message_start(), text("Known."), *call("Read", file_path="a"), message_delta("tool_use"), STOP]
+    events = follow(reader(), *written, message_start(), *silent, message_delta("end_turn"))
+    assert [event for event in events if isinstance(event, TextDelta)] == [TextDelta("Known.")]
+    assert events[-1] == TurnCompleted("stop", Usage())
+
+
+def test_of_a_tool_whose_call_broke_off_nothing_is_told() -> None:
+    broken = [message_start(), text("I look."), *call("Read", file_path="/w/a.py")[:-1], void_from(1)]
+    assert without_start(follow(reader(), *broken)) == [TextDelta("I look.")]
+
+
 def test_without_tools_of_its_own_a_foreign_name_is_a_mistake_that_claude_may_correct_a_few_times() -> None:
     turn = TurnReader(LOGIN, own_name=own_name)
     one = [message_start(), *call("Read", file_path="a"), message_delta("tool_use")]
-    assert without_start(follow(turn, *one)) == []
-    for _ in range(MAX_CORRECTIONS - 1):
-        assert follow(turn, *one) == []
+    for _ in range(MAX_CORRECTIONS):
+        assert follow(turn, *one)[-1] == AnswerCall("toolu_1", "There are no tools.")
     assert isinstance(failure_of(follow(turn, *one)), UpstreamError)
 
 

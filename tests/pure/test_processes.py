@@ -16,6 +16,7 @@ from claude_openai.commands.claim import claiming
 from claude_openai.commands.instance import find_instance
 from claude_openai.commands.processes import Held, descendants, has_open, wait_gone
 from claude_openai.errors import StartError
+from tests.conditions import needs
 from tests.pure.test_instance import ONE
 
 LIMIT_S = 20.0
@@ -38,14 +39,13 @@ def said(shell: subprocess.Popen[str]) -> int:
     return int(shell.stdout.readline())
 
 
-@pytest.mark.parametrize("lines", ["_linux_lines", "_ps_lines"])
+@pytest.mark.parametrize(
+    "lines",
+    [pytest.param("_linux_lines", marks=needs("/proc")), pytest.param("_ps_lines", marks=needs("/bin/ps"))],
+)
 def test_a_child_in_a_session_of_its_own_is_found(
     family: subprocess.Popen[str], lines: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if lines == "_ps_lines" and not Path("/bin/ps").exists():
-        pytest.skip("there is no /bin/ps here: the way without /proc was not tested")
-    if lines == "_linux_lines" and not Path("/proc/self/stat").exists():
-        pytest.skip("there is no /proc here")
     monkeypatch.setattr(processes, "_linux_lines", getattr(processes, lines))
     child = said(family)
     assert child in descendants(family.pid)
@@ -84,7 +84,7 @@ def test_a_number_that_nobody_has_is_not_held() -> None:
         Held(gone.pid)
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc here")
+@needs("/proc")
 def test_who_has_a_file_open_is_known(tmp_path: Path) -> None:
     with (tmp_path / "file").open("w"):
         assert has_open(os.getpid(), tmp_path / "file")
@@ -93,7 +93,7 @@ def test_who_has_a_file_open_is_known(tmp_path: Path) -> None:
     assert not has_open(os.getpid(), tmp_path / "missing")
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="there is no /proc here")
+@needs("/proc")
 def test_a_process_that_does_not_hold_the_files_gets_no_signal(tmp_path: Path, family: subprocess.Popen[str]) -> None:
     # So it looks when the server runs in a container that shares the folder: its number means somebody else here.
     said(family)

@@ -9,17 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.claude.records import RecordError, events_of_record, record_of
+from claude_openai.claude.records import RecordError, effects_of_record, record_of
 from claude_openai.errors import ApiError, RateLimited, UpstreamAuth, UpstreamError
 from claude_openai.logs.log import Level, Log
 from claude_openai.logs.redaction import Redactor
 from claude_openai.protocol.cli_stream import TurnReader
-from claude_openai.protocol.events import Event, TextDelta, TurnCompleted, TurnFailed, TurnStarted, Usage
+from claude_openai.protocol.effects import AnswerCall, Effect
+from claude_openai.protocol.events import TextDelta, TurnCompleted, TurnFailed, TurnStarted, Usage
 
 LOGIN = "claude auth login"
 USAGE = {"input_tokens": 3, "output_tokens": 5}
 START = {"type": "message_start", "message": {"model": "claude-sonnet-5-5", "usage": {"input_tokens": 3}}}
-TEXT = {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "one"}}
+TEXT = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "one"}}
 
 
 def stream(event: dict[str, Any], parent: str | None = None) -> dict[str, Any]:
@@ -35,9 +36,9 @@ def synthetic(kind: str, text: str) -> dict[str, Any]:
     return {"type": "assistant", "message": message, "error": kind}
 
 
-def told(*records: dict[str, Any]) -> list[Event]:
-    reader = TurnReader(LOGIN)
-    return [event for record in records for event in events_of_record(record, reader)]
+def told(*records: dict[str, Any], reader: TurnReader | None = None) -> list[Effect]:
+    reader = reader or TurnReader(LOGIN)
+    return [effect for record in records for effect in effects_of_record(record, reader)]
 
 
 def failure(*records: dict[str, Any]) -> ApiError:
@@ -57,6 +58,39 @@ def test_a_turn_is_its_start_its_deltas_and_its_result() -> None:
 
 def test_what_a_subagent_streams_is_not_the_answer() -> None:
     assert told(stream(START, "toolu_1"), stream(TEXT, "toolu_1")) == []
+
+
+def test_the_mark_of_a_broken_stream_says_from_which_block_on_it_is_void() -> None:
+    broken = {**stream({"type": "message_stop"}), "abandoned_blocks": {"api_message_id": "m", "from_block_index": 1}}
+    again = [stream(START), stream(TEXT), stream({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})]
+    assert told(stream(START), stream(TEXT), broken, *again, result())[1:-1] == [TextDelta("one"), TextDelta("one")]
+
+
+def test_the_status_of_a_failed_call_is_told_with_the_synthetic_message() -> None:
+    overload = {**synthetic("unknown", "API Error: Overloaded"), "api_error_status": 529}
+    broken = {**stream({"type": "message_stop"}), "abandoned_blocks": {"api_message_id": "m", "from_block_index": 0}}
+    (*_, failed) = told(stream(START), stream(TEXT), overload, broken)
+    assert isinstance(failed, TurnFailed)
+    assert failed.error.code == "server_is_overloaded"
+
+
+def test_a_message_to_claude_that_is_claude_codes_own_makes_the_turn_inexact() -> None:
+    record = {"type": "user", "message": {"role": "user", "content": [{"type": "text", "text": "Resume directly."}]}}
+    for fields, exact in (({}, True), ({"isSynthetic": True}, False)):
+        reader = TurnReader(LOGIN)
+        assert told(stream(START), {**record, **fields}, reader=reader) == [TurnStarted("claude-sonnet-5-5")]
+        assert reader.exact == exact
+
+
+def test_what_an_agent_says_fails_or_calls_is_not_the_turns() -> None:
+    call = {"type": "tool_use", "id": "toolu_2", "name": "read", "input": {}}
+    message = {"model": "m", "content": [{"type": "text", "text": "Looking."}, call]}
+    ofs = [{"type": "assistant", "message": message}, synthetic("server_error", "API Error"), {"type": "user"}]
+    records = [{**record, "parent_tool_use_id": "toolu_1"} for record in ofs]
+    end = result(model_usage_since_last_result={"m": {"inputTokens": 9}})
+    effects = told(stream(START), *records, stream(TEXT), end)
+    assert [type(effect) for effect in effects] == [TurnStarted, AnswerCall, TextDelta, TurnCompleted]
+    assert effects[-1] == TurnCompleted("stop", Usage(input_tokens=9))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +135,8 @@ def test_the_wait_of_a_usage_limit_is_told_with_the_refusal() -> None:
     "record",
     [
         {"type": "stream_event"},
-        {"type": "stream_event", "event": {"type": "content_block_delta"}},
+        {"type": "stream_event", "event": {"type": "message_start"}},
+        {"type": "stream_event", "event": {"type": "message_stop"}, "abandoned_blocks": {}},
         {"type": "result"},
         {"type": "assistant", "message": {"model": "m"}},
         {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": "soon"}},

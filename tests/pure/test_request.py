@@ -19,14 +19,11 @@ from tests.blocks import result_block
 CATALOG = ModelCatalog("sonnet", ("fake-model",))
 HELLO = [{"role": "user", "content": "hi"}]
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("read", "write")]
-FIXTURES = Path(__file__).parents[3] / "shared" / "fixtures"
+FIXTURES = Path(__file__).parents[1] / "fixtures"
 
 
 def fixture(name: str) -> Any:
-    path = FIXTURES / name
-    if not path.is_file():
-        pytest.skip(f"the recorded requests and OpenAI's schema are not beside the repository: {name} is missing")
-    return json.loads(path.read_text("utf-8"))
+    return json.loads((FIXTURES / name).read_text("utf-8"))
 
 
 def parse(**fields: Any) -> ChatRequest:

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.protocol.stop import StopCutter
+from claude_openai.protocol.events import Event, ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnStarted, Usage
+from claude_openai.protocol.stop import EventCutter, StopCutter
 
 ABC = st.text("abc", max_size=12)
 STOPS = st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=4)
@@ -59,3 +60,29 @@ def test_what_is_shown_holds_no_sequence_and_is_the_beginning_of_the_text(text: 
     assert not any(stop in shown for stop in stops)
     assert found or shown == text
     assert not found or any(text[len(shown) :].startswith(stop) for stop in stops)
+
+
+def cut_events(*events: Event, stops: tuple[str, ...] = ("END",)) -> list[Event]:
+    cutter = EventCutter(stops)
+    return [shown for event in events if not cutter.found for shown in cutter.feed(event)]
+
+
+def test_a_sequence_is_found_across_reasoning() -> None:
+    thought = ReasoningDelta("Hm.")
+    *shown, end = cut_events(TextDelta("one E"), thought, TextDelta("N"), thought, TextDelta("D two"))
+    assert shown == [TextDelta("one "), thought, thought]
+    assert isinstance(end, TurnCompleted)
+
+
+@pytest.mark.parametrize("last", [ToolCall("a", "read", "{}"), TurnCompleted("stop", Usage())])
+def test_what_only_began_like_a_sequence_is_shown_before_what_follows_the_text(last: Event) -> None:
+    assert cut_events(TextDelta("one EN"), last) == [TextDelta("one "), TextDelta("EN"), last]
+
+
+def test_the_estimate_of_a_turn_that_was_cut_counts_its_thinking() -> None:
+    start = TurnStarted("m", usage=Usage(input_tokens=7, output_tokens=1))
+    text = [TextDelta("t" * 37), TextDelta("END")]
+    *_, without = cut_events(start, *text)
+    *_, end = cut_events(start, ReasoningDelta("x" * 400), *text)
+    assert without == TurnCompleted("stop", Usage(input_tokens=7, output_tokens=10))
+    assert end == TurnCompleted("stop", Usage(input_tokens=7, output_tokens=110))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.claude.toolbox import METHOD_NOT_FOUND, PROTOCOL_VERSION, SERVER, Toolbox, mcp_name, own_name
-from claude_openai.protocol.blocks import ToolResultBlock
+from claude_openai.protocol.blocks import TextBlock, ToolResultBlock
 from claude_openai.protocol.tools import read_tools
 from tests.blocks import result_block
 
@@ -185,23 +185,28 @@ UNFIT = ["{}", '{"path":7}', '{"file":"/"}', "[]", '""', "0", "false", "null", '
 
 
 @pytest.mark.parametrize("arguments", UNFIT)
-@pytest.mark.parametrize("is_judged_first", [True, False])
-def test_a_call_that_does_not_fit_is_answered_with_what_is_wrong_whatever_claude_code_made_of_it(
-    harness: Harness, arguments: str, is_judged_first: bool
+def test_a_call_that_does_not_fit_is_told_what_is_wrong(harness: Harness, arguments: str) -> None:
+    assert harness.toolbox.problem("read", arguments)
+    assert harness.written() == []
+
+
+@pytest.mark.parametrize("is_given_first", [True, False])
+def test_an_error_that_is_given_is_the_result_of_the_call_whenever_it_is_made(
+    harness: Harness, is_given_first: bool
 ) -> None:
-    if not is_judged_first:
-        harness.call("toolu_1", arguments={"path": "7"})
-    problem = harness.toolbox.judge("toolu_1", "read", arguments)
-    if is_judged_first:
-        harness.call("toolu_1", arguments={"path": "7"})
-    assert problem is not None
-    assert harness.written() == [("req_toolu_1", {"id": 7, "result": {**texts(problem), "isError": True}})]
+    error = ToolResultBlock("toolu_1", (TextBlock("No such path."),), is_error=True)
+    if not is_given_first:
+        harness.call("toolu_1")
+    harness.toolbox.give([error])
+    if is_given_first:
+        harness.call("toolu_1")
+    assert harness.written() == [("req_toolu_1", {"id": 7, "result": {**texts("No such path."), "isError": True}})]
     harness.toolbox.give([result("toolu_1", "42")])
     assert harness.written() == []
 
 
 def test_a_call_that_fits_is_the_clients_whatever_claude_code_made_of_it(harness: Harness) -> None:
-    assert harness.toolbox.judge("toolu_1", "read", '{"path":"7"}') is None
+    assert harness.toolbox.problem("read", '{"path":"7"}') is None
     harness.call("toolu_1", arguments={"path": None})
     assert harness.written() == []
     harness.toolbox.give([result("toolu_1", "42")])
@@ -210,7 +215,7 @@ def test_a_call_that_fits_is_the_clients_whatever_claude_code_made_of_it(harness
 
 @pytest.mark.parametrize("name", ["erase", mcp_name("read"), ""])
 def test_a_call_of_an_unknown_tool_does_not_fit(harness: Harness, name: str) -> None:
-    assert repr(name) in (harness.toolbox.judge("toolu_1", name, "{}") or "")
+    assert repr(name) in (harness.toolbox.problem(name, "{}") or "")
 
 
 @pytest.mark.parametrize("params", [None, {}, {"name": "now"}, {"name": "now", "arguments": None}])
@@ -219,11 +224,11 @@ def test_a_call_without_an_id_is_answered_at_once(harness: Harness, params: Any)
     assert [answer["result"]["isError"] for _, answer in harness.written()] == [True]
 
 
-def test_a_call_that_does_not_fit_does_not_hold_up_the_others(harness: Harness) -> None:
+def test_a_call_that_is_answered_early_does_not_hold_up_the_others(harness: Harness) -> None:
     harness.call("a")
     harness.call("b")
     harness.call("c")
-    harness.toolbox.judge("b", "read", "{}")
+    harness.toolbox.give([result("b", "2")])
     assert [request_id for request_id, _ in harness.written()] == ["req_b"]
     harness.toolbox.give([result("c", "3"), result("a", "1")])
     assert [request_id for request_id, _ in harness.written()] == ["req_a", "req_c"]

@@ -22,12 +22,13 @@ import claude_openai
 from claude_openai.claude.hermetic import stand_in_environment
 from claude_openai.commands.instance import Instance, UnsafeFileError, find_instance
 from claude_openai.testing import Answer, MessagesApi, Script
+from tests import conditions
 from tests.real.harness import LIMIT_S, OK, Processes, until
 
 __all__ = ["MODULE", "SCRIPT", "Command", "Refusal", "Shell", "refused", "running", "shell"]
 
 MODULE: Final = (sys.executable, "-m", "claude_openai")
-SCRIPT: Final = (str(Path(sys.executable).parent / "claude-openai"),)
+SCRIPT: Final = (str(conditions.SCRIPT),)
 # From the SIGKILL of a server to the end of all it started.
 CLEANED_UP_S: Final = 3.0
 # What a server that could not tidy up leaves: files that mean nothing once it is gone.

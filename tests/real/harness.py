@@ -5,7 +5,6 @@ on loopback.
 without the server's word for it. Knows no behaviour that is under test, and no client: that is `call`.
 """
 
-import importlib.util
 import itertools
 import json
 import os
@@ -27,6 +26,7 @@ from claude_openai.claude.priming import Primer
 from claude_openai.claude.transcript import Notes
 from claude_openai.config import BACKENDS
 from claude_openai.testing import Answer, MessagesApi, Reply, Script
+from tests.conditions import needs
 
 __all__ = [
     "LIMIT_S",
@@ -47,14 +47,7 @@ NUL: Final = b"\0"
 OK: Final = Reply("ok")
 
 
-def _what_is_missing() -> str:
-    spec = importlib.util.find_spec("claude_agent_sdk")
-    if spec is None or spec.origin is None or not (Path(spec.origin).parent / "_bundled" / "claude").exists():
-        return "claude-agent-sdk brings no bundled claude CLI here"
-    return "" if Path("/proc/self/environ").exists() else "processes are counted through /proc, which is not here"
-
-
-needs_claude = pytest.mark.skipif(bool(_what_is_missing()), reason=_what_is_missing() or "nothing is missing")
+needs_claude = needs("claude", "/proc")
 # For what must be the same whichever runs the turn; the parameter is for `serving`.
 on_both_backends = pytest.mark.parametrize("backend", BACKENDS)
 
@@ -80,7 +73,8 @@ class Processes:
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder).encode()
-        self._mark = f"TEST_MARK={uuid.uuid4().hex}".encode()
+        # Variables of the locale pass from a command to its CLIs; most others do not.
+        self._mark = f"LC_TEST_MARK={uuid.uuid4().hex}".encode()
         name, _, value = self._mark.decode().partition("=")
         self.environment = {name: value}
 
@@ -93,7 +87,12 @@ class Processes:
         return [pid for pid in self.marked() if b"--input-format" in _read(pid, "cmdline").split(b"\0")]
 
     def guardians(self) -> list[int]:
+        """The guardian, and the supervisors that it has forked."""
         return [pid for pid in _pids() if self._is_guardian(_read(pid, "cmdline").split(b"\0"))]
+
+    def guardians_of(self, server: int) -> list[int]:
+        """The guardian alone, by the number of its server."""
+        return [pid for pid in self.guardians() if _is_child_of(pid, server)]
 
     def all(self) -> list[int]:
         """The dead that were not reaped are among them, if they are children of this process."""
@@ -125,9 +124,16 @@ def _read(pid: int, name: str) -> bytes:
     return b""
 
 
+def _state_and_parent(pid: int) -> list[bytes]:
+    return _read(pid, "stat").rpartition(b")")[2].split()[:2]
+
+
+def _is_child_of(pid: int, parent: int) -> bool:
+    return _state_and_parent(pid)[1:] == [str(parent).encode()]
+
+
 def _is_own_zombie(pid: int) -> bool:
-    state_and_parent = _read(pid, "stat").rpartition(b")")[2].split()[:2]
-    return state_and_parent == [b"Z", str(os.getpid()).encode()]
+    return _state_and_parent(pid) == [b"Z", str(os.getpid()).encode()]
 
 
 @dataclass(slots=True)

@@ -1,20 +1,17 @@
 """Codex, unmodified, through a tool loop and a follow-up. Its program is the one that CODEX names, or on PATH."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
 import trio
 
 from claude_openai.testing import RecordedRequest, Reply, Thinking, ToolUse
+from tests.conditions import CODEX, needs
 from tests.real.harness import Served, needs_claude, serving
 from tests.real.test_opencode import ways
 
-CODEX = os.environ.get("CODEX") or shutil.which("codex")
-
-pytestmark = [needs_claude, pytest.mark.skipif(CODEX is None, reason="codex is not on this machine")]
+pytestmark = [needs_claude, needs("codex")]
 
 CONFIG = """
 model = "claude-sonnet"

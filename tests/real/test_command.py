@@ -14,13 +14,14 @@ import trio
 from claude_openai import __version__
 from claude_openai.commands.instance import find_instance
 from claude_openai.testing import AUTHENTICATION_ERROR, Hang, Pause, Reply, Text
+from tests.conditions import needs
 from tests.real.call import Call, chat, texts
 from tests.real.command import MODULE, SCRIPT, refused, running
 from tests.real.harness import needs_claude
 
 pytestmark = needs_claude
 
-installed = pytest.mark.skipif(not Path(SCRIPT[0]).exists(), reason=f"the console script is not at {SCRIPT[0]}")
+installed = needs("console script")
 OUTPUT = (".claude-openai", "output")
 STOPS = [signal.SIGTERM, signal.SIGINT]
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from claude_openai.testing import RecordedRequest, Reply
+from tests.conditions import needs
 from tests.real.command import shell
 from tests.real.harness import needs_claude, serving
-from tests.real.test_opencode import OPENCODE, opencode
+from tests.real.test_opencode import opencode
 
 pytestmark = needs_claude
 
@@ -120,7 +121,7 @@ async def test_a_server_elsewhere_is_named_with_or_without_its_v1(tmp_path: Path
             ]
 
 
-@pytest.mark.skipif(OPENCODE is None, reason="opencode is not on this machine")
+@needs("opencode")
 async def test_opencode_works_with_what_was_written_and_a_key_in_the_variable(tmp_path: Path) -> None:
     def reply(request: RecordedRequest) -> Reply:
         return Reply("It is connected." if request.tools else "A title")

@@ -15,7 +15,8 @@ import trio
 import trio.testing
 from claude_agent_sdk import ClaudeSDKClient
 
-from claude_openai.claude import conversation, process
+from claude_openai.claude import conversation
+from claude_openai.claude.guardian import Link
 from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text, ToolUse
 from tests.real.call import Call, chat
 from tests.real.harness import OK, Served, needs_claude, serving, until
@@ -205,13 +206,15 @@ async def begun(served: Served, way: str) -> list[dict[str, Any]]:
 async def test_a_death_that_the_server_hears_of_late_is_no_error(
     kept: Served, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    heard, dead = trio.Event(), process._dead_but_not_reaped
+    heard, next_line = trio.Event(), Link.next_line
 
-    async def hears_late(pid: int) -> None:
-        await dead(pid)
-        await heard.wait()
+    async def hears_late(link: Link) -> str:
+        line = await next_line(link)
+        if line.startswith("exited"):
+            await heard.wait()
+        return line
 
-    monkeypatch.setattr(process, "_dead_but_not_reaped", hears_late)
+    monkeypatch.setattr(Link, "next_line", hears_late)
     messages = await begun(kept, way)
     kill_all(kept)
     await kept.processes.wait_no_claude()

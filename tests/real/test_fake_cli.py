@@ -5,20 +5,20 @@ Small shell programs take the CLI's place through `claude_command`; processes, p
 
 import os
 import select
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 import trio
 
 from claude_openai import Config, serve
+from claude_openai.claude.guardian import Started
+from claude_openai.claude.process import SupervisedProcess
 from claude_openai.errors import ConfigError
+from tests.conditions import needs
 from tests.openai_schema import validate
 from tests.real.call import Call, chat, texts
 from tests.real.fake_cli import ANSWER, fake_cli
-from tests.real.harness import LIMIT_S, Processes, needs_claude, on_both_backends, serving
+from tests.real.harness import LIMIT_S, needs_claude, on_both_backends, serving
 
 pytestmark = needs_claude
 
@@ -92,25 +92,17 @@ async def test_a_claude_that_fails_in_its_answer_ends_the_stream_with_an_error(
         await served.processes.wait_no_claude()
 
 
-@contextmanager
-def killed_afterwards(processes: Processes) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        for pid in processes.marked():
-            os.kill(pid, signal.SIGKILL)
-
-
-@pytest.mark.skipif(not Path("/usr/bin/setsid").exists(), reason="setsid is not here")
+@needs("setsid")
 @on_both_backends
-async def test_a_child_that_escaped_with_the_pipes_cannot_hold_the_answer(tmp_path: Path, backend: str) -> None:
+async def test_a_child_in_a_session_of_its_own_that_has_the_pipes_cannot_hold_the_answer(
+    tmp_path: Path, backend: str
+) -> None:
     command = fake_cli(tmp_path, "asked; begin; delta one; setsid sleep 100 & sleep 0.2; exit 0")
     async with serving(tmp_path, claude_command=command, backend=backend) as served:
-        with killed_afterwards(served.processes):
-            async with Call.open(served.url, chat("Hi", stream=True)) as call:
-                assert await call.status() == 200
-                assert (await call.events())[-1] == "[DONE]"
-            assert len(served.processes.marked()) == 1
+        async with Call.open(served.url, chat("Hi", stream=True)) as call:
+            assert await call.status() == 200
+            assert (await call.events())[-1] == "[DONE]"
+        await served.processes.wait_no_claude()
 
 
 @pytest.mark.parametrize(
@@ -139,7 +131,41 @@ async def test_a_claude_that_says_nothing_is_stopped_at_the_time_limit(
         async with Call.open(served.url, chat("Hi")) as call:
             status, error = await call.answer()
         assert (status, error["error"]["type"], error["error"]["code"]) == (504, "timeout_error", "timeout")
+        assert "no sign of life for 0.3 s" in error["error"]["message"]
         assert call.headers["x-should-retry"] == "false"
+        await served.processes.wait_no_claude()
+
+
+HEARTBEAT = '{"type":"tool_progress","tool_use_id":"t-heartbeat-0","tool_name":"Bash","heartbeat":true}'
+
+
+@on_both_backends
+async def test_a_timer_in_claude_code_does_not_keep_a_turn_alive(tmp_path: Path, backend: str) -> None:
+    command = fake_cli(tmp_path, f"asked; begin; while :; do say '{HEARTBEAT}'; sleep 0.1; done")
+    async with serving(tmp_path, claude_command=command, process_timeout_ms=1000, backend=backend) as served:
+        async with Call.open(served.url, chat("Hi")) as call:
+            status, error = await call.answer()
+        assert (status, error["error"]["code"]) == (504, "timeout")
+
+
+@on_both_backends
+async def test_a_turn_that_works_on_is_not_stopped_at_the_limit_of_silence(tmp_path: Path, backend: str) -> None:
+    words = "for n in 1 2 3 4 5 6 7 8; do delta x; sleep 0.4; done"
+    command = fake_cli(tmp_path, f"asked; begin; {words}; result; read -r line")
+    async with serving(tmp_path, claude_command=command, process_timeout_ms=2_500, backend=backend) as served:
+        async with Call.open(served.url, chat("Hi")) as call:
+            status, completion = await call.answer()
+        assert (status, completion["choices"][0]["message"]["content"]) == (200, "x" * 8)
+
+
+@on_both_backends
+async def test_a_bound_of_the_whole_turn_stops_one_that_works_on(tmp_path: Path, backend: str) -> None:
+    command = fake_cli(tmp_path, "asked; begin; while :; do delta x; sleep 0.1; done")
+    async with serving(tmp_path, claude_command=command, turn_timeout_ms=1_500, backend=backend) as served:
+        async with Call.open(served.url, chat("Hi")) as call:
+            status, error = await call.answer()
+        assert (status, error["error"]["code"]) == (504, "turn_timeout")
+        assert "longer than 1.5 s (--turn-timeout-ms)" in error["error"]["message"]
         await served.processes.wait_no_claude()
 
 
@@ -185,14 +211,19 @@ async def test_a_claude_in_the_middle_of_its_turn_is_killed_before_its_input_end
     tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs_ended: list[bool] = []
-    kill_group = os.killpg
+    gone: list[bool] = []
+    kill, close = SupervisedProcess.kill, Started.close
 
-    def killpg(group: int, number: int) -> None:
-        with suppress(FileNotFoundError):  # dead
-            inputs_ended.append(_has_no_writer(Path(f"/proc/{group}/fd/0")))
-        kill_group(group, number)
+    def checked_kill(process: SupervisedProcess) -> None:
+        inputs_ended.append(_has_no_writer(Path(f"/proc/{process.pid}/fd/0")))
+        kill(process)
 
-    monkeypatch.setattr(os, "killpg", killpg)
+    def checked_close(started: Started) -> None:
+        gone.append(not Path(f"/proc/{started.pid}").exists())
+        close(started)
+
+    monkeypatch.setattr(SupervisedProcess, "kill", checked_kill)
+    monkeypatch.setattr(Started, "close", checked_close)
     command = fake_cli(tmp_path, f"asked; begin; delta one; {FOREVER}")
     async with serving(tmp_path, claude_command=command, backend=backend) as served:
         async with Call.open(served.url, chat("Hi", stream=True)) as call:
@@ -200,7 +231,7 @@ async def test_a_claude_in_the_middle_of_its_turn_is_killed_before_its_input_end
             await call.until_text("one")
             call.leave()
         await served.processes.wait_no_claude()
-    assert inputs_ended == [False]
+    assert (inputs_ended, gone) == ([False], [True])
 
 
 def _has_no_writer(pipe: Path) -> bool:

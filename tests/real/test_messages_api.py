@@ -1,6 +1,5 @@
 """The stand-in over real sockets: its faults against an h11 client, its messages against the bundled CLI."""
 
-import importlib.util
 import json
 import os
 import signal
@@ -33,6 +32,7 @@ from claude_openai.testing import (
     Usage,
 )
 from claude_openai.testing.demo import demo_reply
+from tests.conditions import bundled_claude, needs
 
 LIMIT_S = 60
 CLI_LIMIT_S = 90
@@ -408,16 +408,8 @@ async def test_a_hundred_thousand_deltas_arrive_as_a_hundred_thousand_events() -
         assert body.count(b'"text":"tok "}}\n\n') == 100_000
 
 
-def bundled_cli() -> Path | None:
-    spec = importlib.util.find_spec("claude_agent_sdk")
-    if spec is None or spec.origin is None:
-        return None
-    path = Path(spec.origin).parent / "_bundled" / "claude"
-    return path if path.exists() else None
-
-
-CLI = bundled_cli()
-needs_cli = pytest.mark.skipif(CLI is None, reason="claude-agent-sdk brings no bundled claude CLI here")
+CLI = bundled_claude()
+needs_cli = needs("claude")
 
 
 class Cli:

@@ -9,8 +9,6 @@ large, so it has an environment of its own, and SCHEMATHESIS names its program, 
 
 import itertools
 import json
-import os
-import shutil
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -18,7 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 import trio
 
 from claude_openai import Config, serve
@@ -27,9 +24,8 @@ from claude_openai.protocol.events import ReasoningDelta, ToolCall, TurnFailed
 from claude_openai.protocol.request import ChatRequest
 from claude_openai.testing import ScriptedBackend, TurnStep, full_turn
 from claude_openai.web.openapi import openapi_document
+from tests.conditions import SCHEMATHESIS, VALIDATOR, needs
 
-SCHEMATHESIS: Final = os.environ.get("SCHEMATHESIS") or shutil.which("st")
-VALIDATOR: Final = shutil.which("openapi-spec-validator", path=str(Path(SCHEMATHESIS or "/nowhere/st").parent))
 KEY: Final = "a-key"
 LIMIT_S: Final = 400.0
 # That all it sends is accepted is checked of narrower requests: the document does not tell the form of each tool.
@@ -48,9 +44,7 @@ FAILURES: Final[tuple[Sequence[TurnStep], ...]] = (
     (TurnFailed(RateLimited("later", retry_after_s=1)),),
 )
 
-pytestmark = pytest.mark.skipif(
-    SCHEMATHESIS is None, reason="schemathesis is not on this machine: SCHEMATHESIS names its program"
-)
+pytestmark = needs("schemathesis")
 
 
 @asynccontextmanager
@@ -128,7 +122,7 @@ async def test_what_the_document_allows_is_answered(tmp_path: Path) -> None:
     assert statuses.count(200) > len(statuses) / 2
 
 
-@pytest.mark.skipif(VALIDATOR is None, reason="openapi-spec-validator is not beside schemathesis")
+@needs("openapi-spec-validator")
 async def test_the_document_is_valid_openapi(tmp_path: Path) -> None:
     path = tmp_path / "openapi.json"
     path.write_text(json.dumps(openapi_document(has_key=True, has_control=True)))

@@ -3,22 +3,20 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 import trio
 
 from claude_openai.testing import RecordedRequest, Reply, ToolUse
+from tests.conditions import OPENCODE, needs
 from tests.real.harness import Served, needs_claude, serving
 
-OPENCODE = os.environ.get("OPENCODE") or shutil.which("opencode")
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 
-pytestmark = [needs_claude, pytest.mark.skipif(OPENCODE is None, reason="opencode is not on this machine")]
+pytestmark = [needs_claude, needs("opencode")]
 
 
 def config(url: str) -> dict[str, Any]:

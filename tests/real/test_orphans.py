@@ -53,12 +53,13 @@ async def test_a_killed_server_leaves_no_stubborn_family(tmp_path: Path) -> None
 async def test_a_server_whose_guardian_is_killed_goes_on_and_still_leaves_nothing(tmp_path: Path) -> None:
     async with running(tmp_path, reply=HANGS) as command, AsyncExitStack() as stack:
         await answering(command, stack)
-        (guardian,) = command.processes.guardians()
+        server = command.process.pid
+        (guardian,) = command.processes.guardians_of(server)
         os.kill(guardian, signal.SIGKILL)
-        await until(lambda: guardian not in command.processes.guardians(), "the guardian is dead")
+        await until(lambda: guardian not in command.processes.guardians_of(server), "the guardian is dead")
         await answering(command, stack)
         # A new one comes with the next process, which is a spare's if this turn took one.
-        await until(lambda: bool(command.processes.guardians()), "there is a guardian again")
+        await until(lambda: bool(command.processes.guardians_of(server)), "there is a guardian again")
         assert len(command.api.requests) == 2
         command.send(signal.SIGKILL)
         await command.left_nothing()

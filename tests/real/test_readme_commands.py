@@ -5,7 +5,6 @@ The two commands of its first screen, which install the package, are run by `.ci
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -15,6 +14,7 @@ import pytest
 import trio
 
 from claude_openai import Config, serve
+from tests.conditions import needs
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 LIMIT_S = 150
@@ -61,7 +61,7 @@ async def output_of(*command: str, env: Mapping[str, str] | None = None) -> str:
     return output
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not on this machine")
+@needs("curl")
 async def test_the_curl_command_gets_an_answer(demo: str) -> None:
     command = block("sh", "curl").replace("http://127.0.0.1:8000", demo)
     assert "[demo]" in await output_of("sh", "-euc", command)

@@ -10,10 +10,10 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
 import trio
 
 from claude_openai.testing import Hang, RecordedRequest, Reply, Text
+from tests.conditions import needs
 from tests.real.call import Call, chat, texts
 from tests.real.command import INSTANCE_FILES, Shell, shell
 from tests.real.harness import needs_claude, on_both_backends, until
@@ -148,21 +148,14 @@ async def test_ten_at_once_are_cancelled_by_their_ids_and_leave_nothing(tmp_path
 def small_disk(folder: Path) -> Iterator[Path]:
     """A disk of its own that is soon full."""
     folder.mkdir(0o700)
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    if os.geteuid() != 0 or mount is None or umount is None:
-        pytest.skip("a small disk can be mounted by root on Linux only: a full disk was NOT tested")
-    options = f"size={DISK_BYTES},mode=700"
-    mounted = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", options, "tmpfs", str(folder)], capture_output=True, text=True, check=False
-    )
-    if mounted.returncode:
-        pytest.skip(f"no disk can be mounted here ({mounted.stderr.strip()}): a full disk was NOT tested")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES},mode=700", "tmpfs", str(folder)], check=True)
     try:
         yield folder
     finally:
-        subprocess.run([umount, "--lazy", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
+@needs("mount")
 @on_both_backends
 async def test_a_full_disk_stops_no_turn_and_the_runs_end_as_they_ended(tmp_path: Path, backend: str) -> None:
     with small_disk(tmp_path / "disk") as disk:

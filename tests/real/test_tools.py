@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from claude_openai.claude.turn import MUST_CALL, ONE_CALL_ONLY
 from claude_openai.protocol.calls import MAX_CORRECTIONS
+from claude_openai.protocol.demands import MUST_CALL, ONE_CALL_ONLY
 from claude_openai.testing import RecordedRequest, Reply, Thinking, ToolUse
 from tests.openai_schema import strict_openai_chunk, strict_openai_completion, validate
 from tests.real.call import Call, chat, texts
@@ -170,6 +170,14 @@ async def test_streamed_calls_have_index_id_type_and_name_first_and_then_their_a
     assert json.loads(fragments[3]["function"]["arguments"]) == {"path": "/b", "limit": 3}
     assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
     assert texts(events) == ["Hm."]
+
+
+async def test_arguments_are_streamed_as_claude_writes_them_and_not_held_back_until_they_are_whole(
+    kept: Served,
+) -> None:
+    await ask(kept, ASKED)
+    (request,) = kept.api.requests
+    assert [tool["eager_input_streaming"] for tool in request.body["tools"]] == [True, True]
 
 
 async def test_arguments_that_do_not_fit_are_corrected_by_claude_before_the_client_sees_a_call(kept: Served) -> None:

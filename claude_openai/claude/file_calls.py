@@ -1,0 +1,34 @@
+"""File system calls in threads, each bounded in time.
+
+On a network file system, or behind an automounter, a call can hang for minutes. It must not block the event loop, and
+the threads that hang must not be taken from those that the rest of the program uses.
+"""
+
+from collections.abc import Callable
+from typing import Final, TypeVar, TypeVarTuple
+
+import trio
+
+__all__ = ["FILE_CALL_S", "FileCalls"]
+
+FILE_CALL_S: Final = 5.0
+THREADS: Final = 8
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+
+
+class FileCalls:
+    """Runs calls in at most `THREADS` threads of its own."""
+
+    def __init__(self) -> None:
+        self._limiter = trio.CapacityLimiter(THREADS)
+
+    async def run(self, call: Callable[[*Args], T], *args: *Args) -> T:
+        """Run a call in a thread.
+
+        Raises:
+            trio.TooSlowError: after `FILE_CALL_S` seconds. The thread is abandoned, and what it returns is lost.
+        """
+        with trio.fail_after(FILE_CALL_S):
+            return await trio.to_thread.run_sync(call, *args, abandon_on_cancel=True, limiter=self._limiter)

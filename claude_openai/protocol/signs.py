@@ -1,0 +1,102 @@
+"""The records of Claude Code as signs of life: what each shows to be at work, and how long it may be silent after it.
+
+Facts about the records: the pings of Claude's API are not passed on. A retry is announced with its wait. A tool of
+Claude Code's own runs without a word between its call and its result, but for a heartbeat that a timer sends, however
+much it writes or does not; so a tool is given a time, and heartbeats show nothing.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+__all__ = ["TOOL_S", "Sign", "Signs"]
+
+# A command of the Bash tool may run for 10 minutes.
+TOOL_S: Final = 600.0
+MAX_TOOLS_CHARS: Final = 100
+
+# What a record is called in a message; others by their type.
+_NAMES: Final[Mapping[tuple[str, str], str]] = {
+    ("stream_event", "text_delta"): "text",
+    ("stream_event", "thinking_delta"): "thinking",
+    ("stream_event", "input_json_delta"): "the arguments of a tool call",
+    ("stream_event", "message_start"): "the beginning of a message",
+    ("stream_event", "message_stop"): "the end of a message",
+    ("stream_event", ""): "a piece of a message",
+    ("system", "init"): "the beginning of the turn",
+    ("system", "status"): "a request to Claude's API",
+    ("system", "api_retry"): "the announcement of a retry",
+    ("assistant", ""): "a message",
+    ("user", ""): "the result of a tool",
+    ("tool_progress", ""): "the progress of a tool",
+    ("result", ""): "the end of the turn",
+    ("control_request", ""): "a request of Claude Code to this server",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A sign of life.
+
+    Attributes:
+        what: names it.
+        for_s: seconds that may pass until the next one, beyond the usual.
+    """
+
+    what: str
+    for_s: float = 0.0
+
+
+class Signs:
+    """Follows the records of one turn, agents included."""
+
+    def __init__(self) -> None:
+        self._at_work: dict[str, str] = {}  # the tools, by the id of their call
+
+    def read(self, record: Mapping[str, Any]) -> Sign | None:
+        """What the next record shows; None for one that a timer sends."""
+        kind = str(record.get("type"))
+        if kind == "keep_alive" or record.get("heartbeat"):
+            return None
+        self._note_tools(kind, record)
+        wait_s = TOOL_S if self._at_work else 0.0
+        return Sign(self._name(kind, record), max(wait_s, _retry_s(record)))
+
+    def _note_tools(self, kind: str, record: Mapping[str, Any]) -> None:
+        if kind == "assistant":
+            self._at_work |= {str(block.get("id")): str(block.get("name")) for block in _blocks(record, "tool_use")}
+        elif kind == "user":
+            for block in _blocks(record, "tool_result"):
+                self._at_work.pop(str(block.get("tool_use_id")), None)
+
+    def _name(self, kind: str, record: Mapping[str, Any]) -> str:
+        name = _NAMES.get((kind, _detail(kind, record))) or _NAMES.get((kind, "")) or f"a record of type {kind!r}"
+        tools = ", ".join(self._at_work.values())[:MAX_TOOLS_CHARS]
+        return f"{name}, with {tools} at work" if tools else name
+
+
+def _detail(kind: str, record: Mapping[str, Any]) -> str:
+    if kind != "stream_event":
+        return str(record.get("subtype", ""))
+    event = _mapping(record.get("event"))
+    return str(_mapping(event.get("delta")).get("type") or event.get("type"))
+
+
+def _retry_s(record: Mapping[str, Any]) -> float:
+    """The wait that a retry announces, be it the turn's or one of an agent within it."""
+    for place in (record, _mapping(record.get("subagent_retry"))):
+        delay_ms = place.get("retry_delay_ms")
+        if isinstance(delay_ms, int | float):
+            return max(0.0, delay_ms / 1000)
+    return 0.0
+
+
+def _blocks(record: Mapping[str, Any], kind: str) -> Iterator[Mapping[str, Any]]:
+    content = _mapping(record.get("message")).get("content")
+    for block in content if isinstance(content, list) else ():
+        if _mapping(block).get("type") == kind:
+            yield block
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

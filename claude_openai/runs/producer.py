@@ -1,0 +1,151 @@
+"""Runs the turn of one run and passes its events on to the response.
+
+The producer never raises: a failure is a TurnFailed event, and a turn that raises, or returns without an end, has
+failed. Nothing here cancels a scope that encloses the response (see `registry`).
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+import trio
+
+from claude_openai.claude.base import Backend
+from claude_openai.errors import ApiError, InternalError, TurnTimeout, UpstreamError, leaves
+from claude_openai.logs.log import Log, traceback_of
+from claude_openai.protocol.events import (
+    Event,
+    ReasoningDelta,
+    TextDelta,
+    ToolCall,
+    TurnCompleted,
+    TurnFailed,
+    TurnStarted,
+)
+from claude_openai.protocol.request import ChatRequest
+from claude_openai.protocol.stop import EventCutter
+from claude_openai.runs.liveness import Liveness
+from claude_openai.runs.run import Run
+
+__all__ = ["Producer"]
+
+# The last event of a cancelled run must not wait for a client that has stopped reading.
+LAST_EVENT_TIMEOUT_S = 1.0
+
+# What the events are called in the message of a time-out.
+_NAMES: Final[dict[type[Event], str]] = {
+    TurnStarted: "the beginning of the answer",
+    TextDelta: "text",
+    ReasoningDelta: "thinking",
+    ToolCall: "a tool call",
+    TurnCompleted: "the end of the answer",
+    TurnFailed: "the end of the turn",
+}
+
+
+class Producer:
+    """The `Emit` of one turn.
+
+    Args:
+        run: to whom the turn belongs.
+        send: to the response; owned by the caller.
+        note: told of each event that is sent.
+        stall_s: seconds that the client may take nothing.
+        log: bound to the run.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        send: trio.MemorySendChannel[Event],
+        note: Callable[[Event], None],
+        *,
+        stall_s: float,
+        log: Log,
+    ) -> None:
+        self._run = run
+        self._send = send
+        self._note = note
+        self._stall_s = stall_s
+        self._log = log
+        self._scope = trio.CancelScope()
+        self._cutter: EventCutter
+        self._liveness: Liveness
+
+    async def run(self, backend: Backend, request: ChatRequest, liveness: Liveness) -> None:
+        """Run the turn; returns when nothing of it is left."""
+        self._liveness, self._cutter = liveness, EventCutter(request.stop)
+        failure = await self._run_turn(backend, request)
+        if not self._run.ended:
+            await self.end(TurnFailed(liveness.expired or failure))
+
+    async def __call__(self, event: Event) -> None:
+        if self._run.ended:
+            self._log.error("run.event_after_end", kind=type(event).__name__)
+            return
+        self._liveness.note(_NAMES[type(event)])
+        for shown in self._cutter.feed(event):
+            self._note(shown)
+            await self._pass_on(shown)
+        if self._cutter.found:
+            self._scope.cancel(reason="a stop sequence was found")
+            await trio.lowlevel.checkpoint()
+
+    def alive(self, what: str, for_s: float = 0) -> None:
+        """See `Emit.alive`."""
+        self._liveness.alive(what, for_s)
+
+    async def end(self, event: TurnFailed) -> None:
+        """Send the last event, if the response takes it in time."""
+        self._note(event)
+        with trio.move_on_after(LAST_EVENT_TIMEOUT_S):
+            try:
+                await self._send.send(event)
+            except trio.BrokenResourceError:
+                self._log.debug("run.unheard")
+
+    async def _run_turn(self, backend: Backend, request: ChatRequest) -> ApiError:
+        """Run it; the error that it has ended with, unless it has said so itself."""
+        failure: ApiError = InternalError("The turn ended without an end.")
+        with self._scope:
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._liveness.watch, self._scope)
+                    self._run.parked = await backend.turn(request, self, self._log)
+                    nursery.cancel_scope.cancel()
+            # A bug in a backend must still end the stream. One in its cleanup comes in a group with Cancelled, which
+            # goes on from here by itself.
+            except* Exception as bugs:  # noqa: BLE001
+                for error in leaves(bugs):
+                    self._log.error("run.crashed", error=error, traceback=traceback_of(error))
+                failure = _bug(self._run)
+        return failure
+
+    async def _pass_on(self, event: Event) -> None:
+        try:
+            self._send.send_nowait(event)
+        except trio.WouldBlock:
+            await self._pass_on_slowly(event)
+        except trio.BrokenResourceError:
+            await self._stop_here()
+
+    async def _pass_on_slowly(self, event: Event) -> None:
+        try:
+            with trio.move_on_after(self._stall_s) as waiting, self._liveness.held():
+                await self._send.send(event)
+        except trio.BrokenResourceError:
+            await self._stop_here()
+        if waiting.cancelled_caught:
+            error = TurnTimeout("The client stopped reading the answer.", code="client_stalled", may_retry=False)
+            self._run.cancel(error)
+            await trio.lowlevel.checkpoint()
+
+    async def _stop_here(self) -> None:
+        # An exception from an `Emit` would pass through the backend, whose nurseries wrap it; a cancel does not.
+        self._run.scope.cancel(reason="nobody reads the answer any more")
+        await trio.lowlevel.checkpoint()
+
+
+def _bug(run: Run) -> ApiError:
+    message = "The turn failed by a bug of this server; its log has the details."
+    # Clients repeat a server_error by themselves, in a stream too; a turn that has begun is paid for.
+    return UpstreamError(message, code="internal_error") if run.answering else InternalError(message)

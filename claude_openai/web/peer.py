@@ -1,0 +1,68 @@
+"""The user at the other end of a TCP connection, if that end is on this machine and runs Linux.
+
+The kernel lists the sockets of its network namespace with their owners. Knows that list, and nothing of HTTP.
+"""
+
+import ipaddress
+import struct
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeAlias
+
+__all__ = ["Address", "uid_of_peer"]
+
+# Host and port.
+Address: TypeAlias = tuple[str, int]
+
+_TABLES: Final = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+_OVERFLOW_UID: Final = Path("/proc/sys/kernel/overflowuid")
+# ESTABLISHED, FIN_WAIT1, FIN_WAIT2: the client may have closed its sending side already.
+_STATES: Final = ("01", "04", "05")
+
+
+def uid_of_peer(client: Address, server: Address) -> int | None:
+    """The user id that owns the other end of a connection, None if unknown. Blocking.
+
+    Args:
+        client: address of the other end.
+        server: address of our end.
+    """
+    if sys.platform != "linux":
+        return None
+    with suppress(OSError, ValueError):
+        # Stands for every user that this user namespace does not map.
+        unknown = int(_OVERFLOW_UID.read_text())
+        uid = _owner(_lines(), client, server)
+        return None if uid == unknown else uid
+    return None
+
+
+def _lines() -> Iterator[str]:
+    for table in _TABLES:
+        with suppress(FileNotFoundError), table.open() as lines:  # a kernel without IPv6 has only the first
+            yield from lines
+
+
+def _owner(lines: Iterable[str], client: Address, server: Address) -> int | None:
+    """The owner of the socket at `client` that is connected to `server`."""
+    # The client may have an IPv6 socket connected to our IPv4 address.
+    wanted = {(_as_listed(client, mapped=mapped), _as_listed(server, mapped=mapped)) for mapped in (False, True)}
+    for line in lines:
+        fields = line.split()
+        # A socket without an inode is no longer open in any process; its owner is listed as 0.
+        if tuple(fields[1:3]) in wanted and fields[3] in _STATES and fields[9] != "0":
+            return int(fields[7])
+    return None
+
+
+def _as_listed(address: Address, *, mapped: bool) -> str:
+    """An address as the kernel lists it: words of 32 bits in the machine's byte order, and the port."""
+    host = ipaddress.ip_address(address[0].partition("%")[0])
+    if isinstance(host, ipaddress.IPv6Address):
+        host = host.ipv4_mapped or host
+    if mapped and isinstance(host, ipaddress.IPv4Address):
+        host = ipaddress.IPv6Address(f"::ffff:{host}")
+    words = struct.unpack(f"={len(host.packed) // 4}I", host.packed)
+    return "".join(f"{word:08X}" for word in words) + f":{address[1]:04X}"

@@ -27,16 +27,15 @@ from claude_openai.protocol.lines import LineFramer
 __all__ = ["Guardian", "Link", "Started", "guarding"]
 
 # Read when the server starts: a guardian that is started again must be the one that this version can talk to, though
-# another may have been installed meanwhile. They are sent, and no arguments, which everybody would see in `ps`.
+# another may have been installed meanwhile. It is sent, and not an argument, which everybody would see in `ps`.
 PROGRAM = Path(supervisor.__file__).read_bytes()
 SWEEP = Path(leftovers.__file__).read_bytes()
-READ_PROGRAMS = """
-import socket, sys
+READ_PROGRAM = """
+import socket
 control = socket.socket(fileno=0)
-sizes = [int.from_bytes(control.recv(8, socket.MSG_WAITALL)) for _ in range(2)]
-program, sweep = [control.recv(size, socket.MSG_WAITALL) for size in sizes]
+size = int.from_bytes(control.recv(8, socket.MSG_WAITALL))
+program = control.recv(size, socket.MSG_WAITALL)
 control.detach()
-sys.argv.append(sweep.decode())
 exec(compile(program, "supervisor.py", "exec"))
 """
 
@@ -148,7 +147,7 @@ class Guardian:
         words = [os.fsencode(word) for word in argv]
         variables = {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
         request = marshal.dumps((words, variables, os.fsencode(cwd)))
-        message = len(request).to_bytes(supervisor.REQUEST_HEADER_BYTES) + request
+        message = supervisor.message(request)
         for _ in range(START_TRIES):
             process = self._process
             try:
@@ -226,7 +225,7 @@ class Guardian:
         try:
             with far_control:
                 self._process = subprocess.Popen(  # noqa: S603 - our own program; the folder is an argument
-                    [sys.executable, "-I", "-S", "-c", READ_PROGRAMS, "claude-openai-guardian", str(self._folder)],
+                    [sys.executable, "-I", "-S", "-c", READ_PROGRAM, "claude-openai-guardian", str(self._folder)],
                     stdin=far_control.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
@@ -234,8 +233,8 @@ class Guardian:
                     env={"PATH": os.defpath},
                     start_new_session=True,
                 )
-            sizes = b"".join(len(text).to_bytes(8) for text in (PROGRAM, SWEEP))
-            control.sendall(sizes + PROGRAM + SWEEP)  # the socket's buffer has room for it
+            # The buffer of the socket has room for them.
+            control.sendall(supervisor.message(PROGRAM) + supervisor.message(SWEEP))
         except BaseException:
             control.close()
             raise

@@ -261,7 +261,7 @@ class Launcher:
                 writable=[Path(folder) for folder in agent.add_dirs],
                 readable=[] if resume is None else [resume],
                 temporary=temporary,
-                hidden=[self._folder],
+                hidden=self._secrets,
             )
             return enclosed(self._confinement.bwrap, argv, env, view)
 

@@ -16,12 +16,12 @@ from typing import Final, TypeAlias
 
 from claude_openai.protocol.agent import Agent
 
-__all__ = ["Secret", "Secrets", "permission_rules", "secrets_of_user"]
+__all__ = ["SECRETS_OF_HOME", "Secret", "Secrets", "permission_rules", "secrets_of_user"]
 
 # A folder, and a path inside of it that may contain `*`; "" for the folder itself.
 Secret: TypeAlias = tuple[str, str]
 
-_IN_HOME: Final = (
+SECRETS_OF_HOME: Final = (
     *(".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker/config.json", ".config/gcloud", ".config/gh", ".config/op"),
     *(".netrc", ".git-credentials", ".npmrc", ".pypirc", ".pgpass", ".password-store", ".local/share/keyrings"),
     *(".vault-token", ".terraform.d", ".config/claude", ".claude.json", ".claude-openai/environment"),
@@ -62,7 +62,7 @@ def secrets_of_user(home: str, config: str) -> tuple[Secret, ...]:
     usual = f"{home}/.claude"
     # The process needs nothing from a folder that is not its own.
     of_claude_code = [(config, name) for name in _OF_CLAUDE_CODE] + ([] if config == usual else [(usual, "")])
-    return (*of_claude_code, *((home, name) for name in _IN_HOME))
+    return (*of_claude_code, *((home, name) for name in SECRETS_OF_HOME))
 
 
 def permission_rules(agent: Agent, secrets: Secrets) -> dict[str, list[str]]:

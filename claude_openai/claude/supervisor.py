@@ -38,10 +38,9 @@ import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
-__all__ = ["REQUEST_HEADER_BYTES", "guard", "main", "supervise"]
+__all__ = ["guard", "main", "message", "supervise"]
 
-# A request is its length in this many bytes, and the marshalled (argv, env, cwd), all in bytes.
-REQUEST_HEADER_BYTES = 8
+HEADER_BYTES = 8
 PIPES = 3  # standard input, output and error of the program
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -79,7 +78,7 @@ class Deaths:
         os.close(self._write)
 
 
-def guard(control: socket.socket, sweep: str, folder: str) -> None:
+def guard(control: socket.socket, sweep: bytes, folder: str) -> None:
     """Fork a supervisor for each message on `control`; when it ends, see that all have ended, and remove their files.
 
     Args:
@@ -148,7 +147,8 @@ def supervise(orders: socket.socket, pipes: Sequence[int], *, subreaper: bool = 
     Answers on `orders`, a line each: `started PID` or `failed ERRNO program|folder`, then `exited CODE`.
 
     Args:
-        orders: brings the request; when it ends, all are killed.
+        orders: brings the request, which is the marshalled (argv, env, cwd), all in bytes; when it ends, all are
+            killed.
         pipes: standard input, output and error of the program; closed here once it has them.
         subreaper: False does as where the system has none.
     """
@@ -178,10 +178,8 @@ def supervise(orders: socket.socket, pipes: Sequence[int], *, subreaper: bool = 
 
 def start(orders: socket.socket, pipes: Sequence[int]) -> int:
     """The number of the program that the server asks for, 0 if it could not be started or nobody asks any more."""
-    with orders.makefile("rb") as stream:
-        size = int.from_bytes(stream.read(REQUEST_HEADER_BYTES))
-        request = stream.read(size)
-    if not size or len(request) < size:
+    request = receive(orders)
+    if not request:
         return 0
     argv, env, cwd = marshal.loads(request)  # noqa: S302 - from our own parent
     try:
@@ -204,6 +202,18 @@ def start(orders: socket.socket, pipes: Sequence[int]) -> int:
     program.returncode = 0  # it is `reap` that waits for it, and not this object when it is collected
     answer(orders, f"started {program.pid}")
     return program.pid
+
+
+def message(content: bytes) -> bytes:
+    """A message as `receive` takes it."""
+    return len(content).to_bytes(HEADER_BYTES) + content
+
+
+def receive(link: socket.socket) -> bytes:
+    """The next message; b"" if it does not come whole."""
+    size = int.from_bytes(link.recv(HEADER_BYTES, socket.MSG_WAITALL))
+    content = link.recv(size, socket.MSG_WAITALL)
+    return content if len(content) == size else b""
 
 
 def answer(orders: socket.socket, line: str) -> None:
@@ -278,9 +288,9 @@ def become_subreaper() -> bool:
 
 def main() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what the server blocks would be inherited
-    # By standard input, so that no number of a descriptor has to be passed; the last arguments are folder and sweep.
-    folder, sweep = sys.argv[-2:]
-    guard(socket.socket(fileno=0), sweep, folder)
+    # By standard input, so that no number of a descriptor has to be passed; the folder is the last argument.
+    control = socket.socket(fileno=0)
+    guard(control, receive(control), sys.argv[-1])
 
 
 if __name__ == "__main__":

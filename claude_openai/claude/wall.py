@@ -31,6 +31,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from claude_openai.claude.permission_rules import SECRETS_OF_HOME
+
 __all__ = ["NAMESPACES", "View", "enclosed"]
 
 # The network is shared: Claude's API is there, or a stand-in or gateway on loopback.
@@ -44,11 +46,10 @@ _SYSTEM = (
 _LINKED = ("/etc/resolv.conf", "/etc/hosts", "/etc/localtime", "/etc/ssl/certs", "/etc/ssl/ca-bundle.pem")
 _EMPTY = ("/tmp", "/var/tmp")  # noqa: S108 - of the namespace
 _SECRETS_OF_SYSTEM = ("/etc/shadow", "/etc/gshadow", "/etc/ssh", "/etc/ssl/private")
-_SECRETS_OF_HOME = (
-    *(".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".netrc", ".npmrc", ".pypirc", ".git-credentials"),
-    *(".cargo/credentials", ".cargo/credentials.toml", ".config/gcloud", ".config/gh", ".config/git/credentials"),
-    *(".password-store", ".local/share/keyrings", ".mozilla", ".config/google-chrome", ".config/chromium"),
-    *(".bash_history", ".zsh_history", ".claude-openai"),
+# Beside those that are denied by rules too.
+_MORE_SECRETS_OF_HOME = (
+    *(".cargo/credentials", ".cargo/credentials.toml", ".config/git/credentials", ".docker", ".claude-openai"),
+    *(".mozilla", ".config/google-chrome", ".config/chromium", ".bash_history", ".zsh_history"),
 )
 _OF_GIT = (".gitconfig", ".config/git/config", ".config/git/ignore", ".config/git/attributes")
 # What programs on PATH need that does not lie beside them.
@@ -79,7 +80,7 @@ class View:
         writable: its further folders.
         readable: its history.
         temporary: its own temporary folder.
-        hidden: folders of the server, not to be seen even if they lie in one that is.
+        hidden: files and folders of the server, not to be seen even if they lie in a folder that is.
     """
 
     program: Path
@@ -166,7 +167,8 @@ def enclosed(bwrap: str, argv: Sequence[str], env: Mapping[str, str], view: View
     for path in view.writable:
         mounts.bind(path, writable=True)
     mounts.work_in(view.cwd)
-    for path in (*map(Path, _SECRETS_OF_SYSTEM), *(home / name for name in _SECRETS_OF_HOME), *view.hidden):
+    secrets = (home / name for name in (*SECRETS_OF_HOME, *_MORE_SECRETS_OF_HOME))
+    for path in (*map(Path, _SECRETS_OF_SYSTEM), *secrets, *view.hidden):
         mounts.cover(path)
     for variable, name in _CLOUDS.items():
         if env.get(variable):
@@ -210,7 +212,8 @@ def _show_config(mounts: _Mounts, home: Path, env: Mapping[str, str], temporary:
     folder = Path(named).absolute() if named else home / ".claude"
     account = (folder if named else home) / ".claude.json"
     private = _made(temporary / "config")
-    mounts.replace(folder, private)
+    for path in (folder, Path(os.path.realpath(folder))):  # `file_guard` gives resolved paths to Claude Code
+        mounts.replace(path, private)
     mounts.bind(Path(env.get("CLAUDE_SECURESTORAGE_CONFIG_DIR") or folder) / ".credentials.json", writable=True)
     profiles = Path(env.get("ANTHROPIC_CONFIG_DIR") or home / ".config/anthropic")
     mounts.bind(profiles)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from claude_openai.protocol.budget import Budget
-from claude_openai.protocol.document import CannotBeResolved, Place, Resolver
+from claude_openai.protocol.document import CannotBeResolved, Document, Place, Resolver
 from claude_openai.protocol.drafts import draft_of
 from claude_openai.protocol.kept import Kept
 from claude_openai.protocol.metaschema import InvalidSchema, check_schema
@@ -53,20 +53,25 @@ SHOWN_CHARS: Final = 500
 SHOWN_CHARS_AT_TOP: Final = 4000
 # Claude Code's own bound.
 MAX_VALUES: Final = 100_000
+# Of a budget, for each schema that is said anew.
+ANEW_STEPS: Final = 10
 # Of all schemas and adapted ones that are kept.
 KEPT_CHARS: Final = 4 * 1024 * 1024
-# So many characters of a schema make a step.
-CHARS: Final = 20
 
 
 class CannotBeAdapted(Exception):
     """The schema cannot be said to Claude; the text continues a sentence that begins with its place."""
 
 
-def adapted_schema(schema: str, budget: Budget) -> str:
-    """A schema, both given as JSON, that is a valid one of objects, as Claude Code takes it.
+def adapted_schema(schema: str, document: Document, budget: Budget) -> str:
+    """A schema that is a valid one of objects, as Claude Code takes it, as JSON.
 
     What was adapted before is found again at the same cost, so that the answer does not depend on what came before.
+
+    Args:
+        schema: the client's, as JSON.
+        document: the same, read.
+        budget: of the request.
 
     Raises:
         CannotBeAdapted: it refers to itself without end or to what is no schema, or it is too large.
@@ -75,7 +80,7 @@ def adapted_schema(schema: str, budget: Budget) -> str:
     known = _kept.get(schema)
     if known is None:
         before = budget.spent
-        adapted = _adapted(schema, budget)
+        adapted = _adapted(document, budget)
         _kept.put(schema, (adapted, budget.spent - before), len(schema) + len(adapted))
         return adapted
     budget.spend(known[1])
@@ -85,10 +90,9 @@ def adapted_schema(schema: str, budget: Budget) -> str:
 _kept: Final[Kept[tuple[str, int]]] = Kept(KEPT_CHARS)
 
 
-def _adapted(text: str, budget: Budget) -> str:
-    budget.spend(len(text) // CHARS)
+def _adapted(document: Document, budget: Budget) -> str:
     try:
-        adapted = _Adapter(json.loads(text), budget).top()
+        adapted = _Adapter(document, budget).top()
         # What is left of a schema is the same in both drafts, and this one looks into `$defs`.
         check_schema(adapted, draft_of({}), budget)
         _with_floats(adapted)
@@ -100,7 +104,8 @@ def _adapted(text: str, budget: Budget) -> str:
     except RecursionError:
         raise CannotBeAdapted("is nested too deeply. Send a flatter one.") from None
     except InvalidSchema as error:
-        raise CannotBeAdapted(f"cannot be used: {error}. Send one that is valid by draft 2020-12.") from None
+        shown = str(error)[:SHOWN_CHARS]
+        raise CannotBeAdapted(f"cannot be used: {shown}. Send one that is valid by draft 2020-12.") from None
     except OverflowError:
         raise CannotBeAdapted("holds a number that is too large. Send a smaller one.") from None
     if _count(adapted) > MAX_VALUES:
@@ -134,9 +139,10 @@ _Way: TypeAlias = Callable[[_Saying, str, Mapping[str, Any], Resolver], None]
 class _Adapter:
     """Says one whole schema anew."""
 
-    def __init__(self, schema: Mapping[str, Any], budget: Budget) -> None:
+    def __init__(self, document: Document, budget: Budget) -> None:
         self._budget = budget
-        self._definitions = Definitions(schema, budget)
+        self._top = document.top
+        self._definitions = Definitions(document, budget)
         self._ways: Mapping[str, _Way] = {
             "$ref": self._say_reference,
             "properties": self._say_properties,
@@ -151,7 +157,7 @@ class _Adapter:
         Raises:
             CannotBeResolved, InvalidSchema, Endless, TooMuchWork: see `Definitions`.
         """
-        schema, resolver = self._unfolded(self._definitions.top)
+        schema, resolver = self._unfolded(self._top)
         alternatives = {keyword: schema[keyword] for keyword in _ALTERNATIVES if keyword in schema}
         rest = {keyword: value for keyword, value in schema.items() if keyword not in alternatives}
         if schema.get("type") == "object" and not alternatives:
@@ -177,7 +183,7 @@ class _Adapter:
 
     def _anew(self, place: Place) -> _Said:
         schema, resolver = place
-        self._budget.spend()
+        self._budget.spend(ANEW_STEPS)
         if not isinstance(schema, dict):
             return _Said(schema, whole=True)
         self._definitions.check_end(place)

@@ -10,11 +10,11 @@ from typing import Final
 
 __all__ = ["Budget", "TooMuchWork", "request_budget"]
 
-# A step is about a microsecond. Tool schemas of 750 KiB take 110,000, and a form of 750 KiB three times that.
-REQUEST_STEPS: Final = 1_000_000
+# A step is one to two microseconds. Tool schemas of 750 KiB take a fifth of these, a form of that size two fifths.
+REQUEST_STEPS: Final = 2_000_000
 # A small request does not get as many: so much work in so few bytes is not meant well.
-SMALL_REQUEST_STEPS: Final = 100_000
-STEPS_PER_BYTE: Final = 5
+SMALL_REQUEST_STEPS: Final = 200_000
+STEPS_PER_BYTE: Final = 10
 PATTERNS_S: Final = 0.5
 
 
@@ -34,24 +34,24 @@ class Budget:
         clock: seconds, for the time that patterns take together; without one only each pattern is bounded.
     """
 
-    __slots__ = ("_clock", "_left", "_patterns_s", "_steps")
+    __slots__ = ("_clock", "_patterns_s", "_steps", "left")
 
     def __init__(self, steps: int = REQUEST_STEPS, clock: Callable[[], float] = _no_clock) -> None:
-        self._steps = self._left = steps
+        self._steps = self.left = steps
         self._patterns_s = PATTERNS_S
         self._clock = clock
 
     @property
     def spent(self) -> int:
-        return self._steps - self._left
+        return self._steps - self.left
 
     def spend(self, steps: int = 1) -> None:
         """
         Raises:
             TooMuchWork: there are fewer left.
         """
-        self._left -= steps
-        if self._left < 0:
+        self.left -= steps
+        if self.left < 0:
             raise TooMuchWork(f"more than {self._steps} steps")
 
     @contextmanager

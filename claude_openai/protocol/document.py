@@ -24,8 +24,9 @@ __all__ = ["CannotBeResolved", "Document", "Place", "Resolver"]
 
 Resolver: TypeAlias = Any  # referencing's own, which is generic over what a schema is
 
-# In steps of a budget; a long pointer takes more.
+# In steps of a budget; to look up a long pointer takes more.
 LOOK_UP_STEPS: Final = 20
+VISIT_STEPS: Final = 8
 _REFERENCES: Final = ("$ref", "$dynamicRef")
 _NAMES: Final = frozenset({"$id", "id", "$anchor", "$dynamicAnchor"})
 
@@ -135,7 +136,7 @@ class Document:
             within = waiting.pop()
             if not isinstance(within, dict):
                 continue
-            budget.spend()
+            budget.spend(VISIT_STEPS)
             self._drafts[id(within)] = draft
             self._has_names = self._has_names or not _NAMES.isdisjoint(within)
             _check_patterns(within, budget)
@@ -154,7 +155,7 @@ class Document:
             if not isinstance(schema, dict) or id(schema) in seen:
                 continue
             seen.add(id(schema))
-            budget.spend()
+            budget.spend(VISIT_STEPS)
             waiting += [
                 self.target(schema[keyword], resolver, budget)
                 for keyword in _REFERENCES

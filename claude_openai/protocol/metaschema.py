@@ -195,18 +195,18 @@ def _each_item(rule: _Rule) -> _Rule:
 
 def _properties(rules: Mapping[str, _Rule]) -> _Rule:
     def check(value: Any, budget: Budget) -> None:
-        if isinstance(value, dict):
-            for name in value.keys() & rules.keys():
-                _within(rules[name], value[name], name, budget)
+        for name, each in value.items() if isinstance(value, dict) else ():
+            if name in rules:
+                _within(rules[name], each, name, budget)
 
     return check
 
 
 def _others(known: frozenset[str], rule: _Rule) -> _Rule:
     def check(value: Any, budget: Budget) -> None:
-        if isinstance(value, dict):
-            for name in value.keys() - known:
-                _within(rule, value[name], name, budget)
+        for name, each in value.items() if isinstance(value, dict) else ():
+            if name not in known:
+                _within(rule, each, name, budget)
 
     return check
 

@@ -125,7 +125,7 @@ def _form(name: str, schema: Any, where: str, budget: Budget) -> OutputFormat:
     code = "invalid_json_schema"
     text, validator = object_schema(schema, where, code=code, budget=budget)
     try:
-        return OutputFormat(name, text, adapted_schema(text, budget), validator)
+        return OutputFormat(name, text, adapted_schema(text, validator.document, budget), validator)
     except CannotBeAdapted as error:
         raise BadRequest(f"'{where}' {error}", code=code, param=where) from None
     except TooMuchWork as error:

@@ -30,22 +30,17 @@ class Definitions:
     """The places that are referred to.
 
     Args:
-        schema: the whole, whose references may lead anywhere in it.
+        document: whose references may lead anywhere in it.
         budget: for the work.
 
     Attributes:
-        top: its own place.
         waiting: names, with the place that is to be said under each; whoever says it takes it out.
-
-    Raises:
-        InvalidSchema, CannotBeResolved, TooMuchWork: see `Document`.
     """
 
-    def __init__(self, schema: Mapping[str, Any], budget: Budget) -> None:
+    def __init__(self, document: Document, budget: Budget) -> None:
         self._budget = budget
-        self._document = Document(schema, budget)
-        self._draft = self._document.draft
-        self.top = self._document.top
+        self._document = document
+        self._draft = document.draft
         self.waiting: list[tuple[str, Place]] = []
         # By the identity of a place, which the schema keeps alive.
         self._names: dict[int, str] = {}

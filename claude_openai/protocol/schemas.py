@@ -51,7 +51,7 @@ def usable_schema(schema: str, budget: Budget) -> "ArgumentValidator":
         validator = ArgumentValidator(schema, budget)
         list(validator.errors({}, budget))
     except InvalidSchema as error:
-        raise UnusableSchema(f"is not a valid JSON Schema: {error}.") from None
+        raise UnusableSchema(f"is not a valid JSON Schema: {str(error)[:SHOWN_CHARS]}.") from None
     except (CannotBeResolved, RecursionError) as error:
         message = f"cannot be used as a schema: {error}. Put what it refers to into the schema itself."
         raise UnusableSchema(message) from None
@@ -68,7 +68,8 @@ class ArgumentValidator:
         budget: for reading it.
 
     Attributes:
-        steps: what it took to find that the schema can be used.
+        document: the schema.
+        steps: what it took to find that it can be used.
 
     Raises:
         InvalidSchema, CannotBeResolved: the schema cannot be used.
@@ -77,7 +78,8 @@ class ArgumentValidator:
 
     def __init__(self, schema: str, budget: Budget) -> None:
         budget.spend(len(schema) // CHARS)
-        self._plans = Plans(Document(json.loads(schema), budget), keywords_of)
+        self.document = Document(json.loads(schema), budget)
+        self._plans = Plans(self.document, keywords_of)
         self.steps = 0
 
     def errors(self, arguments: Mapping[str, Any], budget: Budget) -> Iterator[ValidationError]:
@@ -87,8 +89,7 @@ class ArgumentValidator:
             RecursionError: the schema refers to itself without end, or the arguments are too deep.
             TooMuchWork: of the budget.
         """
-        document = self._plans.document
-        return Validator(self._plans, document.top, document.draft, budget).iter_errors(arguments)
+        return Validator(self._plans, self.document.top, self.document.draft, budget).iter_errors(arguments)
 
     def problem(self, arguments: Mapping[str, Any], budget: Budget) -> str | None:
         """What does not fit, in words for Claude; None if all does."""

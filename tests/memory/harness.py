@@ -21,6 +21,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from claude_openai.config import Config
 from claude_openai.logs.log import Level, Log
 from claude_openai.logs.redaction import Redactor
+from claude_openai.offload import Offload
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.testing import ScriptedBackend, TurnScript, TurnStep
@@ -43,7 +44,6 @@ def chat(text: str = "Hi", **fields: Any) -> dict[str, Any]:
 
 
 async def _here(work: Callable[[], T]) -> T:
-    # Not in a thread, as a server does: while all tasks wait for one the clock would jump.
     return work()
 
 
@@ -51,7 +51,13 @@ class Server:
     """The stack, its parts open to the test."""
 
     def __init__(
-        self, config: Config, backend: ScriptedBackend, nursery: trio.Nursery, app: ASGIFramework | None, limit: float
+        self,
+        config: Config,
+        backend: ScriptedBackend,
+        nursery: trio.Nursery,
+        app: ASGIFramework | None = None,
+        limit: float = math.inf,
+        offload: Offload = _here,
     ) -> None:
         self.backend = backend
         self.nursery = nursery
@@ -60,7 +66,7 @@ class Server:
         self.log = Log(Level.TRACE, lambda line: self.records.append(json.loads(line)), Redactor())
         self.admission = Admission(config.max_concurrency, config.max_queue_size)
         self.runs = Runs(backend, self.admission, RunLimits.of(config))
-        app = app or build_app(config, self.runs, self.log, backend.status, offload=_here)
+        app = app or build_app(config, self.runs, self.log, backend.status, offload=offload)
         self.connections = Connections(app, config, self.log, limit)
         self._clients: list[Client] = []
 
@@ -141,6 +147,7 @@ async def serving(
     expected_errors: Collection[str] = (),
     app: ASGIFramework | None = None,
     limit: float = math.inf,
+    offload: Offload | None = None,
     **settings: Any,
 ) -> AsyncIterator[Server]:
     """A server for as long as the block.
@@ -150,12 +157,13 @@ async def serving(
         expected_errors: as in `Server.finish`.
         app: in place of the real one.
         limit: of connections.
+        offload: reads the bodies; by default at once, since the clock would jump while all tasks wait for a thread.
         settings: fields of `Config`.
     """
     backend = script if isinstance(script, ScriptedBackend) else ScriptedBackend(script)
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
-            server = Server(Config(**settings), backend, nursery, app, limit)
+            server = Server(Config(**settings), backend, nursery, app, limit, offload or _here)
             yield server
             await server.finish(expected_errors)
 

@@ -200,7 +200,11 @@ def test_no_arguments_are_an_empty_object(arguments: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", ["[1]", "7", "null", "{", "path=x", '{"a": NaN}', '{"a": 1e999}', "[" * 100_000, '{"a":' * 100_000]
+    "arguments",
+    [
+        *("[1]", "7", "null", "{", "path=x", '{"a": NaN}', '{"a": 1e999}', "[" * 100_000, '{"a":' * 100_000),
+        *('{"a":' * depth + "1" + "}" * depth for depth in (300, 600, 900, 2000)),
+    ],
 )
 def test_arguments_of_other_models_that_are_no_usable_object_are_kept_as_text_within_one(arguments: str) -> None:
     assert json.loads(uses(call(arguments))[0].arguments) == {"arguments": arguments}

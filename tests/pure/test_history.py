@@ -14,6 +14,7 @@ from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, Too
 from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.history import Transcript, Turn, read_messages
 from tests.blocks import result_block
+from tests.calls import Word
 
 
 def say(role: str, content: Any = None, **more: Any) -> dict[str, Any]:
@@ -224,6 +225,20 @@ def test_a_system_message_among_the_results_joins_the_others() -> None:
 )
 def test_calls_and_results_that_do_not_belong_together_are_refused(messages: list[Any], param: str) -> None:
     assert refusal_of(say("user", "hi"), *messages) == ("invalid_value", param)
+
+
+def test_results_in_any_order_are_found_without_a_look_at_each_call() -> None:
+    ids = [Word(f"call_{number}") for number in range(2000)]
+    Word.compared = 0
+    transcript = read([say("user", "hi"), calling(*ids), *(result(Word(each)) for each in reversed(ids))])
+    assert [block.call_id for block in transcript.prompt.blocks if isinstance(block, ToolResultBlock)] == ids[::-1]
+    assert Word.compared < 10 * len(ids)
+
+
+def test_of_many_calls_without_results_only_the_first_are_named() -> None:
+    with pytest.raises(BadRequest, match=r"'call_9' and 4990 others\.") as raised:
+        read([say("user", "hi"), calling(*(f"call_{number}" for number in range(5000)))])
+    assert len(raised.value.message) < 1000
 
 
 def test_calls_without_results_are_refused_in_openais_words_with_their_ids() -> None:

@@ -50,6 +50,12 @@ def test_functions_are_tools_of_which_one_is_called_at_a_time() -> None:
     assert (request.functions, request.parallel_tool_calls) == (True, False)
 
 
+def test_there_may_be_as_many_functions_as_tools() -> None:
+    functions = [{**READ, "name": f"read_{number}"} for number in range(129)]
+    assert len(parse(functions=functions[1:]).tools) == 128
+    assert refused(functions=functions) == ("invalid_value", "functions")
+
+
 @pytest.mark.parametrize(
     ("call", "choice"),
     [("auto", ToolChoice("auto")), ("none", ToolChoice("none")), ({"name": "read"}, ToolChoice("required", "read"))],

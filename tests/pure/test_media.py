@@ -58,6 +58,7 @@ def test_a_picture_is_what_its_bytes_say_whatever_its_url_declares(kind: str, ra
         image({"url": url(PNG)}),
         image(url(PNG)),
         image(url(PNG).replace("data:", "DATA:").replace(";base64", ";name=a.png;BASE64")),
+        image(f"data:image/png;base64,{' '.join(b64(PNG))}\r\n\t\v\f"),
         {"type": "input_image", "image_url": url(PNG), "detail": "auto"},
         {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": b64(PNG)}},
         file(file_data=url(PNG), filename="a.png"),

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.claude.records import RecordError, effects_of_record, record_of
+from claude_openai.claude import records
+from claude_openai.claude.records import RecordError, effects_of, effects_of_record, record_of
 from claude_openai.errors import ApiError, QuotaExhausted, RateLimited, UpstreamAuth, UpstreamError
 from claude_openai.logs.log import Level, Log
 from claude_openai.logs.redaction import Redactor
@@ -54,6 +55,29 @@ def test_a_turn_is_its_start_its_deltas_and_its_result() -> None:
         TextDelta("one"),
         TurnCompleted("stop", Usage(input_tokens=3, output_tokens=5)),
     ]
+
+
+async def test_only_records_that_end_in_a_check_are_read_in_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_threads: list[Any] = []
+
+    async def offload(work: Any) -> Any:
+        in_threads.append(work.args[0])
+        return work()
+
+    monkeypatch.setattr(records, "in_thread", offload)
+    calls = stream({"type": "message_delta", "delta": {"stop_reason": "tool_use"}})
+    formed = result(structured_output={"a": 1})
+    others = [
+        stream(START),
+        stream(TEXT),
+        stream({"type": "message_delta", "delta": {"stop_reason": "max_tokens"}}),
+        stream({"type": "message_stop"}),
+        result(),
+        result(structured_output=None),
+    ]
+    for record in (*others, calls, formed):
+        await effects_of(record, TurnReader(LOGIN))
+    assert in_threads == [calls, formed]
 
 
 def test_what_a_subagent_streams_is_not_the_answer() -> None:

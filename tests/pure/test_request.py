@@ -15,6 +15,7 @@ from claude_openai.protocol.fields import FIELDS, Use
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
 from claude_openai.protocol.tools import ToolChoice
+from claude_openai.protocol.values import MAX_DEPTH
 from tests.blocks import result_block
 
 CATALOG = ModelCatalog("sonnet", ("fake-model",))
@@ -246,6 +247,8 @@ INVALID = [
     ("modalities", ["smell"], "invalid_value", "modalities[0]"),
     ("modalities", [1], "invalid_type", "modalities[0]"),
     ("stop", ["END", 1], "invalid_type", "stop[1]"),
+    ("stop", "x" * 1001, "invalid_value", "stop"),
+    ("stop", ["x" * 1000, "x" * 1001], "invalid_value", "stop[1]"),
     ("stop", ["a", "b", "c", "d", "e"], "invalid_value", "stop"),
     ("max_tokens", 1.5, "invalid_type", "max_tokens"),
     (
@@ -319,6 +322,25 @@ def test_an_unknown_model_is_a_404() -> None:
 )
 def test_a_body_that_is_no_json_object_is_refused_as_a_whole(body: bytes) -> None:
     assert refusal_of(body) == ("invalid_json", None)
+
+
+def nested(depth: int) -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    for _ in range(depth - 1):
+        value = {"a": value}
+    return value
+
+
+def test_a_body_is_nested_no_deeper_than_whoever_walks_it_can_go() -> None:
+    def with_call(depth: int) -> list[Any]:
+        call = {"type": "tool_use", "id": "a", "name": "b", "input": nested(depth)}
+        result = {"type": "tool_result", "tool_use_id": "a", "content": "x"}
+        return [*HELLO, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+
+    assert parse(messages=with_call(MAX_DEPTH - 4)).turns
+    for depth in (MAX_DEPTH - 3, 900):
+        assert refusal_of_fields(messages=with_call(depth)) == ("invalid_json", None)
+    assert refusal_of_fields(x=nested(MAX_DEPTH + 1)) == ("invalid_json", None)
 
 
 def test_a_byte_order_mark_is_tolerated() -> None:

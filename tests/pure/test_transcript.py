@@ -13,6 +13,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claude_openai.claude import transcript
 from claude_openai.claude.toolbox import mcp_name
 from claude_openai.claude.transcript import content_block, transcript_file, transcript_lines
 from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, canonical_arguments
@@ -205,6 +206,20 @@ def test_each_call_has_an_id_of_its_own_and_each_result_the_id_of_its_call(id_li
         assert given_to == {ident: str(number) for number, ident in enumerate(ids)}
     # Claude Code would lose the results of these.
     assert not [ident for ident in used if re.sub(r"_\d+$", "", ident) in set(used) - {ident}]
+
+
+def test_equal_ids_are_told_apart_with_a_step_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    make = transcript._made_of
+
+    def counted(given: str) -> str:
+        made.append(given)
+        return make(given)
+
+    monkeypatch.setattr(transcript, "_made_of", counted)
+    calling, _ = messages(tool_turns(*["call_0"] * 1000))
+    assert len({block["id"] for block in calling["content"]}) == 1000
+    assert len(made) < 1100
 
 
 def test_ids_that_no_other_has_stay_as_they_are() -> None:

@@ -21,6 +21,7 @@ from claude_openai.protocol.schemas import usable_schema
 from claude_openai.protocol.tool_schema import tool_schema
 from claude_openai.protocol.tools import MAX_TOOLS, ArgumentChecker, read_tools
 from tests.calls import calls_of
+from tests.hostile.heavy import honest_tool
 
 CATALOG = ModelCatalog("sonnet", ())
 DRAFT_4 = "http://json-schema.org/draft-04/schema#"
@@ -92,14 +93,15 @@ def test_four_times_the_schema_is_four_times_the_work(name: str, place: str) -> 
     work(10)  # what is done once
     small, large = work(200), work(800)
     assert large < 4.5 * small
-    assert large < 800 * 1000
+    assert large < 800 * 600
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_schema_at_the_size_at_which_it_was_found_is_within_the_budget_or_refused(name: str) -> None:
     raw = body(tools=[function(SCHEMAS[name](20_000 if name != "anchors" else 5_000))])
+    budget = request_budget(len(raw))
     attempt(raw)
-    assert calls_of(lambda: attempt(raw)) < 20 * REQUEST_STEPS
+    assert calls_of(lambda: attempt(raw)) < 20 * budget.left
 
 
 def test_the_tools_of_a_request_have_one_budget_for_their_references() -> None:
@@ -113,7 +115,7 @@ def test_the_tools_of_a_request_have_one_budget_for_their_references() -> None:
 
 
 def test_a_form_shares_the_budget_of_the_tools() -> None:
-    tools = [function({**doubling(11), "title": str(number)}, f"look_{number}") for number in range(1)]
+    tools = [function({**doubling(11), "title": str(number)}, f"look_{number}") for number in range(2)]
     assert parse(body(tools=tools)).tools
     assert parse(body(response_format=form(doubling(11)))).output
     place = "response_format.json_schema.schema"
@@ -128,41 +130,22 @@ def test_what_was_read_before_costs_the_same_again() -> None:
     budgets = [Budget(), Budget()]
     for budget in budgets:
         usable_schema(json.dumps(doubling(10)), budget)
-    assert budgets[0].spent == budgets[1].spent > 0
-
-
-def honest(number: int) -> dict[str, Any]:
-    """A tool of 6 KiB, as large servers of tools have them."""
-    kinds: list[dict[str, Any]] = [
-        {"type": "string"},
-        {"type": "integer", "minimum": 0},
-        {"type": "array", "items": {"type": "string"}},
-        {"anyOf": [{"type": "string"}, {"type": "null"}], "default": None},
-        {"type": "object", "properties": {"a": {"enum": ["x", "y"]}}, "required": ["a"], "additionalProperties": False},
-        {"$ref": "#/$defs/Node"},
-    ]
-    properties = {
-        f"p{each}": {
-            **kinds[(each + number) % 6],
-            "description": f"The parameter {each} of the tool, and what it does.",
-        }
-        for each in range(47)
-    }
-    node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
-    return function({"type": "object", "properties": properties, "$defs": {"Node": node}}, f"tool_{number}")
+    assert budgets[0].left == budgets[1].left < REQUEST_STEPS
 
 
 def test_the_largest_honest_request_takes_a_fifth_of_its_budget() -> None:
-    raw = body(tools=[honest(number) for number in range(MAX_TOOLS)])
+    raw = body(tools=[honest_tool(number) for number in range(MAX_TOOLS)])
     assert 700 * 1024 < len(raw) < 800 * 1024
     assert len(parse(raw).tools) == MAX_TOOLS
     budget = request_budget(len(raw))
-    read_tools([honest(number) for number in range(MAX_TOOLS)], budget)
-    assert budget.spent < 0.2 * REQUEST_STEPS
+    read_tools([honest_tool(number) for number in range(MAX_TOOLS)], budget)
+    assert budget.left > 0.8 * REQUEST_STEPS
 
 
 def test_a_form_of_that_size_is_within_the_budget() -> None:
-    properties = {f"t{number}": honest(number)["function"]["parameters"]["properties"]["p0"] for number in range(8000)}
+    properties = {
+        f"t{number}": honest_tool(number)["function"]["parameters"]["properties"]["p0"] for number in range(8000)
+    }
     raw = body(response_format=form({"type": "object", "properties": properties, "$defs": {"Node": {}}}))
     assert len(raw) > 700 * 1024
     assert parse(raw).output is not None
@@ -221,13 +204,13 @@ def test_the_arguments_of_earlier_calls_count_together() -> None:
 
     values = '{"a":[' + "1," * 60_000 + "1]}"
     assert parse(history(values, 4)).turns
-    place = "messages[1].tool_calls[8].function.arguments"
-    assert refusal_of(history(values, 10)) == ("invalid_value", place)
-    items = [{"type": "function_call", "call_id": f"c{n}", "name": "look", "arguments": values} for n in range(10)]
+    place = "messages[1].tool_calls[16].function.arguments"
+    assert refusal_of(history(values, 20)) == ("invalid_value", place)
+    items = [{"type": "function_call", "call_id": f"c{n}", "name": "look", "arguments": values} for n in range(20)]
     asked = {"model": "sonnet", "input": [{"role": "user", "content": "Hi"}, *items]}
     with pytest.raises(BadRequest) as raised:
         parse_responses_request(json.dumps(asked).encode(), CATALOG, lambda _: None)
-    assert raised.value.param == "input[9].arguments"
+    assert raised.value.param == "input[17].arguments"
 
 
 def test_a_reference_to_an_answer_counts_as_often_as_it_is_made() -> None:

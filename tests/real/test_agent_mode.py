@@ -302,14 +302,16 @@ async def test_the_usage_counts_what_agents_spend(tmp_path: Path, work: Path, ba
     settings: dict[str, Any] = {"backend": backend, "allowed_working_directory_prefixes": (work,)}
     async with serving(tmp_path, reply, max_idle_sessions=1, **settings) as served:
         said = [{"role": "user", "content": "Work."}]
-        for calls in (4, 1):
+        # A turn that is not live has no results of earlier turns, so the agent is asked again.
+        each_turn = (4, 1) if backend == "sdk" else (4, 4)
+        for calls in each_turn:
             async with Call.open(served.url, chat(said, claude={"toolMode": "all"})) as call:
                 _, answer = await call.answer()
             usage = answer["usage"]
             assert (usage["prompt_tokens"], usage["completion_tokens"]) == (21 * calls, 20 * calls)
             assert usage["prompt_tokens_details"]["cached_tokens"] == 2 * calls
             said += [answer["choices"][0]["message"], {"role": "user", "content": "Work. And?"}]
-        assert len(served.api.requests) == 5
+        assert len(served.api.requests) == sum(each_turn)
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -254,6 +254,7 @@ def combined() -> list[Any]:
     return [(*each, *(KINDS if number % 2 else KINDS[::-1])) for number, each in enumerate(COMBINATIONS)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("backend", "api", "stream", "tools", "one_kind", "other_kind"), combined())
 async def test_a_stream_that_breaks_off(
     tmp_path: Path, backend: str, api: str, stream: bool, tools: bool, one_kind: str, other_kind: str
@@ -294,6 +295,7 @@ async def test_a_stream_that_breaks_off_after_the_results_of_tools(tmp_path: Pat
             await check(served, script, row, expected_of(row, kind, stream=stream), key, client, outcome, before=1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", [True, False])
 @on_both_backends
 async def test_a_break_behind_the_stop_reason_is_none(tmp_path: Path, backend: str, stream: bool) -> None:
@@ -396,6 +398,7 @@ FORM: Final = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", [True, False])
 @on_both_backends
 async def test_an_answer_that_has_a_form_comes_through_streams_that_break_off(
@@ -491,6 +494,7 @@ def generated(stage: Stage, folder: Path) -> None:
         stage.run(stage.stop)
 
 
+@pytest.mark.long
 async def test_no_words_that_claude_took_back_and_no_more_calls_than_claude_code_makes(tmp_path: Path) -> None:
     async with Stage.open() as stage:
         await trio.to_thread.run_sync(generated, stage, tmp_path)

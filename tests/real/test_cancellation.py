@@ -117,6 +117,7 @@ async def nothing_is_left(served: Served) -> None:
     assert [line for line in served.log_text().splitlines() if '"level":"error"' in line] == []
 
 
+@pytest.mark.long
 async def test_thirty_clients_that_leave_at_any_moment_leave_nothing_behind(tmp_path: Path) -> None:
     words = [piece for number in range(30) for piece in (f"{number} ", Pause(0.005))]
     async with serving(tmp_path, Reply(Text(*words)), max_concurrency=3) as served:
@@ -124,6 +125,7 @@ async def test_thirty_clients_that_leave_at_any_moment_leave_nothing_behind(tmp_
         await nothing_is_left(served)
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_ten_turns_that_are_cancelled_at_once_leave_nothing_behind(tmp_path: Path, backend: str) -> None:
     async with serving(tmp_path, max_concurrency=10, backend=backend) as served:

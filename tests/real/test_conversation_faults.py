@@ -327,6 +327,32 @@ async def test_results_that_are_not_all_or_not_asked_for_leave_the_turn_waiting(
     assert upstream(kept.api.requests[-1]) == ANSWERED
 
 
+async def test_a_turn_that_waits_ends_when_its_client_sends_the_results_with_words(kept: Served) -> None:
+    kept.api.enqueue(CALLS)
+    await ask(kept, ASKED)
+    assert len(kept.processes.claudes()) == 1
+    messages = [*with_results("A", "B"), {"role": "user", "content": "And hurry."}]
+    _, way = await ask(kept, messages)
+    assert way == "replayed"
+    # Neither it nor the one that answered, which has seen a text of Claude Code's own.
+    await kept.processes.wait_no_claude()
+    assert '"event":"conversation.passed"' in kept.log_text()
+
+
+async def test_a_turn_that_waits_for_a_function_ends_when_the_result_comes_which_has_no_id(kept: Served) -> None:
+    kept.api.enqueue(Reply(use(1)))
+    function = {"name": "read", "parameters": {"type": "object", "properties": {"path": {"type": "string"}}}}
+    async with Call.open(kept.url, chat(ASKED, functions=[function])) as call:
+        status, answer = await call.answer()
+        assert status == 200, answer
+    message = answer["choices"][0]["message"]
+    result = {"role": "function", "name": message["function_call"]["name"], "content": "A"}
+    async with Call.open(kept.url, chat([*ASKED, message, result], functions=[function])) as call:
+        assert await call.status() == 200
+    await kept.processes.wait_no_claude()
+    assert kept.log_text().count('"event":"conversation.passed"') == 1
+
+
 async def test_never_are_there_more_processes_than_running_and_waiting_conversations(tmp_path: Path) -> None:
     def reply(request: RecordedRequest) -> Reply:
         # A new conversation each time, every other one parked: each evicts one.

@@ -511,6 +511,7 @@ async def on_stage(folders: pytest.TempPathFactory, run: Callable[[Any], None]) 
         await trio.to_thread.run_sync(run, OnStage)
 
 
+@pytest.mark.long
 async def test_claude_is_sent_what_the_request_says_and_nothing_else(tmp_path_factory: pytest.TempPathFactory) -> None:
     chosen = settings(
         max_examples=EXAMPLES or 4,

@@ -34,6 +34,7 @@ async def asks_for(told: Instance, key: str) -> None:
             await call.body()
 
 
+@pytest.mark.long
 async def test_a_key_in_a_file_works_in_the_background_and_is_read_again_at_a_restart(tmp_path: Path) -> None:
     async with shell(tmp_path) as user:
         path = key_file(user)
@@ -100,6 +101,7 @@ def test_a_unit_is_printed_whatever_key_this_shell_has(tmp_path: Path, capsys: p
     assert "--api-key-file" in missing
 
 
+@pytest.mark.long
 async def test_a_restart_has_the_settings_of_the_variables_again_unless_new_ones_are_given(tmp_path: Path) -> None:
     async with shell(tmp_path) as user:
         settings = {

@@ -51,6 +51,7 @@ def using_bash(command: str) -> Callable[[RecordedRequest], Reply]:
     return reply
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("end", ENDINGS)
 @pytest.mark.parametrize(
     ("backend", "confine"),

@@ -233,6 +233,7 @@ async def test_a_round_trip_asks_claude_once_and_says_before_that_it_costs(tmp_p
         assert len(type_.api.requests) == 1
 
 
+@pytest.mark.long
 async def test_a_round_trip_goes_where_the_flags_say_and_says_where(tmp_path: Path) -> None:
     async with shell(tmp_path, READY) as type_:
         demo = await type_.start("--demo")

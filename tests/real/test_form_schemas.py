@@ -65,6 +65,7 @@ def drawn(count: int) -> list[Schema]:
     return sorted(found, key=lambda schema: -len(str(schema)))[:10]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("are_drawn", [False, True], ids=["known to be odd", "drawn"])
 async def test_claude_is_asked_for_the_form_in_one_call_whatever_its_schema(tmp_path: Path, are_drawn: bool) -> None:
     schemas = {f"drawn {index}.": schema for index, schema in enumerate(drawn(60))} if are_drawn else SCHEMAS

@@ -365,7 +365,7 @@ def test_without_a_subreaper_what_still_has_its_parent_is_ended(way: str) -> Non
     far.close()
     near.settimeout(LIMIT_S)
     request = marshal.dumps(([b"/bin/sh", b"-c", script.encode()], os.environb.copy(), b"/"))
-    near.sendall(len(request).to_bytes(supervisor.REQUEST_HEADER_BYTES) + request)
+    near.sendall(supervisor.message(request))
     assert near.recv(100).startswith(b"started ")
     trio.run(until, lambda: bool(alive(number)), "it runs")
     near.shutdown(socket.SHUT_WR)

@@ -151,14 +151,18 @@ async def test_a_process_that_hangs_while_it_waits_loses_no_history(
         assert len(served.api.requests) == 2
 
 
+def written_files(served: Served) -> list[Path]:
+    return [path for path in served.temporary.glob("*/*.jsonl") if path.is_file()]
+
+
 async def test_a_client_that_leaves_while_its_history_is_given_leaves_nothing_behind(tmp_path: Path) -> None:
     async with serving(tmp_path, **WAITING) as served:
         await ask(served, history("Ada"))
         os.kill(await waiting_process(served), signal.SIGSTOP)
         async with Call.open(served.url, chat(history("Grace"))):
-            await until(lambda: bool(list(served.temporary.glob("*/*.jsonl"))), "the history is being given")
+            await until(lambda: bool(written_files(served)), "the history is being given")
         await until(lambda: served.log_text().count('"run.end"') == 2, "the turn has ended")
-        assert not [path for path in served.temporary.glob("*/*.jsonl") if not path.is_fifo()]
+        assert not written_files(served)
 
 
 async def test_files_are_there_only_as_long_as_they_are_needed(tmp_path: Path) -> None:

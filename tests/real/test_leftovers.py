@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from claude_openai.testing import Hang, RecordedRequest, Reply, Text, ToolUse
 from tests.real.call import Call, chat
 from tests.real.command import Command, running, shell
@@ -58,7 +60,7 @@ def listing(folder: Path) -> dict[str, bytes | None]:
 
 def is_documented(path: str, content: bytes | None) -> bool:
     name, _, rest = path.removeprefix(".claude/").removeprefix("config/").partition("/")
-    if name in (".claude-openai", ".claude.json", "backups"):
+    if name in (".claude-openai", ".claude.json", ".claude.json.lock", "backups"):
         return True
     return name in EMPTY_AGAIN and not rest and content is None
 
@@ -165,6 +167,7 @@ async def broken_off(url: str, words: str, work: Path | None = None, **more: Any
         call.leave()
 
 
+@pytest.mark.long
 async def test_a_small_day_leaves_what_the_first_start_makes_and_nothing_else(tmp_path: Path) -> None:
     async with served_user(tmp_path) as (command, user):
         url = command.url
@@ -196,7 +199,11 @@ async def test_what_a_process_leaves_is_gone_when_it_is(tmp_path: Path, backend:
     config, work = tmp_path / "home" / "config", tmp_path / "work"
     (tmp_path / "home").mkdir()
     user = User.plant(tmp_path / "home", config, work)
-    settings: dict[str, Any] = {"backend": backend, "allowed_working_directory_prefixes": (work,)}
+    settings: dict[str, Any] = {
+        "backend": backend,
+        "allowed_working_directory_prefixes": (work,),
+        "confine": "off",  # what is confined leaves nothing there
+    }
     bash: dict[str, Any] = {"claude": {**BASH, "workingDirectory": str(work)}}
     async with serving(tmp_path, reply, **settings) as served:
         await broken_off(served.url, "hang")
@@ -223,7 +230,7 @@ async def test_the_next_server_removes_what_one_left_that_was_killed_with_its_gu
     async with shell(tmp_path, reply) as sh, AsyncExitStack() as stack:
         sh.environment["CLAUDE_CONFIG_DIR"] = ""
         user = User.plant(sh.home, sh.home / ".claude", tmp_path / "work")
-        flags = ("--allowed-working-directory-prefixes", str(user.work))
+        flags = ("--allowed-working-directory-prefixes", str(user.work), "--confine", "off")
         first = await sh.start(*flags)
         await begun(
             first.base_url, "bash and wait", stack, user.work, claude={**BASH, "workingDirectory": str(user.work)}

@@ -6,7 +6,10 @@ import pytest
 import trio
 
 from claude_openai import Config, serve
-from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text
+from claude_openai.claude.base import Emit, Parked
+from claude_openai.logs.log import Log
+from claude_openai.protocol.request import ChatRequest
+from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, ScriptedBackend, Text
 from tests.real.call import Call, chat, texts
 from tests.real.harness import LIMIT_S, Served, needs_claude, serving
 
@@ -56,6 +59,42 @@ async def test_cancelling_ends_what_runs_and_tells_its_clients(tmp_path: Path, s
             status, error = await call.answer()
             assert status == 503
         assert error["error"]["code"] == "shutting_down"
+
+
+class SlowToEnd(ScriptedBackend):
+    """Its turns hang, and end only when they may, or after a while."""
+
+    def __init__(self) -> None:
+        super().__init__((Hang(),))
+        self.may_end = trio.Event()
+
+    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> Parked | None:
+        try:
+            return await super().turn(request, emit, log)
+        finally:
+            with trio.move_on_after(LIMIT_S / 3, shield=True):
+                await self.may_end.wait()
+
+
+async def test_nobody_is_let_in_while_a_cancelled_server_waits_for_its_turns() -> None:
+    backend, scope = SlowToEnd(), trio.CancelScope()
+
+    async def run(task_status: trio.TaskStatus[list[str]]) -> None:
+        with scope:
+            await serve(Config(port=0, log=False), backend=backend, task_status=task_status)
+
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            (url,) = await nursery.start(run)
+            async with Call.open(url, chat("Hi")) as running:
+                await backend.wait_for_turn()
+                scope.cancel()
+                async with Call.open(url, chat("Hi")) as call:
+                    status, error = await call.answer()
+                assert (status, error["error"]["code"]) == (503, "shutting_down")
+                backend.may_end.set()
+                assert await running.status() == 503
+    assert len(backend.turns) == 1
 
 
 async def test_a_set_event_stops_it_once_its_answers_have_ended(tmp_path: Path) -> None:

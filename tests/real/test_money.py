@@ -105,6 +105,7 @@ def asks_for_1m(request: RecordedRequest) -> bool:
 MODEL_1M = "claude-sonnet-4-6[1m]"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("env", [{}, LOGGED_IN], ids=["with a key", "logged in"])
 @on_both_backends
 async def test_a_long_context_that_is_not_paid_for_is_done_without(

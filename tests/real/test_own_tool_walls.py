@@ -27,7 +27,7 @@ OWN: Final = "OWN-9c2e"
 MODES: Final = ("default", "acceptEdits", "plan", "auto", "bypassPermissions")
 in_each_mode = pytest.mark.parametrize(
     "mode",
-    [pytest.param(mode, marks=needs("not root") if mode == "bypassPermissions" else ()) for mode in MODES],
+    [pytest.param(mode, marks=needs("not-root") if mode == "bypassPermissions" else ()) for mode in MODES],
 )
 NOTEBOOK: Final = {
     "cells": [
@@ -156,6 +156,7 @@ async def ask(served: Served, claude: dict[str, Any], messages: Any = "Work.", *
         return {**answer["choices"][0]["message"], "way": call.headers["x-claude-openai-conversation"]}
 
 
+@pytest.mark.long
 @in_each_mode
 @on_both_backends
 async def test_files_outside_are_neither_read_nor_written_in_any_mode_and_by_no_agent(

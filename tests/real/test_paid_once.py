@@ -69,6 +69,7 @@ async def test_a_new_process_that_dies_after_any_event_was_asked_once_and_is_the
     assert death == "is killed" or "out of memory" in message
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(len(EVENTS) + 1))
 async def test_a_kept_process_that_dies_after_any_event_was_asked_once_and_is_the_cause(
     tmp_path: Path, number: int

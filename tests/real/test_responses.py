@@ -107,6 +107,15 @@ async def test_several_turns_go_on_in_the_same_conversation(kept: Served) -> Non
     assert upstream(kept.api.requests[1]) == expected
 
 
+async def test_text_on_both_sides_of_reasoning_goes_on_in_the_same_conversation(kept: Served) -> None:
+    kept.api.enqueue(Reply("One.", Thinking("so", signature="c2lnbmVk"), "Two."))
+    items = [user("Count.")]
+    first, _ = await ask(kept, items)
+    assert [item["type"] for item in first["output"]] == ["message", "reasoning", "message"]
+    _, way = await ask(kept, [*items, *first["output"], user("And?")])
+    assert way == "continued"
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_outputs_of_parallel_calls_go_to_the_turn_that_waits_and_the_next_message_continues_it(
     kept: Served, stream: bool

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 import trio
 
 from claude_openai.testing import Hang, RecordedRequest, Reply, Text
@@ -63,6 +64,7 @@ def turns(user: Shell) -> list[int]:
     return [pid for pid in user.processes.marked() if pid != user.server().pid]
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_a_day_of_a_server(tmp_path: Path, backend: str) -> None:
     flags = ("--backend", backend, "--max-idle-sessions", "0", "--drain-timeout-ms", "200")
@@ -113,6 +115,7 @@ async def test_a_day_of_a_server(tmp_path: Path, backend: str) -> None:
         assert user.files() == []
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_ten_at_once_are_cancelled_by_their_ids_and_leave_nothing(tmp_path: Path, backend: str) -> None:
     async with shell(tmp_path, scripted) as user, AsyncExitStack() as stack:

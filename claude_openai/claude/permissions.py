@@ -116,11 +116,11 @@ class ToolGuard:
                 case {"type": "tool_use", "id": str(call_id), "name": str(name)} if name in TOOLS["all"]:
                     self._names[call_id] = name
                 case {"type": "tool_result", "tool_use_id": str(call_id)}:
-                    name = self._names.pop(call_id, None)
+                    used = self._names.pop(call_id, None)
                     was_asked = call_id in self._asked
                     self._asked.discard(call_id)
-                    if name is not None and not was_asked and not block.get("is_error"):
-                        return name
+                    if used is not None and not was_asked and not block.get("is_error"):
+                        return used
         return None
 
     async def _hook_answer(self, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ def python_of_another_user() -> str | None:
 
 # What is there, and how to get it if it is not.
 CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
-    "another user": (
+    "another-user": (
         lambda: python_of_another_user() is not None,
         "run the tests as a user without root, or with packages and a Python that all users can run",
     ),
@@ -108,14 +108,14 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     ),
     "bash": (lambda: shutil.which("bash") is not None, "install bash"),
     "codex": (lambda: CODEX is not None, "npm install @openai/codex, and name it in CODEX or PATH"),
-    "console script": (SCRIPT.exists, f"pip install puts it at {SCRIPT}"),
+    "console-script": (SCRIPT.exists, f"pip install puts it at {SCRIPT}"),
     "curl": (lambda: shutil.which("curl") is not None, "install curl"),
     "/dev/full": (Path("/dev/full").exists, "only Linux has a disk that is always full"),
     "IPv6": (_has_ipv6, "the loopback interface has no ::1"),
     "git": (lambda: shutil.which("git") is not None, "install git"),
-    "little endian": (lambda: sys.byteorder == "little", "the examples of /proc/net/tcp are of such a machine"),
+    "little-endian": (lambda: sys.byteorder == "little", "the examples of /proc/net/tcp are of such a machine"),
     "mount": (_mounts, "only root can mount a tmpfs, on Linux, and not in every container"),
-    "not root": (lambda: os.geteuid() != 0, "Claude Code refuses bypassPermissions to root; run it as another user"),
+    "not-root": (lambda: os.geteuid() != 0, "Claude Code refuses bypassPermissions to root; run it as another user"),
     "openapi-spec-validator": (lambda: VALIDATOR is not None, "pip install it beside schemathesis"),
     "opencode": (lambda: OPENCODE is not None, "npm install opencode-ai, and name it in OPENCODE or PATH"),
     "/proc/PID/fd": (lambda: Path(f"/proc/{os.getpid()}/fd").exists(), "only Linux has paths of descriptors"),
@@ -127,7 +127,7 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
         "pip install it, and name st in SCHEMATHESIS or PATH",
     ),
     "setsid": (lambda: shutil.which("setsid") is not None, "install util-linux"),
-    "user namespaces": (
+    "user-namespaces": (
         lambda: _works("unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"),
         "Linux, where it lets users make namespaces and mount in them",
     ),

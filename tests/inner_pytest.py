@@ -1,5 +1,6 @@
 """A pytest of its own, for tests of what the suite itself promises."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,7 @@ def run_pytest(folder: Path, module: str, *options: str) -> str:
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", *plain, "-v", *options, str(path)],
         cwd=Path(__file__).parents[1],
+        env={name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

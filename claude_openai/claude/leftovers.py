@@ -259,7 +259,8 @@ def start_time(pid: int) -> str | None:
 
 def beginning_with(prefix: str, folder: Path) -> list[Path]:
     try:
-        return [Path(entry.path) for entry in os.scandir(folder) if entry.name.startswith(prefix)]
+        with os.scandir(folder) as entries:
+            return [Path(entry.path) for entry in entries if entry.name.startswith(prefix)]
     except OSError:
         return []
 

@@ -17,7 +17,7 @@ V4 = ("0100007F:C350", "0100007F:1F40")
 MAPPED = ("0000000000000000FFFF00000100007F:C350", "0000000000000000FFFF00000100007F:1F40")
 V6 = ("00000000000000000000000001000000:C350", "00000000000000000000000001000000:1F40")
 
-little_endian = needs("little endian")
+little_endian = needs("little-endian")
 
 
 def line(ends: tuple[str, str], uid: int, *, state: str = "01", inode: int = 135954) -> str:

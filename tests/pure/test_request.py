@@ -337,10 +337,10 @@ def test_a_body_is_nested_no_deeper_than_whoever_walks_it_can_go() -> None:
         result = {"type": "tool_result", "tool_use_id": "a", "content": "x"}
         return [*HELLO, {"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
 
-    assert parse(messages=with_call(MAX_DEPTH - 5)).turns
-    for depth in (MAX_DEPTH - 4, 900):
+    assert parse(messages=with_call(MAX_DEPTH - 4)).turns
+    for depth in (MAX_DEPTH - 3, 900):
         assert refusal_of_fields(messages=with_call(depth)) == ("invalid_json", None)
-    assert refusal_of_fields(x=nested(MAX_DEPTH)) == ("invalid_json", None)
+    assert refusal_of_fields(x=nested(MAX_DEPTH + 1)) == ("invalid_json", None)
 
 
 def test_a_byte_order_mark_is_tolerated() -> None:

@@ -21,7 +21,7 @@ from tests.real.harness import needs_claude
 
 pytestmark = needs_claude
 
-installed = needs("console script")
+installed = needs("console-script")
 OUTPUT = (".claude-openai", "output")
 STOPS = [signal.SIGTERM, signal.SIGINT]
 

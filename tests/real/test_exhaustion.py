@@ -134,7 +134,7 @@ async def set_limit_of_processes(command: Command, soft: int) -> None:
         await trio.run_process([*OTHER_USER, "prlimit", "--pid", str(pid), f"--nproc={soft}:"])
 
 
-@needs("another user")
+@needs("another-user")
 @on_both_backends
 async def test_without_another_process_the_client_is_told_so(backend: str) -> None:
     async with of_another_user(*ALONE, "--backend", backend) as command:
@@ -180,7 +180,7 @@ def mounted(variable: str) -> Sequence[str]:
     return ("unshare", "-rm", "sh", "-c", MOUNTED.format(variable), *MODULE)
 
 
-@needs("user namespaces")
+@needs("user-namespaces")
 @on_both_backends
 async def test_with_a_full_folder_for_temporary_files_the_client_is_told_so(tmp_path: Path, backend: str) -> None:
     flags = (*ALONE, "--backend", backend)
@@ -194,7 +194,7 @@ async def test_with_a_full_folder_for_temporary_files_the_client_is_told_so(tmp_
         await answered(command, HISTORY)
 
 
-@needs("another user")
+@needs("another-user")
 async def test_a_start_without_threads_is_one_line() -> None:
     with folder_for_others() as folder:
         folder.chmod(0o777)
@@ -208,7 +208,7 @@ async def test_a_start_without_threads_is_one_line() -> None:
     assert line.startswith("claude-openai: cannot start: no more processes or threads can be started; end some")
 
 
-@needs("user namespaces")
+@needs("user-namespaces")
 async def test_a_start_with_a_full_folder_for_temporary_files_serves_all_the_same(tmp_path: Path) -> None:
     full = ("unshare", "-rm", "sh", "-c", FULL, *MODULE)
     async with running(tmp_path, *ALONE, reply=Reply("ok"), program=full) as command:
@@ -217,7 +217,7 @@ async def test_a_start_with_a_full_folder_for_temporary_files_serves_all_the_sam
         await until(lambda: "No space left on device" in command.stderr(), "it says that it cannot be found")
 
 
-@needs("user namespaces")
+@needs("user-namespaces")
 async def test_with_a_full_home_answers_are_whole(tmp_path: Path) -> None:
     async with running(tmp_path, *ALONE, reply=Reply("ok"), program=mounted("HOME")) as command:
         await answered(command)

@@ -27,7 +27,7 @@ OWN: Final = "OWN-9c2e"
 MODES: Final = ("default", "acceptEdits", "plan", "auto", "bypassPermissions")
 in_each_mode = pytest.mark.parametrize(
     "mode",
-    [pytest.param(mode, marks=needs("not root") if mode == "bypassPermissions" else ()) for mode in MODES],
+    [pytest.param(mode, marks=needs("not-root") if mode == "bypassPermissions" else ()) for mode in MODES],
 )
 NOTEBOOK: Final = {
     "cells": [

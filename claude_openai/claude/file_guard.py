@@ -51,6 +51,11 @@ class FileGuard:
         self._config = Path(config)
         self._plans: set[Path] = set()
 
+    @property
+    def plans(self) -> list[str]:
+        """The names of the plans that the process may have made, in the folder where it keeps its own files."""
+        return [f"plans/{path.name}" for path in self._plans.copy()]
+
     def check(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
         """Check one call.
 

@@ -235,7 +235,7 @@ class Launcher:
         )
         log.debug("adapter.claude_args", argv=argv)
         enclose = self._enclosing(claude, agent, resume) if agent.has_bash and self._confinement.bwrap else None
-        opened = partial(self._process, argv, env, agent, session, enclose)
+        opened = partial(self._process, argv, env, agent, session, guard, enclose)
         return Spawn(model, settings, opened, login_command(claude), guard)
 
     def _guarded(self, agent: Agent, env: Mapping[str, str]) -> tuple[ToolGuard, Mapping[str, Sequence[str]]]:
@@ -287,7 +287,8 @@ class Launcher:
         env: Mapping[str, str],
         agent: Agent,
         session: str,
-        enclose: Enclose | None = None,
+        guard: ToolGuard,
+        enclose: Enclose | None,
     ) -> AsyncIterator[SupervisedProcess]:
         cwd = Path(agent.working_directory) if agent.working_directory else self._cwd
         if BY_DESCRIPTOR and agent.descriptor is not None:
@@ -303,6 +304,7 @@ class Launcher:
                 argv = await run_in_thread(enclose, argv, files.env, files.temporary)
             async with supervised(argv, env=files.env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
                 files.started(process, cwd)  # no await since the spawn
+                guard.made = files.made
                 refusal = None if BY_DESCRIPTOR else await self._refusal(agent)
                 if refusal is None:
                     self._processes.add(process)

@@ -47,13 +47,16 @@ class Ledger:
         server = {"pid": os.getpid(), "started": start_time(os.getpid()) or ""}
         (self._folder / _SERVER).write_text(json.dumps(server))
 
-    def add(self, left: Leftovers) -> None:
-        """Write down a process that was just started.
+    def put(self, left: Leftovers) -> None:
+        """Write down a process, or what more is known of it.
 
         Raises:
             OSError: it cannot be written.
         """
-        self._entry(left).write_text(json.dumps(asdict(left)))
+        entry = self._entry(left)
+        new = entry.with_suffix(".new")
+        new.write_text(json.dumps(asdict(left)))
+        new.replace(entry)
 
     def remove(self, left: Leftovers) -> None:
         with suppress(OSError):

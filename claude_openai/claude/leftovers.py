@@ -28,6 +28,7 @@ from typing import Final
 __all__ = [
     "ENTRY",
     "LEDGER",
+    "OF_ITS_OWN_CHOICE",
     "Leftovers",
     "beginning_with",
     "is_alive",
@@ -49,7 +50,9 @@ _POLL_S: Final = 0.01
 _TICK_S: Final = 0.1
 # Claude Code cuts a longer name of a folder, and adds a hash.
 _NAME_CHARS: Final = 200
-_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+# In Claude Code's folder: what a process chooses the names of.
+OF_ITS_OWN_CHOICE: Final = re.compile(rf"plans/(?!\.)[^/\n]+\.md|projects/(?!\.)[^/\n]+/{_UUID}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Leftovers:
         caches: Claude Code's folder for logs.
         project: what Claude Code calls the process's working folder in names of folders.
         mark: a path with a random name that is in the PATH of its shells; "" if it has no tools of its own.
+        made: what it was seen to make under names of its own choice, in `config`: plans, and folders of long results.
     """
 
     pid: int
@@ -79,6 +83,7 @@ class Leftovers:
     caches: str
     project: str
     mark: str
+    made: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, pid: int, spawned: float, session: str, env: Mapping[str, str], cwd: Path, mark: str) -> "Leftovers":
@@ -113,12 +118,13 @@ class Leftovers:
             ValueError: it is not whole, or of another version.
         """
         try:
-            left = cls(**json.loads(path.read_bytes()))
-        except TypeError as error:
+            fields = json.loads(path.read_bytes())
+            left = cls(**{**fields, "made": tuple(fields["made"])})
+        except (TypeError, KeyError) as error:
             raise ValueError(str(error)) from None
-        # It names folders that are removed.
-        if not _UUID.fullmatch(left.session):
-            raise ValueError(f"{left.session!r} is not the id of a session")
+        # They name what is removed.
+        if not re.fullmatch(_UUID, left.session) or not all(map(OF_ITS_OWN_CHOICE.fullmatch, left.made)):
+            raise ValueError(f"not a session, or not names in Claude Code's folder: {left.session!r}, {left.made!r}")
         return left
 
 
@@ -168,6 +174,8 @@ def _files(left: Leftovers, ended: float | None) -> Iterator[tuple[Path, str, Ca
         yield folder, f"{left.pid}.sock", while_it_lived
     for folder in _of_project(Path(left.caches), left):
         yield folder / "mcp-logs-openai", "", tells(session)
+    plans = {config / name for name in left.made if name.startswith("plans/")}
+    yield config / "plans", "", plans.__contains__
     if left.mark:
         yield config / "shell-snapshots", "snapshot-", tells(left.mark)
         yield config / "telemetry", f"1p_failed_events.{left.session}.", lambda _path: True
@@ -177,8 +185,13 @@ def _folders(left: Leftovers) -> Iterator[Path]:
     """Folders that are its own with all that is in them."""
     if left.mark:
         config = Path(left.config)
-        for parent in (config / "session-env", *_of_project(config / "projects", left)):
+        projects = _of_project(config / "projects", left)
+        for parent in (config / "session-env", *projects):
             yield parent / left.session
+        for path in (config / name for name in left.made):
+            # The folder of a session has its transcript beside it.
+            if path.parent in projects and not path.with_suffix(".jsonl").exists():
+                yield path
 
 
 def _emptied(left: Leftovers) -> Iterator[Path]:

@@ -9,6 +9,7 @@ none. So every failure in here is a denial, and the hook is registered with a ti
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ import trio
 from claude_openai.claude.file_calls import FileCalls
 from claude_openai.claude.file_guard import Denied, FileGuard
 from claude_openai.claude.hermetic import TOOLS
+from claude_openai.claude.leftovers import OF_ITS_OWN_CHOICE
 from claude_openai.logs.log import Log
 
 __all__ = ["ToolGuard"]
@@ -27,6 +29,8 @@ NOBODY: Final = (
 )
 UNDECIDED: Final = "It could not be found out whether this is allowed, so it is not."
 TOO_SLOW: Final = "The file system did not answer in time."
+# A result that was too long for the conversation, and where it is (2.1.332).
+LONG_RESULT: Final = re.compile(r"<persisted-output>\n[^\n]+: [^\n]*/(projects/[^/\n]+/[^/\n]+)/tool-results/[^/\n]+\n")
 HOOK: Final = "own_tools"
 # Longer than `FILE_CALL_S`. Claude Code does not make a call whose hook has not answered by then.
 HOOK_TIMEOUT_S: Final = 10
@@ -39,9 +43,13 @@ class ToolGuard:
         files: checks the calls; None for a process without tools of its own.
         calls: runs `files`, which blocks.
         log: records what is refused.
+
+    Attributes:
+        made: told the name of each file and folder that the process makes in Claude Code's own folder for its tools.
     """
 
     def __init__(self, files: FileGuard | None, calls: FileCalls, log: Log) -> None:
+        self.made: Callable[[str], None] = lambda _name: None
         self._files = files
         self._calls = calls
         self._log = log
@@ -117,11 +125,20 @@ class ToolGuard:
                     self._names[call_id] = name
                 case {"type": "tool_result", "tool_use_id": str(call_id)}:
                     used = self._names.pop(call_id, None)
+                    if used is not None:
+                        self._note_long_result(block.get("content"))
                     was_asked = call_id in self._asked
                     self._asked.discard(call_id)
                     if used is not None and not was_asked and not block.get("is_error"):
                         return used
         return None
+
+    def _note_long_result(self, content: object) -> None:
+        if isinstance(content, list) and content and isinstance(content[0], dict):
+            content = content[0].get("text")
+        found = LONG_RESULT.match(content) if isinstance(content, str) else None
+        if found is not None and OF_ITS_OWN_CHOICE.fullmatch(found[1]):
+            self.made(found[1])
 
     async def _hook_answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
         tool = None
@@ -146,7 +163,10 @@ class ToolGuard:
     async def _checked(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
         if self._files is None or asked["hook_event_name"] != "PreToolUse":
             raise Denied(UNDECIDED)
-        return await self._calls.run(self._files.check, asked)
+        changed = await self._calls.run(self._files.check, asked)
+        for plan in self._files.plans:
+            self.made(plan)
+        return changed
 
 
 def _output(**fields: Any) -> dict[str, Any]:

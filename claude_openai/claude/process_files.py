@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -91,9 +92,17 @@ class ProcessFiles:
     def started(self, process: SupervisedProcess, cwd: Path) -> None:
         """The process has just been started, in this folder. From now on the server may be killed."""
         self._process = process
-        self._left = Leftovers.of(process.pid, self._spawned, self._session, self.env, cwd, self._mark)
+        self._write_down(Leftovers.of(process.pid, self._spawned, self._session, self.env, cwd, self._mark))
+
+    def made(self, name: str) -> None:
+        """The process has made a file or a folder of this name in Claude Code's folder, see `OF_ITS_OWN_CHOICE`."""
+        if self._left is not None and name not in self._left.made:
+            self._write_down(replace(self._left, made=(*self._left.made, name)))
+
+    def _write_down(self, left: Leftovers) -> None:
+        self._left = left
         try:
-            self._ledger.add(self._left)
+            self._ledger.put(left)
         except OSError as error:
             self._log.warning("process.files_left", reason=f"not in the ledger: {error.strerror or error}")
 

@@ -127,6 +127,24 @@ def test_a_folder_that_has_more_in_it_is_left(left: Leftovers, config: Path) -> 
     assert log.exists()
 
 
+def test_a_plan_and_long_results_that_it_was_seen_to_make_are_removed(left: Leftovers, config: Path) -> None:
+    long_results, with_transcript, of_another_folder = (str(uuid.uuid4()) for _ in range(3))
+    own = put(config / "projects" / "-work" / long_results / "tool-results" / "b1.txt")
+    kept = [
+        put(config / "projects" / "-work" / with_transcript / "tool-results" / "b1.txt"),
+        put(config / "projects" / "-work" / f"{with_transcript}.jsonl"),
+        put(config / "projects" / "-other" / of_another_folder / "tool-results" / "b1.txt"),
+        put(config / "plans" / "theirs.md"),
+    ]
+    plan = put(config / "plans" / "ours.md")
+    folders = ("-work/" + long_results, "-work/" + with_transcript, "-other/" + of_another_folder)
+    made = ("plans/ours.md", *(f"projects/{folder}" for folder in folders))
+    assert sweep(replace(left, made=made), ended=None) == []
+    assert not own.parent.parent.exists()
+    assert not plan.exists()
+    assert all(path.exists() for path in kept)
+
+
 def test_no_link_is_followed(left: Leftovers, config: Path, tmp_path: Path) -> None:
     aim = put(tmp_path / "aim.json", entries(left))
     (config / "sessions" / f"{left.pid}.json").symlink_to(aim)
@@ -170,7 +188,7 @@ def private(tmp_path: Path, left: Leftovers) -> Path:
     """Of a server that is dead, as is the process that it had."""
     private = tmp_path / "tmp" / "claude-openai-abcdefgh"
     private.mkdir(mode=0o700, parents=True)
-    Ledger(private).add(left)
+    Ledger(private).put(left)
     put(private / "ledger" / "server", json.dumps({"pid": DEAD_PID, "started": "1"}))
     return private
 
@@ -197,7 +215,7 @@ def test_what_of_a_dead_server_cannot_be_removed_is_told(private: Path, left: Le
 
 def test_the_ledger_keeps_a_process_until_it_is_swept_up_after(tmp_path: Path, left: Leftovers) -> None:
     ledger = Ledger(tmp_path)
-    ledger.add(left)
+    ledger.put(left)
     assert Leftovers.read(tmp_path / "ledger" / f"{left.session}.json") == left
     ledger.remove(left)
     assert names(tmp_path / "ledger") == ["server"]
@@ -247,7 +265,9 @@ def test_a_folder_without_a_ledger_is_left(private: Path, entry: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"session": "../.."}, {"session": ""}, {"more": 1}, {}], ids=["path", "empty", "newer version", "broken"]
+    "fields",
+    [{"session": "../.."}, {"session": ""}, {"made": ["plans/../x.md"]}, {"made": None}, {"more": 1}, {}],
+    ids=["path", "empty", "path of its choice", "none", "newer version", "broken"],
 )
 def test_a_session_that_is_no_uuid_names_no_folder(
     private: Path, left: Leftovers, config: Path, fields: dict[str, object]

@@ -15,6 +15,7 @@ from claude_openai.claude.file_guard import Denied, FileGuard
 from claude_openai.claude.permissions import HOOK_TIMEOUT_S, ToolGuard
 from claude_openai.logs.log import Level, Log
 from claude_openai.logs.redaction import Redactor
+from claude_openai.protocol.agent import NO_AGENT, Agent
 
 Check = Callable[[Mapping[str, Any]], dict[str, Any] | None]
 CALL = {"tool_name": "Read", "tool_input": {"file_path": "/w/a"}, "tool_use_id": "toolu_1", "cwd": "/w"}
@@ -24,6 +25,7 @@ class Checked(FileGuard):
     """Decides as the test says."""
 
     def __init__(self, check: Check) -> None:
+        super().__init__(NO_AGENT, home="/home/me", config="/home/me/.claude")
         self._check = check
 
     def check(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -277,9 +279,62 @@ def test_words_and_other_records_give_nothing_away() -> None:
 
 
 async def test_the_real_check_runs_behind_it(tmp_path: Path) -> None:
-    from claude_openai.protocol.agent import Agent
-
     guarded = Guarded()
     files = FileGuard(Agent(tool_mode="readonly"), home=str(tmp_path), config=str(tmp_path / ".claude"))
     guarded.guard = ToolGuard(files, FileCalls(), guarded.guard._log)
     assert "outside of the folders" in reason(await guarded.ask())
+
+
+SESSION = "0f1e2d3c-4b5a-4697-8877-665544332211"
+LONG = f"""<persisted-output>
+Output too large (516.5KB). Full output saved to: /home/me/.claude/projects/-w/{SESSION}/tool-results/b1.txt
+
+Preview (first 2KB):
+1
+"""
+
+
+async def made_by(name: str, content: object) -> list[str]:
+    """What is noted as made by a process, of the result of a call."""
+    made: list[str] = []
+    guarded = Guarded()
+    guarded.guard.made = made.append
+    use = {"type": "tool_use", "id": "toolu_1", "name": name, "input": {}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": content}
+    await guarded.ask()
+    assert not guarded.guard.does_not_ask({"type": "assistant", "message": {"content": [use]}})
+    assert not guarded.guard.does_not_ask({"type": "user", "message": {"content": [result]}})
+    return made
+
+
+@pytest.mark.parametrize("content", [LONG, [{"type": "text", "text": LONG}]], ids=["text", "blocks"])
+async def test_the_folder_of_a_long_result_is_noted(content: object) -> None:
+    assert await made_by("Bash", content) == [f"projects/-w/{SESSION}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("mcp__openai__read", LONG),  # the client's words
+        ("Bash", f"cat of a file:\n{LONG}"),
+        ("Bash", LONG.replace(SESSION, "..")),
+        ("Bash", LONG.replace("/-w/", "/../")),
+        ("Bash", None),
+        ("Bash", []),
+    ],
+)
+async def test_nothing_else_is_taken_for_one(name: str, content: object) -> None:
+    assert await made_by(name, content) == []
+
+
+async def test_a_plan_that_the_process_makes_is_noted(tmp_path: Path) -> None:
+    made: list[str] = []
+    guarded = Guarded()
+    files = FileGuard(Agent(tool_mode="safe", permission_mode="plan"), home=str(tmp_path), config=str(tmp_path))
+    guarded.guard = ToolGuard(files, FileCalls(), guarded.guard._log)
+    guarded.guard.made = made.append
+    (tmp_path / "plans").mkdir()
+    (tmp_path / "plans" / "theirs.md").touch()
+    for plan in ("ours.md", "theirs.md"):
+        await guarded.ask(tool_name="Write", tool_input={"file_path": str(tmp_path / "plans" / plan), "content": ""})
+    assert set(made) == {"plans/ours.md"}

@@ -7,6 +7,7 @@ a killed server's is removed by its guardian, or by the next server.
 import errno
 import json
 import os
+import re
 import signal
 import time
 import uuid
@@ -22,13 +23,14 @@ from claude_openai.testing import Hang, RecordedRequest, Reply, Text, ToolUse
 from tests.real.call import Call, chat
 from tests.real.command import Command, running, shell
 from tests.real.harness import LIMIT_S, needs_claude, on_both_backends, serving, until
+from tests.real.test_agent_mode import is_judge
 from tests.real.test_tools import READ, results
 
 pytestmark = needs_claude
 
 BASH: dict[str, Any] = {"toolMode": "all"}
 # Folders that Claude Code makes when it needs them.
-EMPTY_AGAIN = {"sessions", "session-env", "shell-snapshots", "projects", "telemetry"}
+EMPTY_AGAIN = {"sessions", "session-env", "shell-snapshots", "projects", "telemetry", "plans"}
 
 
 def reply(request: RecordedRequest) -> Reply:
@@ -120,7 +122,8 @@ def _put(path: Path, text: str) -> None:
 async def served_user(folder: Path) -> AsyncIterator[tuple[Command, User]]:
     """A server of a user whose Claude Code is set up in the usual place."""
     work = folder / "work"
-    flags = ("--allowed-working-directory-prefixes", str(work))
+    # What is confined leaves nothing there.
+    flags = ("--allowed-working-directory-prefixes", str(work), "--confine", "off")
     async with running(folder, *flags, reply=reply, env={"CLAUDE_CONFIG_DIR": ""}) as command:
         yield command, User.plant(command.home, command.home / ".claude", work)
 
@@ -202,7 +205,7 @@ async def test_what_a_process_leaves_is_gone_when_it_is(tmp_path: Path, backend:
     settings: dict[str, Any] = {
         "backend": backend,
         "allowed_working_directory_prefixes": (work,),
-        "confine": "off",  # what is confined leaves nothing there
+        "confine": "off",
     }
     bash: dict[str, Any] = {"claude": {**BASH, "workingDirectory": str(work)}}
     async with serving(tmp_path, reply, **settings) as served:
@@ -244,6 +247,36 @@ async def test_the_next_server_removes_what_one_left_that_was_killed_with_its_gu
         await sh.start(*flags)
         assert left[0] not in sh.files()
         assert changes(user.home, user.before) == []
+
+
+async def test_long_results_and_plans_are_removed_too(tmp_path: Path) -> None:
+    config, work = tmp_path / "home" / "config", tmp_path / "work"
+    (tmp_path / "home").mkdir()
+    user = User.plant(tmp_path / "home", config, work)
+    (work / "long").write_text("long\n" * 20_000)
+    read = ToolUse("toolu_1", "Bash", {"command": "cat long", "description": "Read."})
+
+    def answer(request: RecordedRequest) -> Reply:
+        if is_judge(request):
+            return Reply("<block>no")
+        if "tool_result" in str(request.messages):
+            return Reply(Text("one", Hang()))
+        plans = re.findall(r"/\S*/plans/[\w-]+\.md", str(request.messages))
+        write = ToolUse("toolu_2", "Write", {"file_path": plans[0], "content": "Plan."}) if plans else None
+        return Reply(read, *filter(None, [write]))
+
+    settings: dict[str, Any] = {"allowed_working_directory_prefixes": (work,), "confine": "off"}
+    async with serving(tmp_path, answer, **settings) as served:
+        for mode in ("acceptEdits", "plan"):
+            claude = {**BASH, "workingDirectory": str(work), "permissionMode": mode}
+            async with AsyncExitStack() as stack:
+                call = await begun(served.url, "Work.", stack, claude=claude)
+                made = changes(user.home, user.before)
+                assert [path for path in made if "/tool-results/" in path]
+                assert bool([path for path in made if "/plans/" in path]) == (mode == "plan")
+                call.leave()
+            await served.processes.wait_no_claude()
+            await is_soon_clean(user.home, user.before)
 
 
 async def test_what_cannot_be_removed_is_told_in_the_log(tmp_path: Path) -> None:

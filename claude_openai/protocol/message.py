@@ -1,18 +1,21 @@
 """One message of Claude while it is streamed, block by block.
 
 When its stream breaks off, the blocks from some index on are abandoned: Claude will not see them. So text that need not
-be sent at once is buffered by block, and calls are only looked at when the message has ended.
+be sent at once is buffered by block, with the thinking behind it, and calls are only looked at when the message has
+ended.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from claude_openai.protocol.events import ReasoningDelta, TextDelta
 from claude_openai.protocol.stop import StopCutter
 from claude_openai.protocol.surrogates import PairJoiner, paired
 
-__all__ = ["CallBlock", "Message"]
+__all__ = ["CallBlock", "Message", "Piece"]
+
+Piece: TypeAlias = TextDelta | ReasoningDelta
 
 
 @dataclass(slots=True)
@@ -48,14 +51,14 @@ class Message:
         self._live = live
         self._stop = StopCutter(stops)
         self._own_name = own_name
-        self._buffered: dict[int, list[str]] = {}
+        self._buffered: dict[int, tuple[type[Piece], list[str]]] = {}
         self._calls: dict[int, CallBlock] = {}
         self._pairs = {kind: PairJoiner() for kind in ("text", "thinking")}
         self.has_text = False
         self.released = -1
         self.complete = 0
 
-    def feed(self, event: Mapping[str, Any]) -> list[TextDelta | ReasoningDelta]:
+    def feed(self, event: Mapping[str, Any]) -> list[Piece]:
         """Take an event of a content block. Returns what can be sent to the client now."""
         match event["type"]:
             case "content_block_start":
@@ -67,11 +70,11 @@ class Message:
                 return self._end_block(event["index"])
         return []
 
-    def rest(self, until: int | None = None) -> list[TextDelta]:
-        """The buffered text of the blocks before `until`, by default of all; empties the buffer."""
-        standing = [text for index, text in self._buffered.items() if until is None or index < until]
+    def rest(self, until: int | None = None) -> list[Piece]:
+        """The buffered blocks before `until`, by default all; empties the buffer."""
+        standing = [block for index, block in self._buffered.items() if until is None or index < until]
         self._buffered = {}
-        return [TextDelta("".join(pieces)) for pieces in standing]
+        return [kind("".join(texts)) for kind, texts in standing]
 
     def calls(self, until: int | None = None) -> list[CallBlock]:
         """The calls of the blocks before `until`, by default of the complete ones."""
@@ -83,27 +86,26 @@ class Message:
             name = str(block["name"])
             self._calls[index] = CallBlock(str(block["id"]), self._own_name(name), name)
 
-    def _delta(self, index: int, delta: Mapping[str, Any]) -> list[TextDelta | ReasoningDelta]:
+    def _delta(self, index: int, delta: Mapping[str, Any]) -> list[Piece]:
         match delta.get("type"):
             case "text_delta":
-                return [*self._text(index, self._pairs["text"].feed(delta["text"]))]
+                return self._text(index, self._pairs["text"].feed(delta["text"]))
             case "thinking_delta":
-                thinking = self._pairs["thinking"].feed(delta["thinking"])
-                return [ReasoningDelta(thinking)] if thinking else []
+                return self._thinking(index, self._pairs["thinking"].feed(delta["thinking"]))
             case "input_json_delta" if index in self._calls:
                 self._calls[index].fragments.append(delta["partial_json"])
         return []
 
-    def _end_block(self, index: int) -> list[TextDelta | ReasoningDelta]:
-        thinking = self._pairs["thinking"].rest()
-        return [*self._text(index, self._pairs["text"].rest()), *([ReasoningDelta(thinking)] if thinking else [])]
+    def _end_block(self, index: int) -> list[Piece]:
+        text, thinking = self._pairs["text"].rest(), self._pairs["thinking"].rest()
+        return [*self._text(index, text), *self._thinking(index, thinking)]
 
-    def _text(self, index: int, text: str) -> list[TextDelta]:
+    def _text(self, index: int, text: str) -> list[Piece]:
         if not text:
             return []
         self.has_text = True
         if not self._live:
-            self._buffered.setdefault(index, []).append(text)
+            self._buffer(TextDelta, index, text)
             self._stop.feed(text)
             if not self._stop.found:
                 return []
@@ -111,3 +113,14 @@ class Message:
             return self.rest()
         self.released = index
         return [TextDelta(text)]
+
+    def _thinking(self, index: int, text: str) -> list[Piece]:
+        if not text:
+            return []
+        if self._buffered:
+            self._buffer(ReasoningDelta, index, text)
+            return []
+        return [ReasoningDelta(text)]
+
+    def _buffer(self, kind: type[Piece], index: int, text: str) -> None:
+        self._buffered.setdefault(index, (kind, []))[1].append(text)

@@ -11,9 +11,9 @@ from claude_openai.errors import UpstreamError
 from claude_openai.protocol.agent import Agent
 from claude_openai.protocol.calls import MAX_CORRECTIONS, CallJudge, Check
 from claude_openai.protocol.effects import AskClaude, Effect
-from claude_openai.protocol.events import Event, ReasoningDelta, TextDelta, TurnFailed
+from claude_openai.protocol.events import Event, TextDelta, TurnFailed
 from claude_openai.protocol.formed import STRUCTURED_OUTPUT, FormedAnswer
-from claude_openai.protocol.message import CallBlock
+from claude_openai.protocol.message import CallBlock, Piece
 from claude_openai.protocol.tool_notes import tool_note
 from claude_openai.protocol.turn_states import Input
 
@@ -45,7 +45,7 @@ class TurnContent:
         self.has_text = False
         self.refused = False
 
-    def show(self, pieces: Sequence[TextDelta | ReasoningDelta]) -> list[Event]:
+    def show(self, pieces: Sequence[Piece]) -> list[Event]:
         """The events for the client that pieces of a message become."""
         events: list[Event] = []
         for piece in pieces:

@@ -158,6 +158,7 @@ def written_files(served: Served) -> list[Path]:
 async def test_a_client_that_leaves_while_its_history_is_given_leaves_nothing_behind(tmp_path: Path) -> None:
     async with serving(tmp_path, **WAITING) as served:
         await ask(served, history("Ada"))
+        await until(lambda: not written_files(served), "the history of the first turn is gone")
         os.kill(await waiting_process(served), signal.SIGSTOP)
         async with Call.open(served.url, chat(history("Grace"))):
             await until(lambda: bool(written_files(served)), "the history is being given")

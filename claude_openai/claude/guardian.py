@@ -3,12 +3,15 @@
 A program is known here by a socket, its `Link`, and never by its number: the far end belongs to the supervisor of the
 program, which says on it what happens, and kills all that descends from the program when the link ends. So whatever is
 lost on the way from the request to the owner of the link, by a cancel or the death of the server, ends the program too.
+The program itself is killed by a pidfd, if there is one: Claude Code makes another, billed call about 20 ms after some
+answers, and on a busy machine the supervisor would be too late.
 What the guardian does is told in `supervisor`.
 """
 
 import errno
 import marshal
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -48,6 +51,8 @@ POLL_S = 0.01
 # The guardian has at most some files to remove; it never takes this long.
 END_TIMEOUT_S = 5.0
 LINE_BYTES = 512
+ANCILLARY_BYTES = socket.CMSG_SPACE(4)  # one descriptor
+CLOSE_ON_EXEC = socket.MSG_CMSG_CLOEXEC if sys.platform == "linux" else 0
 
 
 class GuardianGone(Exception):
@@ -65,6 +70,7 @@ class Link:
         self._stream = trio.SocketStream(trio.socket.from_stdlib_socket(near))
         self._framer = LineFramer()
         self._lines: deque[bytes] = deque()
+        self._pidfds: list[int] = []
 
     async def send(self, data: bytes) -> None:
         with suppress(trio.BrokenResourceError):  # the next line says so
@@ -74,9 +80,12 @@ class Link:
         """What the supervisor says next; "" when it has ended, and with it all that descends from the program."""
         while not self._lines:
             try:
-                data = await self._stream.receive_some(LINE_BYTES)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                data = b""
+                data, ancillary, _, _ = await self._stream.socket.recvmsg(LINE_BYTES, ANCILLARY_BYTES, CLOSE_ON_EXEC)
+            except (OSError, trio.ClosedResourceError):
+                return ""
+            for level, kind, content in ancillary:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                    self._pidfds.append(int.from_bytes(content, sys.byteorder))
             if not data:
                 return ""
             self._lines.extend(self._framer.feed(data))
@@ -84,11 +93,16 @@ class Link:
 
     def kill(self) -> None:
         """Have everything killed; what the supervisor says of it can still be read."""
+        for pidfd in self._pidfds:
+            with suppress(OSError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         with suppress(OSError):
             self._stream.socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         self._stream.socket.close()
+        while self._pidfds:
+            os.close(self._pidfds.pop())
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,8 @@ def fork_supervisor(control: socket.socket, deaths: Deaths, descriptors: Sequenc
 def supervise(orders: socket.socket, pipes: Sequence[int], *, subreaper: bool = True) -> None:
     """Start one program and reap all that descends from it; returns when none of it is left.
 
-    Answers on `orders`, a line each: `started PID` or `failed ERRNO program|folder`, then `exited CODE`.
+    Answers on `orders`, a line each: `started PID` or `failed ERRNO program|folder`, then `exited CODE`. A pidfd of the
+    program comes with `started` (Linux).
 
     Args:
         orders: brings the request, which is the marshalled (argv, env, cwd), all in bytes; when it ends, all are
@@ -200,7 +201,13 @@ def start(orders: socket.socket, pipes: Sequence[int]) -> int:
         for pipe in pipes:
             os.close(pipe)
     program.returncode = 0  # it is `reap` that waits for it, and not this object when it is collected
-    answer(orders, f"started {program.pid}")
+    descriptors = []
+    if sys.platform == "linux":
+        with suppress(OSError):  # no descriptor is left, or an old kernel
+            descriptors.append(os.pidfd_open(program.pid))
+    answer(orders, f"started {program.pid}", descriptors)
+    for each in descriptors:
+        os.close(each)
     return program.pid
 
 
@@ -216,9 +223,9 @@ def receive(link: socket.socket) -> bytes:
     return content if len(content) == size else b""
 
 
-def answer(orders: socket.socket, line: str) -> None:
+def answer(orders: socket.socket, line: str, descriptors: Sequence[int] = ()) -> None:
     with suppress(OSError):  # the server may be gone
-        orders.sendall(line.encode() + b"\n")
+        socket.send_fds(orders, [line.encode() + b"\n"], descriptors)
 
 
 def reap() -> tuple[dict[int, int], bool]:

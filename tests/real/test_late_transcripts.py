@@ -49,12 +49,12 @@ def waits(pid: int) -> bool:
     return "wait_for_partner" in channels
 
 
-async def waiting_process(served: Served) -> int:
-    """The process that waits for a history."""
+async def waiting_process(served: Served, model: str = "") -> int:
+    """The process that waits for a history, of the model."""
 
     def waiting() -> list[int]:
         with suppress(OSError):  # one has just ended
-            return [pid for pid in served.processes.marked() if waits(pid)]
+            return [pid for pid in served.processes.marked() if waits(pid) and f"--model\0{model}" in command_line(pid)]
         return []
 
     await until(lambda: len(waiting()) == 1, "a process waits for a history")
@@ -90,7 +90,7 @@ async def test_a_history_goes_to_the_process_that_waits_for_one_word_by_word(
             assert upstream(request) == sent(name)
             assert model in request.model
             assert request.body["max_tokens"] == 100
-            await waiting_process(served)
+            await waiting_process(served, model)
         assert len(served.api.requests) == 4
         assert written == [True, True]  # the first of each model starts a process of its own
 

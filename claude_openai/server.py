@@ -25,7 +25,9 @@ from claude_openai.claude.guardian import guarding
 from claude_openai.claude.hermetic import find_claude, stand_in_environment
 from claude_openai.claude.launcher import Launcher
 from claude_openai.claude.ledger import PRIVATE_FOLDER, recover
+from claude_openai.claude.priming import Primer
 from claude_openai.claude.sdk import SdkBackend, SdkSettings
+from claude_openai.claude.tool_walls import ToolWalls
 from claude_openai.config import Config
 from claude_openai.errors import ShuttingDown, StartError
 from claude_openai.logs.log import NULL_LOG, Level, Log, captured_stdlib, open_log
@@ -211,19 +213,21 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
             with _starting():
                 confinement = await run_in_thread(try_confinement, config.confine, os.environ | extra_env, folder)
                 log.info("confinement.tried", confined=bool(confinement.bwrap), reason=confinement.reason)
+                are_folders_named = bool(config.allowed_working_directory_prefixes)
                 launcher = Launcher(
                     command=config.claude_command,
                     folder=folder,
                     environ=os.environ,
                     extra_env=extra_env,
                     guardian=guardian,
-                    confinement=confinement,
+                    walls=ToolWalls(
+                        confinement, (folder, *_secrets(config)), are_folders_named=are_folders_named, log=log
+                    ),
                     log=log,
-                    secrets=_secrets(config),
-                    are_folders_named=bool(config.allowed_working_directory_prefixes),
                 )
+            primer = Primer(launcher, MessagesApi.serving, log)
             if config.backend == "cli":
-                yield CliBackend(launcher)
+                yield CliBackend(launcher, primer)
                 return
             settings = SdkSettings(
                 kept=config.max_idle_sessions,
@@ -232,7 +236,7 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
                 spares=config.spares,
                 default_model=config.catalog().resolve("claude"),
             )
-            yield SdkBackend(launcher, settings, log)
+            yield SdkBackend(launcher, primer, settings, log)
 
 
 def _secrets(config: Config) -> list[Path]:

@@ -8,25 +8,22 @@ process, and that is the SDK backend.
 import json
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import trio
 
 from claude_openai.claude.base import Backend, Emit
-from claude_openai.claude.launcher import (
-    GRACE_S,
-    Launcher,
-    could_not_start,
-    ends_in_results,
-    to_replay,
-    why_not_started,
-)
+from claude_openai.claude.frames import message_of, user_frame
+from claude_openai.claude.hermetic import TurnSettings
+from claude_openai.claude.launcher import GRACE_S, Launcher, past_of
 from claude_openai.claude.permissions import ToolGuard
+from claude_openai.claude.priming import Primer
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.records import RecordError, effects_of, record_of
+from claude_openai.claude.start_errors import could_not_start, why_not_started
 from claude_openai.claude.toolbox import Toolbox, own_name
-from claude_openai.claude.transcript import content_block
+from claude_openai.claude.transcript import Past
 from claude_openai.errors import ApiError, BadRequest
 from claude_openai.logs.log import Log
 from claude_openai.protocol.cli_stream import TurnReader
@@ -51,12 +48,17 @@ class CliBackend(Backend):
 
     Args:
         launcher: starts the processes.
+        primer: knows what Claude Code would add to a conversation.
     """
 
     name = "cli"
 
-    def __init__(self, launcher: Launcher) -> None:
+    def __init__(self, launcher: Launcher, primer: Primer) -> None:
         self._launcher = launcher
+        self._primer = primer
+
+    async def run(self) -> None:
+        await self._primer.check_learnt()
 
     def status(self) -> Mapping[str, Any]:
         return self._launcher.status()
@@ -71,14 +73,19 @@ class CliBackend(Backend):
 
     async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
         try:
-            async with self._launcher.transcript(to_replay(request)) as transcript:
-                spawn = self._launcher.spawn_for(request, resume=transcript, log=log, kept_open=False)
+            notes = () if request.agent.of_the_process else await self._primer.notes(request.claude_model)
+            past = Past(past_of(request), notes)
+            async with self._launcher.transcript(past) as transcript:
+                settings = TurnSettings.of(request)
+                spawn = self._launcher.spawn(
+                    request.claude_model, settings=settings, agent=request.agent, resume=transcript, log=log
+                )
                 reader = TurnReader(
                     spawn.login,
                     own_name=own_name,
                     agent=request.agent,
                     output=output_check(request.output, time.thread_time),
-                    conversation="new" if transcript is None else "replayed",
+                    conversation="replayed" if past.turns else "new",
                     live=request.stream,
                     stops=request.stop,
                 )
@@ -190,7 +197,7 @@ class CliTurn:
                 pass  # of a tool that is not there; Claude Code says so itself
             case AskClaude(text):
                 self._reader.ask_again()
-                self._nursery.start_soon(self._write, _user_frame([{"type": "text", "text": text}]))
+                self._nursery.start_soon(self._write, user_frame([{"type": "text", "text": text}]))
             case _:
                 await self._emit(effect)
 
@@ -228,22 +235,8 @@ class CliTurn:
 
 
 def _frames(request: ChatRequest, guard: ToolGuard) -> list[dict[str, Any]]:
-    """The system prompt, and the prompt unless Claude Code goes on by itself from its transcript."""
+    """The system prompt, and the message to answer."""
     bind: dict[str, Any] = {"subtype": "initialize", "systemPrompt": [request.system], **guard.hooks()}
     if request.output is not None:
         bind["jsonSchema"] = request.output.for_claude()
-    frames: list[dict[str, Any]] = [{"type": "control_request", "request_id": "req_1", "request": bind}]
-    if not ends_in_results(request.prompt):
-        frames.append(_user_frame([content_block(block) for block in request.prompt.blocks]))
-    return frames
-
-
-def _user_frame(content: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    # Composed by the client: otherwise '@file' and '/command' in it would be obeyed.
-    return {
-        "type": "user",
-        "message": {"role": "user", "content": list(content)},
-        "parent_tool_use_id": None,
-        "session_id": "default",
-        "client_composed": True,
-    }
+    return [{"type": "control_request", "request_id": "req_1", "request": bind}, user_frame(message_of(request.prompt))]

@@ -20,9 +20,10 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError
 from claude_openai.claude.base import Emit
 from claude_openai.claude.client import ending
 from claude_openai.claude.hermetic import TurnSettings
-from claude_openai.claude.launcher import Spawn, could_not_start, why_not_started
+from claude_openai.claude.launcher import Spawn
 from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess
+from claude_openai.claude.start_errors import could_not_start, why_not_started
 from claude_openai.claude.toolbox import Toolbox
 from claude_openai.claude.transport import ProcessTransport
 from claude_openai.claude.turn import OpenClient, TurnUnderWay
@@ -154,8 +155,6 @@ class Conversation:
             # With a transport of ours the SDK applies no option that is a flag; `hermetic` gives those.
             client = ClaudeSDKClient(ClaudeAgentOptions(verbatim_prompts=True), transport=transport)
             async with client, trio.open_nursery() as nursery, ending(client.receive_messages()) as messages:
-                if self._request.claude_model != self.spawn.model:
-                    await client.set_model(self._request.claude_model)
                 nursery.start_soon(_write_all, receive, transport)
                 nursery.start_soon(guard.answer_all, questions, send.send_nowait)
                 self._open = OpenClient(client, messages, process, transport, toolbox, self.spawn.settings)
@@ -212,7 +211,7 @@ class Conversation:
         if waiting.cancelled_caught:
             self.log.error("conversation.abandoned")
 
-    async def answer(self, request: ChatRequest, way: Way, emit: Emit, *, resumed: bool) -> bool:
+    async def answer(self, request: ChatRequest, way: Way, emit: Emit) -> bool:
         """Run one turn. Afterwards `reusable` says whether another can follow.
 
         Returns False, with nothing emitted and the cause in `failure`, if a process that had waited for its turn died
@@ -223,7 +222,6 @@ class Conversation:
             request: what to answer; its history is the one this conversation holds.
             way: how the request came here.
             emit: takes the events.
-            resumed: the process goes on by itself from its transcript, which ends with the prompt.
         """
         self.reusable, self.pending = False, ()
         if self._open is None:
@@ -235,7 +233,7 @@ class Conversation:
         turn = TurnUnderWay(request, self._open, emit, way=way, login=self.spawn.login)
         try:
             with self._open.transport.observed(emit):
-                await turn.run(resumed=resumed)
+                await turn.run()
         except ClaudeSDKError as error:
             if self.waited and not self._open.transport.asked:
                 self.failure = str(error)
@@ -250,8 +248,7 @@ class Conversation:
         self.history = canonical((*request.turns, request.prompt, turn.answer()))
         self.pending, self.thinking = turn.pending, turn.thinking.blocks()
         self.settings = TurnSettings.of(request)
-        # Resuming put a text of Claude Code's own into the history.
-        self.exact = self.exact and turn.exact and not resumed
+        self.exact = self.exact and turn.exact
         self.reusable = turn.reusable and self.alive and (self.exact or bool(self.pending))
         return True
 

@@ -28,7 +28,6 @@ _FLAGS = (
     "--setting-sources=",  # no settings, hooks or CLAUDE.md of the user or the folder
     "--strict-mcp-config",  # no MCP servers of the user
     "--safe-mode",  # no skills, plugins, agents, commands; the login still works
-    "--no-session-persistence",  # no session files
     *("--thinking-display", "summarized"),  # thinking as text, not as progress notes
 )
 
@@ -90,11 +89,6 @@ _INSTEAD_OF_ESSENTIAL_ONLY = {
     "DISABLE_FEEDBACK_COMMAND": "1",
 }
 
-# Makes Claude Code go on by itself from a transcript that ends in tool results.
-RESUME_INTERRUPTED = {"CLAUDE_CODE_RESUME_INTERRUPTED_TURN": "1"}
-# It would go on before it has heard of the system prompt and the tools, but for a server of tools that it waits for.
-_WAITED_FOR = ("--mcp-config", '{"mcpServers":{"openai":{"type":"sdk","name":"openai"}}}')
-
 # Claude Code has no less than low; it thinks as it sees fit then.
 _EFFORTS = {"none": "low", "minimal": "low"}
 _MAX_TOKENS = "CLAUDE_CODE_MAX_OUTPUT_TOKENS"
@@ -153,9 +147,9 @@ def claude_argv(
     rules: Mapping[str, Sequence[str]] | None = None,
     resume: Path | None = None,
     session: str | None = None,
-    goes_on: bool = False,
+    session_file: bool = False,
 ) -> list[str]:
-    """The command line of a turn.
+    """The command line of a process.
 
     Args:
         claude: the program.
@@ -165,7 +159,7 @@ def claude_argv(
         rules: what they are kept from, as the `permissions` of its settings.
         resume: a transcript file with the history.
         session: the id of its session; without effect with `resume`, where the file says it.
-        goes_on: the history ends in results of tools, from which the process goes on by itself.
+        session_file: whether it writes one, in its configuration folder.
     """
     argv = [str(claude), *_FLAGS, "--tools", ",".join(TOOLS[agent.tool_mode]), "--model", model]
     argv += ["--permission-mode", agent.permission_mode or "dontAsk"]
@@ -181,8 +175,8 @@ def claude_argv(
         argv.append(f"--resume={resume}")
     elif session is not None:
         argv += ["--session-id", session]
-    if goes_on:
-        argv += _WAITED_FOR
+    if not session_file:
+        argv.append("--no-session-persistence")
     return argv
 
 

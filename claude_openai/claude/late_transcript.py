@@ -12,15 +12,14 @@ import errno
 import os
 import sys
 import uuid
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
 import trio
 
-from claude_openai.claude.transcript import transcript_lines, write_private
-from claude_openai.protocol.history import Turn
+from claude_openai.claude.transcript import Past, transcript_lines, write_private
 from claude_openai.threads import run_in_thread
 
 __all__ = ["LATE_TRANSCRIPTS", "LateTranscript"]
@@ -59,8 +58,8 @@ class LateTranscript:
             self.path.unlink(missing_ok=True)
 
     @asynccontextmanager
-    async def given(self, turns: Sequence[Turn], cwd: Path) -> AsyncIterator[None]:
-        """Give the process its history; once, for as long as its turn.
+    async def given(self, past: Past, cwd: Path) -> AsyncIterator[None]:
+        """Give the process its past; once, for as long as its turn.
 
         Raises:
             OSError: the file cannot be written.
@@ -68,7 +67,7 @@ class LateTranscript:
         file = self.path.with_suffix(".new")
 
         def write() -> bytes:
-            lines = list(transcript_lines(self._session, turns, cwd))
+            lines = list(transcript_lines(self._session, past, cwd))
             write_private(file, lines)
             return "".join(lines).encode("ascii")
 

@@ -1,61 +1,52 @@
-"""How the process of a turn is started: which program, with what history, in which folder. Both backends use it.
+"""How the process of a turn is started: which program, with what past, in which folder. Both backends use it.
 
 Knows where the parts lie on the disk; what the flags and variables are is `hermetic`'s business, what is said to the
 process the backends'. A program that is not there is looked for again at each start.
 """
 
-import os
-import re
-import signal
+import shutil
+import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import trio
 
-from claude_openai.claude.confinement import Confinement
-from claude_openai.claude.file_calls import FileCalls
-from claude_openai.claude.file_guard import FileGuard
-from claude_openai.claude.folders import BY_DESCRIPTOR, check_roots, folder_not_available, folder_of
+from claude_openai.claude.folders import BY_DESCRIPTOR, folder_of
 from claude_openai.claude.guardian import Guardian
 from claude_openai.claude.hermetic import (
-    RESUME_INTERRUPTED,
     TurnSettings,
     claude_argv,
     claude_environment,
     find_claude,
     login_command,
+    stand_in_environment,
 )
-from claude_openai.claude.late_transcript import LateTranscript
+from claude_openai.claude.late_transcript import LATE_TRANSCRIPTS, LateTranscript
 from claude_openai.claude.ledger import Ledger
-from claude_openai.claude.permission_rules import Secret, Secrets, permission_rules, secrets_of_user
 from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess, supervised
 from claude_openai.claude.process_files import ProcessFiles
-from claude_openai.claude.transcript import transcript_file
-from claude_openai.claude.wall import View, enclosed
-from claude_openai.errors import ApiError, ClaudeMissing, ConfigError, Forbidden, UpstreamError
+from claude_openai.claude.tool_walls import Enclose, ToolWalls
+from claude_openai.claude.transcript import Notes, Past, transcript_file
+from claude_openai.errors import ClaudeMissing, ConfigError
 from claude_openai.logs.log import Log
 from claude_openai.protocol.agent import NO_AGENT, Agent
 from claude_openai.protocol.blocks import ToolResultBlock
 from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
-from claude_openai.shortages import described, shortage_hint
 from claude_openai.threads import run_in_thread
 
-__all__ = ["GRACE_S", "Launcher", "Spawn", "could_not_start", "ends_in_results", "to_replay", "why_not_started"]
-
-# The command line of a confined process, from its own, its environment and its temporary folder. Blocks.
-Enclose: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Path], Sequence[str]]
+__all__ = ["GRACE_S", "Launcher", "Spawn", "past_of"]
 
 # A turn that is over leaves by itself in about 60 ms once its input ends.
 GRACE_S = 1.0
-# `process` tells of a signal so, as `subprocess` does.
-_ENDED_BY_SIGNAL = re.compile(r"ended with exit status -(\d+)")
+# What is not removed by then is removed when the server stops, with the private folder.
+REMOVE_WAIT_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +59,7 @@ class Spawn:
         open: gives `supervised` for it.
         login: the command that logs it in.
         guard: answers what it asks about its own tools.
-        give_history: for one that waits for a history: gives it, for as long as its turn.
+        give_past: for one that waits for its past: gives it, for as long as its turn.
     """
 
     model: str
@@ -76,7 +67,7 @@ class Spawn:
     open: Callable[[], AbstractAsyncContextManager[SupervisedProcess]]
     login: str
     guard: ToolGuard
-    give_history: Callable[[Sequence[Turn]], AbstractAsyncContextManager[None]] | None = None
+    give_past: Callable[[Past], AbstractAsyncContextManager[None]] | None = None
 
 
 class Launcher:
@@ -88,10 +79,8 @@ class Launcher:
         environ: the server's environment.
         extra_env: variables that win over it.
         guardian: starts the processes, and ends what is left of them.
-        confinement: how those that have Bash are run.
+        walls: keep their tools in their folders.
         log: for what belongs to no run.
-        secrets: files and folders of the server's own, which Claude's own tools are kept from.
-        are_folders_named: see `Secrets`.
 
     Raises:
         ConfigError: the command is no program.
@@ -105,10 +94,8 @@ class Launcher:
         environ: Mapping[str, str],
         extra_env: Mapping[str, str],
         guardian: Guardian,
-        confinement: Confinement,
+        walls: ToolWalls,
         log: Log,
-        secrets: Sequence[Path] = (),
-        are_folders_named: bool = False,
     ) -> None:
         self._command = command
         self._folder = folder
@@ -118,11 +105,8 @@ class Launcher:
         self._extra_env = extra_env
         self._ledger = Ledger(folder)
         self._guardian = guardian
-        self._confinement = confinement
+        self._walls = walls
         self._log = log
-        self._secrets = (folder, *secrets)
-        self._are_folders_named = are_folders_named
-        self._file_calls = FileCalls()
         self._processes: set[SupervisedProcess] = set()
         try:
             find_claude(command)
@@ -155,41 +139,23 @@ class Launcher:
             claude: dict[str, Any] = {"found": True}
         except ClaudeMissing as error:
             claude = {"found": False, "message": error.message}
-        return {"claude": claude, **self._confinement.status}
+        return {"claude": claude, **self._walls.status}
 
     def check(self, request: ChatRequest) -> None:
-        """Refuse a turn that would have to be confined, and cannot be.
+        """Refuse a turn that could not be run as it has to be.
 
         Raises:
             Forbidden: with the reason.
         """
-        if request.agent.has_bash and self._confinement.required and not self._confinement.bwrap:
-            raise Forbidden(
-                "'claude.toolMode' may not be 'all': this server must confine Bash (--confine require), and cannot: "
-                f"{self._confinement.reason}.",
-                code="cannot_confine",
-                param="claude.toolMode",
-            )
+        self._walls.check(request)
 
-    def transcript(self, turns: Sequence[Turn]) -> AbstractAsyncContextManager[Path | None]:
-        """A history as a file for as long as the block; None if it is empty.
+    def transcript(self, past: Past) -> AbstractAsyncContextManager[Path | None]:
+        """A past as a file for as long as the block; None if it is empty.
 
         Raises:
             OSError: it cannot be written.
         """
-        return transcript_file(self._folder, turns, self._cwd)
-
-    def spawn_for(self, request: ChatRequest, *, resume: Path | None, log: Log, kept_open: bool) -> Spawn:
-        """Prepare the process of a request, see `spawn`.
-
-        A process that is `kept_open` gets its settings before each turn, since those given at its start cannot be
-        changed. One that goes on by itself from its transcript begins at once, so it gets them at its start.
-        """
-        goes_on = ends_in_results(request.prompt)
-        settings = None if kept_open and not goes_on else TurnSettings.of(request)
-        return self.spawn(
-            request.claude_model, settings=settings, agent=request.agent, resume=resume, goes_on=goes_on, log=log
-        )
+        return transcript_file(self._folder, past, self._cwd)
 
     def spawn(
         self,
@@ -198,17 +164,16 @@ class Launcher:
         settings: TurnSettings | None = None,
         agent: Agent = NO_AGENT,
         resume: Path | None = None,
-        goes_on: bool = False,
         log: Log,
     ) -> Spawn:
         """Prepare a process; nothing runs until it is opened, which raises OSError if it cannot be started.
 
         Args:
             model: as Claude Code knows it.
-            settings: of its first turn.
+            settings: of its first turn; left out for a process that is to run several, since those given at its start
+                cannot be changed.
             agent: its folders, its own tools and what they may do.
             resume: the transcript of what was said before.
-            goes_on: the process goes on from it by itself, since it ends in results of tools.
             log: told the command line.
 
         Raises:
@@ -216,59 +181,27 @@ class Launcher:
         """
         claude = self.program()
         settings = settings or TurnSettings()
-        cwd = agent.working_directory or str(self._cwd)
-        env = claude_environment(self._environ, extra=self._extra_env, cwd=Path(cwd), agent=agent)
+        cwd = Path(agent.working_directory or self._cwd)
+        env = claude_environment(self._environ, extra=self._extra_env, cwd=cwd, agent=agent)
         env |= settings.environment
-        env |= RESUME_INTERRUPTED if goes_on else {}
-        guard, rules = self._guarded(agent, env)
+        guard, rules = self._walls.guard(agent, env)
         # A transcript is called after its session.
         session = str(uuid.uuid4()) if resume is None else resume.stem
         argv = claude_argv(
-            claude,
-            model=model,
-            settings=settings,
-            agent=agent,
-            rules=rules,
-            resume=resume,
-            session=session,
-            goes_on=goes_on,
+            claude, model=model, settings=settings, agent=agent, rules=rules, resume=resume, session=session
         )
         log.debug("adapter.claude_args", argv=argv)
-        enclose = self._enclosing(claude, agent, resume) if agent.has_bash and self._confinement.bwrap else None
+        enclose = self._walls.enclosing(claude, agent, cwd, resume)
         opened = partial(self._process, argv, env, agent, session, guard, enclose)
         return Spawn(model, settings, opened, login_command(claude), guard)
 
-    def _guarded(self, agent: Agent, env: Mapping[str, str]) -> tuple[ToolGuard, Mapping[str, Sequence[str]]]:
-        """What keeps the tools of a process in its folders, from outside of it and within."""
-        if not agent.has_tools:
-            return ToolGuard(None, self._file_calls, self._log), {}
-        home = os.path.normpath(env.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - without a home it stays "~"
-        config = os.path.normpath(env.get("CLAUDE_CONFIG_DIR") or f"{home}/.claude")
-        own: list[Secret] = [(str(path.absolute()), "") for path in self._secrets]
-        secrets = Secrets(
-            of_server=(*own, (config, ".credentials.json")),
-            of_user=secrets_of_user(home, config),
-            are_folders_named=self._are_folders_named,
-        )
-        files = FileGuard(agent, home=home, config=config)
-        return ToolGuard(files, self._file_calls, self._log), permission_rules(agent, secrets)
+    def spawn_spare(self, model: str, notes: Notes, *, log: Log) -> Spawn:
+        """Prepare a process that waits for its past; where it cannot wait for one it has none, but the notes.
 
-    def _enclosing(self, claude: Path, agent: Agent, resume: Path | None) -> Enclose:
-        def enclose(argv: Sequence[str], env: Mapping[str, str], temporary: Path) -> Sequence[str]:
-            view = View(
-                program=claude,
-                cwd=Path(agent.working_directory or self._cwd),
-                writable=[Path(folder) for folder in agent.add_dirs],
-                readable=[] if resume is None else [resume],
-                temporary=temporary,
-                hidden=self._secrets,
-            )
-            return enclosed(self._confinement.bwrap, argv, env, view)
-
-        return enclose
-
-    def spawn_late(self, model: str, *, log: Log) -> Spawn:
-        """Prepare a process that resumes from a history which it is given later; see `spawn`."""
+        See `spawn`.
+        """
+        if not LATE_TRANSCRIPTS:
+            return self._spawn_without_turns(model, notes, log)
         late = LateTranscript(self._folder)
         spawn = self.spawn(model, resume=late.path, log=log)
 
@@ -278,7 +211,52 @@ class Launcher:
                 async with spawn.open() as process:
                     yield process
 
-        return replace(spawn, open=opened, give_history=partial(late.given, cwd=self._cwd))
+        return replace(spawn, open=opened, give_past=partial(late.given, cwd=self._cwd))
+
+    def _spawn_without_turns(self, model: str, notes: Notes, log: Log) -> Spawn:
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[SupervisedProcess]:
+            async with (
+                self.transcript(Past((), notes)) as transcript,
+                self.spawn(model, resume=transcript, log=log).open() as process,
+            ):
+                yield process
+
+        return replace(self.spawn(model, log=log), open=opened)
+
+    def spawn_probe(self, model: str, *, base_url: str, config_folder: Path, resume: Path | None) -> Spawn:
+        """Prepare a process that talks to a stand-in, and has a session file in its configuration folder; see `spawn`.
+
+        Args:
+            model: as Claude Code knows it.
+            base_url: where the stand-in is.
+            config_folder: the process's own.
+            resume: the transcript of what was said before.
+        """
+        claude = self.program()
+        session = str(uuid.uuid4()) if resume is None else resume.stem
+        argv = claude_argv(claude, model=model, resume=resume, session=session, session_file=resume is None)
+        extra = {**self._extra_env, **stand_in_environment(base_url, config_folder)}
+        env = claude_environment(self._environ, extra=extra, cwd=self._cwd)
+        guard, _ = self._walls.guard(NO_AGENT, env)
+        opened = partial(self._process, argv, env, NO_AGENT, session, guard, None)
+        return Spawn(model, TurnSettings(), opened, login_command(claude), guard)
+
+    @asynccontextmanager
+    async def temporary_folder(self) -> AsyncIterator[Path]:
+        """A folder in the private one, for as long as the block.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="config-", dir=self._folder))
+        try:
+            yield folder
+        finally:
+            with trio.move_on_after(REMOVE_WAIT_S, shield=True) as waiting:
+                await run_in_thread(partial(shutil.rmtree, folder, ignore_errors=True), abandon_on_cancel=True)
+            if waiting.cancelled_caught:
+                self._log.warning("process.files_left", reason=f"{folder}: not within {REMOVE_WAIT_S:g} s")
 
     @asynccontextmanager
     async def _process(
@@ -297,7 +275,7 @@ class Launcher:
             self._folder, session, env, has_own_tools=agent.has_tools, ledger=self._ledger, log=self._log
         )
         async with files_of_one as files:
-            refusal = await self._refusal(agent)
+            refusal = await self._walls.refusal(agent)
             if refusal is not None:
                 raise refusal
             if enclose is not None:
@@ -305,7 +283,7 @@ class Launcher:
             async with supervised(argv, env=files.env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
                 files.started(process, cwd)  # no await since the spawn
                 guard.made = files.made
-                refusal = None if BY_DESCRIPTOR else await self._refusal(agent)
+                refusal = None if BY_DESCRIPTOR else await self._walls.refusal(agent)
                 if refusal is None:
                     self._processes.add(process)
                     try:
@@ -315,44 +293,11 @@ class Launcher:
             if refusal is not None:  # raised within the block, it would come in a group
                 raise refusal
 
-    async def _refusal(self, agent: Agent) -> ApiError | None:
-        """Why the folders are no longer those that were checked."""
-        if not agent.roots:
-            return None
-        try:
-            await self._file_calls.run(check_roots, agent.roots)
-        except ApiError as error:
-            return error
-        except trio.TooSlowError:
-            return folder_not_available("claude")
-        return None
 
+def past_of(request: ChatRequest) -> tuple[Turn, ...]:
+    """The turns that a process which has none of them resumes from.
 
-def could_not_start(why: str) -> UpstreamError:
-    """The error for a process that never came as far as a turn."""
-    return UpstreamError(f"Claude Code could not be started: {why}.")
-
-
-def why_not_started(error: BaseException) -> str:
-    """The reason for `could_not_start`, and what helps."""
-    why = described(error)
-    hint = shortage_hint(error) or _signal_hint(why) or "`claude-openai doctor` checks Claude Code and --claude-command"
-    return f"{why}; {hint}"
-
-
-def _signal_hint(why: str) -> str:
-    found = _ENDED_BY_SIGNAL.search(why)
-    if found is None:
-        return ""
-    lacks = "disk space (ulimit -f)" if int(found[1]) == signal.SIGXFSZ else "memory, processes or threads"
-    return f"a program is ended by {signal.strsignal(int(found[1]))!r} when it lacks {lacks}"
-
-
-def ends_in_results(prompt: Turn) -> bool:
-    return any(isinstance(block, ToolResultBlock) for block in prompt.blocks)
-
-
-def to_replay(request: ChatRequest) -> tuple[Turn, ...]:
-    """The turns for the transcript of a process that has none of them."""
-    # Results go on by themselves only from the transcript: in a new message, Claude Code would drop them.
-    return (*request.turns, request.prompt) if ends_in_results(request.prompt) else request.turns
+    The results of tools are among them: in a message, Claude Code would drop them.
+    """
+    results = tuple(block for block in request.prompt.blocks if isinstance(block, ToolResultBlock))
+    return (*request.turns, Turn("user", results)) if results else request.turns

@@ -4,7 +4,7 @@ Knows how the parts are put together; the SDK itself is `conversation`'s busines
 already (`preload`), since that takes half a second. Every failure in here becomes a TurnFailed event.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,19 +13,14 @@ import trio
 
 from claude_openai.claude.base import Backend, Emit, Parked
 from claude_openai.claude.late_transcript import LATE_TRANSCRIPTS
-from claude_openai.claude.launcher import (
-    Launcher,
-    Spawn,
-    could_not_start,
-    ends_in_results,
-    to_replay,
-    why_not_started,
-)
+from claude_openai.claude.launcher import Launcher, Spawn, past_of
+from claude_openai.claude.priming import Primer
+from claude_openai.claude.start_errors import could_not_start, why_not_started
 from claude_openai.claude.thoughts import Thoughts
+from claude_openai.claude.transcript import Past
 from claude_openai.errors import ClaudeMissing
 from claude_openai.logs.log import Log
 from claude_openai.protocol.events import TurnFailed, Way
-from claude_openai.protocol.history import Turn
 from claude_openai.protocol.request import ChatRequest
 
 if TYPE_CHECKING:
@@ -52,6 +47,7 @@ class SdkBackend(Backend):
 
     Args:
         launcher: starts the processes.
+        primer: knows what Claude Code would add to a conversation.
         settings: bounds of what is kept open.
         log: for what belongs to no run.
     """
@@ -63,17 +59,16 @@ class SdkBackend(Backend):
         "anyio._backends._trio",  # by the SDK, for its first turn
     )
 
-    def __init__(self, launcher: Launcher, settings: SdkSettings, log: Log) -> None:
+    def __init__(self, launcher: Launcher, primer: Primer, settings: SdkSettings, log: Log) -> None:
         self._launcher = launcher
         self._settings = settings
         self._log = log
         self._thoughts = Thoughts()
-        self._late_model = settings.default_model
+        self._primer = primer
         self._running = trio.Event()
         self._nursery: trio.Nursery
         self._conversations: Conversations
         self._spares: Spares
-        self._late_spares: Spares
 
     def status(self) -> Mapping[str, Any]:
         return self._launcher.status()
@@ -82,8 +77,7 @@ class SdkBackend(Backend):
         processes = {"processes": self._launcher.processes}
         if not self._running.is_set():
             return processes
-        spares = self._spares.count + self._late_spares.count
-        return {**processes, "spares": spares, **self._conversations.counts()}
+        return {**processes, "spares": self._spares.count, **self._conversations.counts()}
 
     def check(self, request: ChatRequest) -> None:
         self._launcher.check(request)
@@ -95,12 +89,10 @@ class SdkBackend(Backend):
         settings = self._settings
         limits = ConversationLimits(settings.kept, settings.idle_s, settings.parked_s)
         self._conversations = Conversations(limits, self._log)
-        self._spares = Spares(settings.spares, self._start_spare, self._log)
-        late = settings.spares if LATE_TRANSCRIPTS else 0
-        self._late_spares = Spares(late, self._start_late_spare, self._log, on_demand=True)
+        self._spares = Spares(settings.spares, self._start_spare, self._log, settings.default_model)
         async with trio.open_nursery() as self._nursery:
             self._running.set()
-            self._nursery.start_soon(self._late_spares.refill)
+            self._nursery.start_soon(self._primer.check_learnt)
             await self._spares.refill()
             await trio.sleep_forever()
 
@@ -124,9 +116,8 @@ class SdkBackend(Backend):
     ) -> "tuple[Conversation, bool]":
         """The conversation that was asked, and whether it has answered; one in a new process always has."""
         async with self._borrowed(request, log, in_new_process=in_new_process) as (conversation, way):
-            resumed = way == "replayed" and ends_in_results(request.prompt)
             log.debug("conversation.taken", way=way)
-            answered = await conversation.answer(request, way, emit, resumed=resumed)
+            answered = await conversation.answer(request, way, emit)
             self._thoughts.keep(request.user, conversation.pending, conversation.thinking)
         return conversation, answered
 
@@ -135,21 +126,20 @@ class SdkBackend(Backend):
         self, request: ChatRequest, log: Log, *, in_new_process: bool
     ) -> "AsyncIterator[tuple[Conversation, Way]]":
         found = None if request.agent.reset_session or in_new_process else self._conversations.find(request)
-        turns = () if found else self._thoughts.restored(request.user, to_replay(request))
-        # The file of a history lives as long as the turn: when exactly Claude Code reads it is its own affair.
+        # The file of a past lives as long as the turn: when exactly Claude Code reads it is its own affair.
         async with AsyncExitStack() as files:
             if found is not None:
                 conversation, way = found
             else:
                 for passed in self._conversations.end_passed(request):
                     files.push_async_callback(passed.close)
-                spare = None if in_new_process else self._spare_for(request, turns)
-                conversation = spare or await self._new(request, turns, files, log)
-                way = "replayed" if turns else "new"
+                past = await self._past(request)
+                conversation = await self._unbound(request, past, files, log, in_new_process=in_new_process)
+                way = "replayed" if past.turns else "new"
             try:
                 if found is None:
-                    if spare is not None and spare.spawn.give_history is not None:
-                        await files.enter_async_context(spare.spawn.give_history(turns))
+                    if conversation.spawn.give_past is not None:
+                        await files.enter_async_context(conversation.spawn.give_past(past))
                     await conversation.bind(request)
                 yield conversation, way
             finally:
@@ -158,36 +148,27 @@ class SdkBackend(Backend):
                 for ending in self._conversations.keep(conversation) if keep else (conversation,):
                     await ending.close()
 
-    def _spare_for(self, request: ChatRequest, turns: Sequence[Turn]) -> "Conversation | None":
-        # One that goes on by itself begins before it could be told its model and its settings. To be told another model
-        # is a call, which would ask for the long context.
-        if request.agent.of_the_process or ends_in_results(request.prompt) or not request.long_context:
-            return None
-        if not turns:
-            return self._spares.take()
-        # Told another model, Claude Code would write so into the history.
-        self._late_model = request.claude_model
-        spare = self._late_spares.take()
-        if spare is None or spare.spawn.model == request.claude_model:
-            return spare
-        spare.scope.cancel(reason="the next one has the model that is asked for")
-        return None
+    async def _past(self, request: ChatRequest) -> Past:
+        # With tools of its own, Claude works in the environment that Claude Code's notes describe.
+        notes = () if request.agent.of_the_process else await self._primer.notes(request.claude_model)
+        return Past(self._thoughts.restored(request.user, past_of(request)), notes)
 
-    async def _new(
-        self, request: ChatRequest, turns: Sequence[Turn], files: AsyncExitStack, log: Log
+    async def _unbound(
+        self, request: ChatRequest, past: Past, files: AsyncExitStack, log: Log, *, in_new_process: bool
     ) -> "Conversation":
-        transcript = await files.enter_async_context(self._launcher.transcript(turns))
-        return await self._start(self._launcher.spawn_for(request, resume=transcript, log=log, kept_open=True))
+        if not in_new_process and not request.agent.of_the_process and (LATE_TRANSCRIPTS or not past.turns):
+            spare = self._spares.take(request.claude_model)
+            if spare is not None:
+                return spare
+        transcript = await files.enter_async_context(self._launcher.transcript(past))
+        return await self._start(
+            self._launcher.spawn(request.claude_model, agent=request.agent, resume=transcript, log=log)
+        )
 
-    async def _start_spare(self) -> "Conversation | None":
-        return await self._started_spare(self._launcher.spawn, self._settings.default_model)
-
-    async def _start_late_spare(self) -> "Conversation | None":
-        return await self._started_spare(self._launcher.spawn_late, self._late_model)
-
-    async def _started_spare(self, prepare: Callable[..., Spawn], model: str) -> "Conversation | None":
+    async def _start_spare(self, model: str) -> "Conversation | None":
         try:
-            return await self._start(prepare(model, log=self._log))
+            notes = await self._primer.notes(model)
+            return await self._start(self._launcher.spawn_spare(model, notes, log=self._log))
         except ClaudeMissing:  # said when the server started, and to each client that asks
             return None
 

@@ -1,8 +1,8 @@
 """Processes started ahead of need, so that a new conversation does not wait for one.
 
-A spare is a conversation that nobody has bound yet; some wait for a history too, which are worth their memory only
-where histories are given. One that is taken is replaced; a failure to start one is logged and
-nothing more; on a machine that is short of memory, and when nobody has asked for long, there are none.
+A spare is a conversation that is not bound yet: its process waits for its past. There are some for each of the models
+that were asked for last. A spare that is taken is replaced; a failure to start one is logged; on a machine that is
+short of memory, and after some time without a request, there are none.
 """
 
 from collections.abc import Awaitable, Callable
@@ -28,64 +28,67 @@ CHECK_S = 60.0
 REFILL_DELAY_S = 1.0
 
 
+# Clients such as OpenCode ask a small model for titles between the turns of a large one.
+MODELS = 2
+
+
 class Spares:
-    """Keeps up to `count` unbound conversations.
+    """Keeps up to `count` unbound conversations for each of the last `MODELS` models.
 
     Args:
-        count: how many.
-        start: starts one; gives one that is not alive when it cannot, None when there is no program to start.
+        count: how many of a model.
+        start: starts one of a model; gives one that is not alive when it cannot, None when there is no program.
         log: told of failures and of short memory.
-        on_demand: keep none before one was wanted for the first time.
+        model: the one to begin with.
     """
 
     def __init__(
-        self,
-        count: int,
-        start: Callable[[], Awaitable[Conversation | None]],
-        log: Log,
-        *,
-        on_demand: bool = False,
+        self, count: int, start: Callable[[str], Awaitable[Conversation | None]], log: Log, model: str
     ) -> None:
         self._count = count
         self._start = start
         self._log = log
-        self._waiting: list[Conversation] = []
+        self._waiting: dict[str, list[Conversation]] = {model: []}  # the model that was asked for last at the end
         self._wanted = trio.Event()
         self._last_taken = 0.0
-        self._on_demand = on_demand
         self._retry_s = RETRY_S
         self._short_of_memory = False
 
     @property
     def count(self) -> int:
         """How many are ready."""
-        return sum(spare.alive for spare in self._waiting)
+        return sum(spare.alive for spares in self._waiting.values() for spare in spares)
 
-    def take(self) -> Conversation | None:
-        """A spare, if one is ready; another is started in its place."""
+    def take(self, model: str) -> Conversation | None:
+        """A spare of the model, if one is ready; another is started in its place."""
         self._last_taken = trio.current_time()
         self._wanted.set()
-        while self._waiting:
-            spare = self._waiting.pop()
+        waiting = self._waiting.pop(model, [])
+        self._waiting[model] = waiting
+        while len(self._waiting) > MODELS:
+            self._end(next(iter(self._waiting)), "other models are asked for")
+        while waiting:
+            spare = waiting.pop()
             if spare.alive:
                 return spare
         return None
 
     async def refill(self) -> None:
-        """Keep the number up, for ever."""
-        if self._on_demand:
-            await self._wanted.wait()
-            await trio.sleep(REFILL_DELAY_S)
-        else:
-            self._last_taken = trio.current_time()
+        """Keep the number up, until it is cancelled."""
+        self._last_taken = trio.current_time()
         while self._count:
             self._wanted = trio.Event()
-            self._waiting = [spare for spare in self._waiting if spare.alive]
+            self._waiting = {model: [s for s in spares if s.alive] for model, spares in self._waiting.items()}
+            model = self._short_of()
             pause_s = CHECK_S
-            if len(self._waiting) < self._count and self._has_memory():
-                pause_s = await self._start_one()
+            if model is not None and self._has_memory():
+                pause_s = await self._start_one(model)
             if pause_s:
                 await self._pause(pause_s)
+
+    def _short_of(self) -> str | None:
+        """The model that was asked for last of those that have too few spares."""
+        return next((model for model in reversed(self._waiting) if len(self._waiting[model]) < self._count), None)
 
     async def _pause(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
@@ -96,15 +99,18 @@ class Spares:
         if self._wanted.is_set():
             await trio.sleep(REFILL_DELAY_S)
 
-    async def _start_one(self) -> float:
+    async def _start_one(self, model: str) -> float:
         """Start one; how many seconds to wait before the next."""
-        spare = await self._start()
+        spare = await self._start(model)
         if spare is None:  # the next request may find it
             return IDLE_S
         if spare.alive:
-            spare.waited = True
-            self._waiting.append(spare)
             self._retry_s = RETRY_S
+            spare.waited = True
+            if model in self._waiting:
+                self._waiting[model].append(spare)
+            else:
+                spare.scope.cancel(reason="other models were asked for")
             return 0
         self._log.warning("spare.failed", error=spare.failure)
         await trio.sleep(self._retry_s)  # whoever asks meanwhile starts a process anyway
@@ -112,10 +118,15 @@ class Spares:
         return 0 if trio.current_time() < self._last_taken + IDLE_S else CHECK_S
 
     def _end_all(self) -> None:
-        self._log.debug("spare.idle", count=len(self._waiting))
-        for spare in self._waiting:
-            spare.scope.cancel(reason="nobody has asked for long")
-        self._waiting.clear()
+        self._log.debug("spare.idle", count=self.count)
+        last = next(reversed(self._waiting))
+        for model in tuple(self._waiting):
+            self._end(model, "no request has come for long")
+        self._waiting[last] = []
+
+    def _end(self, model: str, reason: str) -> None:
+        for spare in self._waiting.pop(model):
+            spare.scope.cancel(reason=reason)
 
     def _has_memory(self) -> bool:
         available = available_mb()

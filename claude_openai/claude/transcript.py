@@ -8,55 +8,76 @@ as the turn is.
 import json
 import os
 import re
+import time
 import uuid
 from collections import Counter, deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from claude_openai.claude.toolbox import mcp_name
 from claude_openai.protocol.blocks import Block, MediaBlock, TextBlock, ThinkingBlock, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.history import Turn
 from claude_openai.threads import run_in_thread
 
-__all__ = ["content_block", "transcript_file", "transcript_lines", "write_private"]
+__all__ = ["Notes", "Past", "content_block", "transcript_file", "transcript_lines", "write_private"]
+
+# Claude Code's own notes, as they stand in its session files.
+Notes: TypeAlias = tuple[Mapping[str, Any], ...]
 
 # Claude's API takes no conversation that the assistant begins, as some clients have it with a greeting.
 BEGINNING: Final = Turn("user", (TextBlock("(The conversation begins.)"),))
+UNSENT: Final = Turn("assistant", (TextBlock("-"),))
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _COUNTED = re.compile(r"(.+)_\d+")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a process resumes from.
+
+    Attributes:
+        turns: the history, which may end in the results of tools.
+        notes: those that Claude Code is not to send.
+    """
+
+    turns: tuple[Turn, ...]
+    notes: Notes = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.turns or self.notes)
+
+
 @asynccontextmanager
-async def transcript_file(folder: Path, turns: Sequence[Turn], cwd: Path) -> AsyncIterator[Path | None]:
-    """Write the turns to a new file for as long as the block; None if there are no turns.
+async def transcript_file(folder: Path, past: Past, cwd: Path) -> AsyncIterator[Path | None]:
+    """Write a past to a new file for as long as the block; None if there is nothing to write.
 
     Raises:
         OSError: the file cannot be written.
     """
-    if not turns:
+    if not past:
         yield None
         return
     session = str(uuid.uuid4())
     path = folder / f"{session}.jsonl"
     try:
-        await run_in_thread(write_private, path, transcript_lines(session, turns, cwd))
+        await run_in_thread(write_private, path, transcript_lines(session, past, cwd))
         yield path
     finally:
         path.unlink(missing_ok=True)
 
 
-def transcript_lines(session: str, turns: Sequence[Turn], cwd: Path) -> Iterator[str]:
+def transcript_lines(session: str, past: Past, cwd: Path) -> Iterator[str]:
     """The lines of the file, each the child of the one before."""
     parent: str | None = None
     now = datetime.now(UTC)
-    for kind, content in _entries(turns, now):
+    for kind, content in _entries(past):
         this = str(uuid.uuid4())
         entry = {
             "parentUuid": parent,
@@ -74,10 +95,14 @@ def transcript_lines(session: str, turns: Sequence[Turn], cwd: Path) -> Iterator
         parent = this
 
 
-def _entries(turns: Sequence[Turn], now: datetime) -> Iterator[tuple[str, dict[str, Any]]]:
+def _entries(past: Past) -> Iterator[tuple[str, dict[str, Any]]]:
+    for note in past.notes:
+        # A note is sent as it was rendered, and of a blank nothing is sent. An empty list would be rendered again.
+        yield "attachment", {"attachment": note, "rendered": [{"content": " "}], "renderedRole": "system"}
     # After the first user turn Claude Code sends a system message of what was attached to it. With nothing attached it
     # sends an empty one, which it never does of its own sessions; the date is the least that those have.
-    date: dict[str, Any] | None = {"attachment": {"type": "date", "date": f"{now:%Y-%m-%d}"}}
+    date = None if past.notes else {"attachment": {"type": "date", "date": time.strftime("%Y-%m-%d")}}
+    turns = past.turns
     if turns and turns[0].role == "assistant":
         turns = (BEGINNING, *turns)
     for turn in _with_ids_of_their_own(turns):
@@ -85,6 +110,9 @@ def _entries(turns: Sequence[Turn], now: datetime) -> Iterator[tuple[str, dict[s
         if turn.role == "user" and date is not None:
             yield "attachment", date
             date = None
+    if not turns or turns[-1].role == "user":
+        # An answer that is never sent: what follows it is a new turn, and not the rest of the user's.
+        yield "assistant", {"message": _message(UNSENT, str(uuid.uuid4())), "isVirtual": True}
 
 
 def _with_ids_of_their_own(turns: Sequence[Turn]) -> Iterator[Turn]:

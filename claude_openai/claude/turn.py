@@ -16,12 +16,12 @@ from claude_agent_sdk import ClaudeSDKClient, CLIConnectionError, Message
 
 from claude_openai.claude.base import Emit
 from claude_openai.claude.client import unwrapped
+from claude_openai.claude.frames import message_of
 from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.records import RecordError, effects_of
 from claude_openai.claude.thoughts import Thinking
 from claude_openai.claude.toolbox import Toolbox, own_name
-from claude_openai.claude.transcript import content_block
 from claude_openai.claude.transport import ProcessTransport
 from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, canonical_arguments
 from claude_openai.protocol.cli_stream import TurnReader
@@ -113,11 +113,8 @@ class TurnUnderWay:
         calls = (ToolUseBlock(c.id, c.name, canonical_arguments(json.loads(c.arguments))) for c in self._calls)
         return Turn("assistant", (*said, *calls))
 
-    async def run(self, *, resumed: bool) -> None:
+    async def run(self) -> None:
         """Ask, and tell what is answered, to the end of the turn.
-
-        Args:
-            resumed: the process goes on by itself; there is nothing to ask.
 
         Raises:
             ClaudeSDKError: the process ended, or stopped making sense.
@@ -126,7 +123,7 @@ class TurnUnderWay:
             # Locked before anything is written: else the conversation could end between the request and its reading.
             if not self._opened.process.running:
                 raise CLIConnectionError(await self._opened.process.why_gone())
-            await self._begin(resumed=resumed)
+            await self._begin()
             async for message in self._opened.messages:
                 record = unwrapped(message)
                 if record.get("type") == "stream_event" and record.get("parent_tool_use_id") is None:
@@ -143,13 +140,13 @@ class TurnUnderWay:
                     return
             raise CLIConnectionError(await self._opened.process.why_gone())
 
-    async def _begin(self, *, resumed: bool) -> None:
+    async def _begin(self) -> None:
         self._opened.transport.turn_begins()
         await self._apply(TurnSettings.of(self._request))
         if self._way == "parked":
             self._opened.toolbox.give([b for b in self._request.prompt.blocks if isinstance(b, ToolResultBlock)])
-        elif not resumed:
-            await self._ask([content_block(block) for block in self._request.prompt.blocks])
+        else:
+            await self._ask(message_of(self._request.prompt))
 
     def _note_end(self) -> None:
         state = self.reader.state

@@ -165,7 +165,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     _number("max_idle_sessions", "N", "conversations kept open between requests, at about 200 MB each"),
     _number("session_ttl_ms", "MS", "how long a conversation is kept open for the next request, in ms"),
     _number("tool_result_ttl_ms", "MS", "how long one that called tools waits for their results, in ms"),
-    _number("spares", "N", "claude processes started ahead of need, at about 200 MB each; as many again for histories"),
+    _number("spares", "N", "claude processes started ahead for each of the last two models, at about 200 MB each"),
     _number("max_request_bytes", "BYTES", "largest request body, in bytes; more is answered 413"),
     _setting("allowed_hosts", words, "NAMES", "more names for the Host header, comma-separated, beside loopback"),
     _setting("cors_origins", words, "ORIGINS", "web origins that may call from a browser, comma-separated (none: no)"),

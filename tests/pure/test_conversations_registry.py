@@ -31,6 +31,7 @@ from tests.blocks import result_block
 
 IDLE_LIMIT_S = 60.0
 PARKED_LIMIT_S = 600.0
+MODEL = "sonnet"
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("read", "glob")]
 
 
@@ -46,6 +47,7 @@ class StandIn:
     waited: bool = False
     failure: str = ""
     died: bool = False
+    model: str = ""
 
     @property
     def alive(self) -> bool:
@@ -60,8 +62,8 @@ def found(conversations: Conversations, request: ChatRequest) -> tuple[StandIn, 
     return cast("tuple[StandIn, str] | None", conversations.find(request))
 
 
-def take(spares: Spares) -> StandIn | None:
-    return cast("StandIn | None", spares.take())
+def take(spares: Spares, model: str = MODEL) -> StandIn | None:
+    return cast("StandIn | None", spares.take(model))
 
 
 class Events:
@@ -468,7 +470,7 @@ class Starter:
         self.failures = 0
         self.missing = False
 
-    async def __call__(self) -> Conversation | None:
+    async def __call__(self, model: str) -> Conversation | None:
         await trio.lowlevel.checkpoint()
         self.times.append(trio.current_time())
         if self.missing:
@@ -476,7 +478,7 @@ class Starter:
         if self.failures:
             self.failures -= 1
             return as_real(StandIn(died=True, failure="no such program"))
-        self.started.append(StandIn())
+        self.started.append(StandIn(model=model))
         return as_real(self.started[-1])
 
 
@@ -492,7 +494,7 @@ def enough_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 async def test_as_many_spares_as_wanted_are_started_and_no_more(events: Events, starter: Starter, count: int) -> None:
-    spares = Spares(count, starter, events.log)
+    spares = Spares(count, starter, events.log, MODEL)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         await wait_all_tasks_blocked()
@@ -504,7 +506,7 @@ async def test_as_many_spares_as_wanted_are_started_and_no_more(events: Events, 
 async def test_a_spare_that_is_taken_is_replaced_a_little_later(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
-    spares = Spares(2, starter, events.log)
+    spares = Spares(2, starter, events.log, MODEL)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         await wait_all_tasks_blocked()
@@ -523,13 +525,13 @@ async def test_a_spare_that_is_taken_is_replaced_a_little_later(
 
 
 async def test_before_the_first_is_ready_there_is_none(events: Events, starter: Starter) -> None:
-    assert take(Spares(2, starter, events.log)) is None
+    assert take(Spares(2, starter, events.log, MODEL)) is None
 
 
 async def test_a_spare_that_died_is_not_given_out_and_is_replaced(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
-    spares = Spares(2, starter, events.log)
+    spares = Spares(2, starter, events.log, MODEL)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         await wait_all_tasks_blocked()
@@ -546,7 +548,7 @@ async def test_a_start_that_fails_is_logged_and_tried_again_later(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     starter.failures = 2
-    spares = Spares(1, starter, events.log)
+    spares = Spares(1, starter, events.log, MODEL)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         await trio.sleep(RETRY_S / 2)
@@ -566,7 +568,7 @@ async def test_starts_that_fail_become_rare_and_end_when_nobody_has_asked_for_lo
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     starter.failures = 10**6
-    spares = Spares(1, starter, events.log)
+    spares = Spares(1, starter, events.log, MODEL)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         await trio.sleep(100 * IDLE_S)
@@ -582,7 +584,7 @@ async def test_starts_that_fail_become_rare_and_end_when_nobody_has_asked_for_lo
 async def test_a_spare_that_died_is_replaced_though_nobody_asks(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
-    spares = Spares(1, starter, events.log)
+    spares = Spares(1, starter, events.log, MODEL)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         await wait_all_tasks_blocked()
@@ -596,7 +598,7 @@ async def test_where_there_is_no_program_a_spare_is_tried_once_for_each_request_
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     starter.missing = True
-    spares = Spares(2, starter, events.log)
+    spares = Spares(2, starter, events.log, MODEL)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         for asked in range(1, 4):
@@ -611,7 +613,7 @@ async def test_where_there_is_no_program_a_spare_is_tried_once_for_each_request_
 
 
 async def test_where_no_spares_are_wanted_none_is_ever_started(events: Events, starter: Starter) -> None:
-    spares = Spares(0, starter, events.log)
+    spares = Spares(0, starter, events.log, MODEL)
     with trio.fail_after(20):
         await spares.refill()
     assert take(spares) is None
@@ -621,7 +623,7 @@ async def test_where_no_spares_are_wanted_none_is_ever_started(events: Events, s
 async def test_when_nobody_has_asked_for_long_the_spares_end_and_the_next_request_starts_them_again(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
-    spares = Spares(2, starter, events.log)
+    spares = Spares(2, starter, events.log, MODEL)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         await trio.sleep(IDLE_S - 1)
@@ -638,27 +640,28 @@ async def test_when_nobody_has_asked_for_long_the_spares_end_and_the_next_reques
         nursery.cancel_scope.cancel()
 
 
-async def test_spares_on_demand_are_started_once_one_was_wanted_and_end_when_none_is_for_long(
+async def test_the_two_models_asked_for_last_have_spares_and_those_of_an_older_one_are_ended(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
-    spares = Spares(2, starter, events.log, on_demand=True)
+    spares = Spares(1, starter, events.log, MODEL)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
-        await trio.sleep(2 * IDLE_S)
-        assert starter.times == []
-        for round_of in (1, 2):
-            assert take(spares) is None
-            await trio.sleep(2 * REFILL_DELAY_S)
-            assert len(starter.started) == 2 * round_of
-            await trio.sleep(2 * IDLE_S)
-            assert not any(spare.alive for spare in starter.started)
+        await wait_all_tasks_blocked()
+        assert take(spares, "haiku") is None
+        await trio.sleep(2 * REFILL_DELAY_S)
+        assert [(spare.model, spare.alive) for spare in starter.started] == [(MODEL, True), ("haiku", True)]
+        assert take(spares, "haiku") is starter.started[1]
+        assert take(spares, "opus") is None
+        assert [spare.alive for spare in starter.started] == [False, True]  # that of the model to begin with
+        await trio.sleep(4 * REFILL_DELAY_S)
+        assert sorted(spare.model for spare in starter.started[2:]) == ["haiku", "opus"]
         nursery.cancel_scope.cancel()
 
 
 async def test_each_request_puts_the_end_of_the_spares_off(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
-    spares = Spares(1, starter, events.log)
+    spares = Spares(1, starter, events.log, MODEL)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         for _ in range(3):
@@ -675,7 +678,7 @@ async def test_on_a_machine_that_is_short_of_memory_no_spare_is_started_until_th
     events: Events, starter: Starter, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(spares_module, "available_mb", lambda: MIN_AVAILABLE_MB - 1)
-    spares = Spares(1, starter, events.log)
+    spares = Spares(1, starter, events.log, MODEL)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         await trio.sleep(IDLE_S / 2)

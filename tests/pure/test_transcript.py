@@ -15,13 +15,14 @@ from hypothesis import strategies as st
 
 from claude_openai.claude import transcript
 from claude_openai.claude.toolbox import mcp_name
-from claude_openai.claude.transcript import content_block, transcript_file, transcript_lines
+from claude_openai.claude.transcript import Notes, Past, content_block, transcript_file, transcript_lines
 from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, canonical_arguments
 from claude_openai.protocol.history import Turn
 from tests.blocks import result_block
 
 LIMIT_S = 20
 CWD = Path("/some/where")
+NOTES: Notes = ({"type": "model", "text": None}, {"type": "date", "date": "2026-11-26"})
 HISTORY = (
     Turn("user", (TextBlock("Hi"), TextBlock("there"))),
     Turn("assistant", (TextBlock("Hello. \u2028\x85\U0001f600"),)),
@@ -48,8 +49,8 @@ def parsed(lines: list[str]) -> list[dict[str, Any]]:
 
 def messages(history: Sequence[Turn]) -> list[dict[str, Any]]:
     """The messages of the file, without what stands between them and before them."""
-    entries = parsed(list(transcript_lines("session", history, CWD)))
-    told = [entry["message"] for entry in entries if entry["type"] != "attachment"]
+    entries = parsed(list(transcript_lines("session", Past(tuple(history)), CWD)))
+    told = [entry["message"] for entry in entries if entry["type"] != "attachment" and not entry.get("isVirtual")]
     return told[bool(history and history[0].role == "assistant") :]
 
 
@@ -60,7 +61,7 @@ def without_ids(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @given(st.lists(turns, max_size=6))
 def test_each_turn_is_one_line_of_ascii_with_its_words_unchanged(history: list[Turn]) -> None:
     session = str(uuid.uuid4())
-    lines = list(transcript_lines(session, history, CWD))
+    lines = list(transcript_lines(session, Past(tuple(history)), CWD))
     for line, entry in zip(lines, parsed(lines), strict=True):
         assert line.isascii()
         assert line.splitlines(keepends=True) == [line]
@@ -73,20 +74,40 @@ def test_each_turn_is_one_line_of_ascii_with_its_words_unchanged(history: list[T
         assert without_ids(message["content"]) == without_ids(told)
 
 
+def kinds(past: Past) -> list[str]:
+    """What the lines of a file are: whose turn, a note, or an answer that is not sent."""
+    entries = parsed(list(transcript_lines("session", past, CWD)))
+    return ["unsent" if entry.get("isVirtual") else entry["type"] for entry in entries]
+
+
+def roles(history: Sequence[Turn]) -> list[str]:
+    found: list[str] = [turn.role for turn in history]
+    return ["user", *found] if found[:1] == ["assistant"] else found  # Claude's API wants the user to begin
+
+
 @given(st.lists(turns, max_size=6))
-def test_the_date_is_attached_once_to_the_first_words_of_the_user(history: list[Turn]) -> None:
-    kinds = [entry["type"] for entry in parsed(list(transcript_lines("session", history, CWD)))]
-    roles: list[str] = [turn.role for turn in history]
-    if roles[:1] == ["assistant"]:  # Claude's API wants the user to begin
-        roles.insert(0, "user")
-    if "user" in roles:
-        roles.insert(roles.index("user") + 1, "attachment")
-    assert kinds == roles
+def test_an_answer_that_is_not_sent_ends_a_past_that_no_answer_ends(history: list[Turn]) -> None:
+    end = ["unsent"] if not history or history[-1].role == "user" else []
+    assert kinds(Past(tuple(history), NOTES)) == ["attachment", "attachment", *roles(history), *end]
+
+
+@given(st.lists(turns, max_size=6))
+def test_without_notes_the_date_is_attached_once_after_the_first_turn_of_the_user(history: list[Turn]) -> None:
+    expected = roles(history)
+    if "user" in expected:
+        expected.insert(expected.index("user") + 1, "attachment")
+    assert [kind for kind in kinds(Past(tuple(history))) if kind != "unsent"] == expected
+
+
+def test_notes_are_rendered_as_blanks() -> None:
+    entries = parsed(list(transcript_lines("session", Past((), NOTES), CWD)))[:-1]
+    assert [entry["attachment"] for entry in entries] == list(NOTES)
+    assert {json.dumps(entry["rendered"]) for entry in entries} == {json.dumps([{"content": " "}])}
 
 
 @given(st.lists(turns, max_size=6))
 def test_each_line_is_the_child_of_the_one_before(history: list[Turn]) -> None:
-    entries = parsed(list(transcript_lines("session", history, CWD)))
+    entries = parsed(list(transcript_lines("session", Past(tuple(history)), CWD)))
     ids = [entry["uuid"] for entry in entries]
     assert [entry["parentUuid"] for entry in entries] == [None, *ids][: len(entries)]
     assert len(set(ids)) == len(ids)
@@ -140,18 +161,18 @@ def test_ids_are_such_as_claudes_api_takes_and_the_same_for_call_and_result(call
 
 async def test_the_file_is_private_named_after_its_session_and_gone_afterwards(tmp_path: Path) -> None:
     with trio.fail_after(LIMIT_S):
-        async with transcript_file(tmp_path, HISTORY, CWD) as path:
+        async with transcript_file(tmp_path, Past(HISTORY), CWD) as path:
             assert path is not None
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
             entries = parsed(path.read_text("ascii").splitlines())
             assert {entry["sessionId"] for entry in entries} == {path.stem}
-            assert [entry["type"] for entry in entries] == ["user", "attachment", "assistant", "user"]
+            assert [entry["type"] for entry in entries] == ["user", "attachment", "assistant", "user", "assistant"]
         assert names(tmp_path) == []
 
 
 async def test_without_a_history_there_is_no_file(tmp_path: Path) -> None:
     with trio.fail_after(LIMIT_S):
-        async with transcript_file(tmp_path, (), CWD) as path:
+        async with transcript_file(tmp_path, Past(()), CWD) as path:
             assert path is None
             assert names(tmp_path) == []
 
@@ -159,11 +180,11 @@ async def test_without_a_history_there_is_no_file(tmp_path: Path) -> None:
 async def test_nothing_is_left_when_the_turn_fails_or_is_cancelled(tmp_path: Path) -> None:
     with trio.fail_after(LIMIT_S):
         with pytest.raises(ZeroDivisionError):
-            async with transcript_file(tmp_path, HISTORY, CWD):
+            async with transcript_file(tmp_path, Past(HISTORY), CWD):
                 raise ZeroDivisionError
         assert names(tmp_path) == []
         with trio.CancelScope() as scope:
-            async with transcript_file(tmp_path, HISTORY, CWD):
+            async with transcript_file(tmp_path, Past(HISTORY), CWD):
                 assert len(names(tmp_path)) == 1
                 scope.cancel()
                 await trio.sleep_forever()
@@ -173,7 +194,7 @@ async def test_nothing_is_left_when_the_turn_fails_or_is_cancelled(tmp_path: Pat
 async def test_nothing_is_left_when_it_is_cancelled_before_it_is_written(tmp_path: Path) -> None:
     with trio.fail_after(LIMIT_S), trio.CancelScope() as scope:
         scope.cancel()
-        async with transcript_file(tmp_path, HISTORY, CWD):
+        async with transcript_file(tmp_path, Past(HISTORY), CWD):
             raise AssertionError("the block must not begin")
     assert scope.cancelled_caught
     assert names(tmp_path) == []
@@ -181,7 +202,7 @@ async def test_nothing_is_left_when_it_is_cancelled_before_it_is_written(tmp_pat
 
 async def test_a_file_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> None:
     with trio.fail_after(LIMIT_S), pytest.raises(FileNotFoundError):
-        async with transcript_file(tmp_path / "missing", HISTORY, CWD):
+        async with transcript_file(tmp_path / "missing", Past(HISTORY), CWD):
             raise AssertionError("the block must not begin")
 
 

@@ -20,7 +20,10 @@ import pytest
 import trio
 
 from claude_openai import Config, serve
+from claude_openai.claude import priming
 from claude_openai.claude.hermetic import stand_in_environment
+from claude_openai.claude.priming import Primer
+from claude_openai.claude.transcript import Notes
 from claude_openai.config import BACKENDS
 from claude_openai.testing import Answer, MessagesApi, Reply, Script
 from tests.conditions import needs
@@ -172,6 +175,21 @@ class Served:
         return max(counts, default=0)
 
 
+_learnt: dict[tuple[str, Path], tuple[str, Notes]] = {}
+_probe: Final = Primer._probe
+
+
+async def _probe_once(primer: Primer, model: str) -> Notes:
+    """Learn the notes of a model once for all servers of this process; they differ only in the working folder."""
+    launcher = primer._launcher
+    key, folder = (model, launcher.program()), str(launcher._cwd)
+    if key not in _learnt:
+        _learnt[key] = folder, await _probe(primer, model)
+    learnt_in, notes = _learnt[key]
+    found: Notes = tuple(json.loads(json.dumps(notes).replace(learnt_in, folder)))
+    return found
+
+
 @asynccontextmanager
 async def serving(
     folder: Path,
@@ -181,6 +199,7 @@ async def serving(
     keep: Iterable[Path] = (),
     stop: trio.Event | None = None,
     may_refuse: bool = False,
+    learns: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Served]:
     """A server, and its stand-in, for as long as the block; afterwards it is checked that nothing is left of it, and
@@ -192,6 +211,7 @@ async def serving(
         extra_env: more variables for the CLI.
         stop: for `serve`.
         may_refuse: the test is about what the API refuses.
+        learns: the test is about learning the notes of Claude Code.
         keep: what of the test's own lies in `folder / "tmp"`.
         settings: fields of `Config`.
     """
@@ -201,6 +221,9 @@ async def serving(
     processes = Processes(temporary)
     with trio.fail_after(LIMIT_S), pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(temporary))
+        if not learns:
+            patch.setattr(Primer, "_probe", _probe_once)
+            patch.setattr(priming, "CHECK_DELAY_S", LIMIT_S)
         async with MessagesApi.serving(reply) as api, trio.open_nursery() as nursery:
             env = {**stand_in_environment(api.base_url, home / "config"), "HOME": str(home), **processes.environment}
             log_file = folder / "log" / "server.log"

@@ -19,12 +19,11 @@ from claude_openai.protocol.demands import MUST_CALL
 from claude_openai.testing import RecordedRequest
 
 __all__ = [
-    "CONTINUE",
     "PREFIX",
     "Heard",
     "Turn",
-    "goes_on_by_itself",
     "heard",
+    "is_statement_of_effort",
     "meant",
     "must_call",
     "offered",
@@ -34,23 +33,12 @@ __all__ = [
 Block: TypeAlias = tuple[Any, ...]
 Turn: TypeAlias = tuple[str, tuple[Block, ...]]
 
-# Where Claude Code goes on by itself, from a transcript that ends in results of tools.
-CONTINUE: Final = ("text", "Continue from where you left off.")
 # What Claude Code tells of a result that is nothing.
 NO_OUTPUT: Final = re.compile(r"\(mcp__openai__[\w-]+ completed with no output\)")
 # Claude Code's own blocks in `system`.
 OWN_SYSTEM: Final = (
     re.compile(r"x-anthropic-billing-header: [\w.=; -]*"),
     re.compile(r"You are a Claude agent, built on Anthropic's Claude Agent SDK\."),
-)
-# Claude Code's own messages of role `system`: where it runs, and what day it is.
-OWN_NOTES: Final = (
-    re.compile(
-        r"# Environment\nYou have been invoked .*\n\nYou are powered by the model [^\n]+"
-        r"(?:\n\nToday's date is \d{4}-\d\d-\d\d\.)?",
-        re.DOTALL,
-    ),
-    re.compile(r"Today's date is \d{4}-\d\d-\d\d\."),
 )
 PREFIX: Final = "mcp__openai__"
 # Efforts and bounds that nobody asked for are the model's own.
@@ -70,27 +58,30 @@ class Heard:
 
 
 def heard(request: RecordedRequest, *, bounds: Iterable[int]) -> Heard:
-    """What the stand-in was sent, without Claude Code's own texts but the one after results.
+    """What the stand-in was sent, without Claude Code's own two lines of the system prompt.
 
     Args:
         request: as it came.
         bounds: the values of `max_tokens` that clients ask for.
     """
     body = request.body
-    for message in request.messages:
-        if message["role"] == "system":
-            for text in _texts(message["content"]):
-                assert _is_one_of(OWN_NOTES, text), text
+    messages = [message for message in request.messages if not is_statement_of_effort(message)]
+    assert {message["role"] for message in messages} <= {"user", "assistant"}, request.messages
     tools = [_tool(tool["name"], tool["description"], tool["input_schema"]) for tool in body.get("tools", ())]
     effort = body.get("output_config", {}).get("effort")
     return Heard(
         model=request.model.split("-")[1],
         system=tuple(text for text in _texts(body.get("system", [])) if not _is_one_of(OWN_SYSTEM, text)),
         tools=tuple(sorted(tools)),
-        turns=_joined((m["role"], map(_sent_block, _blocks(m["content"]))) for m in request.messages),
+        turns=_joined((m["role"], map(_sent_block, _blocks(m["content"]))) for m in messages),
         max_tokens=body["max_tokens"] if body["max_tokens"] in bounds else None,
         effort=LOW if effort == LOW else None,
     )
+
+
+def is_statement_of_effort(message: Mapping[str, Any]) -> bool:
+    """Whether a message says nothing but the effort of the request once more, as Claude Code has it for some models."""
+    return message["role"] == "system" and message["content"] == [] and "output_config" in message
 
 
 def meant(body: Mapping[str, Any]) -> Heard:
@@ -122,22 +113,6 @@ def offered(body: Mapping[str, Any]) -> tuple[str, ...]:
 def turns_of(messages: Iterable[Mapping[str, Any]]) -> tuple[Turn, ...]:
     """The turns that messages of a chat stand for."""
     return _joined((_side(message["role"]), _said(message)) for message in messages)
-
-
-def goes_on_by_itself(turns: Sequence[Turn]) -> tuple[tuple[Turn, ...], bool, bool]:
-    """The turns without Claude Code's text after results, whether it was in the last one, and in an earlier one."""
-    told = [_without_continue(turn) for turn in turns]
-    changed = [before != after for before, after in zip(turns, told, strict=True)]
-    return tuple(told), changed[-1], any(changed[:-1])
-
-
-def _without_continue(turn: Turn) -> Turn:
-    role, blocks = turn
-    if role != "user" or blocks[-1] != CONTINUE or not any(kind == "result" for kind, *_ in blocks):
-        return turn
-    *said, last = blocks[:-1]
-    # Claude Code puts its text on a line of its own.
-    return role, (*said, ("text", last[1].removesuffix("\n")) if last[0] == "text" else last)
 
 
 def _joined(said: Iterable[tuple[str, Iterable[Block]]]) -> tuple[Turn, ...]:

@@ -18,8 +18,6 @@ __all__ = ["kept"]
 
 pytestmark = needs_claude
 
-CONTINUE = "Continue from where you left off."
-
 
 def follow_up(messages: list[dict[str, Any]], answer: dict[str, Any], text: str) -> list[dict[str, Any]]:
     return [*messages, answer["choices"][0]["message"], {"role": "user", "content": text}]
@@ -115,7 +113,7 @@ async def test_long_results_reach_claude_whole_and_not_as_the_name_of_a_file(
     for expected in (way, "replayed"):
         _, taken = await ask(kept, [*ASKED, *results(first, *texts)])
         assert taken == expected
-        said = [block for block in upstream(kept.api.requests[-1])[-1][1] if block != CONTINUE]
+        said = upstream(kept.api.requests[-1])[-1][1]
         assert [(ident, len(text), text[:100]) for ident, text in sorted(said)] == [
             (ident, len(text), text[:100]) for ident, text in given
         ]

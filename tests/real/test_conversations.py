@@ -33,7 +33,6 @@ from tests.real.harness import Served, needs_claude, until
 from tests.real.heard import (
     PREFIX,
     Turn,
-    goes_on_by_itself,
     heard,
     meant,
     must_call,
@@ -52,7 +51,8 @@ Message: TypeAlias = dict[str, Any]
 EXAMPLES: Final = int(os.environ.get("CONVERSATION_EXAMPLES", "0"))
 NAMES: Final = ("ann", "bob", "cyd")
 KEPT, RUNNING = 3, 2
-SPARES = 2  # one for a new conversation, one for a history
+SPARES = 2  # one for each of two models
+PROBES = 1  # learns the notes of a model
 SETTINGS: Final[dict[str, Any]] = {"spares": 1, "max_idle_sessions": KEPT, "max_concurrency": RUNNING}
 
 READ_OTHERWISE: Final = {"type": "function", "function": {"name": "read", "description": "Read a page"}}
@@ -196,10 +196,7 @@ class Waiting:
 
 
 class Conversations(RuleBasedStateMachine):
-    """`waiting` is the model, the least recently used first; `held` all that any conversation of this server has.
-
-    `inexact` is what those have that are in the middle of a turn with a text of Claude Code's own in it.
-    """
+    """`waiting` is the model, the least recently used first; `held` all that any conversation of this server has."""
 
     def __init__(self, stage: Stage, folder: Path) -> None:
         super().__init__()
@@ -209,7 +206,6 @@ class Conversations(RuleBasedStateMachine):
         self.strangers = itertools.count(1)
         self.waiting: list[Waiting] = []
         self.held: set[Key] = set()
-        self.inexact: set[Key] = set()
         self.plan = PLANS[0]
         self.gate: trio.Event | None = None
 
@@ -345,8 +341,7 @@ class Conversations(RuleBasedStateMachine):
     async def _start(self) -> None:
         self.waiting.clear()
         self.held.clear()
-        self.inexact.clear()
-        await self.stage.start(self.folder, self.reply, KEPT + RUNNING + SPARES, **SETTINGS)
+        await self.stage.start(self.folder, self.reply, KEPT + RUNNING + SPARES + PROBES, **SETTINGS)
 
     def _happens(self, what: str) -> None:
         match what:
@@ -376,15 +371,13 @@ class Conversations(RuleBasedStateMachine):
     async def _leave(self, client: Client) -> None:
         body = client.body()
         before = len(self.served.api.requests)
-        waits = self._take(body)
+        self._take(body)
         self.served.api.enqueue(Reply(Text("one", Hang())))
         async with Call.open(self.served.url, {**body, "stream": True}) as call:
             request = await self.served.api.wait_for_request(before + 1)
             call.leave()
             await request.disconnected.wait()
-        live = "parked" if ends_in_results(body) else "continued"
-        way = None if waits is None else live if waits else "replayed"  # nobody was told
-        self._check([body], self.served.api.requests[before:], [way])
+        self._check([body], self.served.api.requests[before:])
 
     def _take(self, body: Mapping[str, Any]) -> bool | None:
         """Take the conversation that the request continues: True if it surely waits, None if it may."""
@@ -422,56 +415,32 @@ class Conversations(RuleBasedStateMachine):
                 await self.served.api.wait_for_request(before + len(bodies))
                 self.gate.set()
         ways, messages = zip(*(answers[number] for number in range(len(bodies))), strict=True)
-        self._check(bodies, self.served.api.requests[before:], ways)
+        self._check(bodies, self.served.api.requests[before:])
         # A conversation that surely waits is taken, and one that cannot wait is not.
         live = [way in ("continued", "parked") for way in ways]
         assert sum(live) >= expected.count(True)
         assert sum(live) <= len(live) - expected.count(False)
-        for client, body, message, way in zip(asking, bodies, messages, ways, strict=True):
+        for client, body, message in zip(asking, bodies, messages, strict=True):
             self._check_answer(body, message)
-            self._keep(body, message, way, sure=len(asking) == 1)
+            self._keep(body, message, sure=len(asking) == 1)
             client.messages = [*(m for m in body["messages"] if m["role"] != "system"), message]
         await until(lambda: len(self.served.processes.claudes()) <= KEPT + SPARES, "the evicted are gone")
 
-    def _keep(self, body: Mapping[str, Any], message: Message, way: str, *, sure: bool) -> None:
-        before = Key.of(body, meant(body).turns[:-1])
-        resumed = way == "replayed" and ends_in_results(body)
-        may_be_exact = not resumed and (way != "parked" or before in self.held)
-        may_be_inexact = resumed or (way == "parked" and before in self.inexact)
+    def _keep(self, body: Mapping[str, Any], message: Message, *, sure: bool) -> None:
         key = Key.of(body, turns_of([*body["messages"], message]))
-        if may_be_exact:
-            self.held.add(key)
-        if may_be_inexact and message.get("tool_calls"):
-            self.inexact.add(key)
-        elif may_be_inexact and not may_be_exact:
-            return
-        self.waiting.append(Waiting(key, sure and not (may_be_exact and may_be_inexact)))
+        self.held.add(key)
+        self.waiting.append(Waiting(key, sure))
         del self.waiting[:-KEPT]
 
-    def _check(
-        self, bodies: Sequence[Mapping[str, Any]], requests: Sequence[RecordedRequest], ways: Sequence[str | None]
-    ) -> None:
-        """Hold what the stand-in was sent against what was asked; a way that nobody was told is None."""
+    def _check(self, bodies: Sequence[Mapping[str, Any]], requests: Sequence[RecordedRequest]) -> None:
+        """Hold what the stand-in was sent against what was asked."""
         assert len(requests) == len(bodies)
-        everything = [heard(request, bounds=BOUNDS) for request in requests]
-        went_on = [goes_on_by_itself(one.turns) for one in everything]
-        resumed = [
-            ends_in_results(body) and (way == "replayed" or (way is None and any(now for _, now, _ in went_on)))
-            for body, way in zip(bodies, ways, strict=True)
-        ]
-        assert sorted(now for _, now, _ in went_on) == sorted(resumed)
-        # Where it went on before, it is in the same turn still.
-        in_its_turn = [
-            way in ("parked", None) and Key.of(body, meant(body).turns[:-1]) in self.inexact
-            for body, way in zip(bodies, ways, strict=True)
-        ]
-        assert sum(earlier for _, _, earlier in went_on) <= sum(in_its_turn)
         wanted = [meant(body) for body in bodies]
-        for one, (turns, _, _) in zip(everything, went_on, strict=True):
-            # Which request is whose, where several came at once, is told by what there is to compare.
-            form = replace(one, turns=turns)
-            assert form in wanted, (form, wanted)
-            wanted.remove(form)
+        for request in requests:
+            # Which request is whose, where several came at once, shows in what there is to compare.
+            one = heard(request, bounds=BOUNDS)
+            assert one in wanted, (one, wanted)
+            wanted.remove(one)
         asked = json.dumps(bodies)
         for request in requests:
             assert not [c.name for c in self.clients if c.secret.encode() in request.raw and c.secret not in asked]

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import trio
 
-from claude_openai.claude import conversation, spares
+from claude_openai.claude import conversation, launcher, sdk, spares
 from claude_openai.claude.late_transcript import LateTranscript
+from claude_openai.claude.transcript import Past
 from claude_openai.protocol.blocks import TextBlock
 from claude_openai.protocol.history import Turn
 from tests.real.call import Call, chat
@@ -48,12 +49,12 @@ def waits(pid: int) -> bool:
     return "wait_for_partner" in channels
 
 
-async def waiting_process(served: Served) -> int:
-    """The process that waits for a history."""
+async def waiting_process(served: Served, model: str = "") -> int:
+    """The process that waits for a history, of the model."""
 
     def waiting() -> list[int]:
         with suppress(OSError):  # one has just ended
-            return [pid for pid in served.processes.marked() if waits(pid)]
+            return [pid for pid in served.processes.marked() if waits(pid) and f"--model\0{model}" in command_line(pid)]
         return []
 
     await until(lambda: len(waiting()) == 1, "a process waits for a history")
@@ -89,9 +90,22 @@ async def test_a_history_goes_to_the_process_that_waits_for_one_word_by_word(
             assert upstream(request) == sent(name)
             assert model in request.model
             assert request.body["max_tokens"] == 100
-            await waiting_process(served)
+            await waiting_process(served, model)
         assert len(served.api.requests) == 4
         assert written == [True, True]  # the first of each model starts a process of its own
+
+
+async def test_where_no_process_can_wait_for_a_history_spares_serve_new_conversations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(launcher, "LATE_TRANSCRIPTS", False)
+    monkeypatch.setattr(sdk, "LATE_TRANSCRIPTS", False)
+    async with serving(tmp_path, **WAITING) as served:
+        await until(lambda: bool(list(served.temporary.glob("*/*.jsonl"))), "a spare is being started")
+        _, way = await ask(served, history("Ada")[:1])
+        assert (way, upstream(served.api.requests[-1])) == ("new", sent("Ada")[:1])
+        _, way = await ask(served, history("Grace"))
+        assert (way, upstream(served.api.requests[-1])) == ("replayed", sent("Grace"))
 
 
 async def test_a_history_that_comes_before_the_process_waits_is_found_in_the_file(
@@ -171,7 +185,7 @@ async def test_files_are_there_only_as_long_as_they_are_needed(tmp_path: Path) -
     with late.waiting():
         assert late.path.is_fifo()
         assert late.path.stat().st_mode & 0o777 == 0o600
-        async with late.given(TURNS, tmp_path):  # nobody reads
+        async with late.given(Past(TURNS), tmp_path):  # nobody reads
             assert late.path.read_text().splitlines()[1:]
             assert late.path.stat().st_mode & 0o777 == 0o600
         assert not late.path.exists()
@@ -186,7 +200,7 @@ async def test_who_waits_gets_all_of_it_and_then_finds_the_same_in_the_file(tmp_
             got: list[str] = []
             nursery.start_soon(read_into, late.path, got)
             await until(lambda: waits(os.getpid()), "the reader waits")
-            async with late.given(turns, tmp_path):
+            async with late.given(Past(turns), tmp_path):
                 await until(lambda: bool(got), "all was read")
                 assert got == [late.path.read_text()]
                 assert len(got[0]) > len(LONG)

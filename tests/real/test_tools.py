@@ -215,7 +215,7 @@ async def test_a_restart_in_the_middle_of_a_tool_loop_loses_nothing(tmp_path: Pa
         assert said[0] == ("toolu_1", "A")
 
 
-async def test_after_a_restart_the_rest_of_the_loop_is_one_turn_again_and_then_the_history_is_exact(
+async def test_after_a_restart_the_rest_of_the_loop_is_one_turn_again_and_stays_live(
     tmp_path: Path,
 ) -> None:
     async with serving(tmp_path, Reply("Let me see.", use(1)), **KEPT) as before:
@@ -231,7 +231,7 @@ async def test_after_a_restart_the_rest_of_the_loop_is_one_turn_again_and_then_t
         answer, way = await ask(after, messages)
         messages += [answer["choices"][0]["message"], {"role": "user", "content": "Sure?"}]
         _, last = await ask(after, messages)
-        assert [*ways, way, last] == ["replayed", "parked", "parked", "replayed"]
+        assert [*ways, way, last] == ["replayed", "parked", "parked", "continued"]
         assert len(after.api.requests) == 4
         assert as_asked(messages) == upstream(after.api.requests[3])
 
@@ -278,7 +278,7 @@ async def test_words_beside_results_come_after_them(kept: Served) -> None:
     told = {"role": "user", "content": [{"type": "text", "text": "Here it is."}, block]}
     _, way = await ask(kept, [*ASKED, called, told])
     assert way == "replayed"
-    assert upstream(kept.api.requests[1])[2][1][:2] == [("toolu_1", "A"), "Here it is.\n"]
+    assert upstream(kept.api.requests[1])[2][1] == [("toolu_1", "A"), "Here it is."]
 
 
 async def test_after_a_correction_the_turn_goes_on_and_then_the_history_is_exact(kept: Served) -> None:

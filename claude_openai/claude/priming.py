@@ -1,0 +1,195 @@
+"""Claude Code's own notes, learnt from the installed CLI, so that a process can be primed to send none of them.
+
+Claude Code adds notes of its own to a conversation: the environment, the model, the date. It adds none that the
+transcript it resumes from already has, and it repeats a note from there in the form in which it was `rendered`. So a
+process that resumes from the same notes, each rendered as a blank, sends nothing but the client's conversation
+(measured on 2.1.300 and 2.1.332; `tests/real/test_priming.py` shows it on the bundled CLI).
+
+What the notes say depends on the CLI, the working folder and the model, so they are not guessed: the CLI runs one turn
+against a stand-in for Claude's API on loopback, and the notes are read from its session file. That takes about half a
+second for each model, once a day, and makes no call to Claude. A second turn, which is primed with them, then checks
+that the CLI adds nothing.
+"""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeAlias
+
+import trio
+
+from claude_openai.claude.frames import user_frame
+from claude_openai.claude.launcher import GRACE_S, Launcher
+from claude_openai.claude.process import SupervisedProcess
+from claude_openai.claude.records import RecordError, record_of
+from claude_openai.claude.transcript import Notes, Past
+from claude_openai.errors import leaves
+from claude_openai.logs.log import Log
+from claude_openai.protocol.lines import LineFramer, LineTooLong
+from claude_openai.threads import run_in_thread
+
+__all__ = ["Primer", "StandIn"]
+
+# A turn against the stand-in takes half a second; this is for a machine that is very busy.
+PROBE_S: Final = 30.0
+# For how long a CLI that could not be probed is not probed again.
+RETRY_S: Final = 300.0
+# The turn that the notes were learnt for goes first.
+CHECK_DELAY_S: Final = 5.0
+PROMPT: Final = "x"
+
+# Model, program, local date.
+_Key: TypeAlias = tuple[str, tuple[object, ...], str]
+_FAILURES: Final = (OSError, RecordError, LineTooLong, trio.TooSlowError, trio.BrokenResourceError)
+
+
+class _Request(Protocol):
+    @property
+    def messages(self) -> list[dict[str, Any]]: ...
+
+
+class StandIn(Protocol):
+    """A stand-in for Claude's API: its address, and what it was sent."""
+
+    @property
+    def base_url(self) -> str: ...
+
+    @property
+    def requests(self) -> Sequence[_Request]: ...
+
+
+class Primer:
+    """Knows the notes of each model, and learns those that it does not know.
+
+    Args:
+        launcher: starts the processes.
+        stand_in: runs a stand-in that answers with a short text, for as long as a block.
+        log: told what was learnt, and what failed.
+    """
+
+    def __init__(
+        self, launcher: Launcher, stand_in: Callable[[], AbstractAsyncContextManager[StandIn]], log: Log
+    ) -> None:
+        self._launcher = launcher
+        self._stand_in = stand_in
+        self._log = log
+        self._known: dict[_Key, Notes] = {}
+        self._failed_at: dict[_Key, float] = {}
+        # One at a time: several would only slow each other down.
+        self._probing = trio.Lock()
+        self._to_check, self._learnt = trio.open_memory_channel[_Key](math.inf)
+
+    async def notes(self, model: str) -> Notes:
+        """The notes for a process of this model; none if they cannot be learnt, and the process is not primed then.
+
+        Raises:
+            ClaudeMissing: there is no program.
+        """
+        key = self._key(model)
+        async with self._probing:
+            if key not in self._known and trio.current_time() >= self._failed_at.get(key, -math.inf) + RETRY_S:
+                await self._learn(key)
+        return self._known.get(key, ())
+
+    async def check_learnt(self) -> None:
+        """Check notes some time after they were learnt, for as long as the server runs."""
+        async for key in self._learnt:
+            await trio.sleep(CHECK_DELAY_S)
+            added: list[str] = []
+            try:
+                added = await self._added(key[0], self._known.get(key, ()))
+            except* _FAILURES as group:
+                self._note_failure(key, group)
+            if added:
+                self._log.warning("priming.incomplete", model=key[0], added=added)
+
+    def _key(self, model: str) -> _Key:
+        """All that the notes depend on and that can change while the server runs."""
+        program = self._launcher.program()
+        try:
+            found = program.stat()
+        except OSError:
+            return model, (program,), _today()
+        return model, (program, found.st_ino, found.st_size, found.st_mtime_ns), _today()
+
+    async def _learn(self, key: _Key) -> None:
+        began = trio.current_time()
+        try:
+            notes = await self._probe(key[0])
+            # Notes of another day, or of a program that was replaced, are never asked for again.
+            self._known = {known: others for known, others in self._known.items() if known[1:] == key[1:]}
+            self._known[key] = notes
+            self._log.debug("priming.learnt", model=key[0], notes=len(notes), ms=_ms_since(began))
+            self._to_check.send_nowait(key)
+        except* _FAILURES as group:
+            self._failed_at[key] = trio.current_time()
+            self._note_failure(key, group)
+
+    def _note_failure(self, key: _Key, group: BaseExceptionGroup[Any]) -> None:
+        self._log.warning("priming.failed", model=key[0], error="; ".join(str(error) for error in leaves(group)))
+
+    async def _probe(self, model: str) -> Notes:
+        """Run one turn, and read the notes that Claude Code has put into its session file."""
+        async with self._stand_in() as api, self._launcher.temporary_folder() as config_folder:
+            await self._turn(model, api, config_folder, resume=None)
+            return await run_in_thread(_notes_in, config_folder)
+
+    async def _added(self, model: str, notes: Notes) -> list[str]:
+        """Run one turn that is primed with the notes; the texts that Claude Code has sent beside its prompt."""
+        async with (
+            self._stand_in() as api,
+            self._launcher.temporary_folder() as config_folder,
+            self._launcher.transcript(Past((), notes)) as transcript,
+        ):
+            await self._turn(model, api, config_folder, resume=transcript)
+            texts = [text for request in api.requests for message in request.messages for text in _texts(message)]
+            return [text for text in texts if text != PROMPT]
+
+    async def _turn(self, model: str, api: StandIn, config_folder: Path, *, resume: Path | None) -> None:
+        spawn = self._launcher.spawn_probe(model, base_url=api.base_url, config_folder=config_folder, resume=resume)
+        with trio.fail_after(PROBE_S):
+            async with spawn.open() as process:
+                await process.write(_frames())
+                await _until_result(process, self._log)
+                await process.stop(grace_s=GRACE_S)  # it completes the session file as it leaves
+
+
+async def _until_result(process: SupervisedProcess, log: Log) -> None:
+    framer = LineFramer()
+    while chunk := await process.read():
+        for line in framer.feed(chunk):
+            record = record_of(line, log)
+            if record is not None and record.get("type") == "result":
+                if record.get("is_error"):
+                    raise RecordError(f"the turn failed: {record.get('result')}")
+                return
+    raise RecordError(await process.why_gone())
+
+
+def _frames() -> bytes:
+    initialize = {"subtype": "initialize", "hooks": None, "systemPrompt": [""]}
+    begin = {"type": "control_request", "request_id": "req_1", "request": initialize}
+    frames = (begin, user_frame([{"type": "text", "text": PROMPT}]))
+    return "".join(json.dumps(frame) + "\n" for frame in frames).encode()
+
+
+def _notes_in(config_folder: Path) -> Notes:
+    lines = [line for path in config_folder.glob("projects/*/*.jsonl") for line in path.read_text("utf-8").splitlines()]
+    entries = [json.loads(line) for line in lines]
+    return tuple(entry["attachment"] for entry in entries if entry["type"] == "attachment" and entry.get("rendered"))
+
+
+def _texts(message: Mapping[str, Any]) -> list[str]:
+    content = message.get("content")
+    return [content] if isinstance(content, str) else [str(block.get("text")) for block in content or ()]
+
+
+def _today() -> str:
+    return time.strftime("%Y-%m-%d")
+
+
+def _ms_since(began: float) -> int:
+    return round(1000 * (trio.current_time() - began))

@@ -1,0 +1,154 @@
+"""What Claude is sent: the client's conversation, and nothing of Claude Code's own, on the bundled CLI."""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_openai.claude import priming
+from claude_openai.claude.hermetic import find_claude
+from claude_openai.testing import RecordedRequest
+from tests.real.call import Call, chat
+from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
+from tests.real.heard import is_statement_of_effort
+
+pytestmark = needs_claude
+
+SYSTEM = {"role": "system", "content": "You are Bob."}
+ONE = {"role": "user", "content": "one"}
+CALL: dict[str, Any] = {
+    "role": "assistant",
+    "content": "Let me see.",
+    "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at":"x"}'}}],
+}
+RESULT = {"role": "tool", "tool_call_id": "c1", "content": "seen"}
+LOOK = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+
+SAID_ONE = ("user", [("text", "one")])
+SAID_CALL = ("assistant", [("text", "Let me see."), ("tool_use", "c1")])
+CONVERSATIONS = {
+    "new": ([ONE], [SAID_ONE]),
+    "history": (
+        [ONE, {"role": "assistant", "content": "two"}, {"role": "user", "content": "three"}],
+        [SAID_ONE, ("assistant", [("text", "two")]), ("user", [("text", "three")])],
+    ),
+    "results": ([ONE, CALL, RESULT], [SAID_ONE, SAID_CALL, ("user", [("tool_result", "c1")])]),
+    "results, then words": (
+        [ONE, CALL, RESULT, {"role": "user", "content": "Stop."}],
+        [SAID_ONE, SAID_CALL, ("user", [("tool_result", "c1"), ("text", "Stop.")])],
+    ),
+}
+# Aliases and full ids; models that take system messages within a conversation, and an older one that does not.
+MODELS = ("sonnet", "haiku", "claude-opus-5", "claude-sonnet-4-6")
+
+
+def blocks(content: str | Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    if isinstance(content, str):
+        return [("text", content)]
+    return [(block["type"], block.get("text") or block.get("id") or block["tool_use_id"]) for block in content]
+
+
+def sent(request: RecordedRequest) -> list[tuple[str, list[tuple[str, str]]]]:
+    """All messages of a request that say something; those of one role that follow each other are one."""
+    found: list[tuple[str, list[tuple[str, str]]]] = []
+    for message in request.messages:
+        if is_statement_of_effort(message):
+            continue
+        if not found or found[-1][0] != message["role"]:
+            found.append((message["role"], []))
+        found[-1][1].extend(blocks(message["content"]))
+    return found
+
+
+async def ask(served: Served, messages: Sequence[dict[str, Any]], **fields: Any) -> RecordedRequest:
+    """Ask, and give the one request that reached Claude."""
+    before = len(served.api.requests)
+    async with Call.open(served.url, chat(messages, **fields)) as call:
+        status, answer = await call.answer()
+        assert status == 200, answer
+    (request,) = served.api.requests[before:]
+    return request
+
+
+def events(served: Served, name: str) -> list[dict[str, Any]]:
+    return [record for record in map(json.loads, served.log_text().splitlines()) if record["event"] == name]
+
+
+@on_both_backends
+@pytest.mark.parametrize("model", MODELS)
+async def test_a_conversation_reaches_claude_block_by_block_with_nothing_added(
+    tmp_path: Path, backend: str, model: str
+) -> None:
+    async with serving(tmp_path, learns=True, backend=backend, models=MODELS) as served:
+        for messages, expected in CONVERSATIONS.values():
+            tools = {"tools": [LOOK]} if backend == "sdk" and CALL in messages else {}
+            request = await ask(served, [SYSTEM, *messages], model=model, **tools)
+            assert sent(request) == expected
+            _, _, *system = request.body["system"]  # the first two are Claude Code's own
+            assert [block["text"] for block in system] == ["You are Bob."]
+        assert len(events(served, "priming.learnt")) == 1
+
+
+async def test_a_spare_serves_every_kind_of_conversation(tmp_path: Path) -> None:
+    async with serving(tmp_path, spares=1) as served:
+        for messages, expected in CONVERSATIONS.values():
+            await until(lambda: bool(list(served.temporary.glob("*/*.fifo"))), "a spare waits")
+            started = len(events(served, "process.start"))
+            assert sent(await ask(served, messages, tools=[LOOK])) == expected
+            spare, *_ = events(served, "process.exit")[-1:]
+            assert spare["pid"] in [record["pid"] for record in events(served, "process.start")[:started]]
+
+
+async def test_a_conversation_that_was_given_in_one_piece_goes_on_live_and_exact(tmp_path: Path) -> None:
+    messages, expected = CONVERSATIONS["results, then words"]
+    async with serving(tmp_path, max_idle_sessions=1) as served:
+        await ask(served, messages, tools=[LOOK])
+        follow_up = [*messages, {"role": "assistant", "content": "ok"}, {"role": "user", "content": "And?"}]
+        request = await ask(served, follow_up, tools=[LOOK])
+        assert sent(request) == [*expected, ("assistant", [("text", "ok")]), ("user", [("text", "And?")])]
+        assert len(events(served, "process.start")) <= 2  # one may have learnt the notes
+
+
+async def test_notes_that_do_not_help_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(priming, "CHECK_DELAY_S", 0.0)
+    monkeypatch.setattr(priming, "_notes_in", lambda _folder: ())
+    async with serving(tmp_path, learns=True) as served:
+        request = await ask(served, [ONE])
+        assert sent(request)[0] == SAID_ONE
+        await until(lambda: bool(events(served, "priming.incomplete")), "it is reported")
+        (report,) = events(served, "priming.incomplete")
+        assert "# Environment" in report["added"][0]
+
+
+async def test_a_cli_that_cannot_be_probed_answers_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(*_args: object, **_kwargs: object) -> None:
+        raise OSError("no")
+
+    monkeypatch.setattr(priming.Primer, "_turn", failing)
+    async with serving(tmp_path, learns=True) as served:
+        for _ in range(2):
+            assert sent(await ask(served, [ONE]))[0] == SAID_ONE
+        assert len(events(served, "priming.failed")) == 1  # it is not tried again for each request
+
+
+async def test_notes_are_learnt_again_the_next_day_and_for_a_cli_that_was_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claude = tmp_path / "claude"
+    shutil.copy(find_claude(None), claude)
+    async with serving(tmp_path, learns=True, claude_command=str(claude)) as served:
+        await ask(served, [ONE])
+        await ask(served, [ONE])
+        assert len(events(served, "priming.learnt")) == 1
+        monkeypatch.setattr(priming, "_today", lambda: "2000-01-01")
+        await ask(served, [ONE])
+        assert len(events(served, "priming.learnt")) == 2
+        os.utime(claude, (0, 0))
+        await ask(served, [ONE])
+        assert len(events(served, "priming.learnt")) == 3

@@ -1,6 +1,8 @@
-"""A test of this folder that leaves a process, in whatever session, fails."""
+"""A test of this folder that leaves a process, in whatever session, fails. Of the cases of one that runs Claude Code,
+each of which costs a second of a core or more, the first is tried every time; the others are `long`."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,23 @@ from tests.real.left_over import Process, adopt_orphans, descendants, end_all, w
 
 # A process that was killed is gone at once; this is for a machine that is busy with other things.
 GONE_S = 10.0
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    tried: set[tuple[str, object]] = set()
+    for item in items:
+        case = getattr(item, "callspec", None)
+        if case is None or Path(__file__).parent not in item.path.parents or not runs_claude(item):
+            continue
+        function = item.nodeid.partition("[")[0], case.params.get("backend")
+        if function in tried:
+            item.add_marker("long")
+        tried.add(function)
+
+
+def runs_claude(item: pytest.Item) -> bool:
+    return any("claude" in mark.args for mark in item.iter_markers("needs"))
 
 
 @pytest.fixture(scope="session")

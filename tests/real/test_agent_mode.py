@@ -118,6 +118,7 @@ MODES = {
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("mode", "made", "judged"), [(mode, *rest) for mode, rest in MODES.items()], ids=MODES)
 async def test_each_permission_mode_allows_what_it_says_and_asks_for_no_more_than_that(
@@ -173,6 +174,7 @@ async def test_whoever_wants_essential_traffic_only_keeps_that_and_has_no_auto_m
         assert not [request for request in served.api.requests if is_judge(request)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", BACKENDS)
 async def test_safe_tools_edit_files_of_the_folder_and_run_nothing(tmp_path: Path, work: Path, backend: str) -> None:
     inside, outside = str(work / "new.txt"), str(tmp_path / "outside.txt")
@@ -244,6 +246,7 @@ async def test_its_own_tools_and_the_clients_share_a_turn_and_its_conversation(t
         assert "remote words" in told
 
 
+@pytest.mark.long
 async def test_an_agent_of_claude_cannot_call_the_clients_tools_and_nobody_waits_for_it(
     tmp_path: Path, work: Path
 ) -> None:
@@ -263,6 +266,7 @@ async def test_an_agent_of_claude_cannot_call_the_clients_tools_and_nobody_waits
         assert any("cannot be called by an agent" in text for text in told)
 
 
+@pytest.mark.long
 async def test_a_live_conversation_is_not_shared_between_folders_and_can_be_left(tmp_path: Path, work: Path) -> None:
     said = [
         {"role": "user", "content": "Hi"},
@@ -285,6 +289,7 @@ async def test_a_live_conversation_is_not_shared_between_folders_and_can_be_left
     assert ways == ["new", "replayed", "replayed", "continued"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", BACKENDS)
 async def test_the_usage_counts_what_agents_spend(tmp_path: Path, work: Path, backend: str) -> None:
     spent = Usage(input_tokens=18, output_tokens=20, cache_read_input_tokens=2, cache_creation_input_tokens=1)
@@ -314,6 +319,7 @@ async def test_the_usage_counts_what_agents_spend(tmp_path: Path, work: Path, ba
         assert len(served.api.requests) == sum(each_turn)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("backend", BACKENDS)
 async def test_its_work_comes_through_streams_that_break_off_and_calls_that_fail(

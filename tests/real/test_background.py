@@ -28,7 +28,7 @@ from tests.real.command import INSTANCE_FILES, MODULE, Shell, shell
 from tests.real.harness import LIMIT_S, needs_claude, until
 from tests.real.test_missing_claude import ADVICE
 
-pytestmark = needs_claude
+pytestmark = [needs_claude, pytest.mark.long]
 
 
 def as_daemon(user: Shell, *lines: str) -> None:

@@ -279,6 +279,7 @@ async def test_a_stream_that_breaks_off(
                 nursery.start_soon(one, row, number)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_stream_that_breaks_off_after_the_results_of_tools(tmp_path: Path, stream: bool) -> None:
     script = Conversations()
@@ -314,6 +315,7 @@ async def test_a_break_behind_the_stop_reason_is_none(tmp_path: Path, backend: s
             assert script.requests["q"] == 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", [True, False])
 @on_both_backends
 async def test_streams_that_break_off_again_and_again(tmp_path: Path, backend: str, stream: bool) -> None:
@@ -327,6 +329,7 @@ async def test_streams_that_break_off_again_and_again(tmp_path: Path, backend: s
             assert script.requests[key] == 3
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_an_answer_that_is_cut_as_often_as_claude_code_tries_is_an_error(tmp_path: Path, backend: str) -> None:
     script = Conversations()

@@ -59,6 +59,7 @@ async def test_a_client_that_leaves_ends_its_turn(
         assert len(served.api.requests) == 2
 
 
+@pytest.mark.long
 async def test_a_client_that_closes_its_sending_side_ends_its_turn_and_is_told_why(tmp_path: Path) -> None:
     async with serving(tmp_path, **ONE_SLOT) as served:
         served.api.enqueue(Reply(before_headers=[Hang()]))
@@ -75,6 +76,7 @@ async def test_a_client_that_closes_its_sending_side_ends_its_turn_and_is_told_w
         await answers(served)
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_a_client_that_leaves_before_claude_is_asked_costs_nothing(tmp_path: Path, backend: str) -> None:
     async with serving(tmp_path, **ONE_SLOT, backend=backend) as served:
@@ -145,6 +147,7 @@ async def test_ten_turns_that_are_cancelled_at_once_leave_nothing_behind(tmp_pat
         await nothing_is_left(served)
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_two_hundred_clients_that_leave_a_quick_claude_leave_nothing_behind(tmp_path: Path, backend: str) -> None:
     async with serving(
@@ -155,6 +158,7 @@ async def test_two_hundred_clients_that_leave_a_quick_claude_leave_nothing_behin
         await nothing_is_left(served)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_claude_that_is_killed_ends_its_answer_with_an_error_and_harms_no_other(
     tmp_path: Path, stream: bool

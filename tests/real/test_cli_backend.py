@@ -50,6 +50,7 @@ trio.run(main)
 """
 
 
+@pytest.mark.long
 def test_a_server_with_the_cli_backend_never_loads_the_sdk() -> None:
     command = [sys.executable, "-c", SERVE_ONE]
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_S, check=True)

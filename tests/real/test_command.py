@@ -112,6 +112,7 @@ async def test_a_signal_lets_the_running_answer_end_and_refuses_new_ones(
         await command.left_nothing()
 
 
+@pytest.mark.long
 async def test_an_answer_that_outlasts_the_drain_ends_with_an_error(tmp_path: Path) -> None:
     async with running(tmp_path, "--drain-timeout-ms", "300", reply=Reply(Text("one", Hang()))) as command:
         async with Call.open(command.url, chat("Hi", stream=True)) as call:
@@ -125,6 +126,7 @@ async def test_an_answer_that_outlasts_the_drain_ends_with_an_error(tmp_path: Pa
         await command.left_nothing()
 
 
+@pytest.mark.long
 async def test_it_stops_in_order_when_nobody_reads_its_standard_error_any_more(tmp_path: Path) -> None:
     # `head` reads the line that says where it listens, and leaves.
     program = ("/bin/sh", "-c", 'exec 3>&2; "$@" 2>&1 >/dev/null | head -n 1 >&3', "sh", *MODULE)
@@ -146,6 +148,7 @@ async def test_it_stops_in_order_when_nobody_reads_its_standard_error_any_more(t
         await command.left_nothing()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", STOPS)
 async def test_a_second_signal_stops_at_once(tmp_path: Path, number: signal.Signals) -> None:
     async with running(tmp_path, "--drain-timeout-ms", "600000", reply=Reply(Text("one", Hang()))) as command:
@@ -160,6 +163,7 @@ async def test_a_second_signal_stops_at_once(tmp_path: Path, number: signal.Sign
         await command.api.requests[0].disconnected.wait()
 
 
+@pytest.mark.long
 async def test_its_log_is_private_and_holds_no_secret(tmp_path: Path) -> None:
     key, guess, upstream = "local-key-5d1e9a", "wrong-guess-77aa01", "sk-ant-api03-0123456789abcdefghij"
     flags = ("--log-level", "trace", "--log-file", str(tmp_path / "log" / "server.log"))

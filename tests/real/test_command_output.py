@@ -13,7 +13,7 @@ import trio
 from tests.real.command import MODULE, Shell, shell
 from tests.real.harness import LIMIT_S, needs_claude
 
-pytestmark = needs_claude
+pytestmark = [needs_claude, pytest.mark.long]
 
 BROKEN_PIPE: Final = 128 + signal.SIGPIPE
 START: Final = ("--background", "--port", "0", "--spares", "0", "--demo")

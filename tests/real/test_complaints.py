@@ -102,6 +102,7 @@ LENGTHS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("texts", "way"), LENGTHS)
 async def test_long_results_reach_claude_whole_and_not_as_the_name_of_a_file(
     kept: Served, texts: list[str], way: str

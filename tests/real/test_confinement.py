@@ -141,6 +141,7 @@ async def test_the_login_is_read_and_everything_else_of_claude_codes_folder_is_o
     assert sorted(config.iterdir()) == before
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_where_it_cannot_be_confined_bash_is_refused_if_that_is_required(
     tmp_path: Path, work: Path, backend: str, monkeypatch: pytest.MonkeyPatch

@@ -341,6 +341,7 @@ async def test_a_turn_that_waits_for_a_function_ends_when_the_result_comes_which
     assert kept.log_text().count('"event":"conversation.passed"') == 1
 
 
+@pytest.mark.long
 async def test_never_are_there_more_processes_than_running_and_waiting_conversations(tmp_path: Path) -> None:
     def reply(request: RecordedRequest) -> Reply:
         # A new conversation each time, every other one parked: each evicts one.

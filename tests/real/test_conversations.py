@@ -508,6 +508,7 @@ def everything_that_tells_conversations_apart_changes(machine: Conversations) ->
         machine.changes_something_and_goes_on(1, name, 1, PLANS[0])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "sequence", [results_come_after_a_restart_and_more_is_said, everything_that_tells_conversations_apart_changes]
 )

@@ -89,6 +89,7 @@ async def test_it_starts_answers_refuses_a_second_one_and_stops(tmp_path: Path) 
         assert names(log.parent) == ["claude-openai.err", "claude-openai.log", "output"]
 
 
+@pytest.mark.long
 async def test_a_restart_keeps_its_flags_and_takes_new_ones_for_all_old_ones(tmp_path: Path) -> None:
     async with shell(tmp_path) as user:
         first = await user.start("--log-level", "info", "--log-file", "own.log", "--background")
@@ -110,6 +111,7 @@ async def test_a_restart_keeps_its_flags_and_takes_new_ones_for_all_old_ones(tmp
         assert len({first.pid, found.pid, last.pid}) == 3
 
 
+@pytest.mark.long
 async def test_a_key_is_written_nowhere_and_asked_for_again(tmp_path: Path) -> None:
     key = "local-key-5d1e9a"
     async with shell(tmp_path) as user:
@@ -174,6 +176,7 @@ async def answering(told: Instance) -> AsyncIterator[None]:
         yield
 
 
+@pytest.mark.long
 async def test_of_two_that_start_at_once_one_runs_and_one_is_refused(tmp_path: Path) -> None:
     said: list[Refusal] = []
     async with shell(tmp_path) as user:
@@ -190,6 +193,7 @@ async def test_of_two_that_start_at_once_one_runs_and_one_is_refused(tmp_path: P
         assert "another claude-openai" in lost.stderr
 
 
+@pytest.mark.long
 async def test_one_that_only_starts_is_stopped_too(tmp_path: Path) -> None:
     async with shell(tmp_path) as user:
         process = await trio.lowlevel.open_process([*MODULE, "--port", "0", "--no-log"], env=user.environment)
@@ -199,6 +203,7 @@ async def test_one_that_only_starts_is_stopped_too(tmp_path: Path) -> None:
         assert await process.wait() == 0
 
 
+@pytest.mark.long
 async def test_a_server_that_hears_no_signal_is_killed_with_all_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +229,7 @@ def plant_foreign(path: Path) -> None:
     os.chown(path, 12345, -1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("plant", [plant_link, pytest.param(plant_foreign, marks=needs("root"))])
 async def test_a_planted_file_stops_no_foreground_server_and_nothing_is_done_to_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], plant: Callable[[Path], None]
@@ -288,6 +294,7 @@ async def foreground(user: Shell, *flags: str) -> AsyncIterator[Told]:
         await process.stderr.aclose()
 
 
+@pytest.mark.long
 async def test_a_server_in_the_foreground_is_shown_and_stopped_too(tmp_path: Path) -> None:
     async with shell(tmp_path) as user, foreground(user) as first:
         status = await user("status")
@@ -307,6 +314,7 @@ async def test_a_server_in_the_foreground_is_shown_and_stopped_too(tmp_path: Pat
         assert user.files() == []
 
 
+@pytest.mark.long
 async def test_a_terminal_that_is_closed_takes_its_server_and_all_of_it_along(tmp_path: Path) -> None:
     gate = trio.Event()
     async with (

@@ -14,7 +14,7 @@ from tests.real.command import INSTANCE_FILES, Shell, shell
 from tests.real.harness import needs_claude
 from tests.real.test_daemon import complaint, printed
 
-pytestmark = needs_claude
+pytestmark = [needs_claude, pytest.mark.long]
 
 KEY = "local-key-5d1e9a"
 

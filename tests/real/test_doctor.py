@@ -153,6 +153,7 @@ async def test_it_tells_which_login_is_used_and_no_secret(
         assert type_.api.requests == []
 
 
+@pytest.mark.long
 async def test_a_bad_flag_is_one_failed_check_and_the_others_are_made(tmp_path: Path) -> None:
     async with untouched(tmp_path) as type_:
         doctor = await visit(type_, "--max-concurrency", "none", "--demo")
@@ -187,6 +188,7 @@ async def test_a_planted_pid_file_is_found_and_not_followed(tmp_path: Path) -> N
         assert target.read_text() == "1\n"
 
 
+@pytest.mark.long
 async def test_folders_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     async with untouched(tmp_path) as type_:
         file = tmp_path / "file"
@@ -216,6 +218,7 @@ async def test_more_sessions_than_the_memory_holds_give_a_warning(tmp_path: Path
         assert doctor.states == {"memory": "warning"}
 
 
+@pytest.mark.long
 async def test_a_round_trip_of_the_demo_needs_nobody(tmp_path: Path) -> None:
     async with untouched(tmp_path) as type_:
         doctor = await visit(type_, "--demo", "--round-trip")
@@ -256,6 +259,7 @@ async def test_a_round_trip_goes_where_the_flags_say_and_says_where(tmp_path: Pa
         assert len(type_.api.requests) == 3
 
 
+@pytest.mark.long
 async def test_a_refused_login_shows_in_the_round_trip(tmp_path: Path) -> None:
     async with untouched(tmp_path, lambda _: AUTHENTICATION_ERROR) as type_:
         doctor = await visit(type_, "--round-trip")
@@ -263,6 +267,7 @@ async def test_a_refused_login_shows_in_the_round_trip(tmp_path: Path) -> None:
         assert "login" in doctor.mend("round trip")
 
 
+@pytest.mark.long
 async def test_a_running_server_is_well_has_its_port_and_is_asked_with_its_key(tmp_path: Path) -> None:
     key = {"CLAUDE_OPENAI_API_KEY": "sk-secret"}
     async with shell(tmp_path, READY) as type_:

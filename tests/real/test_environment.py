@@ -63,6 +63,7 @@ def calls_once(request: RecordedRequest) -> Reply:
     return Reply(ToolUse("toolu_1", "mcp__openai__read", {"path": "/a"}))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("claude", [{}, {"toolMode": "readonly"}], ids=["no tools of its own", "tools of its own"])
 async def test_no_variable_changes_what_claude_is_sent(
     tmp_path: Path, claude: dict[str, str], monkeypatch: pytest.MonkeyPatch
@@ -145,6 +146,7 @@ def names_set_by_the_server() -> set[str]:
     return {*nothing, "CLAUDE_CODE_TMPDIR", "XDG_CACHE_HOME"}
 
 
+@pytest.mark.long
 async def test_a_cloud_provider_of_the_environment_is_used(tmp_path: Path) -> None:
     keys = {"AWS_REGION": "eu-west-3", "AWS_ACCESS_KEY_ID": "AKIAPLANTED", "AWS_SECRET_ACCESS_KEY": "planted"}
     model = {"ANTHROPIC_DEFAULT_SONNET_MODEL": "eu.anthropic.planted-model"}

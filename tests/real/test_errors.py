@@ -189,6 +189,7 @@ def closed_port() -> Iterator[int]:
         yield bound.getsockname()[1]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", [False, True])
 async def test_claude_out_of_reach_is_an_upstream_error(tmp_path: Path, stream: bool) -> None:
     with closed_port() as port:
@@ -260,6 +261,7 @@ async def test_nonsense_between_the_deltas_harms_none_of_them(tmp_path: Path) ->
         assert len(served.api.requests) == 1
 
 
+@pytest.mark.long
 async def test_a_failed_turn_does_not_spoil_the_next(tmp_path: Path) -> None:
     async with serving(tmp_path, max_concurrency=1) as served:
         served.api.enqueue(API_ERROR.with_headers(x_should_retry="false"), Reply(Text("one", UpstreamErrorEvent())))

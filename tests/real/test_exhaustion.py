@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+import pytest
 import trio
 
 from claude_openai.testing import Reply
@@ -18,7 +19,7 @@ from tests.real.call import Call, chat, texts
 from tests.real.command import MODULE, Command, running
 from tests.real.harness import LIMIT_S, needs_claude, on_both_backends, until
 
-pytestmark = needs_claude
+pytestmark = [needs_claude, pytest.mark.long]
 
 HISTORY: Final = [
     {"role": "user", "content": "Hi"},

@@ -52,6 +52,7 @@ async def test_an_answer_has_the_form_with_no_prose_around_it_streamed_or_not(tm
         assert served.api.requests[0].tools == ["StructuredOutput"]
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_what_claude_code_cannot_check_is_checked_and_corrected_within_the_turn(
     tmp_path: Path, backend: str
@@ -71,6 +72,7 @@ async def test_what_claude_code_cannot_check_is_checked_and_corrected_within_the
         assert "'tomorrow' is not of the format 'date'" in str(served.api.requests[3].messages)
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_an_answer_that_never_has_the_form_is_an_error_and_no_text(tmp_path: Path, backend: str) -> None:
     def never(request: RecordedRequest) -> Reply:
@@ -91,6 +93,7 @@ async def test_json_mode_is_any_object(tmp_path: Path) -> None:
         assert json.loads(choice["message"]["content"]) == {"anything": [1, None]}
 
 
+@pytest.mark.long
 async def test_a_conversation_goes_on_live_after_an_answer_that_had_a_form(tmp_path: Path) -> None:
     asked = [{"role": "user", "content": "Write."}]
     async with serving(tmp_path, Reply(output(1, to="a@b")), max_idle_sessions=2, spares=1) as served:
@@ -114,6 +117,7 @@ async def test_tools_are_called_before_the_answer_has_its_form(tmp_path: Path) -
         assert choice["message"]["content"] == '{"to": "a@b"}'
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("fields", "sent"), [({"max_tokens": 7}, 7), ({"max_completion_tokens": 9, "max_tokens": 7}, 9)]
 )

@@ -336,6 +336,7 @@ async def test_one_that_was_given_up_is_ended_later_all_the_same(
     assert '"process.abandoned"' in log_file.read_text()
 
 
+@pytest.mark.long
 async def test_a_supervisor_that_hangs_is_ended_with_the_guardian(tmp_path: Path) -> None:
     number, folder = new_number(), tmp_path / "private"
     folder.mkdir()

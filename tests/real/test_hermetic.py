@@ -123,6 +123,7 @@ async def test_nothing_that_was_said_is_left_on_the_disk(tmp_path: Path, backend
         assert not list(served.home.rglob("*.jsonl"))
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_the_history_lies_in_a_private_file_for_as_long_as_the_turn(tmp_path: Path, backend: str) -> None:
     reply = Reply(Text("one", Hang()))
@@ -141,6 +142,7 @@ async def test_the_history_lies_in_a_private_file_for_as_long_as_the_turn(tmp_pa
         await until(lambda: not files_with(SAID, served.temporary), "the transcript is gone")
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_no_secret_and_no_word_of_the_client_is_seen_in_the_list_of_processes(
     tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch

@@ -18,7 +18,7 @@ from tests.real.call import Call, chat
 from tests.real.harness import LIMIT_S, Served, needs_claude, serving, until
 from tests.real.test_tools import ask, upstream
 
-pytestmark = needs_claude
+pytestmark = [needs_claude, pytest.mark.long]
 
 WAITING: dict[str, Any] = {"spares": 1, "max_idle_sessions": 0}
 LONG = "of many words, " * 100_000 + "and an end"  # more than a pipe holds

@@ -217,6 +217,7 @@ async def test_what_a_process_leaves_is_gone_when_it_is(tmp_path: Path, backend:
         assert "process.files_left" not in served.log_text()
 
 
+@pytest.mark.long
 async def test_the_guardian_removes_what_the_processes_of_a_killed_server_left(tmp_path: Path) -> None:
     async with served_user(tmp_path) as (command, user):
         bash: dict[str, Any] = {"claude": {**BASH, "workingDirectory": str(user.work)}}
@@ -229,6 +230,7 @@ async def test_the_guardian_removes_what_the_processes_of_a_killed_server_left(t
         await is_soon_clean(user.home, user.before)
 
 
+@pytest.mark.long
 async def test_the_next_server_removes_what_one_left_that_was_killed_with_its_guardian(tmp_path: Path) -> None:
     async with shell(tmp_path, reply) as sh, AsyncExitStack() as stack:
         sh.environment["CLAUDE_CONFIG_DIR"] = ""
@@ -249,6 +251,7 @@ async def test_the_next_server_removes_what_one_left_that_was_killed_with_its_gu
         assert changes(user.home, user.before) == []
 
 
+@pytest.mark.long
 async def test_long_results_and_plans_are_removed_too(tmp_path: Path) -> None:
     config, work = tmp_path / "home" / "config", tmp_path / "work"
     (tmp_path / "home").mkdir()

@@ -137,6 +137,7 @@ def echo(request: RecordedRequest) -> Reply:
     return Reply(Text(*[piece for number in range(40) for piece in (f"{word}-{number} ", Pause(0.002))]))
 
 
+@pytest.mark.long
 async def test_conversations_at_the_same_time_never_mix(tmp_path: Path) -> None:
     names = ("alder", "birch", "cedar", "damson")
     heard: dict[str, list[str]] = {}

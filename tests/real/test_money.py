@@ -11,7 +11,7 @@ from claude_openai.testing import Answer, HttpError, RecordedRequest, Reply
 from tests.real.call import Call, chat
 from tests.real.harness import OK, Served, needs_claude, on_both_backends, serving
 
-pytestmark = needs_claude
+pytestmark = [needs_claude, pytest.mark.long]
 
 UNIFIED = "anthropic-ratelimit-unified-"
 # Only who is logged in has a plan; the token is made up.

@@ -74,6 +74,7 @@ async def test_conversations_and_processes_are_counted_as_they_are(tmp_path: Pat
         assert now["time_to_first_token_seconds_count", "sdk", "parked"] == 1
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_a_refused_login_makes_the_server_unready_until_a_turn_is_answered(tmp_path: Path, backend: str) -> None:
     answers: list[Answer] = [AUTHENTICATION_ERROR, OK]

@@ -50,6 +50,7 @@ async def test_a_killed_server_leaves_no_stubborn_family(tmp_path: Path) -> None
         await command.left_nothing()
 
 
+@pytest.mark.long
 async def test_a_server_whose_guardian_is_killed_goes_on_and_still_leaves_nothing(tmp_path: Path) -> None:
     async with running(tmp_path, reply=HANGS) as command, AsyncExitStack() as stack:
         await answering(command, stack)
@@ -65,6 +66,7 @@ async def test_a_server_whose_guardian_is_killed_goes_on_and_still_leaves_nothin
         await command.left_nothing()
 
 
+@pytest.mark.long
 async def test_a_killed_server_that_was_idle_leaves_nothing(tmp_path: Path) -> None:
     async with running(tmp_path) as command:
         async with Call.open(command.url, chat("Hi")) as call:

@@ -114,6 +114,7 @@ def exchanged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Exchange:
     return exchanged
 
 
+@pytest.mark.long
 @needs("/proc/PID/fd")
 @on_both_backends
 async def test_a_process_works_in_the_folder_that_was_checked_although_another_has_its_name(
@@ -178,6 +179,7 @@ async def as_nobody(url: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]
     return int(head.split()[1]), answer
 
 
+@pytest.mark.long
 @needs("root", "bash")
 async def test_another_user_gets_no_tools_without_a_key_unless_folders_were_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -207,6 +209,7 @@ def let_through(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FileGuard, "check", nothing)
 
 
+@pytest.mark.long
 @in_each_mode
 async def test_secrets_are_kept_by_rules_alone_in_every_mode(
     tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch

@@ -198,6 +198,7 @@ async def test_files_inside_are_read_edited_and_written_as_the_mode_says(
     assert is_done == ([False, False] if mode in ("default", "plan") else [True] * 4)
 
 
+@pytest.mark.long
 @on_both_backends
 @pytest.mark.parametrize("ends", ["in words", "in results"])
 async def test_a_history_that_is_given_anew_has_the_same_walls(
@@ -220,6 +221,7 @@ async def test_a_history_that_is_given_anew_has_the_same_walls(
     claude.assert_held(place, len(outs), 0)
 
 
+@pytest.mark.long
 async def test_a_conversation_that_is_kept_open_has_the_same_walls_in_its_next_turn(
     tmp_path: Path, place: Place
 ) -> None:
@@ -242,6 +244,7 @@ async def test_a_conversation_that_is_kept_open_has_the_same_walls_in_its_next_t
     second.assert_held(place, len(outs), 0)
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_a_pipe_or_a_device_holds_nobody_up(tmp_path: Path, place: Place, backend: str) -> None:
     fifo = str(place.work / "fifo")
@@ -299,6 +302,7 @@ async def test_a_plan_is_written_where_claude_code_keeps_plans_and_nowhere_else(
     assert [path.read_text() for path in plans.iterdir()] == [SECRET]  # what it made is gone with it
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_a_result_that_is_too_long_can_be_read_from_its_file(tmp_path: Path, place: Place, backend: str) -> None:
     many = place.work / "many"

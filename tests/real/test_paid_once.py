@@ -136,6 +136,7 @@ async def kill_when_heard(served: Served, call: int, heard: str, *, more_than: i
     kill_all(served)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", KILLED_AT)
 async def test_claude_is_called_once_by_a_turn_whose_process_is_killed(tmp_path: Path, way: str) -> None:
     spares = int(way in ("new", "replayed"))

@@ -33,6 +33,7 @@ async def demo() -> AsyncIterator[str]:
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.long
 async def test_the_commands_for_the_background_start_show_restart_and_stop_a_server(tmp_path: Path) -> None:
     command = block("sh", "--background").replace("logs -f", "logs")
     function = f'claude-openai() {{ "{sys.executable}" -m claude_openai "$@"; }}'

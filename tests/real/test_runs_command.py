@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import trio
 
 from claude_openai.testing import Hang, Reply, Text, ToolUse
@@ -17,7 +18,7 @@ from tests.real.call import Call, chat
 from tests.real.command import MODULE, Shell, shell
 from tests.real.harness import needs_claude, on_both_backends, until
 
-pytestmark = needs_claude
+pytestmark = [needs_claude, pytest.mark.long]
 
 LOOK = {"type": "function", "function": {"name": "look"}}
 ASKED = [{"role": "user", "content": "Look!"}]

@@ -20,7 +20,7 @@ from tests.real.command import INSTANCE_FILES, Shell, shell
 from tests.real.harness import needs_claude, on_both_backends, until
 from tests.real.test_runs_command import listed, read, statuses, tailing
 
-pytestmark = needs_claude
+pytestmark = [needs_claude, pytest.mark.long]
 
 AT_ONCE: Final = 10
 DISK_BYTES: Final = 128 * 1024

@@ -28,6 +28,7 @@ def signs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
     return reported
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_retries_thinking_text_calls_and_tools_at_work_are_signs_of_life(
     tmp_path: Path, backend: str, signs: list[tuple[str, float]]

@@ -80,6 +80,7 @@ def chunks_of(events: list[Message]) -> list[dict[str, Any]]:
     return found
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_a_thousand_deltas_are_a_thousand_chunks_in_their_order(tmp_path: Path, backend: str) -> None:
     pieces = a_thousand_pieces()
@@ -138,6 +139,7 @@ async def test_an_answer_that_is_not_streamed_is_the_sum_of_the_chunks(tmp_path:
         assert (choice["finish_reason"], completion["usage"]) == ("stop", COUNTS)
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_the_model_is_called_what_the_client_called_it(tmp_path: Path, backend: str) -> None:
     asked = {"claude": "claude-haiku", "claude-opus": "claude-opus", "claude-sonnet-4-5": "claude-sonnet-4-5"}

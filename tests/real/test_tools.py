@@ -236,6 +236,7 @@ async def test_after_a_restart_the_rest_of_the_loop_is_one_turn_again_and_stays_
         assert as_asked(messages) == upstream(after.api.requests[3])
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_results_that_no_turn_waits_for_reach_claude_with_system_prompt_tools_model_and_bounds(
     tmp_path: Path, backend: str
@@ -321,6 +322,7 @@ async def test_a_number_that_the_client_writes_in_another_way_is_the_same_number
     assert way == "parked"
 
 
+@pytest.mark.long
 async def test_a_demanded_tool_is_the_only_one_offered_and_an_answer_in_text_is_asked_again_once(kept: Served) -> None:
     kept.api.enqueue(Reply("No."), Reply(use(1)))
     choice = {"type": "function", "function": {"name": "read"}}
@@ -338,6 +340,7 @@ async def test_a_demanded_tool_is_the_only_one_offered_and_an_answer_in_text_is_
         assert upstream(again)[-1] == ("user", [MUST_CALL])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("steps", [(), (Thinking("Hm."),)])
 async def test_an_answer_of_nothing_where_a_call_is_demanded_is_asked_again_once_too(
     kept: Served, steps: tuple[Thinking, ...]
@@ -362,6 +365,7 @@ async def test_no_tools_are_offered_when_the_choice_is_none(kept: Served) -> Non
     assert kept.api.requests[0].tools == []
 
 
+@pytest.mark.long
 async def test_one_call_comes_where_parallel_calls_are_off(kept: Served) -> None:
     kept.api.enqueue(Reply(use(1), use(2, "/b")), Reply("Done."))
     first, _ = await ask(kept, ASKED, parallel_tool_calls=False)
@@ -406,6 +410,7 @@ async def test_a_character_in_two_halves_is_one_and_the_conversation_goes_on(kep
     assert way == "continued"
 
 
+@pytest.mark.long
 async def test_branches_never_meet_a_live_conversation(tmp_path: Path) -> None:
     async with serving(tmp_path, Reply("one"), spares=0, max_idle_sessions=9) as kept:
         await _branch(kept)
@@ -449,6 +454,7 @@ async def test_a_missing_or_an_unknown_result_is_a_400_that_names_it(kept: Serve
     assert (unknown["status"], unknown["param"]) == (400, "messages[4].tool_call_id")
 
 
+@pytest.mark.long
 async def test_waiting_conversations_are_bounded_and_the_least_recently_used_goes_first(tmp_path: Path) -> None:
     async with serving(tmp_path, Reply("ok"), spares=0, max_idle_sessions=2) as served:
         answers = []

@@ -32,7 +32,7 @@ from tests.real.command import Command, running
 from tests.real.fake_cli import ANSWER, fake_cli
 from tests.real.harness import needs_claude, on_both_backends, serving, until
 
-pytestmark = needs_claude
+pytestmark = [needs_claude, pytest.mark.long]
 
 # Runs in the server's interpreter, before anything of ours.
 RECORDER = """

@@ -25,6 +25,7 @@ from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.start_errors import could_not_start, why_not_started
 from claude_openai.claude.toolbox import Toolbox
+from claude_openai.claude.transcript import message_ids
 from claude_openai.claude.transport import ProcessTransport
 from claude_openai.claude.turn import OpenClient, TurnUnderWay
 from claude_openai.errors import ApiError, InternalError, leaves
@@ -83,6 +84,7 @@ class Conversation:
 
     Attributes:
         history: all turns it holds, our own last answer included.
+        message_ids: for each of these turns the id of its message, "" for one that it cannot be taken back to.
         pending: ids of the calls that wait for their results.
         waited: it was kept, or is a spare: if its process has died meanwhile, the request is tried on another.
         exact: Claude has seen in it what the requests have, and nothing more. A turn that it is not exact for is played
@@ -99,6 +101,7 @@ class Conversation:
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     identity: Identity = ()
     history: tuple[Turn, ...] = ()
+    message_ids: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     settings: TurnSettings = field(default_factory=TurnSettings)
     thinking: tuple[ThinkingBlock, ...] = ()
@@ -231,8 +234,12 @@ class Conversation:
             await emit(TurnFailed(self.refusal or could_not_start(self.failure)))
             return True
         turn = TurnUnderWay(request, self._open, emit, way=way, login=self.spawn.login)
+        if way == "replayed":
+            self.message_ids = message_ids(self.spawn.session, request.turns)
         try:
             with self._open.transport.observed(emit):
+                if way == "rewound" and not await self._rewind(self._open, len(request.turns)):
+                    return False
                 await turn.run()
         except ClaudeSDKError as error:
             if self.waited and not self._open.transport.asked:
@@ -246,11 +253,21 @@ class Conversation:
             if not turn.reader.ended:
                 await emit(TurnFailed(InternalError(f"The turn could not be run: {error}")))
         self.history = canonical((*request.turns, request.prompt, turn.answer()))
+        self.message_ids = (*self.message_ids, turn.message_id, "")
         self.pending, self.thinking = turn.pending, turn.thinking.blocks()
         self.settings = TurnSettings.of(request)
         self.exact = self.exact and turn.exact
         self.reusable = turn.reusable and self.alive and (self.exact or bool(self.pending))
         return True
+
+    async def _rewind(self, opened: OpenClient, turns: int) -> bool:
+        """Take it back to its first so many turns."""
+        newest = next(ident for ident in reversed(self.message_ids) if ident)
+        refusal = await opened.transport.rewind(self.message_ids[turns], newest)
+        if refusal:
+            self.failure = f"it was not taken back: {refusal}"
+        self.message_ids = self.message_ids[:turns]
+        return not refusal
 
 
 def _binding(request: ChatRequest, toolbox: Toolbox, guard: ToolGuard) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 Knows the ones that nobody has borrowed, their bounds in number and in time. Finding and keeping are synchronous, so two
 requests can never get the same one; what is found is taken out. It never matches on less than all: the same caller,
-model, system prompt, tools and options, and the same history to the last word, our own answer included.
+model, system prompt, tools and options, and the same history to the last word, our own answer included. One that holds
+more than that, by its last few turns, is taken back to it: a message was edited, or another answer is wanted.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,9 @@ from claude_openai.protocol.history import Turn, canonical
 from claude_openai.protocol.request import ChatRequest
 
 __all__ = ["ConversationLimits", "Conversations"]
+
+# One that holds much more is rather kept for whom it belongs to. Each exchange is two turns.
+MAX_REWOUND_TURNS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +68,18 @@ class Conversations:
                     continue
             elif results:
                 continue
-            self._kept.remove(conversation)
-            conversation.scope.deadline = inf
-            return conversation, "parked" if conversation.pending else "continued"
-        return None
+            return self._taken(conversation), "parked" if conversation.pending else "continued"
+        if not turns or results:
+            return None
+        longer = [kept for kept in self._kept if kept.identity == identity and _can_go_back(kept, turns)]
+        if not longer:
+            return None
+        return self._taken(min(longer, key=lambda kept: len(kept.history))), "rewound"
+
+    def _taken(self, conversation: Conversation) -> Conversation:
+        self._kept.remove(conversation)
+        conversation.scope.deadline = inf
+        return conversation
 
     def end_passed(self, request: ChatRequest) -> list[Conversation]:
         """End the parked ones that a request goes past which `find` has found none for; they are returned.
@@ -96,6 +108,13 @@ class Conversations:
             evicted.append(self._kept.pop(0))
             evicted[-1].scope.cancel(reason="too many conversations are open")
         return evicted
+
+
+def _can_go_back(kept: Conversation, turns: tuple[Turn, ...]) -> bool:
+    held = len(kept.history)
+    if kept.pending or not len(turns) < held <= len(turns) + MAX_REWOUND_TURNS:
+        return False
+    return bool(kept.message_ids[len(turns)]) and kept.history[: len(turns)] == turns
 
 
 def _goes_past(request: ChatRequest, said: Sequence[Turn], parked: Conversation) -> bool:

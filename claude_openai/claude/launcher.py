@@ -54,6 +54,7 @@ class Spawn:
     """How a process is started.
 
     Attributes:
+        session: the id of its session, which a transcript that it resumes from has too.
         model: what it starts with.
         settings: what it starts with.
         open: gives `supervised` for it.
@@ -62,6 +63,7 @@ class Spawn:
         give_past: for one that waits for its past: gives it, for as long as its turn.
     """
 
+    session: str
     model: str
     settings: TurnSettings
     open: Callable[[], AbstractAsyncContextManager[SupervisedProcess]]
@@ -193,7 +195,7 @@ class Launcher:
         log.debug("adapter.claude_args", argv=argv)
         enclose = self._walls.enclosing(claude, agent, cwd, resume)
         opened = partial(self._process, argv, env, agent, session, guard, enclose)
-        return Spawn(model, settings, opened, login_command(claude), guard)
+        return Spawn(session, model, settings, opened, login_command(claude), guard)
 
     def spawn_spare(self, model: str, notes: Notes, *, log: Log) -> Spawn:
         """Prepare a process that waits for its past; where it cannot wait for one it has none, but the notes.
@@ -217,7 +219,7 @@ class Launcher:
         @asynccontextmanager
         async def opened() -> AsyncIterator[SupervisedProcess]:
             async with (
-                self.transcript(Past((), notes)) as transcript,
+                self.transcript(Past((), notes)) as transcript,  # its session is of no use: it has no turns
                 self.spawn(model, resume=transcript, log=log).open() as process,
             ):
                 yield process
@@ -240,7 +242,7 @@ class Launcher:
         env = claude_environment(self._environ, extra=extra, cwd=self._cwd)
         guard, _ = self._walls.guard(NO_AGENT, env)
         opened = partial(self._process, argv, env, NO_AGENT, session, guard, None)
-        return Spawn(model, TurnSettings(), opened, login_command(claude), guard)
+        return Spawn(session, model, TurnSettings(), opened, login_command(claude), guard)
 
     @asynccontextmanager
     async def temporary_folder(self) -> AsyncIterator[Path]:

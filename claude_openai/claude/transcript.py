@@ -24,7 +24,7 @@ from claude_openai.protocol.blocks import Block, MediaBlock, TextBlock, Thinking
 from claude_openai.protocol.history import Turn
 from claude_openai.threads import run_in_thread
 
-__all__ = ["Notes", "Past", "content_block", "transcript_file", "transcript_lines", "write_private"]
+__all__ = ["Notes", "Past", "content_block", "message_ids", "transcript_file", "transcript_lines", "write_private"]
 
 # Claude Code's own notes, as they stand in its session files.
 Notes: TypeAlias = tuple[Mapping[str, Any], ...]
@@ -77,8 +77,8 @@ def transcript_lines(session: str, past: Past, cwd: Path) -> Iterator[str]:
     """The lines of the file, each the child of the one before."""
     parent: str | None = None
     now = datetime.now(UTC)
-    for kind, content in _entries(past):
-        this = str(uuid.uuid4())
+    for kind, content, number in _entries(past):
+        this = str(uuid.uuid4()) if number is None else _message_id(session, number)
         entry = {
             "parentUuid": parent,
             "isSidechain": False,
@@ -95,24 +95,41 @@ def transcript_lines(session: str, past: Past, cwd: Path) -> Iterator[str]:
         parent = this
 
 
-def _entries(past: Past) -> Iterator[tuple[str, dict[str, Any]]]:
+def message_ids(session: str, turns: Sequence[Turn]) -> tuple[str, ...]:
+    """For each turn the id of its message, by which a process can be taken back to before it.
+
+    It is "" where that is impossible: for the assistant's turns, and for results, which belong to their call.
+    """
+    return tuple(
+        _message_id(session, number) if turn.role == "user" and not turn.has_results else ""
+        for number, turn in enumerate(turns)
+    )
+
+
+def _message_id(session: str, number: int) -> str:
+    return str(uuid.uuid5(uuid.UUID(session), str(number)))
+
+
+def _entries(past: Past) -> Iterator[tuple[str, dict[str, Any], int | None]]:
+    """Kind and content of each line, and the number of its turn."""
     for note in past.notes:
         # A note is sent as it was rendered, and of a blank nothing is sent. An empty list would be rendered again.
-        yield "attachment", {"attachment": note, "rendered": [{"content": " "}], "renderedRole": "system"}
+        yield "attachment", {"attachment": note, "rendered": [{"content": " "}], "renderedRole": "system"}, None
     # After the first user turn Claude Code sends a system message of what was attached to it. With nothing attached it
     # sends an empty one, which it never does of its own sessions; the date is the least that those have.
     date = None if past.notes else {"attachment": {"type": "date", "date": time.strftime("%Y-%m-%d")}}
     turns = past.turns
+    numbered: list[tuple[int | None, Turn]] = list(enumerate(_with_ids_of_their_own(turns)))
     if turns and turns[0].role == "assistant":
-        turns = (BEGINNING, *turns)
-    for turn in _with_ids_of_their_own(turns):
-        yield turn.role, {"message": _message(turn, str(uuid.uuid4()))}
+        numbered.insert(0, (None, BEGINNING))
+    for number, turn in numbered:
+        yield turn.role, {"message": _message(turn, str(uuid.uuid4()))}, number
         if turn.role == "user" and date is not None:
-            yield "attachment", date
+            yield "attachment", date, None
             date = None
     if not turns or turns[-1].role == "user":
         # An answer that is never sent: what follows it is a new turn, and not the rest of the user's.
-        yield "assistant", {"message": _message(UNSENT, str(uuid.uuid4())), "isVirtual": True}
+        yield "assistant", {"message": _message(UNSENT, str(uuid.uuid4())), "isVirtual": True}, None
 
 
 def _with_ids_of_their_own(turns: Sequence[Turn]) -> Iterator[Turn]:

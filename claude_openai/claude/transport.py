@@ -8,9 +8,11 @@ task, and `close` under an unbounded shield, so every wait in here is bounded.
 """
 
 import json
+import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import trio
@@ -29,6 +31,8 @@ __all__ = ["ProcessTransport"]
 
 # How the lines begin that ask nothing of Claude: what the process is told of its settings.
 _OF_NO_TURN = '{"type": "control_request"'
+# It takes 9 ms (2.1.332).
+REWIND_WAIT_S = 2.0
 
 
 class ProcessTransport(Transport):
@@ -54,6 +58,7 @@ class ProcessTransport(Transport):
         self._signs: Signs | None = None
         self._emit: Emit | None = None
         self._written_since: int | None = None
+        self._rewinding: _Rewinding | None = None
 
     async def connect(self) -> None:
         """The process runs already."""
@@ -75,6 +80,28 @@ class ProcessTransport(Transport):
             self._written_since += len(line)
         elif not data.startswith(_OF_NO_TURN):
             self._written_since = 0
+
+    async def rewind(self, target: str, newest: str) -> str:
+        """Take the conversation back to before a message.
+
+        Args:
+            target: id of the message.
+            newest: id of the last message that was asked. Without it Claude Code goes back to before that one only.
+
+        Returns:
+            Why it was not taken back; "" if it was.
+        """
+        self._rewinding = _Rewinding(f"rewind_{uuid.uuid4().hex}")
+        request = {
+            "subtype": "rewind_conversation",
+            "target_message_uuid": target,
+            "last_seen_user_message_uuid": newest,
+        }
+        frame = {"type": "control_request", "request_id": self._rewinding.request_id, "request": request}
+        await self.write(json.dumps(frame) + "\n")
+        with trio.move_on_after(REWIND_WAIT_S):
+            await self._rewinding.answered.wait()
+        return self._rewinding.refusal
 
     def read_messages(self) -> AsyncIterator[dict[str, Any]]:
         return _Messages(self)
@@ -159,7 +186,25 @@ class ProcessTransport(Transport):
             sign = self._signs.read(message)
             if sign is not None:
                 self._emit.alive(sign.what, sign.for_s)
+        if message.get("type") == "control_response" and self._rewinding is not None and self._rewinding.takes(message):
+            return None
         return None if self._take(message) else wrapped(message)
+
+
+@dataclass(slots=True)
+class _Rewinding:
+    request_id: str
+    answered: trio.Event = field(default_factory=trio.Event)
+    refusal: str = f"there was no answer within {REWIND_WAIT_S:g} s"
+
+    def takes(self, message: Mapping[str, Any]) -> bool:
+        response = message.get("response") or {}
+        if response.get("request_id") != self.request_id:
+            return False
+        answer = response.get("response") or response
+        self.refusal = "" if answer.get("rewound") is True else str(answer.get("error"))
+        self.answered.set()
+        return True
 
 
 class _Messages:

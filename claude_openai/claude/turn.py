@@ -6,6 +6,7 @@ Code's records mean is `TurnReader`'s business; whose process it is, `conversati
 
 import json
 import time
+import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -65,6 +66,9 @@ class TurnUnderWay:
         emit: takes the events.
         way: how the request came to the conversation.
         login: the command that logs Claude Code in, for messages.
+
+    Attributes:
+        message_id: the id of the message that is asked; "" if it has results of tools, which belong to their call.
     """
 
     def __init__(self, request: ChatRequest, opened: OpenClient, emit: Emit, *, way: Way, login: str) -> None:
@@ -75,6 +79,7 @@ class TurnUnderWay:
         self._calls: list[ToolCall] = []
         self._finish: str | None = None
         self.thinking = Thinking()
+        self.message_id = "" if request.prompt.has_results else str(uuid.uuid4())
         self._way = way
         must_call = request.tool_choice.mode == "required"
         self._call_required = CallRequired() if must_call else None
@@ -146,7 +151,7 @@ class TurnUnderWay:
         if self._way == "parked":
             self._opened.toolbox.give([b for b in self._request.prompt.blocks if isinstance(b, ToolResultBlock)])
         else:
-            await self._ask(message_of(self._request.prompt))
+            await self._ask(message_of(self._request.prompt), self.message_id)
 
     def _note_end(self) -> None:
         state = self.reader.state
@@ -185,11 +190,12 @@ class TurnUnderWay:
             self._opened.settings = settings
             await self._opened.transport.write(json.dumps(settings.frame()) + "\n")
 
-    async def _ask(self, blocks: Sequence[dict[str, Any]]) -> None:
+    async def _ask(self, blocks: Sequence[dict[str, Any]], message_id: str = "") -> None:
         self._opened.transport.turn_begins()
-        async with aclosing(_user_message(blocks)) as prompt:
+        async with aclosing(_user_message(blocks, message_id)) as prompt:
             await self._opened.client.query(prompt)
 
 
-async def _user_message(blocks: Sequence[dict[str, Any]]) -> AsyncGenerator[dict[str, Any], None]:
-    yield {"type": "user", "message": {"role": "user", "content": list(blocks)}, "parent_tool_use_id": None}
+async def _user_message(blocks: Sequence[dict[str, Any]], ident: str) -> AsyncGenerator[dict[str, Any], None]:
+    known = {"uuid": ident} if ident else {}
+    yield {"type": "user", "message": {"role": "user", "content": list(blocks)}, "parent_tool_use_id": None, **known}

@@ -51,6 +51,10 @@ class Turn:
         """Its texts, without calls and results."""
         return "".join(block.text for block in self.blocks if isinstance(block, TextBlock))
 
+    @property
+    def has_results(self) -> bool:
+        return any(isinstance(block, ToolResultBlock) for block in self.blocks)
+
 
 @dataclass(frozen=True, slots=True)
 class Transcript:

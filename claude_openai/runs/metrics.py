@@ -20,7 +20,7 @@ __all__ = ["BOUNDS_S", "Labels", "Metrics", "Spread", "TurnMeter"]
 Labels: TypeAlias = tuple[str, ...]
 
 BOUNDS_S: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
-WAYS: Final = ("new", "replayed", "continued", "parked")
+WAYS: Final = ("new", "replayed", "continued", "rewound", "parked")
 # The client left, or took nothing; somebody ended the run at the server; the server stopped.
 CANCELLATIONS: Final = ("client_left", "client_stalled", "run_cancelled", "shutting_down")
 TOKENS: Final = ("input", "cache_read", "cache_write", "output")

@@ -700,7 +700,16 @@ def no_tools() -> ToolGuard:
 
 def parked_with(*calls: str) -> tuple[Conversation, ParkedCalls]:
     conversation = Conversation(
-        Spawn("sonnet", TurnSettings(), cast("Any", None), "claude login", no_tools()), NULL_LOG, pending=calls
+        Spawn(
+            "00000000-0000-0000-0000-000000000000",
+            "sonnet",
+            TurnSettings(),
+            cast("Any", None),
+            "claude login",
+            no_tools(),
+        ),
+        NULL_LOG,
+        pending=calls,
     )
     parked = conversation.parked()
     assert parked is not None
@@ -741,7 +750,12 @@ async def test_a_conversation_whose_nursery_ends_is_gone_and_nobody_waits_for_it
         await trio.sleep(inf)
         yield
 
-    conversation = Conversation(Spawn("sonnet", TurnSettings(), never_ready, "claude login", no_tools()), NULL_LOG)
+    conversation = Conversation(
+        Spawn(
+            "00000000-0000-0000-0000-000000000000", "sonnet", TurnSettings(), never_ready, "claude login", no_tools()
+        ),
+        NULL_LOG,
+    )
     async with trio.open_nursery() as nursery:
         nursery.start_soon(conversation.live)
         await opened.wait()

@@ -58,7 +58,7 @@ class CliBackend(Backend):
         self._primer = primer
 
     async def run(self) -> None:
-        await self._primer.check_learnt()
+        await self._primer.run()
 
     def status(self) -> Mapping[str, Any]:
         return self._launcher.status()

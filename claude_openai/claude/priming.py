@@ -35,6 +35,8 @@ __all__ = ["Primer", "StandIn"]
 
 # A turn against the stand-in takes half a second; this is for a machine that is very busy.
 PROBE_S: Final = 30.0
+# A turn does not wait longer for notes, and is not primed then.
+WAIT_S: Final = 5.0
 # For how long a CLI that could not be probed is not probed again.
 RETRY_S: Final = 300.0
 # The turn that the notes were learnt for goes first.
@@ -62,7 +64,7 @@ class StandIn(Protocol):
 
 
 class Primer:
-    """Knows the notes of each model, and learns those that it does not know.
+    """Knows the notes of each model, and learns those that it does not know, as long as `run` runs.
 
     Args:
         launcher: starts the processes.
@@ -78,9 +80,18 @@ class Primer:
         self._log = log
         self._known: dict[_Key, Notes] = {}
         self._failed_at: dict[_Key, float] = {}
-        # One at a time: several would only slow each other down.
-        self._probing = trio.Lock()
+        self._learning: dict[_Key, trio.Event] = {}
+        self._to_learn, self._wanted = trio.open_memory_channel[_Key](math.inf)
         self._to_check, self._learnt = trio.open_memory_channel[_Key](math.inf)
+
+    async def run(self) -> None:
+        """Learn what is asked for, and check it some time afterwards, until it is cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._check_all)
+            # One at a time: several would only slow each other down.
+            async for key in self._wanted:
+                await self._learn(key)
+                self._learning.pop(key).set()
 
     async def notes(self, model: str) -> Notes:
         """The notes for a process of this model; none if they cannot be learnt, and the process is not primed then.
@@ -89,13 +100,15 @@ class Primer:
             ClaudeMissing: there is no program.
         """
         key = self._key(model)
-        async with self._probing:
-            if key not in self._known and trio.current_time() >= self._failed_at.get(key, -math.inf) + RETRY_S:
-                await self._learn(key)
+        if key not in self._known and trio.current_time() >= self._failed_at.get(key, -math.inf) + RETRY_S:
+            if key not in self._learning:
+                self._learning[key] = trio.Event()
+                self._to_learn.send_nowait(key)
+            with trio.move_on_after(WAIT_S):
+                await self._learning[key].wait()
         return self._known.get(key, ())
 
-    async def check_learnt(self) -> None:
-        """Check notes some time after they were learnt, for as long as the server runs."""
+    async def _check_all(self) -> None:
         async for key in self._learnt:
             await trio.sleep(CHECK_DELAY_S)
             added: list[str] = []

@@ -92,7 +92,7 @@ class SdkBackend(Backend):
         self._spares = Spares(settings.spares, self._start_spare, self._log, settings.default_model)
         async with trio.open_nursery() as self._nursery:
             self._running.set()
-            self._nursery.start_soon(self._primer.check_learnt)
+            self._nursery.start_soon(self._primer.run)
             await self._spares.refill()
             await trio.sleep_forever()
 

@@ -6,7 +6,9 @@ of the functions of `PRELUDE`.
 
 from pathlib import Path
 
-__all__ = ["ANSWER", "fake_cli"]
+__all__ = ["ANSWER", "FAKE_CLAUDE", "fake_cli"]
+
+FAKE_CLAUDE = "fake-claude"
 
 PRELUDE = r"""#!/bin/sh
 say() { printf '%s\n' "$1"; }
@@ -38,7 +40,7 @@ read -r line
 
 def fake_cli(folder: Path, behaviour: str) -> str:
     """Write the program and return its path, for `claude_command`."""
-    path = folder / "fake-claude"
+    path = folder / FAKE_CLAUDE
     path.write_text(PRELUDE + behaviour)
     path.chmod(0o755)
     return str(path)

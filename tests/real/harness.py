@@ -5,6 +5,7 @@ on loopback.
 without the server's word for it. Knows no behaviour that is under test, and no client: that is `call`.
 """
 
+import copy
 import itertools
 import json
 import os
@@ -27,6 +28,7 @@ from claude_openai.claude.transcript import Notes
 from claude_openai.config import BACKENDS
 from claude_openai.testing import Answer, MessagesApi, Reply, Script
 from tests.conditions import needs
+from tests.real.fake_cli import FAKE_CLAUDE
 from tests.real.left_over import reap_adopted
 
 __all__ = [
@@ -180,11 +182,18 @@ _probe: Final = Primer._probe
 
 
 async def _probe_once(primer: Primer, model: str) -> Notes:
-    """Learn the notes of a model once for all servers of this process; they differ only in the working folder."""
+    """Learn the notes of a model once for all servers of this process; they differ only in the working folder.
+
+    The log of the server that was first does not tell of it.
+    """
     launcher = primer._launcher
+    if launcher.program().name == FAKE_CLAUDE:
+        return ()
     key, folder = (model, launcher.program()), str(launcher._cwd)
     if key not in _learnt:
-        _learnt[key] = folder, await _probe(primer, model)
+        quiet = copy.copy(launcher)
+        quiet._log, quiet._processes = NULL_LOG, set()
+        _learnt[key] = folder, await _probe(Primer(quiet, primer._stand_in, NULL_LOG), model)
     learnt_in, notes = _learnt[key]
     found: Notes = tuple(json.loads(json.dumps(notes).replace(learnt_in, folder)))
     return found

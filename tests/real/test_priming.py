@@ -78,6 +78,10 @@ def events(served: Served, name: str) -> list[dict[str, Any]]:
     return [record for record in map(json.loads, served.log_text().splitlines()) if record["event"] == name]
 
 
+def pids(served: Served, what: str) -> list[int]:
+    return [record["pid"] for record in events(served, f"process.{what}")]
+
+
 @on_both_backends
 @pytest.mark.parametrize("model", MODELS)
 async def test_a_conversation_reaches_claude_block_by_block_with_nothing_added(
@@ -96,11 +100,10 @@ async def test_a_conversation_reaches_claude_block_by_block_with_nothing_added(
 async def test_a_spare_serves_every_kind_of_conversation(tmp_path: Path) -> None:
     async with serving(tmp_path, spares=1) as served:
         for messages, expected in CONVERSATIONS.values():
-            await until(lambda: bool(list(served.temporary.glob("*/*.fifo"))), "a spare waits")
-            started = len(events(served, "process.start"))
+            await until(lambda: len(pids(served, "start")) > len(pids(served, "exit")), "a spare waits")
+            waiting = pids(served, "start")[-1]
             assert sent(await ask(served, messages, tools=[LOOK])) == expected
-            spare, *_ = events(served, "process.exit")[-1:]
-            assert spare["pid"] in [record["pid"] for record in events(served, "process.start")[:started]]
+            await until(lambda: waiting in pids(served, "exit"), "the spare has answered and left")  # noqa: B023
 
 
 async def test_a_conversation_that_was_given_in_one_piece_goes_on_live_and_exact(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from claude_openai.claude.transcript import BEGINNING
 from claude_openai.testing import Answer, Hang, RecordedRequest, Reply, Text, Thinking
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, on_both_backends, serving
+from tests.real.heard import is_statement_of_effort
 
 pytestmark = needs_claude
 
@@ -46,9 +47,9 @@ def said_texts(message: dict[str, Any]) -> list[str]:
 
 
 def conversation(request: RecordedRequest) -> list[tuple[str, list[str]]]:
-    """The turns; the CLI's own notes about its environment stand between them as messages of the role `system`."""
-    assert all(message["content"] for message in request.messages), "an empty message, which no API takes"
-    turns = [message for message in request.messages if message["role"] != "system"]
+    """The turns."""
+    turns = [message for message in request.messages if not is_statement_of_effort(message)]
+    assert all(message["content"] for message in turns), "an empty message, which no API takes"
     return [(message["role"], said_texts(message)) for message in turns]
 
 

@@ -26,6 +26,7 @@ from claude_openai.claude.hermetic import stand_in_environment
 from claude_openai.claude.priming import Primer
 from claude_openai.claude.transcript import Notes
 from claude_openai.config import BACKENDS
+from claude_openai.logs.log import NULL_LOG
 from claude_openai.testing import Answer, MessagesApi, Reply, Script
 from tests.conditions import needs
 from tests.real.fake_cli import FAKE_CLAUDE

@@ -30,10 +30,10 @@ from claude_openai.claude.transport import ProcessTransport
 from claude_openai.claude.turn import OpenClient, TurnUnderWay
 from claude_openai.errors import ApiError, InternalError, leaves
 from claude_openai.logs.log import Log
-from claude_openai.protocol.blocks import ThinkingBlock
+from claude_openai.protocol.blocks import ThinkingBlock, Turn
 from claude_openai.protocol.demands import MUST_CALL
 from claude_openai.protocol.events import TurnFailed, Way
-from claude_openai.protocol.history import Turn, canonical
+from claude_openai.protocol.history import canonical
 from claude_openai.protocol.request import ChatRequest
 
 __all__ = ["Conversation", "Identity", "ParkedCalls", "identity_of"]

@@ -16,9 +16,9 @@ from claude_openai.claude.conversation import Conversation, identity_of
 from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.claude.toolbox import takes_whole
 from claude_openai.logs.log import Log
-from claude_openai.protocol.blocks import Block, ToolResultBlock, ToolUseBlock
+from claude_openai.protocol.blocks import Block, ToolResultBlock, ToolUseBlock, Turn
 from claude_openai.protocol.events import Way
-from claude_openai.protocol.history import Turn, canonical
+from claude_openai.protocol.history import canonical
 from claude_openai.protocol.request import ChatRequest
 
 __all__ = ["ConversationLimits", "Conversations"]

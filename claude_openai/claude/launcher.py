@@ -36,8 +36,7 @@ from claude_openai.claude.transcript import Notes, Past, transcript_file
 from claude_openai.errors import ClaudeMissing, ConfigError
 from claude_openai.logs.log import Log
 from claude_openai.protocol.agent import NO_AGENT, Agent
-from claude_openai.protocol.blocks import ToolResultBlock
-from claude_openai.protocol.history import Turn
+from claude_openai.protocol.blocks import ToolResultBlock, Turn
 from claude_openai.protocol.request import ChatRequest
 from claude_openai.threads import run_in_thread
 

@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from claude_openai.protocol.blocks import ThinkingBlock, ToolUseBlock
-from claude_openai.protocol.history import Turn
+from claude_openai.protocol.blocks import ThinkingBlock, ToolUseBlock, Turn
 
 __all__ = ["Thinking", "Thoughts"]
 

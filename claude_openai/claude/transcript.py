@@ -20,8 +20,15 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from claude_openai.claude.toolbox import mcp_name
-from claude_openai.protocol.blocks import Block, MediaBlock, TextBlock, ThinkingBlock, ToolResultBlock, ToolUseBlock
-from claude_openai.protocol.history import Turn
+from claude_openai.protocol.blocks import (
+    Block,
+    MediaBlock,
+    TextBlock,
+    ThinkingBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    Turn,
+)
 from claude_openai.threads import run_in_thread
 
 __all__ = ["Notes", "Past", "content_block", "message_ids", "transcript_file", "transcript_lines", "write_private"]
@@ -107,7 +114,7 @@ def message_ids(session: str, turns: Sequence[Turn]) -> tuple[str, ...]:
 
 
 def _message_id(session: str, number: int) -> str:
-    return str(uuid.uuid5(uuid.UUID(session), str(number)))
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{session} {number}"))
 
 
 def _entries(past: Past) -> Iterator[tuple[str, dict[str, Any], int | None]]:

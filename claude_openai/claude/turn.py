@@ -24,13 +24,12 @@ from claude_openai.claude.records import RecordError, effects_of
 from claude_openai.claude.thoughts import Thinking
 from claude_openai.claude.toolbox import Toolbox, own_name
 from claude_openai.claude.transport import ProcessTransport
-from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, canonical_arguments
+from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, Turn, canonical_arguments
 from claude_openai.protocol.cli_stream import TurnReader
 from claude_openai.protocol.counts import sum_of
 from claude_openai.protocol.demands import CallRequired, OneCallOnly
 from claude_openai.protocol.effects import AnswerCall, AskClaude, Effect
 from claude_openai.protocol.events import TextDelta, ToolCall, TurnCompleted, Usage, Way
-from claude_openai.protocol.history import Turn
 from claude_openai.protocol.output import output_check
 from claude_openai.protocol.request import ChatRequest
 from claude_openai.protocol.surrogates import paired

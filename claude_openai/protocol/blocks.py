@@ -1,4 +1,4 @@
-"""The blocks that turns are made of: what Claude is given, whichever API the client spoke.
+"""Turns, and the blocks that they are made of: what Claude is given, whichever API the client spoke.
 
 Knows their form and nothing of where they come from. Blocks are compared to find the conversation that a request
 continues, so equal content must be equal blocks.
@@ -17,6 +17,8 @@ __all__ = [
     "ThinkingBlock",
     "ToolResultBlock",
     "ToolUseBlock",
+    "Turn",
+    "TurnRole",
     "canonical_arguments",
 ]
 
@@ -84,6 +86,26 @@ Block: TypeAlias = ThinkingBlock | TextBlock | MediaBlock | ToolUseBlock | ToolR
 
 # Beyond it not every whole number is a float of JavaScript.
 _EXACT = 2**53
+
+
+TurnRole: TypeAlias = Literal["user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one side said without the other: the texts of adjacent messages of one role, each a block of its own."""
+
+    role: TurnRole
+    blocks: tuple[Block, ...]
+
+    @property
+    def text(self) -> str:
+        """Its texts, without calls and results."""
+        return "".join(block.text for block in self.blocks if isinstance(block, TextBlock))
+
+    @property
+    def has_results(self) -> bool:
+        return any(isinstance(block, ToolResultBlock) for block in self.blocks)
 
 
 def canonical_arguments(arguments: Mapping[str, Any]) -> str:

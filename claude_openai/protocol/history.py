@@ -4,17 +4,16 @@ Knows the roles and the order of a conversation. It deliberately does not know w
 and it invents no text: a conversation that opens with the assistant's greeting keeps that turn first, and whoever
 hands the turns to Claude has to cope. A conversation ends with a user message; one that ends with the assistant's
 words asks Claude to continue them, which Claude Code cannot. Where nobody but the system has spoken, its last text is
-what Claude is asked, as OpenAI's models take it.
+what Claude is asked, as OpenAI's models take it. A text of the system between other messages stays there.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, groupby, islice
-from typing import Any, Final, Literal, TypeAlias
+from itertools import chain, groupby
+from typing import Any, Literal, TypeAlias
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock
+from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, Turn, TurnRole
 from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.content import (
     assistant_blocks,
@@ -23,12 +22,10 @@ from claude_openai.protocol.content import (
     tool_use_blocks,
     user_blocks,
 )
-from claude_openai.protocol.refusals import missing, shorten, unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.refusals import missing, unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.turns import Piece, alternating
 
-TurnRole: TypeAlias = Literal["user", "assistant"]
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
-
-SHOWN_IDS: Final = 10
 
 _ROLES: dict[str, Role] = {
     "system": "system",
@@ -40,28 +37,11 @@ _ROLES: dict[str, Role] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """What one side said without the other: the texts of adjacent messages of one role, each a block of its own."""
-
-    role: TurnRole
-    blocks: tuple[Block, ...]
-
-    @property
-    def text(self) -> str:
-        """Its texts, without calls and results."""
-        return "".join(block.text for block in self.blocks if isinstance(block, TextBlock))
-
-    @property
-    def has_results(self) -> bool:
-        return any(isinstance(block, ToolResultBlock) for block in self.blocks)
-
-
-@dataclass(frozen=True, slots=True)
 class Transcript:
     """A conversation as Claude is to see it.
 
     Attributes:
-        system: the texts of all system and developer messages, wherever they stood, joined by an empty line; may be "".
+        system: the texts of the system and developer messages before all others, joined by an empty line; may be "".
         turns: the history before the prompt, users and assistants alternating; may begin with the assistant.
         prompt: the user turn to answer.
     """
@@ -84,23 +64,36 @@ def read_messages(messages: Sequence[Any], budget: Budget) -> Transcript:
         BadRequest: naming the message, and the place in it, that is malformed or cannot be carried.
     """
     system: list[str] = []
-    said: list[tuple[str, Turn]] = []
-    calls = _OpenCalls()
+    pieces: list[Piece] = []
     for index, message in enumerate(messages):
         path = f"messages[{index}]"
         role = _role(message, path)
-        if role == "system":
+        if role == "system" and not pieces:
             system.extend(system_texts(message, path))
-            continue
-        if role == "assistant":
-            calls.must_be_none(path)
-            turn = Turn("assistant", _said(message, path, calls, budget))
         else:
-            turn = Turn("user", _told(message, role, path, calls))
-        if turn.blocks or turn.role == "user":
-            said.append((path, turn))
-    calls.must_be_none(f"messages[{len(messages)}]")
-    return transcript_of(system, said, "messages")
+            pieces.extend(_pieces(message, role, path, budget))
+    return transcript_of(system, alternating(pieces), "messages")
+
+
+def _pieces(message: Mapping[str, Any], role: Role, path: str, budget: Budget) -> Iterator[Piece]:
+    def piece(role: TurnRole, blocks: Iterable[Block]) -> Piece:
+        return Piece(role, path, "tool_call_id", tuple(blocks))
+
+    match role:
+        case "system":
+            yield piece("user", map(reminder, system_texts(message, path)))
+        case "assistant":
+            yield piece("assistant", assistant_blocks(message, path))
+            yield piece("assistant", tool_use_blocks(message, path, budget))
+        case "tool":
+            yield piece("user", (tool_result_block(message, path),))
+        case "user":
+            yield piece("user", _named(user_blocks(message, path), message.get("name"), path))
+
+
+def reminder(text: str) -> TextBlock:
+    """A text of the system in the middle of a conversation, in the form in which Claude Code gives such texts."""
+    return TextBlock(f"<system-reminder>\n{text}\n</system-reminder>")
 
 
 def transcript_of(system: Iterable[str], said: Sequence[tuple[str, Turn]], param: str) -> Transcript:
@@ -117,8 +110,9 @@ def transcript_of(system: Iterable[str], said: Sequence[tuple[str, Turn]], param
     texts = list(system)
     if texts and not said:
         said = [(param, Turn("user", (TextBlock(texts.pop()),)))]
-    _check_end(said, param)
-    *turns, prompt = _joined(turn for _, turn in said)
+    spoken = [(path, turn) for path, turn in said if turn.blocks]
+    _check_end(spoken, said, param)
+    *turns, prompt = _joined(turn for _, turn in spoken)
     return Transcript(system="\n\n".join(texts), turns=tuple(turns), prompt=prompt)
 
 
@@ -143,57 +137,6 @@ def _with_texts_joined(turn: Turn) -> Turn:
     return turn if len(blocks) == len(turn.blocks) else Turn(turn.role, tuple(blocks))
 
 
-class _OpenCalls:
-    """The calls that still want their result, in the order of the conversation."""
-
-    def __init__(self) -> None:
-        self._ids: Counter[str] = Counter()
-        self._where = ""
-
-    def opened(self, blocks: Iterable[ToolUseBlock], path: str) -> None:
-        self._ids, self._where = Counter(block.id for block in blocks), path
-
-    def answered(self, block: ToolResultBlock, path: str) -> ToolResultBlock:
-        if block.call_id not in self._ids:
-            message = (
-                f"'{path}' is a tool result for {shorten(block.call_id)}, which the assistant message before it did"
-                " not call, or which has its result already."
-            )
-            raise BadRequest(message, code="invalid_value", param=f"{path}.tool_call_id")
-        self._ids[block.call_id] -= 1
-        if not self._ids[block.call_id]:
-            del self._ids[block.call_id]
-        return block
-
-    def must_be_none(self, path: str) -> None:
-        if self._ids:
-            shown = ", ".join(map(shorten, islice(self._ids, SHOWN_IDS)))
-            others = f" and {len(self._ids) - SHOWN_IDS} others" if len(self._ids) > SHOWN_IDS else ""
-            message = (
-                "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
-                f"'tool_call_id'. No result came before '{path}' for: {shown}{others}."
-            )
-            raise BadRequest(message, code="invalid_value", param=self._where)
-
-
-def _said(message: Mapping[str, Any], path: str, calls: _OpenCalls, budget: Budget) -> tuple[Block, ...]:
-    blocks = (*assistant_blocks(message, path), *tool_use_blocks(message, path, budget))
-    calls.opened((block for block in blocks if isinstance(block, ToolUseBlock)), path)
-    return blocks
-
-
-def _told(message: Mapping[str, Any], role: Role, path: str, calls: _OpenCalls) -> tuple[Block, ...]:
-    if role == "tool":
-        return (calls.answered(tool_result_block(message, path), path),)
-    blocks = _named(user_blocks(message, path), message.get("name"), path)
-    results = [block for block in blocks if isinstance(block, ToolResultBlock)]
-    for block in results:
-        calls.answered(block, path)
-    if not results:  # else the other results may be in the user's next message
-        calls.must_be_none(path)
-    return blocks
-
-
 def _named(blocks: tuple[Block, ...], name: Any, path: str) -> tuple[Block, ...]:
     """Who speaks, in a conversation of several: Claude's API has no place for it but the text."""
     if name is None or not blocks:
@@ -216,21 +159,21 @@ def _role(message: Any, path: str) -> Role:
     return _ROLES[role]
 
 
-def _check_end(said: Sequence[tuple[str, Turn]], param: str) -> None:
+def _check_end(spoken: Sequence[tuple[str, Turn]], said: Sequence[tuple[str, Turn]], param: str) -> None:
     if not said:
         message = "There is no message to answer. Send at least one of role 'user' with some visible text."
         raise BadRequest(message, code="invalid_value", param=param)
-    path, turn = said[-1]
-    if turn.role == "assistant":
-        message = "The last message is the assistant's, which Claude Code cannot continue. End with a user message."
-        raise unsupported_value(path, message)
-    if not turn.blocks:
-        raise wrong_value(f"{path}.content", "a last user message with some visible text")
+    last_path, last = said[-1]
+    if spoken and spoken[-1][1].role == "user":
+        return
+    if last.role == "user":
+        raise wrong_value(f"{last_path}.content", "a last user message with some visible text")
+    message = "The last message is the assistant's, which Claude Code cannot continue. End with a user message."
+    raise unsupported_value(last_path, message)
 
 
 def _joined(turns: Iterable[Turn]) -> Iterator[Turn]:
-    with_text = (turn for turn in turns if turn.blocks)
-    for role, group in groupby(with_text, key=lambda turn: turn.role):
+    for role, group in groupby(turns, key=lambda turn: turn.role):
         blocks = chain.from_iterable(turn.blocks for turn in group)
         # Claude demands the results of calls first.
         yield Turn(

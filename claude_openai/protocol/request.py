@@ -10,9 +10,10 @@ from typing import Any
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.agent import Agent, read_agent
+from claude_openai.protocol.blocks import Turn
 from claude_openai.protocol.budget import Budget, request_budget
 from claude_openai.protocol.fields import FIELDS, Field, ReasoningEffort
-from claude_openai.protocol.history import Turn, read_messages
+from claude_openai.protocol.history import read_messages
 from claude_openai.protocol.json_body import load_object
 from claude_openai.protocol.legacy import modern_messages, read_function_call, read_functions
 from claude_openai.protocol.models import ModelCatalog

@@ -6,8 +6,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.errors import UpstreamError
 from claude_openai.logs.log import NULL_LOG
+from claude_openai.protocol.blocks import Turn
 from claude_openai.protocol.events import Event, TextDelta, TurnCompleted, TurnFailed, TurnStarted, Usage
-from claude_openai.protocol.history import Turn
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
 from claude_openai.testing import Alive, Crash, Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn

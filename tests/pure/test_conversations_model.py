@@ -31,8 +31,7 @@ from claude_openai.claude.conversations import ConversationLimits, Conversations
 from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.logs.log import Level, Log
 from claude_openai.logs.redaction import Redactor
-from claude_openai.protocol.blocks import TextBlock
-from claude_openai.protocol.history import Turn
+from claude_openai.protocol.blocks import TextBlock, Turn
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
 from tests.blocks import result_block

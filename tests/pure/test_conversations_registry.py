@@ -22,8 +22,7 @@ from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.spares import CHECK_S, IDLE_S, MAX_RETRY_S, MIN_AVAILABLE_MB, REFILL_DELAY_S, RETRY_S, Spares
 from claude_openai.logs.log import NULL_LOG, Level, Log
 from claude_openai.logs.redaction import Redactor
-from claude_openai.protocol.blocks import Block, TextBlock, ToolUseBlock
-from claude_openai.protocol.history import Turn
+from claude_openai.protocol.blocks import Block, TextBlock, ToolUseBlock, Turn
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
 from claude_openai.protocol.tools import ToolChoice

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock
+from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, Turn
 from claude_openai.protocol.budget import Budget
-from claude_openai.protocol.history import Transcript, Turn, read_messages
+from claude_openai.protocol.history import Transcript, read_messages
 from tests.blocks import result_block
 from tests.calls import Word
 

@@ -21,7 +21,7 @@ LINES = (
     "errors  shortages  threads  offload",
     "protocol  protocol.events  protocol.refusals  protocol.blocks  protocol.pictures  protocol.media",
     "protocol.values  protocol.budget  protocol.json_size  protocol.kept",
-    "protocol.content  protocol.history  protocol.models",
+    "protocol.content  protocol.turns  protocol.history  protocol.models",
     "protocol.json_body  protocol.checks  protocol.fields  protocol.agent",
     "protocol.patterns  protocol.formats  protocol.drafts  protocol.metaschema  protocol.document",
     "protocol.validator  protocol.unevaluated  protocol.keywords  protocol.schemas",

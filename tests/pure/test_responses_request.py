@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claude_openai.errors import ApiError, BadRequest, ModelNotFound
-from claude_openai.protocol.blocks import MediaBlock, TextBlock, ToolUseBlock
-from claude_openai.protocol.history import Turn
+from claude_openai.protocol.blocks import MediaBlock, TextBlock, ToolUseBlock, Turn
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import parse_chat_request
 from claude_openai.protocol.responses.fields import RESPONSES_FIELDS

@@ -8,8 +8,7 @@ import pytest
 from claude_openai.claude import thoughts
 from claude_openai.claude.thoughts import Thinking, Thoughts
 from claude_openai.claude.transcript import content_block
-from claude_openai.protocol.blocks import TextBlock, ThinkingBlock, ToolUseBlock
-from claude_openai.protocol.history import Turn
+from claude_openai.protocol.blocks import TextBlock, ThinkingBlock, ToolUseBlock, Turn
 
 SIGNED = {"type": "thinking", "thinking": "Let me see.", "signature": "abc"}
 MODEL = "claude-sonnet-5-5"

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from claude_openai.claude import transcript
 from claude_openai.claude.toolbox import mcp_name
 from claude_openai.claude.transcript import Notes, Past, content_block, transcript_file, transcript_lines
-from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, canonical_arguments
-from claude_openai.protocol.history import Turn
+from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, Turn, canonical_arguments
 from tests.blocks import result_block
 
 LIMIT_S = 20

@@ -12,8 +12,7 @@ import trio
 from claude_openai.claude import conversation, launcher, sdk, spares
 from claude_openai.claude.late_transcript import LateTranscript
 from claude_openai.claude.transcript import Past
-from claude_openai.protocol.blocks import TextBlock
-from claude_openai.protocol.history import Turn
+from claude_openai.protocol.blocks import TextBlock, Turn
 from tests.real.call import Call, chat
 from tests.real.harness import LIMIT_S, Served, needs_claude, serving, until
 from tests.real.test_tools import ask, upstream

@@ -1,29 +1,26 @@
 """The `input` of a Responses request -> the system prompt, the turns before, and the prompt Claude is to answer.
 
-Knows the items and how they make turns; what content is made of is `content`'s business, what a conversation must end
-with `history`'s. An assistant's turn is what stands between two of the user's: its texts, then its calls. A user's turn
-is what stands between two of the assistant's: the results of calls first, as Claude demands, then the rest. Reasoning
-is dropped: Claude takes back only its own, signed, which this server keeps itself.
+Knows the items; what content is made of is `content`'s business, how they make turns `turns`', what a conversation must
+end with `history`'s. Reasoning is dropped: Claude takes back only its own, signed, which this server keeps itself.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.blocks import Block, ToolResultBlock, ToolUseBlock
+from claude_openai.protocol.blocks import Block, ToolUseBlock, TurnRole
 from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.content import assistant_blocks, call_arguments, result_block, system_texts, user_blocks
-from claude_openai.protocol.history import Transcript, Turn, TurnRole, transcript_of
+from claude_openai.protocol.history import Transcript, reminder, transcript_of
 from claude_openai.protocol.refusals import missing, shorten, unsupported_value, wrong_type, wrong_value
 from claude_openai.protocol.responses.memory import MAX_CHARS, item_chars
 from claude_openai.protocol.responses.tools import joined_name
+from claude_openai.protocol.turns import Piece, alternating
 
 __all__ = ["Recall", "read_input"]
 
 # Finds an item of an earlier answer by its id, None if it is not known.
 Recall: TypeAlias = Callable[[str], Mapping[str, Any] | None]
-Piece: TypeAlias = tuple[TurnRole, str, tuple[Block, ...]]
 
 REASONING_PREFIX: Final = "rs_"
 
@@ -46,9 +43,11 @@ def read_input(value: str | Sequence[Any], instructions: str, recall: Recall, bu
         recalled += 0 if found is item else item_chars(found)
         if recalled > MAX_CHARS:
             raise wrong_value(path, "no references to more than is kept here")
-        read = _read(found, path, system, budget)
-        pieces.extend((role, path, blocks) for role, blocks in read if blocks or role == "user")
-    return transcript_of(system, list(_turns(pieces)), "input")
+        if _is_of_system(found) and not pieces:
+            system.extend(system_texts(found, path))
+        else:
+            pieces.extend(Piece(role, path, "call_id", blocks) for role, blocks in _read(found, path, budget))
+    return transcript_of(system, alternating(pieces), "input")
 
 
 def _resolved(item: Any, path: str, recall: Recall) -> Mapping[str, Any]:
@@ -82,12 +81,14 @@ def _kind(item: Mapping[str, Any], path: str) -> str:
     return kind
 
 
-def _read(
-    item: Mapping[str, Any], path: str, system: list[str], budget: Budget
-) -> Iterator[tuple[TurnRole, tuple[Block, ...]]]:
+def _is_of_system(item: Mapping[str, Any]) -> bool:
+    return item.get("type", "message") == "message" and item.get("role") in ("system", "developer")
+
+
+def _read(item: Mapping[str, Any], path: str, budget: Budget) -> Iterator[tuple[TurnRole, tuple[Block, ...]]]:
     match _kind(item, path):
         case "message":
-            yield from _message(item, path, system)
+            yield from _message(item, path)
         case "function_call":
             yield "assistant", (_call(item, path, budget),)
         case "function_call_output":
@@ -99,10 +100,10 @@ def _read(
             raise unsupported_value(f"{path}.type", message)
 
 
-def _message(item: Mapping[str, Any], path: str, system: list[str]) -> Iterator[tuple[TurnRole, tuple[Block, ...]]]:
+def _message(item: Mapping[str, Any], path: str) -> Iterator[tuple[TurnRole, tuple[Block, ...]]]:
     match item.get("role"):
         case "system" | "developer":
-            system.extend(system_texts(item, path))
+            yield "user", tuple(map(reminder, system_texts(item, path)))
         case "user":
             yield "user", user_blocks(item, path)
         case "assistant" if not _is_thought(item.get("content")):
@@ -132,35 +133,3 @@ def _call(item: Mapping[str, Any], path: str, budget: Budget) -> ToolUseBlock:
         raise wrong_type(f"{path}.namespace", "a string", namespace)
     name = joined_name(namespace, item["name"]) if namespace else item["name"]
     return ToolUseBlock(item["call_id"], name, call_arguments(item.get("arguments"), f"{path}.arguments", budget))
-
-
-def _turns(pieces: Iterable[Piece]) -> Iterator[tuple[str, Turn]]:
-    waiting: dict[str, str] = {}  # the calls without a result, by id, with their places
-    for role, group in groupby(pieces, key=lambda piece: piece[0]):
-        of_role = list(group)
-        placed = [(block, path) for _, path, blocks in of_role for block in blocks]
-        for block, path in placed:
-            _pair(block, path, waiting)
-        last_path = of_role[-1][1]
-        yield last_path, Turn(role, tuple(sorted((block for block, _ in placed), key=_rank)))
-        if role == "user":
-            _none_waiting(waiting)
-    _none_waiting(waiting)
-
-
-def _rank(block: Block) -> int:
-    return -1 if isinstance(block, ToolResultBlock) else 1 if isinstance(block, ToolUseBlock) else 0
-
-
-def _pair(block: Block, path: str, waiting: dict[str, str]) -> None:
-    if isinstance(block, ToolUseBlock):
-        waiting[block.id] = path
-    elif isinstance(block, ToolResultBlock) and waiting.pop(block.call_id, None) is None:
-        message = f"No tool call found for function call output with call_id {shorten(block.call_id)}."
-        raise BadRequest(message, code="invalid_value", param=path)
-
-
-def _none_waiting(waiting: Mapping[str, str]) -> None:
-    for name, path in waiting.items():
-        message = f"No tool output found for function call {shorten(name)}. Its output must follow it."
-        raise BadRequest(message, code="invalid_value", param=path)

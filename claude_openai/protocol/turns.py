@@ -1,0 +1,131 @@
+"""Pieces of a conversation, in the order of a request, -> turns that alternate, each result behind its call.
+
+Both APIs come here. A turn is what stands between two of the other side's. A result goes to the user's turn behind the
+assistant's that called, wherever it stood: Claude takes it nowhere else, and clients put messages between the two. What
+a chain of proxies says twice is taken once. A call that never got a result is told so, since Claude takes no call
+without one; but where a conversation ends with its calls, the client has forgotten a result.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Final
+
+from claude_openai.errors import BadRequest
+from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, Turn, TurnRole
+from claude_openai.protocol.refusals import shorten
+
+__all__ = ["NO_RESULT", "Piece", "alternating"]
+
+NO_RESULT: Final = (TextBlock("[No result: the call was interrupted.]"),)
+SHOWN_IDS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A message or item.
+
+    Attributes:
+        role: whose it is.
+        path: where it stands in the request, like `messages[2]`.
+        id_key: its field with the id of a call.
+        blocks: what it says; there may be nothing.
+    """
+
+    role: TurnRole
+    path: str
+    id_key: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(slots=True, eq=False)
+class _Side:
+    """A turn under way."""
+
+    role: TurnRole
+    path: str
+    words: list[Block] = field(default_factory=list)
+    calls: list[ToolUseBlock] = field(default_factory=list)
+    results: list[ToolResultBlock] = field(default_factory=list)  # of an assistant's calls
+    given: set[ToolResultBlock] = field(default_factory=set)  # the same
+
+
+class _Conversation:
+    def __init__(self) -> None:
+        self.sides: list[_Side] = []
+        # The turn that called last under an id, and how many of its calls under it have no result.
+        self._callers: dict[str, _Side] = {}
+        self._open: Counter[str] = Counter()
+
+    def add(self, piece: Piece) -> None:
+        if not self.sides or self.sides[-1].role != piece.role:
+            self.sides.append(_Side(piece.role, piece.path))
+        side = self.sides[-1]
+        side.path = piece.path
+        said_before = set(side.calls)
+        for block in piece.blocks:
+            match block:
+                case ToolUseBlock():
+                    if block not in said_before:
+                        self._call(block, side)
+                case ToolResultBlock():
+                    self._answer(block, piece)
+                case _:
+                    side.words.append(block)
+
+    def _call(self, call: ToolUseBlock, side: _Side) -> None:
+        if self._callers.get(call.id) is not side:
+            self._callers[call.id], self._open[call.id] = side, 0
+        self._open[call.id] += 1
+        side.calls.append(call)
+
+    def _answer(self, result: ToolResultBlock, piece: Piece) -> None:
+        caller = self._callers.get(result.call_id)
+        if caller is not None and self._open[result.call_id]:
+            self._open[result.call_id] -= 1
+            caller.results.append(result)
+            caller.given.add(result)
+        elif caller is None or result not in caller.given:
+            message = (
+                f"'{piece.path}' is a tool result for {shorten(result.call_id)}, which the assistant did not call"
+                " before it, or which has another result already."
+            )
+            raise BadRequest(message, code="invalid_value", param=f"{piece.path}.{piece.id_key}")
+
+
+def alternating(pieces: Iterable[Piece]) -> list[tuple[str, Turn]]:
+    """The turns, each with the place of its last piece; some may say nothing.
+
+    Raises:
+        BadRequest: a result belongs to no call, or a call has none and the conversation ends with it.
+    """
+    conversation = _Conversation()
+    for piece in pieces:
+        conversation.add(piece)
+    sides = deque(conversation.sides)
+    turns: list[tuple[str, Turn]] = []
+    while sides:
+        side = sides.popleft()
+        turns.append((side.path, Turn(side.role, (*side.words, *side.calls))))
+        if side.calls:
+            answer = sides.popleft() if sides else _Side("user", side.path)
+            results = _all_results(side, is_last=not sides and not answer.words)
+            turns.append((answer.path, Turn("user", (*results, *answer.words))))
+    return turns
+
+
+def _all_results(side: _Side, *, is_last: bool) -> Sequence[ToolResultBlock]:
+    given = Counter(result.call_id for result in side.results)
+    lacking = Counter(call.id for call in side.calls) - given
+    if not lacking:
+        return side.results
+    if is_last:
+        shown = ", ".join(map(shorten, islice(lacking, SHOWN_IDS)))
+        others = f" and {len(lacking) - SHOWN_IDS} others" if len(lacking) > SHOWN_IDS else ""
+        message = (
+            "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
+            f"'tool_call_id'. There is no result for: {shown}{others}."
+        )
+        raise BadRequest(message, code="invalid_value", param=side.path)
+    return [*side.results, *(ToolResultBlock(call_id, NO_RESULT, is_error=True) for call_id in lacking.elements())]

@@ -43,8 +43,15 @@ def own_name(name: str) -> str | None:
 
 
 def takes_whole(results: Sequence[ToolResultBlock]) -> bool:
-    """Whether Claude Code passes these results of tools on as they are; in a transcript it takes longer ones too."""
-    return all(len(json.dumps(_contents(result))) <= MAX_RESULT_CHARS for result in results)
+    """Whether Claude Code passes these results of tools on as they are, in a turn that waits for them.
+
+    In a transcript it takes longer ones too, documents, and pictures that are fetched by Claude.
+    """
+    return all(
+        all(isinstance(part, TextBlock) or (part.kind == "image" and part.media_type) for part in result.parts)
+        and len(json.dumps(_contents(result))) <= MAX_RESULT_CHARS
+        for result in results
+    )
 
 
 class Toolbox:

@@ -29,6 +29,7 @@ from claude_openai.protocol.blocks import (
     ToolUseBlock,
     Turn,
 )
+from claude_openai.protocol.tools import MAX_NAME_CHARS
 from claude_openai.threads import run_in_thread
 
 __all__ = ["Notes", "Past", "content_block", "message_ids", "transcript_file", "transcript_lines", "write_private"]
@@ -225,7 +226,7 @@ def content_block(block: Block) -> dict[str, Any]:
             title = {"title": block.name} if block.name else {}
             return {"type": block.kind, "source": _source(block), **title}
         case ToolUseBlock():
-            use_id, name = _safe_id(block.id), mcp_name(_NOT_IN_NAMES.sub("_", block.name)[:64])
+            use_id, name = _safe_id(block.id), mcp_name(_NOT_IN_NAMES.sub("_", block.name)[:MAX_NAME_CHARS])
             return {"type": "tool_use", "id": use_id, "name": name, "input": json.loads(block.arguments)}
         case ToolResultBlock():
             content = [content_block(part) for part in block.parts]

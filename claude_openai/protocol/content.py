@@ -107,7 +107,7 @@ def tool_use_blocks(message: Mapping[str, Any], path: str, budget: Budget) -> tu
 def _tool_use(call: Any, where: str, budget: Budget) -> ToolUseBlock:
     if not isinstance(call, dict):
         raise wrong_type(where, "an object", call)
-    if call.get("type", "function") != "function":
+    if (call.get("type") or "function") != "function":
         raise unsupported_value(f"{where}.type", "Only calls of type 'function' can be carried.")
     function = call.get("function")
     if not isinstance(function, dict):
@@ -123,8 +123,11 @@ def call_arguments(text: Any, place: str, budget: Budget) -> str:
     """The arguments of a call in their canonical spelling.
 
     Raises:
-        BadRequest: `text` is neither a string nor null, or there is too much in it for the budget of the request.
+        BadRequest: `text` is neither a string, nor an object, nor null, or there is too much in it for the budget of
+            the request.
     """
+    if isinstance(text, dict):
+        return canonical_arguments(text)
     if text is not None and not isinstance(text, str):
         raise wrong_type(place, "a string of JSON", text)
     text = text or "{}"
@@ -162,11 +165,12 @@ def result_block(call_id: Any, id_place: str, content: Any, place: str) -> ToolR
         raise missing(id_place, "Send the id of the call that this is the result of.")
     if not isinstance(call_id, str):
         raise wrong_type(id_place, "a string", call_id)
-    if content is not None and not isinstance(content, (str, list)):
-        raise wrong_type(place, "a string or an array of parts", content)
-    if isinstance(content, str):
-        return ToolResultBlock(call_id, (TextBlock(content),) if content else ())
-    read = _read_parts(content or [], place, _RESULT_PARTS)
+    if content in (None, []):
+        return ToolResultBlock(call_id, ())
+    if not isinstance(content, list) or not any(map(_is_part, content)):
+        text = content if isinstance(content, str) else _as_json(content)
+        return ToolResultBlock(call_id, (TextBlock(text),) if text else ())
+    read = _read_parts(content, place, _RESULT_PARTS)
     return ToolResultBlock(
         call_id, tuple(part for part in read if isinstance(part, ResultPart) and part != TextBlock(""))
     )
@@ -189,7 +193,7 @@ def _read_parts(parts: list[Any], path: str, readers: Mapping[str, Reader]) -> I
         where = f"{path}[{index}]"
         if not isinstance(part, dict):
             raise wrong_type(where, "an object like {'type': 'text', 'text': ...}", part)
-        kind = part.get("type")
+        kind = part.get("type") or ("text" if "text" in part else None)
         if kind is None:
             raise missing(f"{where}.type", _kinds(readers))
         if not isinstance(kind, str):
@@ -218,16 +222,36 @@ def _text(key: str) -> Reader:
     return read
 
 
-def _picture_with_data(reader: Callable[[Part, str], MediaBlock]) -> Reader:
-    """In a tool's result: Claude Code takes pictures there, if they come with their data."""
+def _is_part(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value.get("type") or "text" in value)
 
-    def read(part: Part, where: str) -> MediaBlock:
-        block = reader(part, where)
-        if block.kind != "image" or not block.media_type:
-            raise unsupported_value(where, "The result of a tool may hold texts, and pictures as data: URLs.")
-        return block
 
-    return read
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _json(part: Part, where: str) -> TextBlock:
+    """A part with JSON, or one of an MCP server that is nothing but a link, as its text."""
+    value = next((part[key] for key in ("json", "value", "data") if key in part), part)
+    return TextBlock(value if isinstance(value, str) else _as_json(value))
+
+
+def _mcp_resource(part: Part, where: str) -> Block:
+    """A resource as MCP servers embed it: a text, or a file in base64."""
+    resource, place = part.get("resource"), f"{where}.resource"
+    if not isinstance(resource, dict):
+        raise wrong_type(place, "an object with 'text' or 'blob'", resource)
+    if isinstance(resource.get("text"), str):
+        return TextBlock(resource["text"])
+    source = {"data": resource.get("blob"), "media_type": resource.get("mimeType")}
+    return anthropic_media({"type": "document", "source": source}, place)
+
+
+def _picture(part: Part, where: str) -> MediaBlock:
+    """A picture as Claude's API has it, or as MCP servers give it."""
+    if part.get("source") is None and part.get("data") is not None:
+        return anthropic_media({"type": "image", "source": {"data": part["data"]}}, where)
+    return anthropic_media(part, where)
 
 
 def _anthropic_tool_use(part: Part, where: str) -> ToolUseBlock:
@@ -265,6 +289,10 @@ _ASSISTANT_PARTS: Final[Mapping[str, Reader]] = {
 }
 _RESULT_PARTS: Final[Mapping[str, Reader]] = {
     **_SYSTEM_PARTS,
-    **dict.fromkeys(("image_url", "input_image"), _picture_with_data(image_part)),
-    "image": _picture_with_data(anthropic_media),
+    **dict.fromkeys(("image_url", "input_image"), image_part),
+    **dict.fromkeys(("file", "input_file"), file_part),
+    "image": _picture,
+    "document": anthropic_media,
+    "resource": _mcp_resource,
+    **dict.fromkeys(("json", "resource_link"), _json),
 }

@@ -160,14 +160,14 @@ def _role(message: Any, path: str) -> Role:
 
 
 def _check_end(spoken: Sequence[tuple[str, Turn]], said: Sequence[tuple[str, Turn]], param: str) -> None:
-    if not said:
-        message = "There is no message to answer. Send at least one of role 'user' with some visible text."
-        raise BadRequest(message, code="invalid_value", param=param)
-    last_path, last = said[-1]
     if spoken and spoken[-1][1].role == "user":
         return
+    last_path, last = said[-1] if said else (param, Turn("assistant", ()))
     if last.role == "user":
         raise wrong_value(f"{last_path}.content", "a last user message with some visible text")
+    if not spoken:
+        message = "There is no message to answer. Send at least one of role 'user' with some visible text."
+        raise BadRequest(message, code="invalid_value", param=param)
     message = "The last message is the assistant's, which Claude Code cannot continue. End with a user message."
     raise unsupported_value(last_path, message)
 

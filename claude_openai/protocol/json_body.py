@@ -1,22 +1,22 @@
 """The bytes of a request body -> a JSON object, or a 400 that says what is wrong with them.
 
-Knows UTF-8 and JSON, and what of JSON nobody downstream could use: numbers that are not finite, halves of surrogate
-pairs, too many values, nested too deep. Knows no field. `null` always means absent, so fields that are null are left
-out here, once.
+Knows UTF-8 and JSON, and what of JSON nobody downstream could use: numbers that are not finite, too many values, nested
+too deep. Half of a surrogate pair, which JSON can spell and UTF-8 cannot, becomes U+FFFD, as Claude Code has it: it
+stands where some program has cut a text, and no client can take it out of its history. Knows no field. `null` always
+means absent, so fields that are null are left out here, once.
 """
 
 import json
 import math
 import re
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.json_size import MAX_VALUES, field_in_excess
+from claude_openai.protocol.surrogates import paired
 from claude_openai.protocol.values import MAX_DEPTH, is_deeper
 
 __all__ = ["load_finite", "load_object"]
-
-_Place: TypeAlias = tuple["_Place", str | int] | None
 
 MAX_PARAM_CHARS: Final = 256
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
@@ -44,7 +44,7 @@ def load_object(body: bytes) -> dict[str, Any]:
     if not isinstance(loaded, dict):
         raise _invalid_json("The body must be a JSON object with a 'model'.")
     if _SURROGATE_ESCAPE.search(text):
-        _refuse_lone_surrogates(loaded)
+        _replace_lone_surrogates(loaded)
     return {name: value for name, value in loaded.items() if value is not None}
 
 
@@ -80,34 +80,17 @@ def _finite(literal: str) -> float:
     return number
 
 
-def _refuse_lone_surrogates(fields: dict[str, Any]) -> None:
-    """JSON can spell half a surrogate pair and UTF-8 cannot, so it could be neither passed on nor echoed."""
-    stack: list[tuple[_Place, Any]] = [(None, fields)]  # not recursive: the depth is the client's choice
+def _replace_lone_surrogates(fields: dict[str, Any]) -> None:
+    stack: list[Any] = [fields]  # not recursive: the depth is the client's choice
     while stack:
-        place, value = stack.pop()
-        if isinstance(value, list):
-            stack.extend(((place, index), item) for index, item in enumerate(value))
-        elif isinstance(value, dict):
-            stack.extend((place, key) for key in value)
-            stack.extend(((place, key), item) for key, item in value.items())
-        elif isinstance(value, str) and not _is_encodable(value):
-            message = "A text holds half of a surrogate pair. Send both halves of the character, or none."
-            raise BadRequest(message, code="invalid_value", param=_spelled(place))
-
-
-def _spelled(place: _Place) -> str | None:
-    """The place as a JSON path; None for the body itself, and for a path that is too long or cannot be encoded."""
-    steps: list[str] = []
-    while place is not None:
-        place, step = place
-        steps.append(f"[{step}]" if isinstance(step, int) else f".{step}")
-    path = "".join(reversed(steps)).removeprefix(".")
-    return path if 0 < len(path) <= MAX_PARAM_CHARS and _is_encodable(path) else None
-
-
-def _is_encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        holder = stack.pop()
+        items = list(enumerate(holder) if isinstance(holder, list) else holder.items())
+        if isinstance(holder, dict) and paired("".join(holder)) != "".join(holder):
+            holder.clear()
+            items = [(paired(key), value) for key, value in items]
+            holder.update(items)
+        for key, value in items:
+            if isinstance(value, str):
+                holder[key] = paired(value)
+            elif isinstance(value, list | dict):
+                stack.append(value)

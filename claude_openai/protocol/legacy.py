@@ -10,7 +10,7 @@ from typing import Any
 
 from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.refusals import missing, wrong_type, wrong_value
-from claude_openai.protocol.tools import MAX_TOOLS, Tool, ToolChoice, function_tool, read_tool_choice, unique_names
+from claude_openai.protocol.tools import MAX_TOOLS, Tool, ToolChoice, function_tool, read_tool_choice, without_repeats
 
 __all__ = ["modern_messages", "read_function_call", "read_functions"]
 
@@ -23,8 +23,10 @@ def read_functions(value: Sequence[Any], budget: Budget) -> tuple[Tool, ...]:
     """
     if len(value) > MAX_TOOLS:
         raise wrong_value("functions", f"at most {MAX_TOOLS} functions")
-    tools = tuple(function_tool(item, f"functions[{index}]", budget) for index, item in enumerate(value))
-    return unique_names(tools, "functions[{}].name")
+    places = (f"functions[{index}]" for index in range(len(value)))
+    return without_repeats(
+        (where, function_tool(item, where, budget)) for where, item in zip(places, value, strict=True)
+    )
 
 
 def read_function_call(value: Any, tools: Sequence[Tool]) -> ToolChoice:

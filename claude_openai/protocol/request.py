@@ -19,7 +19,14 @@ from claude_openai.protocol.legacy import modern_messages, read_function_call, r
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.output import OutputFormat, read_response_format
 from claude_openai.protocol.refusals import missing, wrong_value
-from claude_openai.protocol.tools import Tool, ToolChoice, offered_tools, read_tools_and_choice
+from claude_openai.protocol.tools import (
+    Tool,
+    ToolChoice,
+    allows_parallel_calls,
+    offered_tools,
+    read_choice,
+    read_tools,
+)
 
 __all__ = ["ChatRequest", "form_beside", "parse_chat_request", "read_fields", "whole_number"]
 
@@ -117,7 +124,7 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
         prompt=transcript.prompt,
         tools=offered_tools(tools, choice),
         tool_choice=choice,
-        parallel_tool_calls=fields.get("parallel_tool_calls", True) and not functions,
+        parallel_tool_calls=allows_parallel_calls(fields) and not functions,
         stream=fields.get("stream", False),
         include_usage=bool(fields.get("stream_options", {}).get("include_usage")),
         reasoning_effort=agent.effort or fields.get("reasoning_effort", fields.get("reasoning", {}).get("effort")),
@@ -139,7 +146,8 @@ def _tools(fields: Mapping[str, Any], budget: Budget) -> tuple[tuple[Tool, ...],
     if fields.get("functions"):
         tools = read_functions(fields["functions"], budget)
         return tools, read_function_call(fields.get("function_call", "auto"), tools), True
-    return *read_tools_and_choice(fields.get("tools", ()), fields.get("tool_choice", "auto"), budget), False
+    tools = read_tools(fields.get("tools", ()), budget)
+    return *read_choice(fields.get("tool_choice", "auto"), tools), False
 
 
 def form_beside(choice: ToolChoice, output: OutputFormat | None) -> OutputFormat | None:

@@ -13,10 +13,10 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def paired(text: str) -> str:
-    """The text with each surrogate pair as one character. Lone surrogates stay."""
+    """The text with each surrogate pair as one character, and each lone surrogate as U+FFFD."""
     if _SURROGATE.search(text) is None:
         return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class PairJoiner:
@@ -32,6 +32,6 @@ class PairJoiner:
         return paired(text)
 
     def rest(self) -> str:
-        """The first half that is still held back, "" for none."""
+        """What is still held back: U+FFFD for the first half of a pair, else nothing."""
         half, self._half = self._half, ""
-        return half
+        return paired(half)

@@ -1,12 +1,12 @@
-"""OpenAI's function tools, checked, and the check of the arguments Claude gives them.
+"""The functions of the client, checked, and the check of the arguments Claude gives them.
 
-Knows names and `tool_choice`; JSON Schema is `schemas`' business. Does not know how a tool is offered to Claude or who
-runs it.
+Knows names and `tool_choice`, in each of the forms that clients send: those of OpenAI's two APIs, and that of Claude's.
+JSON Schema is `schemas`' business. Does not know how a tool is offered to Claude or who runs it.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -20,24 +20,32 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHOICES",
+    "MAX_NAME_CHARS",
     "ArgumentChecker",
     "Tool",
     "ToolChoice",
+    "allows_parallel_calls",
     "function_tool",
     "object_schema",
     "offered_tools",
-    "read_allowed",
+    "read_choice",
+    "read_function",
     "read_tool_choice",
     "read_tools",
-    "read_tools_and_choice",
+    "without_repeats",
 ]
 
 ChoiceMode: TypeAlias = Literal["auto", "none", "required"]
 
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+# Claude's API takes 128, of which the prefix of an MCP server takes some.
+MAX_NAME_CHARS: Final = 112
+_NAME: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_CHARS}}}")
 _NO_ARGUMENTS: Final = {"type": "object", "properties": {}}
 CHOICES: Final = "Send 'none', 'auto', 'required', {'type': 'function', ...} or {'type': 'allowed_tools', ...}."
-MAX_TOOLS: Final = 128  # OpenAI's own bound
+# OpenAI takes 128 and Claude's API more: users with many MCP servers choose Claude for it.
+MAX_TOOLS: Final = 1024
+# The words for a choice, in OpenAI's APIs and in Claude's.
+_MODES: Final[Mapping[str, ChoiceMode]] = {"none": "none", "auto": "auto", "required": "required", "any": "required"}
 # Of one check. The 30,000 values or so that Claude can write at once take about a tenth of it with an ordinary schema.
 CHECK_STEPS: Final = 1_000_000
 
@@ -83,30 +91,42 @@ def read_tools(value: Sequence[Any], budget: Budget, param: str = "tools") -> tu
     """
     if len(value) > MAX_TOOLS:
         raise wrong_value(param, f"at most {MAX_TOOLS} tools")
-    tools = tuple(_tool(item, f"{param}[{index}]", budget) for index, item in enumerate(value))
-    return unique_names(tools, f"{param}[{{}}].function.name")
+    return without_repeats(read_function(item, f"{param}[{index}]", budget) for index, item in enumerate(value))
 
 
-def unique_names(tools: tuple[Tool, ...], place: str) -> tuple[Tool, ...]:
-    """The same tools.
+def without_repeats(tools: Iterable[tuple[str, Tool]]) -> tuple[Tool, ...]:
+    """The tools, each with the place of its function; one that comes twice is taken once.
 
     Raises:
-        BadRequest: two have one name; `place` is where the name of a tool stands, with {} for its index.
+        BadRequest: two that differ have one name.
     """
-    names: set[str] = set()
-    for index, tool in enumerate(tools):
-        if tool.name in names:
-            raise wrong_value(place.format(index), "a name that no other tool has", tool.name)
-        names.add(tool.name)
-    return tools
+    by_name: dict[str, Tool] = {}
+    for where, tool in tools:
+        if by_name.setdefault(tool.name, tool) != tool:
+            raise wrong_value(f"{where}.name", "a name that no other tool has", tool.name)
+    return tuple(by_name.values())
 
 
-def _tool(item: Any, where: str, budget: Budget) -> Tool:
+def read_function(item: Any, where: str, budget: Budget) -> tuple[str, Tool]:
+    """Check a tool in any of its forms.
+
+    OpenAI's APIs have the function in `function`, or beside `type`. Claude's has `input_schema`, and no type or
+    `custom`.
+
+    Returns:
+        The place of the function, and the tool.
+
+    Raises:
+        BadRequest: naming the place below `where`.
+    """
     if not isinstance(item, dict):
         raise wrong_type(where, "an object like {'type': 'function', 'function': ...}", item)
-    if item.get("type", "function") != "function":
+    kind = item.get("type") or "function"
+    if kind != "function" and not (kind == "custom" and "input_schema" in item):
         raise unsupported_value(f"{where}.type", "Only tools of type 'function' can be offered to Claude.")
-    return function_tool(item.get("function"), f"{where}.function", budget)
+    if item.get("function") is not None or "name" not in item:
+        item, where = item.get("function"), f"{where}.function"
+    return where, function_tool(item, where, budget)
 
 
 def function_tool(function: Any, where: str, budget: Budget) -> Tool:
@@ -125,17 +145,18 @@ def function_tool(function: Any, where: str, budget: Budget) -> Tool:
     if not isinstance(name, str):
         raise wrong_type(f"{where}.name", "a string", name)
     if not _NAME.fullmatch(name):
-        raise wrong_value(f"{where}.name", "1 to 64 letters, digits, '_' or '-'", name)
+        raise wrong_value(f"{where}.name", f"1 to {MAX_NAME_CHARS} letters, digits, '_' or '-'", name)
     if description is None:
         description = ""
     if not isinstance(description, str):
         raise wrong_type(f"{where}.description", "a string", description)
     if function.get("strict") is not None:
         boolean(f"{where}.strict", function["strict"])
-    parameters = function.get("parameters")
+    key = "parameters" if function.get("input_schema") is None else "input_schema"
+    parameters = function.get(key)
     if parameters is None:
         parameters = _NO_ARGUMENTS
-    place = f"{where}.parameters"
+    place = f"{where}.{key}"
     text, validator = object_schema(parameters, place, code="invalid_function_parameters", budget=budget)
     return Tool(name, description, text, validator)
 
@@ -177,46 +198,62 @@ def read_tool_choice(value: Any, tools: Sequence[Tool], param: str = "tool_choic
     Raises:
         BadRequest: it is malformed, or names a tool that is not there.
     """
+    word = value.get("type") if isinstance(value, dict) else value
+    if isinstance(word, str) and word in _MODES:
+        mode = _MODES[word]
+        if mode == "required" and not tools:
+            raise wrong_value(param, f"tools too: {word!r} needs some", word)
+        return ToolChoice(mode)
     if isinstance(value, str):
-        if value not in ("none", "auto", "required"):
-            raise wrong_value(param, "'none', 'auto', 'required', or {'type': 'function', ...}", value)
-        if value == "required" and not tools:
-            raise wrong_value(param, "tools too: 'required' needs some", value)
-        return ToolChoice(value)  # type: ignore[arg-type]  # narrowed by the check above
+        raise wrong_value(param, "'none', 'auto', 'required', or {'type': 'function', ...}", value)
     if not isinstance(value, dict):
         raise wrong_type(param, "a string or an object", value)
-    if value.get("type") != "function":
+    if word not in ("function", "tool"):
         raise unsupported_value(f"{param}.type", CHOICES)
-    function = value.get("function")
-    name = function.get("name") if isinstance(function, dict) else None
+    name = _name_in(value)
     if not isinstance(name, str):
-        raise missing(f"{param}.function.name", "Send the name of one of the tools.")
+        place = f"{param}.function.name" if "function" in value else f"{param}.name"
+        raise missing(place, "Send the name of one of the tools.")
     if name not in {tool.name for tool in tools}:
         raise wrong_value(param, "the name of one of the tools", name)
     return ToolChoice("required", name)
 
 
-def read_allowed(
-    value: Mapping[str, Any], tools: Sequence[Tool], where: str, name_of: Callable[[Mapping[str, Any]], Any]
-) -> tuple[tuple[Tool, ...], ToolChoice]:
-    """The tools that a choice of type `allowed_tools` leaves, and the choice among them.
+def _name_in(item: Mapping[str, Any]) -> Any:
+    function = item.get("function")
+    return function.get("name") if isinstance(function, dict) else item.get("name")
 
-    Args:
-        value: what holds `mode` and `tools`.
-        tools: of the request.
-        where: the place of `value` in it.
-        name_of: the name in an entry of its `tools`.
+
+def allows_parallel_calls(fields: Mapping[str, Any]) -> bool:
+    """Whether one answer may call several tools; Claude's form of a choice says it too."""
+    choice = fields.get("tool_choice")
+    disabled = isinstance(choice, dict) and choice.get("disable_parallel_tool_use") is True
+    return not disabled and bool(fields.get("parallel_tool_calls", True))
+
+
+def read_choice(value: Any, tools: tuple[Tool, ...]) -> tuple[tuple[Tool, ...], ToolChoice]:
+    """The tools that `tool_choice` leaves, and the choice among them.
 
     Raises:
         BadRequest: it is malformed, or names a tool that is not there.
     """
+    if not isinstance(value, dict) or value.get("type") != "allowed_tools":
+        return tools, read_tool_choice(value, tools)
+    if value.get("allowed_tools") is None:
+        return _allowed(value, tools, "tool_choice")
+    if not isinstance(value["allowed_tools"], dict):
+        raise wrong_type("tool_choice.allowed_tools", "an object with 'mode' and 'tools'", value["allowed_tools"])
+    return _allowed(value["allowed_tools"], tools, "tool_choice.allowed_tools")
+
+
+def _allowed(value: Mapping[str, Any], tools: Sequence[Tool], where: str) -> tuple[tuple[Tool, ...], ToolChoice]:
     listed, mode = value.get("tools"), value.get("mode")
     if not isinstance(listed, list):
         raise wrong_type(f"{where}.tools", "an array of tools", listed)
     by_name = {tool.name: tool for tool in tools}
     allowed = set()
     for index, item in enumerate(listed):
-        name = name_of(item) if isinstance(item, dict) else None
+        name = _name_in(item) if isinstance(item, dict) else None
         if not isinstance(name, str) or name not in by_name:
             raise wrong_value(f"{where}.tools[{index}]", "one of the tools, by its name")
         allowed.add(name)
@@ -227,26 +264,6 @@ def read_allowed(
     if mode not in ("auto", "required"):
         raise wrong_value(f"{where}.mode", "'auto' or 'required'")
     return tuple(tool for tool in tools if tool.name in allowed), ToolChoice(mode)
-
-
-def read_tools_and_choice(tools: Any, choice: Any, budget: Budget) -> tuple[tuple[Tool, ...], ToolChoice]:
-    """Check `tools` and `tool_choice` of a chat completion: the tools that are left, and the choice among them.
-
-    Raises:
-        BadRequest: naming the place, like `tools[2].function.parameters`.
-    """
-    read = read_tools(tools, budget)
-    if not isinstance(choice, dict) or choice.get("type") != "allowed_tools":
-        return read, read_tool_choice(choice, read)
-    inner = choice.get("allowed_tools")
-    if not isinstance(inner, dict):
-        raise wrong_type("tool_choice.allowed_tools", "an object with 'mode' and 'tools'", inner)
-    return read_allowed(inner, read, "tool_choice.allowed_tools", _name_in_function)
-
-
-def _name_in_function(item: Mapping[str, Any]) -> Any:
-    function = item.get("function")
-    return function.get("name") if isinstance(function, dict) else None
 
 
 def offered_tools(tools: Sequence[Tool], choice: ToolChoice) -> tuple[Tool, ...]:

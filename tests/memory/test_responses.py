@@ -122,7 +122,7 @@ async def test_a_client_that_goes_away_ends_its_turn() -> None:
 
 async def test_a_bad_request_is_refused_in_openais_form_at_its_place() -> None:
     async with serving() as server:
-        answer = await ask(server, [{"role": "user", "content": "Hi"}, {"type": "computer_call"}])
+        answer = await ask(server, [{"role": "user", "content": "Hi"}, {"type": "new_in_2027"}])
         assert (answer.status, answer.error()["param"]) == (400, "input[1].type")
         answer = await ask(server, previous_response_id="resp_1")
         assert (answer.status, answer.error()["param"]) == (400, "previous_response_id")

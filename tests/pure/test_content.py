@@ -223,7 +223,7 @@ def test_arguments_of_other_models_that_are_no_usable_object_are_kept_as_text_wi
         (call(call_id=""), "invalid_type", ".id"),
         (call(name=None), "invalid_type", ".function.name"),
         (call(name=["f"]), "invalid_type", ".function.name"),
-        (call({"a": 1}), "invalid_type", ".function.arguments"),
+        (call([{"a": 1}]), "invalid_type", ".function.arguments"),
     ],
 )
 def test_a_malformed_call_is_refused_at_its_exact_place(bad: Any, code: str, place: str) -> None:
@@ -252,14 +252,37 @@ def test_a_result_may_be_a_string_or_nothing(content: Any, texts: tuple[str, ...
 
 
 @pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (42, "42"),
+        (False, "false"),
+        ({"a": "é"}, '{"a": "é"}'),
+        (["42", 1], '["42", 1]'),
+        ([{"a": 1}], '[{"a": 1}]'),
+        ([{"text": "x"}], "x"),
+        ([{"type": None, "text": "x"}], "x"),
+        ([{"type": "", "text": "x"}], "x"),
+        ([{"type": "json", "json": {"a": 1}}], '{"a": 1}'),
+        ([{"type": "resource", "resource": {"uri": "file:///a", "text": "x"}}], "x"),
+        ([{"type": "resource_link", "uri": "file:///a"}], '{"type": "resource_link", "uri": "file:///a"}'),
+    ],
+)
+def test_a_result_in_another_form_is_its_text(content: Any, text: str) -> None:
+    assert tool_result_block({"tool_call_id": "a", "content": content}, PATH) == result_block("a", text)
+
+
+def test_arguments_may_be_an_object_and_a_type_may_be_null() -> None:
+    assert uses(call({"a": 1})) == uses(call('{"a":1}')) == uses({**call('{"a":1}'), "type": None})
+
+
+@pytest.mark.parametrize(
     ("message", "code", "place"),
     [
         ({"content": "42"}, "missing_required_parameter", "tool_call_id"),
         ({"content": "42", "tool_call_id": None}, "missing_required_parameter", "tool_call_id"),
         ({"content": "42", "tool_call_id": 7}, "invalid_type", "tool_call_id"),
-        ({"content": 42, "tool_call_id": "a"}, "invalid_type", "content"),
-        ({"content": {"a": 1}, "tool_call_id": "a"}, "invalid_type", "content"),
-        ({"content": ["42"], "tool_call_id": "a"}, "invalid_type", "content[0]"),
+        ({"content": ["42", {"type": "text", "text": "x"}], "tool_call_id": "a"}, "invalid_type", "content[0]"),
+        ({"content": [{"type": "resource"}], "tool_call_id": "a"}, "invalid_type", "content[0].resource"),
         ({"content": [{"type": "image"}], "tool_call_id": "a"}, "invalid_type", "content[0].source"),
         ({"content": [{"type": "refusal", "refusal": "no"}], "tool_call_id": "a"}, "unsupported_value",
          "content[0].type"),

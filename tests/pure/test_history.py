@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 import pytest
@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, Turn
 from claude_openai.protocol.budget import Budget
-from claude_openai.protocol.history import Transcript, read_messages
+from claude_openai.protocol.history import Transcript, read_messages, reminder
+from claude_openai.protocol.turns import NO_RESULT
 from tests.blocks import result_block
 from tests.calls import Word
 
@@ -66,10 +67,14 @@ def test_every_visible_text_arrives_once_in_order_and_nothing_else_does(
 ) -> None:
     messages = [*before, last]
     transcript = read(messages)
-    expected = [(m["role"], text) for m in messages if m["role"] in ("user", "assistant") for text in texts_of(m)]
+    instructions = list(takewhile(lambda m: m["role"] in ("system", "developer"), messages))
+    expected = []
+    for m in messages[len(instructions) :]:
+        is_reminder = m["role"] in ("system", "developer")
+        role = "user" if is_reminder else m["role"]
+        expected += [(role, reminder(text).text if is_reminder else text) for text in texts_of(m)]
     assert [(role, text) for role, texts in spoken(transcript) for text in texts] == expected
-    instructions = [text for m in messages if m["role"] in ("system", "developer") for text in texts_of(m)]
-    assert transcript.system == "\n\n".join(instructions)
+    assert transcript.system == "\n\n".join(text for m in instructions for text in texts_of(m))
 
 
 @given(st.lists(MESSAGES), LAST)
@@ -87,7 +92,7 @@ def test_a_single_question_has_no_history_and_no_system_prompt() -> None:
     assert plain(transcript.prompt) == ("user", ["hi"])
 
 
-def test_few_shot_turns_come_before_the_prompt_and_a_trailing_system_message_joins_the_others() -> None:
+def test_few_shot_turns_come_before_the_prompt_and_a_trailing_system_message_is_a_part_of_it() -> None:
     transcript = read(
         [
             say("system", "Be brief."),
@@ -97,14 +102,20 @@ def test_few_shot_turns_come_before_the_prompt_and_a_trailing_system_message_joi
             say("developer", "Digits only."),
         ]
     )
-    assert transcript.system == "Be brief.\n\nDigits only."
+    assert transcript.system == "Be brief."
     assert [plain(turn) for turn in transcript.turns] == [("user", ["2+2?"]), ("assistant", ["4"])]
-    assert plain(transcript.prompt) == ("user", ["3+3?"])
+    assert plain(transcript.prompt) == ("user", ["3+3?", "<system-reminder>\nDigits only.\n</system-reminder>"])
 
 
 def test_adjacent_messages_of_one_role_are_one_turn_with_a_block_each() -> None:
     transcript = read([say("user", "a"), say("system", "s"), say("user", "b\n"), say("user", " c")])
-    assert spoken(transcript) == [("user", ["a", "b\n", " c"])]
+    assert spoken(transcript) == [("user", ["a", reminder("s").text, "b\n", " c"])]
+
+
+@pytest.mark.parametrize("role", ["system", "developer"])
+def test_a_conversation_that_the_system_ends_is_answered(role: str) -> None:
+    transcript = read([say("user", "a"), say("assistant", "b"), say(role, "Answer with the next role.")])
+    assert plain(transcript.prompt) == ("user", [reminder("Answer with the next role.").text])
 
 
 def test_messages_without_text_are_left_out_and_their_neighbours_become_one_turn() -> None:
@@ -134,11 +145,11 @@ def test_unknown_keys_of_a_message_are_ignored() -> None:
         ([say("system", " ")], "invalid_value", "messages"),
         ([say("assistant", None)], "invalid_value", "messages"),
         ([say("user", "hi"), say("assistant", "So")], "unsupported_value", "messages[1]"),
-        ([say("assistant", "So"), say("system", "s")], "unsupported_value", "messages[0]"),
+        ([say("assistant", "So"), say("system", " ")], "invalid_value", "messages[1].content"),
         ([say("user", "")], "invalid_value", "messages[0].content"),
         ([{"role": "user"}], "invalid_value", "messages[0].content"),
-        ([say("user", "a"), say("user", [])], "invalid_value", "messages[1].content"),
-        ([say("user", "a"), say("user", " \n"), say("system", "s")], "invalid_value", "messages[1].content"),
+        ([say("user", "a"), say("assistant", "b"), say("user", [])], "invalid_value", "messages[2].content"),
+        ([say("user", "a"), say("assistant", "b"), say("user", " \n")], "invalid_value", "messages[2].content"),
         (["hi"], "invalid_type", "messages[0]"),
         ([say("user", "a"), None], "invalid_type", "messages[1]"),
         ([{}], "missing_required_parameter", "messages[0].role"),
@@ -203,24 +214,93 @@ def test_results_come_in_the_clients_order_and_what_the_user_adds_comes_after_th
     assert prompt.blocks == (given_back("b", "2"), given_back("a", "1"), TextBlock("Go on."))
 
 
-def test_a_system_message_among_the_results_joins_the_others() -> None:
-    transcript = read([say("user", "hi"), calling("a", "b"), result("a"), say("system", "s"), result("b")])
-    assert transcript.system == "s"
+@pytest.mark.parametrize("role", ["system", "user"])
+@pytest.mark.parametrize("place", [2, 3, 4])
+def test_what_stands_between_a_call_and_its_results_comes_after_them(role: str, place: int) -> None:
+    messages = [say("user", "hi"), calling("a", "b"), result("a"), result("b")]
+    messages.insert(place, say(role, "s"))
+    said = TextBlock("s") if role == "user" else reminder("s")
+    assert read(messages).prompt.blocks == (given_back("a"), given_back("b"), said)
+
+
+def test_what_the_assistant_says_between_a_call_and_its_result_is_of_the_same_turn() -> None:
+    transcript = read(
+        [say("user", "hi"), calling("a"), say("assistant", "I look."), calling("b"), result("a"), result("b")]
+    )
+    assert transcript.turns[1] == Turn("assistant", (TextBlock("I look."), use("a"), use("b")))
     assert transcript.prompt.blocks == (given_back("a"), given_back("b"))
+
+
+def test_a_result_that_comes_after_other_turns_goes_behind_its_call() -> None:
+    late = [calling("a"), say("user", "Wait."), say("assistant", "I wait."), result("a"), say("user", "And?")]
+    transcript = read([say("user", "hi"), *late])
+    assert transcript.turns[2:] == (
+        Turn("user", (given_back("a"), TextBlock("Wait."))),
+        Turn("assistant", (TextBlock("I wait."),)),
+    )
+    assert transcript.prompt == Turn("user", (TextBlock("And?"),))
+
+
+def test_calls_that_never_got_a_result_are_told_so() -> None:
+    aborted = [calling("a", "b"), result("b"), say("user", "Stop.")]
+    nothing = ToolResultBlock("a", NO_RESULT, is_error=True)
+    assert read([say("user", "hi"), *aborted]).prompt.blocks == (given_back("b"), nothing, TextBlock("Stop."))
+    turns = read([say("user", "hi"), *aborted, say("assistant", "I stop."), say("user", "Good.")]).turns
+    assert turns[2].blocks == (given_back("b"), nothing, TextBlock("Stop."))
+    again = read(
+        [say("user", "hi"), calling("a"), say("system", "The client was restarted."), calling("c"), result("c")]
+    )
+    assert again.turns[2].blocks == (nothing, reminder("The client was restarted."))
+
+
+@pytest.mark.parametrize("again", [[result("a")], [say("user", "Hm."), result("a")], [result("b"), result("a")]])
+def test_the_same_result_twice_is_one(again: list[Any]) -> None:
+    messages = [say("user", "hi"), calling("a", "b"), result("a"), result("b")]
+    prompt = read([*messages, *again]).prompt
+    assert [block for block in prompt.blocks if isinstance(block, ToolResultBlock)] == [
+        given_back("a"),
+        given_back("b"),
+    ]
+
+
+def test_the_same_call_in_two_forms_or_messages_is_one() -> None:
+    use_part = {"type": "tool_use", "id": "a", "name": "read", "input": {}}
+    both = say("assistant", [use_part], tool_calls=calling("a")["tool_calls"])
+    for said in ([both], [calling("a"), calling("a")]):
+        assert read([say("user", "hi"), *said, result("a")]).turns[1] == Turn("assistant", (use("a"),))
+    within = read([say("user", "hi"), calling("a", "a"), result("a", "1"), result("a", "2")])
+    assert within.prompt.blocks == (given_back("a", "1"), given_back("a", "2"))
+
+
+def test_an_id_that_is_used_again_is_of_the_last_call() -> None:
+    transcript = read([say("user", "hi"), calling("a"), result("a", "1"), calling("a"), result("a", "2")])
+    assert transcript.turns[2].blocks == (given_back("a", "1"),)
+    assert transcript.prompt.blocks == (given_back("a", "2"),)
+
+
+@pytest.mark.parametrize("empty", [say("user", ""), say("user", None), say("user", []), say("assistant", "")])
+def test_an_empty_message_is_left_out_where_something_is_there_to_be_answered(empty: dict[str, Any]) -> None:
+    assert spoken(read([say("user", "hi"), empty])) == [("user", ["hi"])]
+    assert read([say("user", "hi"), calling("a"), result("a"), empty]).prompt.blocks == (given_back("a"),)
+    assert spoken(read([say("user", "a"), say("assistant", "b"), empty, say("user", "c")])) == [
+        ("user", ["a"]),
+        ("assistant", ["b"]),
+        ("user", ["c"]),
+    ]
 
 
 @pytest.mark.parametrize(
     ("messages", "param"),
     [
         ([calling("a")], "messages[1]"),
-        ([calling("a"), say("user", "And?")], "messages[1]"),
-        ([calling("a"), say("assistant", "And?")], "messages[1]"),
+        ([calling("a"), say("assistant", "And?")], "messages[2]"),
         ([calling("a", "b"), result("b")], "messages[1]"),
-        ([calling("a", "b"), result("b"), say("user", "And?"), result("a")], "messages[1]"),
+        ([calling("a", "b"), result("b"), say("user", " ")], "messages[1]"),
         ([calling("a"), result("b")], "messages[2].tool_call_id"),
-        ([calling("a"), result("a"), result("a")], "messages[3].tool_call_id"),
-        ([calling("a"), result("a"), calling("b"), result("a")], "messages[4].tool_call_id"),
-        ([calling("a"), result("a"), say("user", "And?"), result("a")], "messages[4].tool_call_id"),
+        ([result("a"), calling("a")], "messages[1].tool_call_id"),
+        ([calling("a"), result("a"), result("a", "other")], "messages[3].tool_call_id"),
+        ([calling("a"), result("a"), calling("b"), result("a")], "messages[3]"),
+        ([calling("a"), result("a"), say("user", "And?"), result("a", "")], "messages[4].tool_call_id"),
     ],
 )
 def test_calls_and_results_that_do_not_belong_together_are_refused(messages: list[Any], param: str) -> None:
@@ -243,9 +323,8 @@ def test_of_many_calls_without_results_only_the_first_are_named() -> None:
 
 def test_calls_without_results_are_refused_in_openais_words_with_their_ids() -> None:
     with pytest.raises(BadRequest, match="must be followed by tool messages responding to each") as raised:
-        read([say("user", "hi"), calling("call_1", "call_2", "call_3"), result("call_2"), say("user", "And?")])
+        read([say("user", "hi"), calling("call_1", "call_2", "call_3"), result("call_2")])
     assert "'call_1', 'call_3'" in raised.value.message
-    assert "messages[3]" in raised.value.message
 
 
 @st.composite
@@ -322,9 +401,10 @@ def test_results_in_the_form_of_claudes_api_may_come_in_several_messages_and_sta
     assert prompt.blocks == (result_block("a", "a"), result_block("b", "b"), TextBlock("And now?"))
 
 
-@pytest.mark.parametrize(
-    "after", [[], [say("user", "hm"), in_a_message("b")], [say("assistant", "hm"), in_a_message("b")]]
-)
-def test_no_other_message_may_come_before_all_results_have(after: list[Any]) -> None:
-    given = [say("user", "hi"), called("a", "b"), in_a_message("a"), *after]
-    assert refusal_of(*given) == ("invalid_value", "messages[1]")
+def test_a_result_in_the_form_of_claudes_api_is_missed_too() -> None:
+    assert refusal_of(say("user", "hi"), called("a", "b"), in_a_message("a")) == ("invalid_value", "messages[1]")
+
+
+def test_a_late_result_alone_is_nothing_to_answer() -> None:
+    late = [called("a", "b"), in_a_message("a"), say("assistant", "hm"), in_a_message("b")]
+    assert refusal_of(say("user", "hi"), *late) == ("invalid_value", "messages[4].content")

@@ -20,7 +20,7 @@ ROOT = "claude_openai"
 LINES = (
     "errors  shortages  threads  offload",
     "protocol  protocol.events  protocol.refusals  protocol.blocks  protocol.pictures  protocol.media",
-    "protocol.values  protocol.budget  protocol.json_size  protocol.kept",
+    "protocol.values  protocol.budget  protocol.json_size  protocol.kept  protocol.surrogates",
     "protocol.content  protocol.turns  protocol.history  protocol.models",
     "protocol.json_body  protocol.checks  protocol.fields  protocol.agent",
     "protocol.patterns  protocol.formats  protocol.drafts  protocol.metaschema  protocol.document",
@@ -29,7 +29,7 @@ LINES = (
     "protocol.references  protocol.adapted  protocol.output  protocol.request",
     "protocol.stop  protocol.sse  protocol.response  protocol.chunks  protocol.money  protocol.upstream",
     "protocol.tool_notes",
-    "protocol.formed  protocol.counts  protocol.lines  protocol.signs  protocol.surrogates  protocol.effects",
+    "protocol.formed  protocol.counts  protocol.lines  protocol.signs  protocol.effects",
     "protocol.message  protocol.calls  protocol.demands  protocol.turn_states  protocol.turn_content",
     "protocol.cli_stream",
     "protocol.responses  protocol.responses.fields  protocol.responses.tools  protocol.responses.memory",

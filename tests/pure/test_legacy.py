@@ -12,7 +12,7 @@ from claude_openai.protocol.events import Event, ReasoningDelta, TextDelta, Tool
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
 from claude_openai.protocol.response import Completion, ResponseHead, fold
-from claude_openai.protocol.tools import ToolChoice
+from claude_openai.protocol.tools import MAX_TOOLS, ToolChoice
 from tests.blocks import result_block
 from tests.openai_schema import validate
 from tests.sse_reader import parse_sse
@@ -51,8 +51,8 @@ def test_functions_are_tools_of_which_one_is_called_at_a_time() -> None:
 
 
 def test_there_may_be_as_many_functions_as_tools() -> None:
-    functions = [{**READ, "name": f"read_{number}"} for number in range(129)]
-    assert len(parse(functions=functions[1:]).tools) == 128
+    functions = [{**READ, "name": f"read_{number}"} for number in range(MAX_TOOLS + 1)]
+    assert len(parse(functions=functions[1:]).tools) == MAX_TOOLS
     assert refused(functions=functions) == ("invalid_value", "functions")
 
 
@@ -74,7 +74,7 @@ def test_a_call_and_its_result_are_blocks_of_one_id() -> None:
     ("messages", "fields", "code", "param"),
     [
         ([], {"functions": [{"name": "a b"}]}, "invalid_value", "functions[0].name"),
-        ([], {"functions": [READ, READ]}, "invalid_value", "functions[1].name"),
+        ([], {"functions": [READ, {**READ, "description": "x"}]}, "invalid_value", "functions[1].name"),
         ([], {"functions": [7]}, "invalid_type", "functions[0]"),
         ([], {"functions": [READ], "tools": [{"type": "function", "function": READ}]}, "invalid_value", "functions"),
         ([], {"functions": [READ], "function_call": "required"}, "invalid_value", "function_call"),
@@ -91,7 +91,7 @@ def test_a_call_and_its_result_are_blocks_of_one_id() -> None:
             "invalid_type",
             "messages[1].function_call.arguments",
         ),
-        ([ASKED, CALLED, ASKED], {}, "invalid_value", "messages[1]"),
+        ([ASKED, CALLED], {}, "invalid_value", "messages[1]"),
     ],
 )
 def test_what_is_malformed_is_refused_at_its_exact_place(

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claude_openai.claude.toolbox import takes_whole
 from claude_openai.errors import BadRequest
 from claude_openai.protocol import media
 from claude_openai.protocol.blocks import Block, MediaBlock, TextBlock, ToolResultBlock, ToolUseBlock
@@ -248,10 +249,30 @@ def test_a_tool_result_may_hold_pictures_with_their_data() -> None:
         {"type": "image", "source": {"type": "url", "url": "https://example.org/a.png"}},
     ],
 )
-def test_a_tool_result_may_not_hold_a_url(part: Any) -> None:
-    with pytest.raises(BadRequest) as raised:
-        tool_result_block({"tool_call_id": "a", "content": [part]}, "messages[0]")
-    assert (raised.value.code, raised.value.param) == ("unsupported_value", "messages[0].content[0]")
+def test_a_tool_result_may_hold_a_url(part: Any) -> None:
+    (block,) = tool_result_block({"tool_call_id": "a", "content": [part]}, "messages[0]").parts
+    assert block == MediaBlock("image", "", "https://example.org/a.png")
+
+
+@pytest.mark.parametrize(
+    ("part", "block"),
+    [
+        (file(file_data=url(PDF)), MediaBlock("document", "application/pdf", b64(PDF))),
+        ({"type": "image", "data": b64(PNG), "mimeType": "image/png"}, MediaBlock("image", "image/png", b64(PNG))),
+        (
+            {"type": "resource", "resource": {"uri": "file:///a", "mimeType": "application/pdf", "blob": b64(PDF)}},
+            MediaBlock("document", "application/pdf", b64(PDF)),
+        ),
+        (
+            {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"}},
+            MediaBlock("document", "text/plain", "x"),
+        ),
+    ],
+)
+def test_a_tool_result_may_hold_a_file(part: Any, block: MediaBlock) -> None:
+    result = tool_result_block({"tool_call_id": "a", "content": [part]}, "messages[0]")
+    assert result.parts == (block,)
+    assert takes_whole([result]) == (block.kind == "image")
 
 
 @pytest.mark.parametrize("part", [image(url(PNG)), file(file_data=url(PDF))])

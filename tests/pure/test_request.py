@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from claude_openai.errors import ApiError, BadRequest, ModelNotFound
 from claude_openai.protocol.blocks import Block, TextBlock, ToolUseBlock
 from claude_openai.protocol.fields import FIELDS, Use
+from claude_openai.protocol.json_body import load_object
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
 from claude_openai.protocol.tools import ToolChoice
@@ -353,22 +354,19 @@ def test_the_last_of_two_equal_keys_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "param"),
+    ("sent", "read"),
     [
-        ({"messages": [*HELLO, {"role": "user", "content": "a\ud800b"}]}, "messages[1].content"),
+        ({"a": "half \ud83d here"}, {"a": "half \ufffd here"}),
         (
-            {"messages": [{"role": "user", "content": [{"type": "text", "text": "\udfff"}]}]},
-            "messages[0].content[0].text",
+            {"a": ["\udfff", {"b": "\ud800x", "c": "\U0001f600"}]},
+            {"a": ["\ufffd", {"b": "\ufffdx", "c": "\U0001f600"}]},
         ),
-        ({"model": "\ud800"}, "model"),
-        ({"x": {"deep": ["\udc00"]}}, "x.deep[0]"),
-        ({"metadata": {"\ud800": "v"}}, "metadata"),
-        ({"\ud800": 1}, None),
-        ({"k" * 300: "\ud800"}, None),
+        ({"a": {"\ud800": "v", "k": [[["\udc00"]]]}}, {"a": {"\ufffd": "v", "k": [[["\ufffd"]]]}}),
+        ({"\ud800": 1, "x": r"\ud800"}, {"\ufffd": 1, "x": r"\ud800"}),
     ],
 )
-def test_a_surrogate_in_the_text_is_refused_with_its_field(fields: dict[str, Any], param: str | None) -> None:
-    assert refusal_of_fields(**fields) == ("invalid_value", param)
+def test_half_of_a_surrogate_pair_is_replaced(sent: dict[str, Any], read: dict[str, Any]) -> None:
+    assert load_object(json.dumps(sent).encode()) == read
 
 
 def test_a_whole_surrogate_pair_is_a_character() -> None:

@@ -11,13 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claude_openai.errors import ApiError, BadRequest, ModelNotFound
-from claude_openai.protocol.blocks import MediaBlock, TextBlock, ToolUseBlock, Turn
+from claude_openai.protocol.blocks import (
+    MediaBlock,
+    TextBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    Turn,
+    canonical_arguments,
+)
+from claude_openai.protocol.history import reminder
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import parse_chat_request
 from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.responses.memory import GivenItems
 from claude_openai.protocol.responses.request import ResponsesRequest, parse_responses_request
 from claude_openai.protocol.tools import ToolChoice
+from claude_openai.protocol.turns import NO_RESULT
 from tests import pictures
 from tests.blocks import result_block
 from tests.openai_schema import validate
@@ -221,6 +230,84 @@ def test_a_file_is_a_document() -> None:
     assert parse([user([part])]).chat.prompt.blocks == (MediaBlock("document", "text/plain", "hi", "a.txt"),)
 
 
+def test_what_the_system_says_later_stays_in_its_place() -> None:
+    chat = parse(
+        [{"role": "developer", "content": "A"}, user(), assistant("x"), {"role": "system", "content": "B"}]
+    ).chat
+    assert (chat.system, chat.prompt.blocks) == ("A", (reminder("B"),))
+
+
+def test_a_call_without_an_output_is_told_so_and_an_output_twice_is_one() -> None:
+    blocks = parse([user(), CALL, user("Stop.")]).chat.prompt.blocks
+    assert blocks == (ToolResultBlock(CALL["call_id"], NO_RESULT, is_error=True), TextBlock("Stop."))
+    assert parse([user(), CALL, user("Wait."), OUTPUT, OUTPUT]).chat.prompt.blocks == (
+        *parse([user(), CALL, OUTPUT]).chat.prompt.blocks,
+        TextBlock("Wait."),
+    )
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "x"}},
+        {"type": "image_generation_call", "id": "ig_1", "result": "AAAA"},
+        {"type": "reasoning", "id": "rs_1", "encrypted_content": "x", "summary": []},
+        {"type": "compaction", "encrypted_content": "x"},
+        {"type": "ghost_snapshot", "ghost_commit": {}},
+    ],
+)
+def test_an_item_that_claude_has_no_use_for_is_left_out(item: dict[str, Any]) -> None:
+    assert parse([user("go"), item, user("next")]).chat.prompt.blocks == (TextBlock("go"), TextBlock("next"))
+
+
+@pytest.mark.parametrize(
+    ("call", "output", "name", "arguments", "text"),
+    [
+        (
+            {"type": "custom_tool_call", "call_id": "c", "name": "apply_patch", "input": "*** Begin Patch"},
+            {"type": "custom_tool_call_output", "call_id": "c", "output": "ok"},
+            *("apply_patch", {"input": "*** Begin Patch"}, "ok"),
+        ),
+        (
+            {"type": "local_shell_call", "call_id": "c", "action": {"command": ["ls"]}},
+            {"type": "local_shell_call_output", "id": "c", "output": "a"},
+            *("local_shell", {"command": ["ls"]}, "a"),
+        ),
+        (
+            {"type": "tool_search_call", "call_id": "c", "status": "completed", "arguments": {"query": "x"}},
+            {"type": "tool_search_output", "call_id": "c", "tools": [{"name": "exec"}]},
+            *("tool_search", {"query": "x"}, '[{"name": "exec"}]'),
+        ),
+    ],
+)
+def test_calls_of_other_kinds_are_carried_as_calls(
+    call: Any, output: Any, name: str, arguments: Any, text: str
+) -> None:
+    chat = parse([user("go"), call, output, user("next")]).chat
+    assert chat.turns[1].blocks == (ToolUseBlock("c", name, canonical_arguments(arguments)),)
+    assert chat.prompt.blocks == (ToolResultBlock("c", (TextBlock(text),)), TextBlock("next"))
+
+
+def test_a_call_of_an_mcp_server_is_carried_with_its_output() -> None:
+    item = {"type": "mcp_call", "id": "m", "name": "look", "arguments": '{"a": 1}', "output": "seen", "error": None}
+    chat = parse([user("go"), item, user("next")]).chat
+    assert chat.turns[1].blocks == (ToolUseBlock("m", "look", '{"a":1}'),)
+    assert chat.prompt.blocks == (ToolResultBlock("m", (TextBlock("seen"),)), TextBlock("next"))
+
+
+def test_tools_that_an_item_adds_are_offered() -> None:
+    added = {"type": "additional_tools", "role": "developer", "tools": [{"type": "function", "name": "exec"}]}
+    assert [tool.name for tool in parse([user("go"), added, user("next")], tools=TOOLS).chat.tools][-1] == "exec"
+    with pytest.raises(BadRequest) as raised:
+        parse([user("go"), {**added, "tools": [{"type": "function", "name": "a b"}]}])
+    assert raised.value.param == "input[1].tools[0].name"
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_a_type_that_is_null_or_empty_is_as_if_it_were_absent(empty: Any) -> None:
+    assert parse([{**user("go"), "type": empty}]).chat.prompt == parse([user("go")]).chat.prompt
+
+
 @pytest.mark.parametrize(
     ("given", "code", "param"),
     [
@@ -233,18 +320,22 @@ def test_a_file_is_a_document() -> None:
         ([{"role": "tool", "content": "x"}], "invalid_value", "input[0].role"),
         ([{"type": "message", "content": "x"}], "missing_required_parameter", "input[0].role"),
         ([{"name": "x"}], "missing_required_parameter", "input[0].type"),
-        ([user(), {"type": "web_search_call", "id": "ws_1"}], "unsupported_value", "input[1].type"),
+        ([user(), {"type": "new_in_2027", "id": "ws_1"}], "unsupported_value", "input[1].type"),
         ([user(), {"type": "item_reference", "id": "msg_1"}], "invalid_value", "input[1]"),
         ([{"type": "item_reference", "id": 3}], "invalid_type", "input[0].id"),
         ([user(), CALL], "invalid_value", "input[1]"),
-        ([user(), CALL, user()], "invalid_value", "input[1]"),
-        ([user(), OUTPUT], "invalid_value", "input[1]"),
-        ([user(), CALL, OUTPUT, OUTPUT], "invalid_value", "input[3]"),
+        ([user(), CALL, user(" ")], "invalid_value", "input[1]"),
+        ([user(), OUTPUT], "invalid_value", "input[1].call_id"),
+        ([user(), CALL, OUTPUT, {**OUTPUT, "output": "other"}], "invalid_value", "input[3].call_id"),
         ([user(), {**CALL, "call_id": ""}, OUTPUT], "invalid_type", "input[1].call_id"),
-        ([user(), {**CALL, "arguments": {}}, OUTPUT], "invalid_type", "input[1].arguments"),
+        ([user(), {**CALL, "arguments": []}, OUTPUT], "invalid_type", "input[1].arguments"),
         ([user(), {**CALL, "namespace": 1}, OUTPUT], "invalid_type", "input[1].namespace"),
         ([user(), CALL, {**OUTPUT, "call_id": None}], "missing_required_parameter", "input[2].call_id"),
-        ([user(), CALL, {**OUTPUT, "output": {}}], "invalid_type", "input[2].output"),
+        (
+            [user(), CALL, {**OUTPUT, "output": [{"type": "input_audio"}]}],
+            "unsupported_value",
+            "input[2].output[0].type",
+        ),
         ([user([{"type": "input_audio"}])], "unsupported_value", "input[0].content[0].type"),
         ([user([{"type": "input_image", "file_id": "f"}])], "unsupported_value", "input[0].content[0].file_id"),
     ],
@@ -341,8 +432,8 @@ def test_the_tools_that_claude_is_to_see_are_those_of_the_choice(
     ("tools", "choice", "code", "param"),
     [
         ([3], "auto", "invalid_type", "tools[0]"),
-        ([{"type": "function"}], "auto", "missing_required_parameter", "tools[0].name"),
-        ([*TOOLS, TOOLS[0]], "auto", "invalid_value", "tools[2].name"),
+        ([{"type": "function"}], "auto", "missing_required_parameter", "tools[0].function"),
+        ([*TOOLS, {**TOOLS[0], "description": "Other."}], "auto", "invalid_value", "tools[2].name"),
         ([{**TOOLS[0], "parameters": {"type": 3}}], "auto", "invalid_value", "tools[0].parameters.type"),
         ([{"type": "web_search"}], "auto", "unsupported_value", "tools[0].type"),
         ([*TOOLS, {"type": "file_search"}], "auto", "unsupported_value", "tools[2].type"),
@@ -353,7 +444,7 @@ def test_the_tools_that_claude_is_to_see_are_those_of_the_choice(
             [{"type": "namespace", "name": "n", "tools": [{"type": "custom", "name": "c"}]}],
             "auto",
             "unsupported_value",
-            "tools[0].tools[0]",
+            "tools[0].tools[0].type",
         ),
         (
             [{"type": "namespace", "name": "n" * 100, "tools": [{"name": "a" * 20}]}],
@@ -361,7 +452,7 @@ def test_the_tools_that_claude_is_to_see_are_those_of_the_choice(
             "invalid_value",
             "tools[0].tools[0].name",
         ),
-        ([{"name": "x"}] * 129, "auto", "invalid_value", "tools"),
+        ([{"name": "x"}] * 1025, "auto", "invalid_value", "tools"),
         (TOOLS, {"type": "function"}, "missing_required_parameter", "tool_choice.name"),
         (TOOLS, {"type": "function", "name": "none"}, "invalid_value", "tool_choice"),
         (TOOLS, {"type": "web_search"}, "unsupported_value", "tool_choice.type"),

@@ -16,14 +16,16 @@ from claude_openai.errors import BadRequest
 from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.schemas import UnusableSchema, usable_schema
 from claude_openai.protocol.tools import (
+    MAX_NAME_CHARS,
     MAX_TOOLS,
     ArgumentChecker,
     Tool,
     ToolChoice,
+    allows_parallel_calls,
     offered_tools,
+    read_choice,
     read_tool_choice,
     read_tools,
-    read_tools_and_choice,
 )
 
 DRAFT_07 = "http://json-schema.org/draft-07/schema#"
@@ -81,17 +83,30 @@ def test_a_description_may_be_absent(absent: dict[str, Any]) -> None:
     assert read([function(**absent)])[0].description == ""
 
 
-def test_a_tool_without_a_type_is_a_function() -> None:
-    assert read([{"function": {"name": "read"}}])[0].name == "read"
+SCHEMA = {"type": "object", "properties": {"path": {"type": "string"}}}
+OF_FUNCTION = {"name": "read", "description": "Reads.", "parameters": SCHEMA}
+OF_CLAUDE = {"name": "read", "description": "Reads.", "input_schema": SCHEMA}
 
 
-@pytest.mark.parametrize("name", ["a", "A-Z_0-9", "x" * 64, "-", "0"])
-def test_a_name_by_openais_rule_is_taken(name: str) -> None:
+@pytest.mark.parametrize("kind", [{"type": "function"}, {}, {"type": None}, {"type": ""}])
+@pytest.mark.parametrize("form", [{"function": OF_FUNCTION}, OF_FUNCTION, OF_CLAUDE, {"function": OF_CLAUDE}])
+def test_a_function_is_the_same_in_each_form_that_clients_send(kind: Any, form: Any) -> None:
+    assert read([{**kind, **form}]) == read([function(**OF_FUNCTION)])
+
+
+def test_a_tool_in_the_form_of_claudes_api_may_say_custom() -> None:
+    cached = {"type": "custom", "cache_control": {"type": "ephemeral"}, **OF_CLAUDE}
+    assert read([cached]) == read([function(**OF_FUNCTION)])
+    assert refusal_of({**OF_CLAUDE, "input_schema": []}) == ("invalid_type", "tools[0].input_schema")
+
+
+@pytest.mark.parametrize("name", ["a", "A-Z_0-9", "x" * MAX_NAME_CHARS, "-", "0"])
+def test_a_name_that_claude_takes_is_taken(name: str) -> None:
     assert read([function(name)])[0].name == name
 
 
-@pytest.mark.parametrize("name", ["", "x" * 65, "read file", "read.file", "é", "read\n", "read/", "\u0660"])
-def test_a_name_against_openais_rule_is_refused(name: str) -> None:
+@pytest.mark.parametrize("name", ["", "x" * (MAX_NAME_CHARS + 1), "a b", "read.file", "é", "read\n", "read/", "\u0660"])
+def test_a_name_that_claude_does_not_take_is_refused(name: str) -> None:
     assert refusal_of(function(name)) == ("invalid_value", "tools[0].function.name")
 
 
@@ -108,7 +123,9 @@ def test_a_name_against_openais_rule_is_refused(name: str) -> None:
         ({"type": "function"}, "missing_required_parameter", ".function"),
         ({"type": "function", "function": None}, "missing_required_parameter", ".function"),
         ({"type": "function", "function": "f"}, "invalid_type", ".function"),
-        ({"type": "function", "name": "f"}, "missing_required_parameter", ".function"),
+        ({"type": "custom", "name": "f"}, "unsupported_value", ".type"),
+        ({"type": "web_search_20250305", "name": "web_search"}, "unsupported_value", ".type"),
+        ({"type": "function", "name": None}, "missing_required_parameter", ".name"),
         ({"type": "function", "function": {}}, "missing_required_parameter", ".function.name"),
         (function(None), "missing_required_parameter", ".function.name"),
         (function(7), "invalid_type", ".function.name"),
@@ -130,14 +147,18 @@ def test_a_malformed_tool_is_refused_at_its_exact_place(bad: Any, code: str, pla
 
 
 def test_a_name_of_two_tools_is_refused_at_the_second() -> None:
-    tools = [function("read"), function("write"), function("read")]
+    tools = [function("read"), function("write"), function("read", description="Other.")]
     assert refusal_of(*tools) == ("invalid_value", "tools[2].function.name")
 
 
-def test_as_many_tools_as_openai_takes_are_taken_and_no_more() -> None:
+def test_a_tool_that_comes_twice_is_offered_once() -> None:
+    assert [tool.name for tool in read([function("read"), function("write"), function("read")])] == ["read", "write"]
+
+
+def test_more_tools_than_openai_takes_are_taken_but_not_any_number() -> None:
     most = [function(f"f{number}") for number in range(MAX_TOOLS)]
-    assert MAX_TOOLS == 128
-    assert len(read(most)) == 128
+    assert MAX_TOOLS > 128
+    assert len(read(most)) == MAX_TOOLS
     assert refusal_of(*most, function()) == ("invalid_value", "tools")
 
 
@@ -304,7 +325,6 @@ CHOICES = [
     ({"type": "function", "function": {"name": "write"}, "x": 1}, ToolChoice("required", "write")),
 ]
 BAD_CHOICES = [
-    ("any", "invalid_value", "tool_choice"),
     ("", "invalid_value", "tool_choice"),
     ("read", "invalid_value", "tool_choice"),
     (7, "invalid_type", "tool_choice"),
@@ -312,8 +332,9 @@ BAD_CHOICES = [
     (True, "invalid_type", "tool_choice"),
     ({}, "unsupported_value", "tool_choice.type"),
     ({"type": "custom", "custom": {"name": "read"}}, "unsupported_value", "tool_choice.type"),
-    ({"type": "function"}, "missing_required_parameter", "tool_choice.function.name"),
-    ({"type": "function", "name": "read"}, "missing_required_parameter", "tool_choice.function.name"),
+    ({"type": "function"}, "missing_required_parameter", "tool_choice.name"),
+    ({"type": "tool"}, "missing_required_parameter", "tool_choice.name"),
+    ({"type": "tool", "name": "erase"}, "invalid_value", "tool_choice"),
     ({"type": "function", "function": "read"}, "missing_required_parameter", "tool_choice.function.name"),
     ({"type": "function", "function": {"name": 7}}, "missing_required_parameter", "tool_choice.function.name"),
     ({"type": "function", "function": {"name": "erase"}}, "invalid_value", "tool_choice"),
@@ -334,7 +355,7 @@ def allowed(*names: str, **more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("mode", ["auto", "required"])
 def test_a_choice_of_allowed_tools_leaves_only_those(mode: Literal["auto", "required"]) -> None:
     tools = [function("read"), function("write"), function("erase")]
-    left, choice = read_tools_and_choice(tools, allowed("erase", "read", mode=mode), Budget())
+    left, choice = read_choice(allowed("erase", "read", mode=mode), read_tools(tools, Budget()))
     assert [tool.name for tool in offered_tools(left, choice)] == ["read", "erase"]
     assert choice == ToolChoice(mode)
 
@@ -342,18 +363,18 @@ def test_a_choice_of_allowed_tools_leaves_only_those(mode: Literal["auto", "requ
 @pytest.mark.parametrize(
     ("value", "code", "place"),
     [
-        ({"type": "allowed_tools"}, "invalid_type", ""),
+        ({"type": "allowed_tools", "allowed_tools": []}, "invalid_type", ""),
         ({"type": "allowed_tools", "allowed_tools": {}}, "invalid_type", ".tools"),
         (allowed("read"), "missing_required_parameter", ".mode"),
         (allowed("read", mode="none"), "invalid_value", ".mode"),
         (allowed(mode="auto"), "invalid_value", ".tools"),
         (allowed("read", "none", mode="auto"), "invalid_value", ".tools[1]"),
-        (allowed("read", mode="auto", tools=[{"name": "read"}]), "invalid_value", ".tools[0]"),
+        (allowed("read", mode="auto", tools=[{"name": "write"}]), "invalid_value", ".tools[0]"),
     ],
 )
 def test_malformed_allowed_tools_are_refused_at_their_exact_place(value: Any, code: str, place: str) -> None:
     with pytest.raises(BadRequest) as raised:
-        read_tools_and_choice([function("read")], value, Budget())
+        read_choice(value, read_tools([function("read")], Budget()))
     assert (raised.value.code, raised.value.param) == (code, f"tool_choice.allowed_tools{place}")
 
 
@@ -362,6 +383,43 @@ def test_a_malformed_choice_is_refused_at_its_exact_place(value: Any, code: str,
     with pytest.raises(BadRequest) as raised:
         read_tool_choice(value, TOOLS)
     assert (raised.value.code, raised.value.param) == (code, param)
+
+
+@pytest.mark.parametrize(
+    ("value", "choice"),
+    [
+        ("any", ToolChoice("required")),
+        ({"type": "any"}, ToolChoice("required")),
+        ({"type": "auto"}, ToolChoice("auto")),
+        ({"type": "auto", "disable_parallel_tool_use": True}, ToolChoice("auto")),
+        ({"type": "none"}, ToolChoice("none")),
+        ({"type": "required"}, ToolChoice("required")),
+        ({"type": "tool", "name": "read"}, ToolChoice("required", "read")),
+        ({"type": "function", "name": "read"}, ToolChoice("required", "read")),
+        ({"type": "tool", "function": {"name": "read"}}, ToolChoice("required", "read")),
+    ],
+)
+def test_a_choice_is_taken_in_the_form_of_either_api(value: Any, choice: ToolChoice) -> None:
+    assert read_tool_choice(value, TOOLS) == choice
+
+
+def test_allowed_tools_are_taken_in_the_form_of_either_api() -> None:
+    flat = {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "read"}]}
+    assert read_choice(flat, TOOLS) == read_choice(allowed("read", mode="auto"), TOOLS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "allows"),
+    [
+        ({}, True),
+        ({"parallel_tool_calls": False}, False),
+        ({"tool_choice": {"type": "auto", "disable_parallel_tool_use": True}}, False),
+        ({"tool_choice": {"type": "auto", "disable_parallel_tool_use": False}}, True),
+        ({"tool_choice": "auto", "parallel_tool_calls": True}, True),
+    ],
+)
+def test_a_choice_of_claudes_form_says_whether_calls_may_be_parallel(fields: Any, allows: bool) -> None:
+    assert allows_parallel_calls(fields) == allows
 
 
 def test_without_tools_none_can_be_demanded() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.blocks import Block, ToolUseBlock, TurnRole
+from claude_openai.protocol.blocks import Block, ToolUseBlock, TurnRole, canonical_arguments
 from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.content import assistant_blocks, call_arguments, result_block, system_texts, user_blocks
 from claude_openai.protocol.history import Transcript, reminder, transcript_of
@@ -17,12 +17,38 @@ from claude_openai.protocol.responses.memory import MAX_CHARS, item_chars
 from claude_openai.protocol.responses.tools import joined_name
 from claude_openai.protocol.turns import Piece, alternating
 
-__all__ = ["Recall", "read_input"]
+__all__ = ["Recall", "added_tools", "read_input"]
 
 # Finds an item of an earlier answer by its id, None if it is not known.
 Recall: TypeAlias = Callable[[str], Mapping[str, Any] | None]
 
 REASONING_PREFIX: Final = "rs_"
+
+# Items that OpenAI's models made with tools of OpenAI's, or that only OpenAI can read. A session that was begun there
+# has them, and its user cannot leave them out.
+LEFT_OUT: Final = frozenset(
+    {
+        *("reasoning", "additional_tools", "compaction", "context_compaction", "ghost_snapshot"),
+        *("web_search_call", "file_search_call", "image_generation_call", "code_interpreter_call"),
+        *("computer_call", "computer_call_output"),
+        *("mcp_list_tools", "mcp_approval_request", "mcp_approval_response"),
+    }
+)
+# Calls of tools that the client ran, each with the name that it was called by, and the field with its arguments.
+OTHER_CALLS: Final[Mapping[str, tuple[str, str]]] = {
+    "custom_tool_call": ("", "input"),
+    "local_shell_call": ("local_shell", "action"),
+    "shell_call": ("shell", "action"),
+    "apply_patch_call": ("apply_patch", "operation"),
+    "tool_search_call": ("tool_search", "arguments"),
+}
+OTHER_OUTPUTS: Final[Mapping[str, str]] = {
+    "custom_tool_call_output": "output",
+    "local_shell_call_output": "output",
+    "shell_call_output": "output",
+    "apply_patch_call_output": "output",
+    "tool_search_output": "tools",
+}
 
 
 def read_input(value: str | Sequence[Any], instructions: str, recall: Recall, budget: Budget) -> Transcript:
@@ -50,6 +76,13 @@ def read_input(value: str | Sequence[Any], instructions: str, recall: Recall, bu
     return transcript_of(system, alternating(pieces), "input")
 
 
+def added_tools(value: str | Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """The tools that items of the input add to those of the request, each with its place. Codex sends such items."""
+    for index, item in enumerate(value):
+        if isinstance(item, dict) and item.get("type") == "additional_tools" and isinstance(item.get("tools"), list):
+            yield from ((f"input[{index}].tools[{number}]", tool) for number, tool in enumerate(item["tools"]))
+
+
 def _resolved(item: Any, path: str, recall: Recall) -> Mapping[str, Any]:
     """The item itself, or the one that it refers to."""
     if not isinstance(item, dict):
@@ -69,8 +102,8 @@ def _resolved(item: Any, path: str, recall: Recall) -> Mapping[str, Any]:
 
 
 def _kind(item: Mapping[str, Any], path: str) -> str:
-    kind = item.get("type")
-    if kind is None and "role" in item:
+    kind = item.get("type") or None
+    if kind is None and item.get("role") is not None:
         return "message"
     if kind is None and item.keys() <= {"id", "type"}:
         return "item_reference"
@@ -82,7 +115,7 @@ def _kind(item: Mapping[str, Any], path: str) -> str:
 
 
 def _is_of_system(item: Mapping[str, Any]) -> bool:
-    return item.get("type", "message") == "message" and item.get("role") in ("system", "developer")
+    return (item.get("type") or "message") == "message" and item.get("role") in ("system", "developer")
 
 
 def _read(item: Mapping[str, Any], path: str, budget: Budget) -> Iterator[tuple[TurnRole, tuple[Block, ...]]]:
@@ -93,7 +126,18 @@ def _read(item: Mapping[str, Any], path: str, budget: Budget) -> Iterator[tuple[
             yield "assistant", (_call(item, path, budget),)
         case "function_call_output":
             yield "user", (result_block(item.get("call_id"), f"{path}.call_id", item.get("output"), f"{path}.output"),)
-        case "reasoning":
+        case kind if kind in OTHER_CALLS:
+            yield "assistant", (_other_call(item, kind, path),)
+        case kind if kind in OTHER_OUTPUTS:
+            output = item.get(OTHER_OUTPUTS[kind])
+            place = f"{path}.{OTHER_OUTPUTS[kind]}"
+            yield "user", (result_block(item.get("call_id") or item.get("id"), f"{path}.call_id", output, place),)
+        case "mcp_call":
+            call_id = item.get("id")
+            yield "assistant", (_call({**item, "call_id": call_id}, path, budget),)
+            output = item.get("output") if item.get("error") is None else item["error"]
+            yield "user", (result_block(call_id, f"{path}.id", output, f"{path}.output"),)
+        case kind if kind in LEFT_OUT:
             pass
         case kind:
             message = f"Items of type {shorten(kind)} are not supported here. Leave it out."
@@ -116,6 +160,16 @@ def _message(item: Mapping[str, Any], path: str) -> Iterator[tuple[TurnRole, tup
             raise wrong_value(f"{path}.role", "'system', 'developer', 'user' or 'assistant'", role)
         case role:
             raise wrong_type(f"{path}.role", "a string", role)
+
+
+def _other_call(item: Mapping[str, Any], kind: str, path: str) -> ToolUseBlock:
+    own_name, key = OTHER_CALLS[kind]
+    name, call_id, given = own_name or item.get("name"), item.get("call_id") or item.get("id"), item.get(key)
+    for place, value in ((f"{path}.call_id", call_id), (f"{path}.name", name)):
+        if not isinstance(value, str) or not value:
+            raise wrong_type(place, "a string", value)
+    arguments = given if isinstance(given, dict) else {key: given}
+    return ToolUseBlock(str(call_id), str(name), canonical_arguments(arguments))
 
 
 def _is_thought(content: Any) -> bool:

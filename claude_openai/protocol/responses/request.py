@@ -14,8 +14,9 @@ from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.output import OutputFormat, json_schema_format, read_response_format
 from claude_openai.protocol.request import ChatRequest, form_beside, read_fields, whole_number
 from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
-from claude_openai.protocol.responses.input import Recall, read_input
+from claude_openai.protocol.responses.input import Recall, added_tools, read_input
 from claude_openai.protocol.responses.tools import ResponsesTools, read_responses_tools
+from claude_openai.protocol.tools import allows_parallel_calls
 
 __all__ = ["ResponsesRequest", "parse_responses_request"]
 
@@ -52,7 +53,9 @@ def parse_responses_request(body: bytes, catalog: ModelCatalog, recall: Recall) 
     fields = read_fields(body, RESPONSES_FIELDS, "input", "Send a text, or an array of items.")
     claude_model = catalog.resolve(fields["model"])
     budget = request_budget(len(body))
-    tools = read_responses_tools(fields.get("tools", ()), fields.get("tool_choice", "auto"), budget)
+    tools = read_responses_tools(
+        fields.get("tools", ()), added_tools(fields["input"]), fields.get("tool_choice", "auto"), budget
+    )
     agent = read_agent(fields.get("claude", {}))
     transcript = read_input(fields["input"], fields.get("instructions", ""), recall, budget)
     chat = ChatRequest(
@@ -63,7 +66,7 @@ def parse_responses_request(body: bytes, catalog: ModelCatalog, recall: Recall) 
         prompt=transcript.prompt,
         tools=tools.offered,
         tool_choice=tools.choice,
-        parallel_tool_calls=fields.get("parallel_tool_calls", True),
+        parallel_tool_calls=allows_parallel_calls(fields),
         stream=fields.get("stream", False),
         include_usage=True,
         reasoning_effort=agent.effort or fields.get("reasoning", {}).get("effort"),

@@ -107,7 +107,7 @@ def message_ids(session: str, turns: Sequence[Turn]) -> tuple[str, ...]:
 
 
 def _message_id(session: str, number: int) -> str:
-    return str(uuid.uuid5(uuid.UUID(session), str(number)))
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{session} {number}"))
 
 
 def _entries(past: Past) -> Iterator[tuple[str, dict[str, Any], int | None]]:

@@ -66,8 +66,8 @@ async def test_pictures_and_files_arrive_as_blocks_in_their_order_live_and_repla
     more = [*said, {"role": "assistant", "content": "ok"}, {"role": "user", "content": "And now?"}]
     async with serving(tmp_path, **KEPT) as served:
         ways = []
-        for messages in (said, more, more):
-            async with Call.open(served.url, chat(messages)) as call:
+        for messages, fields in ((said, {}), (more, {}), (more, {"user": "another"})):
+            async with Call.open(served.url, chat(messages, **fields)) as call:
                 status, answer = await call.answer()
                 assert status == 200, answer
                 ways.append(call.headers["x-claude-openai-conversation"])

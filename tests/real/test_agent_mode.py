@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from claude_openai.protocol.tool_notes import SHOWN_CHARS
-from claude_openai.testing import Hang, (
+from claude_openai.testing import (
     OVERLOADED_ERROR,
     Answer,
+    Hang,
     RecordedRequest,
     Reply,
     Text,

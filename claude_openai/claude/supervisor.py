@@ -60,7 +60,7 @@ class Deaths:
             os.set_blocking(end, False)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         # Handlers that do nothing, not SIG_IGN: exec resets them, and `claude` starts with the default.
-        for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
 
     def wait(self, other: socket.socket | None, timeout_s: float | None) -> bool:

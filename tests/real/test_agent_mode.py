@@ -11,6 +11,7 @@ from claude_openai.protocol.tool_notes import SHOWN_CHARS
 from claude_openai.testing import (
     OVERLOADED_ERROR,
     Answer,
+    Hang,
     RecordedRequest,
     Reply,
     Text,
@@ -362,9 +363,8 @@ async def test_text_and_a_tool_of_its_own_and_then_an_empty_end_is_an_answer(
     settings: dict[str, Any] = {"backend": backend, "allowed_working_directory_prefixes": (work,)}
     async with serving(tmp_path, **settings) as served:
         read = ToolUse("toolu_1", "Read", {"file_path": str(work / "a.txt")})
-        served.api.enqueue(Reply(Text("It says a."), read), Reply())
+        served.api.enqueue(Reply(Text("It says a."), read), Reply(before_stop=[Hang()]))
         answer = await ask(served, toolMode="readonly")
         assert answer["choices"][0]["message"]["content"] == "It says a."
         await served.processes.wait_no_claude()
-        # On a busy machine Claude Code may begin one more before it is ended, which is broken off.
-        assert sum(request.finished.is_set() for request in served.api.requests) == 2
+        assert len(served.api.requests) == 2

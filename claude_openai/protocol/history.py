@@ -81,7 +81,8 @@ def _pieces(message: Mapping[str, Any], role: Role, path: str, budget: Budget) -
 
     match role:
         case "system":
-            yield piece("user", map(reminder, system_texts(message, path)))
+            texts = tuple(map(TextBlock, system_texts(message, path)))
+            yield Piece("user", path, "tool_call_id", texts, of_system=True)
         case "assistant":
             yield piece("assistant", assistant_blocks(message, path))
             yield piece("assistant", tool_use_blocks(message, path, budget))
@@ -89,11 +90,6 @@ def _pieces(message: Mapping[str, Any], role: Role, path: str, budget: Budget) -
             yield piece("user", (tool_result_block(message, path),))
         case "user":
             yield piece("user", _named(user_blocks(message, path), message.get("name"), path))
-
-
-def reminder(text: str) -> TextBlock:
-    """A text of the system in the middle of a conversation, in the form in which Claude Code gives such texts."""
-    return TextBlock(f"<system-reminder>\n{text}\n</system-reminder>")
 
 
 def transcript_of(system: Iterable[str], said: Sequence[tuple[str, Turn]], param: str) -> Transcript:
@@ -110,9 +106,8 @@ def transcript_of(system: Iterable[str], said: Sequence[tuple[str, Turn]], param
     texts = list(system)
     if texts and not said:
         said = [(param, Turn("user", (TextBlock(texts.pop()),)))]
-    spoken = [(path, turn) for path, turn in said if turn.blocks]
-    _check_end(spoken, said, param)
-    *turns, prompt = _joined(turn for _, turn in spoken)
+    _check_end(said, param)
+    *turns, prompt = _joined(turn for _, turn in said)
     return Transcript(system="\n\n".join(texts), turns=tuple(turns), prompt=prompt)
 
 
@@ -159,21 +154,21 @@ def _role(message: Any, path: str) -> Role:
     return _ROLES[role]
 
 
-def _check_end(spoken: Sequence[tuple[str, Turn]], said: Sequence[tuple[str, Turn]], param: str) -> None:
-    if spoken and spoken[-1][1].role == "user":
-        return
-    last_path, last = said[-1] if said else (param, Turn("assistant", ()))
-    if last.role == "user":
-        raise wrong_value(f"{last_path}.content", "a last user message with some visible text")
-    if not spoken:
+def _check_end(said: Sequence[tuple[str, Turn]], param: str) -> None:
+    if not said:
         message = "There is no message to answer. Send at least one of role 'user' with some visible text."
         raise BadRequest(message, code="invalid_value", param=param)
-    message = "The last message is the assistant's, which Claude Code cannot continue. End with a user message."
-    raise unsupported_value(last_path, message)
+    path, turn = said[-1]
+    if turn.role == "assistant":
+        message = "The last message is the assistant's, which Claude Code cannot continue. End with a user message."
+        raise unsupported_value(path, message)
+    if not turn.blocks:
+        raise wrong_value(f"{path}.content", "a last user message with some visible text")
 
 
 def _joined(turns: Iterable[Turn]) -> Iterator[Turn]:
-    for role, group in groupby(turns, key=lambda turn: turn.role):
+    # One of results alone, which have gone to their call, says nothing any more.
+    for role, group in groupby((turn for turn in turns if turn.blocks), key=lambda turn: turn.role):
         blocks = chain.from_iterable(turn.blocks for turn in group)
         # Claude demands the results of calls first.
         yield Turn(

@@ -3,11 +3,13 @@
 Both APIs come here. A turn is what stands between two of the other side's. A result goes to the user's turn behind the
 assistant's that called, wherever it stood: Claude takes it nowhere else, and clients put messages between the two. What
 a chain of proxies says twice is taken once. A call that never got a result is told so, since Claude takes no call
-without one; but where a conversation ends with its calls, the client has forgotten a result.
+without one; but where a conversation ends with its calls, the client has forgotten a result. What the system says in
+the middle is a part of the user's turn that it stands in, in the form in which Claude Code gives such texts; where it
+is all of the turn, it is what Claude is asked.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
@@ -16,7 +18,7 @@ from claude_openai.errors import BadRequest
 from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, Turn, TurnRole
 from claude_openai.protocol.refusals import shorten
 
-__all__ = ["NO_RESULT", "Piece", "alternating"]
+__all__ = ["NO_RESULT", "Piece", "alternating", "reminder"]
 
 NO_RESULT: Final = (TextBlock("[No result: the call was interrupted.]"),)
 SHOWN_IDS: Final = 10
@@ -27,16 +29,18 @@ class Piece:
     """A message or item.
 
     Attributes:
-        role: whose it is.
+        role: whose turn it is a part of.
         path: where it stands in the request, like `messages[2]`.
         id_key: its field with the id of a call.
         blocks: what it says; there may be nothing.
+        of_system: the system says it, and only texts.
     """
 
     role: TurnRole
     path: str
     id_key: str
     blocks: tuple[Block, ...]
+    of_system: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -46,9 +50,18 @@ class _Side:
     role: TurnRole
     path: str
     words: list[Block] = field(default_factory=list)
+    reminders: set[int] = field(default_factory=set)  # which of the words are the system's
     calls: list[ToolUseBlock] = field(default_factory=list)
     results: list[ToolResultBlock] = field(default_factory=list)  # of an assistant's calls
     given: set[ToolResultBlock] = field(default_factory=set)  # the same
+
+    def said(self, *, beside_results: bool) -> list[Block]:
+        if len(self.reminders) == len(self.words) and not beside_results:
+            return self.words
+        return [
+            reminder(word.text) if number in self.reminders and isinstance(word, TextBlock) else word
+            for number, word in enumerate(self.words)
+        ]
 
 
 class _Conversation:
@@ -72,6 +85,8 @@ class _Conversation:
                 case ToolResultBlock():
                     self._answer(block, piece)
                 case _:
+                    if piece.of_system:
+                        side.reminders.add(len(side.words))
                     side.words.append(block)
 
     def _call(self, call: ToolUseBlock, side: _Side) -> None:
@@ -94,25 +109,33 @@ class _Conversation:
             raise BadRequest(message, code="invalid_value", param=f"{piece.path}.{piece.id_key}")
 
 
-def alternating(pieces: Iterable[Piece]) -> list[tuple[str, Turn]]:
-    """The turns, each with the place of its last piece; some may say nothing.
+def alternating(pieces: Sequence[Piece]) -> list[tuple[str, Turn]]:
+    """The turns, each with the place of its last piece.
+
+    A last turn of the user may say nothing. Pieces that say nothing are left out elsewhere.
 
     Raises:
         BadRequest: a result belongs to no call, or a call has none and the conversation ends with it.
     """
     conversation = _Conversation()
-    for piece in pieces:
-        conversation.add(piece)
+    for number, piece in enumerate(pieces, 1):
+        if piece.blocks or (piece.role == "user" and number == len(pieces)):
+            conversation.add(piece)
     sides = deque(conversation.sides)
     turns: list[tuple[str, Turn]] = []
     while sides:
         side = sides.popleft()
-        turns.append((side.path, Turn(side.role, (*side.words, *side.calls))))
+        turns.append((side.path, Turn(side.role, (*side.said(beside_results=False), *side.calls))))
         if side.calls:
             answer = sides.popleft() if sides else _Side("user", side.path)
             results = _all_results(side, is_last=not sides and not answer.words)
-            turns.append((answer.path, Turn("user", (*results, *answer.words))))
+            turns.append((answer.path, Turn("user", (*results, *answer.said(beside_results=True)))))
     return turns
+
+
+def reminder(text: str) -> TextBlock:
+    """What the system says beside the user, or beside results."""
+    return TextBlock(f"<system-reminder>\n{text}\n</system-reminder>")
 
 
 def _all_results(side: _Side, *, is_last: bool) -> Sequence[ToolResultBlock]:

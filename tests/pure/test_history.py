@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Sequence
-from itertools import pairwise, takewhile
+from itertools import groupby, pairwise, takewhile
+from operator import itemgetter
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, Turn
 from claude_openai.protocol.budget import Budget
-from claude_openai.protocol.history import Transcript, read_messages, reminder
-from claude_openai.protocol.turns import NO_RESULT
+from claude_openai.protocol.history import Transcript, read_messages
+from claude_openai.protocol.turns import NO_RESULT, reminder
 from tests.blocks import result_block
 from tests.calls import Word
 
@@ -57,6 +58,7 @@ def texts_of(message: dict[str, Any]) -> list[str]:
     return [text for text in texts if text.strip()]
 
 
+SIDES = {"system": "user", "developer": "user", "user": "user", "assistant": "assistant"}
 MESSAGES = st.builds(say, st.sampled_from(["system", "developer", "user", "assistant"]), contents())
 LAST = st.builds(say, st.just("user"), st.text().filter(str.strip))
 
@@ -68,12 +70,17 @@ def test_every_visible_text_arrives_once_in_order_and_nothing_else_does(
     messages = [*before, last]
     transcript = read(messages)
     instructions = list(takewhile(lambda m: m["role"] in ("system", "developer"), messages))
-    expected = []
-    for m in messages[len(instructions) :]:
-        is_reminder = m["role"] in ("system", "developer")
-        role = "user" if is_reminder else m["role"]
-        expected += [(role, reminder(text).text if is_reminder else text) for text in texts_of(m)]
-    assert [(role, text) for role, texts in spoken(transcript) for text in texts] == expected
+    expected = [
+        (SIDES[m["role"]], text, m["role"] in ("system", "developer"))
+        for m in messages[len(instructions) :]
+        for text in texts_of(m)
+    ]
+    # A turn that is the system's alone is asked as it is.
+    turns = [list(turn) for _, turn in groupby(expected, key=itemgetter(0))]
+    assert spoken(transcript) == [
+        (turn[0][0], [reminder(t).text if s and not all(s for *_, s in turn) else t for _, t, s in turn])
+        for turn in turns
+    ]
     assert transcript.system == "\n\n".join(text for m in instructions for text in texts_of(m))
 
 
@@ -115,7 +122,7 @@ def test_adjacent_messages_of_one_role_are_one_turn_with_a_block_each() -> None:
 @pytest.mark.parametrize("role", ["system", "developer"])
 def test_a_conversation_that_the_system_ends_is_answered(role: str) -> None:
     transcript = read([say("user", "a"), say("assistant", "b"), say(role, "Answer with the next role.")])
-    assert plain(transcript.prompt) == ("user", [reminder("Answer with the next role.").text])
+    assert plain(transcript.prompt) == ("user", ["Answer with the next role."])
 
 
 def test_messages_without_text_are_left_out_and_their_neighbours_become_one_turn() -> None:

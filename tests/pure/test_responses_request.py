@@ -19,14 +19,13 @@ from claude_openai.protocol.blocks import (
     Turn,
     canonical_arguments,
 )
-from claude_openai.protocol.history import reminder
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import parse_chat_request
 from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.responses.memory import GivenItems
 from claude_openai.protocol.responses.request import ResponsesRequest, parse_responses_request
 from claude_openai.protocol.tools import ToolChoice
-from claude_openai.protocol.turns import NO_RESULT
+from claude_openai.protocol.turns import NO_RESULT, reminder
 from tests import pictures
 from tests.blocks import result_block
 from tests.openai_schema import validate
@@ -234,7 +233,9 @@ def test_what_the_system_says_later_stays_in_its_place() -> None:
     chat = parse(
         [{"role": "developer", "content": "A"}, user(), assistant("x"), {"role": "system", "content": "B"}]
     ).chat
-    assert (chat.system, chat.prompt.blocks) == ("A", (reminder("B"),))
+    assert (chat.system, chat.prompt.blocks) == ("A", (TextBlock("B"),))
+    chat = parse([user(), assistant("x"), {"role": "developer", "content": "B"}, user("y")]).chat
+    assert chat.prompt.blocks == (reminder("B"), TextBlock("y"))
 
 
 def test_a_call_without_an_output_is_told_so_and_an_output_twice_is_one() -> None:

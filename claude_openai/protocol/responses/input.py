@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.blocks import Block, ToolUseBlock, TurnRole, canonical_arguments
+from claude_openai.protocol.blocks import Block, TextBlock, ToolUseBlock, TurnRole, canonical_arguments
 from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.content import assistant_blocks, call_arguments, result_block, system_texts, user_blocks
-from claude_openai.protocol.history import Transcript, reminder, transcript_of
+from claude_openai.protocol.history import Transcript, transcript_of
 from claude_openai.protocol.refusals import missing, shorten, unsupported_value, wrong_type, wrong_value
 from claude_openai.protocol.responses.memory import MAX_CHARS, item_chars
 from claude_openai.protocol.responses.tools import joined_name
@@ -69,10 +69,13 @@ def read_input(value: str | Sequence[Any], instructions: str, recall: Recall, bu
         recalled += 0 if found is item else item_chars(found)
         if recalled > MAX_CHARS:
             raise wrong_value(path, "no references to more than is kept here")
-        if _is_of_system(found) and not pieces:
-            system.extend(system_texts(found, path))
-        else:
+        if not _is_of_system(found):
             pieces.extend(Piece(role, path, "call_id", blocks) for role, blocks in _read(found, path, budget))
+        elif pieces:
+            texts = tuple(map(TextBlock, system_texts(found, path)))
+            pieces.append(Piece("user", path, "call_id", texts, of_system=True))
+        else:
+            system.extend(system_texts(found, path))
     return transcript_of(system, alternating(pieces), "input")
 
 
@@ -146,8 +149,6 @@ def _read(item: Mapping[str, Any], path: str, budget: Budget) -> Iterator[tuple[
 
 def _message(item: Mapping[str, Any], path: str) -> Iterator[tuple[TurnRole, tuple[Block, ...]]]:
     match item.get("role"):
-        case "system" | "developer":
-            yield "user", tuple(map(reminder, system_texts(item, path)))
         case "user":
             yield "user", user_blocks(item, path)
         case "assistant" if not _is_thought(item.get("content")):

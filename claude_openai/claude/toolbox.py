@@ -176,7 +176,7 @@ def _described(tool: Tool) -> dict[str, Any]:
     return {
         "name": tool.name,
         "description": tool.description,
-        "inputSchema": tool_schema(tool.parameters),
+        "inputSchema": tool_schema(tool.said_anew or tool.parameters),
         "annotations": {"readOnlyHint": True},
         "_meta": {"anthropic/maxResultSizeChars": MAX_RESULT_CHARS},
     }

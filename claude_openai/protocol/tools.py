@@ -46,6 +46,7 @@ CHOICES: Final = "Send 'none', 'auto', 'required', {'type': 'function', ...} or 
 MAX_TOOLS: Final = 1024
 # The words for a choice, in OpenAI's APIs and in Claude's.
 _MODES: Final[Mapping[str, ChoiceMode]] = {"none": "none", "auto": "auto", "required": "required", "any": "required"}
+BAD_PARAMETERS: Final = "invalid_function_parameters"
 # Of one check. The 30,000 values or so that Claude can write at once take about a tenth of it with an ordinary schema.
 CHECK_STEPS: Final = 1_000_000
 
@@ -57,12 +58,14 @@ class Tool:
     Attributes:
         parameters: its JSON Schema as compact JSON with the client's own order of keys.
         validator: checks arguments against it.
+        said_anew: the same schema by draft 2020-12, "" if it is valid by that already.
     """
 
     name: str
     description: str
     parameters: str
     validator: "ArgumentValidator" = field(compare=False, repr=False)
+    said_anew: str = field(default="", compare=False, repr=False)
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -157,8 +160,30 @@ def function_tool(function: Any, where: str, budget: Budget) -> Tool:
     if parameters is None:
         parameters = _NO_ARGUMENTS
     place = f"{where}.{key}"
-    text, validator = object_schema(parameters, place, code="invalid_function_parameters", budget=budget)
-    return Tool(name, description, text, validator)
+    text, validator = object_schema(parameters, place, code=BAD_PARAMETERS, budget=budget)
+    return Tool(name, description, text, validator, _said_anew(parameters, text, validator, place, budget))
+
+
+def _said_anew(schema: Any, text: str, validator: "ArgumentValidator", where: str, budget: Budget) -> str:
+    """A schema of another draft as Claude's API takes it, which wants it valid by draft 2020-12."""
+    if not schema.get("$schema"):
+        return ""
+    from claude_openai.protocol.adapted import CannotBeAdapted, adapted_schema
+    from claude_openai.protocol.drafts import draft_of
+    from claude_openai.protocol.metaschema import InvalidSchema, check_schema
+
+    try:
+        check_schema(schema, draft_of({}), budget)
+    except InvalidSchema:
+        try:
+            return adapted_schema(text, validator.document, budget)
+        except CannotBeAdapted as error:
+            raise BadRequest(f"'{where}' {error}", code=BAD_PARAMETERS, param=where) from None
+        except TooMuchWork as error:
+            raise too_much_work(where, error, BAD_PARAMETERS) from None
+    except TooMuchWork as error:
+        raise too_much_work(where, error, BAD_PARAMETERS) from None
+    return ""
 
 
 def object_schema(schema: Any, where: str, *, code: str, budget: Budget) -> tuple[str, "ArgumentValidator"]:

@@ -7,11 +7,16 @@ effort may stand anywhere. It does not know which models or fields there are, wh
 request may be. Where it is not known that the API refuses something, it passes.
 """
 
+import json
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import chain, groupby, pairwise
 from typing import Any, Final, TypeAlias
+
+from claude_openai.protocol.budget import Budget
 
 __all__ = ["problem_of"]
 
@@ -48,6 +53,20 @@ def _in_tools(tools: Sequence[Any]) -> Iterator[str]:
             yield f"{place}.type: Input should be 'object'"
         elif not schema.keys().isdisjoint(("oneOf", "allOf", "anyOf")):
             yield f"{place}: input_schema does not support oneOf, allOf, or anyOf at the top level"
+        elif not _is_of_draft_2020_12(json.dumps(schema)):
+            yield f"{place}: JSON schema is invalid. It must match JSON Schema draft 2020-12"
+
+
+@lru_cache(maxsize=256)
+def _is_of_draft_2020_12(schema: str) -> bool:
+    from claude_openai.protocol.drafts import draft_of
+    from claude_openai.protocol.metaschema import InvalidSchema, check_schema
+
+    try:
+        check_schema(json.loads(schema), draft_of({}), Budget(sys.maxsize))
+    except InvalidSchema:
+        return False
+    return True
 
 
 def _in_messages(messages: Sequence[Any]) -> Iterator[str]:

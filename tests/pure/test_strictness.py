@@ -157,12 +157,14 @@ def test_tools_have_names_of_their_own_in_the_letters_of_the_api(names: list[str
 @pytest.mark.parametrize(
     ("schema", "words"),
     [
-        ({"type": "object", "properties": {"a": {"anyOf": []}}}, None),
+        ({"type": "object", "properties": {"a": {"anyOf": [{}]}}}, None),
+        ({"type": "object", "properties": {"a": {"anyOf": []}}}, "draft 2020-12"),
+        ({"type": "object", "properties": {"a": {"items": [{}]}}}, "draft 2020-12"),
         ({}, "Input should be 'object'"),
         (None, "Input should be 'object'"),
         ({"type": "object", "anyOf": []}, "at the top level"),
     ],
 )
-def test_a_tool_takes_an_object_without_alternatives_at_the_top(schema: Any, words: str | None) -> None:
+def test_a_tool_takes_a_valid_object_without_alternatives_at_the_top(schema: Any, words: str | None) -> None:
     problem = problem_of({"messages": [USER], "tools": [{"name": "read", "input_schema": schema}]})
     assert (problem is None) if words is None else (problem is not None and words in problem)

@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.schemas import UnusableSchema, usable_schema
+from claude_openai.protocol.tool_schema import tool_schema
 from claude_openai.protocol.tools import (
     MAX_NAME_CHARS,
     MAX_TOOLS,
@@ -27,7 +29,9 @@ from claude_openai.protocol.tools import (
     read_tool_choice,
     read_tools,
 )
+from claude_openai.testing.strictness import problem_of
 
+NO_MESSAGE = "messages: at least one message is required"  # nothing is wrong with the tools
 DRAFT_07 = "http://json-schema.org/draft-07/schema#"
 DRAFT_2020_12 = "https://json-schema.org/draft/2020-12/schema"
 
@@ -98,6 +102,47 @@ def test_a_tool_in_the_form_of_claudes_api_may_say_custom() -> None:
     cached = {"type": "custom", "cache_control": {"type": "ephemeral"}, **OF_CLAUDE}
     assert read([cached]) == read([function(**OF_FUNCTION)])
     assert refusal_of({**OF_CLAUDE, "input_schema": []}) == ("invalid_type", "tools[0].input_schema")
+
+
+OLDER: Final = [
+    (
+        {"at": {"type": "array", "items": [{"type": "number"}] * 2, "additionalItems": False}},
+        7,
+        {"at": [1, 2]},
+        {"at": [1, 2, 3]},
+    ),
+    ({"ttl": {"type": "integer", "minimum": 0, "exclusiveMinimum": True}}, 4, {"ttl": 1}, {"ttl": 0}),
+    ({"q": {"type": "string", "required": True}}, 3, {"q": "x"}, {}),
+]
+
+
+@pytest.mark.parametrize(("properties", "draft", "good", "bad"), OLDER)
+def test_a_schema_of_an_older_draft_is_said_anew_and_checked_by_its_own(
+    properties: Any, draft: int, good: Any, bad: Any
+) -> None:
+    schema = {
+        "$schema": f"http://json-schema.org/draft-0{draft}/schema#",
+        "type": "object",
+        "properties": properties,
+    }
+    (tool,) = read([function(parameters=schema)])
+    offered = tool_schema(tool.said_anew)
+    assert problem_of({"messages": [], "tools": [{"name": "read", "input_schema": schema}]}) != NO_MESSAGE
+    assert problem_of({"messages": [], "tools": [{"name": "read", "input_schema": offered}]}) == NO_MESSAGE
+    jsonschema.validate(good, offered, jsonschema.Draft202012Validator)
+    assert checking([tool]).problem("read", good) is None
+    assert checking([tool]).problem("read", bad) is not None
+
+
+def test_a_schema_that_is_valid_by_the_latest_draft_too_is_offered_as_it_is() -> None:
+    schema = {"$schema": DRAFT_07, "type": "object", "properties": {"a": {"type": "string"}}, "definitions": {"b": {}}}
+    assert read([function(parameters=schema)])[0].said_anew == ""
+
+
+def test_a_schema_of_an_older_draft_that_cannot_be_said_anew_is_refused_at_its_place() -> None:
+    endless = {"$schema": DRAFT_07, "items": [{}], "properties": {"a": {"$ref": "#/definitions/a"}}}
+    endless["definitions"] = {"a": {"allOf": [{"$ref": "#/definitions/a"}]}}
+    assert refusal_of(function(parameters=endless)) == ("invalid_function_parameters", "tools[0].function.parameters")
 
 
 @pytest.mark.parametrize("name", ["a", "A-Z_0-9", "x" * MAX_NAME_CHARS, "-", "0"])

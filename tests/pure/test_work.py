@@ -19,13 +19,15 @@ from claude_openai.protocol.request import ChatRequest, parse_chat_request
 from claude_openai.protocol.responses.request import parse_responses_request
 from claude_openai.protocol.schemas import usable_schema
 from claude_openai.protocol.tool_schema import tool_schema
-from claude_openai.protocol.tools import MAX_TOOLS, ArgumentChecker, read_tools
+from claude_openai.protocol.tools import ArgumentChecker, read_tools
 from tests.calls import calls_of
 from tests.hostile.heavy import honest_tool
 
 CATALOG = ModelCatalog("sonnet", ())
 DRAFT_4 = "http://json-schema.org/draft-04/schema#"
 Make = Callable[[int], dict[str, Any]]
+
+HONEST_TOOLS = 128
 
 
 def doubling(levels: int) -> dict[str, Any]:
@@ -134,11 +136,11 @@ def test_what_was_read_before_costs_the_same_again() -> None:
 
 
 def test_the_largest_honest_request_takes_a_fifth_of_its_budget() -> None:
-    raw = body(tools=[honest_tool(number) for number in range(MAX_TOOLS)])
+    raw = body(tools=[honest_tool(number) for number in range(HONEST_TOOLS)])
     assert 700 * 1024 < len(raw) < 800 * 1024
-    assert len(parse(raw).tools) == MAX_TOOLS
+    assert len(parse(raw).tools) == HONEST_TOOLS
     budget = request_budget(len(raw))
-    read_tools([honest_tool(number) for number in range(MAX_TOOLS)], budget)
+    read_tools([honest_tool(number) for number in range(HONEST_TOOLS)], budget)
     assert budget.left > 0.8 * REQUEST_STEPS
 
 

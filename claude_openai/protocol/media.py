@@ -1,7 +1,8 @@
 """Pictures and files of a request -> the blocks Claude is given.
 
 Knows `data:` URLs and how large a file may be. What a whole picture is, `pictures` knows; whose part it was is
-`content`'s business. Nothing is fetched here or by the server: an https URL goes to Claude as it is.
+`content`'s business. Nothing is fetched here or by the server: an https URL goes to Claude as it is. A picture that is
+larger than Claude takes is made smaller, the same wherever it stands.
 """
 
 import base64
@@ -12,13 +13,16 @@ from typing import Any, Final
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.blocks import MediaBlock
-from claude_openai.protocol.pictures import damage, picture_kind
+from claude_openai.protocol.pictures import DamagedPicture, picture_kind, picture_size
 from claude_openai.protocol.refusals import missing, shorten, unsupported_value, wrong_type, wrong_value
 
 __all__ = ["anthropic_media", "file_part", "image_part"]
 
-# Claude's own bound for one picture, in bytes; a document may be as large as its whole request.
-MAX_IMAGE_BYTES: Final = 5 * 1024 * 1024
+# Of a picture as the client sends it; a document may be as large as its whole request.
+MAX_IMAGE_BYTES: Final = 20 * 1024 * 1024
+# Of one that Claude is sent: its API takes 5 MiB of base64, and Claude Code 2,000 pixels.
+MAX_SENT_IMAGE_BYTES: Final = 5 * 1024 * 1024 * 3 // 4
+MAX_SIDE: Final = 2000
 MAX_FILE_BYTES: Final = 32 * 1024 * 1024
 
 _DATA_URL: Final = re.compile(r"data:(?P<type>[^;,]*)(?P<parameters>(?:;[^;,]*)*),", re.IGNORECASE)
@@ -121,10 +125,22 @@ def _image(raw: bytes, place: str) -> MediaBlock:
         raise wrong_value(place, _IMAGE_ADVICE)
     if len(raw) > MAX_IMAGE_BYTES:
         raise _too_large(place, len(raw), MAX_IMAGE_BYTES)
-    problem = damage(kind, raw)
-    if problem:
-        raise wrong_value(place, f"{_IMAGE_ADVICE} that is whole; of this one, {kind}, {problem}")
+    try:
+        size = picture_size(kind, raw)
+    except DamagedPicture as error:
+        raise wrong_value(place, f"{_IMAGE_ADVICE} that is whole; of this one, {kind}, {error}") from None
+    if len(raw) > MAX_SENT_IMAGE_BYTES or max(size) > MAX_SIDE:
+        kind, raw = _shrunk(raw, place)
     return MediaBlock("image", kind, base64.b64encode(raw).decode())
+
+
+def _shrunk(raw: bytes, place: str) -> tuple[str, bytes]:
+    from claude_openai.protocol.shrinking import CannotBeShrunk, shrunk
+
+    try:
+        return shrunk(raw, max_side=MAX_SIDE, max_bytes=MAX_SENT_IMAGE_BYTES)
+    except CannotBeShrunk as error:
+        raise wrong_value(place, f"{_IMAGE_ADVICE} that can be made smaller: {shorten(str(error))}") from None
 
 
 def _document(kind: str, raw: bytes, name: str, place: str) -> MediaBlock:

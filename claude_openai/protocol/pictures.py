@@ -10,10 +10,10 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
-__all__ = ["damage", "picture_kind"]
+__all__ = ["DamagedPicture", "picture_kind", "picture_size"]
 
-# Claude Code shrinks what is larger than Claude takes, up to the bound of its decoder: 16383 pixels squared.
-MAX_PIXELS: Final = 0x3FFF**2
+# The largest that Claude itself takes is 8,000 pixels squared. In memory it has 200 MB.
+MAX_PIXELS: Final = 8000**2
 # Ordinary files of 5 MB have a tenth of it; what has more is not followed to its end.
 MAX_STEPS: Final = 200_000
 
@@ -26,7 +26,7 @@ _KINDS: Final = (
 _Size: TypeAlias = tuple[int, int]
 
 
-class _Damaged(Exception):
+class DamagedPicture(Exception):
     """The text says what is wrong."""
 
 
@@ -38,15 +38,21 @@ def picture_kind(raw: bytes) -> str:
     return next((kind for pattern, kind in _KINDS if pattern.match(raw)), "")
 
 
-def damage(kind: str, raw: bytes) -> str:
-    """What is wrong with a picture of this kind, in words; "" if it is whole."""
+def picture_size(kind: str, raw: bytes) -> tuple[int, int]:
+    """Width and height of a picture of this kind, in pixels.
+
+    Raises:
+        DamagedPicture: it is not whole, or has too many.
+    """
     try:
         width, height = _READERS[kind](raw)
-    except (_Damaged, IndexError) as error:
-        return str(error) if isinstance(error, _Damaged) else _CUT_SHORT
+    except IndexError:
+        raise DamagedPicture(_CUT_SHORT) from None
     if not width or not height:
-        return "its header says that it has no pixels"
-    return f"{width} x {height} pixels are more than can be read" if width * height > MAX_PIXELS else ""
+        raise DamagedPicture("its header says that it has no pixels")
+    if width * height > MAX_PIXELS:
+        raise DamagedPicture(f"{width} x {height} pixels are more than can be read")
+    return width, height
 
 
 def _png(raw: bytes) -> _Size:
@@ -55,16 +61,16 @@ def _png(raw: bytes) -> _Size:
         length, kind = int.from_bytes(raw[at : at + 4]), raw[at + 4 : at + 8]
         end = at + 12 + length
         if end > len(raw):
-            raise _Damaged(_CUT_SHORT)
+            raise DamagedPicture(_CUT_SHORT)
         # Small letters begin the names of parts that a reader may skip.
         if kind[:1].isupper() and zlib.crc32(memoryview(raw)[at + 4 : end - 4]) != int.from_bytes(raw[end - 4 : end]):
-            raise _Damaged("a checksum in it is wrong")
+            raise DamagedPicture("a checksum in it is wrong")
         seen.add(kind)
         if kind == b"IEND":
             break
         at = end
     if not {b"IHDR", b"IDAT"} <= seen:
-        raise _Damaged("there is no picture in it")
+        raise DamagedPicture("there is no picture in it")
     return int.from_bytes(raw[16:20]), int.from_bytes(raw[20:24])
 
 
@@ -72,13 +78,13 @@ def _jpeg(raw: bytes) -> _Size:
     at, size = 2, (0, 0)
     for _ in range(MAX_STEPS):
         if raw[at] != 0xFF:
-            raise _Damaged("its parts do not follow each other")
+            raise DamagedPicture("its parts do not follow each other")
         marker = raw[at + 1]
         if marker == 0xFF:  # filling
             at += 1
             continue
         if marker == 0xD9:
-            raise _Damaged("there is no picture in it")
+            raise DamagedPicture("there is no picture in it")
         length = 0 if marker == 0x01 or 0xD0 <= marker <= 0xD8 else int.from_bytes(raw[at + 2 : at + 4])
         # The frame, in all its codings; three numbers of their range are no frames.
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
@@ -88,7 +94,7 @@ def _jpeg(raw: bytes) -> _Size:
             break
     # In what is coded an end cannot stand; after the end anything may.
     if raw.find(b"\xff\xd9", at) < 0:
-        raise _Damaged(_CUT_SHORT)
+        raise DamagedPicture(_CUT_SHORT)
     return size
 
 
@@ -105,9 +111,9 @@ def _gif(raw: bytes) -> _Size:
         elif block == 0x21:
             at = _after_gif_data(raw, at + 2)
         else:
-            raise _Damaged("its parts do not follow each other")
+            raise DamagedPicture("its parts do not follow each other")
     if not pictures:
-        raise _Damaged("there is no picture in it")
+        raise DamagedPicture("there is no picture in it")
     return int.from_bytes(raw[6:8], "little"), int.from_bytes(raw[8:10], "little")
 
 
@@ -124,7 +130,7 @@ def _after_gif_data(raw: bytes, at: int) -> int:
 
 def _webp(raw: bytes) -> _Size:
     if int.from_bytes(raw[4:8], "little") + 8 > len(raw):
-        raise _Damaged(_CUT_SHORT)
+        raise DamagedPicture(_CUT_SHORT)
     kind = raw[12:16]
     if kind == b"VP8 " and raw[23:26] == b"\x9d\x01\x2a":
         return int.from_bytes(raw[26:28], "little") & 0x3FFF, int.from_bytes(raw[28:30], "little") & 0x3FFF
@@ -133,7 +139,7 @@ def _webp(raw: bytes) -> _Size:
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     if kind == b"VP8X" and any(part in raw[30:] for part in (b"VP8 ", b"VP8L")):
         return int.from_bytes(raw[24:27], "little") + 1, int.from_bytes(raw[27:30], "little") + 1
-    raise _Damaged("there is no picture in it")
+    raise DamagedPicture("there is no picture in it")
 
 
 _READERS: Final[Mapping[str, Callable[[bytes], _Size]]] = {

@@ -19,8 +19,9 @@ ROOT = "claude_openai"
 # The program from the vocabulary to the command line. A new module gets its line here.
 LINES = (
     "errors  shortages  threads  offload",
-    "protocol  protocol.events  protocol.refusals  protocol.blocks  protocol.pictures  protocol.media",
+    "protocol  protocol.events  protocol.refusals  protocol.blocks",
     "protocol.values  protocol.budget  protocol.json_size  protocol.kept  protocol.surrogates",
+    "protocol.pictures  protocol.shrinking  protocol.media",
     "protocol.content  protocol.turns  protocol.history  protocol.models",
     "protocol.json_body  protocol.checks  protocol.fields  protocol.agent",
     "protocol.patterns  protocol.formats  protocol.drafts  protocol.metaschema  protocol.document",

@@ -1,21 +1,24 @@
 """Pictures and files: what is taken, as which block, and how the rest is named."""
 
 import base64
+import io
 import struct
 import time
 import zlib
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import ExifTags, Image
 
 from claude_openai.claude.toolbox import takes_whole
 from claude_openai.errors import BadRequest
 from claude_openai.protocol import media
 from claude_openai.protocol.blocks import Block, MediaBlock, TextBlock, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.content import assistant_blocks, system_texts, tool_result_block, user_blocks
-from claude_openai.protocol.pictures import damage
+from claude_openai.protocol.pictures import DamagedPicture, picture_kind, picture_size
 from tests.pictures import PICTURES, PNG
 
 PDF = b"%PDF-1.7 rest"
@@ -203,24 +206,79 @@ def test_no_bytes_break_the_reading_of_a_picture(name: str, data: st.DataObject)
     kind, raw = PICTURES[name]
     at = data.draw(st.integers(0, len(raw) - 1))
     changed = raw[:at] + data.draw(st.binary(max_size=20)) + raw[at:]
-    assert isinstance(damage(kind, changed), str)
+    with suppress(DamagedPicture):
+        assert min(picture_size(kind, changed)) > 0
 
 
 @pytest.mark.parametrize(
-    ("width", "height", "words"), [(0, 5, "no pixels"), (5, 0, "no pixels"), (16384, 16383, "16384 x 16383 pixels")]
+    ("width", "height", "words"), [(0, 5, "no pixels"), (5, 0, "no pixels"), (8000, 8001, "8000 x 8001 pixels")]
 )
 def test_a_picture_of_a_size_that_cannot_be_read_is_refused(width: int, height: int, words: str) -> None:
     header = b"IHDR" + struct.pack(">II", width, height) + PNG[24:29]
     changed = PNG[:12] + header + struct.pack(">I", zlib.crc32(header)) + PNG[33:]
-    assert words in damage("image/png", changed)
+    with pytest.raises(DamagedPicture, match=words):
+        picture_size("image/png", changed)
     assert refused(image(url(changed))) == ("invalid_value", ".image_url")
 
 
 @pytest.mark.parametrize("step", [b"\0\0\0\0abcd\0\0\0\0", b"\0\0\0\1abcda\0\0\0\0"])
 def test_a_picture_of_very_many_parts_takes_no_long_time(step: bytes) -> None:
     began = time.process_time()
-    damage("image/png", PNG[:33] + step * (media.MAX_IMAGE_BYTES // len(step)))
+    with suppress(DamagedPicture):
+        picture_size("image/png", PNG[:33] + step * (media.MAX_IMAGE_BYTES // len(step)))
     assert time.process_time() - began < 2.0
+
+
+def drawn(mode: str, size: tuple[int, int], form: str, *, noise: bool = False, **options: Any) -> bytes:
+    drawing = Image.effect_noise(size, 100).convert(mode) if noise else Image.new(mode, size, "teal")
+    file = io.BytesIO()
+    drawing.save(file, form, **options)
+    return file.getvalue()
+
+
+LARGE = {
+    "a wide one": drawn("RGB", (9000, 40), "PNG"),
+    "one of many bytes": drawn("RGB", (1900, 1900), "PNG", noise=True),
+    "one of both": drawn("RGB", (2400, 2300), "JPEG", noise=True, quality=100),
+    "one with transparency": drawn("RGBA", (2100, 2100), "PNG", noise=True),
+    "one of a palette": drawn("P", (3000, 10), "GIF"),
+    "a grey one": drawn("L", (10, 3000), "WEBP"),
+}
+
+
+@pytest.mark.parametrize("raw", LARGE.values(), ids=LARGE)
+def test_a_picture_that_is_too_large_is_made_as_small_as_claude_takes_wherever_it_stands(raw: bytes) -> None:
+    (block,) = blocks(image(url(raw)))
+    assert isinstance(block, MediaBlock)
+    data = base64.b64decode(block.data)
+    assert picture_kind(data) == block.media_type
+    before, after = picture_size(picture_kind(raw), raw), picture_size(block.media_type, data)
+    assert max(after) <= media.MAX_SIDE
+    assert len(block.data) <= 5 * 1024 * 1024
+    assert after[0] / after[1] == pytest.approx(before[0] / before[1], rel=0.2)
+    anthropic = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": b64(raw)}}
+    assert blocks(anthropic) == blocks(file(file_data=url(raw))) == (block,)
+    result = tool_result_block({"tool_call_id": "a", "content": [image(url(raw))]}, "messages[0]")
+    assert result.parts == (block,)
+
+
+def test_a_picture_that_is_small_enough_stays_as_it_is() -> None:
+    raw = drawn("RGB", (2000, 2000), "PNG")
+    assert blocks(image(url(raw))) == (MediaBlock("image", "image/png", b64(raw)),)
+
+
+def test_a_turned_photo_is_turned_before_it_is_written_anew() -> None:
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    (block,) = blocks(image(url(drawn("RGB", (4000, 1000), "JPEG", exif=turned))))
+    assert isinstance(block, MediaBlock)
+    assert picture_size("image/jpeg", base64.b64decode(block.data)) == (500, 2000)
+
+
+def test_a_picture_that_looks_whole_and_cannot_be_read_is_refused_if_it_is_too_large() -> None:
+    header = b"IHDR" + struct.pack(">II", 4000, 10) + PNG[24:29]
+    changed = PNG[:12] + header + struct.pack(">I", zlib.crc32(header)) + PNG[33:]
+    assert refused(image(url(changed))) == ("invalid_value", ".image_url")
 
 
 @given(st.binary(min_size=1))

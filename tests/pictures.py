@@ -1,9 +1,12 @@
 """Small real pictures, made by Pillow, by their kinds."""
 
 import base64
-from typing import Final
+import io
+from typing import Any, Final
 
-__all__ = ["PICTURES", "PNG"]
+from PIL import Image
+
+__all__ = ["PICTURES", "PNG", "drawn"]
 
 _PICTURES: Final = {
     "png": (
@@ -74,3 +77,11 @@ _PICTURES: Final = {
 # What each is, its media type and its bytes.
 PICTURES: Final = {name: (kind, base64.b64decode(data)) for name, (kind, data) in _PICTURES.items()}
 PNG: Final = PICTURES["png"][1]
+
+
+def drawn(mode: str, size: tuple[int, int], form: str, *, noise: bool = False, **options: Any) -> bytes:
+    """A new picture of one colour, or of noise, as a file."""
+    drawing = Image.effect_noise(size, 100).convert(mode) if noise else Image.new(mode, size, "teal")
+    file = io.BytesIO()
+    drawing.save(file, form, **options)
+    return file.getvalue()

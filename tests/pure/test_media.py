@@ -1,7 +1,6 @@
 """Pictures and files: what is taken, as which block, and how the rest is named."""
 
 import base64
-import io
 import struct
 import time
 import zlib
@@ -19,7 +18,7 @@ from claude_openai.protocol import media
 from claude_openai.protocol.blocks import Block, MediaBlock, TextBlock, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.content import assistant_blocks, system_texts, tool_result_block, user_blocks
 from claude_openai.protocol.pictures import DamagedPicture, picture_kind, picture_size
-from tests.pictures import PICTURES, PNG
+from tests.pictures import PICTURES, PNG, drawn
 
 PDF = b"%PDF-1.7 rest"
 
@@ -227,13 +226,6 @@ def test_a_picture_of_very_many_parts_takes_no_long_time(step: bytes) -> None:
     with suppress(DamagedPicture):
         picture_size("image/png", PNG[:33] + step * (media.MAX_IMAGE_BYTES // len(step)))
     assert time.process_time() - began < 2.0
-
-
-def drawn(mode: str, size: tuple[int, int], form: str, *, noise: bool = False, **options: Any) -> bytes:
-    drawing = Image.effect_noise(size, 100).convert(mode) if noise else Image.new(mode, size, "teal")
-    file = io.BytesIO()
-    drawing.save(file, form, **options)
-    return file.getvalue()
 
 
 LARGE = {

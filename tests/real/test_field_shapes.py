@@ -11,6 +11,7 @@ import pytest
 from claude_openai.protocol.tools import MAX_NAME_CHARS
 from claude_openai.protocol.turns import NO_RESULT, reminder
 from claude_openai.testing import Reply, ToolUse
+from tests.pictures import drawn
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, serving
 from tests.real.heard import is_statement_of_effort
@@ -19,6 +20,7 @@ from tests.real.test_media import _url as data_url
 
 pytestmark = needs_claude
 
+LARGE: Final = drawn("RGB", (9000, 40), "PNG")
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 SCHEMA: Final = {"type": "object", "properties": {"q": {"type": "string"}}}
 PEEK: Final = {"type": "function", "function": {"name": "peek", "description": "look at a thing", "parameters": SCHEMA}}
@@ -209,3 +211,34 @@ async def test_a_pdf_for_a_turn_that_waits_is_given_with_the_whole_history(serve
     shown = result("toolu_1", [{"type": "file", "file": {"file_data": data_url(PDF, "application/pdf")}}])
     assert await ask(served, chat([GO, called("toolu_1"), shown], tools=[PEEK])) == "replayed"
     assert sent(served) == [SAID_GO, CALLED, ("user", [["result", "document"]])]
+
+
+async def test_a_picture_is_the_same_in_a_prompt_a_history_and_a_result(served: Served) -> None:
+    large = [{"type": "image_url", "image_url": {"url": data_url(LARGE, "image/png")}}]
+    served.api.enqueue(Reply("ok"), Reply(ToolUse("toolu_1", "mcp__openai__peek", {"q": "x"})))
+    messages = [says("user", large)]
+    await ask(served, chat(messages, tools=[PEEK]))
+    pictures = [pictures_of(served)]
+    messages += [says("assistant", "ok"), says("user", "look")]
+    assert await ask(served, chat(messages, tools=[PEEK])) == "continued"
+    messages += [called("toolu_1"), result("toolu_1", large)]
+    assert await ask(served, chat(messages, tools=[PEEK])) == "parked"
+    pictures.append(pictures_of(served))
+    assert await ask(served, chat(messages, tools=[PEEK], user="another")) == "replayed"
+    pictures.append(pictures_of(served))
+    assert [len(each) for each in pictures] == [1, 2, 2]
+    assert len({data for each in pictures for data in each}) == 1
+    assert sent(served)[0] == ("user", ["image"])  # with no text of Claude Code's about its size
+
+
+def pictures_of(served: Served) -> list[str]:
+    """The data of all pictures of the last request, wherever they stand."""
+    found: list[str] = []
+    stack: list[Any] = list(served.api.requests[-1].messages)
+    while stack:
+        value = stack.pop()
+        if isinstance(value, dict) and value.get("type") == "image":
+            found.append(value["source"]["data"])
+        elif isinstance(value, dict | list):
+            stack.extend(value.values() if isinstance(value, dict) else value)
+    return found

@@ -1,8 +1,11 @@
 """Which of the server's variables reach a turn: the table, and what it means."""
 
+from pathlib import Path
+
 import pytest
 
-from claude_openai.claude.environment import Reach, inherited_environment, reach
+from claude_openai.claude.environment import _BY_NAME, Reach, inherited_environment, reach
+from claude_openai.claude.hermetic import claude_environment, stand_in_environment
 
 LOGIN = (
     *("HOME", "CLAUDE_CONFIG_DIR", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),
@@ -54,3 +57,12 @@ def test_an_empty_folder_for_settings_is_none(own_tools: bool) -> None:
     assert inherited_environment({"CLAUDE_CONFIG_DIR": "", "HOME": "/home/me"}, own_tools=own_tools) == {
         "HOME": "/home/me"
     }
+
+
+def test_no_variable_of_a_provider_leads_a_stand_in_elsewhere(tmp_path: Path) -> None:
+    providers = {name for name in _BY_NAME if name.startswith("CLAUDE_CODE_USE_") and reach(name) is Reach.EVERY_TURN}
+    environ = dict.fromkeys(providers, "1")
+    extra = stand_in_environment("http://127.0.0.1:1", tmp_path)
+    env = claude_environment(environ, extra=extra, cwd=tmp_path)
+    assert len(providers) > 5
+    assert {name: env[name] for name in providers} == dict.fromkeys(providers, "")

@@ -243,7 +243,9 @@ async def serving(
             # The status of a stream is that of its turn, however long a busy machine takes to begin it.
             patient = {"hold_status_ms": int(LIMIT_S * 1000)}
             extra = {"extra_env": {**env, **(extra_env or {})}}
-            config = Config(**{"port": 0, **alone, **patient, **logging, **settings, **extra})
+            # `tests.compat` runs another version than the bundled one.
+            another = {"claude_command": command} if (command := os.environ.get("CLAUDE_OPENAI_TEST_CLAUDE")) else {}
+            config = Config(**{"port": 0, **alone, **patient, **logging, **another, **settings, **extra})
             scope, stopped = trio.CancelScope(), trio.Event()
             (url,) = await nursery.start(_serve, config, stop, scope, stopped)
             yield Served(url, api, home, temporary, log_file, processes, scope, stopped)

@@ -1,0 +1,73 @@
+"""The turns of this server on other versions of Claude Code than the bundled one, which its users renew every day.
+
+    python -m tests.compat                       # the ones below, the bundled one and the newest
+    python -m tests.compat 2.1.300 newest
+
+Each version comes from npm, without its install scripts, and runs the tests of `TESTS` in place of the bundled one. The
+report says what passed and what failed; it fails itself only where the bundled one does.
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+PACKAGE: Final = "@anthropic-ai/claude-code"
+OLDER: Final = ("2.1.200", "2.1.300")
+BUNDLED, NEWEST = "bundled", "newest"
+TESTS: Final = tuple(
+    f"tests/real/test_{name}.py" for name in ("priming", "rewinding", "field_shapes", "upstream", "tools", "responses")
+)
+FAILED: Final = re.compile(r"^FAILED \S+?::(.*?)(?: - .*)?$", re.MULTILINE)
+INSTALL_S: Final = 300
+
+
+def installed(version: str, folder: Path) -> Path:
+    """The program of a version, installed into a folder.
+
+    Raises:
+        CalledProcessError: npm cannot install it.
+        FileNotFoundError: it has none for this machine.
+    """
+    package = f"{PACKAGE}@{'latest' if version == NEWEST else version}"
+    flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    subprocess.run(["npm", "install", "--prefix", str(folder), *flags, package], check=True, timeout=INSTALL_S)
+    found = next(folder.glob(f"node_modules/{PACKAGE}-*/claude"), None)
+    if found is None:
+        raise FileNotFoundError(f"{package} has no program for this machine")
+    return found
+
+
+def report(version: str, tests: Sequence[str]) -> bool:
+    """Run the tests on a version, and print what came of it. Returns whether all have passed."""
+    with tempfile.TemporaryDirectory() as folder:
+        env = dict(os.environ)
+        name = BUNDLED
+        if version != BUNDLED:
+            claude = installed(version, Path(folder))
+            env["CLAUDE_OPENAI_TEST_CLAUDE"] = str(claude)
+            said = subprocess.run([claude, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+            name = said.split()[0]
+        command = [sys.executable, "-m", "pytest", "-q", "-n", "auto", "--dist=worksteal", "-m", "", *tests]
+        run = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    summary = run.stdout.strip().splitlines()[-1].strip("= ") if run.stdout.strip() else run.stderr
+    print(f"{version} ({name}): {summary}")
+    for failed in FAILED.findall(run.stdout):
+        print(f"  {failed}")
+    return run.returncode == 0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.compat", description="Other versions of Claude Code.")
+    parser.add_argument("versions", nargs="*", default=[*OLDER, BUNDLED, NEWEST])
+    failed = [version for version in parser.parse_args().versions if not report(version, TESTS)]
+    return int(BUNDLED in failed)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -15,9 +15,19 @@ from claude_openai.protocol.refusals import shorten
 
 MAX_NAME_CHARS: Final = 256
 DEFAULT_NAME: Final = "claude"
-ALIASES: Final = {"claude-sonnet": "sonnet", "claude-opus": "opus", "claude-haiku": "haiku"}
+ALIASES: Final = {
+    "claude-sonnet": "sonnet",
+    "claude-opus": "opus",
+    "claude-haiku": "haiku",
+    "claude-fable": "fable",
+}
+# What Claude Code 2.1.332 says of the model that each of its names stands for (`modelUsage` of a result).
+CONTEXT_TOKENS: Final = 1_000_000
+OUTPUT_TOKENS: Final = 128_000
+MODALITIES: Final = {"input_modalities": ["text", "image", "file"], "output_modalities": ["text"]}
 
-_BARE: Final = frozenset(ALIASES.values())
+_BARE: Final = frozenset({*ALIASES.values(), "best"})
+_LONG: Final = "[1m]"
 # One digit at least: `claude-something` is more likely a typing error than an id Claude knows.
 _CLAUDE_ID: Final = re.compile(r"claude-(?=[a-z.@-]*[0-9])[a-z0-9.@-]{1,128}(?:\[1m\])?")
 
@@ -71,15 +81,23 @@ class ModelCatalog:
         return list(dict.fromkeys(self.override or ALIASES))
 
     def _lookup(self, name: str) -> str | None:
-        if name in ALIASES:
-            return ALIASES[name]
+        short = name.removesuffix(_LONG)
+        if short in ALIASES or short in _BARE:
+            return ALIASES.get(short, short) + name[len(short) :]
         is_own = name in self.override and name != DEFAULT_NAME
-        return name if is_own or name in _BARE or _CLAUDE_ID.fullmatch(name) else None
+        return name if is_own or _CLAUDE_ID.fullmatch(name) else None
 
 
 def model_object(model_id: str, created: int) -> dict[str, Any]:
-    """One model of `/v1/models`; `created` in whole seconds since 1970."""
-    return {"id": model_id, "object": "model", "created": created, "owned_by": "anthropic"}
+    """One model of `/v1/models`; `created` in whole seconds since 1970.
+
+    Beside OpenAI's keys it has the limits and modalities of the names whose models are known.
+    """
+    model: dict[str, Any] = {"id": model_id, "object": "model", "created": created, "owned_by": "anthropic"}
+    short = model_id.removesuffix(_LONG)
+    if short not in ALIASES and short not in _BARE and short != DEFAULT_NAME:
+        return model
+    return {**model, "context_length": CONTEXT_TOKENS, "max_output_tokens": OUTPUT_TOKENS, **MODALITIES}
 
 
 def model_list(model_ids: Iterable[str], created: int) -> dict[str, Any]:

@@ -42,6 +42,20 @@ _MAYBE_STRING: Final[Json] = {"type": ["string", "null"]}
 _MAYBE_OBJECT: Final[Json] = {"type": ["object", "null"]}
 
 
+_MODALITIES: Final[Json] = {"type": "array", "items": STRING}
+_MODEL: Final = _object(
+    ("id", "object", "created", "owned_by"),
+    id=STRING,
+    object={"const": "model"},
+    created=_INTEGER,
+    owned_by=STRING,
+    context_length=_INTEGER,
+    max_output_tokens=_INTEGER,
+    input_modalities=_MODALITIES,
+    output_modalities=_MODALITIES,
+)
+
+
 def _request(table: Mapping[str, Field], needed: str, special: Mapping[str, Any]) -> Json:
     """The schema of a body: null is as good as absent, unless the field is needed."""
     properties: Json = {}
@@ -110,7 +124,7 @@ def schemas() -> Json:
             output={"type": "array", "items": {"type": "object"}},
             usage=_MAYBE_OBJECT,
         ),
-        "Model": _all_of(id=STRING, object={"const": "model"}, created=_INTEGER, owned_by=STRING),
+        "Model": _MODEL,
         "Models": _list_of("Model"),
         "Health": _object(
             ("status",),

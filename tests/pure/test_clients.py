@@ -56,7 +56,7 @@ def test_opencode_gets_what_the_readme_shows() -> None:
 def test_opencode_takes_the_key_from_the_variable() -> None:
     provider = at(json.loads(text("opencode", KEYED)), "provider", "claude")
     assert provider["options"] == {"baseURL": KEYED.url, "apiKey": "{env:CLAUDE_OPENAI_API_KEY}"}
-    assert list(provider["models"]) == ["claude-opus", "claude-haiku"]
+    assert list(provider["models"]) == ["claude-opus", "claude-sonnet", "claude-haiku", "claude-fable"]
 
 
 def test_codex_gets_a_provider_for_responses() -> None:
@@ -70,7 +70,7 @@ def test_zed_makes_the_name_of_the_variable_from_that_of_the_provider() -> None:
     *_, provider = CLIENTS["zed"].own
     assert provider.upper().replace("-", "_") + "_API_KEY" == KEY_VARIABLE
     model = at(json.loads(text("zed")), *CLIENTS["zed"].own)["available_models"][0]
-    assert (model["name"], model["max_tokens"]) == ("claude-sonnet", 200_000)
+    assert (model["name"], model["max_tokens"]) == ("claude-sonnet", 1_000_000)
 
 
 def test_the_lines_for_the_shell_set_what_the_sdks_read() -> None:

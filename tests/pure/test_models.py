@@ -20,6 +20,11 @@ CATALOG = ModelCatalog("sonnet", ("house-model",))
         ("sonnet", "sonnet"),
         ("opus", "opus"),
         ("haiku", "haiku"),
+        ("fable", "fable"),
+        ("claude-fable", "fable"),
+        ("best", "best"),
+        ("opus[1m]", "opus[1m]"),
+        ("claude-opus[1m]", "opus[1m]"),
         ("claude", "sonnet"),
         ("claude-sonnet-4-5-20250929", "claude-sonnet-4-5-20250929"),
         ("claude-3.5-haiku@20241022", "claude-3.5-haiku@20241022"),
@@ -38,7 +43,9 @@ def test_a_known_name_becomes_the_name_claude_knows(asked: str, claude: str) -> 
         "Sonnet",
         "claude-",
         "claude-sonet",
-        "claude-opus[1m]",
+        "claude-opus[2m]",
+        "claude-opus[1m][1m]",
+        "[1m]",
         "claude-opus-4[2m]",
         "claude-opus-4\n",
         "claude-Opus-4",
@@ -118,7 +125,7 @@ def test_names_of_other_providers_may_be_added() -> None:
 def test_the_listing_is_the_override_in_its_order_and_without_one_the_aliases() -> None:
     catalog = ModelCatalog("sonnet", ("zeta", "claude-opus", "alpha", "zeta"))
     assert catalog.listing() == ["zeta", "claude-opus", "alpha"]
-    assert ModelCatalog("sonnet").listing() == ["claude-sonnet", "claude-opus", "claude-haiku"]
+    assert ModelCatalog("sonnet").listing() == ["claude-sonnet", "claude-opus", "claude-haiku", "claude-fable"]
 
 
 def test_every_listed_name_is_served() -> None:
@@ -131,10 +138,15 @@ def test_the_list_of_models_is_one_of_the_schema_and_keeps_its_order() -> None:
     validate("ListModelsResponse", listing)
     assert [strict_openai_model(model).id for model in listing["data"]] == ["sonnet", "anthropic/claude-opus"]
     assert listing["data"][0] == model_object("sonnet", 1_700_000_000)
-    assert model_object("sonnet", 1_700_000_000) == {
-        "id": "sonnet",
-        "object": "model",
-        "created": 1_700_000_000,
-        "owned_by": "anthropic",
-    }
+    openais = {"object": "model", "created": 1_700_000_000, "owned_by": "anthropic"}
+    assert model_object("anthropic/claude-opus", 1_700_000_000) == {"id": "anthropic/claude-opus", **openais}
+    for name in (*ModelCatalog("sonnet").listing(), "sonnet", "opus[1m]", "claude"):
+        assert model_object(name, 1_700_000_000) == {
+            "id": name,
+            **openais,
+            "context_length": 1_000_000,
+            "max_output_tokens": 128_000,
+            "input_modalities": ["text", "image", "file"],
+            "output_modalities": ["text"],
+        }
     validate("ListModelsResponse", model_list([], created=0))

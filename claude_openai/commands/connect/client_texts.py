@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from claude_openai.protocol.models import ALIASES, CONTEXT_TOKENS, OUTPUT_TOKENS
+
 __all__ = [
     "KEY_VARIABLE",
     "PROVIDER",
@@ -28,8 +30,6 @@ KEY_VARIABLE: Final = "CLAUDE_OPENAI_API_KEY"
 # What the server is called in a client. Zed makes the name of the variable above from it.
 PROVIDER: Final = "claude-openai"
 SMALL_MODEL: Final = "claude-haiku"
-CONTEXT_TOKENS: Final = 200_000
-OUTPUT_TOKENS: Final = 64_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +60,11 @@ def _name(model: str) -> str:
 
 
 def opencode_text(to: Target) -> str:
-    limit = {"context": CONTEXT_TOKENS, "output": OUTPUT_TOKENS}
     provider = {
         "npm": "@ai-sdk/openai-compatible",
         "name": "Claude Code",
         "options": {"baseURL": to.url, "apiKey": to.key(f"{{env:{KEY_VARIABLE}}}")},
-        "models": {model: {"name": _name(model), "limit": limit} for model in (to.model, SMALL_MODEL)},
+        "models": {model: _of_opencode(model) for model in dict.fromkeys((to.model, *ALIASES))},
     }
     return _pretty(
         {
@@ -75,6 +74,14 @@ def opencode_text(to: Target) -> str:
             "provider": {"claude": provider},
         }
     )
+
+
+def _of_opencode(model: str) -> dict[str, Any]:
+    # A session is made shorter when its input comes near to its limit, which OpenCode takes for the context otherwise.
+    limit = {"context": CONTEXT_TOKENS, "input": CONTEXT_TOKENS - OUTPUT_TOKENS, "output": OUTPUT_TOKENS}
+    takes = {"input": ["text", "image", "pdf"], "output": ["text"]}
+    features = {"attachment": True, "reasoning": True, "tool_call": True}
+    return {"name": _name(model), **features, "modalities": takes, "limit": limit}
 
 
 def codex_text(to: Target) -> str:

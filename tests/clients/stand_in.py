@@ -96,6 +96,11 @@ class Claude:
         last = [message for message in request.messages if message["role"] != "system"][-1]
         said = "\n".join(_texts(last["content"]))
         self._calls.append(said)
+        if "What do you see" in said:
+            seen = [
+                block["source"]["media_type"] for block in last["content"] if block["type"] in ("image", "document")
+            ]
+            return Reply(f"I see: {' and '.join(seen)}.", usage=USAGE)
         if results := list(_results(last)):
             return Reply(f"I was told: {' and '.join(results)}.", usage=USAGE)
         if calls := list(_calls(said, request.tools)):

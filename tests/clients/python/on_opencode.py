@@ -1,5 +1,6 @@
 """OpenCode, with the configuration that `connect` writes and its own tools, in a project of its own. It streams."""
 
+import base64
 import json
 import os
 from pathlib import Path
@@ -31,6 +32,9 @@ CONFIG = {
     "provider": {"claude": {"models": {NO_MODEL: {}}}},
 }
 SESSIONS = []
+LOOK = "What do you see?"
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAMAAAACAQMAAACnuvRZAAAAA1BMVEUAAACnej3aAAAADElEQVR4nGN4wMQAAAKoAOPMyScWAAAAAElFTkSuQmCC"
+PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
 DISABLED = ("AUTOUPDATE", "MODELS_FETCH", "DEFAULT_PLUGINS", "LSP_DOWNLOAD")
 ENV = {
     **{f"XDG_{kind}_HOME": str(Path(os.environ["HOME"]) / kind) for kind in ("CONFIG", "DATA", "CACHE", "STATE")},
@@ -80,6 +84,13 @@ def stream_tools():
     SESSIONS.append(events[0]["sessionID"])
 
 
+def picture_and_pdf():
+    (PROJECT / "a.png").write_bytes(base64.b64decode(PNG))
+    (PROJECT / "a.pdf").write_bytes(PDF)
+    events, code = opencode(LOOK, "--file", "a.png", "--file", "a.pdf")
+    assert (code, texts(events)) == (0, ["I see: image/png and application/pdf."]), events
+
+
 def refused_follow_up_is_repeated():
     with calls_to_claude(SLOW_DOWN_ONCE, 2):
         events, code = opencode("-c", SLOW_DOWN_ONCE)
@@ -112,4 +123,4 @@ PROJECT.mkdir()
 (PROJECT / "opencode.json").write_text(json.dumps(CONFIG))
 connect("opencode", cwd=PROJECT, **ENV)
 run(stream, stream_tools, refused_follow_up_is_repeated, error, too_long_a_conversation_is_compacted)
-run(error_in_a_stream)
+run(picture_and_pdf, error_in_a_stream)

@@ -28,13 +28,15 @@ from claude_openai.claude.records import RecordError, record_of
 from claude_openai.claude.transcript import Notes, Past
 from claude_openai.errors import leaves
 from claude_openai.logs.log import Log
-from claude_openai.protocol.lines import LineFramer, LineTooLong
+from claude_openai.protocol.lines import LineFramer
 from claude_openai.threads import run_in_thread
 
 __all__ = ["Primer", "StandIn"]
 
 # A turn against the stand-in takes half a second; this is for a machine that is very busy.
 PROBE_S: Final = 30.0
+# Of more models the notes are not kept: a client may ask for any name that looks like one.
+MAX_MODELS: Final = 32
 # A turn does not wait longer for notes, and is not primed then.
 WAIT_S: Final = 5.0
 # For how long a CLI that could not be probed is not probed again.
@@ -45,7 +47,6 @@ PROMPT: Final = "x"
 
 # Model, program, local date.
 _Key: TypeAlias = tuple[str, tuple[object, ...], str]
-_FAILURES: Final = (OSError, RecordError, LineTooLong, trio.TooSlowError, trio.BrokenResourceError)
 
 
 class _Request(Protocol):
@@ -114,7 +115,7 @@ class Primer:
             added: list[str] = []
             try:
                 added = await self._added(key[0], self._known.get(key, ()))
-            except* _FAILURES as group:
+            except* Exception as group:  # noqa: BLE001 - see `_learn`
                 self._note_failure(key, group)
             if added:
                 self._log.warning("priming.incomplete", model=key[0], added=added)
@@ -133,12 +134,15 @@ class Primer:
         try:
             notes = await self._probe(key[0])
             # Notes of another day, or of a program that was replaced, are never asked for again.
-            self._known = {known: others for known, others in self._known.items() if known[1:] == key[1:]}
+            still = [known for known in self._known if known[1:] == key[1:]]
+            self._known = {known: self._known[known] for known in still[1 - MAX_MODELS :]}
             self._known[key] = notes
             self._log.debug("priming.learnt", model=key[0], notes=len(notes), ms=_ms_since(began))
             self._to_check.send_nowait(key)
-        except* _FAILURES as group:
-            self._failed_at[key] = trio.current_time()
+        except* Exception as group:  # noqa: BLE001 - whatever it is, turns are answered without notes
+            now = trio.current_time()
+            self._failed_at = {known: at for known, at in self._failed_at.items() if now < at + RETRY_S}
+            self._failed_at[key] = now
             self._note_failure(key, group)
 
     def _note_failure(self, key: _Key, group: BaseExceptionGroup[Any]) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from claude_openai.claude import priming
 from claude_openai.claude.hermetic import find_claude
+from claude_openai.errors import ClaudeMissing
 from claude_openai.testing import RecordedRequest
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
@@ -127,11 +128,12 @@ async def test_notes_that_do_not_help_are_reported(tmp_path: Path, monkeypatch: 
         assert "# Environment" in report["added"][0]
 
 
+@pytest.mark.parametrize("failure", [OSError("no"), ClaudeMissing("gone"), KeyError("attachment")])
 async def test_a_cli_that_cannot_be_probed_answers_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     async def failing(*_args: object, **_kwargs: object) -> None:
-        raise OSError("no")
+        raise failure
 
     monkeypatch.setattr(priming.Primer, "_turn", failing)
     async with serving(tmp_path, learns=True) as served:

@@ -82,6 +82,10 @@ class StandIn:
         return request_after(self.name).turns
 
     @property
+    def message_ids(self) -> tuple[str, ...]:
+        return tuple("id" if turn.role == "user" and not turn.has_results else "" for turn in self.history)
+
+    @property
     def pending(self) -> tuple[str, ...]:
         return calls_of(self.name)
 
@@ -170,13 +174,26 @@ class Registry(RuleBasedStateMachine):
         fits = how == AS_IT_SHOULD_BE or (how == "with a text more" and not calls_of(name))
         expected = next((one for one in reversed(self.waiting) if one.alive and one.name == name and fits), None)
         found: Any = self.registry.find(put_differently(request_after(name), how))
+        if expected is None and fits and not calls_of(name):
+            expected, way = self._longer(name), "rewound"
+        else:
+            way = "parked" if calls_of(name) else "continued"
         if expected is None:
             assert found is None
             return multiple()
-        assert found == (expected, "parked" if calls_of(name) else "continued")
+        assert found == (expected, way)
         self.waiting.remove(expected)
         self.lent.append(expected)
         return expected
+
+    def _longer(self, name: Name) -> StandIn | None:
+        """The one that can be taken back to it: it has answered in text at last, and was asked more than that."""
+        longer = [
+            one
+            for one in self.waiting
+            if one.alive and not calls_of(one.name) and one.name[0] == name[0] and one.name[1][:-1] == name[1]
+        ]
+        return longer[0] if longer else None
 
     @rule(one=consumes(borrowed), answer=answers)
     def a_borrowed_one_has_answered(self, one: StandIn, answer: str) -> None:

@@ -16,7 +16,7 @@ from tests.openai_schema import validate
 from tests.real.call import Call, chat, texts
 from tests.real.command import running
 from tests.real.fake_cli import ANSWER, fake_cli
-from tests.real.harness import LIMIT_S, Served, needs_claude, serving
+from tests.real.harness import LIMIT_S, Served, needs_claude, serving, until
 
 pytestmark = needs_claude
 
@@ -172,6 +172,7 @@ async def test_a_claude_of_another_kind_is_an_upstream_error(tmp_path: Path, beh
         status, error = await answer(served, "Hi")
         assert (status, error["error"]["type"]) == (502, "upstream_error")
         assert all(words in error["error"]["message"] for words in says), error
+        await until(lambda: '"sdk.error"' in served.log_text(), "it is in the log")
         (told,) = [json.loads(line) for line in served.log_text().splitlines() if '"sdk.error"' in line]
         assert (told["level"], told["kind"]) == ("warning", "not_started" if "could not" in says[0] else "broke_off")
         assert says[-1] in told["error"]

@@ -317,7 +317,7 @@ async def test_results_that_are_not_all_or_not_asked_for_leave_the_turn_waiting(
     unknown = await refused(kept, [*messages, {**messages[-1], "tool_call_id": "toolu_9"}])
     assert unknown["status"] == 400
     assert "toolu_9" in unknown["message"]
-    twice = await refused(kept, [*messages, messages[-1]])
+    twice = await refused(kept, [*messages, {**messages[-1], "content": "other"}])
     assert twice["status"] == 400
     answer, way = await ask(kept, messages)
     assert (way, said(answer)) == ("parked", "ok")

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from claude_openai.claude.hermetic import find_claude
+
 PACKAGE: Final = "@anthropic-ai/claude-code"
 OLDER: Final = ("2.1.200", "2.1.300")
 BUNDLED, NEWEST = "bundled", "newest"
@@ -43,6 +45,12 @@ def installed(version: str, folder: Path) -> Path:
     return found
 
 
+def version_of(claude: Path) -> str:
+    """What the program says of itself."""
+    said = subprocess.run([claude, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+    return said.split()[0]
+
+
 def report(version: str, tests: Sequence[str]) -> bool:
     """Run the tests on a version, and print what came of it. Returns whether all have passed."""
     with tempfile.TemporaryDirectory() as folder:
@@ -51,8 +59,10 @@ def report(version: str, tests: Sequence[str]) -> bool:
         if version != BUNDLED:
             claude = installed(version, Path(folder))
             env["CLAUDE_OPENAI_TEST_CLAUDE"] = str(claude)
-            said = subprocess.run([claude, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
-            name = said.split()[0]
+            name = version_of(claude)
+            if version == NEWEST and name == version_of(find_claude(None)):
+                print(f"{version} ({name}): it is the bundled one")
+                return True
         command = [sys.executable, "-m", "pytest", "-q", "-n", "auto", "--dist=worksteal", "-m", "", *tests]
         run = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     summary = run.stdout.strip().splitlines()[-1].strip("= ") if run.stdout.strip() else run.stderr

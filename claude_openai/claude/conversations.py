@@ -69,7 +69,7 @@ class Conversations:
             elif results:
                 continue
             return self._taken(conversation), "parked" if conversation.pending else "continued"
-        if not turns or results:
+        if not turns:
             return None
         longer = [kept for kept in self._kept if kept.identity == identity and _can_go_back(kept, turns)]
         if not longer:
@@ -112,6 +112,7 @@ class Conversations:
 
 def _can_go_back(kept: Conversation, turns: tuple[Turn, ...]) -> bool:
     held = len(kept.history)
+    # Results of tools are no message to go back to: they belong to their calls.
     if kept.pending or not len(turns) < held <= len(turns) + MAX_REWOUND_TURNS:
         return False
     return bool(kept.message_ids[len(turns)]) and kept.history[: len(turns)] == turns

@@ -52,6 +52,10 @@ class StandIn:
     def alive(self) -> bool:
         return not self.died and not self.scope.cancel_called
 
+    @property
+    def message_ids(self) -> tuple[str, ...]:
+        return tuple("id" if turn.role == "user" and not turn.has_results else "" for turn in self.history)
+
 
 def as_real(stand_in: StandIn) -> Conversation:
     return cast("Conversation", stand_in)
@@ -182,10 +186,12 @@ NOT_THE_SAME: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("fields", NOT_THE_SAME)
 async def test_a_request_with_another_identity_meets_no_conversation(events: Events, fields: dict[str, Any]) -> None:
-    conversations = registry(events)
-    conversations.keep(as_real(idle_one()))
+    conversations, one, longer = registry(events), idle_one(), answered(going_on(), TextBlock("Well."))
+    conversations.keep(as_real(longer))
+    conversations.keep(as_real(one))
     assert found(conversations, going_on(**fields)) is None
-    assert found(conversations, going_on()) is not None
+    assert found(conversations, going_on()) == (one, "continued")
+    assert found(conversations, going_on()) == (longer, "rewound")
 
 
 @pytest.mark.parametrize(
@@ -213,6 +219,43 @@ async def test_what_only_concerns_the_answer_is_no_part_of_the_identity(events: 
     conversations, one = registry(events), idle_one()
     conversations.keep(as_real(one))
     assert found(conversations, going_on(**fields)) == (one, "continued")
+
+
+def after(count: int) -> ChatRequest:
+    """The request that follows so many exchanges."""
+    exchanges = (m for number in range(count) for m in (say("assistant", "Hello."), say("user", f"And {number}?")))
+    return asked(*HELLO, *exchanges)
+
+
+@pytest.mark.parametrize("more", [1, 4])
+async def test_one_that_holds_a_few_exchanges_more_is_taken_back(events: Events, more: int) -> None:
+    conversations, one = registry(events), answered(after(more), TextBlock("Hello."))
+    conversations.keep(as_real(one))
+    assert found(conversations, after(1)) == (one, "rewound")
+
+
+async def test_one_that_holds_much_more_is_kept_for_whom_it_belongs_to(events: Events) -> None:
+    conversations, one = registry(events), answered(after(5), TextBlock("Hello."))
+    conversations.keep(as_real(one))
+    assert found(conversations, after(1)) is None
+    assert found(conversations, after(6)) == (one, "continued")
+
+
+async def test_of_those_that_hold_more_the_one_with_least_is_taken_back(events: Events) -> None:
+    conversations, most, least = registry(events), *(answered(after(n), TextBlock("Hello.")) for n in (4, 2))
+    for one in (least, most):
+        conversations.keep(as_real(one))
+    assert found(conversations, after(1)) == (least, "rewound")
+
+
+async def test_nothing_is_taken_back_to_results_to_a_beginning_or_out_of_its_turn(events: Events) -> None:
+    conversations, parked = registry(events), answered(after(2), ToolUseBlock("c", "read", "{}"))
+    for one in (answered(with_results("a", "b"), TextBlock("Seen.")), parked):
+        conversations.keep(as_real(one))
+    assert found(conversations, after(1)) is None
+    assert found(conversations, with_results("a", "b")) is None
+    assert found(conversations, asked(*HELLO)) is None
+    assert found(conversations, asked(*HELLO, calling("a", "b"), say("user", "Stop."))) is None
 
 
 MORE = say("user", "And?")

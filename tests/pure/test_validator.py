@@ -45,9 +45,10 @@ def test_a_value_fits_when_jsonschema_says_so(schema: Schema, uri: str, values: 
         assume(False)
     theirs: Any = jsonschema.validators.validator_for(schema)(schema, registry=Registry())
     for value in values:
-        with suppress(RecursionError):
-            fits = theirs.is_valid(value)
-            assert (ours.problem(value, Budget()) is None) is fits
+        found = ours.problem(value, Budget())
+        # TypeError: it looks for the id of a boolean, which is no schema in the older drafts, behind a `$ref`.
+        with suppress(RecursionError, TypeError):
+            assert (found is None) is theirs.is_valid(value)
 
 
 @pytest.mark.parametrize("uri", DRAFTS)

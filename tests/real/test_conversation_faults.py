@@ -386,6 +386,7 @@ async def test_comments_keep_a_stream_alive_while_claude_writes_a_long_call(tmp_
 async def a_spare(served: Served) -> int:
     """The process of the one spare, as soon as it waits."""
     await until(lambda: served.log_text().count('"process.start"') == 1, "there is a spare")
+    await until(lambda: len(served.processes.marked()) == 1, "it has its environment")
     (pid,) = served.processes.marked()
     return pid
 

@@ -70,6 +70,7 @@ class ArgumentValidator:
     Attributes:
         document: the schema.
         steps: what it took to find that it can be used.
+        said_anew: the schema by draft 2020-12, if it had to be said anew, and the steps of that; see `tools`.
 
     Raises:
         InvalidSchema, CannotBeResolved: the schema cannot be used.
@@ -81,6 +82,7 @@ class ArgumentValidator:
         self.document = Document(json.loads(schema), budget)
         self._plans = Plans(self.document, keywords_of)
         self.steps = 0
+        self.said_anew: tuple[str, int] | None = None
 
     def errors(self, arguments: Mapping[str, Any], budget: Budget) -> Iterator[ValidationError]:
         """What does not fit.

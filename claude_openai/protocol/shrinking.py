@@ -50,12 +50,14 @@ def _shrunk(raw: bytes, max_side: int, max_bytes: int) -> tuple[str, bytes]:
         with Image.open(io.BytesIO(raw)) as opened:
             is_photo = opened.format == "JPEG"
             opened.draft("RGB", (max_side, max_side))  # a JPEG need not be decoded in full
-            image = ImageOps.exif_transpose(opened)
-            has_alpha = image.has_transparency_data
-            image = image.convert("RGBA" if has_alpha else "RGB")
+            has_alpha = opened.has_transparency_data
+            mode = "RGBA" if has_alpha else "RGB"
+            # No copy of all its pixels, which may have 200 MB, where there is none to be made.
+            image = opened if opened.mode == mode else opened.convert(mode)
+            image.thumbnail((max_side, max_side))
+            ImageOps.exif_transpose(image, in_place=True)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise CannotBeShrunk(str(error)) from error
-    image.thumbnail((max_side, max_side))
     if not is_photo:  # what programs draw, and texts, stay sharp if there is room for them
         kept_whole = _written(image, "PNG")
         if len(kept_whole) <= max_bytes:

@@ -165,25 +165,38 @@ def function_tool(function: Any, where: str, budget: Budget) -> Tool:
 
 
 def _said_anew(schema: Any, text: str, validator: "ArgumentValidator", where: str, budget: Budget) -> str:
-    """A schema of another draft as Claude's API takes it, which wants it valid by draft 2020-12."""
+    """A schema of another draft as Claude's API takes it, which wants it valid by draft 2020-12.
+
+    It is kept with the validator, and costs then what it did: clients send the same tools with every request.
+    """
     if not schema.get("$schema"):
         return ""
-    from claude_openai.protocol.adapted import CannotBeAdapted, adapted_schema
+    try:
+        if validator.said_anew is None:
+            before = budget.spent
+            said_anew = _by_latest_draft(schema, text, validator, where, budget)
+            validator.said_anew = said_anew, budget.spent - before
+        else:
+            budget.spend(validator.said_anew[1])
+    except TooMuchWork as error:
+        raise too_much_work(where, error, BAD_PARAMETERS) from None
+    return validator.said_anew[0]
+
+
+def _by_latest_draft(schema: Any, text: str, validator: "ArgumentValidator", where: str, budget: Budget) -> str:
     from claude_openai.protocol.drafts import draft_of
     from claude_openai.protocol.metaschema import InvalidSchema, check_schema
 
     try:
         check_schema(schema, draft_of({}), budget)
+        return ""
     except InvalidSchema:
+        from claude_openai.protocol.adapted import CannotBeAdapted, adapted_schema
+
         try:
             return adapted_schema(text, validator.document, budget)
         except CannotBeAdapted as error:
             raise BadRequest(f"'{where}' {error}", code=BAD_PARAMETERS, param=where) from None
-        except TooMuchWork as error:
-            raise too_much_work(where, error, BAD_PARAMETERS) from None
-    except TooMuchWork as error:
-        raise too_much_work(where, error, BAD_PARAMETERS) from None
-    return ""
 
 
 def object_schema(schema: Any, where: str, *, code: str, budget: Budget) -> tuple[str, "ArgumentValidator"]:

@@ -52,6 +52,7 @@ class _Side:
     words: list[Block] = field(default_factory=list)
     reminders: set[int] = field(default_factory=set)  # which of the words are the system's
     calls: list[ToolUseBlock] = field(default_factory=list)
+    called_before: set[ToolUseBlock] = field(default_factory=set)  # by earlier pieces
     results: list[ToolResultBlock] = field(default_factory=list)  # of an assistant's calls
     given: set[ToolResultBlock] = field(default_factory=set)  # the same
 
@@ -76,11 +77,10 @@ class _Conversation:
             self.sides.append(_Side(piece.role, piece.path))
         side = self.sides[-1]
         side.path = piece.path
-        said_before = set(side.calls)
         for block in piece.blocks:
             match block:
                 case ToolUseBlock():
-                    if block not in said_before:
+                    if block not in side.called_before:
                         self._call(block, side)
                 case ToolResultBlock():
                     self._answer(block, piece)
@@ -88,6 +88,7 @@ class _Conversation:
                     if piece.of_system:
                         side.reminders.add(len(side.words))
                     side.words.append(block)
+        side.called_before.update(block for block in piece.blocks if isinstance(block, ToolUseBlock))
 
     def _call(self, call: ToolUseBlock, side: _Side) -> None:
         if self._callers.get(call.id) is not side:

@@ -322,6 +322,20 @@ def test_results_in_any_order_are_found_without_a_look_at_each_call() -> None:
     assert Word.compared < 10 * len(ids)
 
 
+def test_calls_in_a_message_each_are_read_without_a_look_at_each_other() -> None:
+    hashed = 0
+
+    class Counted(str):
+        def __hash__(self) -> int:
+            nonlocal hashed
+            hashed += 1
+            return super().__hash__()
+
+    ids = [Counted(f"call_{number}") for number in range(1000)]
+    read([say("user", "hi"), *(calling(each) for each in ids), *(result(each) for each in ids)])
+    assert hashed < 50 * len(ids)
+
+
 def test_of_many_calls_without_results_only_the_first_are_named() -> None:
     with pytest.raises(BadRequest, match=r"'call_9' and 4990 others\.") as raised:
         read([say("user", "hi"), calling(*(f"call_{number}" for number in range(5000)))])

@@ -23,6 +23,7 @@ from claude_openai.claude.confinement import try_confinement
 from claude_openai.claude.environment import named_environment
 from claude_openai.claude.guardian import guarding
 from claude_openai.claude.hermetic import find_claude, stand_in_environment
+from claude_openai.claude.known_models import KnownModels
 from claude_openai.claude.launcher import Launcher
 from claude_openai.claude.ledger import PRIVATE_FOLDER, recover
 from claude_openai.claude.priming import Primer
@@ -79,10 +80,11 @@ async def serve(
         _ended_in_a_thread(_writing(config, log)) as writer,
         _listening(config) as listeners,
     ):
-        async with _backend(config, backend, log) as the_backend:
+        models = KnownModels(config.catalog(), log)
+        async with _backend(config, backend, models, log) as the_backend:
             admission = Admission(config.max_concurrency, config.max_queue_size)
             runs = Runs(the_backend, admission, RunLimits.of(config), writer)
-            app = build_app(config, runs, log, the_backend.status)
+            app = build_app(config, runs, log, the_backend.status, catalog=models.catalog)
             connections = Connections(app, config, log, connection_limit(config))
             closing = trio.Event()
             async with trio.open_nursery() as nursery:
@@ -193,7 +195,7 @@ async def _listening(config: Config) -> AsyncIterator[list[TcpListener]]:
 
 
 @asynccontextmanager
-async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIterator[Backend]:
+async def _backend(config: Config, given: Backend | None, models: KnownModels, log: Log) -> AsyncIterator[Backend]:
     if given is not None:
         yield given
         return
@@ -223,6 +225,7 @@ async def _backend(config: Config, given: Backend | None, log: Log) -> AsyncIter
                     walls=ToolWalls(
                         confinement, (folder, *_secrets(config)), are_folders_named=are_folders_named, log=log
                     ),
+                    models=models,
                     log=log,
                 )
             primer = Primer(launcher, MessagesApi.serving, log)

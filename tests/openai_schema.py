@@ -42,14 +42,17 @@ EXTENSIONS = {
     # Open Responses demands these; the SDKs raise an error event that has its object.
     "Response": ("presence_penalty", "frequency_penalty", "store"),
     "ResponseErrorEvent": ("error",),
-    # OpenRouter's, which clients ask for what a model takes.
-    "Model": ("context_length", "max_output_tokens", "input_modalities", "output_modalities"),
+    # OpenRouter's, which clients ask for what a model takes, and the levels of `reasoning_effort` that it has.
+    "Model": ("context_length", "max_output_tokens", "input_modalities", "output_modalities", "reasoning_efforts"),
 }
 _TYPES: dict[str, Any] = {
     **{key: {"type": "string"} for key in ("reasoning_content", "reasoning")},
     **{key: {"type": "number"} for key in ("presence_penalty", "frequency_penalty")},
     **{key: {"type": "integer"} for key in ("context_length", "max_output_tokens")},
-    **{key: {"type": "array", "items": {"type": "string"}} for key in ("input_modalities", "output_modalities")},
+    **{
+        key: {"type": "array", "items": {"type": "string"}}
+        for key in ("input_modalities", "output_modalities", "reasoning_efforts")
+    },
     "store": {"type": "boolean"},
     "error": {"$ref": "#/components/schemas/Error"},
 }

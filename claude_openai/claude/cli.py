@@ -16,7 +16,7 @@ import trio
 from claude_openai.claude.base import Backend, Emit
 from claude_openai.claude.frames import message_of, user_frame
 from claude_openai.claude.hermetic import TurnSettings
-from claude_openai.claude.launcher import GRACE_S, Launcher, past_of
+from claude_openai.claude.launcher import GRACE_S, Launcher, Spawn, past_of
 from claude_openai.claude.permissions import ToolGuard
 from claude_openai.claude.priming import Primer
 from claude_openai.claude.process import SupervisedProcess
@@ -90,7 +90,7 @@ class CliBackend(Backend):
                     stops=request.stop,
                 )
                 async with spawn.open() as process:
-                    await CliTurn(request, process, emit, reader, spawn.guard, log).run()
+                    await CliTurn(request, process, emit, reader, spawn, log).run()
         except ApiError as error:  # there is no Claude Code, or the folder is another
             await emit(TurnFailed(error))
         except OSError as error:
@@ -106,7 +106,7 @@ class CliTurn:
         process: owned by the caller, who ends it.
         emit: takes the events.
         reader: of this turn.
-        guard: answers what the process asks about its own tools.
+        spawn: how the process was started.
         log: bound to the run; raw frames at trace level.
     """
 
@@ -116,14 +116,15 @@ class CliTurn:
         process: SupervisedProcess,
         emit: Emit,
         reader: TurnReader,
-        guard: ToolGuard,
+        spawn: Spawn,
         log: Log,
     ) -> None:
         self._request = request
         self._process = process
         self._emit = emit
         self._reader = reader
-        self._guard = guard
+        self._guard = spawn.guard
+        self._note = spawn.note
         self._log = log
         self._framer = LineFramer()
         self._signs = Signs()
@@ -168,6 +169,7 @@ class CliTurn:
             await self._emit(self._reader.gone(why) if self._initialized else not_started)
 
     async def _take(self, record: Mapping[str, Any]) -> None:
+        self._note(record)
         if self._guard.does_not_ask(record):
             self._process.kill()
         if record.get("type") == "control_response":

@@ -173,6 +173,7 @@ class Conversation:
         ask: trio.MemorySendChannel[Mapping[str, Any]],
         frame: Mapping[str, Any],
     ) -> bool:
+        self.spawn.note(frame)
         if self.spawn.guard.takes(frame):
             ask.send_nowait(frame)
             return True

@@ -26,6 +26,7 @@ from claude_openai.claude.hermetic import (
     login_command,
     stand_in_environment,
 )
+from claude_openai.claude.known_models import KnownModels
 from claude_openai.claude.late_transcript import LATE_TRANSCRIPTS, LateTranscript
 from claude_openai.claude.ledger import Ledger
 from claude_openai.claude.permissions import ToolGuard
@@ -48,6 +49,10 @@ GRACE_S = 1.0
 REMOVE_WAIT_S = 5.0
 
 
+def _ignore(_: Mapping[str, Any]) -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Spawn:
     """How a process is started.
@@ -60,6 +65,7 @@ class Spawn:
         login: the command that logs it in.
         guard: answers what it asks about its own tools.
         give_past: for one that waits for its past: gives it, for as long as its turn.
+        note: is shown each record that it writes.
     """
 
     session: str
@@ -69,6 +75,7 @@ class Spawn:
     login: str
     guard: ToolGuard
     give_past: Callable[[Past], AbstractAsyncContextManager[None]] | None = None
+    note: Callable[[Mapping[str, Any]], None] = _ignore
 
 
 class Launcher:
@@ -81,6 +88,7 @@ class Launcher:
         extra_env: variables that win over it.
         guardian: starts the processes, and ends what is left of them.
         walls: keep their tools in their folders.
+        models: learn from what they write.
         log: for what belongs to no run.
 
     Raises:
@@ -96,6 +104,7 @@ class Launcher:
         extra_env: Mapping[str, str],
         guardian: Guardian,
         walls: ToolWalls,
+        models: KnownModels,
         log: Log,
     ) -> None:
         self._command = command
@@ -107,6 +116,7 @@ class Launcher:
         self._ledger = Ledger(folder)
         self._guardian = guardian
         self._walls = walls
+        self._models = models
         self._log = log
         self._processes: set[SupervisedProcess] = set()
         try:
@@ -194,7 +204,8 @@ class Launcher:
         log.debug("adapter.claude_args", argv=argv)
         enclose = self._walls.enclosing(claude, agent, cwd, resume)
         opened = partial(self._process, argv, env, agent, session, guard, enclose)
-        return Spawn(session, model, settings, opened, login_command(claude), guard)
+        note = partial(self._models.note, started_with=model)
+        return Spawn(session, model, settings, opened, login_command(claude), guard, note=note)
 
     def spawn_spare(self, model: str, notes: Notes, *, log: Log) -> Spawn:
         """Prepare a process that waits for its past; where it cannot wait for one it has none, but the notes.
@@ -241,7 +252,8 @@ class Launcher:
         env = claude_environment(self._environ, extra=extra, cwd=self._cwd)
         guard, _ = self._walls.guard(NO_AGENT, env)
         opened = partial(self._process, argv, env, NO_AGENT, session, guard, None)
-        return Spawn(session, model, TurnSettings(), opened, login_command(claude), guard)
+        note = partial(self._models.note, started_with=model, of_account=False)
+        return Spawn(session, model, TurnSettings(), opened, login_command(claude), guard, note=note)
 
     @asynccontextmanager
     async def temporary_folder(self) -> AsyncIterator[Path]:

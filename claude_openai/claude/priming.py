@@ -170,16 +170,19 @@ class Primer:
         with trio.fail_after(PROBE_S):
             async with spawn.open() as process:
                 await process.write(_frames())
-                await _until_result(process, self._log)
+                await _until_result(process, spawn.note, self._log)
                 await process.stop(grace_s=GRACE_S)  # it completes the session file as it leaves
 
 
-async def _until_result(process: SupervisedProcess, log: Log) -> None:
+async def _until_result(process: SupervisedProcess, note: Callable[[Mapping[str, Any]], None], log: Log) -> None:
     framer = LineFramer()
     while chunk := await process.read():
         for line in framer.feed(chunk):
             record = record_of(line, log)
-            if record is not None and record.get("type") == "result":
+            if record is None:
+                continue
+            note(record)
+            if record.get("type") == "result":
                 if record.get("is_error"):
                     raise RecordError(f"the turn failed: {record.get('result')}")
                 return

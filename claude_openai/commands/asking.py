@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from claude_openai.commands.instance import Instance
 
-__all__ = ["UNREACHABLE", "Answers", "ask", "health_of"]
+__all__ = ["UNREACHABLE", "Answers", "ask", "health_of", "models_of"]
 
 UNREACHABLE: Final = "unreachable"
 # For all questions together: a server that hangs answers none of them.
@@ -53,9 +53,15 @@ def health_of(instance: Instance) -> str:
     return ask(instance).health
 
 
-def _answer(instance: Instance, path: str, deadline: float) -> dict[str, Any]:
+def models_of(instance: Instance, api_key: str | None) -> dict[str, Any]:
+    """What `GET /v1/models` says; empty if it says nothing in time, or asks for another key."""
+    return _answer(instance, "/v1/models", time.monotonic() + TIMEOUT_S, key=api_key)
+
+
+def _answer(instance: Instance, path: str, deadline: float, *, key: str | None = None) -> dict[str, Any]:
     where = urlsplit(instance.base_url)
-    request = f"GET {path} HTTP/1.0\r\nHost: {where.netloc}\r\nAuthorization: Bearer {instance.control_key}\r\n\r\n"
+    key = key or instance.control_key
+    request = f"GET {path} HTTP/1.0\r\nHost: {where.netloc}\r\nAuthorization: Bearer {key}\r\n\r\n"
     with contextlib.suppress(OSError, ValueError):
         # An address, never a name: `create_connection` would bring the tables of international ones.
         host, port = where.hostname or "", where.port or 0

@@ -53,6 +53,7 @@ _MODEL: Final = _object(
     max_output_tokens=_INTEGER,
     input_modalities=_MODALITIES,
     output_modalities=_MODALITIES,
+    reasoning_efforts={"type": "array", "items": STRING},
 )
 
 

@@ -6,7 +6,7 @@ Errors of any kind, Quart's own included, become the four-key error object in `_
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -31,7 +31,7 @@ from claude_openai.logs.log import Level, Log, traceback_of
 from claude_openai.offload import Offload, in_thread
 from claude_openai.protocol.chunks import ChunkStream
 from claude_openai.protocol.events import Event, TurnFailed, TurnStarted
-from claude_openai.protocol.models import model_list, model_object
+from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import ChatRequest, parse_chat_request
 from claude_openai.protocol.response import Completion, ResponseHead
 from claude_openai.protocol.responses.memory import GivenItems
@@ -78,20 +78,20 @@ class Views:
     runs: Runs
     started: int
     agents: AgentGuard
+    catalog: Callable[[], ModelCatalog]
     offload: Offload = in_thread
     given: GivenItems = field(default_factory=GivenItems)
 
     async def models(self) -> Response:
-        return _json(model_list(self.config.catalog().listing(), self.started))
+        return _json(self.catalog().model_list(self.started))
 
     async def model(self, model: str) -> Response:
-        self.config.catalog().resolve(model)  # any name that a completion takes, listed or not
-        return _json(model_object(model, self.started))
+        return _json(self.catalog().model_object(model, self.started))  # of any that a completion takes, listed or not
 
     async def chat_completions(self) -> Response:
         exchange = exchange_of(request.scope)
         body = cast("bytes", await request.get_data())
-        catalog = self.config.catalog()
+        catalog = self.catalog()
         chat = await self._admitted(await self.offload(lambda: parse_chat_request(body, catalog)))
         _log_request(exchange.log, chat, body)
         exchange.begin_turn()
@@ -105,7 +105,7 @@ class Views:
     async def responses(self) -> Response:
         exchange = exchange_of(request.scope)
         body = cast("bytes", await request.get_data())
-        catalog, recall = self.config.catalog(), self.given.recall
+        catalog, recall = self.catalog(), self.given.recall
         asked = await self.offload(lambda: parse_responses_request(body, catalog, recall))
         chat = await self._admitted(asked.chat)
         _log_request(exchange.log, chat, body)
@@ -151,6 +151,7 @@ def build_app(
     log: Log,
     status: Status = dict,
     agents: AgentGuard | None = None,
+    catalog: Callable[[], ModelCatalog] | None = None,
     offload: Offload = in_thread,
 ) -> App:
     """Compose the app.
@@ -161,13 +162,14 @@ def build_app(
         log: bound to each exchange's request id.
         status: what `/health` tells beside that the process answers.
         agents: what the `claude` object of a request may ask for; by default what `config` says.
+        catalog: the models as they are known now; by default what `config` says.
         offload: how the body of a request is read.
     """
     app = App("claude_openai", static_folder=None)
     app.exchange_log, app.metrics = log, runs.metrics
     app.url_map.merge_slashes = False  # it would answer with a redirect to a page of HTML
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
-    views = Views(config, runs, int(time.time()), agents or AgentGuard(config), offload)
+    views = Views(config, runs, int(time.time()), agents or AgentGuard(config), catalog or config.catalog, offload)
     app.add_url_rule("/v1/models", "models", views.models, methods=["GET"])
     # Ids may hold slashes, encoded or not.
     app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])

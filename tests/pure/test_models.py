@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import ConfigError, ModelNotFound
-from claude_openai.protocol.models import ModelCatalog, model_list, model_object
+from claude_openai.protocol.model_records import MAX_MODELS, Limits, Model, is_safe_name, read_models
+from claude_openai.protocol.models import ModelCatalog
 from tests.openai_schema import strict_openai_model, validate
 
 CATALOG = ModelCatalog("sonnet", ("house-model",))
@@ -134,19 +135,97 @@ def test_every_listed_name_is_served() -> None:
 
 
 def test_the_list_of_models_is_one_of_the_schema_and_keeps_its_order() -> None:
-    listing = model_list(["sonnet", "anthropic/claude-opus"], created=1_700_000_000)
+    catalog = ModelCatalog("sonnet", ("sonnet", "anthropic/claude-opus"))
+    listing = catalog.model_list(created=1_700_000_000)
     validate("ListModelsResponse", listing)
     assert [strict_openai_model(model).id for model in listing["data"]] == ["sonnet", "anthropic/claude-opus"]
-    assert listing["data"][0] == model_object("sonnet", 1_700_000_000)
+    assert listing["data"][0] == catalog.model_object("sonnet", 1_700_000_000)
     openais = {"object": "model", "created": 1_700_000_000, "owned_by": "anthropic"}
-    assert model_object("anthropic/claude-opus", 1_700_000_000) == {"id": "anthropic/claude-opus", **openais}
+    assert listing["data"][1] == {"id": "anthropic/claude-opus", **openais}
     for name in (*ModelCatalog("sonnet").listing(), "sonnet", "opus[1m]", "claude"):
-        assert model_object(name, 1_700_000_000) == {
+        assert ModelCatalog("sonnet").model_object(name, 1_700_000_000) == {
             "id": name,
             **openais,
             "context_length": 1_000_000,
             "max_output_tokens": 128_000,
             "input_modalities": ["text", "image", "file"],
             "output_modalities": ["text"],
+            "reasoning_efforts": ["low", "medium", "high", "xhigh", "max"],
         }
-    validate("ListModelsResponse", model_list([], created=0))
+
+
+MYTHOS = Model("mythos", "claude-mythos-1", ("low", "high"))
+BEDROCK = Model("us.anthropic.claude-opus-4-6-v1[1m]", "us.anthropic.claude-opus-4-6-v1[1m]")
+
+
+@pytest.mark.parametrize(
+    ("listed", "public", "asked", "claude"),
+    [
+        (MYTHOS, "claude-mythos", "claude-mythos", "mythos"),
+        (MYTHOS, "claude-mythos", "mythos", "mythos"),
+        (MYTHOS, "claude-mythos", "claude-mythos[1m]", "mythos[1m]"),
+        (BEDROCK, BEDROCK.name, BEDROCK.name, BEDROCK.name),
+        (Model("my-model", "my-model"), "my-model", "my-model", "my-model"),
+        (Model("opus[1m]"), "claude-opus[1m]", "claude-opus[1m]", "opus[1m]"),
+        (Model("claude", "claude"), "claude", "claude", "sonnet"),
+    ],
+)
+def test_what_claude_code_lists_is_listed_behind_the_aliases_and_served(
+    listed: Model, public: str, asked: str, claude: str
+) -> None:
+    catalog = ModelCatalog("sonnet").with_models([listed], "sonnet")
+    assert catalog.listing() == [*ModelCatalog("sonnet").listing(), public]
+    assert catalog.resolve(asked) == claude
+
+
+def test_a_model_that_is_listed_because_a_client_named_it_is_none() -> None:
+    start = ModelCatalog("sonnet")
+    assert start.with_models([Model("claude-typo-9", "claude-typo-9")], "claude-typo-9") == start
+    # On Bedrock `sonnet` is listed in this way, and means another model than elsewhere.
+    on_bedrock = Model("sonnet", "us.anthropic.claude-sonnet-4-5-20250929-v1:0")
+    catalog = start.with_models([on_bedrock], "sonnet")
+    assert catalog.listing() == start.listing()
+    assert "context_length" not in catalog.model_object("claude-sonnet", 0)
+
+
+def test_an_override_is_listed_alone_also_when_claude_code_has_listed_more() -> None:
+    catalog = ModelCatalog("sonnet", ("mine",)).with_models([MYTHOS], "sonnet")
+    assert catalog.listing() == ["mine"]
+    assert catalog.resolve("claude-mythos") == "mythos"
+
+
+def test_limits_are_those_that_were_told_last_of_the_name_or_of_what_it_stands_for() -> None:
+    catalog = ModelCatalog("sonnet").with_models([MYTHOS], "sonnet")
+    assert "context_length" not in catalog.model_object("claude-mythos", 0)
+    assert catalog.model_object("claude-mythos", 0)["reasoning_efforts"] == ["low", "high"]
+    for limits in (Limits(2_000_000, 256_000), Limits(200_000, 32_000)):
+        catalog = catalog.with_limits({"claude-mythos-1": limits, "claude-haiku-4-5": limits, "best": limits})
+        for name in ("claude-mythos", "mythos[1m]", "claude-haiku-4-5", "best"):
+            told = catalog.model_object(name, 0)
+            assert (told["context_length"], told["max_output_tokens"]) == (limits.context, limits.output)
+    assert catalog.model_object("claude-opus", 0)["context_length"] == 1_000_000
+
+
+names = st.one_of(st.text(), st.from_regex(r"(claude|-|\[1m\])*[a-z0-9.-]*(\[1m\])*", fullmatch=True))
+
+
+@given(st.lists(st.fixed_dictionaries({"value": names, "resolvedModel": names})), st.text())
+def test_every_name_that_is_listed_is_served_and_safe(listed: list[dict[str, str]], started_with: str) -> None:
+    catalog = ModelCatalog("sonnet").with_models(read_models(listed) or (), started_with)
+    for name in (*catalog.listing(), *("claude-", "[1m]", "claude-[1m]")):
+        try:
+            resolved = catalog.resolve(name)
+        except ModelNotFound:
+            assert name not in catalog.listing()
+        else:
+            assert is_safe_name(resolved)
+    assert len(catalog.model_list(0)["data"]) <= MAX_MODELS
+
+
+def test_the_catalog_never_grows_beyond_its_bounds() -> None:
+    catalog = ModelCatalog("sonnet")
+    for number in range(5):
+        catalog = catalog.with_models([Model(f"m-{number}-{each}") for each in range(MAX_MODELS)], "sonnet")
+        catalog = catalog.with_limits({f"m-{number}-{each}": Limits(1, 1) for each in range(MAX_MODELS)})
+    assert (len(catalog.models), len(catalog.limits)) == (MAX_MODELS, MAX_MODELS)
+    assert catalog.listing()[:2] == ["claude-sonnet", "claude-opus"]

@@ -23,6 +23,7 @@ import trio
 from claude_openai import Config, serve
 from claude_openai.claude import priming
 from claude_openai.claude.hermetic import stand_in_environment
+from claude_openai.claude.known_models import KnownModels
 from claude_openai.claude.priming import Primer
 from claude_openai.claude.transcript import Notes
 from claude_openai.config import BACKENDS
@@ -194,6 +195,7 @@ async def _probe_once(primer: Primer, model: str) -> Notes:
     if key not in _learnt:
         quiet = copy.copy(launcher)
         quiet._log, quiet._processes = NULL_LOG, set()
+        quiet._models = KnownModels(Config().catalog(), NULL_LOG)
         _learnt[key] = folder, await _probe(Primer(quiet, primer._stand_in, NULL_LOG), model)
     learnt_in, notes = _learnt[key]
     found: Notes = tuple(json.loads(json.dumps(notes).replace(learnt_in, folder)))

@@ -4,12 +4,13 @@ Pure functions of the server a client is to use. A key is in none of them, only 
 """
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from claude_openai.protocol.models import ALIASES, CONTEXT_TOKENS, OUTPUT_TOKENS
+from claude_openai.protocol.models import USUAL_LIMITS, ModelCatalog
 
 __all__ = [
     "KEY_VARIABLE",
@@ -17,8 +18,10 @@ __all__ = [
     "Target",
     "aider_text",
     "by_hand_text",
+    "by_id",
     "codex_text",
     "continue_text",
+    "is_model_name",
     "litellm_text",
     "llm_text",
     "openai_text",
@@ -30,6 +33,9 @@ KEY_VARIABLE: Final = "CLAUDE_OPENAI_API_KEY"
 # What the server is called in a client. Zed makes the name of the variable above from it.
 PROVIDER: Final = "claude-openai"
 SMALL_MODEL: Final = "claude-haiku"
+_MODEL: Final = re.compile(r"(?!-)[\w.:@/\[\]-]{1,200}", re.ASCII)
+# OpenCode offers these for any model that reasons.
+_USUAL_EFFORTS: Final = ("low", "medium", "high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +46,37 @@ class Target:
         url: with the `/v1` at its end.
         model: as the server knows it.
         needs_key: the server asks for one.
+        models: the objects of its `/v1/models`, by id.
     """
 
     url: str
     model: str
     needs_key: bool
+    models: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: by_id(ModelCatalog("sonnet").model_list(0)))
 
     def key(self, reference: str) -> str:
         """The reference, or a word for clients that must have some key."""
         return reference if self.needs_key else "none"
+
+    def limit(self, model: str, name: str, usual: int) -> int:
+        """A limit of a model; the usual one if the server does not know it."""
+        known = self.models.get(model, {}).get(name)
+        return known if isinstance(known, int) else usual
+
+    def context(self, model: str) -> int:
+        return self.limit(model, "context_length", USUAL_LIMITS.context)
+
+
+def by_id(listing: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The models of an answer of `/v1/models` whose ids can be in a configuration, by id; empty if it is no such."""
+    data = listing.get("data")
+    models = [model for model in data if isinstance(model, dict)] if isinstance(data, list) else []
+    return {model["id"]: model for model in models if is_model_name(model.get("id"))}
+
+
+def is_model_name(value: object) -> bool:
+    """Whether it is a name that no configuration takes for something else, such as a variable or a flag."""
+    return isinstance(value, str) and _MODEL.fullmatch(value) is not None
 
 
 def _pretty(value: Mapping[str, Any]) -> str:
@@ -64,7 +92,7 @@ def opencode_text(to: Target) -> str:
         "npm": "@ai-sdk/openai-compatible",
         "name": "Claude Code",
         "options": {"baseURL": to.url, "apiKey": to.key(f"{{env:{KEY_VARIABLE}}}")},
-        "models": {model: _of_opencode(model) for model in dict.fromkeys((to.model, *ALIASES))},
+        "models": {model: _of_opencode(to, model) for model in dict.fromkeys((to.model, *to.models))},
     }
     return _pretty(
         {
@@ -76,12 +104,15 @@ def opencode_text(to: Target) -> str:
     )
 
 
-def _of_opencode(model: str) -> dict[str, Any]:
+def _of_opencode(to: Target, model: str) -> dict[str, Any]:
+    context, output = to.context(model), to.limit(model, "max_output_tokens", USUAL_LIMITS.output)
     # A session is made shorter when its input comes near to its limit, which OpenCode takes for the context otherwise.
-    limit = {"context": CONTEXT_TOKENS, "input": CONTEXT_TOKENS - OUTPUT_TOKENS, "output": OUTPUT_TOKENS}
+    limit = {"context": context, "input": context - output, "output": output}
     takes = {"input": ["text", "image", "pdf"], "output": ["text"]}
     features = {"attachment": True, "reasoning": True, "tool_call": True}
-    return {"name": _name(model), **features, "modalities": takes, "limit": limit}
+    efforts = [each for each in to.models.get(model, {}).get("reasoning_efforts", ()) if each not in _USUAL_EFFORTS]
+    variants = {"variants": {each: {"reasoningEffort": each} for each in efforts}} if efforts else {}
+    return {"name": _name(model), **features, "modalities": takes, "limit": limit, **variants}
 
 
 def codex_text(to: Target) -> str:
@@ -106,7 +137,7 @@ models:
     roles: [chat, edit, apply]
     capabilities: [tool_use, image_input]
     defaultCompletionOptions:
-      contextLength: {CONTEXT_TOKENS}
+      contextLength: {to.context(to.model)}
 """
 
 
@@ -135,7 +166,7 @@ def zed_text(to: Target) -> str:
     model = {
         "name": to.model,
         "display_name": f"Claude Code {_name(to.model)}",
-        "max_tokens": CONTEXT_TOKENS,
+        "max_tokens": to.context(to.model),
         "capabilities": able,
     }
     provider = {"api_url": to.url, "available_models": [model]}
@@ -165,5 +196,5 @@ In its settings (the gear):
   Base URL        {to.url}
   API Key         {to.key(f"the server's key, which is the value of {KEY_VARIABLE}")}
   Model ID        {to.model}
-  Context window  {CONTEXT_TOKENS}, if it asks; it may send images
+  Context window  {to.context(to.model)}, if it asks; it may send images
 """

@@ -7,12 +7,14 @@ is on standard error.
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from claude_openai.commands import command_parser
-from claude_openai.commands.connect.client_texts import KEY_VARIABLE, Target
+from claude_openai.commands.asking import models_of
+from claude_openai.commands.connect.client_texts import KEY_VARIABLE, Target, by_id, is_model_name
 from claude_openai.commands.connect.clients import CLIENTS, Client, Places
 from claude_openai.commands.connect.config_files import read_config, replace_config
 from claude_openai.commands.connect.merging import MergeRefused, merged
@@ -24,7 +26,6 @@ __all__ = ["run"]
 
 MODEL: Final = "claude-sonnet"
 PORT: Final = 8000
-_MODEL: Final = re.compile(r"(?!-)[\w.:@/\[\]-]{1,200}", re.ASCII)
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -48,7 +49,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     client = CLIENTS.get(given.client)
     if client is None:
         raise ConfigError(f"connect: {given.client!r} is not a client it knows (claude-openai connect lists them)")
-    if not _MODEL.fullmatch(given.model):
+    if not is_model_name(given.model):
         raise ConfigError(f"--model: {given.model!r} is not the name of a model")
     target = _target(given.url, given.model, environ)
     places = Places(_home(), Path.cwd(), environ, given.is_global)
@@ -71,7 +72,9 @@ def _target(url: str | None, model: str, environ: Mapping[str, str]) -> Target:
     if url is None:
         instance = find_instance(instance_folder(environ))
         if instance is not None:
-            return Target(f"{instance.base_url}/v1", model, instance.has_api_key)
+            usual = Target(f"{instance.base_url}/v1", model, instance.has_api_key)
+            models = by_id(models_of(instance, environ.get(KEY_VARIABLE)))
+            return replace(usual, models=models) if models else usual
     config = config_from([], environ)
     has_key = config.api_key is not None
     if url is None:

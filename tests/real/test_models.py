@@ -1,0 +1,130 @@
+"""The models of Claude Code itself: what `/v1/models` tells, and `connect` writes, after it has told of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from claude_openai.testing import Reply
+from tests.openai_schema import validate
+from tests.real.call import Call, chat
+from tests.real.fake_cli import fake_cli
+from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
+
+pytestmark = needs_claude
+
+LISTED = ["claude-sonnet", "claude-opus", "claude-haiku", "claude-fable"]
+LIMITS = ("context_length", "max_output_tokens")
+# A model of tomorrow, between an entry of another form and a name that is no safe argument.
+ANSWER = r"""
+printf '%s\n' "$@" > "${0%/*}/argv"
+read -r line
+id=${line#*'"request_id": "'}
+say '{"type":"control_response","response":{"subtype":"success","request_id":"'"${id%%\"*}"'","response":{"models":['\
+'7,{"value":"--print"},{"value":"mythos","resolvedModel":"claude-mythos-1","supportedEffortLevels":["low","ultra"]}]}}}'
+read -r line
+begin
+delta hello
+say '{"type":"result","subtype":"success","is_error":false,"result":"hello","usage":{"input_tokens":1,'\
+'"output_tokens":2},"modelUsage":{"claude-mythos-1":{"contextWindow":2000000,"maxOutputTokens":256000}}}'
+read -r line
+"""
+
+
+async def models(served: Served) -> dict[str, dict[str, Any]]:
+    async with Call.open(served.url, None, "/v1/models") as call:
+        status, listing = await call.answer()
+    assert status == 200
+    validate("ListModelsResponse", listing)
+    return {model["id"]: model for model in listing["data"]}
+
+
+async def ask(served: Served, model: str) -> int:
+    async with Call.open(served.url, {**chat("Hi"), "model": model}) as call:
+        status, _ = await call.answer()
+    return status
+
+
+@on_both_backends
+async def test_after_a_turn_the_limits_are_those_that_claude_code_tells_of_the_model(
+    tmp_path: Path, backend: str
+) -> None:
+    async with serving(tmp_path, backend=backend) as served:
+        before = await models(served)
+        assert await ask(served, "claude-haiku-4-5") == 200
+        async with Call.open(served.url, None, "/v1/models/claude-haiku-4-5") as call:
+            _, told = await call.answer()
+        assert [told[limit] for limit in LIMITS] == [200_000, 32_000]
+        # What 2.1.332 lists is what the table has, and nothing is listed because a client has named it.
+        assert await models(served) == before
+        assert list(before) == LISTED
+
+
+@on_both_backends
+async def test_what_the_table_says_of_limits_and_efforts_is_what_the_bundled_claude_code_says(
+    tmp_path: Path, backend: str
+) -> None:
+    async with serving(tmp_path, backend=backend) as served:
+        before = await models(served)
+        for name in LISTED:
+            assert await ask(served, name) == 200
+        assert await models(served) == before
+
+
+async def test_models_of_the_account_are_listed_and_served(tmp_path: Path) -> None:
+    settings = tmp_path / "home" / "config" / ".claude.json"
+    settings.parent.mkdir(parents=True)
+    added = {"value": "claude-mythos-1-preview", "label": "Mythos", "description": "of this account"}
+    settings.write_text(json.dumps({"additionalModelOptionsCache": [added]}))
+    async with serving(tmp_path) as served:
+        assert await ask(served, "claude-sonnet") == 200
+        listed = await models(served)
+        assert list(listed) == [*LISTED, "claude-mythos-1-preview"]
+        assert await ask(served, "claude-mythos-1-preview") == 200
+        assert served.api.requests[-1].model == "claude-mythos-1-preview"
+
+
+async def test_a_context_that_the_account_has_not_is_not_told(tmp_path: Path) -> None:
+    async with serving(tmp_path, Reply("ok"), extra_env={"CLAUDE_CODE_DISABLE_1M_CONTEXT": "1"}) as served:
+        assert await ask(served, "claude-opus") == 200
+        told = {name: model["context_length"] for name, model in (await models(served)).items()}
+        assert (told["claude-opus"], told["claude-sonnet"]) == (200_000, 1_000_000)
+
+
+@on_both_backends
+async def test_a_new_claude_code_brings_models_that_can_be_asked(tmp_path: Path, backend: str) -> None:
+    async with serving(tmp_path, claude_command=fake_cli(tmp_path, ANSWER), backend=backend) as served:
+        assert await ask(served, "claude-mythos") == 404
+        assert await ask(served, "claude-sonnet") == 200
+        listed = await models(served)
+        assert list(listed) == [*LISTED, "claude-mythos"]
+        new = listed["claude-mythos"]
+        assert [new[limit] for limit in LIMITS] == [2_000_000, 256_000]
+        assert new["reasoning_efforts"] == ["low", "ultra"]
+        for name in ("claude-mythos", "mythos"):
+            assert await ask(served, name) == 200
+            argv = (tmp_path / "argv").read_text().splitlines()
+            assert argv[argv.index("--model") + 1] == "mythos"
+        assert await ask(served, "--print") == 404
+
+
+@pytest.mark.parametrize("listed", ["null", "5", '{"opus": 1}', '["opus"]', '[{"value": {"value": []}}]'])
+async def test_an_answer_of_another_form_fails_no_turn_and_changes_nothing(tmp_path: Path, listed: str) -> None:
+    start, end = ANSWER.index("'7,"), ANSWER.index("]}}}'")
+    behaviour = ANSWER[:start].replace('"models":[', f'"models":{listed}') + "'" + ANSWER[end + 1 :]
+    behaviour = behaviour.replace('"contextWindow":2000000', '"contextWindow":"2000000"')
+    async with serving(tmp_path, claude_command=fake_cli(tmp_path, behaviour)) as served:
+        before = await models(served)
+        for _ in range(2):
+            assert await ask(served, "claude-sonnet") == 200
+        assert await models(served) == before
+        assert served.log_text().count('"event":"models.unreadable"') == 1
+
+
+async def test_the_names_of_a_new_claude_code_are_known_before_the_first_turn(tmp_path: Path) -> None:
+    command = fake_cli(tmp_path, ANSWER)
+    async with serving(tmp_path, claude_command=command, spares=1, learns=True) as served:
+        await until(lambda: "models.learnt" in served.log_text(), "learnt")
+        assert list(await models(served)) == [*LISTED, "claude-mythos"]
+        assert await ask(served, "claude-mythos") == 200

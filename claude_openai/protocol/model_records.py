@@ -6,15 +6,15 @@ bounds: no answer makes the catalog large, or a model's name unfit to be an argu
 
 import re
 from dataclasses import dataclass
-from typing import Final, TypeGuard
+from typing import Final, TypeGuard, get_args
+
+from claude_openai.protocol.fields import ReasoningEffort
 
 __all__ = ["MAX_MODELS", "MAX_NAME_CHARS", "Limits", "Model", "is_safe_name", "read_limits", "read_models"]
 
 MAX_NAME_CHARS: Final = 256
 MAX_MODELS: Final = 64
-MAX_EFFORTS: Final = 16
 MAX_TOKENS: Final = 1_000_000_000
-_EFFORT: Final = re.compile(r"[a-z]{1,32}")
 # What the account uses if no model is named: `claude` is this server's name for the one of its configuration.
 _DEFAULT: Final = "default"
 
@@ -26,7 +26,7 @@ class Model:
     Attributes:
         name: an alias or an id, as `--model` takes it.
         resolved: the id that the name stands for; "" if Claude Code does not tell.
-        efforts: the levels of effort, from the least; empty if it has none.
+        efforts: the levels of `reasoning_effort` that it has, from the least; empty if it has none.
     """
 
     name: str
@@ -70,12 +70,9 @@ def _model(entry: object) -> Model | None:
     return Model(
         name,
         resolved if isinstance(resolved, str) and is_safe_name(resolved) else "",
-        tuple(e for e in efforts[:MAX_EFFORTS] if _is_effort(e)) if isinstance(efforts, list) else (),
+        # A level that requests cannot ask for is of no use to clients.
+        tuple(each for each in get_args(ReasoningEffort) if each in efforts) if isinstance(efforts, list) else (),
     )
-
-
-def _is_effort(value: object) -> bool:
-    return isinstance(value, str) and _EFFORT.fullmatch(value) is not None
 
 
 def _limits(value: object) -> Limits | None:

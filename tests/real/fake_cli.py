@@ -6,7 +6,7 @@ of the functions of `PRELUDE`.
 
 from pathlib import Path
 
-__all__ = ["ANSWER", "FAKE_CLAUDE", "fake_cli"]
+__all__ = ["ANSWER", "FAKE_CLAUDE", "NEW_MODEL", "fake_cli"]
 
 FAKE_CLAUDE = "fake-claude"
 
@@ -34,6 +34,21 @@ begin
 delta one
 delta ' two'
 result
+read -r line
+"""
+
+# Lists a model of tomorrow, behind an entry of another form and a name that is no safe argument; writes down its argv.
+NEW_MODEL = r"""
+printf '%s\n' "$@" > "${0%/*}/argv"
+read -r line
+id=${line#*'"request_id": "'}
+say '{"type":"control_response","response":{"subtype":"success","request_id":"'"${id%%\"*}"'","response":{"models":['\
+'7,{"value":"--print"},{"value":"mythos","resolvedModel":"claude-mythos-1","supportedEffortLevels":["low","ultra","max"]}]}}}'
+read -r line
+begin
+delta hello
+say '{"type":"result","subtype":"success","is_error":false,"result":"hello","usage":{"input_tokens":1,'\
+'"output_tokens":2},"modelUsage":{"claude-mythos-1":{"contextWindow":2000000,"maxOutputTokens":256000}}}'
 read -r line
 """
 

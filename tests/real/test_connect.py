@@ -8,13 +8,16 @@ import pytest
 
 from claude_openai.testing import RecordedRequest, Reply
 from tests.conditions import needs
+from tests.real.call import Call, chat
 from tests.real.command import shell
+from tests.real.fake_cli import NEW_MODEL, fake_cli
 from tests.real.harness import needs_claude, serving
 from tests.real.test_opencode import opencode
 
 pytestmark = needs_claude
 
 KEY = {"CLAUDE_OPENAI_API_KEY": "sk-secret"}
+USUAL = ["claude-sonnet", "claude-opus", "claude-haiku", "claude-fable"]
 
 
 async def test_without_a_client_it_lists_them(tmp_path: Path) -> None:
@@ -46,6 +49,23 @@ async def test_a_running_server_is_the_one_that_is_meant_and_its_key_is_nowhere(
         (provider,) = tomllib.loads(path.read_text())["model_providers"].values()
         assert (provider["base_url"], provider["env_key"]) == (f"{server.base_url}/v1", "CLAUDE_OPENAI_API_KEY")
         assert "secret" not in said.stdout + said.stderr + path.read_text()
+
+
+async def test_it_writes_the_models_that_the_running_server_knows_if_it_has_the_key(tmp_path: Path) -> None:
+    async with shell(tmp_path) as type_:
+        server = await type_.start("--claude-command", fake_cli(tmp_path, NEW_MODEL), env=KEY)
+        headers = {"Authorization": "Bearer sk-secret"}
+        async with Call.open(server.base_url, chat("Hi"), **headers) as call:
+            assert await call.status() == 200
+            await call.body()
+        known = json.loads((await type_("connect", "opencode", env=KEY)).stdout)["provider"]["claude"]["models"]
+        assert list(known) == [*USUAL, "claude-mythos"]
+        assert known["claude-mythos"]["limit"] == {"context": 2_000_000, "input": 1_744_000, "output": 256_000}
+        assert known["claude-mythos"]["variants"] == {"max": {"reasoningEffort": "max"}}
+        said = await type_("connect", "continue", "--model", "claude-mythos", env=KEY)
+        assert "contextLength: 2000000\n" in said.stdout
+        without_key = json.loads((await type_("connect", "opencode")).stdout)["provider"]["claude"]
+        assert (list(without_key["models"]), without_key["options"]["baseURL"]) == (USUAL, f"{server.base_url}/v1")
 
 
 async def test_a_second_time_changes_nothing_and_the_first_names_its_backup(tmp_path: Path) -> None:
@@ -140,3 +160,7 @@ async def test_opencode_works_with_what_was_written_and_a_key_in_the_variable(tm
         home = tmp_path / "opencode"
         home.mkdir()
         assert "It is connected." in await opencode(type_.folder, home, "Say hello.", env=KEY)
+        assert "It is connected." in await opencode(type_.folder, home, "--variant", "max", "Think hard.", env=KEY)
+        asked = [request for request in served.api.requests if request.tools]
+        assert asked[-1].body["output_config"]["effort"] == "max"
+        assert asked[0].body["output_config"]["effort"] != "max"

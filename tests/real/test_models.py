@@ -9,27 +9,13 @@ import pytest
 from claude_openai.testing import Reply
 from tests.openai_schema import validate
 from tests.real.call import Call, chat
-from tests.real.fake_cli import fake_cli
+from tests.real.fake_cli import NEW_MODEL, fake_cli
 from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
 
 pytestmark = needs_claude
 
 LISTED = ["claude-sonnet", "claude-opus", "claude-haiku", "claude-fable"]
 LIMITS = ("context_length", "max_output_tokens")
-# A model of tomorrow, between an entry of another form and a name that is no safe argument.
-ANSWER = r"""
-printf '%s\n' "$@" > "${0%/*}/argv"
-read -r line
-id=${line#*'"request_id": "'}
-say '{"type":"control_response","response":{"subtype":"success","request_id":"'"${id%%\"*}"'","response":{"models":['\
-'7,{"value":"--print"},{"value":"mythos","resolvedModel":"claude-mythos-1","supportedEffortLevels":["low","ultra"]}]}}}'
-read -r line
-begin
-delta hello
-say '{"type":"result","subtype":"success","is_error":false,"result":"hello","usage":{"input_tokens":1,'\
-'"output_tokens":2},"modelUsage":{"claude-mythos-1":{"contextWindow":2000000,"maxOutputTokens":256000}}}'
-read -r line
-"""
 
 
 async def models(served: Served) -> dict[str, dict[str, Any]]:
@@ -94,14 +80,14 @@ async def test_a_context_that_the_account_has_not_is_not_told(tmp_path: Path) ->
 
 @on_both_backends
 async def test_a_new_claude_code_brings_models_that_can_be_asked(tmp_path: Path, backend: str) -> None:
-    async with serving(tmp_path, claude_command=fake_cli(tmp_path, ANSWER), backend=backend) as served:
+    async with serving(tmp_path, claude_command=fake_cli(tmp_path, NEW_MODEL), backend=backend) as served:
         assert await ask(served, "claude-mythos") == 404
         assert await ask(served, "claude-sonnet") == 200
         listed = await models(served)
         assert list(listed) == [*LISTED, "claude-mythos"]
         new = listed["claude-mythos"]
         assert [new[limit] for limit in LIMITS] == [2_000_000, 256_000]
-        assert new["reasoning_efforts"] == ["low", "ultra"]
+        assert new["reasoning_efforts"] == ["low", "max"]
         for name in ("claude-mythos", "mythos"):
             assert await ask(served, name) == 200
             argv = (tmp_path / "argv").read_text().splitlines()
@@ -111,8 +97,8 @@ async def test_a_new_claude_code_brings_models_that_can_be_asked(tmp_path: Path,
 
 @pytest.mark.parametrize("listed", ["null", "5", '{"opus": 1}', '["opus"]', '[{"value": {"value": []}}]'])
 async def test_an_answer_of_another_form_fails_no_turn_and_changes_nothing(tmp_path: Path, listed: str) -> None:
-    start, end = ANSWER.index("'7,"), ANSWER.index("]}}}'")
-    behaviour = ANSWER[:start].replace('"models":[', f'"models":{listed}') + "'" + ANSWER[end + 1 :]
+    start, end = NEW_MODEL.index("'7,"), NEW_MODEL.index("]}}}'")
+    behaviour = NEW_MODEL[:start].replace('"models":[', f'"models":{listed}') + "'" + NEW_MODEL[end + 1 :]
     behaviour = behaviour.replace('"contextWindow":2000000', '"contextWindow":"2000000"')
     async with serving(tmp_path, claude_command=fake_cli(tmp_path, behaviour)) as served:
         before = await models(served)
@@ -123,7 +109,7 @@ async def test_an_answer_of_another_form_fails_no_turn_and_changes_nothing(tmp_p
 
 
 async def test_the_names_of_a_new_claude_code_are_known_before_the_first_turn(tmp_path: Path) -> None:
-    command = fake_cli(tmp_path, ANSWER)
+    command = fake_cli(tmp_path, NEW_MODEL)
     async with serving(tmp_path, claude_command=command, spares=1, learns=True) as served:
         await until(lambda: "models.learnt" in served.log_text(), "learnt")
         assert list(await models(served)) == [*LISTED, "claude-mythos"]

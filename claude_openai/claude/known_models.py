@@ -1,13 +1,13 @@
-"""Keeps the catalog of models up to date with what Claude Code tells of them in passing, at no cost.
+"""Keeps the catalog of models up to date with what the processes of Claude Code report; no process is started for it.
 
 Each process answers `initialize` with the models that it offers, and each result has the limits of the models that were
 used. So a new Claude Code brings its models without a release of this server.
 
-What counts is what a process of the account tells. The list depends on the provider (Bedrock and Vertex AI have ids of
-their own), and on `additionalModelOptionsCache` in the user's `.claude.json`, which adds models of the account (both
-2.1.332). A process that is started against a stand-in to learn Claude Code's notes has none of these, only the names
-that its version brings. They are taken until a process of the account tells more: that is later than the first request,
-which may name one of them.
+Only a process with the account's own login and settings knows the account's models. The list depends on the provider
+(Bedrock and Vertex AI have their own ids) and on `additionalModelOptionsCache` in the user's `.claude.json` (2.1.332;
+`tests/real/test_models.py`). The probes of `priming` have neither: they list what their version offers with an API key.
+That is better than the table, and available before the first turn, which may name a new model. So a probe's answer is
+used until a process of the account has answered, and ignored from then on.
 """
 
 from collections.abc import Mapping
@@ -21,32 +21,32 @@ __all__ = ["KnownModels"]
 
 
 class KnownModels:
-    """Owns the catalog, which is replaced and never changed.
+    """Owns the current catalog, and replaces it when more is known.
 
     Args:
-        catalog: what is known at the start.
-        log: told of models that are new.
+        catalog: the one to start with.
+        log: gets the names of models that are added.
     """
 
     def __init__(self, catalog: ModelCatalog, log: Log) -> None:
         self._catalog = catalog
         self._log = log
-        self._account_told = False
+        self._account_known = False
         self._unreadable = False
 
     def catalog(self) -> ModelCatalog:
-        """The models as they are known now."""
+        """The current catalog."""
         return self._catalog
 
     def note(self, record: Mapping[str, Any], *, started_with: str, of_account: bool = True) -> None:
-        """Learn from any record of Claude Code; it never fails.
+        """Take what a record of Claude Code says of models; any other record is ignored. Raises nothing.
 
         Args:
-            record: as it was read.
+            record: as parsed from its output.
             started_with: the model of the process.
-            of_account: the process has the login and the settings of the account.
+            of_account: the process has the login and the settings of the account, not those of a probe.
         """
-        if self._account_told and not of_account:
+        if self._account_known and not of_account:
             return
         match record:
             case {"type": "control_response", "response": {"response": {"models": listed}}}:
@@ -54,19 +54,19 @@ class KnownModels:
                 if models is None:
                     self._note_unreadable(listed)
                 else:
-                    self._account_told = of_account
-                    self._take(self._catalog.with_models(models, started_with))
+                    self._account_known = of_account
+                    self._replace(self._catalog.with_models(models, started_with))
             case {"type": "result", "modelUsage": usage}:
                 limits = read_limits(usage)
-                # Where it is the only one, it is also what the name stands for: `best` is in no list.
+                # A single entry also belongs to the name asked for, such as `best`, which is in no list.
                 named = dict.fromkeys([started_with], *limits.values()) if len(limits) == 1 else {}
                 self._catalog = self._catalog.with_limits({**limits, **named})
 
-    def _take(self, catalog: ModelCatalog) -> None:
+    def _replace(self, catalog: ModelCatalog) -> None:
         new = [name for name in catalog.listing() if name not in self._catalog.listing()]
         self._catalog = catalog
         if new:
-            self._log.debug("models.learnt", models=new)
+            self._log.debug("models.added", models=new)
 
     def _note_unreadable(self, listed: object) -> None:
         if not self._unreadable:

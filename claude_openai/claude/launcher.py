@@ -65,7 +65,7 @@ class Spawn:
         login: the command that logs it in.
         guard: answers what it asks about its own tools.
         give_past: for one that waits for its past: gives it, for as long as its turn.
-        note: is shown each record that it writes.
+        note: to be called with each record that it writes.
     """
 
     session: str
@@ -88,7 +88,7 @@ class Launcher:
         extra_env: variables that win over it.
         guardian: starts the processes, and ends what is left of them.
         walls: keep their tools in their folders.
-        models: learn from what they write.
+        models: gets the records that they write.
         log: for what belongs to no run.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Reads what Claude Code tells of its models: the list in its answer to `initialize`, and the limits in a result.
+"""Reads what Claude Code reports of its models: the list in its answer to `initialize`, and the limits in a result.
 
-Claude Code is renewed often, and either may change. What has another form is left out, and so is what is beyond the
-bounds: no answer makes the catalog large, or a model's name unfit to be an argument of a command.
+Both may change with any version of Claude Code, so entries of an unknown form are skipped. Names and numbers of entries
+are bounded: the result is small, and each name in it is safe as an argument of a command.
 """
 
 import re
@@ -15,7 +15,7 @@ __all__ = ["MAX_MODELS", "MAX_NAME_CHARS", "Limits", "Model", "is_safe_name", "r
 MAX_NAME_CHARS: Final = 256
 MAX_MODELS: Final = 64
 MAX_TOKENS: Final = 1_000_000_000
-# What the account uses if no model is named: `claude` is this server's name for the one of its configuration.
+# The account's default. Not listed: this server's own default model is called `claude`.
 _DEFAULT: Final = "default"
 
 
@@ -25,7 +25,7 @@ class Model:
 
     Attributes:
         name: an alias or an id, as `--model` takes it.
-        resolved: the id that the name stands for; "" if Claude Code does not tell.
+        resolved: the id that the name stands for; "" if unknown.
         efforts: the levels of `reasoning_effort` that it has, from the least; empty if it has none.
     """
 
@@ -36,7 +36,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many tokens a model takes in all, and how many of them may be of its answer."""
+    """The context window of a model and the bound of one answer, in tokens."""
 
     context: int
     output: int

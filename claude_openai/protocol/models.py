@@ -25,7 +25,7 @@ _LONG: Final = "[1m]"
 # One digit at least: `claude-something` is more likely a typing error than an id Claude knows.
 _CLAUDE_ID: Final = re.compile(r"claude-(?=[a-z.@-]*[0-9])[a-z0-9.@-]{1,128}(?:\[1m\])?")
 
-# What Claude Code 2.1.332 says, with an API key or a login; what the installed one says goes before it.
+# As Claude Code 2.1.332 reports, with an API key or an OAuth token; replaced by what the installed one reports.
 _EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
 _RESOLVED: Final = {
     "sonnet": "claude-sonnet-5-5",
@@ -47,7 +47,7 @@ class ModelCatalog:
         override: the names that are listed, in place of the others. It narrows nothing: aliases, Claude model ids and
             what Claude Code lists are served whether listed or not. Any other name is given to Claude as it is.
         models: those that Claude Code has listed.
-        limits: of these and others, by the id of the model or by a name that was asked for.
+        limits: by the id of the model, or by the name that was asked for.
 
     Raises:
         ConfigError: a name cannot be a command's argument, or `default_model` stands for nothing.
@@ -88,7 +88,7 @@ class ModelCatalog:
         return replace(self, models=tuple({**known, **new}.values())[:MAX_MODELS])
 
     def with_limits(self, limits: Mapping[str, Limits]) -> "ModelCatalog":
-        """The catalog with limits that Claude Code tells, which may be lower now than they were."""
+        """The catalog with limits that Claude Code reports; the newest replace older ones."""
         kept = [(name, value) for name, value in self.limits.items() if name not in limits]
         return replace(self, limits=dict([*kept, *limits.items()][-MAX_MODELS:]))
 

@@ -162,7 +162,7 @@ def build_app(
         log: bound to each exchange's request id.
         status: what `/health` tells beside that the process answers.
         agents: what the `claude` object of a request may ask for; by default what `config` says.
-        catalog: the models as they are known now; by default what `config` says.
+        catalog: gives the current models; by default those of `config`.
         offload: how the body of a request is read.
     """
     app = App("claude_openai", static_folder=None)

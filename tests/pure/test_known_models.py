@@ -1,4 +1,4 @@
-"""What Claude Code tells of its models: what is read of it, and what is learnt from which process."""
+"""What Claude Code reports of its models: how it is read, and which process is believed."""
 
 import json
 from typing import Any
@@ -99,7 +99,7 @@ def test_no_record_fails_and_another_form_changes_nothing(listed: Any, usage: An
     assert known.catalog().listing() == before.listing()
 
 
-def test_a_result_tells_the_limits_of_the_name_that_was_asked_for_unless_there_were_others() -> None:
+def test_a_result_has_the_limits_of_the_name_asked_for_if_one_model_was_used() -> None:
     known = started()
     known.note(result(**{"claude-opus-5-5": {**USAGE, "contextWindow": 200_000}}), started_with="best")
     for name in ("best", "claude-opus"):
@@ -110,7 +110,7 @@ def test_a_result_tells_the_limits_of_the_name_that_was_asked_for_unless_there_w
     assert told == {"best": 200_000, "opus": 1_000_000, "haiku": 100}
 
 
-def test_a_probe_is_believed_until_a_process_of_the_account_has_told() -> None:
+def test_a_probe_is_believed_until_a_process_of_the_account_has_answered() -> None:
     known = started()
     known.note(answer(MYTHOS), started_with="sonnet", of_account=False)
     assert known.catalog().listing()[4:] == ["claude-mythos"]

@@ -1,7 +1,7 @@
 """Which model names are served, and what each is called on Claude's command line."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from claude_openai.errors import ConfigError, ModelNotFound
@@ -194,7 +194,7 @@ def test_an_override_is_listed_alone_also_when_claude_code_has_listed_more() -> 
     assert catalog.resolve("claude-mythos") == "mythos"
 
 
-def test_limits_are_those_that_were_told_last_of_the_name_or_of_what_it_stands_for() -> None:
+def test_limits_are_the_newest_of_the_name_or_of_the_id_it_stands_for() -> None:
     catalog = ModelCatalog("sonnet").with_models([MYTHOS], "sonnet")
     assert "context_length" not in catalog.model_object("claude-mythos", 0)
     assert catalog.model_object("claude-mythos", 0)["reasoning_efforts"] == ["low", "high"]
@@ -209,6 +209,7 @@ def test_limits_are_those_that_were_told_last_of_the_name_or_of_what_it_stands_f
 names = st.one_of(st.text(), st.from_regex(r"(claude|-|\[1m\])*[a-z0-9.-]*(\[1m\])*", fullmatch=True))
 
 
+@example([{"value": "[1m]", "resolvedModel": "claude-opus"}], "sonnet")
 @given(st.lists(st.fixed_dictionaries({"value": names, "resolvedModel": names})), st.text())
 def test_every_name_that_is_listed_is_served_and_safe(listed: list[dict[str, str]], started_with: str) -> None:
     catalog = ModelCatalog("sonnet").with_models(read_models(listed) or (), started_with)

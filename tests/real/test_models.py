@@ -1,4 +1,4 @@
-"""The models of Claude Code itself: what `/v1/models` tells, and `connect` writes, after it has told of them."""
+"""The models of Claude Code itself: what `/v1/models` tells, and `connect` writes, once it has reported them."""
 
 import json
 from pathlib import Path
@@ -33,9 +33,7 @@ async def ask(served: Served, model: str) -> int:
 
 
 @on_both_backends
-async def test_after_a_turn_the_limits_are_those_that_claude_code_tells_of_the_model(
-    tmp_path: Path, backend: str
-) -> None:
+async def test_after_a_turn_the_limits_are_those_that_claude_code_reports(tmp_path: Path, backend: str) -> None:
     async with serving(tmp_path, backend=backend) as served:
         before = await models(served)
         assert await ask(served, "claude-haiku-4-5") == 200
@@ -48,7 +46,7 @@ async def test_after_a_turn_the_limits_are_those_that_claude_code_tells_of_the_m
 
 
 @on_both_backends
-async def test_what_the_table_says_of_limits_and_efforts_is_what_the_bundled_claude_code_says(
+async def test_the_table_has_the_limits_and_efforts_that_the_bundled_claude_code_reports(
     tmp_path: Path, backend: str
 ) -> None:
     async with serving(tmp_path, backend=backend) as served:
@@ -71,7 +69,7 @@ async def test_models_of_the_account_are_listed_and_served(tmp_path: Path) -> No
         assert served.api.requests[-1].model == "claude-mythos-1-preview"
 
 
-async def test_a_context_that_the_account_has_not_is_not_told(tmp_path: Path) -> None:
+async def test_a_context_window_that_is_switched_off_is_not_listed(tmp_path: Path) -> None:
     async with serving(tmp_path, Reply("ok"), extra_env={"CLAUDE_CODE_DISABLE_1M_CONTEXT": "1"}) as served:
         assert await ask(served, "claude-opus") == 200
         told = {name: model["context_length"] for name, model in (await models(served)).items()}
@@ -108,9 +106,30 @@ async def test_an_answer_of_another_form_fails_no_turn_and_changes_nothing(tmp_p
         assert served.log_text().count('"event":"models.unreadable"') == 1
 
 
+async def test_a_probe_does_not_replace_what_a_process_of_the_account_reported(tmp_path: Path) -> None:
+    # A probe has no token. With one, the name stands for another id, and a process of `opus` lists nothing.
+    behaviour = """
+    id=claude-mythos-1 key=models
+    case "$ANTHROPIC_AUTH_TOKEN $*" in token*--model\\ opus*) key=others;; esac
+    [ -z "$ANTHROPIC_AUTH_TOKEN" ] || id=eu.claude-mythos-1
+    """ + NEW_MODEL.replace('"models"', "\"'$key'\"").replace(
+        '"resolvedModel":"claude-mythos-1"', '"resolvedModel":"\'$id\'"'
+    ).replace("id=${line", "request=${line").replace("${id%%", "${request%%")
+    async with serving(
+        tmp_path,
+        claude_command=fake_cli(tmp_path, behaviour),
+        learns=True,
+        extra_env={"ANTHROPIC_AUTH_TOKEN": "token"},
+    ) as served:
+        for model in ("claude-sonnet", "claude-opus"):
+            assert await ask(served, model) == 200
+            # The fake reports limits of the other id alone.
+            assert "context_length" not in (await models(served))["claude-mythos"]
+
+
 async def test_the_names_of_a_new_claude_code_are_known_before_the_first_turn(tmp_path: Path) -> None:
     command = fake_cli(tmp_path, NEW_MODEL)
     async with serving(tmp_path, claude_command=command, spares=1, learns=True) as served:
-        await until(lambda: "models.learnt" in served.log_text(), "learnt")
+        await until(lambda: "models.added" in served.log_text(), "a model is added")
         assert list(await models(served)) == [*LISTED, "claude-mythos"]
         assert await ask(served, "claude-mythos") == 200

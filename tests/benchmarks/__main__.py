@@ -1,4 +1,4 @@
-"""What is claimed to be fast, measured: `python -m tests.benchmarks`.
+"""What is claimed to be fast, measured: `python -m tests.benchmarks`, or with `conversations` that part alone.
 
 Each comparison is made in one run, the two sides in turn, as the ratio of their medians: the machine's own speed
 cancels out. Not a test: it prints, and exits 1 if a bound does not hold.
@@ -12,8 +12,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ from claude_openai import Config
 from claude_openai.claude.hermetic import claude_argv, claude_environment, find_claude, stand_in_environment
 
 from .client import Timing, stream
+from .conversations import conversations
+from .report import failures, report, server
 from .servers import WORD
 
 RUNS = 5
@@ -32,8 +34,6 @@ FIRST_CONVERSATIONS = 10
 MAY_GROW_MB = 5
 # A process started ahead needs about half a second before it can be taken.
 SPARE_WAIT_S = 2.5
-
-failures: list[str] = []
 
 
 def tool(name: str) -> dict[str, Any]:
@@ -51,25 +51,6 @@ def tool(name: str) -> dict[str, Any]:
 
 
 TOOLS = [tool(name) for name in ("look", *(f"tool_{n}" for n in range(14)))]
-
-
-def report(name: str, value: str, *, holds: bool | None = None) -> None:
-    mark = "" if holds is None else "  ok" if holds else "  MISSED"
-    if holds is False:
-        failures.append(name)
-    print(f"{name:<58}{value}{mark}", flush=True)
-
-
-@contextmanager
-def server(*arguments: str) -> Iterator[tuple[str, int]]:
-    """One of `servers`, in a process of its own: its base URL and its pid."""
-    command = [sys.executable, "-m", "tests.benchmarks.servers", *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process.stdout.readline().strip(), process.pid
-        finally:
-            process.terminate()  # no way to end politely is needed: the guardian takes the children and the folder
 
 
 def memory_mb(pid: int) -> float:
@@ -268,13 +249,21 @@ def many_streams() -> None:
 
 def main() -> int:
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, medians of {RUNS}")
-    ready()
-    with tempfile.TemporaryDirectory() as folder, server("stand_in") as (upstream, _):
-        first_delta(upstream, Path(folder))
-        rates(upstream, Path(folder))
-        memory_of_the_whole(upstream, Path(folder))
-    many_streams()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        conversations(folder)
+        if sys.argv[1:] != ["conversations"]:
+            everything_else(folder)
     return 1 if failures else 0
+
+
+def everything_else(folder: Path) -> None:
+    ready()
+    with server("stand_in") as (upstream, _):
+        first_delta(upstream, folder)
+        rates(upstream, folder)
+        memory_of_the_whole(upstream, folder)
+    many_streams()
 
 
 if __name__ == "__main__":

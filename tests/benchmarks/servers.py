@@ -4,6 +4,7 @@ Each prints its base URL on a line of its own when it listens, and runs until it
 """
 
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -108,11 +109,23 @@ async def stand_in() -> None:
         await trio.sleep_forever()
 
 
+async def clock() -> None:
+    """The Messages API: it answers with the time at which it saw the request; see `answer`."""
+
+    def reply(request: RecordedRequest) -> Reply:
+        return Reply(Text(f"{time.perf_counter():.6f} ", WORD))
+
+    async with MessagesApi.serving(reply, remember=False, strict=False) as api:
+        print(api.base_url, flush=True)
+        await trio.sleep_forever()
+
+
 if __name__ == "__main__":
     SERVERS: dict[str, Callable[..., Awaitable[None]]] = {
         "bare": bare,
         "scripted": scripted,
         "real": real,
         "stand_in": stand_in,
+        "clock": clock,
     }
     trio.run(SERVERS[sys.argv[1]], *sys.argv[2:])

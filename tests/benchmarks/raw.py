@@ -1,0 +1,117 @@
+"""`claude` by itself in a conversation with tools, started and spoken to as the server does it.
+
+Nothing is done in the measured time that could be done before: the transcript lies there, the frames are encoded, and
+all are written at once.
+"""
+
+import json
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from claude_openai.claude.frames import message_of, user_frame
+from claude_openai.claude.hermetic import (
+    TurnSettings,
+    claude_argv,
+    claude_environment,
+    find_claude,
+    stand_in_environment,
+)
+from claude_openai.claude.toolbox import Toolbox
+from claude_openai.claude.transcript import Past, transcript_lines, write_private
+from claude_openai.protocol.blocks import TextBlock, Turn
+from claude_openai.protocol.request import ChatRequest
+
+from .answer import Answer
+
+__all__ = ["RawClaude"]
+
+
+class RawClaude:
+    """A process that was started for a request, whose turn is under way; see `asked`.
+
+    Attributes:
+        answer: to the request.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], toolbox: Toolbox, lines: list[str], started: float) -> None:
+        self._process = process
+        self._toolbox = toolbox
+        self._lines = lines
+        self.answer = self._turn(started)
+
+    @classmethod
+    @contextmanager
+    def asked(cls, request: ChatRequest, upstream: str, folder: Path) -> "Iterator[RawClaude]":
+        """Start a process that resumes from the history of a request, ask it, and end it with the block.
+
+        Args:
+            request: what to ask.
+            upstream: base URL of the stand-in `clock`.
+            folder: for its configuration and the transcript.
+        """
+        settings, cwd = TurnSettings.of(request), folder / "cwd"
+        cwd.mkdir(exist_ok=True)
+        session = str(uuid.uuid4())
+        transcript = folder / f"{session}.jsonl" if request.turns else None
+        if transcript is not None:
+            write_private(transcript, transcript_lines(session, Past(request.turns), cwd))
+        argv = claude_argv(
+            find_claude(None), model=request.claude_model, settings=settings, resume=transcript, session=session
+        )
+        env = claude_environment(os.environ, extra=stand_in_environment(upstream, folder), cwd=cwd)
+        lines: list[str] = []
+        toolbox = Toolbox(request.tools, lines.append)
+        bind = {"subtype": "initialize", "hooks": None, "systemPrompt": [request.system], **toolbox.bind()}
+        lines.append(_line({"type": "control_request", "request_id": "req_1", "request": bind}))
+        lines.append(_line(user_frame(message_of(request.prompt))))
+        started = time.perf_counter()
+        with subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env | settings.environment, cwd=cwd
+        ) as process:
+            try:
+                yield cls(process, toolbox, lines, started)
+            finally:
+                process.kill()
+        if transcript is not None:
+            transcript.unlink()
+
+    def ask(self, text: str) -> Answer:
+        """Ask for another turn."""
+        self._lines.append(_line(user_frame(message_of(Turn("user", (TextBlock(text),))))))
+        return self._turn(time.perf_counter())
+
+    def _turn(self, asked: float) -> Answer:
+        first, text = 0.0, ""
+        self._write()
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if not first and b'"text_delta"' in line:
+                first = time.perf_counter()
+            record: dict[str, Any] = json.loads(line)
+            match record["type"]:
+                case "control_request":
+                    self._toolbox.control_request(record)
+                    self._write()
+                case "stream_event":
+                    text += record["event"].get("delta", {}).get("text", "")
+                case "result":
+                    if record["is_error"]:
+                        raise RuntimeError(f"the raw CLI failed: {record}")
+                    return Answer(asked, first, text)
+        raise RuntimeError("the raw CLI ended within its turn")
+
+    def _write(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write("".join(self._lines).encode())
+        self._process.stdin.flush()
+        self._lines.clear()
+
+
+def _line(frame: dict[str, Any]) -> str:
+    return json.dumps(frame) + "\n"

@@ -18,12 +18,14 @@ class Answer:
         first: when the first delta had come.
         text: all of it; it begins with the time at which the stand-in saw the request.
         way: of the conversation; "" for the raw CLI.
+        cpu_ms: what the server computed from the request to the end of the answer; 0 for the raw CLI.
     """
 
     asked: float
     first: float
     text: str
     way: str = ""
+    cpu_ms: float = 0.0
 
     @property
     def ms(self) -> float:

@@ -14,7 +14,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -25,7 +25,7 @@ from claude_openai.protocol.request import parse_chat_request
 
 from .answer import Answer
 from .raw import RawClaude
-from .report import report, server
+from .report import cpu_ms, report, server
 
 __all__ = ["conversations"]
 
@@ -33,7 +33,8 @@ OPENCODE: Final = Path(__file__).parent.parent / "fixtures" / "opencode-requests
 ROUNDS: Final = 5
 # Turns that go on from a history, in each round.
 CYCLES: Final = 3
-# Messages, and characters of a result in them. The last is there for the slope by size; of four megabytes the CLI says "too long".
+# Messages, and characters of a result in them. The last is there for the slope by size; four megabytes are too long for
+# Claude Code.
 SIZES: Final = ((20, 2500), (200, 2500), (1000, 2500), (1000, 10_000))
 MAX_RATIO: Final = 0.35
 MAX_MORE_MS: Final = 15.0
@@ -52,11 +53,14 @@ class Client:
     """A client that costs little: what it sends is encoded before the clock starts, and read after it has stopped.
 
     Attributes:
+        url: base URL of the server.
+        pid: of the server.
         fields: of OpenCode's request, but for the messages.
         messages: of the conversation, the system prompt first.
     """
 
     url: str
+    pid: int
     fields: dict[str, Any]
     messages: list[Message] = field(default_factory=list)
 
@@ -73,7 +77,9 @@ class Client:
         """
         del self.messages[len(self.messages) - back :]
         self.messages.append({"role": "user", "content": text})
-        answer = send(self.url, self.body(self.messages))
+        body, before = self.body(self.messages), cpu_ms(self.pid)
+        answer = send(self.url, body)
+        answer = replace(answer, cpu_ms=cpu_ms(self.pid) - before)
         if answer.way != way:
             raise RuntimeError(f"the conversation was {answer.way}, and not {way}")
         self.messages.append({"role": "assistant", "content": answer.text})
@@ -179,15 +185,18 @@ class Measured:
 def conversations(folder: Path) -> None:
     """Measure them all, print what was found, and whether it holds."""
     load = os.getloadavg()[0]
-    with server("clock") as (upstream, _), server("real", upstream, str(folder)) as (url, _):
-        send(url, Client(url, opencode()[1]).body([{"role": "user", "content": "first"}]))  # its notes are learnt
+    with server("clock") as (upstream, _), server("real", upstream, str(folder)) as (url, pid):
+        system, fields = opencode()
+        client = Client(url, pid, fields, [system])
+        send(url, client.body([{"role": "user", "content": "first"}]))  # its notes are learnt
         fresh = Measured()
         found = [Measured() for _ in SIZES]
         for number in range(ROUNDS):
-            _fresh(fresh, f"fresh {number}", url, upstream, folder)
+            _fresh(fresh, f"fresh {number}", replace(client, messages=[system]), upstream, folder)
             for (messages, chars), measured in zip(SIZES, found, strict=True):
-                _round(measured, history(messages, chars, f"round {number}"), url, upstream, folder)
-    print(f"in conversations, with OpenCode's prompt and tools: medians (minima), load {load:.1f}")
+                before = history(messages, chars, f"round {number}")
+                _round(measured, replace(client, messages=[system, *before]), upstream, folder)
+    print(f"with OpenCode's prompt and tools: medians (minima), load {load:.1f} to {os.getloadavg()[0]:.1f}")
     report("raw CLI, fresh", _ms(fresh, "raw"))
     _report_ratio("fresh, a spare waiting", fresh, "fresh")
     for (messages, _), measured in zip(SIZES, found, strict=True):
@@ -197,25 +206,21 @@ def conversations(folder: Path) -> None:
     report("the server's own share of a follow-up, by size", f"{slope:.1f} ms a megabyte")
 
 
-def _fresh(measured: Measured, mark: str, url: str, upstream: str, folder: Path) -> None:
-    system, fields = opencode()
-    client = Client(url, fields, [system])
-    request = parse_chat_request(client.body([system, {"role": "user", "content": mark}]), Config().catalog())
+def _fresh(measured: Measured, mark: str, client: Client, upstream: str, folder: Path) -> None:
+    request = parse_chat_request(client.body([*client.messages, {"role": "user", "content": mark}]), Config().catalog())
     with RawClaude.asked(request, upstream, folder) as raw:
         measured.answers["raw"].append(raw.answer)
-    wait_for_spare(url)
+    wait_for_spare(client.url)
     measured.answers["fresh"].append(client.say(mark, "new"))
 
 
-def _round(measured: Measured, before: list[Message], url: str, upstream: str, folder: Path) -> None:
-    system, fields = opencode()
-    client = Client(url, fields, [system, *before])
+def _round(measured: Measured, client: Client, upstream: str, folder: Path) -> None:
     question = {"role": "user", "content": "question"}
     request = parse_chat_request(client.body([*client.messages, question]), Config().catalog())
     with RawClaude.asked(request, upstream, folder) as raw:
         answers = measured.answers
         answers["raw"].append(raw.answer)
-        wait_for_spare(url)
+        wait_for_spare(client.url)
         answers["replay"].append(client.say("question", "replayed"))
         for cycle in range(CYCLES):
             answers["raw follow-up"].append(raw.ask(f"follow-up {cycle}"))
@@ -237,7 +242,9 @@ def _report(size: str, measured: Measured) -> None:
     up, down = (statistics.median(way) for way in zip(*measured.shares(), strict=True))
     share, bound = _share_ms(measured), MAX_SHARE_MS + MAX_SHARE_MS_PER_MB * measured.megabytes
     text = f"{share:.1f} ms ({up:.1f} there, {down:.1f} back), at most {bound:.1f}"
-    report(f"{size}: the server's own share", text, holds=share <= bound)
+    report(f"{size}: the server's own share of it", text, holds=share <= bound)
+    computed = [answer.cpu_ms for answer in measured.answers["follow-up"]]
+    report(f"{size}: what the server computed", f"{statistics.median(computed):.1f} ms ({min(computed):.1f})")
 
 
 def _share_ms(measured: Measured) -> float:

@@ -18,6 +18,7 @@ from quart_trio import QuartTrio
 from claude_openai import Config, serve
 from claude_openai.claude.base import Backend, Emit
 from claude_openai.claude.hermetic import stand_in_environment
+from claude_openai.commands.serve import SWITCH_INTERVAL_S
 from claude_openai.logs.log import Log
 from claude_openai.protocol.chunks import ChunkStream
 from claude_openai.protocol.events import TextDelta, TurnCompleted, TurnStarted, Usage
@@ -87,7 +88,11 @@ async def scripted(output_dir: str = "") -> None:
 async def real(upstream: str, folder: str, backend: str = "sdk") -> None:
     """Our server over the real Claude Code, its upstream a stand-in."""
     env = stand_in_environment(upstream, Path(folder))
-    config = Config(port=0, log=False, backend=backend, process_timeout_ms=600_000, extra_env=env)
+    # The status is held until the way of the conversation is known, however busy the machine is.
+    config = Config(
+        port=0, log=False, backend=backend, process_timeout_ms=600_000, hold_status_ms=60_000, extra_env=env
+    )
+    sys.setswitchinterval(SWITCH_INTERVAL_S)  # as the command has it
     async with trio.open_nursery() as nursery:
         print((await nursery.start(serve, config))[0], flush=True)
 

@@ -73,8 +73,7 @@ class CliBackend(Backend):
 
     async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
         try:
-            notes = () if request.agent.of_the_process else await self._primer.notes(request.claude_model)
-            past = Past(past_of(request), notes)
+            past = Past(past_of(request), await self._primer.notes_for(request))
             async with self._launcher.transcript(past) as transcript:
                 settings = TurnSettings.of(request)
                 spawn = self._launcher.spawn(

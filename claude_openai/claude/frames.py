@@ -18,8 +18,13 @@ def message_of(prompt: Turn) -> list[dict[str, Any]]:
     return blocks or [dict(NOTHING)]
 
 
-def user_frame(content: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """A line with a message of the user."""
+def user_frame(content: Sequence[Mapping[str, Any]], ident: str = "") -> dict[str, Any]:
+    """A line with a message of the user.
+
+    Args:
+        content: the blocks of the message.
+        ident: the id by which a conversation can be taken back to before it; "" for none.
+    """
     # Composed by the client: otherwise '@file' and '/command' in it would be obeyed.
     return {
         "type": "user",
@@ -27,4 +32,5 @@ def user_frame(content: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "parent_tool_use_id": None,
         "session_id": "default",
         "client_composed": True,
+        **({"uuid": ident} if ident else {}),
     }

@@ -29,6 +29,7 @@ from claude_openai.claude.transcript import Notes, Past
 from claude_openai.errors import leaves
 from claude_openai.logs.log import Log
 from claude_openai.protocol.lines import LineFramer
+from claude_openai.protocol.request import ChatRequest
 from claude_openai.threads import run_in_thread
 
 __all__ = ["Primer", "StandIn"]
@@ -93,6 +94,16 @@ class Primer:
             async for key in self._wanted:
                 await self._learn(key)
                 self._learning.pop(key).set()
+
+    async def notes_for(self, request: ChatRequest) -> Notes:
+        """The notes for the process that answers a request.
+
+        There are none for a request with Claude's own tools: Claude works in the environment that the notes describe.
+
+        Raises:
+            ClaudeMissing: there is no program.
+        """
+        return () if request.agent.of_the_process else await self.notes(request.claude_model)
 
     async def notes(self, model: str) -> Notes:
         """The notes for a process of this model; none if they cannot be learnt, and the process is not primed then.

@@ -133,7 +133,8 @@ class SdkBackend(Backend):
             else:
                 for passed in self._conversations.end_passed(request):
                     files.push_async_callback(passed.close)
-                past = await self._past(request)
+                turns = self._thoughts.restored(request.user, past_of(request))
+                past = Past(turns, await self._primer.notes_for(request))
                 conversation = await self._unbound(request, past, files, log, in_new_process=in_new_process)
                 way = "replayed" if past.turns else "new"
             try:
@@ -147,11 +148,6 @@ class SdkBackend(Backend):
                 # The slot is held until they are gone: else more processes would run than are counted.
                 for ending in self._conversations.keep(conversation) if keep else (conversation,):
                     await ending.close()
-
-    async def _past(self, request: ChatRequest) -> Past:
-        # With tools of its own, Claude works in the environment that Claude Code's notes describe.
-        notes = () if request.agent.of_the_process else await self._primer.notes(request.claude_model)
-        return Past(self._thoughts.restored(request.user, past_of(request)), notes)
 
     async def _unbound(
         self, request: ChatRequest, past: Past, files: AsyncExitStack, log: Log, *, in_new_process: bool

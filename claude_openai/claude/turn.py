@@ -17,7 +17,7 @@ from claude_agent_sdk import ClaudeSDKClient, CLIConnectionError, Message
 
 from claude_openai.claude.base import Emit
 from claude_openai.claude.client import unwrapped
-from claude_openai.claude.frames import message_of
+from claude_openai.claude.frames import message_of, user_frame
 from claude_openai.claude.hermetic import TurnSettings
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.records import RecordError, effects_of
@@ -191,10 +191,10 @@ class TurnUnderWay:
 
     async def _ask(self, blocks: Sequence[dict[str, Any]], message_id: str = "") -> None:
         self._opened.transport.turn_begins()
-        async with aclosing(_user_message(blocks, message_id)) as prompt:
+        async with aclosing(_stream_of(user_frame(blocks, message_id))) as prompt:
             await self._opened.client.query(prompt)
 
 
-async def _user_message(blocks: Sequence[dict[str, Any]], ident: str) -> AsyncGenerator[dict[str, Any], None]:
-    known = {"uuid": ident} if ident else {}
-    yield {"type": "user", "message": {"role": "user", "content": list(blocks)}, "parent_tool_use_id": None, **known}
+async def _stream_of(frame: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+    """The form in which the SDK takes a message that is more than a text."""
+    yield frame

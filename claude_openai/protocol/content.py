@@ -32,6 +32,7 @@ __all__ = [
     "call_arguments",
     "result_block",
     "system_texts",
+    "texts_of",
     "tool_result_block",
     "tool_use_blocks",
     "user_blocks",
@@ -50,7 +51,16 @@ def system_texts(message: Mapping[str, Any], path: str) -> tuple[str, ...]:
     Raises:
         BadRequest: naming the exact place of what is malformed or cannot be carried.
     """
-    return tuple(block.text for block in _blocks(message, path, _SYSTEM_PARTS) if isinstance(block, TextBlock))
+    return texts_of(message.get("content"), f"{path}.content")
+
+
+def texts_of(content: Any, place: str) -> tuple[str, ...]:
+    """The texts of content that may hold nothing else; none of those that are blank.
+
+    Raises:
+        BadRequest: naming the exact place of what is malformed or cannot be carried.
+    """
+    return tuple(block.text for block in _content_blocks(content, place, _SYSTEM_PARTS) if isinstance(block, TextBlock))
 
 
 def user_blocks(message: Mapping[str, Any], path: str) -> tuple[Block, ...]:
@@ -177,14 +187,17 @@ def result_block(call_id: Any, id_place: str, content: Any, place: str) -> ToolR
 
 
 def _blocks(message: Mapping[str, Any], path: str, readers: Mapping[str, Reader]) -> tuple[Block, ...]:
-    content = message.get("content")
+    return _content_blocks(message.get("content"), f"{path}.content", readers)
+
+
+def _content_blocks(content: Any, place: str, readers: Mapping[str, Reader]) -> tuple[Block, ...]:
     if content is None:
         return ()
     if isinstance(content, str):
         return (TextBlock(content),) if content.strip() else ()
     if not isinstance(content, list):
-        raise wrong_type(f"{path}.content", "a string or an array of parts", content)
-    blocks = _read_parts(content, f"{path}.content", readers)
+        raise wrong_type(place, "a string or an array of parts", content)
+    blocks = _read_parts(content, place, readers)
     return tuple(block for block in blocks if not isinstance(block, TextBlock) or block.text.strip())
 
 

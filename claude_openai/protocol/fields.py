@@ -13,13 +13,17 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from claude_openai.protocol.checks import Form, array, boolean, form, integer, json_object, number, one_of, string
 from claude_openai.protocol.refusals import unsupported_parameter, unsupported_value, wrong_type, wrong_value
 
-__all__ = ["FIELDS", "Field", "ReasoningEffort", "Use"]
+__all__ = ["FIELDS", "UNSET_WORDS", "Field", "ReasoningEffort", "Use", "read_effort"]
 
 MAX_STOPS: Final = 4  # OpenAI's own bound
 # The beginning of each is looked for at the end of every piece of an answer.
 _STOP: Final = string(1000)
 _STREAM_OPTIONS: Final = ("include_usage", "include_obfuscation")
 ReasoningEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+# What clients send for a choice that their user has not made. OpenAI refuses these; other servers take them as absent.
+UNSET_WORDS: Final = ("",)
+_UNSET_EFFORTS: Final = ("", "default", "auto")
+_NO_LIMIT: Final = (-1,)
 
 
 class Use(enum.Enum):
@@ -32,8 +36,17 @@ class Use(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
+    """What is known of a field.
+
+    Attributes:
+        use: what this server does with it.
+        check: called with the field's name and a value that is not null; raises BadRequest.
+        unset: values that mean the same as null.
+    """
+
     use: Use
-    check: Form  # called with the field's name and a value that is not null; raises BadRequest
+    check: Form
+    unset: tuple[str | int, ...] = ()
 
 
 @form({"type": "array", "minItems": 1})
@@ -74,11 +87,17 @@ def _stream_options(param: str, value: Any) -> None:
             boolean(f"{param}.{key}", value[key])
 
 
-@form({"type": "object", "properties": {"effort": {"enum": [*get_args(ReasoningEffort), None]}}})
+@form({"type": "object", "properties": {"effort": {"enum": [*get_args(ReasoningEffort), *_UNSET_EFFORTS, None]}}})
 def _reasoning(param: str, value: Any) -> None:
     json_object(param, value)
-    if value.get("effort") is not None:
+    if value.get("effort") is not None and value["effort"] not in _UNSET_EFFORTS:
         one_of(*get_args(ReasoningEffort))(f"{param}.effort", value["effort"])
+
+
+def read_effort(fields: Mapping[str, Any]) -> ReasoningEffort | None:
+    """The effort that the checked fields of a request ask for, by whichever of its two names."""
+    effort: Any = fields.get("reasoning_effort", fields.get("reasoning", {}).get("effort"))
+    return None if effort in _UNSET_EFFORTS else effort
 
 
 def _only(check: Form, harmless: tuple[Any, ...], advice: str) -> Form:
@@ -121,6 +140,12 @@ def _text_or_object(param: str, value: Any) -> None:
         raise wrong_type(param, "a string or an object", value)
 
 
+@form({"type": ["string", "array"]})
+def _text_or_parts(param: str, value: Any) -> None:
+    if not isinstance(value, (str, list)):
+        raise wrong_type(param, "a string or an array of text parts", value)
+
+
 @form({"type": "array", "items": {"enum": ["text"]}})
 def _modalities(param: str, value: Any) -> None:
     array(param, value)
@@ -135,18 +160,21 @@ _LEAVE_OUT: Final = "Leave it out."
 FIELDS: Final[Mapping[str, Field]] = {
     "model": Field(Use.HONOURED, string()),
     "messages": Field(Use.HONOURED, _messages),
+    # Not OpenAI's here: the form of Claude's API, and that of the Responses API.
+    "system": Field(Use.HONOURED, _text_or_parts),
+    "instructions": Field(Use.HONOURED, string()),
     "stream": Field(Use.HONOURED, boolean),
     "stream_options": Field(Use.HONOURED, _stream_options),  # also without stream: harmless, and clients do it
-    "reasoning_effort": Field(Use.HONOURED, one_of(*get_args(ReasoningEffort))),
+    "reasoning_effort": Field(Use.HONOURED, one_of(*get_args(ReasoningEffort)), _UNSET_EFFORTS),
     "reasoning": Field(Use.HONOURED, _reasoning),  # not OpenAI's here: {"effort": ...} as other servers take it
     "user": Field(Use.HONOURED, string()),
     "safety_identifier": Field(Use.HONOURED, string(64)),  # the newer name of `user`
     "metadata": Field(Use.HONOURED, _metadata),
     "tools": Field(Use.HONOURED, array),
-    "tool_choice": Field(Use.HONOURED, _text_or_object),
+    "tool_choice": Field(Use.HONOURED, _text_or_object, UNSET_WORDS),
     "parallel_tool_calls": Field(Use.HONOURED, boolean),
-    "max_tokens": Field(Use.HONOURED, integer(1)),
-    "max_completion_tokens": Field(Use.HONOURED, integer(1)),
+    "max_tokens": Field(Use.HONOURED, integer(1), _NO_LIMIT),
+    "max_completion_tokens": Field(Use.HONOURED, integer(1), _NO_LIMIT),
     "stop": Field(Use.HONOURED, _stop),
     "response_format": Field(Use.HONOURED, json_object),  # checked in `output`
     "claude": Field(Use.HONOURED, json_object),  # ours: the keys are checked in `agent`
@@ -165,11 +193,12 @@ FIELDS: Final[Mapping[str, Field]] = {
     "seed": Field(Use.IGNORED, integer(-9223372036854776000, 9223372036854776000)),  # as rounded in the schema
     "logit_bias": Field(Use.IGNORED, _logit_bias),
     "store": Field(Use.IGNORED, boolean),
-    "service_tier": Field(Use.IGNORED, one_of("auto", "default", "flex", "scale", "priority", "fast")),
+    "service_tier": Field(Use.IGNORED, one_of("auto", "default", "flex", "scale", "priority", "fast"), UNSET_WORDS),
     "prompt_cache_key": Field(Use.IGNORED, string()),
     "prompt_cache_options": Field(Use.IGNORED, json_object),
-    "prompt_cache_retention": Field(Use.IGNORED, one_of("in_memory", "in-memory", "24h")),  # older SDKs: in-memory
+    # Older SDKs write "in-memory".
+    "prompt_cache_retention": Field(Use.IGNORED, one_of("in_memory", "in-memory", "24h"), UNSET_WORDS),
     "prediction": Field(Use.IGNORED, json_object),
-    "verbosity": Field(Use.IGNORED, one_of("low", "medium", "high")),
+    "verbosity": Field(Use.IGNORED, one_of("low", "medium", "high"), UNSET_WORDS),
     "moderation": Field(Use.IGNORED, json_object),
 }

@@ -18,6 +18,7 @@ from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.content import (
     assistant_blocks,
     system_texts,
+    texts_of,
     tool_result_block,
     tool_use_blocks,
     user_blocks,
@@ -51,7 +52,17 @@ class Transcript:
     prompt: Turn
 
 
-def read_messages(messages: Sequence[Any], budget: Budget) -> Transcript:
+def system_fields(fields: Mapping[str, Any]) -> list[str]:
+    """The texts that the fields beside a conversation add to the front of its system prompt.
+
+    Raises:
+        BadRequest: naming what in them is malformed.
+    """
+    names = ("instructions", "system")
+    return [text for name in names for text in texts_of(fields.get(name), name)]
+
+
+def read_messages(messages: Sequence[Any], budget: Budget, system: Iterable[str] = ()) -> Transcript:
     """Turn the `messages` array of a request into a transcript; texts stay verbatim and in order.
 
     Messages without text are left out, except that the last user message must have some.
@@ -59,20 +70,21 @@ def read_messages(messages: Sequence[Any], budget: Budget) -> Transcript:
     Args:
         messages: of the request.
         budget: of the request.
+        system: texts of the system prompt before those of the messages.
 
     Raises:
         BadRequest: naming the message, and the place in it, that is malformed or cannot be carried.
     """
-    system: list[str] = []
+    texts = list(system)
     pieces: list[Piece] = []
     for index, message in enumerate(messages):
         path = f"messages[{index}]"
         role = _role(message, path)
         if role == "system" and not pieces:
-            system.extend(system_texts(message, path))
+            texts.extend(system_texts(message, path))
         else:
             pieces.extend(_pieces(message, role, path, budget))
-    return transcript_of(system, alternating(pieces), "messages")
+    return transcript_of(texts, alternating(pieces), "messages")
 
 
 def _pieces(message: Mapping[str, Any], role: Role, path: str, budget: Budget) -> Iterator[Piece]:

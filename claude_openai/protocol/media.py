@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.blocks import MediaBlock
@@ -29,6 +30,11 @@ _DATA_URL: Final = re.compile(r"data:(?P<type>[^;,]*)(?P<parameters>(?:;[^;,]*)*
 # With the name of a host, and nothing that a URL may not hold as it is.
 _HTTPS: Final = re.compile(r"""https://[^\s/?#<>"\x00-\x1f\x7f][^\s<>"\x00-\x1f\x7f]*""", re.IGNORECASE)
 _SPACES: Final = b" \t\n\r\v\f"
+_FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
+# What of base64 a URL may hold percent-encoded.
+_ESCAPED: Final = (("%2b", "+"), ("%2f", "/"), ("%3d", "="), ("%0a", ""), ("%0d", ""), ("%20", ""))
+# Of data that is not base64: each takes more than a microsecond.
+MAX_ESCAPES: Final = 100_000
 _IMAGE_ADVICE: Final = "a JPEG, PNG, GIF or WebP picture"
 
 
@@ -51,7 +57,7 @@ def image_part(part: Mapping[str, Any], where: str) -> MediaBlock:
         raise missing(place, "Send a data: URL with the picture, or an https: URL.")
     if not isinstance(value, str):
         raise wrong_type(place, "a string", value)
-    if value[:5].lower() != "data:":
+    if not _is_data_url(value):
         return MediaBlock(
             "image", "", _fetched_by_claude(value, place, "a data: URL with the picture, or an https: URL")
         )
@@ -80,7 +86,7 @@ def file_part(part: Mapping[str, Any], where: str) -> MediaBlock:
         if not isinstance(value, str):
             raise wrong_type(f"{place}.{key}", "a string", value)
     # Some clients send the bare base64.
-    url = data if data[:5].lower() == "data:" else f"data:;base64,{data}"
+    url = data if _is_data_url(data) else f"data:;base64,{data}"
     kind, raw = _decoded(url, f"{place}.file_data", MAX_FILE_BYTES)
     return _document(kind, raw, name, f"{place}.file_data")
 
@@ -104,7 +110,8 @@ def anthropic_media(part: Mapping[str, Any], where: str) -> MediaBlock:
     kind = str(source.get("media_type") or "")
     if source.get("type") == "text":
         return MediaBlock("document", "text/plain", data, str(part.get("title") or ""))
-    raw = _from_base64(data, f"{place}.data", MAX_IMAGE_BYTES if part["type"] == "image" else MAX_FILE_BYTES)
+    url = data if _is_data_url(data) else f"data:;base64,{data}"
+    raw = _decoded(url, f"{place}.data", MAX_IMAGE_BYTES if part["type"] == "image" else MAX_FILE_BYTES)[1]
     if part["type"] == "image":
         return _image(raw, f"{place}.data")
     return _document(kind, raw, str(part.get("title") or ""), f"{place}.data")
@@ -160,25 +167,42 @@ def _document(kind: str, raw: bytes, name: str, place: str) -> MediaBlock:
     return MediaBlock("document", "text/plain", text, name)
 
 
+def _is_data_url(text: str) -> bool:
+    return text[:5].lower() == "data:"
+
+
 def _decoded(url: str, place: str, max_bytes: int) -> tuple[str, bytes]:
     """The declared type and the bytes of a data: URL."""
     head = _DATA_URL.match(url)
-    if head is None or ";base64" not in head["parameters"].lower():
-        raise wrong_value(place, "a data: URL in base64, like data:image/png;base64,...", url[:40])
-    return head["type"].lower(), _from_base64(url[head.end() :], place, max_bytes)
+    if head is None:
+        raise wrong_value(place, "a data: URL with its data, like data:image/png;base64,...", url[:40])
+    parameters = [parameter.strip().lower() for parameter in head["parameters"].split(";")]
+    decode = _from_base64 if "base64" in parameters else _from_escapes
+    raw = decode(url[head.end() :], place, max_bytes)
+    if not raw:
+        raise wrong_value(place, "something: the data is empty")
+    return head["type"].strip().lower(), raw
 
 
 def _from_base64(text: str, place: str, max_bytes: int) -> bytes:
+    """As lenient as browsers: it may lack its padding, or be percent-encoded. The alphabet of URLs is taken, too."""
+    if "%" in text:
+        for escape, character in _ESCAPED:
+            text = text.replace(escape, character).replace(escape.upper(), character)
     # Four characters for three bytes: so what is far too large is never decoded.
     if len(text) * 3 // 4 > max_bytes + 4:
         raise _too_large(place, len(text) * 3 // 4, max_bytes)
     try:
-        raw = base64.b64decode(text.encode("ascii").translate(None, _SPACES), validate=True)
+        data = text.encode("ascii").translate(_FROM_URL_SAFE, _SPACES).rstrip(b"=")
+        return base64.b64decode(data + b"=" * (-len(data) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise wrong_value(place, f"valid base64 ({shorten(str(error))})") from None
-    if not raw:
-        raise wrong_value(place, "something: the data is empty")
-    return raw
+
+
+def _from_escapes(text: str, place: str, max_bytes: int) -> bytes:
+    if len(text) > 3 * max_bytes or text.count("%") > MAX_ESCAPES:
+        raise wrong_value(place, "a file of this size in base64, like data:image/png;base64,...")
+    return unquote_to_bytes(text)
 
 
 def _too_large(place: str, size: int, limit: int) -> BadRequest:

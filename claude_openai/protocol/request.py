@@ -12,8 +12,8 @@ from claude_openai.errors import BadRequest
 from claude_openai.protocol.agent import Agent, read_agent
 from claude_openai.protocol.blocks import Turn
 from claude_openai.protocol.budget import Budget, request_budget
-from claude_openai.protocol.fields import FIELDS, Field, ReasoningEffort
-from claude_openai.protocol.history import read_messages
+from claude_openai.protocol.fields import FIELDS, Field, ReasoningEffort, read_effort
+from claude_openai.protocol.history import read_messages, system_fields
 from claude_openai.protocol.json_body import load_object
 from claude_openai.protocol.legacy import modern_messages, read_function_call, read_functions
 from claude_openai.protocol.models import ModelCatalog
@@ -28,7 +28,7 @@ from claude_openai.protocol.tools import (
     read_tools,
 )
 
-__all__ = ["ChatRequest", "form_beside", "parse_chat_request", "read_fields", "whole_number"]
+__all__ = ["ChatRequest", "checked_fields", "form_beside", "parse_chat_request", "read_chat_request", "whole_number"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +80,11 @@ class ChatRequest:
     long_context: bool = True
 
 
-def read_fields(body: bytes, table: Mapping[str, Field], needed: str, advice: str) -> dict[str, Any]:
-    """The fields of a body that are not null, each checked by its entry in the table.
+def checked_fields(fields: Mapping[str, Any], table: Mapping[str, Field], needed: str, advice: str) -> dict[str, Any]:
+    """The fields of a body that are set, each checked by its entry in the table.
 
     Args:
-        body: the request's.
+        fields: those that are not null.
         table: the fields that are known.
         needed: the one that must be there, beside the model.
         advice: what to send in it.
@@ -92,15 +92,15 @@ def read_fields(body: bytes, table: Mapping[str, Field], needed: str, advice: st
     Raises:
         BadRequest: with the field at fault in `param`.
     """
-    fields = load_object(body)
     if fields.get("model") in (None, ""):
         raise BadRequest("you must provide a model parameter. GET /v1/models lists the names.", param="model")
     if needed not in fields:
         raise missing(needed, advice)
+    known = {name: value for name, value in fields.items() if name not in table or value not in table[name].unset}
     for name, field in table.items():
-        if name in fields:
-            field.check(name, fields[name])
-    return fields
+        if name in known:
+            field.check(name, known[name])
+    return known
 
 
 def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
@@ -110,12 +110,27 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
         BadRequest: with the field at fault in `param`.
         ModelNotFound: the model is not in the catalog.
     """
-    fields = read_fields(body, FIELDS, "messages", "Send an array with at least one user message.")
+    return read_chat_request(load_object(body), len(body), catalog)
+
+
+def read_chat_request(loaded: Mapping[str, Any], size: int, catalog: ModelCatalog) -> ChatRequest:
+    """Check the fields of a request.
+
+    Args:
+        loaded: those that are not null.
+        size: of the body, in bytes.
+        catalog: the names of models.
+
+    Raises:
+        BadRequest: with the field at fault in `param`.
+        ModelNotFound: the model is not in the catalog.
+    """
+    fields = checked_fields(loaded, FIELDS, "messages", "Send an array with at least one user message.")
     claude_model = catalog.resolve(fields["model"])
-    budget = request_budget(len(body))
+    budget = request_budget(size)
     tools, choice, functions = _tools(fields, budget)
     agent = read_agent(fields.get("claude", {}))
-    transcript = read_messages(modern_messages(fields["messages"]), budget)
+    transcript = read_messages(modern_messages(fields["messages"]), budget, system_fields(fields))
     return ChatRequest(
         model=fields["model"],
         claude_model=claude_model,
@@ -127,7 +142,7 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
         parallel_tool_calls=allows_parallel_calls(fields) and not functions,
         stream=fields.get("stream", False),
         include_usage=bool(fields.get("stream_options", {}).get("include_usage")),
-        reasoning_effort=agent.effort or fields.get("reasoning_effort", fields.get("reasoning", {}).get("effort")),
+        reasoning_effort=agent.effort or read_effort(fields),
         agent=agent,
         user=fields.get("user", fields.get("safety_identifier")),
         metadata=fields.get("metadata", {}),

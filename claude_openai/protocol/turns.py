@@ -3,9 +3,10 @@
 Both APIs come here. A turn is what stands between two of the other side's. A result goes to the user's turn behind the
 assistant's that called, wherever it stood: Claude takes it nowhere else, and clients put messages between the two. What
 a chain of proxies says twice is taken once. A call that never got a result is told so, since Claude takes no call
-without one; but where a conversation ends with its calls, the client has forgotten a result. What the system says in
-the middle is a part of the user's turn that it stands in, in the form in which Claude Code gives such texts; where it
-is all of the turn, it is what Claude is asked.
+without one; but where a conversation ends with its calls, the client has forgotten a result. Results that come after
+other turns and end the conversation are what Claude is to answer, so their calls become the end of the assistant's last
+turn. What the system says in the middle is a part of the user's turn that it stands in, in the form in which Claude
+Code gives such texts; where it is all of the turn, it is what Claude is asked.
 """
 
 from collections import Counter, deque
@@ -55,6 +56,7 @@ class _Side:
     called_before: set[ToolUseBlock] = field(default_factory=set)  # by earlier pieces
     results: list[ToolResultBlock] = field(default_factory=list)  # of an assistant's calls
     given: set[ToolResultBlock] = field(default_factory=set)  # the same
+    came: list[tuple["_Side", ToolUseBlock, ToolResultBlock]] = field(default_factory=list)  # results in this turn
 
     def said(self, *, beside_results: bool) -> list[Block]:
         if len(self.reminders) == len(self.words) and not beside_results:
@@ -68,9 +70,21 @@ class _Side:
 class _Conversation:
     def __init__(self) -> None:
         self.sides: list[_Side] = []
-        # The turn that called last under an id, and how many of its calls under it have no result.
+        # The turn that called last under an id, and those of its calls under it that have no result.
         self._callers: dict[str, _Side] = {}
-        self._open: Counter[str] = Counter()
+        self._open: dict[str, deque[ToolUseBlock]] = {}
+
+    def end(self) -> None:
+        """Move calls to the assistant's last turn, if the conversation ends with nothing but their results."""
+        last = self.sides[-1]
+        if last.words or not last.came or self.sides[-2].calls:
+            return
+        moved = {id(block) for _, call, result in last.came for block in (call, result)}
+        for caller in {caller for caller, _, _ in last.came}:
+            caller.calls = [call for call in caller.calls if id(call) not in moved]
+            caller.results = [result for result in caller.results if id(result) not in moved]
+        self.sides[-2].calls = [call for _, call, _ in last.came]
+        self.sides[-2].results = [result for _, _, result in last.came]
 
     def add(self, piece: Piece) -> None:
         if not self.sides or self.sides[-1].role != piece.role:
@@ -92,16 +106,17 @@ class _Conversation:
 
     def _call(self, call: ToolUseBlock, side: _Side) -> None:
         if self._callers.get(call.id) is not side:
-            self._callers[call.id], self._open[call.id] = side, 0
-        self._open[call.id] += 1
+            self._callers[call.id], self._open[call.id] = side, deque()
+        self._open[call.id].append(call)
         side.calls.append(call)
 
     def _answer(self, result: ToolResultBlock, piece: Piece) -> None:
         caller = self._callers.get(result.call_id)
         if caller is not None and self._open[result.call_id]:
-            self._open[result.call_id] -= 1
+            call = self._open[result.call_id].popleft()
             caller.results.append(result)
             caller.given.add(result)
+            self.sides[-1].came.append((caller, call, result))
         elif caller is None or result not in caller.given:
             message = (
                 f"'{piece.path}' is a tool result for {shorten(result.call_id)}, which the assistant did not call"
@@ -122,6 +137,8 @@ def alternating(pieces: Sequence[Piece]) -> list[tuple[str, Turn]]:
     for number, piece in enumerate(pieces, 1):
         if piece.blocks or (piece.role == "user" and number == len(pieces)):
             conversation.add(piece)
+    if conversation.sides:
+        conversation.end()
     sides = deque(conversation.sides)
     turns: list[tuple[str, Turn]] = []
     while sides:

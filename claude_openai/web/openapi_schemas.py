@@ -64,7 +64,7 @@ def _request(table: Mapping[str, Field], needed: str, special: Mapping[str, Any]
         schema = {**entry.check.schema, **special.get(name, {}), **(NAME if name == "model" else {})}
         refused = schema == {"not": {}}
         if name not in ("model", needed):
-            schema = {"type": "null"} if refused else {"anyOf": [schema, {"type": "null"}]}
+            schema = {"type": "null"} if refused else {"anyOf": [schema, {"enum": [*entry.unset, None]}]}
         told = {Use.HONOURED: "", Use.IGNORED: "Accepted, without effect.", Use.REFUSED: "Not supported."}[entry.use]
         properties[name] = schema | ({"description": told} if told else {})
     return {**_object(("model", needed), **properties), "additionalProperties": True}
@@ -104,9 +104,12 @@ def schemas() -> Json:
             role={"enum": ["system", "developer", "user", "assistant", "tool", "function"]},
             content={"type": ["string", "array", "null"], "items": {"type": "object"}},
         ),
-        "ChatCompletionRequest": _request(
-            FIELDS, "messages", {"messages": {"items": ref("Message")}, "claude": claude}
-        ),
+        "ChatCompletionRequest": {
+            **_request(FIELDS, "messages", {"messages": {"items": ref("Message")}, "claude": claude}),
+            "required": ["model"],
+            # A body of the other API is taken too.
+            "anyOf": [{"required": ["messages"]}, {"required": ["input"]}],
+        },
         "ChatCompletion": _all_of(
             id=STRING,
             object={"const": "chat.completion"},

@@ -32,11 +32,11 @@ from claude_openai.offload import Offload, in_thread
 from claude_openai.protocol.chunks import ChunkStream
 from claude_openai.protocol.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.models import ModelCatalog
-from claude_openai.protocol.request import ChatRequest, parse_chat_request
+from claude_openai.protocol.request import ChatRequest
 from claude_openai.protocol.response import Completion, ResponseHead
 from claude_openai.protocol.responses.memory import GivenItems
 from claude_openai.protocol.responses.object import ResponsesHead
-from claude_openai.protocol.responses.request import parse_responses_request
+from claude_openai.protocol.responses.request import parse_chat_body, parse_responses_request
 from claude_openai.protocol.responses.stream import ResponsesObject, ResponsesStream
 from claude_openai.protocol.sse import encode_json
 from claude_openai.runs.metrics import Metrics
@@ -92,7 +92,7 @@ class Views:
         exchange = exchange_of(request.scope)
         body = cast("bytes", await request.get_data())
         catalog = self.catalog()
-        chat = await self._admitted(await self.offload(lambda: parse_chat_request(body, catalog)))
+        chat = await self._admitted(await self.offload(lambda: parse_chat_body(body, catalog)))
         _log_request(exchange.log, chat, body)
         exchange.begin_turn()
         run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))

@@ -426,6 +426,56 @@ def test_a_result_in_the_form_of_claudes_api_is_missed_too() -> None:
     assert refusal_of(say("user", "hi"), called("a", "b"), in_a_message("a")) == ("invalid_value", "messages[1]")
 
 
-def test_a_late_result_alone_is_nothing_to_answer() -> None:
-    late = [called("a", "b"), in_a_message("a"), say("assistant", "hm"), in_a_message("b")]
-    assert refusal_of(say("user", "hi"), *late) == ("invalid_value", "messages[4].content")
+def test_late_results_that_end_a_conversation_are_answered_with_their_calls_before_them() -> None:
+    late = [called("a", "b", "c"), in_a_message("a"), say("assistant", "hm"), in_a_message("c"), in_a_message("b")]
+    transcript = read([say("user", "hi"), *late])
+    assert [(turn.role, list(map(name_of, turn.blocks))) for turn in (*transcript.turns, transcript.prompt)] == [
+        *(("user", ["hi"]), ("assistant", ["call a"]), ("user", ["result a"])),
+        *(("assistant", ["hm", "call c", "call b"]), ("user", ["result c", "result b"])),
+    ]
+
+
+def test_a_turn_whose_only_call_moves_to_the_end_is_no_turn_any_more() -> None:
+    late = [called("a"), say("user", "Wait."), say("assistant", "I wait."), in_a_message("a")]
+    transcript = read([say("user", "hi"), *late])
+    assert [(turn.role, list(map(name_of, turn.blocks))) for turn in (*transcript.turns, transcript.prompt)] == [
+        *(("user", ["hi", "Wait."]), ("assistant", ["I wait.", "call a"]), ("user", ["result a"])),
+    ]
+
+
+def test_a_late_result_keeps_its_place_where_there_is_something_else_to_answer() -> None:
+    late = [called("a", "b"), in_a_message("a"), called("c"), in_a_message("b"), in_a_message("c")]
+    transcript = read([say("user", "hi"), *late])
+    assert [(turn.role, list(map(name_of, turn.blocks))) for turn in (*transcript.turns, transcript.prompt)] == [
+        *(("user", ["hi"]), ("assistant", ["call a", "call b"]), ("user", ["result a", "result b"])),
+        *(("assistant", ["call c"]), ("user", ["result c"])),
+    ]
+
+
+def test_calls_of_one_id_keep_their_results_when_a_late_one_moves() -> None:
+    first, second = ({"type": "tool_use", "id": "x", "name": "f", "input": {"n": number}} for number in (1, 2))
+    given = [{"type": "tool_result", "tool_use_id": "x", "content": text} for text in ("of the first", "of the second")]
+    transcript = read(
+        [
+            *(say("user", "hi"), say("assistant", [first, second]), say("user", given[:1])),
+            *(say("assistant", "hm"), say("user", given[1:])),
+        ]
+    )
+    calls = [block for turn in transcript.turns for block in turn.blocks if isinstance(block, ToolUseBlock)]
+    results = [
+        block.parts
+        for turn in (*transcript.turns, transcript.prompt)
+        for block in turn.blocks
+        if isinstance(block, ToolResultBlock)
+    ]
+    assert [call.arguments for call in calls] == ['{"n": 1}', '{"n": 2}']
+    assert results == [(TextBlock("of the first"),), (TextBlock("of the second"),)]
+
+
+def name_of(block: Block) -> str:
+    match block:
+        case ToolUseBlock():
+            return f"call {block.id}"
+        case ToolResultBlock():
+            return f"result {block.call_id}"
+    return text_of(block)

@@ -1,11 +1,13 @@
 """Pictures and files: what is taken, as which block, and how the rest is named."""
 
 import base64
+import re
 import struct
 import time
 import zlib
 from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -66,6 +68,14 @@ def test_a_picture_is_what_its_bytes_say_whatever_its_url_declares(kind: str, ra
         {"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": b64(PNG)}},
         file(file_data=url(PNG), filename="a.png"),
         image(url(PNG)[:40] + "\n" + url(PNG)[40:]),
+        image(url(PNG).rstrip("=")),
+        image(url(PNG).replace("=", "")),
+        image("data:image/png;base64," + quote(b64(PNG), safe="")),
+        image("data:image/png;base64," + re.sub("%..", lambda m: m[0].lower(), quote(b64(PNG), safe=""))),
+        image("data:image/png; base64," + b64(PNG)),
+        image("data:image/png;base64," + base64.urlsafe_b64encode(PNG).decode().rstrip("=")),
+        image("data:image/png," + quote(PNG, safe="")),
+        {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": url(PNG)}},
     ],
 )
 def test_each_way_to_send_a_picture_is_the_same_block(part: Any) -> None:
@@ -89,6 +99,8 @@ def test_a_url_is_passed_on_and_not_fetched(part: Any) -> None:
     [
         (file(file_data=url(PDF, "application/pdf"), filename="a.pdf"), ("application/pdf", b64(PDF), "a.pdf")),
         (file(file_data=b64(PDF)), ("application/pdf", b64(PDF), "")),
+        (file(file_data=b64(PDF).rstrip("=")), ("application/pdf", b64(PDF), "")),
+        (file(file_data="data:text/plain;charset=utf-8,a%20%C3%A9%2Cb"), ("text/plain", "a é,b", "")),
         (file(file_data=url("é".encode(), "text/markdown"), filename="a.md"), ("text/plain", "é", "a.md")),
         ({"type": "input_file", "file_data": url(PDF)}, ("application/pdf", b64(PDF), "")),
         ({"type": "input_file", "file_url": "https://example.org/a.pdf"}, ("", "https://example.org/a.pdf", "")),
@@ -125,6 +137,9 @@ def test_texts_and_pictures_keep_their_order() -> None:
         (image({"url": "data:image/png;base64,"}), "invalid_value", ".image_url.url"),
         (image({"url": "data:image/png;base64,%%%"}), "invalid_value", ".image_url.url"),
         (image({"url": "data:image/png;base64,é"}), "invalid_value", ".image_url.url"),
+        (image({"url": "data:image/png;base64,QUJDR"}), "invalid_value", ".image_url.url"),
+        (image({"url": "data:image/png;base64,QU=JD"}), "invalid_value", ".image_url.url"),
+        (image({"url": "data:image/png," + "%41" * 100_001}), "invalid_value", ".image_url.url"),
         (image({"url": url(b"no picture at all")}), "invalid_value", ".image_url.url"),
         ({"type": "input_image", "file_id": "file-1"}, "unsupported_value", ".file_id"),
         (file(), "missing_required_parameter", ".file.file_data"),

@@ -139,6 +139,17 @@ def test_reasoning_effort_may_stand_in_an_object_and_the_official_field_wins() -
     assert parse(reasoning={}).reasoning_effort is None
 
 
+def test_a_value_that_means_nothing_leaves_the_word_to_the_other_name() -> None:
+    assert parse(max_completion_tokens=-1, max_tokens=7).max_tokens == 7
+    assert parse(reasoning_effort="default", reasoning={"effort": "low"}).reasoning_effort == "low"
+
+
+def test_a_system_prompt_beside_the_messages_stands_before_theirs() -> None:
+    messages = [{"role": "system", "content": "Three."}, *HELLO]
+    parts = [{"type": "text", "text": "Two.", "cache_control": {"type": "ephemeral"}}]
+    assert parse(messages=messages, system=parts, instructions="One.").system == "One.\n\nTwo.\n\nThree."
+
+
 def test_every_field_of_openais_schema_is_in_the_table() -> None:
     schemas = fixture("openai-openapi-subset.json")["components"]["schemas"]
 
@@ -149,7 +160,7 @@ def test_every_field_of_openais_schema_is_in_the_table() -> None:
     official = properties(schemas["CreateChatCompletionRequest"])
     assert len(official) > 30
     assert official - FIELDS.keys() == set()
-    assert FIELDS.keys() - official == {"reasoning", "claude"}
+    assert FIELDS.keys() - official == {"reasoning", "claude", "system", "instructions"}
 
 
 @pytest.mark.parametrize("name", FIELDS)
@@ -199,6 +210,9 @@ HARMLESS = [
     ("service_tier", "auto"), ("verbosity", "low"),
     ("prompt_cache_retention", "24h"), ("prompt_cache_options", {"ttl": "5m"}), ("moderation", {}),
     ("prediction", {"type": "content", "content": "x"}), ("parallel_tool_calls", True),
+    ("max_tokens", -1), ("max_completion_tokens", -1), ("reasoning_effort", ""), ("reasoning_effort", "default"),
+    ("reasoning_effort", "auto"), ("reasoning", {"effort": "auto"}), ("verbosity", ""), ("service_tier", ""),
+    ("tool_choice", ""), ("system", ""), ("system", []), ("instructions", " "),
 ]  # fmt: skip
 
 
@@ -226,7 +240,9 @@ INVALID = [
     ("n", 0, "invalid_value", "n"),
     ("n", True, "invalid_type", "n"),
     ("max_tokens", 0, "invalid_value", "max_tokens"),
-    ("max_completion_tokens", -1, "invalid_value", "max_completion_tokens"),
+    ("max_completion_tokens", -2, "invalid_value", "max_completion_tokens"),
+    ("system", [{"type": "image_url"}], "invalid_value", "system[0].type"),
+    ("system", [7], "invalid_type", "system[0]"),
     ("temperature", 2.1, "invalid_value", "temperature"),
     ("temperature", True, "invalid_type", "temperature"),
     ("top_p", -0.1, "invalid_value", "top_p"),

@@ -4,6 +4,7 @@ import base64
 import itertools
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.request import parse_chat_request
 from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.responses.memory import GivenItems
-from claude_openai.protocol.responses.request import ResponsesRequest, parse_responses_request
+from claude_openai.protocol.responses.request import ResponsesRequest, parse_chat_body, parse_responses_request
 from claude_openai.protocol.tools import ToolChoice
 from claude_openai.protocol.turns import NO_RESULT, reminder
 from tests import pictures
@@ -119,6 +120,46 @@ def test_it_is_the_request_that_a_chat_completion_would_be() -> None:
         **shared,
     }
     assert asked.chat == parse_chat_request(json.dumps(chat).encode(), CATALOG)
+
+
+UNSET = [
+    ("max_output_tokens", -1), ("reasoning", {"effort": ""}), ("reasoning", {"effort": "default", "summary": ""}),
+    ("reasoning", {"effort": "auto"}), ("text", {"verbosity": ""}), ("truncation", ""), ("service_tier", ""),
+    ("tool_choice", ""), ("system", ""), ("instructions", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), UNSET)
+def test_a_value_that_means_nothing_is_the_same_as_absent(name: str, value: Any) -> None:
+    assert parse(**{name: value}).chat == parse().chat
+    # Clients that demand OpenAI's object would not take it back either.
+    assert {**parse(**{name: value}).echo, "instructions": None} == parse().echo
+
+
+def test_a_system_prompt_in_the_form_of_claudes_api_is_one() -> None:
+    given = [{"role": "developer", "content": "Three."}, user()]
+    assert parse(given, instructions="One.", system="Two.").chat.system == "One.\n\nTwo.\n\nThree."
+
+
+@pytest.mark.parametrize("messages", [{}, {"messages": []}, {"messages": None}])
+def test_the_other_api_takes_such_a_body_as_what_it_is(messages: dict[str, Any]) -> None:
+    fields = {"tools": TOOLS, "instructions": "Be brief.", "max_output_tokens": 9, "reasoning": {"effort": "low"}}
+    for options in ({}, {"stream_options": {"include_usage": True}}):
+        body = {"model": "claude-opus", "input": [user(), CALL, OUTPUT], **fields, **options, **messages}
+        expected = replace(parse([user(), CALL, OUTPUT], **fields).chat, include_usage=bool(options))
+        assert parse_chat_body(json.dumps(body).encode(), CATALOG) == expected
+
+
+def test_messages_win_over_an_input_beside_them() -> None:
+    body = {"model": "claude-opus", "messages": [user("a")], "input": "b"}
+    assert parse_chat_body(json.dumps(body).encode(), CATALOG).prompt == Turn("user", (TextBlock("a"),))
+
+
+def test_an_item_that_is_only_named_is_refused_by_the_other_api() -> None:
+    body = {"model": "claude-opus", "input": [{"type": "item_reference", "id": "msg_1"}]}
+    with pytest.raises(BadRequest) as raised:
+        parse_chat_body(json.dumps(body).encode(), CATALOG)
+    assert raised.value.param == "input[0]"
 
 
 def test_every_field_of_openais_schema_is_in_the_table() -> None:

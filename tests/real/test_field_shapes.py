@@ -5,13 +5,14 @@ this one: what Claude is sent for it, on the bundled CLI, whichever API it came 
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import pytest
 
 from claude_openai.protocol.tools import MAX_NAME_CHARS
 from claude_openai.protocol.turns import NO_RESULT, reminder
 from claude_openai.testing import Reply, ToolUse
-from tests.pictures import drawn
+from tests.pictures import PNG, drawn
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, serving
 from tests.real.heard import is_statement_of_effort
@@ -20,6 +21,7 @@ from tests.real.test_media import _url as data_url
 
 pytestmark = needs_claude
 
+PNG_URL: Final = data_url(PNG, "image/png")
 LARGE: Final = drawn("RGB", (9000, 40), "PNG")
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 SCHEMA: Final = {"type": "object", "properties": {"q": {"type": "string"}}}
@@ -110,6 +112,13 @@ SHAPES: Final[dict[str, tuple[list[dict[str, Any]], list[tuple[str, list[Any]]]]
         [GO, called("c", arguments={"q": "x"}), result("c", {"a": [1]}), says("user", [{"type": None, "text": "x"}])],
         [SAID_GO, CALLED, ("user", [["result", '{"a": [1]}'], "x"])],
     ),
+    "a late result ends it": (
+        [GO, called("c", "d"), result("c"), says("assistant", "I wait."), result("d", "late")],
+        [
+            *(SAID_GO, CALLED, ("user", [["result", "R"]])),
+            *(("assistant", ["I wait.", *CALLED[1]]), ("user", [["result", "late"]])),
+        ],
+    ),
     "a result has a PDF": (
         [GO, called("c"), result("c", [{"type": "file", "file": {"file_data": data_url(PDF, "application/pdf")}}])],
         [SAID_GO, CALLED, ("user", [["result", "document"]])],
@@ -145,6 +154,50 @@ async def test_a_reminder_in_the_middle_keeps_the_conversation_live_and_its_syst
     assert len({str(request.body["system"][2:]) for request in served.api.requests}) == 1
     assert await ask(served, chat(messages, user="another")) == "replayed"
     assert sent(served) == expected
+
+
+@pytest.mark.parametrize("path", [CHAT, RESPONSES])
+async def test_what_clients_send_for_no_limit_and_no_effort_is_the_models_own(served: Served, path: str) -> None:
+    said = {"messages": [GO]} if path == CHAT else {"input": "go"}
+    limit = "max_tokens" if path == CHAT else "max_output_tokens"
+    for unset in ({}, {limit: -1, "reasoning": {"effort": "default"}, "tool_choice": ""}):
+        await ask(served, {"model": "claude-sonnet", **said, **unset}, path)
+    plain, with_unset = (
+        {key: request.body.get(key) for key in ("max_tokens", "thinking", "output_config", "messages")}
+        for request in served.api.requests[-2:]
+    )
+    assert plain == with_unset
+
+
+@pytest.mark.parametrize("path", [CHAT, RESPONSES])
+async def test_a_system_prompt_beside_the_conversation_is_heard(served: Served, path: str) -> None:
+    said = {"messages": [GO]} if path == CHAT else {"input": "go"}
+    parts = [{"type": "text", "text": "Two.", "cache_control": {"type": "ephemeral"}}]
+    await ask(served, {"model": "claude-sonnet", **said, "system": parts, "instructions": "One."}, path)
+    assert sent(served) == [SAID_GO]
+    assert [block["text"] for block in served.api.requests[-1].body["system"]][2:] == ["One.\n\nTwo."]
+
+
+async def test_a_body_of_the_responses_api_gets_a_chat_completion_where_one_is_asked_for(served: Served) -> None:
+    served.api.enqueue(Reply(ToolUse("toolu_1", "mcp__openai__peek", {"q": "x"})))
+    body: dict[str, Any] = {"model": "claude-sonnet", "input": [GO], "tools": [FLAT], "instructions": "Be brief."}
+    async with Call.open(served.url, body) as call:
+        status, answer = await call.answer()
+    assert (status, answer["object"]) == (200, "chat.completion")
+    (made,) = answer["choices"][0]["message"]["tool_calls"]
+    function = made["function"]
+    body["input"] += [
+        {"type": "function_call", "call_id": made["id"], **function},
+        {"type": "function_call_output", "call_id": made["id"], "output": "R"},
+    ]
+    assert await ask(served, body) == "parked"
+    assert sent(served) == [SAID_GO, CALLED, ("user", [["result", "R"]])]
+
+
+@pytest.mark.parametrize("url", [PNG_URL.rstrip("="), quote(PNG_URL, safe=":/;,"), "data:image/png," + quote(PNG)])
+async def test_a_data_url_that_a_browser_reads_is_read(served: Served, url: str) -> None:
+    await ask(served, chat([says("user", [{"type": "image_url", "image_url": {"url": url}}])]))
+    assert pictures_of(served) == [PNG_URL.partition(",")[2]]
 
 
 OF_CLAUDE = {"name": "peek", "description": "look at a thing", "input_schema": SCHEMA}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from claude_openai.protocol.checks import Form, array, boolean, form, integer, json_object, one_of, string
-from claude_openai.protocol.fields import FIELDS, Field, Use
+from claude_openai.protocol.fields import FIELDS, UNSET_WORDS, Field, Use
 from claude_openai.protocol.refusals import unsupported_parameter, unsupported_value, wrong_type, wrong_value
 
 __all__ = ["RESPONSES_FIELDS"]
@@ -31,14 +31,14 @@ def _input(param: str, value: Any) -> None:
     {
         "type": "object",
         "properties": {
-            "verbosity": {"enum": [*_VERBOSITIES, None]},
+            "verbosity": {"enum": [*_VERBOSITIES, *UNSET_WORDS, None]},
             "format": {"type": ["object", "null"]},
         },
     }
 )
 def _text(param: str, value: Any) -> None:
     json_object(param, value)
-    if value.get("verbosity") is not None:
+    if value.get("verbosity") not in (*UNSET_WORDS, None):
         one_of(*_VERBOSITIES)(f"{param}.verbosity", value["verbosity"])
     if value.get("format") is not None:
         json_object(f"{param}.format", value["format"])  # checked in `output`
@@ -47,12 +47,15 @@ def _text(param: str, value: Any) -> None:
 @form(
     {
         **FIELDS["reasoning"].check.schema,
-        "properties": {**FIELDS["reasoning"].check.schema["properties"], "summary": {"enum": [*_SUMMARIES, None]}},
+        "properties": {
+            **FIELDS["reasoning"].check.schema["properties"],
+            "summary": {"enum": [*_SUMMARIES, *UNSET_WORDS, None]},
+        },
     }
 )
 def _reasoning(param: str, value: Any) -> None:
     FIELDS["reasoning"].check(param, value)
-    if value.get("summary") is not None:
+    if value.get("summary") not in (*UNSET_WORDS, None):
         one_of(*_SUMMARIES)(f"{param}.summary", value["summary"])
 
 
@@ -84,14 +87,14 @@ def _only(check: Form, harmless: Any, message: str) -> Form:
 
 
 _THE_SAME: Final = (
-    *("model", "stream", "claude", "user", "metadata", "tools", "tool_choice", "parallel_tool_calls"),
+    *("model", "system", "instructions", "stream", "claude", "user", "metadata"),
+    *("tools", "tool_choice", "parallel_tool_calls"),
     *("top_logprobs", "temperature", "top_p", "safety_identifier", "store", "prompt_cache_key"),
     *("prompt_cache_options", "prompt_cache_retention", "moderation"),
 )
 
 RESPONSES_FIELDS: Final[Mapping[str, Field]] = {
     "input": Field(Use.HONOURED, _input),
-    "instructions": Field(Use.HONOURED, string()),
     **{name: FIELDS[name] for name in _THE_SAME},
     "reasoning": Field(Use.HONOURED, _reasoning),
     "text": Field(Use.HONOURED, _text),  # but its verbosity
@@ -102,8 +105,10 @@ RESPONSES_FIELDS: Final[Mapping[str, Field]] = {
     "prompt": Field(Use.REFUSED, _only(json_object, {}, "No prompts are stored here. Send its text in 'input'.")),
     "include": Field(Use.IGNORED, _include),  # but for probabilities: an answer that lacks them is no answer
     "max_tool_calls": Field(Use.IGNORED, integer(1)),  # it counts the tools that OpenAI runs
-    "truncation": Field(Use.IGNORED, one_of("auto", "disabled")),
+    "truncation": Field(Use.IGNORED, one_of("auto", "disabled"), UNSET_WORDS),
     "context_management": Field(Use.IGNORED, array),
     "stream_options": Field(Use.IGNORED, json_object),  # no include_usage here: the usage always comes
-    "service_tier": Field(Use.IGNORED, one_of("auto", "default", "flex", "scale", "priority", "fast", "ultrafast")),
+    "service_tier": Field(
+        Use.IGNORED, one_of("auto", "default", "flex", "scale", "priority", "fast", "ultrafast"), UNSET_WORDS
+    ),
 }

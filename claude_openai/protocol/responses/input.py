@@ -51,14 +51,19 @@ OTHER_OUTPUTS: Final[Mapping[str, str]] = {
 }
 
 
-def read_input(value: str | Sequence[Any], instructions: str, recall: Recall, budget: Budget) -> Transcript:
-    """Turn `instructions` and `input` of a request, whose budget is given, into a transcript; texts stay verbatim and
-    in order.
+def read_input(value: str | Sequence[Any], system: Sequence[str], recall: Recall, budget: Budget) -> Transcript:
+    """Turn the `input` of a request into a transcript; texts stay verbatim and in order.
+
+    Args:
+        value: the field.
+        system: texts of the system prompt before those of the input.
+        recall: finds items that the input has only by their ids.
+        budget: of the request.
 
     Raises:
         BadRequest: naming the item, like `input[3]`, that is malformed or cannot be carried.
     """
-    system = [instructions] if instructions.strip() else []
+    texts = list(system)
     items = [{"role": "user", "content": value}] if isinstance(value, str) else value
     pieces: list[Piece] = []
     recalled = 0
@@ -72,11 +77,11 @@ def read_input(value: str | Sequence[Any], instructions: str, recall: Recall, bu
         if not _is_of_system(found):
             pieces.extend(Piece(role, path, "call_id", blocks) for role, blocks in _read(found, path, budget))
         elif pieces:
-            texts = tuple(map(TextBlock, system_texts(found, path)))
-            pieces.append(Piece("user", path, "call_id", texts, of_system=True))
+            blocks = tuple(map(TextBlock, system_texts(found, path)))
+            pieces.append(Piece("user", path, "call_id", blocks, of_system=True))
         else:
-            system.extend(system_texts(found, path))
-    return transcript_of(system, alternating(pieces), "input")
+            texts.extend(system_texts(found, path))
+    return transcript_of(texts, alternating(pieces), "input")
 
 
 def added_tools(value: str | Sequence[Any]) -> Iterator[tuple[str, Any]]:

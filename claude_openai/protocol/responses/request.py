@@ -1,24 +1,28 @@
 """The bytes of POST /v1/responses -> the same ChatRequest that a chat completion is, and what the answer repeats of it.
 
 Puts the pure parts together, as `request` does for chat completions: everything behind it, live conversations and
-waiting tool calls included, knows one kind of request. Knows no headers, and nothing of answers but their echo.
+waiting tool calls included, knows one kind of request. Some clients, Cursor's agent mode among them, send such a body
+to the other API and want its answer in the form of that one. Knows no headers, and nothing of answers but their echo.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from claude_openai.protocol.agent import read_agent
 from claude_openai.protocol.budget import Budget, request_budget
+from claude_openai.protocol.fields import ReasoningEffort, read_effort
+from claude_openai.protocol.history import system_fields
+from claude_openai.protocol.json_body import load_object
 from claude_openai.protocol.models import ModelCatalog
 from claude_openai.protocol.output import OutputFormat, json_schema_format, read_response_format
-from claude_openai.protocol.request import ChatRequest, form_beside, read_fields, whole_number
+from claude_openai.protocol.request import ChatRequest, checked_fields, form_beside, read_chat_request, whole_number
 from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.responses.input import Recall, added_tools, read_input
 from claude_openai.protocol.responses.tools import ResponsesTools, read_responses_tools
 from claude_openai.protocol.tools import allows_parallel_calls
 
-__all__ = ["ResponsesRequest", "parse_responses_request"]
+__all__ = ["ResponsesRequest", "parse_chat_body", "parse_responses_request"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +54,32 @@ def parse_responses_request(body: bytes, catalog: ModelCatalog, recall: Recall) 
         BadRequest: with the field at fault in `param`.
         ModelNotFound: the model is not in the catalog.
     """
-    fields = read_fields(body, RESPONSES_FIELDS, "input", "Send a text, or an array of items.")
+    return _read(load_object(body), len(body), catalog, recall)
+
+
+def parse_chat_body(body: bytes, catalog: ModelCatalog) -> ChatRequest:
+    """Read and check the body of a request for a chat completion, which may have the form of the Responses API.
+
+    Raises:
+        BadRequest: with the field at fault in `param`.
+        ModelNotFound: the model is not in the catalog.
+    """
+    fields = load_object(body)
+    if fields.get("messages") or "input" not in fields:
+        return read_chat_request(fields, len(body), catalog)
+    chat = _read(fields, len(body), catalog, lambda _: None).chat
+    return replace(chat, include_usage=fields.get("stream_options", {}).get("include_usage") is True)
+
+
+def _read(loaded: Mapping[str, Any], size: int, catalog: ModelCatalog, recall: Recall) -> ResponsesRequest:
+    fields = checked_fields(loaded, RESPONSES_FIELDS, "input", "Send a text, or an array of items.")
     claude_model = catalog.resolve(fields["model"])
-    budget = request_budget(len(body))
+    budget = request_budget(size)
     tools = read_responses_tools(
         fields.get("tools", ()), added_tools(fields["input"]), fields.get("tool_choice", "auto"), budget
     )
     agent = read_agent(fields.get("claude", {}))
-    transcript = read_input(fields["input"], fields.get("instructions", ""), recall, budget)
+    transcript = read_input(fields["input"], system_fields(fields), recall, budget)
     chat = ChatRequest(
         model=fields["model"],
         claude_model=claude_model,
@@ -69,7 +91,7 @@ def parse_responses_request(body: bytes, catalog: ModelCatalog, recall: Recall) 
         parallel_tool_calls=allows_parallel_calls(fields),
         stream=fields.get("stream", False),
         include_usage=True,
-        reasoning_effort=agent.effort or fields.get("reasoning", {}).get("effort"),
+        reasoning_effort=agent.effort or _effort(fields),
         agent=agent,
         user=fields.get("user", fields.get("safety_identifier")),
         metadata=fields.get("metadata", {}),
@@ -86,6 +108,10 @@ def _output(form: Mapping[str, Any] | None, budget: Budget) -> OutputFormat | No
     if form.get("type") == "json_schema":
         return json_schema_format(form, "text.format", budget)
     return read_response_format(form, budget, "text.format")
+
+
+def _effort(fields: Mapping[str, Any]) -> ReasoningEffort | None:
+    return read_effort({"reasoning": fields.get("reasoning", {})})  # the other name of it is no field here
 
 
 def _echo(fields: Mapping[str, Any], tools: ResponsesTools) -> dict[str, Any]:
@@ -105,7 +131,7 @@ def _echo(fields: Mapping[str, Any], tools: ResponsesTools) -> dict[str, Any]:
         "presence_penalty": 0.0,
         "previous_response_id": None,
         "prompt_cache_key": fields.get("prompt_cache_key"),
-        "reasoning": {"effort": reasoning.get("effort"), "summary": reasoning.get("summary")},
+        "reasoning": {"effort": _effort(fields), "summary": reasoning.get("summary") or None},
         "safety_identifier": fields.get("safety_identifier"),
         "service_tier": "default",
         "store": False,
@@ -123,5 +149,5 @@ def _echo(fields: Mapping[str, Any], tools: ResponsesTools) -> dict[str, Any]:
 def _text_echo(text: Mapping[str, Any]) -> dict[str, Any]:
     form = text.get("format") or {"type": "text"}
     keys = ("type", "name", "description", "schema", "strict") if form["type"] == "json_schema" else ("type",)
-    verbosity = {} if text.get("verbosity") is None else {"verbosity": text["verbosity"]}
+    verbosity = {"verbosity": text["verbosity"]} if text.get("verbosity") else {}
     return {"format": {key: form[key] for key in keys if form.get(key) is not None}, **verbosity}

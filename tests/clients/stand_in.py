@@ -2,9 +2,12 @@
 
 What to say is chosen by the words of the last message, so that any client may ask anything in any order.
 `python/cases.py` and `node/cases.mjs` hold the same prompts, and what comes back. Through `control` a script says that
-the first words of an answer have come, which goes on only then, and asks how often Claude was called.
+the first words of an answer have come, which goes on only then, asks how often Claude was called and what it was sent,
+and has the server started again.
 """
 
+import dataclasses
+import json
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,6 +19,7 @@ from urllib.parse import unquote
 import trio
 
 from claude_openai import Config, serve
+from claude_openai.claude import priming
 from claude_openai.claude.hermetic import stand_in_environment
 from claude_openai.testing import (
     PROMPT_TOO_LONG,
@@ -30,6 +34,7 @@ from claude_openai.testing import (
     UpstreamErrorEvent,
     Usage,
 )
+from tests.real.heard import is_statement_of_effort
 
 __all__ = ["serving"]
 
@@ -46,14 +51,45 @@ async def serving(folder: Path) -> AsyncIterator[tuple[str, str]]:
     Args:
         folder: for its CLIs, as their home.
     """
+    # On a busy machine a turn would go on without notes, and Claude would hear Claude Code's own.
+    priming.WAIT_S = UNSEEN_S  # type: ignore[misc]
     claude = Claude()
     async with MessagesApi.serving(claude.answer) as api, trio.open_nursery() as nursery:
         env = {**stand_in_environment(api.base_url, folder / "config"), "HOME": str(folder)}
-        (url,) = await nursery.start(serve, Config(port=0, log=False, extra_env=env))
+        server = Server(Config(port=0, log=False, extra_env=env))
+        url = await nursery.start(server.run)
         (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        nursery.start_soon(trio.serve_listeners, partial(control, claude), [listener])
+        nursery.start_soon(trio.serve_listeners, partial(control, claude, server), [listener])
         yield url, f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
         nursery.cancel_scope.cancel()
+
+
+class Server:
+    """The server, which can be killed and started again under the same address."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._scope = trio.CancelScope()
+        self._started = trio.Event()
+
+    async def run(self, task_status: trio.TaskStatus[str]) -> None:
+        """Run it, and start it again each time that it was killed; the status is its base URL."""
+        while True:
+            with trio.CancelScope() as self._scope:
+                async with trio.open_nursery() as nursery:
+                    (url,) = await nursery.start(serve, self._config)
+                    if self._config.port == 0:
+                        self._config = dataclasses.replace(self._config, port=int(url.rpartition(":")[2]))
+                        task_status.started(url)
+                    self._started.set()
+            if not self._scope.cancelled_caught:
+                return
+
+    async def restart(self) -> None:
+        """Kill it, as it is, and return when it listens again."""
+        self._started = trio.Event()
+        self._scope.cancel()
+        await self._started.wait()
 
 
 class Unseen:
@@ -65,9 +101,11 @@ class Unseen:
         waiting.add(self)
 
     async def wait(self) -> None:
-        with trio.move_on_after(UNSEEN_S):
-            await self._seen.wait()
-        self._waiting.discard(self)
+        try:
+            with trio.move_on_after(UNSEEN_S):
+                await self._seen.wait()
+        finally:
+            self._waiting.discard(self)
 
     def seen(self) -> None:
         self._waiting.discard(self)
@@ -80,6 +118,12 @@ class Claude:
     def __init__(self) -> None:
         self._waiting: set[Unseen] = set()
         self._calls: list[str] = []
+        self._requests: list[tuple[str, RecordedRequest]] = []
+
+    def requests(self, words: str) -> list[dict[str, Any]]:
+        """What it was sent with these words in the last message; without the requests that offer no tools, by which
+        clients ask for titles."""
+        return [_shown(request) for said, request in self._requests if words in said and request.tools]
 
     def calls(self, words: str) -> int:
         """How often it was called with these words in the last message."""
@@ -96,6 +140,7 @@ class Claude:
         last = [message for message in request.messages if message["role"] != "system"][-1]
         said = "\n".join(_texts(last["content"]))
         self._calls.append(said)
+        self._requests.append(("\n".join([said, *_results(last)]), request))
         if "What do you see" in said:
             seen = [
                 block["source"]["media_type"] for block in last["content"] if block["type"] in ("image", "document")
@@ -123,14 +168,49 @@ class Claude:
         return words in said and (f"{words} once" not in said or self.calls(f"{words} once") == 1)
 
 
-async def control(claude: Claude, stream: trio.SocketStream) -> None:
-    """Answer one request: `GET /go_on` or `GET /calls/WORDS`, with a number."""
+async def control(claude: Claude, server: Server, stream: trio.SocketStream) -> None:
+    """Answer one request, with JSON or a text: `GET /go_on`, `/calls/WORDS`, `/requests/WORDS` or `/restart`."""
     async with stream:
-        path = (await stream.receive_some()).split()[1].decode()
-        words = unquote(path.removeprefix("/calls/"))
-        number = str(claude.go_on() if path == "/go_on" else claude.calls(words))
-        head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(number)}\r\n\r\n"
-        await stream.send_all(f"{head}{number}".encode())
+        _, what, *more = (await stream.receive_some()).split()[1].decode().split("/", 2)
+        words = unquote("".join(more))
+        answer: object = None
+        match what:
+            case "go_on":
+                answer = claude.go_on()
+            case "calls":
+                answer = claude.calls(words)
+            case "requests":
+                answer = claude.requests(words)
+            case "restart":
+                await server.restart()
+                answer = "again and again"
+        body = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+        head = f"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        await stream.send_all(head.encode() + body)
+
+
+def _shown(request: RecordedRequest) -> dict[str, Any]:
+    """A request without Claude Code's own two lines of the system prompt, and each block in a short form."""
+    messages = [message for message in request.messages if not is_statement_of_effort(message)]
+    return {
+        "system": list(_texts(request.body["system"]))[2:],
+        "messages": [[message["role"], _blocks(message["content"])] for message in messages],
+    }
+
+
+def _blocks(content: Any) -> list[Any]:
+    return [content] if isinstance(content, str) else list(map(_block, content))
+
+
+def _block(block: dict[str, Any]) -> Any:
+    match block["type"]:
+        case "text":
+            return block["text"]
+        case "tool_use":
+            return {"call": block["name"].removeprefix("mcp__openai__")}
+        case "tool_result":
+            return {"result": _blocks(block["content"])}
+    return {block["type"]: block["source"]["media_type"]}
 
 
 def _calls(said: str, tools: list[str]) -> Iterator[ToolUse]:
@@ -146,8 +226,10 @@ def _calls(said: str, tools: list[str]) -> Iterator[ToolUse]:
         for number, path in enumerate(found.groups()):
             yield ToolUse(f"toolu_read_{number}", offered["read"], {"filePath": path})
     elif "exec_command" in offered:
-        for number, command in enumerate(re.findall(r"`(echo \w+)`", said)):
+        for number, command in enumerate(re.findall(r"`([^`]+)` (?:and|now)", said)):
             yield ToolUse(f"toolu_run_{number}", offered["exec_command"], {"cmd": command})
+    elif "bash" in offered and (command := re.search(r"`([^`]+)` now", said)):
+        yield ToolUse("toolu_bash", offered["bash"], {"command": command[1], "description": "What was asked for"})
 
 
 def _results(message: dict[str, Any]) -> Iterator[str]:

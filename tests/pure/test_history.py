@@ -468,7 +468,7 @@ def test_calls_of_one_id_keep_their_results_when_a_late_one_moves() -> None:
         for block in turn.blocks
         if isinstance(block, ToolResultBlock)
     ]
-    assert [call.arguments for call in calls] == ['{"n": 1}', '{"n": 2}']
+    assert [call.arguments for call in calls] == ['{"n":1}', '{"n":2}']
     assert results == [(TextBlock("of the first"),), (TextBlock("of the second"),)]
 
 

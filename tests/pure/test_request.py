@@ -241,7 +241,7 @@ INVALID = [
     ("n", True, "invalid_type", "n"),
     ("max_tokens", 0, "invalid_value", "max_tokens"),
     ("max_completion_tokens", -2, "invalid_value", "max_completion_tokens"),
-    ("system", [{"type": "image_url"}], "invalid_value", "system[0].type"),
+    ("system", [{"type": "image_url"}], "unsupported_value", "system[0].type"),
     ("system", [7], "invalid_type", "system[0]"),
     ("temperature", 2.1, "invalid_value", "temperature"),
     ("temperature", True, "invalid_type", "temperature"),

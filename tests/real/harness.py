@@ -236,6 +236,8 @@ async def serving(
         if not learns:
             patch.setattr(Primer, "_probe", _probe_once)
             patch.setattr(priming, "CHECK_DELAY_S", LIMIT_S)
+            # On a busy machine a turn would go on without notes, and Claude would hear Claude Code's own.
+            patch.setattr(priming, "WAIT_S", LIMIT_S)
         async with MessagesApi.serving(reply) as api, trio.open_nursery() as nursery:
             env = {**stand_in_environment(api.base_url, home / "config"), "HOME": str(home), **processes.environment}
             log_file = folder / "log" / "server.log"

@@ -39,6 +39,9 @@ SLOW_DOWN_ONCE = "Slow down once."
 # Claude says BROKEN, and fails: it is overloaded, or has an error of its own.
 BREAK_OFF = "Break off."
 BREAK_DOWN = "Break down."
+LOOK = "What do you see?"
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAMAAAACAQMAAACnuvRZAAAAA1BMVEUAAACnej3aAAAADElEQVR4nGN4wMQAAAKoAOPMyScWAAAAAElFTkSuQmCC"
+PLAN = "What is the plan?"
 BREAK_OFF_ONCE = "Break off once."
 BROKEN = "One two "
 TOO_LONG = "Too long."
@@ -46,6 +49,7 @@ TOO_LONG_ONCE = "Too long once."
 
 LIMIT_S = 60
 
+equal = unittest.TestCase().assertEqual
 raises = unittest.TestCase().assertRaises
 raises_that = unittest.TestCase().assertRaisesRegex
 
@@ -93,14 +97,26 @@ def calls_to_claude(prompt: str, expected: int) -> Iterator[None]:
     assert _calls(prompt) - before == expected, f"Claude was called {_calls(prompt) - before} times"
 
 
+def sent_to_claude(prompt: str) -> dict[str, Any]:
+    """What Claude was sent with the prompt in the last message, which must be one request: `system`, a list of texts,
+    and `messages`, each a role and a list of blocks; a text is a string there."""
+    request: dict[str, Any]
+    (request,) = _asked(f"requests/{quote(prompt, safe='')}")
+    return request
+
+
+# A command that kills the server and ends when it has been started again, and what it prints.
+RESTART = f"curl -s {os.environ['STAND_IN']}/restart"
+RESTARTED = "again and again"
+
+
 def _calls(prompt: str) -> int:
-    return int(_asked(f"calls/{quote(prompt)}"))
+    return int(_asked(f"calls/{quote(prompt, safe='')}"))
 
 
-def _asked(path: str) -> str:
+def _asked(path: str) -> Any:
     with urlopen(f"{os.environ['STAND_IN']}/{path}", timeout=LIMIT_S) as answer:  # noqa: S310 - of the tests' own
-        told: bytes = answer.read()
-        return told.decode()
+        return json.load(answer)
 
 
 def run(*cases: Callable[[], Any]) -> None:

@@ -3,7 +3,10 @@
 It speaks the Responses API and nothing else, and streams.
 """
 
+import base64
 import json
+import re
+from contextlib import contextmanager
 from pathlib import Path
 
 from cases import (
@@ -11,9 +14,14 @@ from cases import (
     CHUNKS,
     DESCRIBE,
     HELLO,
+    LOOK,
     MODEL,
     NO_MODEL,
+    PLAN,
+    PNG,
     POPULATION,
+    RESTART,
+    RESTARTED,
     SAID,
     SLOW_DOWN_ONCE,
     SLOWLY,
@@ -22,9 +30,11 @@ from cases import (
     Heard,
     calls_to_claude,
     connect,
+    equal,
     json_lines,
     run,
     run_program,
+    sent_to_claude,
 )
 
 PROJECT = Path.cwd() / "project"
@@ -55,22 +65,106 @@ def last_words(events):
     return items(events, "agent_message")[-1]["text"]
 
 
-def responses_stream():
-    # `exec` shows whole messages; what it is for editors tells each piece.
-    heard = Heard()
-    with Conversation("codex", "app-server", cwd=PROJECT, **HOME) as own:
+class Editor:
+    """A thread as an editor has it, which is told each piece of an answer. `exec` shows whole messages."""
+
+    def __init__(self, own):
+        self._own = own
         own.call("initialize", {"clientInfo": {"name": "tests", "title": None, "version": "1"}})
         own.tell({"method": "initialized"})
-        thread = own.call("thread/start", {"model": MODEL, "modelProvider": PROVIDER})["thread"]["id"]
-        own.call("turn/start", {"threadId": thread, "input": [{"type": "text", "text": SLOWLY, "text_elements": []}]})
-        while (message := own.next())["method"] != "turn/completed":
-            if message["method"] == "item/agentMessage/delta":
-                heard.add(message["params"]["delta"])
+        leave = {"approvalPolicy": "never", "sandbox": "danger-full-access"}
+        self._thread = own.call("thread/start", {"model": MODEL, "modelProvider": PROVIDER, **leave})["thread"]["id"]
+        self._turn = ""
+
+    def ask(self, prompt, *more, **settings):
+        """The pieces of the answer as they come.
+
+        Args:
+            more: what is sent with the text.
+            settings: of this turn and all after it.
+        """
+        asked = [{"type": "text", "text": prompt, "text_elements": []}, *more]
+        started = self._own.call("turn/start", {"threadId": self._thread, "input": asked, **settings})
+        self._turn = started["turn"]["id"]
+        while (message := self._own.next()).get("method") != "turn/completed":
+            if message.get("method") == "item/agentMessage/delta":
+                yield message["params"]["delta"]
+
+    def stop(self):
+        params = {"threadId": self._thread, "turnId": self._turn}
+        self._own.tell({"id": "stop", "method": "turn/interrupt", "params": params})
+
+
+@contextmanager
+def editor():
+    with Conversation("codex", "app-server", cwd=PROJECT, **HOME) as own:
+        yield Editor(own)
+
+
+def responses_stream():
+    heard = Heard()
+    for piece in EDITOR.ask(SLOWLY):
+        heard.add(piece)
     assert heard == CHUNKS
 
 
+# What Claude is sent of the cases below, which are one conversation with that above. Of what Codex itself adds to the
+# user's words there are the first tags.
+PAST = [["user", ["<environment_context>", SLOWLY]], ["assistant", [SAID]]]
+REMINDER = "<system-reminder><permissions instructions>"
+
+
+def sent(words):
+    """The messages with these words in the last."""
+    return [[role, list(map(outlined, blocks))] for role, blocks in sent_to_claude(words)["messages"]]
+
+
+def outlined(block):
+    tags = re.match(r"(?:<system-reminder>\s*)?<[^>]+>(?=.)", block, re.DOTALL) if isinstance(block, str) else None
+    return "".join(tags[0].split("\n")) if tags else block
+
+
+def responses_interrupt_and_picture():
+    for piece in EDITOR.ask(SLOWLY):
+        assert piece == CHUNKS[0]
+        EDITOR.stop()
+    (PROJECT / "a.png").write_bytes(base64.b64decode(PNG))
+    with calls_to_claude(LOOK, 1):
+        answer = list(EDITOR.ask(LOOK, {"type": "localImage", "path": str(PROJECT / "a.png")}))
+    assert answer == ["I see: image/png."]
+    # What Claude had said before it was stopped is not kept by Codex.
+    picture = [f'<image name=[Image #1] path="{PROJECT / "a.png"}">', {"image": "image/png"}, "</image>"]
+    PAST.append(["user", [SLOWLY, "<turn_aborted>", LOOK, *picture]])
+    equal(sent(LOOK), PAST)
+    PAST.append(["assistant", answer])
+
+
+def responses_reminder():
+    """It tells of other permissions as the developer, in the middle of the conversation."""
+    with calls_to_claude(PLAN, 1):
+        assert list(EDITOR.ask(PLAN, sandboxPolicy={"type": "readOnly"})) == CHUNKS
+    PAST.append(["user", [REMINDER, "<environment_context>", PLAN]])
+    equal(sent(PLAN), PAST)
+    assert sent_to_claude(PLAN)["system"] == sent_to_claude(LOOK)["system"]
+    PAST.append(["assistant", [SAID]])
+
+
+def responses_restart_in_a_tool_loop():
+    prompt = f"Run `{RESTART}` now"
+    first, second, *_ = EDITOR.ask(prompt, sandboxPolicy={"type": "dangerFullAccess"})
+    assert first == "Let me see.", first
+    assert second.startswith("I was told: "), second
+    PAST.append(["user", [REMINDER, "<environment_context>", prompt]])
+    equal(sent(RESTART), PAST)
+    PAST.append(["assistant", ["Let me see.", {"call": "exec_command"}]])
+    *past, (role, (given,)) = sent(RESTARTED)
+    equal((past, role, list(given)), (PAST, "user", ["result"]))
+    (result,) = given["result"]
+    assert result.endswith(f"Output:\n{RESTARTED}"), result
+
+
 def responses_stream_tools():
-    events, code = codex("Run `echo sunshine` and `echo rainfall`.")
+    events, code = codex("Run `echo sunshine` and `echo rainfall` now.")
     assert code == 0, events
     assert [item["exit_code"] for item in items(events, "command_execution")] == [0, 0]
     said = last_words(events)
@@ -114,5 +208,7 @@ def responses_error_in_a_stream():
 
 PROJECT.mkdir()
 connect("codex", **HOME)
-run(responses_stream, responses_stream_tools, responses_stream_structured, responses_follow_up)
+with editor() as EDITOR:
+    run(responses_stream, responses_interrupt_and_picture, responses_reminder, responses_restart_in_a_tool_loop)
+run(responses_stream_tools, responses_stream_structured, responses_follow_up)
 run(responses_error, responses_error_in_a_stream)

@@ -3,13 +3,19 @@
 import base64
 import json
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 from cases import (
     BREAK_OFF_ONCE,
     CHUNKS,
     HELLO,
+    LOOK,
     NO_MODEL,
+    PLAN,
+    PNG,
+    RESTART,
+    RESTARTED,
     SAID,
     SLOW_DOWN_ONCE,
     SLOWLY,
@@ -18,9 +24,11 @@ from cases import (
     Heard,
     calls_to_claude,
     connect,
+    equal,
     json_lines,
     run,
     run_program,
+    sent_to_claude,
 )
 
 PROJECT = Path.cwd() / "project"
@@ -32,8 +40,6 @@ CONFIG = {
     "provider": {"claude": {"models": {NO_MODEL: {}}}},
 }
 SESSIONS = []
-LOOK = "What do you see?"
-PNG = "iVBORw0KGgoAAAANSUhEUgAAAAMAAAACAQMAAACnuvRZAAAAA1BMVEUAAACnej3aAAAADElEQVR4nGN4wMQAAAKoAOPMyScWAAAAAElFTkSuQmCC"
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
 DISABLED = ("AUTOUPDATE", "MODELS_FETCH", "DEFAULT_PLUGINS", "LSP_DOWNLOAD")
 ENV = {
@@ -54,19 +60,78 @@ def texts(events):
     return [event["part"]["text"] for event in events if event["type"] == "text"]
 
 
-def stream():
-    # `run` shows whole messages; what it is for editors tells each piece.
-    heard = Heard()
-    with Conversation("opencode", "acp", cwd=PROJECT, **ENV) as own:
+class Editor:
+    """A session as an editor has it, which is told each piece of an answer. `run` shows whole messages."""
+
+    def __init__(self, own):
+        self._own = own
         own.call("initialize", {"protocolVersion": 1, "clientCapabilities": {}})
-        session = own.call("session/new", {"cwd": str(PROJECT), "mcpServers": []})["sessionId"]
-        prompt = [{"type": "text", "text": SLOWLY}]
-        own.tell({"id": "prompt", "method": "session/prompt", "params": {"sessionId": session, "prompt": prompt}})
-        while (message := own.next()).get("id") != "prompt":
+        self._session = own.call("session/new", {"cwd": str(PROJECT), "mcpServers": []})["sessionId"]
+
+    def ask(self, prompt):
+        """The pieces of the answer as they come."""
+        params = {"sessionId": self._session, "prompt": [{"type": "text", "text": prompt}]}
+        self._own.tell({"id": "prompt", "method": "session/prompt", "params": params})
+        while (message := self._own.next()).get("id") != "prompt":
             update = message["params"]["update"]
             if update["sessionUpdate"] == "agent_message_chunk":
-                heard.add(update["content"]["text"])
+                yield update["content"]["text"]
+
+    def stop(self):
+        self._own.tell({"method": "session/cancel", "params": {"sessionId": self._session}})
+
+    def switch_to(self, mode):
+        self._own.call("session/set_mode", {"sessionId": self._session, "modeId": mode})
+
+
+@contextmanager
+def editor():
+    with Conversation("opencode", "acp", cwd=PROJECT, **ENV) as own:
+        yield Editor(own)
+
+
+def stream():
+    heard = Heard()
+    for piece in EDITOR.ask(SLOWLY):
+        heard.add(piece)
     assert heard == CHUNKS
+
+
+# What Claude is sent of the cases below, which are one conversation with that above.
+PAST = [["user", [SLOWLY]], ["assistant", [SAID]]]
+
+
+def interrupt():
+    for piece in EDITOR.ask(SLOWLY):
+        assert piece == CHUNKS[0]
+        EDITOR.stop()
+    assert list(EDITOR.ask(HELLO)) == CHUNKS
+    PAST.extend([["user", [SLOWLY]], ["assistant", [CHUNKS[0]]], ["user", [HELLO]]])
+    equal(sent_to_claude(HELLO)["messages"], PAST)
+    PAST.append(["assistant", [SAID]])
+
+
+def reminder():
+    """It puts one of its own behind the user's words while a mode lasts, and leaves it out of the history."""
+    EDITOR.switch_to("plan")
+    with calls_to_claude(PLAN, 1):
+        assert list(EDITOR.ask(PLAN)) == CHUNKS
+    sent = sent_to_claude(PLAN)
+    *past, (role, (words, told)) = sent["messages"]
+    assert (past, role, words) == (PAST, "user", PLAN)
+    assert told.startswith("<system-reminder>\n# Plan Mode"), told
+    assert told.count("<system-reminder>") == 1, told
+    assert sent["system"] == sent_to_claude(HELLO)["system"]
+    PAST.extend([["user", [PLAN]], ["assistant", [SAID]]])
+
+
+def restart_in_a_tool_loop():
+    EDITOR.switch_to("build")
+    assert list(EDITOR.ask(f"Run `{RESTART}` now")) == ["Let me see.", f"I was told: {RESTARTED}."]
+    asked = sent_to_claude(RESTART)["messages"]
+    assert asked[:-1] == PAST
+    past = [*asked, ["assistant", ["Let me see.", {"call": "bash"}]]]
+    equal(sent_to_claude(RESTARTED)["messages"], [*past, ["user", [{"result": [RESTARTED]}]]])
 
 
 def stream_tools():
@@ -122,5 +187,7 @@ def error_in_a_stream():
 PROJECT.mkdir()
 (PROJECT / "opencode.json").write_text(json.dumps(CONFIG))
 connect("opencode", cwd=PROJECT, **ENV)
-run(stream, stream_tools, refused_follow_up_is_repeated, error, too_long_a_conversation_is_compacted)
+with editor() as EDITOR:
+    run(stream, interrupt, reminder, restart_in_a_tool_loop)
+run(stream_tools, refused_follow_up_is_repeated, error, too_long_a_conversation_is_compacted)
 run(picture_and_pdf, error_in_a_stream)

@@ -5,21 +5,21 @@ how Claude Code tells of its login; a login that Claude refuses shows in a round
 """
 
 import json
-import re
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from claude_openai.claude.confinement import try_confinement
 from claude_openai.claude.environment import named_environment
 from claude_openai.claude.hermetic import claude_environment, find_claude, login_command
+from claude_openai.claude.version import LEAST, RENEW, Version, parse_version, shortcoming, shown
 from claude_openai.commands.doctor.checks import Check, split_advice
 from claude_openai.config import Config
 from claude_openai.errors import ClaudeMissing, ConfigError
 
-__all__ = ["claude_checks", "confinement_check"]
+__all__ = ["claude_checks", "confinement_check", "program_check"]
 
 TIMEOUT_S: Final = 15.0
 _METHODS: Final = {
@@ -29,21 +29,31 @@ _METHODS: Final = {
 
 
 def claude_checks(config: Config, environ: Mapping[str, str]) -> list[Check]:
-    """Two lines; one if there is no Claude Code.
+    """Two lines; one if there is no Claude Code that could be used.
 
     Args:
         config: which one, and whether it is for the demo.
         environ: the server's variables.
     """
+    program, _ = program_check(config, environ)
+    if program.state == "FAIL":
+        return [program]
+    if config.demo:
+        return [program, Check("login", "ok", "none is needed: demo")]
+    return [program, _login(find_claude(config.claude_command), _environment(config, environ))]
+
+
+def program_check(config: Config, environ: Mapping[str, str]) -> tuple[Check, Version]:
+    """The line about the program itself, and its version, () if that fails; see `claude_checks`."""
     try:
         claude = find_claude(config.claude_command)
     except (ClaudeMissing, ConfigError) as error:
-        return [Check("Claude Code", "FAIL", *split_advice(str(error)))]
-    env = claude_environment(environ, extra=named_environment(environ, config.pass_env), cwd=Path.cwd())
-    program = _program(claude, env)
-    if program.state == "FAIL":
-        return [program]
-    return [program, Check("login", "ok", "none is needed: demo") if config.demo else _login(claude, env)]
+        return Check("Claude Code", "FAIL", *split_advice(str(error))), ()
+    return _program(claude, _environment(config, environ))
+
+
+def _environment(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
+    return claude_environment(environ, extra=named_environment(environ, config.pass_env), cwd=Path.cwd())
 
 
 def confinement_check(config: Config, environ: Mapping[str, str]) -> Check:
@@ -56,17 +66,22 @@ def confinement_check(config: Config, environ: Mapping[str, str]) -> Check:
     return Check("Bash", "ok", f"not confined: {tried.reason}")
 
 
-def _program(claude: Path, env: Mapping[str, str]) -> Check:
+def _program(claude: Path, env: Mapping[str, str]) -> tuple[Check, Version]:
     mend = "install it again: npm install -g @anthropic-ai/claude-code, or leave --claude-command out"
     try:
         done = _said(claude, env, "--version")
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Check("Claude Code", "FAIL", f"{claude} cannot be run: {_reason(error)}", mend)
-    version = re.match(r"\d+(\.\d+)+", done.stdout.strip())
+        return Check("Claude Code", "FAIL", f"{claude} cannot be run: {_reason(error)}", mend), ()
+    version = parse_version(done.stdout)
     if done.returncode or version is None:
         said = " ".join((done.stderr or done.stdout).split())[:200]
-        return Check("Claude Code", "FAIL", f"{claude} --version fails (exit code {done.returncode}): {said}", mend)
-    return Check("Claude Code", "ok", f"{version.group()} at {claude}")
+        found = f"{claude} --version fails (exit code {done.returncode}): {said}"
+        return Check("Claude Code", "FAIL", found, mend), ()
+    lacks = shortcoming(version)
+    if lacks:
+        state: Literal["warning", "FAIL"] = "FAIL" if version < LEAST else "warning"
+        return Check("Claude Code", state, f"{lacks}; at {claude}", RENEW), version
+    return Check("Claude Code", "ok", f"{shown(version)} at {claude}"), version
 
 
 def _login(claude: Path, env: Mapping[str, str]) -> Check:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 
 from claude_openai.commands import command_parser, has_flag
 from claude_openai.commands.doctor.checks import Check, machine_checks, split_advice
-from claude_openai.commands.doctor.checks_claude import claude_checks, confinement_check
+from claude_openai.commands.doctor.checks_claude import claude_checks, confinement_check, program_check
 from claude_openai.commands.doctor.checks_server import port_check, server_checks
 from claude_openai.config import SETTINGS, Config, config_from, ignored_variables
 from claude_openai.errors import ConfigError
@@ -29,8 +29,14 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         help="send one tiny completion, too, to the server on --port, or without it to the one that runs, or to one "
         "started for it; that costs a few tokens, and nothing with --demo",
     )
+    parser.add_argument(
+        "--self-test",
+        action="store_true",
+        help="only try each kind of turn on this Claude Code, against a stand-in for Claude on this machine: no account "
+        "is needed, nothing is billed, and ~/.claude is not touched",
+    )
     given, flags = parser.parse_known_args(list(argv))
-    checks = _checks(flags, environ, ask=given.round_trip)
+    checks = _self_test(flags, environ) if given.self_test else _checks(flags, environ, ask=given.round_trip)
     failed = any(check.state == "FAIL" for check in checks)
     if given.json:
         print(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}, indent=2))
@@ -63,6 +69,19 @@ def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> l
         print(f"claude-openai: a round trip over {url or STARTED}; {cost}", file=sys.stderr, flush=True)
         checks.append(round_trip(config, url))
     return checks
+
+
+def _self_test(flags: Sequence[str], environ: Mapping[str, str]) -> list[Check]:
+    try:
+        config = config_from(flags, environ)
+    except ConfigError as error:
+        return [Check("settings", "FAIL", *split_advice(str(error)))]
+    program, version = program_check(config, environ)
+    if program.state == "FAIL":
+        return [program]
+    from claude_openai.commands.doctor.self_test import self_test
+
+    return [program, *self_test(config, version)]
 
 
 def _names_port(flags: Sequence[str], environ: Mapping[str, str]) -> bool:

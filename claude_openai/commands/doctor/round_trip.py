@@ -18,7 +18,7 @@ from claude_openai.commands.instance import Instance
 from claude_openai.config import Config
 from claude_openai.errors import ConfigError, StartError
 
-__all__ = ["STARTED", "asked_server", "round_trip"]
+__all__ = ["STARTED", "asked_server", "error_message", "round_trip"]
 
 # The server answers 504 before that.
 BEYOND_TURN_S: Final = 15.0
@@ -160,13 +160,13 @@ def _deltas(response: http.client.HTTPResponse) -> Iterator[str]:
             raise _Failed(
                 "the server asks for a key, and refuses the one given here; set CLAUDE_OPENAI_API_KEY to its key"
             )
-        raise _Failed(_message(response.read()) or f"the server answers with HTTP status {response.status}")
+        raise _Failed(error_message(response.read()) or f"the server answers with HTTP status {response.status}")
     for line in response:
         data = line.strip().removeprefix(b"data: ")
         if data == b"[DONE]":
             return
         if data.startswith(b"{"):
-            if message := _message(data):
+            if message := error_message(data):
                 raise _Failed(message)
             for choice in json.loads(data)["choices"]:
                 if content := choice["delta"].get("content"):
@@ -174,7 +174,7 @@ def _deltas(response: http.client.HTTPResponse) -> Iterator[str]:
     raise _Failed("the answer broke off")
 
 
-def _message(data: bytes) -> str:
+def error_message(data: bytes) -> str:
     """The text of an error object, "" for anything else."""
     try:
         told: Any = json.loads(data)

@@ -7,7 +7,7 @@ turn. Knows no processes: `claude --version` is run by those who ask.
 import re
 from typing import Final, TypeAlias
 
-__all__ = ["LEAST", "LEAST_EXACT", "RENEW", "Version", "parse_version", "shown", "shortcoming"]
+__all__ = ["LEAST", "LEAST_EXACT", "RENEW", "Version", "parse_version", "shortcoming", "shown"]
 
 Version: TypeAlias = tuple[int, ...]
 

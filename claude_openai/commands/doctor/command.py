@@ -32,7 +32,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     parser.add_argument(
         "--self-test",
         action="store_true",
-        help="only try each kind of turn on this Claude Code, against a stand-in for Claude on this machine: no account "
+        help="only try each kind of turn on this Claude Code, against a stand-in for Claude on loopback: no account "
         "is needed, nothing is billed, and ~/.claude is not touched",
     )
     given, flags = parser.parse_known_args(list(argv))

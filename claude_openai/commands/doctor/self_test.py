@@ -9,9 +9,9 @@ import http.client
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 import trio
@@ -21,7 +21,7 @@ from claude_openai.claude.version import LEAST_EXACT, Version
 from claude_openai.commands.doctor.checks import Check, split_advice
 from claude_openai.commands.doctor.round_trip import error_message
 from claude_openai.commands.doctor.self_test_turns import (
-    FIRST,
+    START,
     SYSTEM,
     Kind,
     Said,
@@ -41,8 +41,8 @@ __all__ = ["self_test"]
 # All turns together take less than ten seconds; this is for a machine that is busy with other things.
 TURN_S: Final = 30.0
 ALL_S: Final = 150.0
-# The first turn does not wait for ever until it is known what Claude Code adds.
-FIRST_TURNS: Final = 3
+# The first turn does not wait for ever until the server knows what Claude Code adds.
+START_TURNS: Final = 3
 ADDED_CHARS: Final = 100
 OTHER_RELEASE: Final = (
     "this release of claude-openai and this Claude Code do not fit; renew one of them: pip install -U claude-openai, "
@@ -54,8 +54,19 @@ class _Failed(Exception):
     """A turn went wrong; the text says how."""
 
 
+_FAILURES: Final = (_Failed, OSError, http.client.HTTPException)
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """How the server has taken the conversation, and what Claude was sent beside it."""
+
+    way: str
+    added: str
+
+
 def self_test(config: Config, version: Version) -> list[Check]:
-    """A line for each kind of turn; where the first is not answered, only that one.
+    """A line for each kind of turn; one alone where nothing is answered.
 
     Args:
         config: which Claude Code, and the backend.
@@ -76,8 +87,11 @@ async def _run(config: Config, version: Version, folder: Path, checks: list[Chec
         async with MessagesApi.serving() as api, trio.open_nursery() as nursery:
             (url,) = await nursery.start(serve, _alone(config, api.base_url, folder))
             tested = _Tested(url, api, version)
-            checks.append(await tested.first())
-            if checks[0].state != "FAIL":
+            try:
+                await tested.start()
+            except _FAILURES as error:
+                checks.append(_failed("start", error))
+            else:
                 for kind in kinds(config.backend):
                     checks.append(await tested.check(kind))  # noqa: PERF401 - those so far count if time is up
             nursery.cancel_scope.cancel(reason="all turns have been tried")
@@ -93,12 +107,12 @@ def _alone(config: Config, base_url: str, folder: Path) -> Config:
         api_key=None,
         background=False,
         demo=False,
-        log=False,
+        log_file=folder / "server.log",  # what the SDK logs would go to stderr otherwise
         output_dir=None,
         spares=0,
         max_idle_sessions=2,
         pass_env=(),
-        extra_env=stand_in_environment(base_url, folder),
+        extra_env=stand_in_environment(base_url, folder / "config"),
     )
 
 
@@ -110,31 +124,35 @@ class _Tested:
         self._api = api
         self._version = version
 
-    async def first(self) -> Check:
-        """Until it is known what Claude Code adds to a conversation, which may take some turns on a slow machine."""
-        for _ in range(FIRST_TURNS - 1):
-            check = await self.check(FIRST)
-            if check.state == "ok":
-                return check
-        return await self.check(FIRST)
+    async def start(self) -> None:
+        """Run turns until the server knows what Claude Code adds to a conversation: on a slow machine not at once.
+
+        Raises:
+            _FAILURES: it does not answer.
+        """
+        for _ in range(START_TURNS):
+            if not (await self._turn(START)).added or self._version < LEAST_EXACT:
+                return
 
     async def check(self, kind: Kind) -> Check:
         began = time.monotonic()
-        before = len(self._api.requests)
-        self._api.enqueue(kind.reply)
         try:
-            way = await self._asked(kind)
-            added = _added(kind, self._api.requests[before:])
-        except (_Failed, OSError, http.client.HTTPException) as error:
-            return Check(kind.name, "FAIL", *split_advice(str(error) or type(error).__name__, OTHER_RELEASE))
-        found = f"answered in {1000 * (time.monotonic() - began):.0f} ms ({way})"
-        if added:
-            found += f"; Claude also hears {added[0]!r}"
-            older = self._version < LEAST_EXACT
-            return Check(kind.name, "warning" if older else "FAIL", found, OTHER_RELEASE)
-        if way != kind.way:
+            turn = await self._turn(kind)
+        except _FAILURES as error:
+            return _failed(kind.name, error)
+        found = f"answered in {1000 * (time.monotonic() - began):.0f} ms ({turn.way})"
+        if turn.added:
+            state: Literal["warning", "FAIL"] = "warning" if self._version < LEAST_EXACT else "FAIL"
+            return Check(kind.name, state, f"{found}; Claude also hears {turn.added!r}", OTHER_RELEASE)
+        if turn.way != kind.way:
             return Check(kind.name, "warning", f"{found}, expected {kind.way}", OTHER_RELEASE)
         return Check(kind.name, "ok", f"{found}; Claude hears the client's words alone")
+
+    async def _turn(self, kind: Kind) -> _Turn:
+        before = len(self._api.requests)
+        self._api.enqueue(kind.reply)
+        way = await self._asked(kind)
+        return _Turn(way, _added(kind, self._api.requests[before:]))
 
     async def _asked(self, kind: Kind) -> str:
         """How the server has taken the conversation.
@@ -156,6 +174,10 @@ class _Tested:
         raise _Failed(f"no answer within {TURN_S:g} s")
 
 
+def _failed(name: str, error: Exception) -> Check:
+    return Check(name, "FAIL", str(error) or type(error).__name__, OTHER_RELEASE)
+
+
 def _post(url: str, kind: Kind) -> tuple[int, str, bytes]:
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=TURN_S)
@@ -167,8 +189,8 @@ def _post(url: str, kind: Kind) -> tuple[int, str, bytes]:
         connection.close()
 
 
-def _added(kind: Kind, requests: Sequence[RecordedRequest]) -> list[str]:
-    """What Claude was sent beside the conversation, clipped.
+def _added(kind: Kind, requests: Sequence[RecordedRequest]) -> str:
+    """The beginning of what Claude was sent beside the conversation.
 
     Raises:
         _Failed: there was not one call, or something is missing in it.
@@ -186,4 +208,4 @@ def _added(kind: Kind, requests: Sequence[RecordedRequest]) -> list[str]:
         if not remaining:
             raise _Failed(f"Claude is not sent {said[1]!r}, but {added!r}"[: 3 * ADDED_CHARS])
         remaining.pop(0)
-    return [str(block)[:ADDED_CHARS] for _, block in (*added, *remaining)]
+    return " ".join(str(block) for _, block in (*added, *remaining))[:ADDED_CHARS]

@@ -11,9 +11,9 @@ from typing import Any, Final, TypeAlias
 from claude_openai.testing.recorded import RecordedRequest
 from claude_openai.testing.script import Reply, Text, ToolUse
 
-__all__ = ["FIRST", "Kind", "Said", "answer_in", "kinds", "said_to_claude", "system_prompt"]
+__all__ = ["START", "Kind", "Said", "answer_in", "kinds", "said_to_claude", "system_prompt"]
 
-# Role and block. A block is a text, a call (its id, name and arguments as JSON), or a result (the id of its call, text).
+# Role and block: a text, a call (its id, name and arguments as JSON), or a result (the id of its call, text).
 Said: TypeAlias = tuple[str, str | tuple[str, ...]]
 
 CHAT: Final = "/v1/chat/completions"
@@ -85,7 +85,8 @@ def _message(said: Said) -> dict[str, Any]:
 _STREAM: Final = {"stream": True}
 _RESULT: Final = (*_texts("look"), ("assistant", _CALL), ("user", (_CALL[0], "seen")))
 
-FIRST: Final = Kind("new", _texts("one"), Reply("two"), "two")
+START: Final = Kind("start", _texts("Are you there?"), Reply("Yes."), "Yes.")
+_NEW: Final = Kind("new", _texts("one"), Reply("two"), "two")
 _ON_BOTH_BACKENDS: Final = (
     Kind("history", _texts("a", "b", "c"), Reply("d"), "d", "replayed"),
     Kind("stream", _texts("count"), Reply(Text("1 ", "2")), "1 2", fields=_STREAM),
@@ -113,8 +114,8 @@ _ON_SDK: Final = (
 
 
 def kinds(backend: str) -> tuple[Kind, ...]:
-    """Those that a backend can run, in their order, after `FIRST`."""
-    return (*_ON_SDK, *_ON_BOTH_BACKENDS) if backend == "sdk" else _ON_BOTH_BACKENDS
+    """Those that a backend can run, in their order, after `START`."""
+    return (_NEW, *_ON_SDK, *_ON_BOTH_BACKENDS) if backend == "sdk" else (_NEW, *_ON_BOTH_BACKENDS)
 
 
 def said_to_claude(request: RecordedRequest) -> list[Said]:

@@ -20,6 +20,14 @@ from typing import Final
 import pytest
 
 from claude_openai.claude.confinement import try_confinement
+from claude_openai.claude.version import (
+    LEAST_EXACT,
+    LEAST_ONE_CALL,
+    LEAST_REWINDING,
+    Version,
+    parse_version,
+    show_version,
+)
 
 __all__ = [
     "CODEX",
@@ -34,6 +42,7 @@ __all__ = [
     "lacks",
     "needs",
     "python_of_another_user",
+    "tested_claude",
 ]
 
 CODEX: Final = os.environ.get("CODEX") or shutil.which("codex")
@@ -53,6 +62,25 @@ def bundled_claude() -> Path | None:
         return None
     path = Path(spec.origin).parent / "_bundled" / "claude"
     return path if path.exists() else None
+
+
+def tested_claude() -> Path | None:
+    """The `claude` that the tests run: the bundled one, or the one that `tests.compat` names."""
+    named = os.environ.get("CLAUDE_OPENAI_TEST_CLAUDE")
+    return Path(named) if named else bundled_claude()
+
+
+@cache
+def _tested_version() -> Version:
+    claude = tested_claude()
+    if claude is None:
+        return ()
+    told = subprocess.run([claude, "--version"], capture_output=True, text=True, check=True, timeout=60).stdout
+    return parse_version(told) or ()
+
+
+def _from(least: Version, what: str) -> tuple[Callable[[], bool], str]:
+    return lambda: _tested_version() >= least, f"{what} takes Claude Code {show_version(least)} or newer"
 
 
 def _mounts() -> bool:
@@ -102,6 +130,9 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
         "run the tests as a user without root, or with packages and a Python that all users can run",
     ),
     "claude": (lambda: bundled_claude() is not None, "claude-agent-sdk has no bundled claude for this platform"),
+    "exact-claude": _from(LEAST_EXACT, "an exact conversation"),
+    "one-call-claude": _from(LEAST_ONE_CALL, "a form with one call"),
+    "rewinding-claude": _from(LEAST_REWINDING, "taking a conversation back"),
     "bubblewrap": (
         lambda: not try_confinement("require", os.environ).reason,
         "install bubblewrap (bwrap), on a machine with user namespaces",

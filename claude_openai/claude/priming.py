@@ -3,7 +3,7 @@
 Claude Code adds notes of its own to a conversation: the environment, the model, the date. It adds none that the
 transcript it resumes from already has, and it repeats a note from there in the form in which it was `rendered`. So a
 process that resumes from the same notes, each rendered as a blank, sends nothing but the client's conversation
-(measured on 2.1.300 and 2.1.332; `tests/real/test_priming.py` shows it on the bundled CLI).
+(from `LEAST_EXACT` on; `tests/real/test_priming.py` shows it on the bundled CLI).
 
 What the notes say depends on the CLI, the working folder and the model, so they are not guessed: the CLI runs one turn
 against a stand-in for Claude's API on loopback, and the notes are read from its session file. That takes about half a
@@ -26,6 +26,7 @@ from claude_openai.claude.launcher import GRACE_S, Launcher
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.records import RecordError, record_of
 from claude_openai.claude.transcript import Notes, Past
+from claude_openai.claude.version import parse_version, shortcoming
 from claude_openai.errors import leaves
 from claude_openai.logs.log import Log
 from claude_openai.protocol.lines import LineFramer
@@ -83,6 +84,7 @@ class Primer:
         self._known: dict[_Key, Notes] = {}
         self._failed_at: dict[_Key, float] = {}
         self._learning: dict[_Key, trio.Event] = {}
+        self._last_version = ""
         self._to_learn, self._wanted = trio.open_memory_channel[_Key](math.inf)
         self._to_check, self._learnt = trio.open_memory_channel[_Key](math.inf)
 
@@ -159,6 +161,13 @@ class Primer:
     def _note_failure(self, key: _Key, group: BaseExceptionGroup[Any]) -> None:
         self._log.warning("priming.failed", model=key[0], error="; ".join(str(error) for error in leaves(group)))
 
+    def _note_version(self, told: str) -> None:
+        """Once for each program: another may take its place."""
+        version, self._last_version = self._last_version, told
+        parsed = parse_version(told)
+        if told != version and parsed is not None and (lacks := shortcoming(parsed)):
+            self._log.warning("claude.outdated", message=lacks)
+
     async def _probe(self, model: str) -> Notes:
         """Run one turn, and read the notes that Claude Code has put into its session file."""
         async with self._stand_in() as api, self._launcher.temporary_folder() as config_folder:
@@ -181,22 +190,22 @@ class Primer:
         with trio.fail_after(PROBE_S):
             async with spawn.open() as process:
                 await process.write(_frames())
-                await _until_result(process, spawn.note, self._log)
+                self._note_version(await _until_result(process, spawn.note, self._log))
                 await process.stop(grace_s=GRACE_S)  # it completes the session file as it leaves
 
 
-async def _until_result(process: SupervisedProcess, note: Callable[[Mapping[str, Any]], None], log: Log) -> None:
-    framer = LineFramer()
+async def _until_result(process: SupervisedProcess, note: Callable[[Mapping[str, Any]], None], log: Log) -> str:
+    """Returns the version that Claude Code tells, "" if it tells none."""
+    framer, version = LineFramer(), ""
     while chunk := await process.read():
         for line in framer.feed(chunk):
-            record = record_of(line, log)
-            if record is None:
-                continue
+            record = record_of(line, log) or {}
             note(record)
+            version = record.get("claude_code_version") or version
             if record.get("type") == "result":
                 if record.get("is_error"):
                     raise RecordError(f"the turn failed: {record.get('result')}")
-                return
+                return str(version)
     raise RecordError(await process.why_gone())
 
 

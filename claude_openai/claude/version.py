@@ -1,20 +1,32 @@
 """Which versions of Claude Code can be used, and what the older of them lack.
 
-Each bound was found by bisecting the versions on npm with `claude-openai doctor --self-test`, which runs every kind of
-turn. Knows no processes: `claude --version` is run by those who ask.
+The bounds were found by bisecting the versions on npm with `claude-openai doctor --self-test`, which runs each kind of
+turn. Knows no processes: who asks runs `claude --version`.
 """
 
 import re
 from typing import Final, TypeAlias
 
-__all__ = ["LEAST", "LEAST_EXACT", "RENEW", "Version", "parse_version", "shortcoming", "shown"]
+__all__ = ["LEAST", "LEAST_EXACT", "LEAST_ONE_CALL", "LEAST_REWINDING", "RENEW", "Version", "parse_version"]
+__all__ += ["shortcoming", "show_version"]
 
 Version: TypeAlias = tuple[int, ...]
 
-# The first with --safe-mode. 2.1.168 ends with "error: unknown option '--safe-mode'".
+# 2.1.168 ends with "error: unknown option '--safe-mode'"; 2.1.169 answers each kind of turn.
 LEAST: Final[Version] = (2, 1, 169)
-LEAST_EXACT: Final[Version] = (2, 1, 300)
-RENEW: Final = "renew it: npm install -g @anthropic-ai/claude-code, or leave --claude-command out"
+# 2.1.185 does not take `rewind_conversation`: the history is given anew.
+LEAST_REWINDING: Final[Version] = (2, 1, 186)
+# 2.1.186 asks Claude once more after an answer that has a form.
+LEAST_ONE_CALL: Final[Version] = (2, 1, 187)
+# 2.1.260 puts the date before the first message, whatever the transcript holds, and 2.1.277 does so in new ones; 2.1.278 sends nothing of its own.
+LEAST_EXACT: Final[Version] = (2, 1, 278)
+RENEW: Final = "renew it with `npm install -g @anthropic-ai/claude-code`, or leave --claude-command out"
+
+_LACKS: Final = (
+    (LEAST_EXACT, "Claude is told the date before each conversation"),
+    (LEAST_ONE_CALL, "an answer with a JSON schema takes a second call"),
+    (LEAST_REWINDING, "a conversation that was edited is started anew"),
+)
 
 
 def parse_version(output: str) -> Version | None:
@@ -23,18 +35,16 @@ def parse_version(output: str) -> Version | None:
     return None if found is None else tuple(map(int, found[1].split(".")))
 
 
-def shown(version: Version) -> str:
+def show_version(version: Version) -> str:
     """As Claude Code writes it, like "2.1.332"."""
     return ".".join(map(str, version))
 
 
 def shortcoming(version: Version) -> str:
-    """What a version lacks, in one sentence; "" if it lacks nothing."""
+    """What a version lacks, on one line; "" if it lacks nothing."""
     if version < LEAST:
-        return f"{shown(version)} is too old to answer; {shown(LEAST)} or newer is needed"
-    if version < LEAST_EXACT:
-        return (
-            f"{shown(version)} tells Claude the date before each conversation; from {shown(LEAST_EXACT)} on Claude "
-            "hears the client's words alone"
-        )
-    return ""
+        return f"{show_version(version)} is too old to answer; it needs {show_version(LEAST)} or newer"
+    lacks = [lack for least, lack in _LACKS if version < least]
+    if not lacks:
+        return ""
+    return f"{show_version(version)} is older than {show_version(LEAST_EXACT)}: {', '.join(lacks)}"

@@ -39,6 +39,8 @@ KEEP_INTERVAL_S: Final = 2.0
 TOUCH_INTERVAL_S: Final = 6 * 3600.0
 
 SWITCH_INTERVAL_S: Final = 0.001
+# `claude --version` takes 12 ms, of older ones 150.
+VERSION_S: Final = 10.0
 UNFOUND: Final = "status, stop and the like cannot find this server: {}"
 
 
@@ -93,6 +95,7 @@ def serve_here(
                     if config.background:
                         keep_words()
                     _announce(urls, config, unpublished or complaint)
+                    signal_nursery.start_soon(_tell_if_outdated, config, environ)
                 signal_nursery.cancel_scope.cancel(reason="the server has ended")
 
     # Requests are read in threads, and the event loop waits so long for the interpreter at each of its steps.
@@ -194,6 +197,31 @@ def _announce(urls: Sequence[str], config: Config, complaint: str) -> None:
     for line in (complaint, _what_is_missing(config)):
         if line:
             say(f"claude-openai: {line}")
+
+
+async def _tell_if_outdated(config: Config, environ: Mapping[str, str]) -> None:
+    """Say what the Claude Code that is there now lacks. If it cannot be run, turns and `doctor` tell."""
+    import trio
+
+    from claude_openai.claude.environment import named_environment
+    from claude_openai.claude.hermetic import claude_environment, find_claude
+    from claude_openai.claude.version import RENEW, parse_version, shortcoming
+
+    async def kill(process: trio.Process) -> None:
+        process.kill()
+
+    try:
+        command = [str(find_claude(config.claude_command)), "--version"]
+        env = claude_environment(environ, extra=named_environment(environ, config.pass_env), cwd=Path.cwd())
+        with trio.move_on_after(VERSION_S):
+            done = await trio.run_process(
+                command, env=env, stdin=b"", capture_stdout=True, capture_stderr=True, check=False, deliver_cancel=kill
+            )
+            version = parse_version(done.stdout.decode(errors="replace"))
+            if version is not None and (lacks := shortcoming(version)):
+                say(f"claude-openai: warning: Claude Code {lacks}; {RENEW}")
+    except* Exception:  # noqa: BLE001, S110 - a server does not end for a line that it cannot write
+        pass
 
 
 def _what_is_missing(config: Config) -> str:

@@ -9,6 +9,7 @@ import copy
 import itertools
 import json
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -28,8 +29,8 @@ from claude_openai.claude.priming import Primer
 from claude_openai.claude.transcript import Notes
 from claude_openai.config import BACKENDS
 from claude_openai.logs.log import NULL_LOG
-from claude_openai.testing import Answer, MessagesApi, Reply, Script
-from tests.conditions import needs
+from claude_openai.testing import Answer, MessagesApi, RecordedRequest, Reply, Script
+from tests.conditions import lacks, needs
 from tests.real.fake_cli import FAKE_CLAUDE
 from tests.real.left_over import reap_adopted
 
@@ -179,6 +180,25 @@ class Served:
         return max(counts, default=0)
 
 
+class _WithoutDate(list[RecordedRequest]):
+    """What a Claude Code sent that tells Claude the date; the tests of all else are to run on it too."""
+
+    NOTE = re.compile(
+        r"<system-reminder>\n(As you answer the user's questions.*# currentDate\n.*|Today's date is .*)\n"
+        r"</system-reminder>\n*",
+        re.DOTALL,
+    )
+
+    def append(self, request: RecordedRequest) -> None:
+        for message in request.messages:
+            if not isinstance(message["content"], str):
+                message["content"] = [block for block in message["content"] if not self._is_note(block)]
+        super().append(request)
+
+    def _is_note(self, block: dict[str, Any]) -> bool:
+        return block["type"] == "text" and self.NOTE.fullmatch(block["text"]) is not None
+
+
 _learnt: dict[tuple[str, Path], tuple[str, Notes]] = {}
 _probe: Final = Primer._probe
 
@@ -239,6 +259,8 @@ async def serving(
             # On a busy machine a turn would go on without notes, and Claude would hear Claude Code's own.
             patch.setattr(priming, "WAIT_S", LIMIT_S)
         async with MessagesApi.serving(reply) as api, trio.open_nursery() as nursery:
+            if lacks("exact-claude"):
+                api.requests = _WithoutDate()
             env = {**stand_in_environment(api.base_url, home / "config"), "HOME": str(home), **processes.environment}
             log_file = folder / "log" / "server.log"
             logging = {"log_file": log_file, "log_level": "trace"}

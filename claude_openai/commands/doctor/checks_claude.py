@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from claude_openai.claude.confinement import try_confinement
 from claude_openai.claude.environment import named_environment
 from claude_openai.claude.hermetic import claude_environment, find_claude, login_command
-from claude_openai.claude.version import LEAST, RENEW, Version, parse_version, shortcoming, shown
+from claude_openai.claude.version import LEAST, RENEW, Version, parse_version, shortcoming, show_version
 from claude_openai.commands.doctor.checks import Check, split_advice
 from claude_openai.config import Config
 from claude_openai.errors import ClaudeMissing, ConfigError
@@ -81,7 +81,7 @@ def _program(claude: Path, env: Mapping[str, str]) -> tuple[Check, Version]:
     if lacks:
         state: Literal["warning", "FAIL"] = "FAIL" if version < LEAST else "warning"
         return Check("Claude Code", state, f"{lacks}; at {claude}", RENEW), version
-    return Check("Claude Code", "ok", f"{shown(version)} at {claude}"), version
+    return Check("Claude Code", "ok", f"{show_version(version)} at {claude}"), version
 
 
 def _login(claude: Path, env: Mapping[str, str]) -> Check:

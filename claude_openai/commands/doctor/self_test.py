@@ -8,16 +8,15 @@ the stand-in's script says, with one call, and that call must hold the conversat
 import http.client
 import tempfile
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 from urllib.parse import urlsplit
 
 import trio
 
 from claude_openai.claude.hermetic import stand_in_environment
-from claude_openai.claude.version import LEAST_EXACT, Version
+from claude_openai.claude.version import LEAST_EXACT, LEAST_ONE_CALL, RENEW, Version
 from claude_openai.commands.doctor.checks import Check, split_advice
 from claude_openai.commands.doctor.round_trip import error_message
 from claude_openai.commands.doctor.self_test_turns import (
@@ -59,9 +58,10 @@ _FAILURES: Final = (_Failed, OSError, http.client.HTTPException)
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """How the server has taken the conversation, and what Claude was sent beside it."""
+    """How the server has taken the conversation, the calls of Claude's API, and what was sent beside it."""
 
     way: str
+    calls: int
     added: str
 
 
@@ -141,9 +141,17 @@ class _Tested:
         except _FAILURES as error:
             return _failed(kind.name, error)
         found = f"answered in {1000 * (time.monotonic() - began):.0f} ms ({turn.way})"
+        # What is wrong, and the first version on which that must not be.
+        wrong: list[tuple[str, Version]] = []
+        if turn.calls > 1:
+            wrong.append((f"{turn.calls} calls were made, expected 1", LEAST_ONE_CALL))
         if turn.added:
-            state: Literal["warning", "FAIL"] = "warning" if self._version < LEAST_EXACT else "FAIL"
-            return Check(kind.name, state, f"{found}; Claude also hears {turn.added!r}", OTHER_RELEASE)
+            wrong.append((f"Claude also hears {turn.added!r}", LEAST_EXACT))
+        if wrong:
+            found = "; ".join((found, *(text for text, _ in wrong)))
+            if all(self._version < least for _, least in wrong):
+                return Check(kind.name, "warning", found, RENEW)
+            return Check(kind.name, "FAIL", found, OTHER_RELEASE)
         if turn.way != kind.way:
             return Check(kind.name, "warning", f"{found}, expected {kind.way}", OTHER_RELEASE)
         return Check(kind.name, "ok", f"{found}; Claude hears the client's words alone")
@@ -152,7 +160,10 @@ class _Tested:
         before = len(self._api.requests)
         self._api.enqueue(kind.reply)
         way = await self._asked(kind)
-        return _Turn(way, _added(kind, self._api.requests[before:]))
+        requests = self._api.requests[before:]
+        if not requests:
+            raise _Failed("Claude's API was not called")
+        return _Turn(way, len(requests), _added(kind, requests[0]))
 
     async def _asked(self, kind: Kind) -> str:
         """How the server has taken the conversation.
@@ -189,23 +200,21 @@ def _post(url: str, kind: Kind) -> tuple[int, str, bytes]:
         connection.close()
 
 
-def _added(kind: Kind, requests: Sequence[RecordedRequest]) -> str:
+def _added(kind: Kind, request: RecordedRequest) -> str:
     """The beginning of what Claude was sent beside the conversation.
 
     Raises:
-        _Failed: there was not one call, or something is missing in it.
+        _Failed: something is missing.
     """
-    if len(requests) != 1:
-        raise _Failed(f"{len(requests)} calls were made, expected 1")
-    system = system_prompt(requests[0])
+    system = system_prompt(request)
     if system != SYSTEM:
         raise _Failed(f"the system prompt is {system[:ADDED_CHARS]!r}, expected {SYSTEM!r}")
-    remaining: list[Said] = said_to_claude(requests[0])
-    added: list[Said] = []
+    sent = said_to_claude(request)
+    remaining, added = list(sent), list[Said]()
     for said in kind.said:
-        while remaining and remaining[0] != said:
-            added.append(remaining.pop(0))
-        if not remaining:
-            raise _Failed(f"Claude is not sent {said[1]!r}, but {added!r}"[: 3 * ADDED_CHARS])
-        remaining.pop(0)
+        if said not in remaining:
+            raise _Failed(f"Claude is not sent {said[1]!r} in its place, but {str(sent)[-3 * ADDED_CHARS :]}")
+        place = remaining.index(said)
+        added += remaining[:place]
+        del remaining[: place + 1]
     return " ".join(str(block) for _, block in (*added, *remaining))[:ADDED_CHARS]

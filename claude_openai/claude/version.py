@@ -18,7 +18,7 @@ LEAST: Final[Version] = (2, 1, 169)
 LEAST_REWINDING: Final[Version] = (2, 1, 186)
 # 2.1.186 asks Claude once more after an answer that has a form.
 LEAST_ONE_CALL: Final[Version] = (2, 1, 187)
-# 2.1.260 puts the date before the first message, whatever the transcript holds, and 2.1.277 does so in new ones; 2.1.278 sends nothing of its own.
+# 2.1.260 puts the date before the first message. 2.1.282 sends its environment beside the results of live tools.
 LEAST_EXACT: Final[Version] = (2, 1, 278)
 RENEW: Final = "renew it with `npm install -g @anthropic-ai/claude-code`, or leave --claude-command out"
 

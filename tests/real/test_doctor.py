@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 import trio
 
+from claude_openai.config import BACKENDS
 from claude_openai.testing import AUTHENTICATION_ERROR, Answer, Reply, Script
 from tests.real.command import Shell, shell
-from tests.real.fake_cli import fake_cli
+from tests.real.fake_cli import ANSWER, fake_cli
 from tests.real.harness import OK, needs_claude
 
 pytestmark = needs_claude
@@ -121,10 +122,10 @@ async def test_a_claude_that_cannot_tell_its_version_or_its_login_is_not_believe
         doctor = await visit(type_, "--claude-command", broken)
         assert doctor.states == {"Claude Code": "FAIL"}
         assert "no such library" in doctor.found("Claude Code")
-        old = fake_cli(tmp_path, "case $1 in --version) echo '2.0.1 (Claude Code)';; *) exit 1;; esac")
+        old = fake_cli(tmp_path, "case $1 in --version) echo '2.9.1 (Claude Code)';; *) exit 1;; esac")
         doctor = await visit(type_, "--claude-command", old)
         assert doctor.states == {"login": "warning"}
-        assert doctor.found("Claude Code").startswith("2.0.1 at ")
+        assert doctor.found("Claude Code").startswith("2.9.1 at ")
 
 
 async def test_without_a_login_it_names_the_command_that_logs_in(tmp_path: Path) -> None:
@@ -282,3 +283,57 @@ async def test_a_running_server_is_well_has_its_port_and_is_asked_with_its_key(t
         assert keyless.states == {"round trip": "FAIL"}
         assert "CLAUDE_OPENAI_API_KEY" in keyless.mend("round trip")
         assert len(type_.api.requests) == 1
+
+
+KINDS = ["new", "follow-up", "edit", "tool call", "tool result", "history", "stream", "JSON schema", "Responses"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+async def test_a_self_test_tries_each_kind_of_turn_without_an_account(tmp_path: Path, backend: str) -> None:
+    async with untouched(tmp_path) as type_:
+        strange = {
+            "ANTHROPIC_API_KEY": "",
+            "ANTHROPIC_BASE_URL": "http://127.0.0.1:9",
+            "HTTPS_PROXY": "http://127.0.0.1:9",
+            "CLAUDE_CODE_USE_BEDROCK": "1",
+            "CLAUDE_OPENAI_API_KEY": "sk-secret",
+        }
+        before = sorted(path for path in type_.home.rglob("*"))
+        doctor = await visit(type_, "--self-test", "--backend", backend, env=strange)
+        assert doctor.states == {}
+        without_tools = [name for name in KINDS if name not in ("follow-up", "edit", "tool call", "tool result")]
+        assert list(doctor.checks) == ["Claude Code", *(KINDS if backend == "sdk" else without_tools)]
+        assert all("hears the client's words alone" in doctor.found(name) for name in list(doctor.checks)[1:])
+        assert type_.api.requests == []
+        assert sorted(path for path in type_.home.rglob("*")) == before
+
+
+async def test_a_self_test_of_a_broken_claude_fails_with_its_last_words(tmp_path: Path) -> None:
+    async with untouched(tmp_path) as type_:
+        broken = fake_cli(tmp_path, "[ $1 = --version ] && exec echo 2.1.400; echo 'no luck' >&2; exit 3")
+        doctor = await visit(type_, "--self-test", "--claude-command", broken)
+        assert doctor.states == {"start": "FAIL"}
+        assert "no luck" in doctor.found("start")
+
+
+async def test_a_self_test_fails_where_the_answer_is_not_that_of_the_script(tmp_path: Path) -> None:
+    async with untouched(tmp_path) as type_:
+        wrong = fake_cli(tmp_path, ANSWER.replace("asked", "[ $1 = --version ] && exec echo '2.1.400'; asked", 1))
+        doctor = await visit(type_, "--self-test", "--claude-command", wrong)
+        assert doctor.states == {"start": "FAIL"}
+        assert doctor.found("start") == "the answer is 'one two', expected 'Yes.'"
+
+
+@pytest.mark.parametrize(
+    ("version", "state", "words"),
+    [("2.1.168", "FAIL", "too old to answer"), ("2.1.200", "warning", "Claude is told the date")],
+)
+async def test_a_claude_that_is_too_old_is_told_with_what_it_lacks(
+    tmp_path: Path, version: str, state: str, words: str
+) -> None:
+    async with untouched(tmp_path) as type_:
+        old = fake_cli(tmp_path, f"[ $1 = --version ] && exec echo '{version} (Claude Code)'; exit 1")
+        doctor = await visit(type_, "--claude-command", old)
+        assert doctor.states["Claude Code"] == state
+        assert words in doctor.found("Claude Code")
+        assert "npm install -g @anthropic-ai/claude-code" in doctor.mend("Claude Code")

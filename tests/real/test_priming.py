@@ -13,11 +13,12 @@ from claude_openai.claude import priming
 from claude_openai.claude.hermetic import find_claude
 from claude_openai.errors import ClaudeMissing
 from claude_openai.testing import RecordedRequest
+from tests.conditions import needs
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
 from tests.real.heard import is_statement_of_effort
 
-pytestmark = needs_claude
+pytestmark = [needs_claude, needs("exact-claude")]
 
 SYSTEM = {"role": "system", "content": "You are Bob."}
 ONE = {"role": "user", "content": "one"}

@@ -14,12 +14,12 @@ Version: TypeAlias = tuple[int, ...]
 
 # 2.1.168 ends with "error: unknown option '--safe-mode'"; 2.1.169 answers each kind of turn.
 LEAST: Final[Version] = (2, 1, 169)
-# 2.1.185 does not take `rewind_conversation`: the history is given anew.
-LEAST_REWINDING: Final[Version] = (2, 1, 186)
+# 2.1.185 does not take `rewind_conversation` at all, 2.1.245 not in a conversation that began with a history.
+LEAST_REWINDING: Final[Version] = (2, 1, 250)
 # 2.1.186 asks Claude once more after an answer that has a form.
 LEAST_ONE_CALL: Final[Version] = (2, 1, 187)
-# 2.1.260 puts the date before the first message. 2.1.282 sends its environment beside the results of live tools.
-LEAST_EXACT: Final[Version] = (2, 1, 278)
+# 2.1.260 puts the date before the first message, 2.1.280 sends its environment beside results of live tools.
+LEAST_EXACT: Final[Version] = (2, 1, 282)
 RENEW: Final = "renew it with `npm install -g @anthropic-ai/claude-code`, or leave --claude-command out"
 
 _LACKS: Final = (

@@ -40,7 +40,7 @@ TOUCH_INTERVAL_S: Final = 6 * 3600.0
 
 SWITCH_INTERVAL_S: Final = 0.001
 # `claude --version` takes 12 ms, of older ones 150.
-VERSION_S: Final = 10.0
+VERSION_S: Final = 5.0
 UNFOUND: Final = "status, stop and the like cannot find this server: {}"
 
 
@@ -208,14 +208,22 @@ async def _tell_if_outdated(config: Config, environ: Mapping[str, str]) -> None:
     from claude_openai.claude.version import RENEW, parse_version, shortcoming
 
     async def kill(process: trio.Process) -> None:
-        process.kill()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
     try:
         command = [str(find_claude(config.claude_command)), "--version"]
         env = claude_environment(environ, extra=named_environment(environ, config.pass_env), cwd=Path.cwd())
         with trio.move_on_after(VERSION_S):
             done = await trio.run_process(
-                command, env=env, stdin=b"", capture_stdout=True, capture_stderr=True, check=False, deliver_cancel=kill
+                command,
+                env=env,
+                stdin=b"",
+                capture_stdout=True,
+                capture_stderr=True,
+                check=False,
+                deliver_cancel=kill,
+                start_new_session=True,
             )
             version = parse_version(done.stdout.decode(errors="replace"))
             if version is not None and (lacks := shortcoming(version)):

@@ -1,5 +1,6 @@
 """A server on a machine without Claude Code: it runs, says what is missing, and works as soon as that is installed."""
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,25 @@ async def test_the_command_warns_in_one_line_and_listens(tmp_path: Path) -> None
         assert warning.startswith("claude-openai: warning: ")
         assert ADVICE in warning
         assert not (await health(command.url))["found"]
+
+
+@pytest.mark.parametrize("version", ["2.1.168", "2.1.200"])
+async def test_the_command_warns_of_a_claude_that_is_too_old(tmp_path: Path, version: str) -> None:
+    old = fake_cli(tmp_path, f"[ $1 = --version ] && exec echo '{version} (Claude Code)'; exit 1")
+    async with running(tmp_path, "--backend", "cli", "--no-log", "--claude-command", old) as command:
+        await until(lambda: command.stderr().count("\n") > 1, "the warning is there")
+        _, warning = command.stderr().splitlines()
+        assert warning.startswith(f"claude-openai: warning: Claude Code {version} is ")
+        assert warning.endswith("or leave --claude-command out")
+
+
+async def test_a_claude_that_does_not_tell_its_version_keeps_no_server_from_its_start_and_its_end(
+    tmp_path: Path,
+) -> None:
+    asked = tmp_path / "asked"
+    hanging = fake_cli(tmp_path, f"trap '' TERM; echo $1 >> {asked}; sleep 100 & wait; wait")
+    async with running(tmp_path, "--backend", "cli", "--no-log", "--claude-command", hanging) as command:
+        await until(lambda: asked.exists() and asked.read_text() == "--version\n", "it is asked")
+        assert (await health(command.url))["found"]
+        command.send(signal.SIGTERM)
+        await command.processes.wait_none()

@@ -1,5 +1,6 @@
 """What Claude is sent: the client's conversation, and nothing of Claude Code's own, on the bundled CLI."""
 
+import itertools
 import json
 import os
 import shutil
@@ -158,3 +159,23 @@ async def test_notes_are_learnt_again_the_next_day_and_for_a_cli_that_was_replac
         os.utime(claude, (0, 0))
         await ask(served, [ONE])
         assert len(events(served, "priming.learnt")) == 3
+
+
+async def test_a_cli_that_is_too_old_is_reported_once_and_again_only_as_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = iter(["2.1.200", "2.1.200", "2.1.210", "2.1.332", "2.1.200"])
+    until_result = priming._until_result
+
+    async def older(*args: Any) -> str:
+        await until_result(*args)
+        return next(told)
+
+    monkeypatch.setattr(priming, "_until_result", older)
+    days = itertools.count()
+    monkeypatch.setattr(priming, "_today", lambda: str(next(days)))  # so that each turn learns anew
+    async with serving(tmp_path, learns=True) as served:
+        for _ in range(5):
+            await ask(served, [ONE])
+        reported = [event["message"].split()[0] for event in events(served, "claude.outdated")]
+        assert reported == ["2.1.200", "2.1.210", "2.1.200"]

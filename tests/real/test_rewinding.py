@@ -8,11 +8,12 @@ import pytest
 
 from claude_openai.claude.transport import ProcessTransport
 from claude_openai.testing import Reply
+from tests.conditions import needs
 from tests.real.harness import Served, needs_claude, serving
 from tests.real.test_priming import sent
 from tests.real.test_tools import ask, results, use
 
-pytestmark = needs_claude
+pytestmark = [needs_claude, needs("rewinding-claude")]
 
 
 @pytest.fixture

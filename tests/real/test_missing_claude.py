@@ -114,4 +114,4 @@ async def test_a_claude_that_does_not_tell_its_version_keeps_no_server_from_its_
         await until(lambda: asked.exists() and asked.read_text() == "--version\n", "it is asked")
         assert (await health(command.url))["found"]
         command.send(signal.SIGTERM)
-        await command.processes.wait_none()
+        await command.processes.wait_no_claude()

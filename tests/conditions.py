@@ -22,7 +22,6 @@ import pytest
 from claude_openai.claude.confinement import try_confinement
 from claude_openai.claude.version import (
     LEAST_EXACT,
-    LEAST_ONE_CALL,
     LEAST_REWINDING,
     Version,
     parse_version,
@@ -131,7 +130,6 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     ),
     "claude": (lambda: bundled_claude() is not None, "claude-agent-sdk has no bundled claude for this platform"),
     "exact-claude": _from(LEAST_EXACT, "an exact conversation"),
-    "one-call-claude": _from(LEAST_ONE_CALL, "a form with one call"),
     "rewinding-claude": _from(LEAST_REWINDING, "taking a conversation back"),
     "bubblewrap": (
         lambda: not try_confinement("require", os.environ).reason,

@@ -86,6 +86,8 @@ Block: TypeAlias = ThinkingBlock | TextBlock | MediaBlock | ToolUseBlock | ToolR
 
 # Beyond it not every whole number is a float of JavaScript.
 _EXACT = 2**53
+# `json.dumps` makes one for each call.
+_CANONICAL = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False)
 
 
 TurnRole: TypeAlias = Literal["user", "assistant"]
@@ -109,8 +111,12 @@ class Turn:
 
 
 def canonical_arguments(arguments: Mapping[str, Any]) -> str:
-    """Compact JSON with sorted keys and whole numbers without a point, as clients in JavaScript send them back."""
-    return json.dumps(_with_whole_numbers(arguments), separators=(",", ":"), sort_keys=True)
+    """Compact JSON with sorted keys and whole numbers without a point, as clients in JavaScript send them back.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    return _CANONICAL.encode(_with_whole_numbers(arguments))
 
 
 def _with_whole_numbers(value: Any) -> Any:

@@ -25,7 +25,7 @@ from claude_openai.protocol.budget import Budget, TooMuchWork
 from claude_openai.protocol.json_size import marks
 from claude_openai.protocol.media import anthropic_media, file_part, image_part
 from claude_openai.protocol.refusals import missing, shorten, unsupported_parameter, unsupported_value, wrong_type
-from claude_openai.protocol.values import is_deeper
+from claude_openai.protocol.values import MAX_DEPTH, is_deeper
 
 __all__ = [
     "assistant_blocks",
@@ -144,15 +144,16 @@ def call_arguments(text: Any, place: str, budget: Budget) -> str:
     try:
         budget.spend(MARK_STEPS * marks(text) + len(text) // 100)
         loaded = json.loads(text)
-        json.dumps(loaded, allow_nan=False)  # ValueError for numbers that Python reads and JSON does not have
+        # Nothing that is deeper has fewer brackets.
+        if isinstance(loaded, dict) and (text.count("[") + text.count("{") <= MAX_DEPTH or not is_deeper(loaded)):
+            return canonical_arguments(loaded)
     except TooMuchWork:
         message = f"'{place}' has too many values, together with the arguments of the calls before it. Send fewer."
         raise BadRequest(message, code="invalid_value", param=place) from None
     except (ValueError, RecursionError):
-        loaded = None
+        pass
     # Other models write arguments that are no JSON object; Claude's API takes nothing else.
-    is_usable = isinstance(loaded, dict) and not is_deeper(loaded)
-    return canonical_arguments(loaded if is_usable else {"arguments": text})
+    return canonical_arguments({"arguments": text})
 
 
 def tool_result_block(message: Mapping[str, Any], path: str) -> ToolResultBlock:

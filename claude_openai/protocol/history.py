@@ -83,25 +83,26 @@ def read_messages(messages: Sequence[Any], budget: Budget, system: Iterable[str]
         if role == "system" and not pieces:
             texts.extend(system_texts(message, path))
         else:
-            pieces.extend(_pieces(message, role, path, budget))
+            pieces.append(_piece(message, role, path, budget))
     return transcript_of(texts, alternating(pieces), "messages")
 
 
-def _pieces(message: Mapping[str, Any], role: Role, path: str, budget: Budget) -> Iterator[Piece]:
-    def piece(role: TurnRole, blocks: Iterable[Block]) -> Piece:
-        return Piece(role, path, "tool_call_id", tuple(blocks))
-
+def _piece(message: Mapping[str, Any], role: Role, path: str, budget: Budget) -> Piece:
+    side: TurnRole = "user"
+    blocks: tuple[Block, ...]
     match role:
         case "system":
-            texts = tuple(map(TextBlock, system_texts(message, path)))
-            yield Piece("user", path, "tool_call_id", texts, of_system=True)
+            blocks = tuple(map(TextBlock, system_texts(message, path)))
         case "assistant":
-            yield piece("assistant", assistant_blocks(message, path))
-            yield piece("assistant", tool_use_blocks(message, path, budget))
+            side = "assistant"
+            blocks = assistant_blocks(message, path)
+            calls = tool_use_blocks(message, path, budget)
+            blocks += tuple(call for call in calls if call not in blocks)  # some clients send both forms
         case "tool":
-            yield piece("user", (tool_result_block(message, path),))
+            blocks = (tool_result_block(message, path),)
         case "user":
-            yield piece("user", _named(user_blocks(message, path), message.get("name"), path))
+            blocks = _named(user_blocks(message, path), message.get("name"), path)
+    return Piece(side, path, "tool_call_id", blocks, of_system=role == "system")
 
 
 def transcript_of(system: Iterable[str], said: Sequence[tuple[str, Turn]], param: str) -> Transcript:
@@ -181,7 +182,11 @@ def _check_end(said: Sequence[tuple[str, Turn]], param: str) -> None:
 def _joined(turns: Iterable[Turn]) -> Iterator[Turn]:
     # One of results alone, which have gone to their call, says nothing any more.
     for role, group in groupby((turn for turn in turns if turn.blocks), key=lambda turn: turn.role):
-        blocks = chain.from_iterable(turn.blocks for turn in group)
+        first, *others = group
+        if not others:
+            yield first
+            continue
+        blocks = chain.from_iterable(turn.blocks for turn in (first, *others))
         # Claude demands the results of calls first.
         yield Turn(
             role, tuple(sorted(blocks, key=lambda block: role == "user" and not isinstance(block, ToolResultBlock)))

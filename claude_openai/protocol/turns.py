@@ -59,7 +59,7 @@ class _Side:
     came: list[tuple["_Side", ToolUseBlock, ToolResultBlock]] = field(default_factory=list)  # results in this turn
 
     def said(self, *, beside_results: bool) -> list[Block]:
-        if len(self.reminders) == len(self.words) and not beside_results:
+        if not self.reminders or (len(self.reminders) == len(self.words) and not beside_results):
             return self.words
         return [
             reminder(word.text) if number in self.reminders and isinstance(word, TextBlock) else word
@@ -91,18 +91,21 @@ class _Conversation:
             self.sides.append(_Side(piece.role, piece.path))
         side = self.sides[-1]
         side.path = piece.path
+        calls = []
         for block in piece.blocks:
-            match block:
-                case ToolUseBlock():
-                    if block not in side.called_before:
-                        self._call(block, side)
-                case ToolResultBlock():
-                    self._answer(block, piece)
-                case _:
-                    if piece.of_system:
-                        side.reminders.add(len(side.words))
-                    side.words.append(block)
-        side.called_before.update(block for block in piece.blocks if isinstance(block, ToolUseBlock))
+            if isinstance(block, ToolUseBlock):
+                calls.append(block)
+            elif isinstance(block, ToolResultBlock):
+                self._answer(block, piece)
+            else:
+                if piece.of_system:
+                    side.reminders.add(len(side.words))
+                side.words.append(block)
+        if calls:
+            for call in calls:
+                if call not in side.called_before:
+                    self._call(call, side)
+            side.called_before.update(calls)
 
     def _call(self, call: ToolUseBlock, side: _Side) -> None:
         if self._callers.get(call.id) is not side:
@@ -157,10 +160,9 @@ def reminder(text: str) -> TextBlock:
 
 
 def _all_results(side: _Side, *, is_last: bool) -> Sequence[ToolResultBlock]:
-    given = Counter(result.call_id for result in side.results)
-    lacking = Counter(call.id for call in side.calls) - given
-    if not lacking:
+    if len(side.results) == len(side.calls):  # each result has gone to a call of its own
         return side.results
+    lacking = Counter(call.id for call in side.calls) - Counter(result.call_id for result in side.results)
     if is_last:
         shown = ", ".join(map(shorten, islice(lacking, SHOWN_IDS)))
         others = f" and {len(lacking) - SHOWN_IDS} others" if len(lacking) > SHOWN_IDS else ""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from claude_openai.claude.transcript import content_block
+from claude_openai.claude.message_form import content_block
 from claude_openai.protocol.blocks import ToolResultBlock, Turn
 
 __all__ = ["message_of", "user_frame"]

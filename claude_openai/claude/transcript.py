@@ -15,24 +15,20 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
-from claude_openai.claude.toolbox import mcp_name
+from claude_openai.claude.message_form import is_usable_id, made_id, message_form
 from claude_openai.protocol.blocks import (
     Block,
-    MediaBlock,
     TextBlock,
-    ThinkingBlock,
     ToolResultBlock,
     ToolUseBlock,
     Turn,
 )
-from claude_openai.protocol.tools import MAX_NAME_CHARS
 from claude_openai.threads import run_in_thread
 
-__all__ = ["Notes", "Past", "content_block", "message_ids", "transcript_file", "transcript_lines", "write_private"]
+__all__ = ["Notes", "Past", "message_ids", "transcript_file", "transcript_lines", "write_private"]
 
 # Claude Code's own notes, as they stand in its session files.
 Notes: TypeAlias = tuple[Mapping[str, Any], ...]
@@ -41,9 +37,7 @@ Notes: TypeAlias = tuple[Mapping[str, Any], ...]
 BEGINNING: Final = Turn("user", (TextBlock("(The conversation begins.)"),))
 UNSENT: Final = Turn("assistant", (TextBlock("-"),))
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _COUNTED = re.compile(r"(.+)_\d+")
-_NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,14 +124,16 @@ def _entries(past: Past) -> Iterator[tuple[str, dict[str, Any], int | None]]:
     numbered: list[tuple[int | None, Turn]] = list(enumerate(_with_ids_of_their_own(turns)))
     if turns and turns[0].role == "assistant":
         numbered.insert(0, (None, BEGINNING))
+    calls: list[ToolUseBlock] = []
     for number, turn in numbered:
-        yield turn.role, {"message": _message(turn, str(uuid.uuid4()))}, number
+        yield turn.role, {"message": message_form(turn, str(uuid.uuid4()), calls)}, number
+        calls = [block for block in turn.blocks if isinstance(block, ToolUseBlock)]
         if turn.role == "user" and date is not None:
             yield "attachment", date, None
             date = None
     if not turns or turns[-1].role == "user":
         # An answer that is never sent: what follows it is a new turn, and not the rest of the user's.
-        yield "assistant", {"message": _message(UNSENT, str(uuid.uuid4())), "isVirtual": True}, None
+        yield "assistant", {"message": message_form(UNSENT, str(uuid.uuid4())), "isVirtual": True}, None
 
 
 def _with_ids_of_their_own(turns: Sequence[Turn]) -> Iterator[Turn]:
@@ -174,76 +170,17 @@ class _FreeIds:
         self._repeats: Counter[str] = Counter()
 
     def take(self, given: str) -> str:
-        new_id = given if self._is_good(given) else _made_of(given)
+        new_id = given if self._is_good(given) else made_id(given)
         while new_id in self._used:
             # Counted: each made of the one before would be looked for along all of them.
             self._repeats[given] += 1
-            new_id = _made_of(f"{given} {self._repeats[given]}")
+            new_id = made_id(f"{given} {self._repeats[given]}")
         self._used.add(new_id)
         return new_id
 
     def _is_good(self, given: str) -> bool:
         counted = _COUNTED.fullmatch(given)
-        return bool(_ID.fullmatch(given)) and not (counted and counted[1] in self._given)
-
-
-def _made_of(given: str) -> str:
-    return "call_" + sha256(given.encode()).hexdigest()[:24]
-
-
-def _message(turn: Turn, ident: str) -> dict[str, Any]:
-    message: dict[str, Any] = {
-        "role": turn.role,
-        # The API wants results before words, whatever the client has.
-        "content": [content_block(block) for block in sorted(turn.blocks, key=_comes_later)],
-    }
-    if turn.role == "assistant":
-        message |= {
-            "id": f"msg_{ident.replace('-', '')[:24]}",
-            "type": "message",
-            # Claude Code leaves thinking out if its message was another model's.
-            "model": next((block.model for block in turn.blocks if isinstance(block, ThinkingBlock)), "claude"),
-            "stop_reason": "tool_use" if message["content"][-1]["type"] == "tool_use" else "end_turn",
-            "stop_sequence": None,
-            "usage": {"input_tokens": 0, "output_tokens": 0},
-        }
-    return message
-
-
-def _comes_later(block: Block) -> bool:
-    return not isinstance(block, ToolResultBlock)
-
-
-def content_block(block: Block) -> dict[str, Any]:
-    """A block as Claude's API spells it."""
-    match block:
-        case TextBlock():
-            return {"type": "text", "text": block.text}
-        case ThinkingBlock():
-            thinking: dict[str, Any] = json.loads(block.json)
-            return thinking
-        case MediaBlock():
-            title = {"title": block.name} if block.name else {}
-            return {"type": block.kind, "source": _source(block), **title}
-        case ToolUseBlock():
-            use_id, name = _safe_id(block.id), mcp_name(_NOT_IN_NAMES.sub("_", block.name)[:MAX_NAME_CHARS])
-            return {"type": "tool_use", "id": use_id, "name": name, "input": json.loads(block.arguments)}
-        case ToolResultBlock():
-            content = [content_block(part) for part in block.parts]
-            failed = {"is_error": True} if block.is_error else {}
-            return {"type": "tool_result", "tool_use_id": _safe_id(block.call_id), "content": content, **failed}
-
-
-def _source(block: MediaBlock) -> dict[str, Any]:
-    if not block.media_type:
-        return {"type": "url", "url": block.data}
-    kind = "text" if block.media_type == "text/plain" else "base64"
-    return {"type": kind, "media_type": block.media_type, "data": block.data}
-
-
-def _safe_id(given: str) -> str:
-    """Claude's API takes ids of letters, digits, '_' and '-' only; other models make others."""
-    return given if _ID.fullmatch(given) else _made_of(given)
+        return is_usable_id(given) and not (counted and counted[1] in self._given)
 
 
 def write_private(path: Path, lines: Iterable[str]) -> None:

@@ -19,6 +19,7 @@ from claude_openai.claude.base import Emit
 from claude_openai.claude.client import unwrapped
 from claude_openai.claude.frames import message_of, user_frame
 from claude_openai.claude.hermetic import TurnSettings
+from claude_openai.claude.message_form import is_dropped
 from claude_openai.claude.process import SupervisedProcess
 from claude_openai.claude.records import RecordError, effects_of
 from claude_openai.claude.thoughts import Thinking
@@ -107,6 +108,8 @@ class TurnUnderWay:
     @property
     def exact(self) -> bool:
         """Whether Claude has seen of this turn what the client has, and nothing more."""
+        if not self._calls and is_dropped("".join(self._text)):
+            return False
         return self.reader.exact and not (self._one_call_only is not None and self._one_call_only.answered)
 
     def answer(self) -> Turn:

@@ -6,7 +6,7 @@ continues, so equal content must be equal blocks.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 __all__ = [
@@ -48,11 +48,23 @@ class MediaBlock:
 
 @dataclass(frozen=True, slots=True)
 class ToolUseBlock:
-    """A call of the assistant. `arguments` is compact JSON in one form, so that equal calls are equal."""
+    """A call of the assistant.
+
+    Attributes:
+        arguments: compact JSON in one form, so that equal calls are equal.
+        written: the same JSON with the keys in the order of the request, which Claude is sent: the prompt cache knows
+            the order in which Claude wrote them. "" if it is equal to `arguments`; not compared.
+    """
 
     id: str
     name: str
     arguments: str
+    written: str = field(default="", compare=False)
+
+    @classmethod
+    def of(cls, call_id: str, name: str, arguments: Mapping[str, Any]) -> "ToolUseBlock":
+        canonical, written = canonical_arguments(arguments), json.dumps(arguments, separators=(",", ":"))
+        return cls(call_id, name, canonical, "" if written == canonical else written)
 
 
 ResultPart: TypeAlias = TextBlock | MediaBlock

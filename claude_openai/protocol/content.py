@@ -19,13 +19,12 @@ from claude_openai.protocol.blocks import (
     TextBlock,
     ToolResultBlock,
     ToolUseBlock,
-    canonical_arguments,
 )
 from claude_openai.protocol.budget import Budget, TooMuchWork
+from claude_openai.protocol.json_body import load_finite
 from claude_openai.protocol.json_size import marks
 from claude_openai.protocol.media import anthropic_media, file_part, image_part
 from claude_openai.protocol.refusals import missing, shorten, unsupported_parameter, unsupported_value, wrong_type
-from claude_openai.protocol.values import MAX_DEPTH, is_deeper
 
 __all__ = [
     "assistant_blocks",
@@ -126,34 +125,31 @@ def _tool_use(call: Any, where: str, budget: Budget) -> ToolUseBlock:
         if not isinstance(value, str) or not value:
             raise wrong_type(place, "a string", value)
     arguments = call_arguments(function.get("arguments"), f"{where}.function.arguments", budget)
-    return ToolUseBlock(call["id"], function["name"], arguments)
+    return ToolUseBlock.of(call["id"], function["name"], arguments)
 
 
-def call_arguments(text: Any, place: str, budget: Budget) -> str:
-    """The arguments of a call in their canonical spelling.
+def call_arguments(text: Any, place: str, budget: Budget) -> dict[str, Any]:
+    """The arguments of a call; those that are no JSON object under the name `arguments`.
 
     Raises:
         BadRequest: `text` is neither a string, nor an object, nor null, or there is too much in it for the budget of
             the request.
     """
     if isinstance(text, dict):
-        return canonical_arguments(text)
+        return text
     if text is not None and not isinstance(text, str):
         raise wrong_type(place, "a string of JSON", text)
     text = text or "{}"
     try:
         budget.spend(MARK_STEPS * marks(text) + len(text) // 100)
-        loaded = json.loads(text)
-        # Nothing that is deeper has fewer brackets.
-        if isinstance(loaded, dict) and (text.count("[") + text.count("{") <= MAX_DEPTH or not is_deeper(loaded)):
-            return canonical_arguments(loaded)
+        loaded = load_finite(text)
     except TooMuchWork:
         message = f"'{place}' has too many values, together with the arguments of the calls before it. Send fewer."
         raise BadRequest(message, code="invalid_value", param=place) from None
     except (ValueError, RecursionError):
-        pass
+        loaded = None
     # Other models write arguments that are no JSON object; Claude's API takes nothing else.
-    return canonical_arguments({"arguments": text})
+    return loaded if isinstance(loaded, dict) else {"arguments": text}
 
 
 def tool_result_block(message: Mapping[str, Any], path: str) -> ToolResultBlock:
@@ -274,7 +270,7 @@ def _anthropic_tool_use(part: Part, where: str) -> ToolUseBlock:
             raise wrong_type(f"{where}.{key}", "a string", part.get(key))
     if not isinstance(part.get("input"), dict):
         raise wrong_type(f"{where}.input", "an object", part.get("input"))
-    return ToolUseBlock(part["id"], part["name"], canonical_arguments(part["input"]))
+    return ToolUseBlock.of(part["id"], part["name"], part["input"])
 
 
 def _anthropic_tool_result(part: Part, where: str) -> ToolResultBlock:

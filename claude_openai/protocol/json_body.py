@@ -55,8 +55,9 @@ def load_finite(text: str) -> Any:
         ValueError: it is not JSON, or holds a number that is not finite or has too many digits.
         RecursionError: it is nested too deeply for whoever walks it.
     """
-    loaded = json.loads(text, parse_float=_finite, parse_constant=_finite)
-    if is_deeper(loaded):
+    loaded = _DECODER.decode(text)
+    # What is nested deeper has more brackets.
+    if text.count("[") + text.count("{") > MAX_DEPTH and is_deeper(loaded):
         raise RecursionError
     return loaded
 
@@ -78,6 +79,10 @@ def _finite(literal: str) -> float:
     if not math.isfinite(number):
         raise ValueError(literal)
     return number
+
+
+# `json.loads` makes one for each call.
+_DECODER: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 
 def _replace_lone_surrogates(fields: dict[str, Any]) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from claude_openai.claude import thoughts
+from claude_openai.claude.message_form import content_block
 from claude_openai.claude.thoughts import Thinking, Thoughts
-from claude_openai.claude.transcript import content_block
 from claude_openai.protocol.blocks import TextBlock, ThinkingBlock, ToolUseBlock, Turn
 
 SIGNED = {"type": "thinking", "thinking": "Let me see.", "signature": "abc"}

@@ -13,9 +13,10 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.claude import transcript
+from claude_openai.claude import message_form, transcript
+from claude_openai.claude.message_form import content_block
 from claude_openai.claude.toolbox import mcp_name
-from claude_openai.claude.transcript import Notes, Past, content_block, transcript_file, transcript_lines
+from claude_openai.claude.transcript import Notes, Past, transcript_file, transcript_lines
 from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, Turn, canonical_arguments
 from tests.blocks import result_block
 
@@ -32,7 +33,7 @@ arguments = st.dictionaries(words, words | st.integers() | st.lists(st.booleans(
 block: st.SearchStrategy[Block] = (
     st.builds(TextBlock, words)
     | st.builds(ToolUseBlock, words, words, arguments)
-    | st.builds(ToolResultBlock, words, st.lists(words).map(tuple))
+    | st.builds(ToolResultBlock, words, st.lists(words, min_size=1).map(tuple))
 )
 blocks = st.lists(block, min_size=1, max_size=3)
 turns = st.builds(Turn, st.sampled_from(["user", "assistant"]), blocks.map(tuple))
@@ -230,13 +231,13 @@ def test_each_call_has_an_id_of_its_own_and_each_result_the_id_of_its_call(id_li
 
 def test_equal_ids_are_told_apart_with_a_step_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
-    make = transcript._made_of
+    make = message_form.made_id
 
     def counted(given: str) -> str:
         made.append(given)
         return make(given)
 
-    monkeypatch.setattr(transcript, "_made_of", counted)
+    monkeypatch.setattr(transcript, "made_id", counted)
     calling, _ = messages(tool_turns(*["call_0"] * 1000))
     assert len({block["id"] for block in calling["content"]}) == 1000
     assert len(made) < 1100
@@ -246,3 +247,31 @@ def test_ids_that_no_other_has_stay_as_they_are() -> None:
     calling, resulting = messages(tool_turns("toolu_1", "toolu_2"))
     assert [block["id"] for block in calling["content"]] == ["toolu_1", "toolu_2"]
     assert [block["tool_use_id"] for block in resulting["content"]] == ["toolu_1", "toolu_2"]
+
+
+def test_results_stand_in_the_order_of_their_calls_and_before_words() -> None:
+    calls, _ = tool_turns("b", "a")
+    results = Turn("user", (TextBlock("words"), result_block("a", "A"), result_block("b", "B")))
+    content = messages([calls, results])[1]["content"]
+    assert [block.get("tool_use_id") for block in content] == ["b", "a", None]
+
+
+@pytest.mark.parametrize("texts", [(), (" \n",), (" ", "\t")])
+def test_a_result_of_nothing_is_what_claude_code_says_of_it(texts: tuple[str, ...]) -> None:
+    calls, _ = tool_turns("a")
+    (sent,) = messages([calls, Turn("user", (result_block("a", *texts),))])[1]["content"]
+    assert sent["content"] == "(mcp__openai__read completed with no output)"
+
+
+def test_arguments_keep_the_order_of_their_keys_and_are_equal_in_any() -> None:
+    one, other = (ToolUseBlock.of("a", "read", keys) for keys in ({"b": 1, "a": 2}, {"a": 2, "b": 1}))
+    assert one == other
+    assert list(content_block(one)["input"]) == ["b", "a"]
+    assert list(content_block(other)["input"]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("text", ["(no content)", " (no content)\n"])
+def test_an_answer_that_claude_code_would_drop_is_in_two_blocks(text: str) -> None:
+    content = messages([Turn("user", (TextBlock(text),)), Turn("assistant", (TextBlock(text),))])
+    assert [len(message["content"]) for message in content] == [1, 2]
+    assert "".join(block["text"] for block in content[1]["content"]) == text

@@ -133,7 +133,8 @@ def _side(role: str) -> str:
 def _said(message: Mapping[str, Any]) -> Iterator[Block]:
     parts = tuple(_part(part) for part in _blocks(message["content"] or []))
     if message["role"] == "tool":
-        yield ("result", message["tool_call_id"], parts)
+        is_nothing = all(kind == "text" and not text.strip() for kind, text, *_ in parts)
+        yield ("result", message["tool_call_id"], () if is_nothing else parts)
         return
     yield from parts
     for call in message.get("tool_calls", ()):

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.blocks import Block, TextBlock, ToolUseBlock, TurnRole, canonical_arguments
+from claude_openai.protocol.blocks import Block, TextBlock, ToolUseBlock, TurnRole
 from claude_openai.protocol.budget import Budget
 from claude_openai.protocol.content import assistant_blocks, call_arguments, result_block, system_texts, user_blocks
 from claude_openai.protocol.history import Transcript, transcript_of
@@ -175,7 +175,7 @@ def _other_call(item: Mapping[str, Any], kind: str, path: str) -> ToolUseBlock:
         if not isinstance(value, str) or not value:
             raise wrong_type(place, "a string", value)
     arguments = given if isinstance(given, dict) else {key: given}
-    return ToolUseBlock(str(call_id), str(name), canonical_arguments(arguments))
+    return ToolUseBlock.of(str(call_id), str(name), arguments)
 
 
 def _is_thought(content: Any) -> bool:
@@ -192,4 +192,4 @@ def _call(item: Mapping[str, Any], path: str, budget: Budget) -> ToolUseBlock:
     if namespace is not None and not isinstance(namespace, str):
         raise wrong_type(f"{path}.namespace", "a string", namespace)
     name = joined_name(namespace, item["name"]) if namespace else item["name"]
-    return ToolUseBlock(item["call_id"], name, call_arguments(item.get("arguments"), f"{path}.arguments", budget))
+    return ToolUseBlock.of(item["call_id"], name, call_arguments(item.get("arguments"), f"{path}.arguments", budget))

@@ -7,6 +7,7 @@ from pathlib import Path
 from claude_openai.config import SETTINGS
 from claude_openai.protocol.fields import FIELDS, Field, Use
 from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
+from tests.claims import claims_table, exceptions_table
 from tests.clients.table import APIS, CASES, CLIENTS
 
 README = Path(__file__).parents[1] / "README.md"
@@ -65,6 +66,8 @@ def with_tables(text: str) -> str:
     """The README with its tables made anew."""
     tables = (
         ("settings", settings_table()),
+        ("claims", claims_table()),
+        ("exceptions", exceptions_table()),
         ("fields", fields_table(FIELDS)),
         ("responses fields", fields_table(RESPONSES_FIELDS)),
         ("clients", clients_table()),

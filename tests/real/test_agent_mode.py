@@ -200,6 +200,12 @@ async def test_further_folders_are_open_too(tmp_path: Path, work: Path) -> None:
         assert "the words of b" in _results(served.api.requests[-1])[0]
 
 
+async def test_with_tools_of_its_own_claude_is_told_of_its_environment(tmp_path: Path, work: Path) -> None:
+    async with serving(tmp_path, allowed_working_directory_prefixes=(work,)) as served:
+        await ask(served, workingDirectory=str(work), toolMode="readonly")
+        assert f"Primary working directory: {work}" in served.api.requests[0].raw.decode()
+
+
 async def test_without_a_tool_mode_there_are_no_tools_whatever_else_is_asked(tmp_path: Path, work: Path) -> None:
     async with serving(tmp_path, allowed_working_directory_prefixes=(work,), spares=1) as served:
         await ask(served, workingDirectory=str(work), permissionMode="acceptEdits", effort="low")

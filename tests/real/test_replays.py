@@ -16,7 +16,7 @@ import pytest
 from claude_openai.testing import RecordedRequest, Reply, Text, ToolUse
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, serving
-from tests.real.heard import PREFIX, heard, meant
+from tests.real.heard import PREFIX, heard, is_statement_of_effort, meant
 from tests.real.test_media import PICTURE
 
 pytestmark = needs_claude
@@ -208,3 +208,20 @@ async def test_an_answer_that_claude_code_would_drop_is_kept(tmp_path: Path) -> 
             request, _ = await asked(served, messages)
             assert heard(request, bounds=()).turns[1] == ("assistant", (("text", "(no"), ("text", " content)")))
             assert len(heard(request, bounds=()).turns) == len(messages)
+
+
+async def test_descriptions_of_tools_are_without_invisible_characters(tmp_path: Path) -> None:
+    described = "a\u200bb\ufeffc\ue000d\U000e0041e e\u0301 \ufb01"
+    async with serving(tmp_path) as served:
+        request, _ = await asked(served, [user("go")], tools=[tool("read", described)])
+        (sent,) = request.body["tools"]
+        assert sent["description"] == "abcde \xe9 fi"
+
+
+async def test_the_statement_of_effort_has_no_words_and_follows_the_first_message(tmp_path: Path) -> None:
+    async with serving(tmp_path) as served:
+        for messages in ([user("a")], [user("a"), said("b"), user("c")]):
+            request, _ = await asked(served, messages, reasoning_effort="low")
+            stated = [n for n, message in enumerate(request.messages) if is_statement_of_effort(message)]
+            assert stated == [1]
+            assert request.messages[1]["content"] == []

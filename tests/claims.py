@@ -1,0 +1,139 @@
+"""What the README claims of the conversation that Claude hears, the exceptions, and the tests that show each."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+__all__ = ["CLAIMS", "EXCEPTIONS", "Shown", "claims_table", "exceptions_table"]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A sentence of the README, and tests as `real/test_module.py::test_name`."""
+
+    text: str
+    tests: tuple[str, ...]
+
+
+CLAIMS: Final = (
+    Shown(
+        "Nothing but the client's conversation: the messages, block by block, in order; the system prompt; the tools",
+        (
+            "real/test_conversations.py::test_claude_is_sent_what_the_request_says_and_nothing_else",
+            "real/test_priming.py::test_a_conversation_reaches_claude_block_by_block_with_nothing_added",
+        ),
+    ),
+    Shown(
+        "Verbatim: what looks like a command, a file or a reminder is text; long texts are whole",
+        ("real/test_replays.py::test_a_replay_is_the_live_turn_to_the_letter",),
+    ),
+    Shown(
+        "Hermetic: no settings, memories, skills, hooks or servers of yours; nothing is left on the disk",
+        (
+            "real/test_hermetic.py::test_nothing_of_the_users_goes_upstream_or_runs",
+            "real/test_hermetic.py::test_nothing_that_was_said_is_left_on_the_disk",
+        ),
+    ),
+    Shown(
+        "One upstream call a turn, also where a process dies",
+        (
+            "real/test_conversations.py::test_claude_is_sent_what_the_request_says_and_nothing_else",
+            "real/test_paid_once.py::test_claude_is_called_once_by_a_turn_whose_process_is_killed",
+        ),
+    ),
+    Shown(
+        "A history that is given anew has the prompt-cache prefix of its live turns",
+        ("real/test_replays.py::test_a_replay_is_the_live_turn_to_the_letter",),
+    ),
+    Shown(
+        "An edited or repeated message is answered by the live process, as exactly",
+        (
+            "real/test_rewinding.py::test_the_last_message_is_answered_anew_by_the_same_process",
+            "real/test_rewinding.py::test_it_goes_on_from_there",
+        ),
+    ),
+)
+
+EXCEPTIONS: Final = (
+    Shown(
+        "On models with an effort, a message that states the effort, and has no words, follows the first of the user's",
+        ("real/test_replays.py::test_the_statement_of_effort_has_no_words_and_follows_the_first_message",),
+    ),
+    Shown(
+        "Within a turn, Claude is told what is wrong with a call that does not fit its schema",
+        ("real/test_tools.py::test_arguments_that_do_not_fit_are_corrected_by_claude_before_the_client_sees_a_call",),
+    ),
+    Shown(
+        "After a stream that broke off, it is told to go on",
+        ("real/test_broken_streams.py::test_a_stream_that_breaks_off",),
+    ),
+    Shown(
+        "With `tool_choice: required`, a line of the system prompt demands a call",
+        ("real/test_tools.py::test_a_demanded_tool_is_the_only_one_offered_and_an_answer_in_text_is_asked_again_once",),
+    ),
+    Shown(
+        "A text of the system in the middle stands in a `<system-reminder>`, since Claude's API takes none there",
+        ("real/test_field_shapes.py::test_a_reminder_in_the_middle_keeps_the_conversation_live_and_its_system_prompt",),
+    ),
+    Shown(
+        "Before a conversation that the assistant begins stands `(The conversation begins.)`",
+        ("real/test_upstream.py::test_a_conversation_may_begin_with_the_assistants_greeting",),
+    ),
+    Shown(
+        "Texts without a visible character are left out; a result without one, and a call without a result, get a line"
+        " that says so",
+        (
+            "pure/test_transcript.py::test_a_result_of_nothing_is_what_claude_code_says_of_it",
+            "real/test_field_shapes.py::test_a_shape_of_the_field_reaches_claude_as_it_is_meant",
+        ),
+    ),
+    Shown(
+        "Results of one turn come before words, in the order of their calls, of several calls at once live in that in"
+        " which Claude Code takes them",
+        ("pure/test_transcript.py::test_results_stand_in_the_order_of_their_calls_and_before_words",),
+    ),
+    Shown(
+        "An answer `(no content)`, which Claude Code would drop, is in two blocks",
+        ("real/test_replays.py::test_an_answer_that_claude_code_would_drop_is_kept",),
+    ),
+    Shown(
+        "Descriptions of tools are without invisible characters, and in Unicode's form NFKC",
+        ("real/test_replays.py::test_descriptions_of_tools_are_without_invisible_characters",),
+    ),
+    Shown(
+        "Numbers in the arguments of calls are written as JavaScript does, and a key `__proto__` is lost",
+        ("real/test_tools.py::test_a_number_that_the_client_writes_in_another_way_is_the_same_number",),
+    ),
+    Shown(
+        "A picture that is too large is made smaller, the same in a prompt, a history and a result",
+        ("real/test_field_shapes.py::test_a_picture_is_the_same_in_a_prompt_a_history_and_a_result",),
+    ),
+    Shown(
+        "With Claude's own tools (`claude.toolMode`), the notes are sent: there they are true",
+        ("real/test_agent_mode.py::test_with_tools_of_its_own_claude_is_told_of_its_environment",),
+    ),
+    Shown(
+        "A Claude Code that does not answer within 5 s, or another than this was tried with, may send its notes; the"
+        " log says so (`priming.failed`, `priming.incomplete`)",
+        (
+            "real/test_priming.py::test_notes_that_do_not_help_are_reported",
+            "real/test_priming.py::test_a_cli_that_cannot_be_probed_answers_all_the_same",
+        ),
+    ),
+)
+
+
+def claims_table() -> Iterator[str]:
+    yield from _table("Claim", CLAIMS)
+
+
+def exceptions_table() -> Iterator[str]:
+    yield from _table("Exception", EXCEPTIONS)
+
+
+def _table(title: str, rows: tuple[Shown, ...]) -> Iterator[str]:
+    yield f"| {title} | Shown by |"
+    yield "|---|---|"
+    for row in rows:
+        names = ", ".join(f"`{test.partition('::')[2]}`" for test in row.tests)
+        yield f"| {row.text} | {names} |"

@@ -1,4 +1,4 @@
-"""Each claim and each exception of the README names tests that there are, and that run Claude Code where they say so."""
+"""Each claim and each exception of the README names tests that there are."""
 
 import ast
 from pathlib import Path

@@ -39,7 +39,9 @@ from tests.real.heard import (
     offered,
     turns_of,
 )
+from tests.real.responses_form import as_message, as_responses
 from tests.real.stage import Stage
+from tests.real.test_field_shapes import CHAT, RESPONSES
 from tests.real.test_media import PICTURE
 from tests.real.test_tools import LIST, READ
 
@@ -208,6 +210,7 @@ class Conversations(RuleBasedStateMachine):
         self.folder = folder
         self.clients = [Client(name) for name in NAMES]
         self.strangers = itertools.count(1)
+        self.asked = itertools.count(1)
         self.waiting: list[Waiting] = []
         self.held: set[Key] = set()
         self.plan = PLANS[0]
@@ -411,11 +414,14 @@ class Conversations(RuleBasedStateMachine):
         answers: dict[int, tuple[str, Message]] = {}
 
         async def one(number: int, body: Mapping[str, Any]) -> None:
-            async with Call.open(self.served.url, dict(body)) as call:
+            # The two APIs take turns, so that a conversation of one goes on over the other.
+            chat = next(self.asked) % 2
+            form, path = (dict(body), CHAT) if chat else (as_responses(body), RESPONSES)
+            async with Call.open(self.served.url, form, path) as call:
                 status, answer = await call.answer()
                 assert status == 200, answer
                 way = call.headers["x-claude-openai-conversation"]
-                answers[number] = way, answer["choices"][0]["message"]
+                answers[number] = way, answer["choices"][0]["message"] if chat else as_message(answer)
 
         self.gate = trio.Event() if len(bodies) > 1 else None
         async with trio.open_nursery() as nursery:

@@ -5,7 +5,8 @@ texts, and sometimes all that tells callers apart; they branch, change their min
 restarts and deaths. Each request is held against what the stand-in was sent: model, system prompt, tools and turns,
 nothing less and nothing more (`heard` names what Claude Code adds of its own). The machine keeps its own list of the
 conversations that wait, in terms of requests and not of the server's, so it also sees one that is taken wrongly, or not
-at all. `CONVERSATION_EXAMPLES=100` runs so many sequences, new ones each time, and shrinks what fails.
+at all. The requests come over both APIs in turns. `CONVERSATION_EXAMPLES=100` runs so many sequences, new ones each
+time, and shrinks what fails.
 
 What is at the worst moment of one conversation is `test_conversation_faults`.
 """
@@ -69,7 +70,7 @@ ONLY_READ: Final = {"type": "function", "function": {"name": "read"}}
 # What may be asked for beside the messages; None leaves it out.
 FIELDS: Final[dict[str, Sequence[Any]]] = {
     "user": (None, "one", "other"),
-    "model": ("claude-sonnet", "claude-opus"),
+    "model": ("claude-sonnet", "claude-opus", "claude-opus-5"),
     "system": ((), ("Be brief.",), ("Be brief.", "Be kind.")),
     "tools": tuple(TOOLS),
     "tool_choice": (None, "auto", "none", "required", "read"),

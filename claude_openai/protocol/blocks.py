@@ -63,7 +63,7 @@ class ToolUseBlock:
 
     @classmethod
     def of(cls, call_id: str, name: str, arguments: Mapping[str, Any]) -> "ToolUseBlock":
-        canonical, written = canonical_arguments(arguments), json.dumps(arguments, separators=(",", ":"))
+        canonical, written = canonical_arguments(arguments), _AS_WRITTEN.encode(arguments)
         return cls(call_id, name, canonical, "" if written == canonical else written)
 
 
@@ -99,6 +99,7 @@ Block: TypeAlias = ThinkingBlock | TextBlock | MediaBlock | ToolUseBlock | ToolR
 # Beyond it not every whole number is a float of JavaScript.
 _EXACT = 2**53
 # `json.dumps` makes one for each call.
+_AS_WRITTEN = json.JSONEncoder(separators=(",", ":"))
 _CANONICAL = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False)
 
 

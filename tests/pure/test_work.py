@@ -93,9 +93,9 @@ def test_four_times_the_schema_is_four_times_the_work(name: str, place: str) -> 
         return calls_of(lambda: attempt(raw))
 
     work(10)  # what is done once
-    small, large = work(200), work(800)
+    small, large = work(400), work(1600)  # both have more brackets than a body may be deep
     assert large < 4.5 * small
-    assert large < 800 * 600
+    assert large < 1600 * 600
 
 
 @pytest.mark.parametrize("name", SCHEMAS)

@@ -1,8 +1,8 @@
 """A local server that lets any OpenAI client use Claude Code.
 
-The way of the data, one direction: `web/routes` -> `protocol/request` (or `protocol/responses/request`) ->
-`runs/registry` (-> `runs/admission`) -> `claude/*` -> `protocol/events` -> `protocol/response` (or
-`protocol/responses/stream`) -> `protocol/sse` -> `web/body`.
+The way of the data, one direction: `web/app` -> `protocol/openai/chat/request` (or `protocol/openai/responses/request`) ->
+`runs/registry` (-> `runs/admission`) -> `claude/*` -> `protocol/turn/events` -> `protocol/openai/chat/completion` (or
+`protocol/openai/responses/stream`) -> `protocol/openai/sse` -> `web/http/event_stream`.
 
 - `errors`, `config`: what can go wrong, and what is configured.
 - `protocol`: pure translation between OpenAI's wire formats and Claude Code's. No I/O.

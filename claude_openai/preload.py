@@ -11,15 +11,15 @@ from typing import Final
 import trio
 
 from claude_openai.logs.log import Log
-from claude_openai.protocol.budget import Budget
+from claude_openai.protocol.limits.budget import Budget
 from claude_openai.shortages import described
 from claude_openai.threads import run_in_thread
 
 __all__ = ["NEEDED_LATER", "preload"]
 
 NEEDED_LATER: Final = (
-    "claude_openai.protocol.adapted",
-    "claude_openai.protocol.references",
+    "claude_openai.protocol.json_schema.claude_dialect",
+    "claude_openai.protocol.json_schema.references",
     "claude_openai.web.prometheus",
     "encodings.utf_8_sig",  # by `json`, for every body
 )
@@ -45,6 +45,8 @@ async def preload(modules: Sequence[str], log: Log) -> None:
 
 def _load(modules: Sequence[str]) -> None:
     # The first check of a schema builds validators and compiles patterns, for which the first tools would wait.
-    importlib.import_module("claude_openai.protocol.schemas").usable_schema('{"type":"object"}', Budget())
+    importlib.import_module("claude_openai.protocol.json_schema.validation").usable_schema(
+        '{"type":"object"}', Budget()
+    )
     for name in modules:
         importlib.import_module(name)

@@ -17,31 +17,31 @@ from typing import TypeVar
 import trio
 
 from claude_openai import __version__
-from claude_openai.claude.base import Backend
+from claude_openai.claude.backend import Backend
 from claude_openai.claude.cli import CliBackend
-from claude_openai.claude.confinement import try_confinement
-from claude_openai.claude.environment import named_environment
-from claude_openai.claude.guardian import guarding
-from claude_openai.claude.hermetic import find_claude, stand_in_environment
-from claude_openai.claude.known_models import KnownModels
-from claude_openai.claude.launcher import Launcher
-from claude_openai.claude.ledger import PRIVATE_FOLDER, recover
+from claude_openai.claude.leftovers.ledger import PRIVATE_FOLDER, recover
 from claude_openai.claude.priming import Primer
-from claude_openai.claude.sdk import SdkBackend, SdkSettings
-from claude_openai.claude.tool_walls import ToolWalls
+from claude_openai.claude.process.command_line import find_claude, stand_in_environment
+from claude_openai.claude.process.environment import named_environment
+from claude_openai.claude.process.guardian import guarding
+from claude_openai.claude.process.known_models import KnownModels
+from claude_openai.claude.process.launcher import Launcher
+from claude_openai.claude.sdk.backend import SdkBackend, SdkSettings
+from claude_openai.claude.walls.confinement import try_confinement
+from claude_openai.claude.walls.tool_walls import ToolWalls
 from claude_openai.config import Config
 from claude_openai.errors import ShuttingDown, StartError
 from claude_openai.logs.log import NULL_LOG, Level, Log, captured_stdlib, open_log
 from claude_openai.preload import preload
 from claude_openai.runs.admission import Admission
+from claude_openai.runs.capture.writer import RunWriter
 from claude_openai.runs.registry import RunLimits, Runs
-from claude_openai.runs.writer import RunWriter
 from claude_openai.shortages import described, shortage_hint
-from claude_openai.testing.demo import demo_reply
-from claude_openai.testing.messages_api import MessagesApi
+from claude_openai.standin.demo import demo_reply
+from claude_openai.standin.server import MessagesApi
 from claude_openai.threads import NoThreadError, needing_a_thread, run_in_thread
-from claude_openai.web.listen import Connections, TcpListener, connection_limit, open_listeners, urls_of
-from claude_openai.web.routes import build_app
+from claude_openai.web.app import build_app
+from claude_openai.web.http.listener import Connections, TcpListener, connection_limit, open_listeners, urls_of
 
 __all__ = ["serve"]
 

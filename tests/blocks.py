@@ -1,6 +1,6 @@
 """Blocks as tests write them."""
 
-from claude_openai.protocol.blocks import TextBlock, ToolResultBlock
+from claude_openai.protocol.turn.blocks import TextBlock, ToolResultBlock
 
 __all__ = ["result_block"]
 

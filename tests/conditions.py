@@ -19,14 +19,14 @@ from typing import Final
 
 import pytest
 
-from claude_openai.claude.confinement import try_confinement
-from claude_openai.claude.version import (
+from claude_openai.claude.process.version import (
     LEAST_EXACT,
     LEAST_REWINDING,
     Version,
     parse_version,
     show_version,
 )
+from claude_openai.claude.walls.confinement import try_confinement
 
 __all__ = [
     "CODEX",

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from claude_openai.config import SETTINGS
-from claude_openai.protocol.fields import FIELDS, Field, Use
-from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
+from claude_openai.protocol.openai.chat.fields import FIELDS, Field, Use
+from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from tests.claims import claims_table, exceptions_table
 from tests.clients.table import APIS, CASES, CLIENTS
 

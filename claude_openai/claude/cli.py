@@ -13,27 +13,27 @@ from typing import Any
 
 import trio
 
-from claude_openai.claude.base import Backend, Emit
-from claude_openai.claude.frames import message_of, user_frame
-from claude_openai.claude.hermetic import TurnSettings
-from claude_openai.claude.launcher import GRACE_S, Launcher, Spawn, past_of
-from claude_openai.claude.permissions import ToolGuard
+from claude_openai.claude.backend import Backend, Emit
+from claude_openai.claude.control.frames import message_of, user_frame
+from claude_openai.claude.control.mcp_server import Toolbox, own_name
+from claude_openai.claude.control.records import RecordError, effects_of, record_of
 from claude_openai.claude.priming import Primer
-from claude_openai.claude.process import SupervisedProcess
-from claude_openai.claude.records import RecordError, effects_of, record_of
-from claude_openai.claude.start_errors import could_not_start, why_not_started
-from claude_openai.claude.toolbox import Toolbox, own_name
-from claude_openai.claude.transcript import Past
+from claude_openai.claude.process.command_line import TurnSettings
+from claude_openai.claude.process.launcher import GRACE_S, Launcher, Spawn, past_of
+from claude_openai.claude.process.start_errors import could_not_start, why_not_started
+from claude_openai.claude.process.supervised import SupervisedProcess
+from claude_openai.claude.transcript.session_file import Past
+from claude_openai.claude.walls.hook import ToolGuard
 from claude_openai.errors import ApiError, BadRequest
 from claude_openai.logs.log import Log
-from claude_openai.protocol.cli_stream import TurnReader
-from claude_openai.protocol.effects import AnswerCall, AskClaude, Effect
-from claude_openai.protocol.events import TurnFailed
-from claude_openai.protocol.lines import LineFramer, LineTooLong
-from claude_openai.protocol.output import output_check
-from claude_openai.protocol.request import ChatRequest
-from claude_openai.protocol.signs import Signs
-from claude_openai.protocol.turn_states import State
+from claude_openai.protocol.claude_code.effects import AnswerCall, AskClaude, Effect
+from claude_openai.protocol.claude_code.line_framer import LineFramer, LineTooLong
+from claude_openai.protocol.claude_code.signs_of_life import Signs
+from claude_openai.protocol.claude_code.turn_reader import TurnReader
+from claude_openai.protocol.claude_code.turn_states import State
+from claude_openai.protocol.openai.chat.request import ChatRequest
+from claude_openai.protocol.openai.response_format import output_check
+from claude_openai.protocol.turn.events import TurnFailed
 
 __all__ = ["CliBackend"]
 

@@ -21,16 +21,16 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import trio
 
-from claude_openai.claude.frames import user_frame
-from claude_openai.claude.launcher import GRACE_S, Launcher
-from claude_openai.claude.process import SupervisedProcess
-from claude_openai.claude.records import RecordError, record_of
-from claude_openai.claude.transcript import Notes, Past
-from claude_openai.claude.version import parse_version, shortcoming
+from claude_openai.claude.control.frames import user_frame
+from claude_openai.claude.control.records import RecordError, record_of
+from claude_openai.claude.process.launcher import GRACE_S, Launcher
+from claude_openai.claude.process.supervised import SupervisedProcess
+from claude_openai.claude.process.version import parse_version, shortcoming
+from claude_openai.claude.transcript.session_file import Notes, Past
 from claude_openai.errors import leaves
 from claude_openai.logs.log import Log
-from claude_openai.protocol.lines import LineFramer
-from claude_openai.protocol.request import ChatRequest
+from claude_openai.protocol.claude_code.line_framer import LineFramer
+from claude_openai.protocol.openai.chat.request import ChatRequest
 from claude_openai.threads import run_in_thread
 
 __all__ = ["Primer", "StandIn"]

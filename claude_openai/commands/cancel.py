@@ -4,7 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from claude_openai.commands import command_parser
-from claude_openai.commands.run_source import ServerRuns, check_id, run_named, runs_of
+from claude_openai.commands.state.run_source import ServerRuns, check_id, run_named, runs_of
 from claude_openai.errors import StartError
 
 __all__ = ["run"]

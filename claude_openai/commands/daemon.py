@@ -7,8 +7,8 @@ variables say. Nobody else calls it.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from claude_openai.commands.claim import claiming
-from claude_openai.commands.instance import instance_folder
+from claude_openai.commands.instance.lock import claiming
+from claude_openai.commands.instance.record import instance_folder
 from claude_openai.commands.serve import serve_here
 from claude_openai.config import config_from
 

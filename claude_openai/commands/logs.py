@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from claude_openai.commands import command_parser
-from claude_openai.commands.instance import find_instance, instance_folder
-from claude_openai.commands.paths import LOG_FILE, home_folder
+from claude_openai.commands.instance.record import find_instance, instance_folder
+from claude_openai.commands.state.paths import LOG_FILE, home_folder
 from claude_openai.errors import ConfigError, StartError
 
 __all__ = ["run"]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from claude_openai.commands import command_parser, has_flag
 from claude_openai.commands.doctor.checks_server import port_check
-from claude_openai.commands.instance import Instance, instance_folder
+from claude_openai.commands.instance.record import Instance, instance_folder
 from claude_openai.commands.start import log_file_of, start
 from claude_openai.commands.stop import started_instance, stop
 from claude_openai.config import SETTINGS, Config, config_from
@@ -78,7 +78,7 @@ def _check_it_can_start(config: Config, instance: Instance) -> None:
     Raises:
         ConfigError, StartError: a new server would end at once, for what the text says.
     """
-    from claude_openai.claude.hermetic import find_claude
+    from claude_openai.claude.process.command_line import find_claude
     from claude_openai.logs.writer import open_log_file
 
     if config.claude_command is not None:

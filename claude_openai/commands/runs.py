@@ -12,9 +12,9 @@ from datetime import datetime
 from typing import Final
 
 from claude_openai.commands import command_parser
-from claude_openai.commands.run_source import MAX_RUNS, add_folder_flag, runs_of, visible
+from claude_openai.commands.state.run_source import MAX_RUNS, add_folder_flag, runs_of, visible
 from claude_openai.errors import ConfigError
-from claude_openai.runs.records import RunRecord
+from claude_openai.runs.capture.records import RunRecord
 
 __all__ = ["run"]
 

@@ -20,10 +20,10 @@ from urllib.parse import urlsplit
 
 from claude_openai import __version__
 from claude_openai.commands import main_parser, say, without_flags
-from claude_openai.commands.claim import Claim, claiming
-from claude_openai.commands.instance import AlreadyRunning, Instance, instance_files, instance_folder
-from claude_openai.commands.last_folder import remember_folder
-from claude_openai.commands.last_words import keep_words
+from claude_openai.commands.instance.lock import Claim, claiming
+from claude_openai.commands.instance.record import AlreadyRunning, Instance, instance_files, instance_folder
+from claude_openai.commands.state.output_folder import remember_folder
+from claude_openai.commands.state.stderr_file import keep_words
 from claude_openai.config import SETTINGS, Config, config_from, ignored_variables
 from claude_openai.errors import ClaudeMissing, ConfigError, StartError
 
@@ -203,9 +203,9 @@ async def _tell_if_outdated(config: Config, environ: Mapping[str, str]) -> None:
     """Say what the Claude Code that is there now lacks. If it cannot be run, turns and `doctor` tell."""
     import trio
 
-    from claude_openai.claude.environment import named_environment
-    from claude_openai.claude.hermetic import claude_environment, find_claude
-    from claude_openai.claude.version import RENEW, parse_version, shortcoming
+    from claude_openai.claude.process.command_line import claude_environment, find_claude
+    from claude_openai.claude.process.environment import named_environment
+    from claude_openai.claude.process.version import RENEW, parse_version, shortcoming
 
     async def kill(process: trio.Process) -> None:
         with suppress(ProcessLookupError):
@@ -233,7 +233,7 @@ async def _tell_if_outdated(config: Config, environ: Mapping[str, str]) -> None:
 
 
 def _what_is_missing(config: Config) -> str:
-    from claude_openai.claude.hermetic import find_claude
+    from claude_openai.claude.process.command_line import find_claude
 
     try:
         find_claude(config.claude_command)

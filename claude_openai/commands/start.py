@@ -18,10 +18,10 @@ from typing import Final
 
 import claude_openai
 from claude_openai.commands import EXIT_SIGNAL, has_flag, say, without_flags
-from claude_openai.commands.asking import Answers, ask
-from claude_openai.commands.instance import AlreadyRunning, Instance, find_instance, instance_folder
-from claude_openai.commands.paths import LOG_FILE, home_folder
-from claude_openai.commands.processes import openers
+from claude_openai.commands.instance.health import Answers, ask
+from claude_openai.commands.instance.processes import openers
+from claude_openai.commands.instance.record import AlreadyRunning, Instance, find_instance, instance_folder
+from claude_openai.commands.state.paths import LOG_FILE, home_folder
 from claude_openai.config import Config
 from claude_openai.errors import StartError
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from claude_openai.commands import command_parser
-from claude_openai.commands.asking import ask
-from claude_openai.commands.installed import outdated
-from claude_openai.commands.instance import Instance, find_instance, instance_folder
+from claude_openai.commands.instance.health import ask
+from claude_openai.commands.instance.installed import outdated
+from claude_openai.commands.instance.record import Instance, find_instance, instance_folder
 
 __all__ = ["run"]
 

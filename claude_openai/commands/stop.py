@@ -8,15 +8,15 @@ from signal import SIGKILL, SIGTERM
 from typing import Final
 
 from claude_openai.commands import command_parser, say
-from claude_openai.commands.claim import remove_left_behind
-from claude_openai.commands.instance import (
+from claude_openai.commands.instance.lock import remove_left_behind
+from claude_openai.commands.instance.processes import Held, descendants, has_open, wait_gone
+from claude_openai.commands.instance.record import (
     Instance,
     find_instance,
     instance_folder,
     is_claimed,
     pid_file,
 )
-from claude_openai.commands.processes import Held, descendants, has_open, wait_gone
 from claude_openai.errors import StartError
 
 __all__ = ["BEYOND_DRAIN_S", "run", "started_instance", "stop"]

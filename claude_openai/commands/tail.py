@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from claude_openai.commands import command_parser, say
-from claude_openai.commands.run_source import RunSource, add_folder_flag, run_named, runs_of, visible
-from claude_openai.runs.records import read_line
+from claude_openai.commands.state.run_source import RunSource, add_folder_flag, run_named, runs_of, visible
+from claude_openai.runs.capture.records import read_line
 
 __all__ = ["run"]
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from claude_openai.config.values import key
 from claude_openai.errors import ConfigError
-from claude_openai.protocol.models import ModelCatalog
+from claude_openai.protocol.openai.models import ModelCatalog
 
 __all__ = ["BACKENDS", "LEAST", "LOG_LEVELS", "Config", "is_loopback"]
 

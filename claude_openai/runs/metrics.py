@@ -13,7 +13,15 @@ from typing import Final, TypeAlias
 import trio
 
 from claude_openai.errors import ApiError
-from claude_openai.protocol.events import Event, ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnStarted, Usage
+from claude_openai.protocol.turn.events import (
+    Event,
+    ReasoningDelta,
+    TextDelta,
+    ToolCall,
+    TurnCompleted,
+    TurnStarted,
+    Usage,
+)
 
 __all__ = ["BOUNDS_S", "Labels", "Metrics", "Spread", "TurnMeter"]
 

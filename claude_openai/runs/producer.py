@@ -9,10 +9,11 @@ from typing import Final
 
 import trio
 
-from claude_openai.claude.base import Backend
+from claude_openai.claude.backend import Backend
 from claude_openai.errors import ApiError, InternalError, TurnTimeout, UpstreamError, leaves
 from claude_openai.logs.log import Log, traceback_of
-from claude_openai.protocol.events import (
+from claude_openai.protocol.openai.chat.request import ChatRequest
+from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
     TextDelta,
@@ -21,8 +22,7 @@ from claude_openai.protocol.events import (
     TurnFailed,
     TurnStarted,
 )
-from claude_openai.protocol.request import ChatRequest
-from claude_openai.protocol.stop import EventCutter
+from claude_openai.protocol.turn.stop_sequences import EventCutter
 from claude_openai.runs.liveness import Liveness
 from claude_openai.runs.long_context import LongContext
 from claude_openai.runs.run import Run

@@ -19,20 +19,20 @@ from functools import partial
 
 import trio
 
-from claude_openai.claude.base import Backend
+from claude_openai.claude.backend import Backend
 from claude_openai.config import Config
 from claude_openai.errors import ApiError, RunEnded, UpstreamAuth
 from claude_openai.logs.log import Log
-from claude_openai.protocol.events import Event, TurnFailed, TurnStarted
-from claude_openai.protocol.request import ChatRequest
+from claude_openai.protocol.openai.chat.request import ChatRequest
+from claude_openai.protocol.turn.events import Event, TurnFailed, TurnStarted
 from claude_openai.runs.admission import Admission
+from claude_openai.runs.capture.records import RunRecord
+from claude_openai.runs.capture.writer import RunWriter
 from claude_openai.runs.liveness import Liveness
 from claude_openai.runs.long_context import LongContext
 from claude_openai.runs.metrics import Metrics, TurnMeter
 from claude_openai.runs.producer import Producer
-from claude_openai.runs.records import RunRecord
 from claude_openai.runs.run import Run
-from claude_openai.runs.writer import RunWriter
 
 __all__ = ["CHANNEL_EVENTS", "LOGIN_DOUBT_S", "RunLimits", "Runs"]
 

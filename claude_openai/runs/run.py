@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import trio
 
-from claude_openai.claude.base import Parked
+from claude_openai.claude.backend import Parked
 from claude_openai.errors import ApiError
 from claude_openai.logs.log import Log
-from claude_openai.protocol.events import (
+from claude_openai.protocol.openai.chat.completion import usage_object
+from claude_openai.protocol.turn.events import (
     Event,
     FinishReason,
     ReasoningDelta,
@@ -22,10 +23,9 @@ from claude_openai.protocol.events import (
     TurnFailed,
     TurnStarted,
 )
-from claude_openai.protocol.response import usage_object
+from claude_openai.runs.capture.records import RunRecord, record_of
+from claude_openai.runs.capture.writer import Capture
 from claude_openai.runs.metrics import TurnMeter
-from claude_openai.runs.records import RunRecord, record_of
-from claude_openai.runs.writer import Capture
 
 __all__ = ["Run"]
 

@@ -10,9 +10,8 @@
 Importing this needs trio and h11 and nothing else.
 """
 
-from claude_openai.testing.messages_api import MessagesApi, Script
-from claude_openai.testing.recorded import RecordedRequest
-from claude_openai.testing.script import (
+from claude_openai.standin.recorded import RecordedRequest
+from claude_openai.standin.script import (
     API_ERROR,
     AUTHENTICATION_ERROR,
     NOT_FOUND_ERROR,
@@ -39,7 +38,8 @@ from claude_openai.testing.script import (
     Usage,
     Waitable,
 )
-from claude_openai.testing.scripted import (
+from claude_openai.standin.server import MessagesApi, Script
+from claude_openai.testing.scripted_backend import (
     Alive,
     Crash,
     ScriptedBackend,

@@ -18,13 +18,13 @@ from quart_trio.wrappers import TrioResponse
 
 from claude_openai.config import Config
 from claude_openai.errors import BadRequest, RunCancelled, RunNotFound
-from claude_openai.protocol.sse import encode_json
-from claude_openai.runs.files import find_run, list_runs, open_folder, open_run
-from claude_openai.runs.records import RUN_ID, RunRecord, is_end
+from claude_openai.protocol.openai.sse import encode_json
+from claude_openai.runs.capture.files import find_run, list_runs, open_folder, open_run
+from claude_openai.runs.capture.records import RUN_ID, RunRecord, is_end
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
 from claude_openai.threads import run_in_thread
-from claude_openai.web.connection import exchange_of
+from claude_openai.web.http.exchange import exchange_of
 
 __all__ = ["CONTROL_PREFIX", "add_control_routes", "has_control_routes"]
 

@@ -8,9 +8,9 @@ path: which of these is taken and answered where stands in `openapi`.
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias, get_args
 
-from claude_openai.protocol.agent import MAX_ADD_DIRS, PERMISSION_MODES, ToolMode
-from claude_openai.protocol.fields import FIELDS, Field, ReasoningEffort, Use
-from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
+from claude_openai.protocol.openai.chat.fields import FIELDS, Field, ReasoningEffort, Use
+from claude_openai.protocol.openai.claude_options import MAX_ADD_DIRS, PERMISSION_MODES, ToolMode
+from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 
 __all__ = ["NAME", "STRING", "Json", "ref", "schemas"]
 

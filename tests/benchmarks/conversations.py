@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 from claude_openai import Config
-from claude_openai.protocol.request import parse_chat_request
+from claude_openai.protocol.openai.chat.request import parse_chat_request
 
 from .answer import Answer
 from .raw import RawClaude

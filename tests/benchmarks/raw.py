@@ -14,18 +14,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from claude_openai.claude.frames import message_of, user_frame
-from claude_openai.claude.hermetic import (
+from claude_openai.claude.control.frames import message_of, user_frame
+from claude_openai.claude.control.mcp_server import Toolbox
+from claude_openai.claude.process.command_line import (
     TurnSettings,
     claude_argv,
     claude_environment,
     find_claude,
     stand_in_environment,
 )
-from claude_openai.claude.toolbox import Toolbox
-from claude_openai.claude.transcript import Past, transcript_lines, write_private
-from claude_openai.protocol.blocks import TextBlock, Turn
-from claude_openai.protocol.request import ChatRequest
+from claude_openai.claude.transcript.session_file import Past, transcript_lines, write_private
+from claude_openai.protocol.openai.chat.request import ChatRequest
+from claude_openai.protocol.turn.blocks import TextBlock, Turn
 
 from .answer import Answer
 

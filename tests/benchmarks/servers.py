@@ -16,14 +16,14 @@ from quart import Response
 from quart_trio import QuartTrio
 
 from claude_openai import Config, serve
-from claude_openai.claude.base import Backend, Emit
-from claude_openai.claude.hermetic import stand_in_environment
+from claude_openai.claude.backend import Backend, Emit
+from claude_openai.claude.process.command_line import stand_in_environment
 from claude_openai.commands.serve import SWITCH_INTERVAL_S
 from claude_openai.logs.log import Log
-from claude_openai.protocol.chunks import ChunkStream
-from claude_openai.protocol.events import TextDelta, TurnCompleted, TurnStarted, Usage
-from claude_openai.protocol.request import ChatRequest
-from claude_openai.protocol.response import ResponseHead
+from claude_openai.protocol.openai.chat.chunks import ChunkStream
+from claude_openai.protocol.openai.chat.completion import ResponseHead
+from claude_openai.protocol.openai.chat.request import ChatRequest
+from claude_openai.protocol.turn.events import TextDelta, TurnCompleted, TurnStarted, Usage
 from claude_openai.testing import MessagesApi, RecordedRequest, Reply, Text, ToolUse
 
 WORD = "word "

@@ -20,7 +20,7 @@ import trio
 
 from claude_openai import Config, serve
 from claude_openai.claude import priming
-from claude_openai.claude.hermetic import stand_in_environment
+from claude_openai.claude.process.command_line import stand_in_environment
 from claude_openai.testing import (
     PROMPT_TOO_LONG,
     RATE_LIMIT_ERROR,

@@ -15,7 +15,7 @@ from pathlib import Path
 import trio
 
 from claude_openai import Config, serve
-from claude_openai.claude.hermetic import stand_in_environment
+from claude_openai.claude.process.command_line import stand_in_environment
 from claude_openai.config import BACKENDS
 from claude_openai.testing import MessagesApi, Pause, Piece, Reply, Text
 from tests.real.call import Call, chat, texts

@@ -25,8 +25,8 @@ from claude_openai.offload import Offload
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.testing import ScriptedBackend, TurnScript, TurnStep
-from claude_openai.web.listen import Connections
-from claude_openai.web.routes import build_app
+from claude_openai.web.app import build_app
+from claude_openai.web.http.listener import Connections
 from tests.memory.client import Answer, Client, Headers
 from tests.memory.wire import Pipe, ServerEnd
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import trio
 
-from claude_openai.protocol.events import ReasoningDelta, Usage
+from claude_openai.protocol.turn.events import ReasoningDelta, Usage
 from claude_openai.testing import Pause, ScriptedBackend, deltas, full_turn
 from tests.memory.client import texts
 from tests.memory.harness import chat, serving

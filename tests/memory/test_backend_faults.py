@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from claude_openai.claude.base import Emit
+from claude_openai.claude.backend import Emit
 from claude_openai.errors import ApiError, BadRequest, RateLimited, UpstreamError
 from claude_openai.logs.log import Log
-from claude_openai.protocol.events import (
+from claude_openai.protocol.openai.chat.request import ChatRequest
+from claude_openai.protocol.turn.events import (
     Event,
     FinishReason,
     ReasoningDelta,
@@ -25,7 +26,6 @@ from claude_openai.protocol.events import (
     TurnStarted,
     Usage,
 )
-from claude_openai.protocol.request import ChatRequest
 from claude_openai.testing import Crash, Hang, ScriptedBackend, full_turn
 from tests.memory.client import Answer, texts
 from tests.memory.harness import chat, run_in_memory, serving

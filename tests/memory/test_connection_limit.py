@@ -14,7 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.config import Config
 from claude_openai.testing import Pause, full_turn
-from claude_openai.web.listen import TcpListener, connection_limit
+from claude_openai.web.http.listener import TcpListener, connection_limit
 from tests.memory.client import Client
 from tests.memory.harness import Server, chat, serving
 

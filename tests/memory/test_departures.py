@@ -6,9 +6,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from claude_openai.protocol.events import TurnStarted
+from claude_openai.protocol.turn.events import TurnStarted
 from claude_openai.testing import Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
-from claude_openai.web.routes import Views
+from claude_openai.web.app import Views
 from tests.memory.client import Client, texts
 from tests.memory.harness import Server, chat, serving
 

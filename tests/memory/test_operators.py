@@ -14,7 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from claude_openai import __version__
 from claude_openai.errors import QueueFull, ShuttingDown, UpstreamAuth, UpstreamError
-from claude_openai.protocol.events import (
+from claude_openai.protocol.turn.events import (
     ReasoningDelta,
     TextDelta,
     ToolCall,

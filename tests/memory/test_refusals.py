@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from claude_openai.web import routes
+from claude_openai.web import app as routes
 from tests.memory.client import Answer, Headers
 from tests.memory.harness import Server, chat, serving
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from trio.testing import wait_all_tasks_blocked
 
-from claude_openai.protocol.events import ToolCall
+from claude_openai.protocol.turn.events import ToolCall
 from claude_openai.testing import Hang, Pause, ScriptedBackend, full_turn
 from tests.memory.harness import Server, chat, serving
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 from claude_openai.errors import ContextTooLong, UpstreamError
-from claude_openai.protocol.events import ReasoningDelta, ToolCall, TurnFailed, TurnStarted
+from claude_openai.protocol.turn.events import ReasoningDelta, ToolCall, TurnFailed, TurnStarted
 from claude_openai.testing import Hang, Pause, TurnScript, full_turn
 from tests.memory.client import Answer
 from tests.memory.harness import Server, serving

@@ -13,7 +13,7 @@ from claude_openai.errors import (
     UpstreamAuth,
     UpstreamError,
 )
-from claude_openai.protocol.events import ReasoningDelta, TextDelta, TurnFailed, TurnStarted
+from claude_openai.protocol.turn.events import ReasoningDelta, TextDelta, TurnFailed, TurnStarted
 from claude_openai.testing import Hang, Pause, TurnStep, full_turn
 from tests.memory.client import texts
 from tests.memory.harness import chat, serving

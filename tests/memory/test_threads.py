@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from claude_openai.commands import serve as serve_command
-from claude_openai.commands.claim import Claim
+from claude_openai.commands.instance.lock import Claim
 from claude_openai.logs.log import NULL_LOG, Level, Log
 from claude_openai.logs.redaction import Redactor
 from claude_openai.preload import preload

@@ -7,7 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.errors import ShuttingDown
-from claude_openai.protocol.events import TurnStarted
+from claude_openai.protocol.turn.events import TurnStarted
 from claude_openai.testing import Alive, Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
 from tests.memory.client import Client, texts
 from tests.memory.harness import Server, chat, serving

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.adapted import adapted_schema
-from claude_openai.protocol.budget import Budget
-from claude_openai.protocol.document import Document
-from claude_openai.protocol.output import OutputFormat, read_response_format
-from claude_openai.protocol.schemas import usable_schema
+from claude_openai.protocol.json_schema.claude_dialect import adapted_schema
+from claude_openai.protocol.json_schema.document import Document
+from claude_openai.protocol.json_schema.validation import usable_schema
+from claude_openai.protocol.limits.budget import Budget
+from claude_openai.protocol.openai.response_format import OutputFormat, read_response_format
 from tests.schemas import Schema, object_schemas, objects
 
 STRING = {"type": "string"}

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from trio.testing import MockClock
 
-from claude_openai.claude.folders import HeldFolder
+from claude_openai.claude.walls.folders import HeldFolder
 from claude_openai.config import Config
 from claude_openai.errors import BadRequest, ConfigError, Forbidden
-from claude_openai.protocol.agent import NO_AGENT, PERMISSION_MODES, Agent, read_agent
-from claude_openai.protocol.request import ChatRequest, parse_chat_request
-from claude_openai.web.agent_guard import AgentGuard
+from claude_openai.protocol.openai.chat.request import ChatRequest, parse_chat_request
+from claude_openai.protocol.openai.claude_options import NO_AGENT, PERMISSION_MODES, Agent, read_agent
+from claude_openai.web.claude_options_access import AgentGuard
 
 BODY = b'{"model":"claude","messages":[{"role":"user","content":"Hi"}]}'
 

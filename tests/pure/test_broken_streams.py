@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import UpstreamError
-from claude_openai.protocol.cli_stream import TurnReader
-from claude_openai.protocol.effects import AnswerCall, Effect
-from claude_openai.protocol.events import ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnFailed, Usage
-from claude_openai.protocol.turn_states import State
+from claude_openai.protocol.claude_code.effects import AnswerCall, Effect
+from claude_openai.protocol.claude_code.turn_reader import TurnReader
+from claude_openai.protocol.claude_code.turn_states import State
+from claude_openai.protocol.turn.events import ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnFailed, Usage
 from tests.pure.test_cli_stream import (
     GOOD,
     LOGIN,

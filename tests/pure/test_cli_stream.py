@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import ApiError, ContextTooLong, QuotaExhausted, RateLimited, UpstreamAuth, UpstreamError
-from claude_openai.protocol.calls import MAX_CORRECTIONS
-from claude_openai.protocol.cli_stream import NOT_FOR_AGENTS, TurnReader
-from claude_openai.protocol.effects import AnswerCall, AskClaude, Effect
-from claude_openai.protocol.events import (
+from claude_openai.protocol.claude_code.effects import AnswerCall, AskClaude, Effect
+from claude_openai.protocol.claude_code.tool_calls import MAX_CORRECTIONS
+from claude_openai.protocol.claude_code.turn_reader import NOT_FOR_AGENTS, TurnReader
+from claude_openai.protocol.claude_code.turn_states import State
+from claude_openai.protocol.turn.events import (
     FinishReason,
     ReasoningDelta,
     TextDelta,
@@ -22,7 +23,6 @@ from claude_openai.protocol.events import (
     Usage,
     Way,
 )
-from claude_openai.protocol.turn_states import State
 
 LOGIN = "claude auth login"
 

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.blocks import Block, TextBlock, ToolUseBlock, canonical_arguments
-from claude_openai.protocol.budget import Budget
-from claude_openai.protocol.content import (
+from claude_openai.protocol.limits.budget import Budget
+from claude_openai.protocol.openai.bad_request import SHOWN_CHARS, shorten
+from claude_openai.protocol.openai.content import (
     assistant_blocks,
     tool_result_block,
     tool_use_blocks,
     user_blocks,
 )
-from claude_openai.protocol.refusals import SHOWN_CHARS, shorten
+from claude_openai.protocol.turn.blocks import Block, TextBlock, ToolUseBlock, canonical_arguments
 from tests.blocks import result_block
 
 PATH = "messages[3]"

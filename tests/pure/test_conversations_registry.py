@@ -12,20 +12,28 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from claude_openai.claude import spares as spares_module
-from claude_openai.claude.conversation import Conversation, ParkedCalls, identity_of
-from claude_openai.claude.conversations import ConversationLimits, Conversations
-from claude_openai.claude.file_calls import FileCalls
-from claude_openai.claude.hermetic import TurnSettings
-from claude_openai.claude.launcher import Spawn
-from claude_openai.claude.permissions import ToolGuard
-from claude_openai.claude.spares import CHECK_S, IDLE_S, MAX_RETRY_S, MIN_AVAILABLE_MB, REFILL_DELAY_S, RETRY_S, Spares
+from claude_openai.claude.process.command_line import TurnSettings
+from claude_openai.claude.process.launcher import Spawn
+from claude_openai.claude.sdk import spares as spares_module
+from claude_openai.claude.sdk.conversation import Conversation, ParkedCalls, identity_of
+from claude_openai.claude.sdk.pool import ConversationLimits, Conversations
+from claude_openai.claude.sdk.spares import (
+    CHECK_S,
+    IDLE_S,
+    MAX_RETRY_S,
+    MIN_AVAILABLE_MB,
+    REFILL_DELAY_S,
+    RETRY_S,
+    Spares,
+)
+from claude_openai.claude.walls.file_calls import FileCalls
+from claude_openai.claude.walls.hook import ToolGuard
 from claude_openai.logs.log import NULL_LOG, Level, Log
 from claude_openai.logs.redaction import Redactor
-from claude_openai.protocol.blocks import Block, TextBlock, ToolUseBlock, Turn
-from claude_openai.protocol.models import ModelCatalog
-from claude_openai.protocol.request import ChatRequest, parse_chat_request
-from claude_openai.protocol.tools import ToolChoice
+from claude_openai.protocol.openai.chat.request import ChatRequest, parse_chat_request
+from claude_openai.protocol.openai.models import ModelCatalog
+from claude_openai.protocol.openai.tools import ToolChoice
+from claude_openai.protocol.turn.blocks import Block, TextBlock, ToolUseBlock, Turn
 from tests.blocks import result_block
 
 IDLE_LIMIT_S = 60.0

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from claude_openai.protocol.demands import MUST_CALL, ONE_CALL_ONLY, CallRequired, OneCallOnly
-from claude_openai.protocol.effects import AnswerCall, AskClaude, Effect
-from claude_openai.protocol.events import (
+from claude_openai.protocol.claude_code.call_policies import MUST_CALL, ONE_CALL_ONLY, CallRequired, OneCallOnly
+from claude_openai.protocol.claude_code.effects import AnswerCall, AskClaude, Effect
+from claude_openai.protocol.turn.events import (
     FinishReason,
     ReasoningDelta,
     TextDelta,

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from claude_openai.claude.environment import _BY_NAME, Reach, inherited_environment, reach
-from claude_openai.claude.hermetic import claude_environment, stand_in_environment
+from claude_openai.claude.process.command_line import claude_environment, stand_in_environment
+from claude_openai.claude.process.environment import _BY_NAME, Reach, inherited_environment, reach
 
 LOGIN = (
     *("HOME", "CLAUDE_CONFIG_DIR", "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"),

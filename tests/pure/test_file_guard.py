@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from claude_openai.claude.file_guard import Denied, FileGuard
-from claude_openai.claude.folders import root_of
-from claude_openai.claude.hermetic import TOOLS
-from claude_openai.protocol.agent import PERMISSION_MODES, Agent, PermissionMode, ToolMode
+from claude_openai.claude.process.command_line import TOOLS
+from claude_openai.claude.walls.file_guard import Denied, FileGuard
+from claude_openai.claude.walls.folders import root_of
+from claude_openai.protocol.openai.claude_options import PERMISSION_MODES, Agent, PermissionMode, ToolMode
 
 SESSION: Final = "0084dc6f-ca3a-413a-aa8f-851622671e44"
 MODES: Final = (*PERMISSION_MODES, None)
@@ -225,7 +225,7 @@ def test_the_clients_own_tools_and_structured_output_pass_and_any_other_is_denie
 
 
 def test_a_tool_that_the_table_of_checks_lacks_is_denied(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("claude_openai.claude.file_guard.TOOLS", {"all": ("Telepathy",)})
+    monkeypatch.setattr("claude_openai.claude.walls.file_guard.TOOLS", {"all": ("Telepathy",)})
     assert "not known" in denied(guard(top), top, "Telepathy")
 
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.protocol.budget import Budget
-from claude_openai.protocol.formats import has_format
-from claude_openai.protocol.schemas import usable_schema
+from claude_openai.protocol.json_schema.formats import has_format
+from claude_openai.protocol.json_schema.validation import usable_schema
+from claude_openai.protocol.limits.budget import Budget
 
 TAKEN = {
     "date": ["2024-02-29", "2000-02-29", "1999-12-31"],

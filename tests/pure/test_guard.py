@@ -10,7 +10,7 @@ from werkzeug.datastructures import Headers
 
 from claude_openai.config import Config
 from claude_openai.errors import Forbidden, Unauthorized, UnsupportedMediaType
-from claude_openai.web.guard import Guard, cors_headers, preflight_headers
+from claude_openai.web.access import Guard, cors_headers, preflight_headers
 
 KEY = "a-secret-key"
 PAGE = "http://page.example"
@@ -162,7 +162,7 @@ def test_keys_are_compared_in_constant_time_and_by_digest(monkeypatch: pytest.Mo
         compared.append((first, second))
         return first == second
 
-    monkeypatch.setattr("claude_openai.web.guard.hmac.compare_digest", compare)
+    monkeypatch.setattr("claude_openai.web.access.hmac.compare_digest", compare)
     guard(api_key=KEY).check_key(f"Bearer {KEY}")
     with pytest.raises(Unauthorized):
         guard(api_key=KEY).check_key("Bearer x")
@@ -177,7 +177,7 @@ def test_a_control_key_is_compared_with_all_that_fit_in_constant_time(monkeypatc
         compared.append((first, second))
         return first == second
 
-    monkeypatch.setattr("claude_openai.web.guard.hmac.compare_digest", compare)
+    monkeypatch.setattr("claude_openai.web.access.hmac.compare_digest", compare)
     for key in (KEY, "control"):
         guard(api_key=KEY, control_key="control").check_control_key(f"Bearer {key}")
     with pytest.raises(Unauthorized):

@@ -9,10 +9,10 @@ import pytest
 
 from claude_openai import __version__
 from claude_openai.commands import main
-from claude_openai.commands.claim import claiming
 from claude_openai.commands.doctor.checks_server import server_checks
-from claude_openai.commands.installed import outdated
-from claude_openai.commands.instance import Instance
+from claude_openai.commands.instance.installed import outdated
+from claude_openai.commands.instance.lock import claiming
+from claude_openai.commands.instance.record import Instance
 
 STARTED = 1_000_000.0
 # Nobody answers on this port.

@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.commands import claim as claim_module
-from claude_openai.commands.claim import claiming, remove_left_behind
-from claude_openai.commands.instance import (
+from claude_openai.commands.instance import lock as claim_module
+from claude_openai.commands.instance.lock import claiming, remove_left_behind
+from claude_openai.commands.instance.record import (
     AlreadyRunning,
     Instance,
     UnsafeFileError,

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import claude_openai
-from claude_openai.commands.claim import claiming
-from claude_openai.commands.instance import Instance
+from claude_openai.commands.instance.lock import claiming
+from claude_openai.commands.instance.record import Instance
 
 FOLDER = Path(claude_openai.__file__).parent
 ROOT = "claude_openai"

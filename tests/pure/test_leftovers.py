@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from claude_openai.claude import leftovers
-from claude_openai.claude.ledger import Ledger, recover
-from claude_openai.claude.leftovers import Leftovers, start_time, sweep, sweep_ledger
+from claude_openai.claude.leftovers import sweep as leftovers
+from claude_openai.claude.leftovers.ledger import Ledger, recover
+from claude_openai.claude.leftovers.sweep import Leftovers, start_time, sweep, sweep_ledger
 from tests.conditions import needs
 
 DEAD_PID = 4194304  # the highest that Linux can give is one less

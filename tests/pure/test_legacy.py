@@ -6,13 +6,21 @@ from typing import Any
 import pytest
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.blocks import ToolUseBlock
-from claude_openai.protocol.chunks import ChunkStream
-from claude_openai.protocol.events import Event, ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnStarted, Usage
-from claude_openai.protocol.models import ModelCatalog
-from claude_openai.protocol.request import ChatRequest, parse_chat_request
-from claude_openai.protocol.response import Completion, ResponseHead, fold
-from claude_openai.protocol.tools import MAX_TOOLS, ToolChoice
+from claude_openai.protocol.openai.chat.chunks import ChunkStream
+from claude_openai.protocol.openai.chat.completion import Completion, ResponseHead, fold
+from claude_openai.protocol.openai.chat.request import ChatRequest, parse_chat_request
+from claude_openai.protocol.openai.models import ModelCatalog
+from claude_openai.protocol.openai.tools import MAX_TOOLS, ToolChoice
+from claude_openai.protocol.turn.blocks import ToolUseBlock
+from claude_openai.protocol.turn.events import (
+    Event,
+    ReasoningDelta,
+    TextDelta,
+    ToolCall,
+    TurnCompleted,
+    TurnStarted,
+    Usage,
+)
 from tests.blocks import result_block
 from tests.openai_schema import validate
 from tests.sse_reader import parse_sse

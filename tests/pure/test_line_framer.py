@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.protocol.lines import LineFramer, LineTooLong
+from claude_openai.protocol.claude_code.line_framer import LineFramer, LineTooLong
 
 lines_of_bytes = st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=8)
 

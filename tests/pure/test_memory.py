@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_openai.claude import memory
+from claude_openai.claude.process import free_memory as memory
 
 MB = 1024**2
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.protocol.budget import Budget, TooMuchWork
-from claude_openai.protocol.drafts import draft_of
-from claude_openai.protocol.metaschema import InvalidSchema, check_schema
+from claude_openai.protocol.json_schema.drafts import draft_of
+from claude_openai.protocol.json_schema.metaschema import InvalidSchema, check_schema
+from claude_openai.protocol.limits.budget import Budget, TooMuchWork
 from tests.schemas import NAMES, VALUES, object_schemas
 
 VALIDATORS = [

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import RunCancelled, UpstreamError
-from claude_openai.protocol.events import TextDelta, TurnStarted
+from claude_openai.protocol.turn.events import TextDelta, TurnStarted
 from claude_openai.runs.metrics import BOUNDS_S, Metrics, Spread, TurnMeter
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from claude_openai.errors import LongContextRefused, QuotaExhausted
-from claude_openai.protocol.money import resets_at
-from claude_openai.protocol.upstream import _READ_AS_PASSING, Failure, upstream_error
+from claude_openai.protocol.claude_code.billing_failures import resets_at
+from claude_openai.protocol.claude_code.failures import _READ_AS_PASSING, Failure, upstream_error
 
 LOGIN = "claude auth login"
 

@@ -11,16 +11,16 @@ from jsonschema import Draft202012Validator
 
 from claude_openai.config import Config
 from claude_openai.logs.log import NULL_LOG
-from claude_openai.protocol.agent import read_agent
-from claude_openai.protocol.fields import FIELDS
-from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
+from claude_openai.protocol.openai.chat.fields import FIELDS
+from claude_openai.protocol.openai.claude_options import read_agent
+from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.testing import ScriptedBackend
-from claude_openai.web.connection import route_of
+from claude_openai.web.app import build_app
+from claude_openai.web.http.exchange import route_of
 from claude_openai.web.openapi import openapi_document
-from claude_openai.web.operators import OPEN_PATHS
-from claude_openai.web.routes import build_app
+from claude_openai.web.status import OPEN_PATHS
 
 FULL = openapi_document(has_key=True, has_control=True)
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.budget import Budget
-from claude_openai.protocol.output import read_response_format
+from claude_openai.protocol.limits.budget import Budget
+from claude_openai.protocol.openai.response_format import read_response_format
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
 

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.claude.toolbox import own_name
+from claude_openai.claude.control.mcp_server import own_name
 from claude_openai.errors import UpstreamError
-from claude_openai.protocol.agent import Agent
-from claude_openai.protocol.calls import MAX_CORRECTIONS
-from claude_openai.protocol.cli_stream import TurnReader
-from claude_openai.protocol.effects import AnswerCall, Effect
-from claude_openai.protocol.events import ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnStarted, Usage
-from claude_openai.protocol.tool_notes import SHOWN_CHARS, tool_note
-from claude_openai.protocol.turn_states import State
+from claude_openai.protocol.claude_code.effects import AnswerCall, Effect
+from claude_openai.protocol.claude_code.tool_calls import MAX_CORRECTIONS
+from claude_openai.protocol.claude_code.tool_notes import SHOWN_CHARS, tool_note
+from claude_openai.protocol.claude_code.turn_reader import TurnReader
+from claude_openai.protocol.claude_code.turn_states import State
+from claude_openai.protocol.openai.claude_options import Agent
+from claude_openai.protocol.turn.events import ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnStarted, Usage
 from tests.pure.test_cli_stream import (
     LOGIN,
     STOP,

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from claude_openai.web.peer import _owner, uid_of_peer
+from claude_openai.web.http.peer import _owner, uid_of_peer
 from tests.conditions import needs
 
 HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
@@ -100,7 +100,7 @@ def test_where_it_cannot_be_told_nobody_is_known(monkeypatch: pytest.MonkeyPatch
 
 @needs("/proc/PID/fd")
 def test_a_user_that_this_namespace_does_not_map_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    from claude_openai.web import peer
+    from claude_openai.web.http import peer
 
     monkeypatch.setattr(peer, "_owner", lambda *_: 65534)
     assert uid_of_peer(CLIENT, SERVER) is None

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from claude_openai.commands import processes
 from claude_openai.commands import stop as stop_module
-from claude_openai.commands.claim import claiming
-from claude_openai.commands.instance import find_instance
-from claude_openai.commands.processes import Held, descendants, has_open, wait_gone
+from claude_openai.commands.instance import processes
+from claude_openai.commands.instance.lock import claiming
+from claude_openai.commands.instance.processes import Held, descendants, has_open, wait_gone
+from claude_openai.commands.instance.record import find_instance
 from claude_openai.errors import StartError
 from tests.conditions import needs
 from tests.pure.test_instance import ONE

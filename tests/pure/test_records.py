@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.claude import records
-from claude_openai.claude.records import RecordError, effects_of, effects_of_record, record_of
+from claude_openai.claude.control import records
+from claude_openai.claude.control.records import RecordError, effects_of, effects_of_record, record_of
 from claude_openai.errors import ApiError, QuotaExhausted, RateLimited, UpstreamAuth, UpstreamError
 from claude_openai.logs.log import Level, Log
 from claude_openai.logs.redaction import Redactor
-from claude_openai.protocol.cli_stream import TurnReader
-from claude_openai.protocol.effects import AnswerCall, Effect
-from claude_openai.protocol.events import TextDelta, TurnCompleted, TurnFailed, TurnStarted, Usage
+from claude_openai.protocol.claude_code.effects import AnswerCall, Effect
+from claude_openai.protocol.claude_code.turn_reader import TurnReader
+from claude_openai.protocol.turn.events import TextDelta, TurnCompleted, TurnFailed, TurnStarted, Usage
 
 LOGIN = "claude auth login"
 USAGE = {"input_tokens": 3, "output_tokens": 5}

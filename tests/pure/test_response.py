@@ -18,8 +18,17 @@ from claude_openai.errors import (
     TurnTimeout,
     UpstreamError,
 )
-from claude_openai.protocol.chunks import ChunkStream
-from claude_openai.protocol.events import (
+from claude_openai.protocol.openai.chat.chunks import ChunkStream
+from claude_openai.protocol.openai.chat.completion import (
+    REFUSED,
+    Completion,
+    ReasoningKeys,
+    ResponseHead,
+    fold,
+    usage_object,
+)
+from claude_openai.protocol.openai.sse import data_frame
+from claude_openai.protocol.turn.events import (
     Event,
     FinishReason,
     ReasoningDelta,
@@ -30,8 +39,6 @@ from claude_openai.protocol.events import (
     TurnStarted,
     Usage,
 )
-from claude_openai.protocol.response import REFUSED, Completion, ReasoningKeys, ResponseHead, fold, usage_object
-from claude_openai.protocol.sse import data_frame
 from tests.openai_schema import strict_openai_chunk, strict_openai_completion, validate
 from tests.sse_reader import Message, parse_sse
 

@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from claude_openai.errors import ApiError, BadRequest, ModelNotFound
-from claude_openai.protocol.blocks import (
+from claude_openai.protocol.openai.chat.request import parse_chat_request
+from claude_openai.protocol.openai.models import ModelCatalog
+from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
+from claude_openai.protocol.openai.responses.item_store import GivenItems
+from claude_openai.protocol.openai.responses.request import ResponsesRequest, parse_chat_body, parse_responses_request
+from claude_openai.protocol.openai.tools import ToolChoice
+from claude_openai.protocol.openai.turns import NO_RESULT, reminder
+from claude_openai.protocol.turn.blocks import (
     MediaBlock,
     TextBlock,
     ToolResultBlock,
@@ -20,13 +27,6 @@ from claude_openai.protocol.blocks import (
     Turn,
     canonical_arguments,
 )
-from claude_openai.protocol.models import ModelCatalog
-from claude_openai.protocol.request import parse_chat_request
-from claude_openai.protocol.responses.fields import RESPONSES_FIELDS
-from claude_openai.protocol.responses.memory import GivenItems
-from claude_openai.protocol.responses.request import ResponsesRequest, parse_chat_body, parse_responses_request
-from claude_openai.protocol.tools import ToolChoice
-from claude_openai.protocol.turns import NO_RESULT, reminder
 from tests import pictures
 from tests.blocks import result_block
 from tests.openai_schema import validate

@@ -18,7 +18,11 @@ from claude_openai.errors import (
     TurnTimeout,
     UpstreamError,
 )
-from claude_openai.protocol.events import (
+from claude_openai.protocol.openai.models import ModelCatalog
+from claude_openai.protocol.openai.responses.objects import ResponsesHead
+from claude_openai.protocol.openai.responses.request import parse_responses_request
+from claude_openai.protocol.openai.responses.stream import ResponsesObject, ResponsesStream
+from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
     TextDelta,
@@ -28,10 +32,6 @@ from claude_openai.protocol.events import (
     TurnStarted,
     Usage,
 )
-from claude_openai.protocol.models import ModelCatalog
-from claude_openai.protocol.responses.object import ResponsesHead
-from claude_openai.protocol.responses.request import parse_responses_request
-from claude_openai.protocol.responses.stream import ResponsesObject, ResponsesStream
 from tests.open_responses import validate_open_event, validate_open_response
 from tests.openai_schema import strict_openai_event, strict_openai_response, validate_event, validate_response
 from tests.pure.test_response import any_text, completed, failed, on_the_wire, turns, unicode_text

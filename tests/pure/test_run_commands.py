@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from claude_openai.commands import main
 from claude_openai.commands.runs import table
-from claude_openai.runs.records import RunRecord
+from claude_openai.runs.capture.records import RunRecord
 
 ID = "run_" + "a" * 24
 SIBLING = "run_" + "a" * 23 + "b"

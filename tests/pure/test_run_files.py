@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from claude_openai.logs.log import Level, Log
 from claude_openai.logs.redaction import Redactor
-from claude_openai.runs import writer as run_writer
-from claude_openai.runs.files import find_run, list_runs, open_folder, open_run, run_ids
-from claude_openai.runs.records import RUN_ID, RunRecord, is_end, read_line
-from claude_openai.runs.writer import RunWriter
+from claude_openai.runs.capture import writer as run_writer
+from claude_openai.runs.capture.files import find_run, list_runs, open_folder, open_run, run_ids
+from claude_openai.runs.capture.records import RUN_ID, RunRecord, is_end, read_line
+from claude_openai.runs.capture.writer import RunWriter
 
 ID = "run_" + "a" * 24
 OTHER = "run_" + "b" * 24

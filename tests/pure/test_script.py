@@ -14,6 +14,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from claude_openai.standin.demo import demo_reply
+from claude_openai.standin.wire import Head, Identity, Item, render
 from claude_openai.testing import (
     API_ERROR,
     PROMPT_TOO_LONG,
@@ -32,8 +34,6 @@ from claude_openai.testing import (
     UpstreamErrorEvent,
     Usage,
 )
-from claude_openai.testing.demo import demo_reply
-from claude_openai.testing.wire import Head, Identity, Item, render
 
 IDENTITY = Identity("claude-sonnet-5", "msg_01", "req_01")
 
@@ -314,6 +314,6 @@ def test_the_demo_streams_in_less_than_a_second_however_long_its_answer() -> Non
 
 def test_importing_the_stand_in_imports_nothing_heavy() -> None:
     heavy = ["pytest", "quart", "quart_trio", "hypercorn", "anyio", "mcp", "claude_agent_sdk", "jsonschema"]
-    code = f"import sys, claude_openai.testing, claude_openai.testing.demo; print(*set({heavy}) & sys.modules.keys())"
+    code = f"import sys, claude_openai.testing, claude_openai.standin.demo; print(*set({heavy}) & sys.modules.keys())"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.split() == []

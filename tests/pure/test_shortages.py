@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from claude_openai.claude.start_errors import could_not_start, why_not_started
+from claude_openai.claude.process.start_errors import could_not_start, why_not_started
 from claude_openai.shortages import described, shortage_hint
 
 HINTS = {

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from claude_openai.protocol.signs import TOOL_S, Sign, Signs
+from claude_openai.protocol.claude_code.signs_of_life import TOOL_S, Sign, Signs
 
 
 def event(kind: str, **fields: Any) -> dict[str, Any]:

@@ -4,8 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.protocol.events import Event, ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnStarted, Usage
-from claude_openai.protocol.stop import EventCutter, StopCutter
+from claude_openai.protocol.turn.events import (
+    Event,
+    ReasoningDelta,
+    TextDelta,
+    ToolCall,
+    TurnCompleted,
+    TurnStarted,
+    Usage,
+)
+from claude_openai.protocol.turn.stop_sequences import EventCutter, StopCutter
 
 ABC = st.text("abc", max_size=12)
 STOPS = st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=4)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from claude_openai.testing.strictness import problem_of
+from claude_openai.standin.validation import problem_of
 
 USER = {"role": "user", "content": "Hi"}
 ANSWER = {"role": "assistant", "content": [{"type": "text", "text": "Hello."}]}

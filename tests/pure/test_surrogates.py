@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.protocol.surrogates import PairJoiner, paired
+from claude_openai.protocol.turn.surrogates import PairJoiner, paired
 
 # Some within the basic plane, some beyond it.
 TEXTS = st.text(st.sampled_from("ab\u20ac\U0001f600\U00010000\U0010ffff"), max_size=8)

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from claude_openai.claude import thoughts
-from claude_openai.claude.message_form import content_block
-from claude_openai.claude.thoughts import Thinking, Thoughts
-from claude_openai.protocol.blocks import TextBlock, ThinkingBlock, ToolUseBlock, Turn
+from claude_openai.claude.transcript import thinking_store as thoughts
+from claude_openai.claude.transcript.message_form import content_block
+from claude_openai.claude.transcript.thinking_store import Thinking, Thoughts
+from claude_openai.protocol.turn.blocks import TextBlock, ThinkingBlock, ToolUseBlock, Turn
 
 SIGNED = {"type": "thinking", "thinking": "Let me see.", "signature": "abc"}
 MODEL = "claude-sonnet-5-5"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from claude_openai.protocol.tool_schema import tool_schema
+from claude_openai.protocol.json_schema.tool_dialect import tool_schema
 from tests.schemas import object_schemas
 
 CAT = {"type": "object", "properties": {"kind": {"const": "cat"}, "lives": {"type": "integer"}}, "required": ["kind"]}

@@ -9,10 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.claude.toolbox import METHOD_NOT_FOUND, PROTOCOL_VERSION, SERVER, Toolbox, mcp_name, own_name
-from claude_openai.protocol.blocks import TextBlock, ToolResultBlock
-from claude_openai.protocol.budget import Budget
-from claude_openai.protocol.tools import read_tools
+from claude_openai.claude.control.mcp_server import (
+    METHOD_NOT_FOUND,
+    PROTOCOL_VERSION,
+    SERVER,
+    Toolbox,
+    mcp_name,
+    own_name,
+)
+from claude_openai.protocol.limits.budget import Budget
+from claude_openai.protocol.openai.tools import read_tools
+from claude_openai.protocol.turn.blocks import TextBlock, ToolResultBlock
 from tests.blocks import result_block
 
 PATH = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}

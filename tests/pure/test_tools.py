@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.budget import Budget
-from claude_openai.protocol.schemas import UnusableSchema, usable_schema
-from claude_openai.protocol.tool_schema import tool_schema
-from claude_openai.protocol.tools import (
+from claude_openai.protocol.json_schema.tool_dialect import tool_schema
+from claude_openai.protocol.json_schema.validation import UnusableSchema, usable_schema
+from claude_openai.protocol.limits.budget import Budget
+from claude_openai.protocol.openai.tools import (
     MAX_NAME_CHARS,
     MAX_TOOLS,
     ArgumentChecker,
@@ -29,7 +29,7 @@ from claude_openai.protocol.tools import (
     read_tool_choice,
     read_tools,
 )
-from claude_openai.testing.strictness import problem_of
+from claude_openai.standin.validation import problem_of
 
 NO_MESSAGE = "messages: at least one message is required"  # nothing is wrong with the tools
 DRAFT_07 = "http://json-schema.org/draft-07/schema#"

@@ -13,11 +13,19 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.claude import message_form, transcript
-from claude_openai.claude.message_form import content_block
-from claude_openai.claude.toolbox import mcp_name
-from claude_openai.claude.transcript import Notes, Past, transcript_file, transcript_lines
-from claude_openai.protocol.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, Turn, canonical_arguments
+from claude_openai.claude.control.mcp_server import mcp_name
+from claude_openai.claude.transcript import message_form
+from claude_openai.claude.transcript import session_file as transcript
+from claude_openai.claude.transcript.message_form import content_block
+from claude_openai.claude.transcript.session_file import Notes, Past, transcript_file, transcript_lines
+from claude_openai.protocol.turn.blocks import (
+    Block,
+    TextBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    Turn,
+    canonical_arguments,
+)
 from tests.blocks import result_block
 
 LIMIT_S = 20

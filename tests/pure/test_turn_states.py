@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from claude_openai.protocol import turn_states
-from claude_openai.protocol.cli_stream import TurnReader
-from claude_openai.protocol.effects import Effect
-from claude_openai.protocol.turn_states import ENDS, TRANSITIONS, Input, State
+from claude_openai.protocol.claude_code import turn_states
+from claude_openai.protocol.claude_code.effects import Effect
+from claude_openai.protocol.claude_code.turn_reader import TurnReader
+from claude_openai.protocol.claude_code.turn_states import ENDS, TRANSITIONS, Input, State
 from tests.pure.test_cli_stream import (
     GOOD,
     LOGIN,

@@ -18,7 +18,7 @@ from claude_openai.errors import (
     UpstreamAuth,
     UpstreamError,
 )
-from claude_openai.protocol.upstream import Failure, begun_error, upstream_error
+from claude_openai.protocol.claude_code.failures import Failure, begun_error, upstream_error
 
 LOGIN = "/opt/claude auth login"
 KINDS = ["", "authentication_failed", "billing_error", "rate_limit", "model_not_found", "invalid_request", "overloaded",

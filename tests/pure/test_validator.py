@@ -10,8 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from referencing import Registry
 
-from claude_openai.protocol.budget import Budget, TooMuchWork
-from claude_openai.protocol.schemas import UnusableSchema, usable_schema
+from claude_openai.protocol.json_schema.validation import UnusableSchema, usable_schema
+from claude_openai.protocol.limits.budget import Budget, TooMuchWork
 from tests.schemas import Schema, object_schemas, objects
 
 DRAFTS = [

@@ -2,8 +2,8 @@
 
 import pytest
 
-from claude_openai.claude.start_errors import why_not_started
-from claude_openai.claude.version import (
+from claude_openai.claude.process.start_errors import why_not_started
+from claude_openai.claude.process.version import (
     LEAST,
     LEAST_EXACT,
     LEAST_ONE_CALL,

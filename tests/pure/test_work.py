@@ -11,15 +11,17 @@ from typing import Any
 import pytest
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol import json_body, metaschema, patterns, schemas
-from claude_openai.protocol.budget import REQUEST_STEPS, Budget, request_budget
-from claude_openai.protocol.kept import MIN_SIZE, Kept
-from claude_openai.protocol.models import ModelCatalog
-from claude_openai.protocol.request import ChatRequest, parse_chat_request
-from claude_openai.protocol.responses.request import parse_responses_request
-from claude_openai.protocol.schemas import usable_schema
-from claude_openai.protocol.tool_schema import tool_schema
-from claude_openai.protocol.tools import ArgumentChecker, read_tools
+from claude_openai.protocol.json_schema import metaschema, patterns
+from claude_openai.protocol.json_schema import validation as schemas
+from claude_openai.protocol.json_schema.tool_dialect import tool_schema
+from claude_openai.protocol.json_schema.validation import usable_schema
+from claude_openai.protocol.limits.bounded_cache import MIN_SIZE, Kept
+from claude_openai.protocol.limits.budget import REQUEST_STEPS, Budget, request_budget
+from claude_openai.protocol.openai import json_body
+from claude_openai.protocol.openai.chat.request import ChatRequest, parse_chat_request
+from claude_openai.protocol.openai.models import ModelCatalog
+from claude_openai.protocol.openai.responses.request import parse_responses_request
+from claude_openai.protocol.openai.tools import ArgumentChecker, read_tools
 from tests.calls import calls_of
 from tests.hostile.heavy import honest_tool
 
@@ -161,7 +163,7 @@ def test_schemas_of_any_size_are_read_once(monkeypatch: pytest.MonkeyPatch) -> N
         raise AssertionError("it was checked again")
 
     monkeypatch.setattr(metaschema, "_rule_of", again)
-    monkeypatch.setattr("claude_openai.protocol.document.check_schema", again)
+    monkeypatch.setattr("claude_openai.protocol.json_schema.document.check_schema", again)
     assert parse(raw) == first
 
 

@@ -19,8 +19,8 @@ from typing import Final
 import trio
 
 import claude_openai
-from claude_openai.claude.hermetic import stand_in_environment
-from claude_openai.commands.instance import Instance, UnsafeFileError, find_instance
+from claude_openai.claude.process.command_line import stand_in_environment
+from claude_openai.commands.instance.record import Instance, UnsafeFileError, find_instance
 from claude_openai.testing import Answer, MessagesApi, Script
 from tests import conditions
 from tests.real.harness import LIMIT_S, OK, Processes, until

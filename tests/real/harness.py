@@ -23,10 +23,10 @@ import trio
 
 from claude_openai import Config, serve
 from claude_openai.claude import priming
-from claude_openai.claude.hermetic import stand_in_environment
-from claude_openai.claude.known_models import KnownModels
 from claude_openai.claude.priming import Primer
-from claude_openai.claude.transcript import Notes
+from claude_openai.claude.process.command_line import stand_in_environment
+from claude_openai.claude.process.known_models import KnownModels
+from claude_openai.claude.transcript.session_file import Notes
 from claude_openai.config import BACKENDS
 from claude_openai.logs.log import NULL_LOG
 from claude_openai.testing import Answer, MessagesApi, RecordedRequest, Reply, Script

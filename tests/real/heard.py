@@ -15,7 +15,7 @@ from hashlib import sha256
 from itertools import groupby
 from typing import Any, Final, TypeAlias
 
-from claude_openai.protocol.demands import MUST_CALL
+from claude_openai.protocol.claude_code.call_policies import MUST_CALL
 from claude_openai.testing import RecordedRequest
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from claude_openai.protocol.tool_notes import SHOWN_CHARS
+from claude_openai.protocol.claude_code.tool_notes import SHOWN_CHARS
 from claude_openai.testing import (
     OVERLOADED_ERROR,
     Answer,

@@ -18,10 +18,12 @@ from typing import Any, NamedTuple
 import pytest
 import trio
 
-from claude_openai.commands import asking, control, main
+from claude_openai.commands import main
 from claude_openai.commands import start as start_module
-from claude_openai.commands.asking import ask
-from claude_openai.commands.instance import Instance
+from claude_openai.commands.instance import control_client as control
+from claude_openai.commands.instance import health as asking
+from claude_openai.commands.instance.health import ask
+from claude_openai.commands.instance.record import Instance
 from claude_openai.errors import StartError
 from tests.pure.test_instance import ONE
 from tests.real.command import INSTANCE_FILES, MODULE, Shell, shell

@@ -1,7 +1,7 @@
 """Streams of Claude's API that break off, on the real Claude Code: what the client gets, how many calls of Claude it
 costs, and what the next request does.
 
-The records that Claude Code writes for them are described in `claude_openai/protocol/cli_stream.py`. Two invariants: a
+The records that Claude Code writes for them are described in `claude_openai/protocol/claude_code/turn_reader.py`. Two invariants: a
 client never gets words that Claude took back, and never pays for more calls than `claude` makes by itself.
 """
 
@@ -20,8 +20,8 @@ import trio
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from claude_openai.protocol.budget import Budget
-from claude_openai.protocol.tools import read_tools
+from claude_openai.protocol.limits.budget import Budget
+from claude_openai.protocol.openai.tools import read_tools
 from claude_openai.testing import (
     OVERLOADED_ERROR,
     Answer,

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from claude_openai import __version__
-from claude_openai.commands.instance import find_instance
+from claude_openai.commands.instance.record import find_instance
 from claude_openai.testing import AUTHENTICATION_ERROR, Hang, Pause, Reply, Text
 from tests.conditions import needs
 from tests.real.call import Call, chat, texts

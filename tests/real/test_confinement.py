@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from claude_openai.claude import confinement
-from claude_openai.claude.confinement import try_confinement
+from claude_openai.claude.walls import confinement
+from claude_openai.claude.walls.confinement import try_confinement
 from claude_openai.testing import RecordedRequest, Reply, ToolUse
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_bwrap, needs_claude, on_both_backends, serving

@@ -15,10 +15,10 @@ import trio
 import trio.testing
 from claude_agent_sdk import ClaudeSDKClient
 
-from claude_openai.claude import conversation
-from claude_openai.claude.guardian import Link
-from claude_openai.claude.process import _unread
-from claude_openai.claude.transport import ProcessTransport
+from claude_openai.claude.process.guardian import Link
+from claude_openai.claude.process.supervised import _unread
+from claude_openai.claude.sdk import conversation
+from claude_openai.claude.sdk.transport import ProcessTransport
 from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text, ToolUse
 from tests.real.call import Call, chat
 from tests.real.harness import OK, Served, needs_claude, serving, until

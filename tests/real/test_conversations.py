@@ -27,7 +27,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from claude_openai.protocol.demands import MUST_CALL
+from claude_openai.protocol.claude_code.call_policies import MUST_CALL
 from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text, ToolUse
 from tests.real.call import Call
 from tests.real.harness import Served, needs_claude, until

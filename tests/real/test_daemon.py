@@ -20,7 +20,7 @@ import trio
 from claude_openai import __version__, commands
 from claude_openai.commands import start as start_module
 from claude_openai.commands import stop as stop_module
-from claude_openai.commands.instance import Instance, is_claimed
+from claude_openai.commands.instance.record import Instance, is_claimed
 from claude_openai.testing import Hang, Pause, Reply, Text
 from tests.conditions import needs
 from tests.real.call import Call, chat, texts

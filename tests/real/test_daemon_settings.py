@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_openai.commands.instance import Instance
+from claude_openai.commands.instance.record import Instance
 from tests.real.call import Call, chat
 from tests.real.command import INSTANCE_FILES, Shell, shell
 from tests.real.harness import needs_claude

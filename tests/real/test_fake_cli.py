@@ -11,8 +11,8 @@ import pytest
 import trio
 
 from claude_openai import Config, serve
-from claude_openai.claude.guardian import Started
-from claude_openai.claude.process import SupervisedProcess
+from claude_openai.claude.process.guardian import Started
+from claude_openai.claude.process.supervised import SupervisedProcess
 from claude_openai.errors import ConfigError
 from tests.conditions import needs
 from tests.openai_schema import validate

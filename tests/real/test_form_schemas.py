@@ -8,8 +8,8 @@ import trio
 from hypothesis import HealthCheck, Phase, given, settings
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.budget import Budget
-from claude_openai.protocol.output import read_response_format
+from claude_openai.protocol.limits.budget import Budget
+from claude_openai.protocol.openai.response_format import read_response_format
 from claude_openai.testing import Reply, ToolUse
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, serving

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import trio
 
-from claude_openai.claude import process as process_module
-from claude_openai.claude import supervisor
-from claude_openai.claude.guardian import Guardian, Link, Started, guarding
-from claude_openai.claude.process import SupervisedProcess, supervised
+from claude_openai.claude.process import guardian_program as supervisor
+from claude_openai.claude.process import supervised as process_module
+from claude_openai.claude.process.guardian import Guardian, Link, Started, guarding
+from claude_openai.claude.process.supervised import SupervisedProcess, supervised
 from claude_openai.logs.log import NULL_LOG, Level, open_log
 from tests.conditions import needs
 from tests.real.daemons import WAYS, alive, new_number
@@ -103,8 +103,8 @@ async def test_what_a_program_started_ends_when_its_supervisor_is_killed(guardia
 SERVER = """
 import sys, trio
 from pathlib import Path
-from claude_openai.claude.guardian import guarding
-from claude_openai.claude.process import supervised
+from claude_openai.claude.process.guardian import guarding
+from claude_openai.claude.process.supervised import supervised
 from claude_openai.logs.log import NULL_LOG
 
 async def main(folder, path, script):

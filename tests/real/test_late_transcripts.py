@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import trio
 
-from claude_openai.claude import conversation, launcher, sdk, spares
-from claude_openai.claude.late_transcript import LateTranscript
-from claude_openai.claude.transcript import Past
-from claude_openai.protocol.blocks import TextBlock, Turn
+from claude_openai.claude.process import launcher
+from claude_openai.claude.sdk import backend as sdk
+from claude_openai.claude.sdk import conversation, spares
+from claude_openai.claude.transcript.fifo import LateTranscript
+from claude_openai.claude.transcript.session_file import Past
+from claude_openai.protocol.turn.blocks import TextBlock, Turn
 from tests.real.call import Call, chat
 from tests.real.harness import LIMIT_S, Served, needs_claude, serving, until
 from tests.real.test_tools import ask, upstream

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from claude_openai.protocol.pictures import picture_kind
+from claude_openai.protocol.openai.image_files import picture_kind
 from claude_openai.testing import RecordedRequest, Reply, Text, Thinking
 from tests.pictures import PICTURES, PNG
 from tests.real.call import Call, chat

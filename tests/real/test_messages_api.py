@@ -14,6 +14,7 @@ import h11
 import pytest
 import trio
 
+from claude_openai.standin.demo import demo_reply
 from claude_openai.testing import (
     PROMPT_TOO_LONG,
     RATE_LIMIT_ERROR,
@@ -31,7 +32,6 @@ from claude_openai.testing import (
     UpstreamErrorEvent,
     Usage,
 )
-from claude_openai.testing.demo import demo_reply
 from tests.conditions import bundled_claude, needs
 
 LIMIT_S = 60

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from claude_openai.claude import hermetic
+from claude_openai.claude.process import command_line as hermetic
 from tests.openai_schema import validate
 from tests.real.call import Call, chat
 from tests.real.command import running

@@ -8,7 +8,7 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from claude_openai.claude import hermetic
+from claude_openai.claude.process import command_line as hermetic
 from claude_openai.testing import AUTHENTICATION_ERROR, Answer, RecordedRequest, Reply, ToolUse
 from tests.real.call import Call, chat
 from tests.real.harness import LIMIT_S, OK, needs_claude, on_both_backends, serving, until

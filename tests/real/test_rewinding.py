@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from claude_openai.claude.transport import ProcessTransport
+from claude_openai.claude.sdk.transport import ProcessTransport
 from claude_openai.testing import Reply
 from tests.conditions import needs
 from tests.real.harness import Served, needs_claude, serving

@@ -10,8 +10,8 @@ from typing import Any
 import trio
 
 from claude_openai import Config, serve
+from claude_openai.standin.script import Pause
 from claude_openai.testing import Hang, ScriptedBackend, full_turn
-from claude_openai.testing.script import Pause
 from tests.real.call import Call, chat
 from tests.real.harness import LIMIT_S
 

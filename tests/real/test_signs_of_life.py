@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from claude_openai.protocol.signs import TOOL_S
+from claude_openai.protocol.claude_code.signs_of_life import TOOL_S
 from claude_openai.runs.producer import Producer
 from claude_openai.testing import OVERLOADED_ERROR, Answer, Reply, Text, Thinking, ToolUse
 from tests.real.call import Call, chat

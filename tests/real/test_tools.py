@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from claude_openai.protocol.calls import MAX_CORRECTIONS
-from claude_openai.protocol.demands import MUST_CALL, ONE_CALL_ONLY
+from claude_openai.protocol.claude_code.call_policies import MUST_CALL, ONE_CALL_ONLY
+from claude_openai.protocol.claude_code.tool_calls import MAX_CORRECTIONS
 from claude_openai.testing import Hang, RecordedRequest, Reply, Text, Thinking, ToolUse
 from tests.openai_schema import strict_openai_chunk, strict_openai_completion, validate
 from tests.real.call import Call, chat, texts

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 import claude_openai
-from claude_openai.claude import hermetic
+from claude_openai.claude.process import command_line as hermetic
 from claude_openai.preload import NEEDED_LATER
 from claude_openai.testing import (
     AUTHENTICATION_ERROR,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from claude_openai.claude.transcript import BEGINNING
+from claude_openai.claude.transcript.session_file import BEGINNING
 from claude_openai.testing import Answer, Hang, RecordedRequest, Reply, Text, Thinking
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, on_both_backends, serving

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from claude_openai.claude.confinement import try_confinement
-from claude_openai.claude.wall import View, enclosed
+from claude_openai.claude.walls.bubblewrap import View, enclosed
+from claude_openai.claude.walls.confinement import try_confinement
 from tests.real.harness import needs_bwrap
 
 pytestmark = needs_bwrap

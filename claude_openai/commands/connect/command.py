@@ -13,12 +13,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from claude_openai.commands import command_parser
-from claude_openai.commands.asking import models_of
 from claude_openai.commands.connect.client_texts import KEY_VARIABLE, Target, by_id, is_model_name
 from claude_openai.commands.connect.clients import CLIENTS, Client, Places
 from claude_openai.commands.connect.config_files import read_config, replace_config
 from claude_openai.commands.connect.merging import MergeRefused, merged
-from claude_openai.commands.instance import find_instance, instance_folder
+from claude_openai.commands.instance.health import models_of
+from claude_openai.commands.instance.record import find_instance, instance_folder
 from claude_openai.config import Config, config_from, is_loopback
 from claude_openai.errors import ConfigError
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from claude_openai import __version__
-from claude_openai.claude.memory import available_mb
+from claude_openai.claude.process.free_memory import available_mb
 from claude_openai.config import Config, is_loopback
 
 __all__ = ["Check", "machine_checks", "obstacle", "split_advice"]

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from claude_openai.claude.confinement import try_confinement
-from claude_openai.claude.environment import named_environment
-from claude_openai.claude.hermetic import claude_environment, find_claude, login_command
-from claude_openai.claude.version import LEAST, RENEW, Version, parse_version, shortcoming, show_version
+from claude_openai.claude.process.command_line import claude_environment, find_claude, login_command
+from claude_openai.claude.process.environment import named_environment
+from claude_openai.claude.process.version import LEAST, RENEW, Version, parse_version, shortcoming, show_version
+from claude_openai.claude.walls.confinement import try_confinement
 from claude_openai.commands.doctor.checks import Check, split_advice
 from claude_openai.config import Config
 from claude_openai.errors import ClaudeMissing, ConfigError

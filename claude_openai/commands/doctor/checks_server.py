@@ -11,10 +11,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from claude_openai.commands.asking import health_of
 from claude_openai.commands.doctor.checks import Check, obstacle, split_advice
-from claude_openai.commands.installed import outdated
-from claude_openai.commands.instance import Instance, find_instance, instance_folder, is_claimed
+from claude_openai.commands.instance.health import health_of
+from claude_openai.commands.instance.installed import outdated
+from claude_openai.commands.instance.record import Instance, find_instance, instance_folder, is_claimed
 from claude_openai.config import Config
 from claude_openai.errors import StartError
 

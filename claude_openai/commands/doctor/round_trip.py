@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from claude_openai.commands.doctor.checks import Check, split_advice
-from claude_openai.commands.instance import Instance
+from claude_openai.commands.instance.record import Instance
 from claude_openai.config import Config
 from claude_openai.errors import ConfigError, StartError
 

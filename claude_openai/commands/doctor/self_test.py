@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 
 import trio
 
-from claude_openai.claude.hermetic import stand_in_environment
-from claude_openai.claude.version import LEAST_EXACT, LEAST_ONE_CALL, RENEW, Version
+from claude_openai.claude.process.command_line import stand_in_environment
+from claude_openai.claude.process.version import LEAST_EXACT, LEAST_ONE_CALL, RENEW, Version
 from claude_openai.commands.doctor.checks import Check, split_advice
 from claude_openai.commands.doctor.round_trip import error_message
 from claude_openai.commands.doctor.self_test_turns import (
@@ -32,8 +32,8 @@ from claude_openai.commands.doctor.self_test_turns import (
 from claude_openai.config import Config
 from claude_openai.errors import ConfigError, StartError, leaves
 from claude_openai.server import serve
-from claude_openai.testing.messages_api import MessagesApi
-from claude_openai.testing.recorded import RecordedRequest
+from claude_openai.standin.recorded import RecordedRequest
+from claude_openai.standin.server import MessagesApi
 
 __all__ = ["self_test"]
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
-from claude_openai.testing.recorded import RecordedRequest
-from claude_openai.testing.script import Reply, Text, ToolUse
+from claude_openai.standin.recorded import RecordedRequest
+from claude_openai.standin.script import Reply, Text, ToolUse
 
 __all__ = ["START", "Kind", "Said", "answer_in", "kinds", "said_to_claude", "system_prompt"]
 

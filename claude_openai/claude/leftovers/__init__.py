@@ -1,0 +1,1 @@
+"""What a `claude` that was killed leaves in the user's folders, and its removal."""

@@ -1,0 +1,117 @@
+"""The files of one process: its folder for temporary files, and what it leaves in the user's folders.
+
+Knows when they are removed, and which variables tell the process where they are. What a process leaves is `leftovers`'
+business.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import trio
+
+from claude_openai.claude.leftovers.ledger import Ledger
+from claude_openai.claude.leftovers.sweep import Leftovers, sweep
+from claude_openai.claude.process.supervised import SupervisedProcess
+from claude_openai.logs.log import Log
+from claude_openai.threads import NoThreadError, run_in_thread
+
+__all__ = ["ProcessFiles"]
+
+# What is not removed by then is removed when the server stops: it is in the private folder, or in the ledger.
+REMOVE_WAIT_S: Final = 5.0
+
+
+class ProcessFiles:
+    """Made by `open`.
+
+    Args:
+        temporary: the process's folder for temporary files.
+        session: the id of its session.
+        env: its environment, but for the variables that name its files.
+        has_own_tools: it runs commands for Claude.
+        ledger: the server's.
+        log: told what could not be removed.
+
+    Attributes:
+        temporary: see above.
+        env: all of its environment.
+    """
+
+    def __init__(
+        self, temporary: Path, session: str, env: Mapping[str, str], *, has_own_tools: bool, ledger: Ledger, log: Log
+    ) -> None:
+        self.temporary = temporary
+        self._session = session
+        self._ledger = ledger
+        self._log = log
+        self._spawned = time.time()
+        self._process: SupervisedProcess | None = None
+        self._left: Leftovers | None = None
+        self.env = {**env, "TMPDIR": str(temporary), "CLAUDE_CODE_TMPDIR": str(temporary)}
+        self._mark = ""
+        if has_own_tools:
+            # A last folder to look for programs in, which does not exist. A snapshot of a shell that has it is ours.
+            self._mark = str(temporary / "bin")
+            self.env["PATH"] = f"{env.get('PATH', os.defpath)}{os.pathsep}{self._mark}"
+        else:
+            # Claude Code's logs of tool calls would be in the user's caches. A command needs the true ones.
+            self.env["XDG_CACHE_HOME"] = str(temporary)
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, private: Path, session: str, env: Mapping[str, str], *, has_own_tools: bool, ledger: Ledger, log: Log
+    ) -> "AsyncIterator[ProcessFiles]":
+        """For a process that lives within the block; its files are removed at the end.
+
+        Raises:
+            OSError: the private folder cannot be written to.
+        """
+        temporary = Path(tempfile.mkdtemp(prefix="tmp-", dir=private))
+        files = cls(temporary, session, env, has_own_tools=has_own_tools, ledger=ledger, log=log)
+        try:
+            yield files
+        finally:
+            # In a thread, since there may be thousands, and others stream meanwhile.
+            failures = [f"{temporary}: not within {REMOVE_WAIT_S:g} s"]
+            with trio.move_on_after(REMOVE_WAIT_S, shield=True):
+                try:
+                    failures = await run_in_thread(files._remove, abandon_on_cancel=True)
+                except NoThreadError:
+                    failures = files._remove()
+            for failure in failures:
+                log.warning("process.files_left", reason=failure)
+
+    def started(self, process: SupervisedProcess, cwd: Path) -> None:
+        """The process has just been started, in this folder. From now on the server may be killed."""
+        self._process = process
+        self._write_down(Leftovers.of(process.pid, self._spawned, self._session, self.env, cwd, self._mark))
+
+    def made(self, name: str) -> None:
+        """The process has made a file or a folder of this name in Claude Code's folder, see `OF_ITS_OWN_CHOICE`."""
+        if self._left is not None and name not in self._left.made:
+            self._write_down(replace(self._left, made=(*self._left.made, name)))
+
+    def _write_down(self, left: Leftovers) -> None:
+        self._left = left
+        try:
+            self._ledger.put(left)
+        except OSError as error:
+            self._log.warning("process.files_left", reason=f"not in the ledger: {error.strerror or error}")
+
+    def _remove(self) -> list[str]:
+        """Blocks; returns what could not be removed, and why."""
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        if self._left is None or self._process is None or self._process.running:
+            return []
+        failures = sweep(self._left, ended=time.time())
+        if not failures:
+            self._ledger.remove(self._left)
+        return failures

@@ -1,0 +1,316 @@
+"""How the process of a turn is started: which program, with what past, in which folder. Both backends use it.
+
+Knows where the parts lie on the disk; what the flags and variables are is `hermetic`'s business, what is said to the
+process the backends'. A program that is not there is looked for again at each start.
+"""
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from claude_openai.claude.leftovers.ledger import Ledger
+from claude_openai.claude.process.command_line import (
+    TurnSettings,
+    claude_argv,
+    claude_environment,
+    find_claude,
+    login_command,
+    stand_in_environment,
+)
+from claude_openai.claude.process.files import ProcessFiles
+from claude_openai.claude.process.guardian import Guardian
+from claude_openai.claude.process.known_models import KnownModels
+from claude_openai.claude.process.supervised import SupervisedProcess, supervised
+from claude_openai.claude.transcript.fifo import LATE_TRANSCRIPTS, LateTranscript
+from claude_openai.claude.transcript.session_file import Notes, Past, transcript_file
+from claude_openai.claude.walls.folders import BY_DESCRIPTOR, folder_of
+from claude_openai.claude.walls.hook import ToolGuard
+from claude_openai.claude.walls.tool_walls import Enclose, ToolWalls
+from claude_openai.errors import ClaudeMissing, ConfigError
+from claude_openai.logs.log import Log
+from claude_openai.protocol.openai.chat.request import ChatRequest
+from claude_openai.protocol.openai.claude_options import NO_AGENT, Agent
+from claude_openai.protocol.turn.blocks import ToolResultBlock, Turn
+from claude_openai.threads import run_in_thread
+
+__all__ = ["GRACE_S", "Launcher", "Spawn", "past_of"]
+
+# A turn that is over leaves by itself in about 60 ms once its input ends.
+GRACE_S = 1.0
+# What is not removed by then is removed when the server stops, with the private folder.
+REMOVE_WAIT_S = 5.0
+
+
+def _ignore(_: Mapping[str, Any]) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """How a process is started.
+
+    Attributes:
+        session: the id of its session, which a transcript that it resumes from has too.
+        model: what it starts with.
+        settings: what it starts with.
+        open: gives `supervised` for it.
+        login: the command that logs it in.
+        guard: answers what it asks about its own tools.
+        give_past: for one that waits for its past: gives it, for as long as its turn.
+        note: to be called with each record that it writes.
+    """
+
+    session: str
+    model: str
+    settings: TurnSettings
+    open: Callable[[], AbstractAsyncContextManager[SupervisedProcess]]
+    login: str
+    guard: ToolGuard
+    give_past: Callable[[Past], AbstractAsyncContextManager[None]] | None = None
+    note: Callable[[Mapping[str, Any]], None] = _ignore
+
+
+class Launcher:
+    """Starts `claude`.
+
+    Args:
+        command: the program to run, by name or path; None for the one that is found.
+        folder: private folder for transcripts; `folder / "cwd"` is where the processes start, and stays empty.
+        environ: the server's environment.
+        extra_env: variables that win over it.
+        guardian: starts the processes, and ends what is left of them.
+        walls: keep their tools in their folders.
+        models: gets the records that they write.
+        log: for what belongs to no run.
+
+    Raises:
+        ConfigError: the command is no program.
+    """
+
+    def __init__(
+        self,
+        *,
+        command: str | None,
+        folder: Path,
+        environ: Mapping[str, str],
+        extra_env: Mapping[str, str],
+        guardian: Guardian,
+        walls: ToolWalls,
+        models: KnownModels,
+        log: Log,
+    ) -> None:
+        self._command = command
+        self._folder = folder
+        self._cwd = folder / "cwd"
+        self._cwd.mkdir(exist_ok=True)
+        self._environ = environ
+        self._extra_env = extra_env
+        self._ledger = Ledger(folder)
+        self._guardian = guardian
+        self._walls = walls
+        self._models = models
+        self._log = log
+        self._processes: set[SupervisedProcess] = set()
+        try:
+            find_claude(command)
+        except ClaudeMissing as error:
+            log.warning("claude.missing", message=error.message)
+
+    @property
+    def processes(self) -> int:
+        """How many of its processes are alive."""
+        return sum(process.running for process in self._processes)
+
+    def program(self) -> Path:
+        """The program to run, as things are now: it may be replaced, or installed elsewhere, while the server runs.
+
+        Raises:
+            ClaudeMissing: there is none.
+        """
+        try:
+            return find_claude(self._command)
+        except ConfigError as error:
+            raise ClaudeMissing(f"Claude Code is gone: {error}.", may_retry=False) from None
+
+    def status(self) -> Mapping[str, Any]:
+        """What a backend's `status` is: whether there is a program, or how to get one, and whether Bash is confined.
+
+        Not where the program is: anybody may ask.
+        """
+        try:
+            self.program()
+            claude: dict[str, Any] = {"found": True}
+        except ClaudeMissing as error:
+            claude = {"found": False, "message": error.message}
+        return {"claude": claude, **self._walls.status}
+
+    def check(self, request: ChatRequest) -> None:
+        """Refuse a turn that could not be run as it has to be.
+
+        Raises:
+            Forbidden: with the reason.
+        """
+        self._walls.check(request)
+
+    def transcript(self, past: Past) -> AbstractAsyncContextManager[Path | None]:
+        """A past as a file for as long as the block; None if it is empty.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        return transcript_file(self._folder, past, self._cwd)
+
+    def spawn(
+        self,
+        model: str,
+        *,
+        settings: TurnSettings | None = None,
+        agent: Agent = NO_AGENT,
+        resume: Path | None = None,
+        log: Log,
+    ) -> Spawn:
+        """Prepare a process; nothing runs until it is opened, which raises OSError if it cannot be started.
+
+        Args:
+            model: as Claude Code knows it.
+            settings: of its first turn; left out for a process that is to run several, since those given at its start
+                cannot be changed.
+            agent: its folders, its own tools and what they may do.
+            resume: the transcript of what was said before.
+            log: told the command line.
+
+        Raises:
+            ClaudeMissing: there is no program.
+        """
+        claude = self.program()
+        settings = settings or TurnSettings()
+        cwd = Path(agent.working_directory or self._cwd)
+        env = claude_environment(self._environ, extra=self._extra_env, cwd=cwd, agent=agent)
+        env |= settings.environment
+        guard, rules = self._walls.guard(agent, env)
+        # A transcript is called after its session.
+        session = str(uuid.uuid4()) if resume is None else resume.stem
+        argv = claude_argv(
+            claude, model=model, settings=settings, agent=agent, rules=rules, resume=resume, session=session
+        )
+        log.debug("adapter.claude_args", argv=argv)
+        enclose = self._walls.enclosing(claude, agent, cwd, resume)
+        opened = partial(self._process, argv, env, agent, session, guard, enclose)
+        note = partial(self._models.note, started_with=model)
+        return Spawn(session, model, settings, opened, login_command(claude), guard, note=note)
+
+    def spawn_spare(self, model: str, notes: Notes, *, log: Log) -> Spawn:
+        """Prepare a process that waits for its past; where it cannot wait for one it has none, but the notes.
+
+        See `spawn`.
+        """
+        if not LATE_TRANSCRIPTS:
+            return self._spawn_without_turns(model, notes, log)
+        late = LateTranscript(self._folder)
+        spawn = self.spawn(model, resume=late.path, log=log)
+
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[SupervisedProcess]:
+            with late.waiting():
+                async with spawn.open() as process:
+                    yield process
+
+        return replace(spawn, open=opened, give_past=partial(late.given, cwd=self._cwd))
+
+    def _spawn_without_turns(self, model: str, notes: Notes, log: Log) -> Spawn:
+        @asynccontextmanager
+        async def opened() -> AsyncIterator[SupervisedProcess]:
+            async with (
+                self.transcript(Past((), notes)) as transcript,  # its session is of no use: it has no turns
+                self.spawn(model, resume=transcript, log=log).open() as process,
+            ):
+                yield process
+
+        return replace(self.spawn(model, log=log), open=opened)
+
+    def spawn_probe(self, model: str, *, base_url: str, config_folder: Path, resume: Path | None) -> Spawn:
+        """Prepare a process that talks to a stand-in, and has a session file in its configuration folder; see `spawn`.
+
+        Args:
+            model: as Claude Code knows it.
+            base_url: where the stand-in is.
+            config_folder: the process's own.
+            resume: the transcript of what was said before.
+        """
+        claude = self.program()
+        session = str(uuid.uuid4()) if resume is None else resume.stem
+        argv = claude_argv(claude, model=model, resume=resume, session=session, session_file=resume is None)
+        extra = {**self._extra_env, **stand_in_environment(base_url, config_folder)}
+        env = claude_environment(self._environ, extra=extra, cwd=self._cwd)
+        guard, _ = self._walls.guard(NO_AGENT, env)
+        opened = partial(self._process, argv, env, NO_AGENT, session, guard, None)
+        note = partial(self._models.note, started_with=model, of_account=False)
+        return Spawn(session, model, TurnSettings(), opened, login_command(claude), guard, note=note)
+
+    @asynccontextmanager
+    async def temporary_folder(self) -> AsyncIterator[Path]:
+        """A folder in the private one, for as long as the block.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        folder = Path(tempfile.mkdtemp(prefix="config-", dir=self._folder))
+        try:
+            yield folder
+        finally:
+            with trio.move_on_after(REMOVE_WAIT_S, shield=True) as waiting:
+                await run_in_thread(partial(shutil.rmtree, folder, ignore_errors=True), abandon_on_cancel=True)
+            if waiting.cancelled_caught:
+                self._log.warning("process.files_left", reason=f"{folder}: not within {REMOVE_WAIT_S:g} s")
+
+    @asynccontextmanager
+    async def _process(
+        self,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        agent: Agent,
+        session: str,
+        guard: ToolGuard,
+        enclose: Enclose | None,
+    ) -> AsyncIterator[SupervisedProcess]:
+        cwd = Path(agent.working_directory) if agent.working_directory else self._cwd
+        if BY_DESCRIPTOR and agent.descriptor is not None:
+            cwd = folder_of(agent.descriptor)
+        files_of_one = ProcessFiles.open(
+            self._folder, session, env, has_own_tools=agent.has_tools, ledger=self._ledger, log=self._log
+        )
+        async with files_of_one as files:
+            refusal = await self._walls.refusal(agent)
+            if refusal is not None:
+                raise refusal
+            if enclose is not None:
+                argv = await run_in_thread(enclose, argv, files.env, files.temporary)
+            async with supervised(argv, env=files.env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
+                files.started(process, cwd)  # no await since the spawn
+                guard.made = files.made
+                refusal = None if BY_DESCRIPTOR else await self._walls.refusal(agent)
+                if refusal is None:
+                    self._processes.add(process)
+                    try:
+                        yield process
+                    finally:
+                        self._processes.discard(process)
+            if refusal is not None:  # raised within the block, it would come in a group
+                raise refusal
+
+
+def past_of(request: ChatRequest) -> tuple[Turn, ...]:
+    """The turns that a process which has none of them resumes from.
+
+    The results of tools are among them: in a message, Claude Code would drop them.
+    """
+    results = tuple(block for block in request.prompt.blocks if isinstance(block, ToolResultBlock))
+    return (*request.turns, Turn("user", results)) if results else request.turns

@@ -1,0 +1,164 @@
+"""One supervised process: started by the guardian, with drained pipes, and an end that is certain and bounded.
+
+Knows pipes and waits, nothing of what is said over the pipes, and no signals: those are the supervisor's
+(`supervisor`), which kills all that descends from the process when the process ends or when it is told to. Here every
+wait of the ladder that ends it is bounded, and giving up is logged; the supervisor goes on by itself then.
+"""
+
+import fcntl
+import sys
+import termios
+from collections import deque
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import trio
+
+from claude_openai.claude.process.guardian import Guardian, Started
+from claude_openai.logs.log import Log
+
+__all__ = ["SupervisedProcess", "supervised"]
+
+READ_BYTES = 65536
+KILL_WAIT_S = 2.0
+STDERR_TAIL_BYTES = 4096
+LAST_WORDS_WAIT_S = 1.0
+
+
+class SupervisedProcess:
+    """A running process. Made by `supervised`, which owns its tasks.
+
+    Attributes:
+        exit_code: once it has ended.
+        unread: then, how many of the bytes that were written to it it has not read.
+    """
+
+    def __init__(self, started: Started, log: Log) -> None:
+        self.pid = started.pid
+        self._link = started.link
+        self._stdin, self._stdout, self._stderr = started.stdin, started.stdout, started.stderr
+        self._log = log
+        self._writing = trio.Lock()  # the SDK writes from several tasks at once
+        self._tail: deque[bytes] = deque()
+        self._stderr_ended = trio.Event()
+        self._watching = trio.CancelScope(shield=True)
+        self._exited = trio.Event()
+        self._gone = trio.Event()
+        self.exit_code: int | None = None
+        self.unread = 0
+
+    @property
+    def running(self) -> bool:
+        return not self._exited.is_set()
+
+    @property
+    def stderr_tail(self) -> str:
+        """The last words on standard error, at most 4 KiB."""
+        return b"".join(self._tail)[-STDERR_TAIL_BYTES:].decode(errors="replace").strip()
+
+    async def write(self, data: bytes) -> None:
+        """Write all of it.
+
+        Raises:
+            trio.BrokenResourceError: the process reads no more.
+        """
+        async with self._writing:
+            await self._stdin.send_all(data)
+
+    async def read(self) -> bytes:
+        """Some of its standard output, b"" at the end."""
+        try:
+            return bytes(await self._stdout.receive_some(READ_BYTES))
+        except (trio.ClosedResourceError, trio.BrokenResourceError):
+            return b""
+
+    async def wait_exit(self) -> None:
+        await self._exited.wait()
+
+    async def why_gone(self) -> str:
+        """How it ended and its last words, for messages, once its pipes have ended."""
+        with trio.move_on_after(LAST_WORDS_WAIT_S):
+            await self.wait_exit()
+            await self._stderr_ended.wait()  # they come another way, which may be the slower one
+        code, words = self.exit_code, self.stderr_tail
+        ended = "its output ended" if code is None else f"it ended with exit status {code}"
+        return f"{ended}; its last words: {words}" if words else ended
+
+    async def stop(self, *, grace_s: float) -> None:
+        """End it and all that descends from it. Shielded; returns when nothing is left, after `grace_s` + 2 s at most.
+
+        There is no SIGTERM on the way: Claude Code answers it with one more upstream call if tool calls are open, and
+        it has nothing to save. It answers the end of its input in the same way, so that is for one at rest only.
+
+        Args:
+            grace_s: how long it may take to leave by itself when its input ends; 0 kills it at once.
+        """
+        leaves = [(self._stdin.close, grace_s)] if grace_s else []
+        with trio.CancelScope(shield=True):
+            for step, wait_s in (*leaves, (self.kill, KILL_WAIT_S)):
+                if self._gone.is_set():
+                    return
+                step()
+                with trio.move_on_after(wait_s):
+                    await self._gone.wait()
+            if not self._gone.is_set():
+                self._log.error("process.abandoned", pid=self.pid)
+                self._watching.cancel()
+
+    def kill(self) -> None:
+        """Have it and all that descends from it killed; `stop` waits for the end."""
+        self._link.kill()
+
+    async def watch(self) -> None:
+        """Wait for its death, and for that of all it started. Goes on when its request is cancelled."""
+        with self._watching:
+            exited = await self._link.next_line()  # none if somebody killed its supervisor, and it with that
+            self.exit_code = int(exited.removeprefix("exited ")) if exited else None
+            self.unread = _unread(self._stdin)
+            self._exited.set()
+            self._log.debug("process.exit", pid=self.pid, exit_code=self.exit_code)
+            await self._link.next_line()
+            self._gone.set()
+
+    async def drain_stderr(self) -> None:
+        """Read standard error, so that the process never blocks on it; keep the end of it."""
+        with suppress(trio.ClosedResourceError, trio.BrokenResourceError):
+            while chunk := await self._stderr.receive_some(READ_BYTES):
+                self._log.debug("process.stderr", pid=self.pid, text=bytes(chunk))
+                self._tail.append(bytes(chunk)[-STDERR_TAIL_BYTES:])
+                while len(self._tail) > 1 and sum(map(len, self._tail)) - len(self._tail[0]) >= STDERR_TAIL_BYTES:
+                    self._tail.popleft()
+        self._stderr_ended.set()
+
+
+@asynccontextmanager
+async def supervised(
+    argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, guardian: Guardian, log: Log
+) -> AsyncIterator[SupervisedProcess]:
+    """Run a process for as long as the block; afterwards it and all that descends from it are gone.
+
+    Raises:
+        OSError: it could not be started.
+    """
+    started = await guardian.start(argv, env=env, cwd=cwd)
+    try:
+        process = SupervisedProcess(started, log)
+        log.debug("process.start", pid=process.pid)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(process.watch)
+            nursery.start_soon(process.drain_stderr)
+            try:
+                yield process
+            finally:
+                await process.stop(grace_s=0)
+                nursery.cancel_scope.cancel()
+    finally:
+        started.close()
+
+
+def _unread(pipe: trio.lowlevel.FdStream) -> int:
+    try:
+        return int.from_bytes(fcntl.ioctl(pipe.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
+    except (OSError, ValueError):  # the system does not say; it is closed
+        return 0

@@ -1,0 +1,1 @@
+"""The SDK backend: live conversations over the Agent SDK, their pool, and the spares."""

@@ -1,0 +1,210 @@
+"""One turn of a live conversation: what is asked, what is done about what comes, how it ends.
+
+Carries out the effects that the pure core returns, and knows what the client will send back as our answer. What Claude
+Code's records mean is `TurnReader`'s business; whose process it is, `conversation`'s.
+"""
+
+import json
+import time
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+import trio
+from claude_agent_sdk import ClaudeSDKClient, CLIConnectionError, Message
+
+from claude_openai.claude.backend import Emit
+from claude_openai.claude.control.frames import message_of, user_frame
+from claude_openai.claude.control.mcp_server import Toolbox, own_name
+from claude_openai.claude.control.records import RecordError, effects_of
+from claude_openai.claude.process.command_line import TurnSettings
+from claude_openai.claude.process.supervised import SupervisedProcess
+from claude_openai.claude.sdk.messages import unwrapped
+from claude_openai.claude.sdk.transport import ProcessTransport
+from claude_openai.claude.transcript.message_form import is_dropped
+from claude_openai.claude.transcript.thinking_store import Thinking
+from claude_openai.protocol.claude_code.call_policies import CallRequired, OneCallOnly
+from claude_openai.protocol.claude_code.effects import AnswerCall, AskClaude, Effect
+from claude_openai.protocol.claude_code.turn_reader import TurnReader
+from claude_openai.protocol.claude_code.turn_states import State
+from claude_openai.protocol.claude_code.usage import sum_of
+from claude_openai.protocol.openai.chat.request import ChatRequest
+from claude_openai.protocol.openai.response_format import output_check
+from claude_openai.protocol.turn.blocks import (
+    Block,
+    TextBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+    Turn,
+    canonical_arguments,
+)
+from claude_openai.protocol.turn.events import TextDelta, ToolCall, TurnCompleted, Usage, Way
+from claude_openai.protocol.turn.surrogates import paired
+
+__all__ = ["OpenClient", "TurnUnderWay"]
+
+
+@dataclass(slots=True)
+class OpenClient:
+    """A client that is connected.
+
+    Attributes:
+        counted: tokens already reported to the requests of a turn of Claude Code that waits for results.
+    """
+
+    client: ClaudeSDKClient
+    messages: AsyncIterator[Message]
+    process: SupervisedProcess
+    transport: ProcessTransport
+    toolbox: Toolbox
+    settings: TurnSettings
+    counted: Usage = field(default_factory=Usage)
+    reading: trio.Lock = field(default_factory=trio.Lock)
+
+
+class TurnUnderWay:
+    """One turn over a client.
+
+    Args:
+        request: what to answer.
+        opened: the conversation's client, which nobody else reads meanwhile.
+        emit: takes the events.
+        way: how the request came to the conversation.
+        login: the command that logs Claude Code in, for messages.
+
+    Attributes:
+        message_id: the id of the message that is asked; "" if it has results of tools, which belong to their call.
+    """
+
+    def __init__(self, request: ChatRequest, opened: OpenClient, emit: Emit, *, way: Way, login: str) -> None:
+        self._request = request
+        self._opened = opened
+        self._emit = emit
+        self._text: list[str] = []
+        self._calls: list[ToolCall] = []
+        self._finish: str | None = None
+        self.thinking = Thinking()
+        self.message_id = "" if request.prompt.has_results else str(uuid.uuid4())
+        self._way = way
+        must_call = request.tool_choice.mode == "required"
+        self._call_required = CallRequired() if must_call else None
+        self._one_call_only = None if request.parallel_tool_calls else OneCallOnly()
+        self.reader = TurnReader(
+            login,
+            check=opened.toolbox.problem,
+            own_name=own_name,
+            agent=request.agent,
+            output=output_check(request.output, time.thread_time),
+            must_call=must_call,
+            conversation=way,
+            live=request.stream and not must_call,
+            stops=request.stop,
+            counted=opened.counted,
+        )
+
+    @property
+    def reusable(self) -> bool:
+        return self.reader.state in (State.IDLE, State.PARKED) and self._finish in ("stop", "tool_calls")
+
+    @property
+    def pending(self) -> tuple[str, ...]:
+        return tuple(call.id for call in self._calls) if self._finish == "tool_calls" else ()
+
+    @property
+    def exact(self) -> bool:
+        """Whether Claude has seen of this turn what the client has, and nothing more."""
+        if not self._calls and is_dropped("".join(self._text)):
+            return False
+        return self.reader.exact and not (self._one_call_only is not None and self._one_call_only.answered)
+
+    def answer(self) -> Turn:
+        """The turn as the client will send it back, in its canonical form: all text is one block before the calls,
+        whatever came between its parts."""
+        text = paired("".join(self._text))
+        said: list[Block] = [TextBlock(text)] if text.strip() else []
+        calls = (ToolUseBlock(c.id, c.name, canonical_arguments(json.loads(c.arguments))) for c in self._calls)
+        return Turn("assistant", (*said, *calls))
+
+    async def run(self) -> None:
+        """Ask, and tell what is answered, to the end of the turn.
+
+        Raises:
+            ClaudeSDKError: the process ended, or stopped making sense.
+        """
+        async with self._opened.reading:
+            # Locked before anything is written: else the conversation could end between the request and its reading.
+            if not self._opened.process.running:
+                raise CLIConnectionError(await self._opened.process.why_gone())
+            await self._begin()
+            async for message in self._opened.messages:
+                record = unwrapped(message)
+                if record.get("type") == "stream_event" and record.get("parent_tool_use_id") is None:
+                    self.thinking.feed(record["event"])
+                try:
+                    effects = await effects_of(record, self.reader)
+                except RecordError as error:
+                    raise CLIConnectionError(str(error)) from error
+                if self.reader.ended:
+                    self._note_end()
+                for effect in self._filtered(effects):
+                    await self._carry_out(effect)
+                if self.reader.ended:
+                    return
+            raise CLIConnectionError(await self._opened.process.why_gone())
+
+    async def _begin(self) -> None:
+        self._opened.transport.turn_begins()
+        await self._apply(TurnSettings.of(self._request))
+        if self._way == "parked":
+            self._opened.toolbox.give([b for b in self._request.prompt.blocks if isinstance(b, ToolResultBlock)])
+        else:
+            await self._ask(message_of(self._request.prompt), self.message_id)
+
+    def _note_end(self) -> None:
+        state = self.reader.state
+        self._opened.transport.turn_ended(in_order=state is State.IDLE)
+        # At the end of Claude Code's own turn its result has counted everything.
+        self._opened.counted = Usage() if state is State.IDLE else sum_of(self._opened.counted, self.reader.usage)
+        if state is State.STOPPED:
+            self._opened.process.kill()  # 20 ms later Claude Code makes another call
+
+    def _filtered(self, effects: Sequence[Effect]) -> Iterator[Effect]:
+        required, one_only = self._call_required, self._one_call_only
+        for effect in effects:
+            wanted = [effect] if required is None else required.filter(effect, asked_again=self.reader.asked_again)
+            for each in wanted:
+                yield from [each] if one_only is None else one_only.filter(each)
+
+    async def _carry_out(self, effect: Effect) -> None:
+        match effect:
+            case AnswerCall(call_id, text, is_error):
+                self._opened.toolbox.give([ToolResultBlock(call_id, (TextBlock(text),), is_error)])
+                return
+            case AskClaude(text):
+                self.reader.ask_again()
+                await self._ask([{"type": "text", "text": text}])
+                return
+            case TextDelta(text):
+                self._text.append(text)
+            case ToolCall():
+                self._calls.append(effect)
+            case TurnCompleted(finish_reason):
+                self._finish = finish_reason
+        await self._emit(effect)
+
+    async def _apply(self, settings: TurnSettings) -> None:
+        if settings != self._opened.settings:
+            self._opened.settings = settings
+            await self._opened.transport.write(json.dumps(settings.frame()) + "\n")
+
+    async def _ask(self, blocks: Sequence[dict[str, Any]], message_id: str = "") -> None:
+        self._opened.transport.turn_begins()
+        async with aclosing(_stream_of(user_frame(blocks, message_id))) as prompt:
+            await self._opened.client.query(prompt)
+
+
+async def _stream_of(frame: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+    """The form in which the SDK takes a message that is more than a text."""
+    yield frame

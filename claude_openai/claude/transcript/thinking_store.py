@@ -1,0 +1,82 @@
+"""The thinking of our own tool turns, kept to be given back when their history is given anew.
+
+Claude wants the thinking before a call, signed by itself, back with the call's result; no client can send it. So what
+Claude thought before it called is kept by the ids of the calls, which Claude makes and nobody guesses, and put back
+into a history that has exactly these calls of the same caller. Bounded in size, the oldest go first. It knows stream
+events and turns; it does not read what Claude thinks.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
+
+from claude_openai.protocol.turn.blocks import ThinkingBlock, ToolUseBlock, Turn
+
+__all__ = ["Thinking", "Thoughts"]
+
+MAX_CHARS: Final = 16 * 1024 * 1024
+_Key: TypeAlias = tuple[str | None, frozenset[str]]
+
+
+class Thinking:
+    """Collects the thinking blocks of one message from its stream events."""
+
+    def __init__(self) -> None:
+        self._blocks: list[dict[str, Any]] = []
+        self._model = ""
+
+    def feed(self, event: Mapping[str, Any]) -> None:
+        match event:
+            case {"type": "message_start", "message": message}:
+                self._blocks, self._model = [], str(message.get("model"))
+            case {"type": "content_block_start", "content_block": {"type": "thinking" | "redacted_thinking"} as block}:
+                self._blocks.append(dict(block))
+            case {"type": "content_block_delta", "delta": {"type": "thinking_delta", "thinking": str(text)}} if (
+                self._blocks
+            ):
+                self._blocks[-1]["thinking"] += text
+            case {"type": "content_block_delta", "delta": {"type": "signature_delta", "signature": str(text)}} if (
+                self._blocks
+            ):
+                self._blocks[-1]["signature"] = text
+
+    def blocks(self) -> tuple[ThinkingBlock, ...]:
+        """Those that Claude takes back: an unsigned one it would refuse."""
+        signed = (block for block in self._blocks if block.get("signature") or block.get("data"))
+        return tuple(ThinkingBlock(json.dumps(block), self._model) for block in signed)
+
+
+class Thoughts:
+    """What Claude thought before its latest calls, at most `MAX_CHARS` in all."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[_Key, tuple[ThinkingBlock, ...]] = OrderedDict()
+        self._size = 0
+
+    def keep(self, user: str | None, calls: Sequence[str], thinking: tuple[ThinkingBlock, ...]) -> None:
+        """Keep the thinking that came before these calls."""
+        if not calls or not thinking:
+            return
+        self._drop((user, frozenset(calls)))
+        self._kept[user, frozenset(calls)] = thinking
+        self._size += _size(thinking)
+        while self._size > MAX_CHARS:
+            self._drop(next(iter(self._kept)))
+
+    def restored(self, user: str | None, turns: Sequence[Turn]) -> tuple[Turn, ...]:
+        """The turns, with the thinking that is known put before the calls."""
+        return tuple(self._restored(user, turn) for turn in turns)
+
+    def _restored(self, user: str | None, turn: Turn) -> Turn:
+        calls = frozenset(block.id for block in turn.blocks if isinstance(block, ToolUseBlock))
+        thinking = self._kept.get((user, calls), ())
+        return replace(turn, blocks=(*thinking, *turn.blocks)) if thinking else turn
+
+    def _drop(self, key: _Key) -> None:
+        self._size -= _size(self._kept.pop(key, ()))
+
+
+def _size(thinking: Sequence[ThinkingBlock]) -> int:
+    return sum(len(block.json) for block in thinking)

@@ -1,0 +1,234 @@
+"""Decides, before each call of one of Claude Code's own tools, whether it stays inside the folders of its request.
+
+Permission modes decide what is asked for, not where: `plan`, `auto` and `bypassPermissions` read any file of the user.
+So every call is checked here first, in every mode and from sub-agents too (`permissions` receives the hook). A call is
+denied, or left to its permission mode; nothing is ever allowed here. Paths are compared after all symbolic links are
+resolved, and Claude Code is given the resolved path, so that a link exchanged in the meantime is not followed.
+
+Knows the inputs of the tools and the file system. Every method blocks on file system calls.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from claude_openai.claude.control.mcp_server import own_name
+from claude_openai.claude.process.command_line import TOOLS
+from claude_openai.protocol.claude_code.structured_output import STRUCTURED_OUTPUT
+from claude_openai.protocol.openai.claude_options import Agent
+
+__all__ = ["Denied", "FileGuard"]
+
+# The input that holds the path. Claude Code has made it absolute, but has not resolved links.
+_PATH_INPUTS: Final = {"Read": "file_path", "Edit": "file_path", "Write": "file_path", "NotebookEdit": "notebook_path"}
+_SPECIAL_FOLDERS: Final = tuple(map(Path, ("/proc", "/sys", "/dev")))
+# `..`, `~`, an absolute path behind a brace, and escapes in an absolute pattern.
+_UNCLEAR_PATTERN: Final = re.compile(r"(^|[/{,(|])\.\.([/},)|]|$)|[{,(|][/~]|^~|^/.*\\", re.DOTALL)
+# `git status`, `/usr/bin/git log` and `bash -c 'git diff'`, but neither `.git` nor `digit`.
+_GIT: Final = re.compile(r"(?<![\w.-])git(?![\w.])", re.IGNORECASE)
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class Denied(Exception):
+    """The call must not be made. The text is the tool's result for Claude."""
+
+
+class FileGuard:
+    """Checks the calls of one Claude Code process. Methods may run in several threads at once.
+
+    Args:
+        agent: tools, permission mode and folders of the request.
+        home: HOME of the process.
+        config: the folder where the process keeps its own files, usually `~/.claude`.
+    """
+
+    def __init__(self, agent: Agent, *, home: str, config: str) -> None:
+        self._agent = agent
+        self._home = home
+        self._config = Path(config)
+        self._plans: set[Path] = set()
+
+    @property
+    def plans(self) -> list[str]:
+        """The names of the plans that the process may have made, in the folder where it keeps its own files."""
+        return [f"plans/{path.name}" for path in self._plans.copy()]
+
+    def check(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+        """Check one call.
+
+        Args:
+            asked: the input of a PreToolUse hook, of which `tool_name`, `tool_input`, `cwd` and `transcript_path`
+                are read.
+
+        Returns:
+            The input to make the call with, None to leave it as it is.
+
+        Raises:
+            Denied: the call must not be made.
+            Exception: it could not be checked, so it must not be made either.
+        """
+        name: str = asked["tool_name"]
+        given: Mapping[str, Any] = asked["tool_input"]
+        if own_name(name) is not None or name == STRUCTURED_OUTPUT:
+            return None
+        if name not in TOOLS[self._agent.tool_mode]:
+            raise Denied(f"The tool {name} is not available in this conversation.")
+        match name:
+            case "Read" | "Edit" | "Write" | "NotebookEdit":
+                return self._check_file(asked, _PATH_INPUTS[name])
+            case "Grep":
+                return self._check_grep(asked)
+            case "Glob":
+                return self._check_glob(asked)
+            case "Bash":
+                self._check_command(given["command"])
+            case "Agent":
+                self._check_sub_agent(given)
+            case "TaskStop" | "WebFetch" | "WebSearch":
+                pass  # no files; the tool mode has them
+            case _:
+                raise Denied(f"The tool {name} is not known to the server.")
+        return None
+
+    def _check_file(self, asked: Mapping[str, Any], key: str) -> dict[str, Any] | None:
+        path = Path(asked["tool_input"][key])
+        if not path.is_absolute():
+            raise Denied(f"{path} is not an absolute path.")
+        real = _resolve(path)
+        if not self._is_for_claude_code(asked, real):
+            self._check_inside(real)
+        _check_kind(real, files=True)
+        return _with(asked, key, real)
+
+    def _check_grep(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+        real = self._search_path(asked)
+        if not self._is_for_claude_code(asked, real):
+            self._check_inside(real)
+        _check_kind(real, files=True, folders=True)
+        return _with(asked, "path", real)
+
+    def _check_glob(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+        pattern = asked["tool_input"]["pattern"]
+        if _UNCLEAR_PATTERN.search(pattern):
+            raise Denied(f"The pattern {pattern!r} may lead out of the folder. Give the folder as 'path'.")
+        folder = self._search_path(asked)
+        self._check_inside(folder)
+        _check_kind(folder, folders=True)
+        # The search begins where the pattern stops being the path of something that exists.
+        begins = _resolve(folder / pattern)
+        self._check_inside(begins)
+        changed = _with(asked, "path", folder)
+        if Path(pattern).is_absolute() and str(begins) != pattern:
+            changed = {**(changed or asked["tool_input"]), "pattern": str(begins)}
+        return changed
+
+    def _search_path(self, asked: Mapping[str, Any]) -> Path:
+        """The resolved path that Glob or Grep searches. Its input comes as the model wrote it, or not at all."""
+        cwd, given = Path(asked["cwd"]), asked["tool_input"].get("path")
+        if not cwd.is_absolute():
+            raise Denied(f"{cwd} is not an absolute path.")
+        if given is None:
+            return _resolve(cwd)
+        if given == "~" or given.startswith("~/"):
+            given = self._home + given[1:]
+        return _resolve(cwd / given)
+
+    def _check_inside(self, real: Path) -> None:
+        _check_not_special(real)
+        root = next((root for root in self._agent.roots if real.is_relative_to(root.path)), None)
+        if root is None:
+            folders = ", ".join(root.path for root in self._agent.roots) or "none"
+            raise Denied(f"{real} is outside of the folders that are allowed here: {folders}.")
+        found = os.lstat(root.path)
+        if (found.st_dev, found.st_ino) != (root.device, root.inode):
+            raise Denied(f"The folder {root.path} was replaced by another one.")
+
+    def _check_command(self, command: str) -> None:
+        # A repository's settings make `git status` run programs, and Claude Code takes it for harmless. Spellings that
+        # only the shell understands, such as g""it, are left to the rules of `permission_rules`.
+        if self._agent.permission_mode != "bypassPermissions" and _GIT.search(command):
+            raise Denied("git is not available here: the settings of a repository can make it run any program.")
+
+    def _check_sub_agent(self, given: Mapping[str, Any]) -> None:
+        if self._agent.permission_mode != "bypassPermissions" and given.get("isolation") is not None:
+            raise Denied("Agents work in the folder itself here. Leave out 'isolation'.")
+
+    def _is_for_claude_code(self, asked: Mapping[str, Any], real: Path) -> bool:
+        """Whether it is a file of Claude Code's own that Claude is told to use, outside of the folders."""
+        name = asked["tool_name"]
+        if not real.is_relative_to(_real(self._config)):
+            return False
+        if name in ("Read", "Grep") and self._is_long_result(real, Path(asked["transcript_path"])):
+            return True
+        return self._agent.permission_mode == "plan" and name in ("Read", "Edit", "Write") and self._is_plan(real, name)
+
+    def _is_long_result(self, real: Path, transcript: Path) -> bool:
+        """A tool result that was too long for the conversation: `projects/FOLDER/UUID/tool-results/NAME`.
+
+        FOLDER is that of the transcript. UUID cannot be guessed, and only the result itself tells it (2.1.332).
+        """
+        sessions = _real(transcript.parent)
+        if sessions.parent != _real(self._config / "projects") or not real.is_relative_to(sessions):
+            return False
+        match real.relative_to(sessions).parts:
+            case (session, "tool-results", _):
+                return _UUID.fullmatch(session) is not None
+        return False
+
+    def _is_plan(self, real: Path, name: str) -> bool:
+        """A plan of this process, `plans/NAME.md`. Of new names, the mode allows Write only the one it has chosen."""
+        if real.parent != _real(self._config / "plans") or real.suffix != ".md":
+            return False
+        if name == "Write" and not os.path.lexists(real):
+            self._plans.add(real)
+        return real in self._plans
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _resolve(path: Path) -> Path:
+    """The path without symbolic links; of a path that does not exist, the existing part is resolved.
+
+    Raises:
+        Denied: `..` follows a folder that does not exist, which the kernel and Claude Code take in different ways; or
+            it begins in /proc, whose links lead to other places for other processes.
+        OSError: a link is dangling or circular, or a folder on the way cannot be searched.
+    """
+    _check_not_special(path)
+    missing: list[str] = []
+    while True:
+        try:
+            return Path(os.path.realpath(path, strict=True), *reversed(missing))
+        except FileNotFoundError:
+            if path.is_symlink():
+                raise
+        if path.name == "..":
+            raise Denied(f"{path.parent} does not exist.")
+        missing.append(path.name)
+        path = path.parent
+
+
+def _check_not_special(path: Path) -> None:
+    if any(path.is_relative_to(folder) for folder in _SPECIAL_FOLDERS):
+        raise Denied(f"{path} is not a file of a project.")
+
+
+def _check_kind(real: Path, *, files: bool = False, folders: bool = False) -> None:
+    """Refuse pipes and devices, which may block Claude Code for ever. A missing file is for Claude Code to report."""
+    try:
+        mode = real.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not (files and stat.S_ISREG(mode)) and not (folders and stat.S_ISDIR(mode)):
+        raise Denied(f"{real} is not a {'regular file' if files else 'folder'}.")
+
+
+def _with(asked: Mapping[str, Any], key: str, real: Path) -> dict[str, Any] | None:
+    """The tool's input with the resolved path; None if that is what it has, or what stands for it."""
+    given: Mapping[str, Any] = asked["tool_input"]
+    return None if given.get(key, asked["cwd"]) == str(real) else {**given, key: str(real)}

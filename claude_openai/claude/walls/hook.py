@@ -1,0 +1,173 @@
+"""Answers the control requests in which Claude Code asks about its own tools.
+
+`hook_callback`: a PreToolUse hook, registered in `initialize`, is called before every call, in every permission mode
+and for sub-agents too; `file_guard` decides. `can_use_tool`: Claude Code would ask a person for permission, and nobody
+is there, so it is refused. The hook never answers `allow`, which would override the permission mode.
+
+Trap: by default Claude Code runs the tool if the hook's answer is an error or malformed, and waits for ever if there is
+none. So every failure in here is a denial, and the hook is registered with a timeout and `onFailure` (2.1.332).
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import trio
+
+from claude_openai.claude.leftovers.sweep import OF_ITS_OWN_CHOICE
+from claude_openai.claude.process.command_line import TOOLS
+from claude_openai.claude.walls.file_calls import FileCalls
+from claude_openai.claude.walls.file_guard import Denied, FileGuard
+from claude_openai.logs.log import Log
+
+__all__ = ["ToolGuard"]
+
+NOBODY: Final = (
+    "This needs a permission that the request did not give, and nobody can be asked. Do without it, or tell the user "
+    "what you would have done."
+)
+UNDECIDED: Final = "It could not be found out whether this is allowed, so it is not."
+TOO_SLOW: Final = "The file system did not answer in time."
+# A result that was too long for the conversation, and where it is (2.1.332).
+LONG_RESULT: Final = re.compile(r"<persisted-output>\n[^\n]+: [^\n]*/(projects/[^/\n]+/[^/\n]+)/tool-results/[^/\n]+\n")
+HOOK: Final = "own_tools"
+# Longer than `FILE_CALL_S`. Claude Code does not make a call whose hook has not answered by then.
+HOOK_TIMEOUT_S: Final = 10
+
+
+class ToolGuard:
+    """Answers one Claude Code process.
+
+    Args:
+        files: checks the calls; None for a process without tools of its own.
+        calls: runs `files`, which blocks.
+        log: records what is refused.
+
+    Attributes:
+        made: told the name of each file and folder that the process makes in Claude Code's own folder for its tools.
+    """
+
+    def __init__(self, files: FileGuard | None, calls: FileCalls, log: Log) -> None:
+        self.made: Callable[[str], None] = lambda _name: None
+        self._files = files
+        self._calls = calls
+        self._log = log
+        self._names: dict[str, str] = {}
+        self._asked: set[str] = set()
+
+    def hooks(self) -> dict[str, Any]:
+        """Fields of the `initialize` request."""
+        if self._files is None:
+            return {}
+        entry = {"matcher": None, "hookCallbackIds": [HOOK], "timeout": HOOK_TIMEOUT_S, "onFailure": "block"}
+        return {"hooks": {"PreToolUse": [entry]}}
+
+    def takes(self, frame: Mapping[str, Any]) -> bool:
+        """Whether a record is a control request for `answer`."""
+        return frame.get("type") == "control_request" and (frame.get("request") or {}).get("subtype") in (
+            "can_use_tool",
+            "hook_callback",
+        )
+
+    async def answer(self, frame: Mapping[str, Any]) -> dict[str, Any]:
+        """The control response to a request that `takes` accepts. Raises nothing but Cancelled."""
+        request = frame["request"]
+        if request["subtype"] == "can_use_tool":
+            self._log.info("sdk.can_use_tool", tool=request.get("tool_name"), allowed=False)
+            self._log.trace("sdk.can_use_tool_input", tool=request.get("tool_name"), input=request.get("input"))
+            answer: dict[str, Any] = {"behavior": "deny", "message": NOBODY}
+        else:
+            answer = await self._hook_answer(request)
+        response = {"subtype": "success", "request_id": frame.get("request_id"), "response": answer}
+        return {"type": "control_response", "response": response}
+
+    async def answer_all(
+        self, frames: trio.MemoryReceiveChannel[Mapping[str, Any]], write: Callable[[str], None]
+    ) -> None:
+        """Answer requests concurrently until the channel is closed.
+
+        Args:
+            frames: what `takes` has accepted.
+            write: takes the line of an answer, without waiting.
+        """
+
+        async def answer(frame: Mapping[str, Any]) -> None:
+            write(json.dumps(await self.answer(frame)) + "\n")
+
+        async with trio.open_nursery() as nursery:
+            async for frame in frames:
+                nursery.start_soon(answer, frame)
+
+    def does_not_ask(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record shows that Claude Code runs tools without calling the hook, so that it must be killed.
+
+        A safety net for other versions: `initialize` was answered without registering the hook, or there is the result
+        of a tool for which it was not called.
+        """
+        if self._files is None:
+            return False
+        match record:
+            case {"type": "control_response", "response": {"response": {"hooks_applied": False}}}:
+                unasked: str | None = "any"
+            case {"type": "assistant" | "user", "message": {"content": [*blocks]}}:
+                unasked = self._run_unasked(blocks)
+            case _:
+                return False
+        if unasked is not None:
+            self._log.error("sdk.own_tool_unasked", tool=unasked)
+        return unasked is not None
+
+    def _run_unasked(self, blocks: Sequence[Any]) -> str | None:
+        for block in blocks:
+            match block:
+                case {"type": "tool_use", "id": str(call_id), "name": str(name)} if name in TOOLS["all"]:
+                    self._names[call_id] = name
+                case {"type": "tool_result", "tool_use_id": str(call_id)}:
+                    used = self._names.pop(call_id, None)
+                    if used is not None:
+                        self._note_long_result(block.get("content"))
+                    was_asked = call_id in self._asked
+                    self._asked.discard(call_id)
+                    if used is not None and not was_asked and not block.get("is_error"):
+                        return used
+        return None
+
+    def _note_long_result(self, content: object) -> None:
+        if isinstance(content, list) and content and isinstance(content[0], dict):
+            content = content[0].get("text")
+        found = LONG_RESULT.match(content) if isinstance(content, str) else None
+        if found is not None and OF_ITS_OWN_CHOICE.fullmatch(found[1]):
+            self.made(found[1])
+
+    async def _hook_answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        tool = None
+        try:
+            asked = request["input"]
+            tool = asked["tool_name"]
+            self._asked.add(asked["tool_use_id"])
+            changed = await self._checked(asked)
+        except Denied as denied:
+            reason = str(denied)
+        except trio.TooSlowError:
+            reason = TOO_SLOW
+        except Exception as error:  # noqa: BLE001 - whatever it is, the call must not be made
+            self._log.warning("sdk.own_tool_undecided", tool=tool, error=error)
+            reason = UNDECIDED
+        else:
+            return {} if changed is None else _output(updatedInput=changed)
+        self._log.info("sdk.own_tool_denied", tool=tool, reason=reason)
+        self._log.trace("sdk.own_tool_denied_input", tool=tool, input=request.get("input"))
+        return _output(permissionDecision="deny", permissionDecisionReason=reason)
+
+    async def _checked(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
+        if self._files is None or asked["hook_event_name"] != "PreToolUse":
+            raise Denied(UNDECIDED)
+        changed = await self._calls.run(self._files.check, asked)
+        for plan in self._files.plans:
+            self.made(plan)
+        return changed
+
+
+def _output(**fields: Any) -> dict[str, Any]:
+    return {"hookSpecificOutput": {"hookEventName": "PreToolUse", **fields}}

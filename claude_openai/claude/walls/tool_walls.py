@@ -1,0 +1,116 @@
+"""What keeps the tools of a process in its folders: the hook, the rules, and the confinement of Bash, put together.
+
+Where a wall is one of Claude Code's own (`permission_rules`), the hook (`permissions`) stands before it, and the other
+way round: neither relies on the other.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import trio
+
+from claude_openai.claude.walls.bubblewrap import View, enclosed
+from claude_openai.claude.walls.confinement import Confinement
+from claude_openai.claude.walls.file_calls import FileCalls
+from claude_openai.claude.walls.file_guard import FileGuard
+from claude_openai.claude.walls.folders import check_roots, folder_not_available
+from claude_openai.claude.walls.hook import ToolGuard
+from claude_openai.claude.walls.permission_rules import Secret, Secrets, permission_rules, secrets_of_user
+from claude_openai.errors import ApiError, Forbidden
+from claude_openai.logs.log import Log
+from claude_openai.protocol.openai.chat.request import ChatRequest
+from claude_openai.protocol.openai.claude_options import Agent
+
+__all__ = ["Enclose", "ToolWalls"]
+
+# The command line of a confined process, from its own, its environment and its temporary folder. Blocks.
+Enclose: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Path], Sequence[str]]
+
+
+class ToolWalls:
+    """The walls of all processes of a server.
+
+    Args:
+        confinement: how processes that have Bash are run.
+        secrets: files and folders of the server's own, which Claude's own tools are kept from.
+        are_folders_named: see `Secrets`.
+        log: for what belongs to no run.
+    """
+
+    def __init__(self, confinement: Confinement, secrets: Sequence[Path], *, are_folders_named: bool, log: Log) -> None:
+        self._confinement = confinement
+        self._secrets = secrets
+        self._are_folders_named = are_folders_named
+        self._log = log
+        self._file_calls = FileCalls()
+
+    @property
+    def status(self) -> Mapping[str, Any]:
+        """Whether Bash is confined, for a backend's `status`."""
+        return self._confinement.status
+
+    def check(self, request: ChatRequest) -> None:
+        """Refuse a turn that would have to be confined, and cannot be.
+
+        Raises:
+            Forbidden: with the reason.
+        """
+        if request.agent.has_bash and self._confinement.required and not self._confinement.bwrap:
+            raise Forbidden(
+                "'claude.toolMode' may not be 'all': this server must confine Bash (--confine require), and cannot: "
+                f"{self._confinement.reason}.",
+                code="cannot_confine",
+                param="claude.toolMode",
+            )
+
+    def guard(self, agent: Agent, env: Mapping[str, str]) -> tuple[ToolGuard, Mapping[str, Sequence[str]]]:
+        """The hook and the rules for one process.
+
+        Args:
+            agent: its tools.
+            env: its environment.
+        """
+        if not agent.has_tools:
+            return ToolGuard(None, self._file_calls, self._log), {}
+        home = os.path.normpath(env.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - without a home it stays "~"
+        config = os.path.normpath(env.get("CLAUDE_CONFIG_DIR") or f"{home}/.claude")
+        own: list[Secret] = [(str(path.absolute()), "") for path in self._secrets]
+        secrets = Secrets(
+            of_server=(*own, (config, ".credentials.json")),
+            of_user=secrets_of_user(home, config),
+            are_folders_named=self._are_folders_named,
+        )
+        files = FileGuard(agent, home=home, config=config)
+        return ToolGuard(files, self._file_calls, self._log), permission_rules(agent, secrets)
+
+    def enclosing(self, claude: Path, agent: Agent, cwd: Path, resume: Path | None) -> Enclose | None:
+        """How to confine one process; None for one that need not be, or cannot be."""
+        if not agent.has_bash or not self._confinement.bwrap:
+            return None
+
+        def enclose(argv: Sequence[str], env: Mapping[str, str], temporary: Path) -> Sequence[str]:
+            view = View(
+                program=claude,
+                cwd=cwd,
+                writable=[Path(folder) for folder in agent.add_dirs],
+                readable=[] if resume is None else [resume],
+                temporary=temporary,
+                hidden=self._secrets,
+            )
+            return enclosed(self._confinement.bwrap, argv, env, view)
+
+        return enclose
+
+    async def refusal(self, agent: Agent) -> ApiError | None:
+        """Why the folders of a process are no longer those that were checked; None if they are."""
+        if not agent.roots:
+            return None
+        try:
+            await self._file_calls.run(check_roots, agent.roots)
+        except ApiError as error:
+            return error
+        except trio.TooSlowError:
+            return folder_not_available("claude")
+        return None

@@ -1,0 +1,126 @@
+"""One message of Claude while it is streamed, block by block.
+
+When its stream breaks off, the blocks from some index on are abandoned: Claude will not see them. So text that need not
+be sent at once is buffered by block, with the thinking behind it, and calls are only looked at when the message has
+ended.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from claude_openai.protocol.turn.events import ReasoningDelta, TextDelta
+from claude_openai.protocol.turn.stop_sequences import StopCutter
+from claude_openai.protocol.turn.surrogates import PairJoiner, paired
+
+__all__ = ["CallBlock", "Message", "Piece"]
+
+Piece: TypeAlias = TextDelta | ReasoningDelta
+
+
+@dataclass(slots=True)
+class CallBlock:
+    """A `tool_use` block. `name` is the client's name of the tool, None for a tool that is not the client's."""
+
+    id: str
+    name: str | None
+    claude_name: str
+    fragments: list[str] = field(default_factory=list)
+
+    @property
+    def arguments(self) -> str:
+        """The JSON as Claude wrote it."""
+        return paired("".join(self.fragments)) or "{}"
+
+
+class Message:
+    """A message under way.
+
+    Args:
+        live: release text as it comes. Otherwise it is buffered until the message ends.
+        stops: stop sequences. Buffered text is released as soon as it contains one, since the answer ends there.
+        own_name: maps Claude's name of a tool to the client's; None for a tool that is not the client's.
+
+    Attributes:
+        has_text: the message has text.
+        released: index of the last block of which text was released, -1 for none.
+        complete: index after the last block that has ended.
+    """
+
+    def __init__(self, *, live: bool, stops: Sequence[str], own_name: Callable[[str], str | None]) -> None:
+        self._live = live
+        self._stop = StopCutter(stops)
+        self._own_name = own_name
+        self._buffered: dict[int, tuple[type[Piece], list[str]]] = {}
+        self._calls: dict[int, CallBlock] = {}
+        self._pairs = {kind: PairJoiner() for kind in ("text", "thinking")}
+        self.has_text = False
+        self.released = -1
+        self.complete = 0
+
+    def feed(self, event: Mapping[str, Any]) -> list[Piece]:
+        """Take an event of a content block. Returns what can be sent to the client now."""
+        match event["type"]:
+            case "content_block_start":
+                self._begin(event["index"], event["content_block"])
+            case "content_block_delta":
+                return self._delta(event["index"], event["delta"])
+            case "content_block_stop":
+                self.complete = max(self.complete, event["index"] + 1)
+                return self._end_block(event["index"])
+        return []
+
+    def rest(self, until: int | None = None) -> list[Piece]:
+        """The buffered blocks before `until`, by default all; empties the buffer."""
+        standing = [block for index, block in self._buffered.items() if until is None or index < until]
+        self._buffered = {}
+        return [kind("".join(texts)) for kind, texts in standing]
+
+    def calls(self, until: int | None = None) -> list[CallBlock]:
+        """The calls of the blocks before `until`, by default of the complete ones."""
+        end = self.complete if until is None else until
+        return [call for index, call in self._calls.items() if index < end]
+
+    def _begin(self, index: int, block: Mapping[str, Any]) -> None:
+        if block.get("type") == "tool_use":
+            name = str(block["name"])
+            self._calls[index] = CallBlock(str(block["id"]), self._own_name(name), name)
+
+    def _delta(self, index: int, delta: Mapping[str, Any]) -> list[Piece]:
+        match delta.get("type"):
+            case "text_delta":
+                return self._text(index, self._pairs["text"].feed(delta["text"]))
+            case "thinking_delta":
+                return self._thinking(index, self._pairs["thinking"].feed(delta["thinking"]))
+            case "input_json_delta" if index in self._calls:
+                self._calls[index].fragments.append(delta["partial_json"])
+        return []
+
+    def _end_block(self, index: int) -> list[Piece]:
+        text, thinking = self._pairs["text"].rest(), self._pairs["thinking"].rest()
+        return [*self._text(index, text), *self._thinking(index, thinking)]
+
+    def _text(self, index: int, text: str) -> list[Piece]:
+        if not text:
+            return []
+        self.has_text = True
+        if not self._live:
+            self._buffer(TextDelta, index, text)
+            self._stop.feed(text)
+            if not self._stop.found:
+                return []
+            self._live, self.released = True, index
+            return self.rest()
+        self.released = index
+        return [TextDelta(text)]
+
+    def _thinking(self, index: int, text: str) -> list[Piece]:
+        if not text:
+            return []
+        if self._buffered:
+            self._buffer(ReasoningDelta, index, text)
+            return []
+        return [ReasoningDelta(text)]
+
+    def _buffer(self, kind: type[Piece], index: int, text: str) -> None:
+        self._buffered.setdefault(index, (kind, []))[1].append(text)

@@ -1,0 +1,64 @@
+"""Sorts the tool calls of a message: for the client, refused, or of Claude Code's own tools.
+
+Calls are judged by what Claude wrote, and only when their message has ended: of one that breaks off, Claude Code may
+never make the call.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
+
+from claude_openai.errors import UpstreamError
+from claude_openai.protocol.claude_code.effects import AnswerCall
+from claude_openai.protocol.claude_code.streamed_message import CallBlock
+from claude_openai.protocol.turn.events import ToolCall
+
+__all__ = ["MAX_CORRECTIONS", "CallJudge", "Check", "Judged"]
+
+# How often Claude may correct calls whose arguments do not fit, within one turn.
+MAX_CORRECTIONS: Final = 3
+
+# Takes the tool's name and the arguments as Claude wrote them. Returns what is wrong, for Claude; None if nothing is.
+Check: TypeAlias = Callable[[str, str], str | None]
+
+
+@dataclass(slots=True)
+class Judged:
+    """The calls of one message: the client's, the refusals of invalid ones, and those of Claude Code's own tools."""
+
+    fitting: list[ToolCall] = field(default_factory=list)
+    refused: list[AnswerCall] = field(default_factory=list)
+    own: list[CallBlock] = field(default_factory=list)
+
+
+class CallJudge:
+    """Judges the calls of one turn.
+
+    Args:
+        check: see `Check`.
+        own_tools: Claude Code has tools of its own, so a name that is not the client's is no mistake.
+    """
+
+    def __init__(self, check: Check, *, own_tools: bool) -> None:
+        self._check = check
+        self._own_tools = own_tools
+        self._corrections = 0
+
+    def judge(self, calls: Iterable[CallBlock]) -> Judged:
+        judged = Judged()
+        for call in calls:
+            name = call.claude_name if call.name is None else call.name
+            if call.name is None and self._own_tools:
+                judged.own.append(call)
+            elif (problem := self._check(name, call.arguments)) is None:
+                judged.fitting.append(ToolCall(call.id, name, call.arguments))
+            else:
+                judged.refused.append(AnswerCall(call.id, problem))
+        return judged
+
+    def note_correction(self) -> UpstreamError | None:
+        """No call of a message fits, so Claude will correct them; the error if it has done so too often."""
+        self._corrections += 1
+        if self._corrections <= MAX_CORRECTIONS:
+            return None
+        return UpstreamError("Claude kept calling tools with arguments that do not fit their schemas.")

@@ -1,0 +1,95 @@
+"""The content of one turn: what of Claude's messages goes to the client, and how calls are answered in its place.
+
+Knows paragraphs, structured output, notes about Claude Code's own tools, and the checks of arguments. It knows neither
+states nor usage: `cli_stream` decides when a message ends.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from claude_openai.errors import UpstreamError
+from claude_openai.protocol.claude_code.effects import AskClaude, Effect
+from claude_openai.protocol.claude_code.streamed_message import CallBlock, Piece
+from claude_openai.protocol.claude_code.structured_output import STRUCTURED_OUTPUT, FormedAnswer
+from claude_openai.protocol.claude_code.tool_calls import MAX_CORRECTIONS, CallJudge, Check
+from claude_openai.protocol.claude_code.tool_notes import tool_note
+from claude_openai.protocol.claude_code.turn_states import Input
+from claude_openai.protocol.openai.claude_options import Agent
+from claude_openai.protocol.turn.events import Event, TextDelta, TurnFailed
+
+__all__ = ["TurnContent"]
+
+PARAGRAPH: Final = "\n\n"
+
+
+class TurnContent:
+    """The content of one turn.
+
+    Args:
+        check: validates the arguments of a tool call.
+        agent: which tools of its own Claude Code runs within the turn.
+        output: validates an answer that must have a form; None for an answer in text.
+
+    Attributes:
+        formed: the answer must have a form.
+        has_text: text was sent to the client.
+        refused: a call was refused.
+    """
+
+    def __init__(self, check: Check, agent: Agent, output: Callable[[object], str | None] | None) -> None:
+        self._agent = agent
+        self._judge = CallJudge(check, own_tools=agent.has_tools)
+        self._form = None if output is None else FormedAnswer(output, MAX_CORRECTIONS)
+        self._new_paragraph = False
+        self.formed = output is not None
+        self.has_text = False
+        self.refused = False
+
+    def show(self, pieces: Sequence[Piece]) -> list[Event]:
+        """The events for the client that pieces of a message become."""
+        events: list[Event] = []
+        for piece in pieces:
+            if not isinstance(piece, TextDelta):
+                events.append(piece)
+            elif self._form is not None:
+                self._form.hold(piece.text)
+            else:
+                events.append(TextDelta(PARAGRAPH + piece.text) if self._new_paragraph else piece)
+                self._new_paragraph, self.has_text = False, True
+        return events
+
+    def end_with(self, calls: Sequence[CallBlock]) -> tuple[Input, list[Effect]]:
+        """End a message that has at least one call. Returns the input for the state machine, and the effects."""
+        judged = self._judge.judge(call for call in calls if not self._is_output(call))
+        notes = [tool_note(call.claude_name, call.arguments, told=self._agent.tell_tools) for call in judged.own]
+        self.refused = self.refused or bool(judged.refused)
+        if judged.fitting:
+            prose = "" if self._form is None else self._form.prose()
+            words = [TextDelta(prose)] if prose else []
+            return Input.CALLS, [*notes, *judged.refused, *words, *judged.fitting]
+        error = self._judge.note_correction() if judged.refused else None
+        if error is not None:
+            return Input.FINISHED, [TurnFailed(error)]
+        self._new_paragraph = self.has_text
+        return Input.GOES_ON, [*notes, *judged.refused]
+
+    def result(self, text: str, structured: object) -> list[Effect]:
+        """The effects of the result record. If the last one is AskClaude or TurnFailed, the answer is not complete.
+
+        Args:
+            text: the answer in text, in case it was not streamed.
+            structured: the answer that has a form.
+        """
+        if self._form is None:
+            return [TextDelta(text)] if text and not self.has_text else []
+        try:
+            correction = self._form.correction(structured)
+        except UpstreamError as error:
+            return [TurnFailed(error)]
+        return [AskClaude(correction)] if correction else [TextDelta(self._form.text)]
+
+    def _is_output(self, call: CallBlock) -> bool:
+        if self._form is None or call.claude_name != STRUCTURED_OUTPUT:
+            return False
+        self._form.text = call.arguments
+        return True

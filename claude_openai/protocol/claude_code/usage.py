@@ -1,0 +1,82 @@
+"""The token counts in Claude Code's records -> `Usage`."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any, Final
+
+from claude_openai.protocol.turn.events import Usage
+
+__all__ = ["TurnUsage", "counted", "sum_of"]
+
+# A field of `Usage` by its name in the counts of a model.
+_OF_A_MODEL: Final = {
+    "input_tokens": "inputTokens",
+    "cache_read_tokens": "cacheReadInputTokens",
+    "cache_write_tokens": "cacheCreationInputTokens",
+    "output_tokens": "outputTokens",
+    "reasoning_tokens": "thinkingTokens",
+}
+
+
+def sum_of(one: Usage, other: Usage) -> Usage:
+    return Usage(*(getattr(one, f.name) + getattr(other, f.name) for f in fields(Usage)))
+
+
+def counted(counts: Mapping[str, Any], before: Usage) -> Usage:
+    """What a record counts, over what is known: counts are cumulative in a message, and a record repeats only some."""
+    details = counts.get("output_tokens_details") or {}
+
+    def count(value: object, known: int) -> int:
+        return value if isinstance(value, int) else known
+
+    return Usage(
+        input_tokens=count(counts.get("input_tokens"), before.input_tokens),
+        cache_read_tokens=count(counts.get("cache_read_input_tokens"), before.cache_read_tokens),
+        cache_write_tokens=count(counts.get("cache_creation_input_tokens"), before.cache_write_tokens),
+        output_tokens=count(counts.get("output_tokens"), before.output_tokens),
+        reasoning_tokens=count(details.get("thinking_tokens"), before.reasoning_tokens),
+    )
+
+
+class TurnUsage:
+    """The tokens of one request: of each message as it is streamed, and of subagents, from the result.
+
+    Args:
+        before: tokens already reported to earlier requests of the same turn of Claude Code.
+
+    Attributes:
+        subagents: subagents were at work. Their messages are not streamed.
+    """
+
+    def __init__(self, before: Usage) -> None:
+        self._known = before  # the part of the next result's counts that is already reported or in `_spent`
+        self._spent = Usage()
+        self._message = Usage()  # of the message under way, not yet in `_spent` and `_known`
+        self.subagents = False
+
+    @property
+    def total(self) -> Usage:
+        return sum_of(self._spent, self._message)
+
+    def begin(self, counts: Mapping[str, Any]) -> None:
+        """A message begins."""
+        self._close_message()
+        self._message = counted(counts, Usage())
+
+    def add(self, counts: Mapping[str, Any]) -> None:
+        """Update the counts of the message under way."""
+        self._message = counted(counts, self._message)
+
+    def settle(self, models: Mapping[str, Mapping[str, Any]] | None) -> None:
+        """Take the counts of all models since the last result. What is not known yet was spent by subagents."""
+        self._close_message()
+        if self.subagents and models:
+            in_all = Usage(*(sum(model.get(name) or 0 for model in models.values()) for name in _OF_A_MODEL.values()))
+            rest = (max(0, getattr(in_all, f.name) - getattr(self._known, f.name)) for f in fields(Usage))
+            self._spent = sum_of(self._spent, Usage(*rest))
+        self._known = Usage()
+
+    def _close_message(self) -> None:
+        self._spent = sum_of(self._spent, self._message)
+        self._known = sum_of(self._known, self._message)
+        self._message = Usage()

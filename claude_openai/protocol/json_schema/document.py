@@ -1,0 +1,188 @@
+"""One whole JSON Schema: it is valid, its patterns can be read, and what its references lead to is there and valid too.
+
+A reference may lead anywhere, by a pointer, an anchor or an id; also to a place that no keyword knows. `referencing`
+follows it, and nothing is ever fetched. Traps: that library is made for schemas of friends, so it is kept from what is
+none, and looks for all ids and anchors once, where it would look through the whole schema for each.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final, NamedTuple, TypeAlias
+
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import lookup_recursive_ref
+
+from claude_openai.protocol.json_schema.drafts import MAX_URI_CHARS, Draft, draft_of
+from claude_openai.protocol.json_schema.metaschema import InvalidSchema, check_schema
+from claude_openai.protocol.json_schema.patterns import pattern_problem
+from claude_openai.protocol.limits.budget import Budget
+from claude_openai.protocol.limits.json_values import MAX_DEPTH, is_deeper
+from claude_openai.protocol.openai.bad_request import shorten
+
+__all__ = ["CannotBeResolved", "Document", "Place", "Resolver"]
+
+Resolver: TypeAlias = Any  # referencing's own, which is generic over what a schema is
+
+# In steps of a budget; to look up a long pointer takes more.
+LOOK_UP_STEPS: Final = 20
+VISIT_STEPS: Final = 8
+_REFERENCES: Final = ("$ref", "$dynamicRef")
+_NAMES: Final = frozenset({"$id", "id", "$anchor", "$dynamicAnchor"})
+
+
+class CannotBeResolved(Exception):
+    """A reference leads to nothing, or to what is no schema."""
+
+
+class Place(NamedTuple):
+    """A schema within the document, and the resolver of the references in it."""
+
+    schema: Any
+    resolver: Resolver
+
+
+class Document:
+    """One schema.
+
+    Args:
+        schema: the whole.
+        budget: for the work.
+
+    Attributes:
+        draft: that it is written by.
+        top: its own place.
+
+    Raises:
+        InvalidSchema: it is not valid by its draft.
+        CannotBeResolved: one of its references.
+        TooMuchWork: of the budget.
+    """
+
+    def __init__(self, schema: Mapping[str, Any], budget: Budget) -> None:
+        if is_deeper(schema):
+            raise InvalidSchema(f"it is nested more than {MAX_DEPTH} deep")
+        self.draft = draft_of(schema)
+        # By identity, which the schema keeps alive.
+        self._drafts: dict[int, Draft] = {}
+        self._targets: dict[str, Place] = {}
+        self._has_names = False
+        self._check(schema, self.draft, budget)
+        resource = self.draft.specification.create_resource(schema)
+        with _resolving("An '$id' in it is no URI"):
+            uri = resource.id() or ""
+            registry = Registry().with_resource(uri, resource)
+            if self._has_names:
+                registry = registry.crawl()
+        # Of one resource all resolvers are alike.
+        self._is_one = len(registry) == 1
+        self.top = Place(schema, registry.resolver(uri))
+        self._follow_all(budget)
+
+    def draft_at(self, schema: Any) -> Draft | None:
+        """The draft by which this very schema is valid; None if it is not one of the document."""
+        return self._drafts.get(id(schema))
+
+    def inside(self, schema: Any, resolver: Resolver) -> Place:
+        """The place of a schema within another one, whose resolver is given."""
+        if self._is_one:
+            return Place(schema, resolver)
+        with _resolving("An '$id' in it is no URI"):
+            return Place(schema, resolver.in_subresource(self.draft.specification.create_resource(schema)))
+
+    def target(self, reference: str, resolver: Resolver, budget: Budget) -> Place:
+        """What a reference leads to.
+
+        Raises:
+            CannotBeResolved: nothing, or something else than a schema.
+            InvalidSchema: a schema that is not valid, at a place that no keyword knows.
+            TooMuchWork: of the budget.
+        """
+        budget.spend(LOOK_UP_STEPS)
+        known = self._targets.get(reference)
+        if known is not None:
+            return known
+        if len(reference) > MAX_URI_CHARS:
+            raise CannotBeResolved(f"{shorten(reference)} is too long for a reference")
+        budget.spend(min(reference.count("/"), MAX_DEPTH) ** 2)
+        with _resolving(f"{shorten(reference)} does not exist in it"):
+            found = resolver.lookup(reference)
+        if not isinstance(found.contents, dict | bool):
+            raise CannotBeResolved(f"{shorten(reference)} leads to what is no schema")
+        if isinstance(found.contents, dict) and self.draft_at(found.contents) is None:
+            self._check(found.contents, self.draft, budget)
+        place = Place(found.contents, self.top.resolver if self._is_one else found.resolver)
+        if self._is_one:
+            self._targets[reference] = place
+        return place
+
+    def recursive_target(self, resolver: Resolver, budget: Budget) -> Place:
+        """What a `$recursiveRef` leads to.
+
+        Raises:
+            CannotBeResolved: nothing, or something else than a schema.
+            TooMuchWork: of the budget.
+        """
+        budget.spend(LOOK_UP_STEPS)
+        with _resolving("'$recursiveRef' leads to nothing"):
+            found = lookup_recursive_ref(resolver)
+        return Place(found.contents, self.top.resolver if self._is_one else found.resolver)
+
+    def _check(self, schema: Any, draft: Draft, budget: Budget) -> None:
+        """Check a schema with all in it."""
+        check_schema(schema, draft, budget)
+        waiting = [schema]
+        while waiting:
+            within = waiting.pop()
+            if not isinstance(within, dict):
+                continue
+            budget.spend(VISIT_STEPS)
+            self._drafts[id(within)] = draft
+            self._has_names = self._has_names or not _NAMES.isdisjoint(within)
+            _check_patterns(within, budget)
+            for inner in draft.specification.subresources_of(within):
+                own = draft_of(inner, draft)
+                if own is draft:
+                    waiting.append(inner)
+                else:
+                    self._check(inner, own, budget)
+
+    def _follow_all(self, budget: Budget) -> None:
+        """Look up every reference, since a value may meet any."""
+        waiting, seen = [self.top], set()
+        while waiting:
+            schema, resolver = waiting.pop()
+            if not isinstance(schema, dict) or id(schema) in seen:
+                continue
+            seen.add(id(schema))
+            budget.spend(VISIT_STEPS)
+            waiting += [
+                self.target(schema[keyword], resolver, budget)
+                for keyword in _REFERENCES
+                if isinstance(schema.get(keyword), str)
+            ]
+            draft = self._drafts[id(schema)]
+            waiting += [self.inside(each, resolver) for each in draft.specification.subresources_of(schema)]
+
+
+def _check_patterns(schema: Mapping[str, Any], budget: Budget) -> None:
+    for pattern in (schema.get("pattern"), *schema.get("patternProperties", ())):
+        if isinstance(pattern, str):
+            budget.spend(1 + len(pattern))
+            problem = pattern_problem(pattern)
+            if problem is not None:
+                raise InvalidSchema(f"the pattern {shorten(pattern)} {problem}")
+
+
+@contextmanager
+def _resolving(problem: str) -> Iterator[None]:
+    try:
+        yield
+    except (Unresolvable, ValueError, TypeError, LookupError, AttributeError):
+        raise CannotBeResolved(problem) from None
+    except BaseException as error:
+        # What `referencing` is made of is not Python, and panics when the recursion is too deep. A panic is no
+        # Exception, so that nothing else would keep it from ending the server.
+        if type(error).__name__ == "PanicException":
+            raise RecursionError("maximum recursion depth exceeded") from None
+        raise

@@ -1,0 +1,89 @@
+"""Regular expressions of strangers, read and matched within bounds.
+
+The library takes a time limit for a match, and none for reading a pattern: `a{1000000}` takes it a second and 270 MB,
+since it writes out what is repeated. So a pattern is measured before it is read.
+"""
+
+import re
+from math import prod
+from typing import Any, Final
+
+import regex
+
+from claude_openai.protocol.limits.bounded_cache import Kept
+from claude_openai.protocol.limits.budget import Budget
+
+__all__ = ["has_match", "is_pattern", "pattern_problem"]
+
+# Reading one takes about 10 µs a character.
+MAX_PATTERN_CHARS: Final = 5000
+# As it is written out; each takes about a microsecond and 270 bytes.
+MAX_PATTERN_PARTS: Final = 100_000
+PATTERN_TIMEOUT_S: Final = 0.1
+
+# The parenthesis before a count tells that a group is repeated, but where flags let spaces and comments stand between.
+_COUNT: Final = re.compile(r"(\)?)\{\s*(\d+)")
+_VERBOSE: Final = re.compile(r"\(\?\w*x")
+_kept: Final[Kept[tuple[Any]]] = Kept(2 * MAX_PATTERN_PARTS)
+
+
+def pattern_problem(pattern: str) -> str | None:
+    """Why a pattern will not be read; None if it is within bounds, whether it can be read or not."""
+    if len(pattern) > MAX_PATTERN_CHARS:
+        return f"has more than {MAX_PATTERN_CHARS} characters"
+    if _parts(pattern) > MAX_PATTERN_PARTS:
+        return "repeats too much"
+    return None
+
+
+def is_pattern(text: str, budget: Budget) -> bool:
+    """Whether a text is a pattern that can be read; true of one that is out of bounds.
+
+    Raises:
+        TooMuchWork: of the budget.
+    """
+    return pattern_problem(text) is not None or _read(text, budget) is not None
+
+
+def has_match(pattern: str, text: str, budget: Budget) -> bool | None:
+    """Whether a pattern is in a text; None if it cannot be read, or takes too long.
+
+    Raises:
+        TooMuchWork: of the budget, or patterns have taken too long together.
+    """
+    if pattern_problem(pattern) is not None:
+        return None
+    compiled = _read(pattern, budget)
+    if compiled is None:
+        return None
+    budget.spend(1 + len(text) // 1000)
+    with budget.timing_a_pattern():
+        try:
+            return compiled.search(text, timeout=PATTERN_TIMEOUT_S) is not None
+        except TimeoutError:
+            return None
+
+
+def _read(pattern: str, budget: Budget) -> Any:
+    """The pattern, compiled; None if it is of another language's."""
+    kept = _kept.get(pattern)
+    if kept is None:
+        parts = _parts(pattern)
+        budget.spend(10 * len(pattern) + parts)
+        try:
+            kept = (regex.compile(pattern, cache_pattern=False),)
+        except (regex.error, RecursionError):
+            kept = (None,)
+        _kept.put(pattern, kept, parts)
+    return kept[0]
+
+
+def _parts(pattern: str) -> int:
+    """No fewer than the pattern has when what is repeated is written out."""
+    found = [(group, count.lstrip("0") or "1") for group, count in _COUNT.findall(pattern)]
+    if any(len(count) > 6 for _, count in found):
+        return MAX_PATTERN_PARTS + 1
+    all_of_groups = _VERBOSE.search(pattern) is not None
+    counts = [(bool(group) or all_of_groups, int(count)) for group, count in found]
+    of_atoms = max((count for is_group, count in counts if not is_group), default=1)
+    return len(pattern) * of_atoms * prod(count for is_group, count in counts if is_group)

@@ -1,0 +1,1 @@
+"""Bounds on the work and the memory that one request can cost."""

@@ -1,0 +1,136 @@
+"""A turn's events as a stream of chat.completion.chunk, in frames that are ready to be sent.
+
+Knows what clients need of a stream. It ends with a `finish_reason` or an error object: without either, OpenCode asks
+anew at once, endlessly. With `include_usage` every chunk but the last says `"usage":null`; without it none has the key.
+The objects themselves are those of `response`.
+"""
+
+from typing import Any, assert_never
+
+from claude_openai.protocol.openai.chat.completion import (
+    REASONING_KEYS,
+    REFUSED,
+    ReasoningKeys,
+    ResponseHead,
+    told_reason,
+    tool_call_object,
+    usage_object,
+)
+from claude_openai.protocol.openai.sse import DONE, data_frame, encode_json, error_frame
+from claude_openai.protocol.turn.events import (
+    Event,
+    FinishReason,
+    ReasoningDelta,
+    TextDelta,
+    ToolCall,
+    TurnCompleted,
+    TurnFailed,
+    TurnStarted,
+    Usage,
+)
+
+__all__ = ["ChunkStream"]
+
+
+class ChunkStream:
+    """One turn as server-sent events: `feed` each event in order and send what it returns.
+
+    The role chunk comes once, before all others. Each delta that is not empty is one chunk, never joined with another.
+    The end is a chunk with `finish_reason`, the usage chunk if it was asked for, and `[DONE]`; or, for a turn that
+    failed, an error object and `[DONE]`. When Claude refuses, what it had said stays in `content`, `refusal` says so,
+    and the finish_reason is `content_filter`.
+
+    Args:
+        head: id, time and model of the response.
+        include_usage: the client's `stream_options.include_usage`.
+        reasoning: the keys under which thinking is sent.
+        functions: see `Completion`.
+
+    Attributes:
+        calls: names of the tools that were called so far.
+    """
+
+    def __init__(
+        self, head: ResponseHead, include_usage: bool, reasoning: ReasoningKeys = "both", *, functions: bool = False
+    ) -> None:
+        self._functions = functions
+        self._fields = head.fields("chat.completion.chunk")
+        self._include_usage = include_usage
+        self._role_sent = False
+        self.calls: list[str] = []
+        self._ended = False
+        self._text_frame = self._delta_frame("content")
+        self._reasoning_frame = self._delta_frame(*REASONING_KEYS[reasoning])
+
+    @property
+    def ended(self) -> bool:
+        """True once the turn's end was fed: there is nothing more to send."""
+        return self._ended
+
+    def feed(self, event: Event) -> bytes:
+        """The frames that `event` becomes, which may be none.
+
+        Raises:
+            RuntimeError: the stream has ended; see `Completion.feed`.
+        """
+        if self._ended:
+            raise RuntimeError(f"{type(event).__name__} after the end of the stream")
+        match event:
+            case TextDelta(text):
+                return self._delta(self._text_frame, text)
+            case ReasoningDelta(text):
+                return self._delta(self._reasoning_frame, text)
+            case ToolCall():
+                return self._role() + self._tool_call(event)
+            case TurnStarted():
+                return self._role()
+            case TurnCompleted(finish_reason, usage):
+                self._ended = True
+                return self._role() + self._finish(finish_reason, usage) + DONE
+            case TurnFailed(error):
+                self._ended = True
+                return error_frame(error) + DONE
+            case _:
+                assert_never(event)
+
+    def _chunk(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+        usage = {"usage": None} if self._include_usage else {}
+        return data_frame({**self._fields, "choices": [choice], **usage})
+
+    def _delta_frame(self, *keys: str) -> list[bytes]:
+        # The frame of a delta, cut where its text goes, once for each key: encoding the rest, the same in every chunk,
+        # is most of what a chunk costs. Cut from the right, since the model's name on the left may hold any text.
+        return self._chunk(dict.fromkeys(keys, "")).rsplit(b'""', len(keys)) if keys else []
+
+    def _delta(self, frame: list[bytes], text: str) -> bytes:
+        if not text or not frame:
+            return b""
+        chunk = encode_json(text).join(frame)
+        return chunk if self._role_sent else self._role() + chunk
+
+    def _tool_call(self, call: ToolCall) -> bytes:
+        index = len(self.calls)
+        self.calls.append(call.name)
+        if self._functions:
+            named = self._chunk({"function_call": {"name": call.name, "arguments": ""}})
+            return named + self._chunk({"function_call": {"arguments": call.arguments}})
+        # The name first and the arguments after it, as OpenAI streams them: id, type and name come once.
+        begun = {**tool_call_object(call, ""), "index": index}
+        rest = {"index": index, "function": {"arguments": call.arguments}}
+        return self._chunk({"tool_calls": [begun]}) + self._chunk({"tool_calls": [rest]})
+
+    def _role(self) -> bytes:
+        if self._role_sent:
+            return b""
+        self._role_sent = True
+        return self._chunk({"role": "assistant", "content": "", "refusal": None})
+
+    def _finish(self, finish_reason: FinishReason, usage: Usage) -> bytes:
+        last = {**self._fields, "choices": [], "usage": usage_object(usage)}
+        refused = self._chunk({"refusal": REFUSED}) if finish_reason == "content_filter" else b""
+        return (
+            refused
+            + self._chunk({}, told_reason(finish_reason, self._functions))
+            + (data_frame(last) if self._include_usage else b"")
+        )

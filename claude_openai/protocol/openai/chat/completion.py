@@ -1,0 +1,183 @@
+"""A turn's events as one chat.completion, and what that has in common with a stream of chunks (`chunks`).
+
+Both are small state machines over `events`, and say the same thing in two shapes: what a client adds up from the chunks
+is what the one object holds. Knows OpenAI's response objects. Knows no clock and no randomness (ids and times come in
+with `ResponseHead`), and not who runs the turn or who sends the bytes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, assert_never
+
+from claude_openai.errors import ApiError
+from claude_openai.protocol.turn.events import (
+    Event,
+    FinishReason,
+    ReasoningDelta,
+    TextDelta,
+    ToolCall,
+    TurnCompleted,
+    TurnFailed,
+    TurnStarted,
+    Usage,
+)
+
+__all__ = [
+    "REASONING_KEYS",
+    "REFUSED",
+    "Completion",
+    "ReasoningKeys",
+    "ResponseHead",
+    "fold",
+    "told_reason",
+    "tool_call_object",
+    "usage_object",
+]
+
+ReasoningKeys: TypeAlias = Literal["both", "reasoning_content", "reasoning", "none"]
+
+# Claude says that it refuses, not why.
+REFUSED = "Claude declined to answer this."
+# OpenAI has no field for thinking. Some clients read the one name, some the other; with both, none shows it twice.
+REASONING_KEYS: dict[ReasoningKeys, tuple[str, ...]] = {
+    "both": ("reasoning_content", "reasoning"),
+    "reasoning_content": ("reasoning_content",),
+    "reasoning": ("reasoning",),
+    "none": (),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseHead:
+    """What every object of one response has in common.
+
+    Attributes:
+        id: unique for this response, `chatcmpl-...`.
+        created: when the response began, in whole seconds since 1970.
+        model: the model as the client named it, not the one it stands for.
+    """
+
+    id: str
+    created: int
+    model: str
+
+    def fields(self, object_type: Literal["chat.completion", "chat.completion.chunk"]) -> dict[str, Any]:
+        return {"id": self.id, "object": object_type, "created": self.created, "model": self.model}
+
+
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """OpenAI's sums: its `prompt_tokens` contain the cached ones, Claude's `input_tokens` do not."""
+    prompt_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": prompt_tokens + usage.output_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+            "audio_tokens": 0,
+        },
+        "completion_tokens_details": {
+            "reasoning_tokens": usage.reasoning_tokens,
+            "audio_tokens": 0,
+            "accepted_prediction_tokens": 0,
+            "rejected_prediction_tokens": 0,
+        },
+    }
+
+
+class Completion:
+    """One turn as one chat.completion: `feed` each event in order, then take the `result`.
+
+    `message.content` is a string, empty if nothing was said, and null beside tool calls without text. The reasoning
+    keys are there only if there was any.
+
+    Args:
+        head: id, time and model of the response.
+        reasoning: the keys under which thinking is given.
+        functions: the client knows no tools: a call is told as a `function_call`.
+
+    Attributes:
+        error: why the turn failed; None while it runs and when it completed.
+    """
+
+    def __init__(self, head: ResponseHead, reasoning: ReasoningKeys = "both", *, functions: bool = False) -> None:
+        self._head = head
+        self._functions = functions
+        self._reasoning_keys = REASONING_KEYS[reasoning]
+        self._content: list[str] = []
+        self._reasoning: list[str] = []
+        self._calls: list[dict[str, Any]] = []
+        self._completed: TurnCompleted | None = None
+        self.error: ApiError | None = None
+
+    @property
+    def ended(self) -> bool:
+        """True once the turn's end was fed: there is a `result` or an `error`."""
+        return self._completed is not None or self.error is not None
+
+    def feed(self, event: Event) -> None:
+        """Take in the next event.
+
+        Raises:
+            RuntimeError: the turn has ended. Nothing follows a turn's end, so this is a bug of the caller.
+        """
+        if self.ended:
+            raise RuntimeError(f"{type(event).__name__} after the end of the turn")
+        match event:
+            case TextDelta(text):
+                self._content.append(text)
+            case ReasoningDelta(text):
+                self._reasoning.append(text)
+            case ToolCall():
+                self._calls.append(tool_call_object(event, event.arguments))
+            case TurnStarted():
+                pass
+            case TurnCompleted():
+                self._completed = event
+            case TurnFailed(error):
+                self.error = error
+            case _:
+                assert_never(event)
+
+    def result(self) -> dict[str, Any]:
+        """The chat.completion object.
+
+        Raises:
+            ApiError: the turn failed; this is its `error`.
+            RuntimeError: the turn has not ended yet.
+        """
+        if self.error is not None:
+            raise self.error
+        if self._completed is None:
+            raise RuntimeError("the turn has not ended")
+        finish_reason, usage = self._completed.finish_reason, usage_object(self._completed.usage)
+        told = told_reason(finish_reason, self._functions)
+        choice = {"index": 0, "message": self._message(finish_reason), "logprobs": None, "finish_reason": told}
+        return {**self._head.fields("chat.completion"), "choices": [choice], "usage": usage}
+
+    def _message(self, reason: FinishReason) -> dict[str, Any]:
+        content, thoughts = "".join(self._content), "".join(self._reasoning)
+        reasoning = dict.fromkeys(self._reasoning_keys, thoughts) if thoughts else {}
+        calls: dict[str, Any] = {"tool_calls": self._calls} if self._calls else {}
+        if calls and self._functions:
+            calls = {"function_call": self._calls[0]["function"]}
+        said = None if calls and not content else content
+        refusal = REFUSED if reason == "content_filter" else None
+        return {"role": "assistant", "content": said, "refusal": refusal, **reasoning, **calls, "annotations": []}
+
+
+def told_reason(reason: FinishReason, functions: bool) -> str:
+    return "function_call" if functions and reason == "tool_calls" else reason
+
+
+def tool_call_object(call: ToolCall, arguments: str) -> dict[str, Any]:
+    return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
+
+
+def fold(head: ResponseHead, events: Iterable[Event], reasoning: ReasoningKeys = "both") -> dict[str, Any]:
+    """A whole turn's events as one chat.completion; raises as `Completion.result` does."""
+    completion = Completion(head, reasoning)
+    for event in events:
+        completion.feed(event)
+    return completion.result()

@@ -1,0 +1,214 @@
+"""Every field of OpenAI's create-chat-completion, and what becomes of it.
+
+`FIELDS` is the one place that says it: honoured, ignored because no answer is wrong for it, or refused because ignoring
+it would give an answer that is wrong in kind. Fields that are not in the table are ignored: clients send many of their
+own. This module knows the form of each field, not what is done with it.
+"""
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+from claude_openai.protocol.openai.bad_request import unsupported_parameter, unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.openai.field_types import (
+    Form,
+    array,
+    boolean,
+    form,
+    integer,
+    json_object,
+    number,
+    one_of,
+    string,
+)
+
+__all__ = ["FIELDS", "UNSET_WORDS", "Field", "ReasoningEffort", "Use", "read_effort"]
+
+MAX_STOPS: Final = 4  # OpenAI's own bound
+# The beginning of each is looked for at the end of every piece of an answer.
+_STOP: Final = string(1000)
+_STREAM_OPTIONS: Final = ("include_usage", "include_obfuscation")
+ReasoningEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+# What clients send for a choice that their user has not made. OpenAI refuses these; other servers take them as absent.
+UNSET_WORDS: Final = ("",)
+_UNSET_EFFORTS: Final = ("", "default", "auto")
+_NO_LIMIT: Final = (-1,)
+
+
+class Use(enum.Enum):
+    """What this server does with a field."""
+
+    HONOURED = "it has its effect"
+    IGNORED = "its form is checked, it has no effect, and no answer is wrong for it"
+    REFUSED = "every value that would need it is an error that names it"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What is known of a field.
+
+    Attributes:
+        use: what this server does with it.
+        check: called with the field's name and a value that is not null; raises BadRequest.
+        unset: values that mean the same as null.
+    """
+
+    use: Use
+    check: Form
+    unset: tuple[str | int, ...] = ()
+
+
+@form({"type": "array", "minItems": 1})
+def _messages(param: str, value: Any) -> None:
+    array(param, value)
+    if not value:
+        raise wrong_value(param, "an array with at least one user message")
+
+
+@form(
+    {
+        "type": "object",
+        "maxProperties": 16,
+        "propertyNames": {"maxLength": 64},
+        "additionalProperties": {"type": "string", "maxLength": 512},
+    }
+)
+def _metadata(param: str, value: Any) -> None:
+    json_object(param, value)
+    if len(value) > 16 or any(len(key) > 64 for key in value):
+        raise wrong_value(param, "at most 16 pairs with keys of at most 64 characters")
+    for key, text in value.items():
+        string(512)(f"{param}.{key}", text)
+
+
+@form({"type": "object", "additionalProperties": number(-100, 100).schema})
+def _logit_bias(param: str, value: Any) -> None:
+    json_object(param, value)
+    for token, bias in value.items():
+        number(-100, 100)(f"{param}.{token[:64]}", bias)
+
+
+@form({"type": "object", "properties": {key: {"type": ["boolean", "null"]} for key in _STREAM_OPTIONS}})
+def _stream_options(param: str, value: Any) -> None:
+    json_object(param, value)
+    for key in _STREAM_OPTIONS:
+        if value.get(key) is not None:
+            boolean(f"{param}.{key}", value[key])
+
+
+@form({"type": "object", "properties": {"effort": {"enum": [*get_args(ReasoningEffort), *_UNSET_EFFORTS, None]}}})
+def _reasoning(param: str, value: Any) -> None:
+    json_object(param, value)
+    if value.get("effort") is not None and value["effort"] not in _UNSET_EFFORTS:
+        one_of(*get_args(ReasoningEffort))(f"{param}.effort", value["effort"])
+
+
+def read_effort(fields: Mapping[str, Any]) -> ReasoningEffort | None:
+    """The effort that the checked fields of a request ask for, by whichever of its two names."""
+    effort: Any = fields.get("reasoning_effort", fields.get("reasoning", {}).get("effort"))
+    return None if effort in _UNSET_EFFORTS else effort
+
+
+def _only(check: Form, harmless: tuple[Any, ...], advice: str) -> Form:
+    """Refuse every value but the harmless ones, after its form has been checked."""
+
+    @form({**check.schema, "enum": list(harmless)} if harmless else {"not": {}})
+    def refuse(param: str, value: Any) -> None:
+        check(param, value)
+        if value not in harmless:
+            raise unsupported_parameter(param, f"'{param}' is not supported: Claude Code has nothing like it. {advice}")
+
+    return refuse
+
+
+@form({"type": "integer", "minimum": 1, "maximum": 1})
+def _n(param: str, value: Any) -> None:
+    integer(1)(param, value)
+    if value > 1:
+        raise unsupported_value(param, "A request gets one choice here. Send n=1, or several requests.")
+
+
+@form(
+    {"anyOf": [_STOP.schema, {"type": "array", "items": _STOP.schema, "maxItems": MAX_STOPS}]},
+)
+def _stop(param: str, value: Any) -> None:
+    if not isinstance(value, (str, list)):
+        raise wrong_type(param, "a string or an array of strings", value)
+    if isinstance(value, str):
+        _STOP(param, value)
+        return
+    for index, text in enumerate(value):
+        _STOP(f"{param}[{index}]", text)
+    if len(value) > MAX_STOPS:
+        raise wrong_value(param, f"at most {MAX_STOPS} sequences")
+
+
+@form({"type": ["string", "object"]})
+def _text_or_object(param: str, value: Any) -> None:
+    if not isinstance(value, (str, dict)):
+        raise wrong_type(param, "a string or an object", value)
+
+
+@form({"type": ["string", "array"]})
+def _text_or_parts(param: str, value: Any) -> None:
+    if not isinstance(value, (str, list)):
+        raise wrong_type(param, "a string or an array of text parts", value)
+
+
+@form({"type": "array", "items": {"enum": ["text"]}})
+def _modalities(param: str, value: Any) -> None:
+    array(param, value)
+    for index, kind in enumerate(value):
+        one_of("text", "audio")(f"{param}[{index}]", kind)
+    if "audio" in value:
+        raise unsupported_value(param, "Claude answers in text only. Send ['text'] or leave it out.")
+
+
+_LEAVE_OUT: Final = "Leave it out."
+
+FIELDS: Final[Mapping[str, Field]] = {
+    "model": Field(Use.HONOURED, string()),
+    "messages": Field(Use.HONOURED, _messages),
+    # Not OpenAI's here: the form of Claude's API, and that of the Responses API.
+    "system": Field(Use.HONOURED, _text_or_parts),
+    "instructions": Field(Use.HONOURED, string()),
+    "stream": Field(Use.HONOURED, boolean),
+    "stream_options": Field(Use.HONOURED, _stream_options),  # also without stream: harmless, and clients do it
+    "reasoning_effort": Field(Use.HONOURED, one_of(*get_args(ReasoningEffort)), _UNSET_EFFORTS),
+    "reasoning": Field(Use.HONOURED, _reasoning),  # not OpenAI's here: {"effort": ...} as other servers take it
+    "user": Field(Use.HONOURED, string()),
+    "safety_identifier": Field(Use.HONOURED, string(64)),  # the newer name of `user`
+    "metadata": Field(Use.HONOURED, _metadata),
+    "tools": Field(Use.HONOURED, array),
+    "tool_choice": Field(Use.HONOURED, _text_or_object, UNSET_WORDS),
+    "parallel_tool_calls": Field(Use.HONOURED, boolean),
+    "max_tokens": Field(Use.HONOURED, integer(1), _NO_LIMIT),
+    "max_completion_tokens": Field(Use.HONOURED, integer(1), _NO_LIMIT),
+    "stop": Field(Use.HONOURED, _stop),
+    "response_format": Field(Use.HONOURED, json_object),  # checked in `output`
+    "claude": Field(Use.HONOURED, json_object),  # ours: the keys are checked in `agent`
+    "functions": Field(Use.HONOURED, array),
+    "function_call": Field(Use.HONOURED, _text_or_object),
+    "n": Field(Use.REFUSED, _n),
+    "logprobs": Field(Use.REFUSED, _only(boolean, (False,), _LEAVE_OUT)),
+    "top_logprobs": Field(Use.REFUSED, _only(integer(0, 20), (0,), _LEAVE_OUT)),
+    "modalities": Field(Use.REFUSED, _modalities),
+    "audio": Field(Use.REFUSED, _only(json_object, (), _LEAVE_OUT)),
+    "web_search_options": Field(Use.REFUSED, _only(json_object, (), _LEAVE_OUT)),
+    "temperature": Field(Use.IGNORED, number(0, 2)),
+    "top_p": Field(Use.IGNORED, number(0, 1)),
+    "frequency_penalty": Field(Use.IGNORED, number(-2, 2)),
+    "presence_penalty": Field(Use.IGNORED, number(-2, 2)),
+    "seed": Field(Use.IGNORED, integer(-9223372036854776000, 9223372036854776000)),  # as rounded in the schema
+    "logit_bias": Field(Use.IGNORED, _logit_bias),
+    "store": Field(Use.IGNORED, boolean),
+    "service_tier": Field(Use.IGNORED, one_of("auto", "default", "flex", "scale", "priority", "fast"), UNSET_WORDS),
+    "prompt_cache_key": Field(Use.IGNORED, string()),
+    "prompt_cache_options": Field(Use.IGNORED, json_object),
+    # Older SDKs write "in-memory".
+    "prompt_cache_retention": Field(Use.IGNORED, one_of("in_memory", "in-memory", "24h"), UNSET_WORDS),
+    "prediction": Field(Use.IGNORED, json_object),
+    "verbosity": Field(Use.IGNORED, one_of("low", "medium", "high"), UNSET_WORDS),
+    "moderation": Field(Use.IGNORED, json_object),
+}

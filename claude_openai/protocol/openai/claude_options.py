@@ -1,0 +1,145 @@
+"""The `claude` object of a request: what it asks of Claude Code beyond an answer.
+
+Knows the form of each key. Whether a folder or a mode is allowed is not said here: that needs the settings and the
+file system (`web/claude_options_access.py`). A key that is not known is refused: ignoring a mistyped folder would run tools in
+another.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias, cast, get_args
+
+from claude_openai.errors import BadRequest
+from claude_openai.protocol.openai.bad_request import wrong_type, wrong_value
+from claude_openai.protocol.openai.chat.fields import ReasoningEffort
+
+__all__ = [
+    "MAX_ADD_DIRS",
+    "NO_AGENT",
+    "PERMISSION_MODES",
+    "Agent",
+    "PermissionMode",
+    "Root",
+    "ToolMode",
+    "read_agent",
+]
+
+PermissionMode: TypeAlias = Literal["acceptEdits", "auto", "bypassPermissions", "default", "plan"]
+ToolMode: TypeAlias = Literal["disabled", "readonly", "safe", "all"]
+# Each is looked for in the file system before the request is taken.
+MAX_ADD_DIRS: Final = 64
+PERMISSION_MODES: Final[tuple[str, ...]] = get_args(PermissionMode)
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A folder that was checked, and what tells it from another that takes its name later.
+
+    Attributes:
+        path: absolute, without symbolic links.
+        device: `st_dev` of the folder.
+        inode: `st_ino` of the folder.
+        param: the field of the request that names it.
+    """
+
+    path: str
+    device: int
+    inode: int
+    param: str = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """How Claude Code is to work on this request.
+
+    Attributes:
+        working_directory: where its own tools work; "" for no particular folder.
+        add_dirs: further folders for them.
+        tool_mode: which of its own tools it has.
+        permission_mode: what they may do unasked; None for the mode that goes with the tools.
+        effort: how hard to think; None leaves it to `reasoning_effort`.
+        reset_session: do not go on with a live conversation.
+        tell_tools: tell the client what the tools do; the server's to say.
+        roots: the working folder and the further ones as they were checked; the tools stay inside of them.
+        descriptor: open on the working folder for as long as the request.
+    """
+
+    working_directory: str = ""
+    add_dirs: tuple[str, ...] = ()
+    tool_mode: ToolMode = "disabled"
+    permission_mode: PermissionMode | None = None
+    effort: ReasoningEffort | None = None
+    reset_session: bool = False
+    tell_tools: bool = True
+    roots: tuple[Root, ...] = ()
+    descriptor: int | None = field(default=None, compare=False)
+
+    @property
+    def of_the_process(self) -> bool:
+        """Whether a process must have been started for it."""
+        return self.has_tools or bool(self.working_directory or self.add_dirs or self.permission_mode)
+
+    @property
+    def has_tools(self) -> bool:
+        return self.tool_mode != "disabled"
+
+    @property
+    def has_bash(self) -> bool:
+        """Whether it may run any program, which no check of a path can hold."""
+        return self.tool_mode == "all"
+
+
+NO_AGENT: Final = Agent()
+
+
+def read_agent(value: Mapping[str, Any], param: str = "claude") -> Agent:
+    """Check the `claude` object.
+
+    Raises:
+        BadRequest: naming the key that is unknown or malformed, like `claude.addDirs[1]`.
+    """
+    given = {key: each for key, each in value.items() if each is not None}
+    for key in given:
+        if key not in _KEYS:
+            known = ", ".join(_KEYS)
+            message = f"Unknown parameter: '{param}.{key[:64]}'. The keys of '{param}' are {known}."
+            raise BadRequest(message, code="unknown_parameter", param=f"{param}.{key[:64]}")
+    reset = given.get("resetSession", False)
+    if not isinstance(reset, bool):
+        raise wrong_type(f"{param}.resetSession", "true or false", reset)
+    folders = given.get("addDirs", [])
+    if not isinstance(folders, list):
+        raise wrong_type(f"{param}.addDirs", "an array of folders", folders)
+    if len(folders) > MAX_ADD_DIRS:
+        raise wrong_value(f"{param}.addDirs", f"at most {MAX_ADD_DIRS} folders")
+    folder = given.get("workingDirectory")
+    return Agent(
+        working_directory="" if folder is None else _folder(folder, f"{param}.workingDirectory"),
+        add_dirs=tuple(_folder(each, f"{param}.addDirs[{index}]") for index, each in enumerate(folders)),
+        tool_mode=cast("ToolMode", _choice(given, "toolMode", get_args(ToolMode), param) or "disabled"),
+        permission_mode=cast("PermissionMode | None", _choice(given, "permissionMode", PERMISSION_MODES, param)),
+        effort=cast("ReasoningEffort | None", _choice(given, "effort", get_args(ReasoningEffort), param)),
+        reset_session=reset,
+    )
+
+
+_KEYS: Final = ("workingDirectory", "addDirs", "toolMode", "permissionMode", "effort", "resetSession")
+
+
+def _choice(given: Mapping[str, Any], key: str, allowed: tuple[str, ...], param: str) -> str | None:
+    value = given.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise wrong_type(f"{param}.{key}", "a string", value)
+    if value not in allowed:
+        raise wrong_value(f"{param}.{key}", "one of " + ", ".join(map(repr, allowed)), value)
+    return value
+
+
+def _folder(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise wrong_type(where, "the full path of a folder, as a string", value)
+    if not value.startswith("/") or not value.isprintable():
+        raise wrong_value(where, "the full path of a folder, from / on", value)
+    return value

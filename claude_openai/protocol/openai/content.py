@@ -1,0 +1,314 @@
+"""OpenAI message content -> the blocks Claude is given.
+
+Knows the shapes `content` may have (a string, an array of parts, nothing), which parts a role may have, and that an
+assistant's words may stand in `refusal`. Parts in the form of Claude's own API are taken too: some clients send them
+here. It deliberately does not know the order of messages (`history.py`), the fields around them (`request.py`), or what
+a picture is (`media.py`). Sound, which it cannot carry, is refused by name: an answer without it would be wrong.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
+
+from claude_openai.errors import BadRequest
+from claude_openai.protocol.limits.budget import Budget, TooMuchWork
+from claude_openai.protocol.limits.json_size import marks
+from claude_openai.protocol.openai.bad_request import (
+    missing,
+    shorten,
+    unsupported_parameter,
+    unsupported_value,
+    wrong_type,
+)
+from claude_openai.protocol.openai.json_body import load_finite
+from claude_openai.protocol.openai.media import anthropic_media, file_part, image_part
+from claude_openai.protocol.turn.blocks import (
+    Block,
+    MediaBlock,
+    ResultPart,
+    TextBlock,
+    ToolResultBlock,
+    ToolUseBlock,
+)
+
+__all__ = [
+    "assistant_blocks",
+    "call_arguments",
+    "result_block",
+    "system_texts",
+    "texts_of",
+    "tool_result_block",
+    "tool_use_blocks",
+    "user_blocks",
+]
+
+# Of a budget, for each value in the arguments of a call.
+MARK_STEPS: Final = 2
+
+Part: TypeAlias = Mapping[str, Any]
+Reader: TypeAlias = Callable[[Part, str], Block | None]
+
+
+def system_texts(message: Mapping[str, Any], path: str) -> tuple[str, ...]:
+    """The texts of a system or developer message.
+
+    Raises:
+        BadRequest: naming the exact place of what is malformed or cannot be carried.
+    """
+    return texts_of(message.get("content"), f"{path}.content")
+
+
+def texts_of(content: Any, place: str) -> tuple[str, ...]:
+    """The texts of content that may hold nothing else; none of those that are blank.
+
+    Raises:
+        BadRequest: naming the exact place of what is malformed or cannot be carried.
+    """
+    return tuple(block.text for block in _content_blocks(content, place, _SYSTEM_PARTS) if isinstance(block, TextBlock))
+
+
+def user_blocks(message: Mapping[str, Any], path: str) -> tuple[Block, ...]:
+    """The texts, pictures and files of a user message, in order; none if its content is null, absent or blank.
+
+    Blank texts are left out because Claude's API refuses text blocks without a visible character.
+
+    Args:
+        message: the message object.
+        path: where it stands in the request, like `messages[2]`.
+
+    Raises:
+        BadRequest: naming the exact place of what is malformed or cannot be carried.
+    """
+    return _blocks(message, path, _USER_PARTS)
+
+
+def assistant_blocks(message: Mapping[str, Any], path: str) -> tuple[Block, ...]:
+    """What an assistant message said; its `refusal` stands in when there is nothing else.
+
+    Raises:
+        BadRequest: also for a reference to earlier audio.
+    """
+    if message.get("audio"):
+        raise unsupported_parameter(f"{path}.audio", "Earlier audio is not kept here. Send its transcript as text.")
+    blocks = _blocks(message, path, _ASSISTANT_PARTS)
+    refusal = message.get("refusal")
+    if blocks or refusal is None:
+        return blocks
+    if not isinstance(refusal, str):
+        raise wrong_type(f"{path}.refusal", "a string", refusal)
+    return (TextBlock(refusal),) if refusal.strip() else ()
+
+
+def tool_use_blocks(message: Mapping[str, Any], path: str, budget: Budget) -> tuple[ToolUseBlock, ...]:
+    """The calls of an assistant message, in order.
+
+    Args:
+        message: the message object.
+        path: where it stands in the request.
+        budget: of the request.
+
+    Raises:
+        BadRequest: naming the exact place of what is malformed.
+    """
+    calls = message.get("tool_calls")
+    if calls is None:
+        return ()
+    if not isinstance(calls, list):
+        raise wrong_type(f"{path}.tool_calls", "an array", calls)
+    return tuple(_tool_use(call, f"{path}.tool_calls[{index}]", budget) for index, call in enumerate(calls))
+
+
+def _tool_use(call: Any, where: str, budget: Budget) -> ToolUseBlock:
+    if not isinstance(call, dict):
+        raise wrong_type(where, "an object", call)
+    if (call.get("type") or "function") != "function":
+        raise unsupported_value(f"{where}.type", "Only calls of type 'function' can be carried.")
+    function = call.get("function")
+    if not isinstance(function, dict):
+        raise wrong_type(f"{where}.function", "an object with 'name' and 'arguments'", function)
+    for place, value in ((f"{where}.id", call.get("id")), (f"{where}.function.name", function.get("name"))):
+        if not isinstance(value, str) or not value:
+            raise wrong_type(place, "a string", value)
+    arguments = call_arguments(function.get("arguments"), f"{where}.function.arguments", budget)
+    return ToolUseBlock.of(call["id"], function["name"], arguments)
+
+
+def call_arguments(text: Any, place: str, budget: Budget) -> dict[str, Any]:
+    """The arguments of a call; those that are no JSON object under the name `arguments`.
+
+    Raises:
+        BadRequest: `text` is neither a string, nor an object, nor null, or there is too much in it for the budget of
+            the request.
+    """
+    if isinstance(text, dict):
+        return text
+    if text is not None and not isinstance(text, str):
+        raise wrong_type(place, "a string of JSON", text)
+    text = text or "{}"
+    try:
+        budget.spend(MARK_STEPS * marks(text) + len(text) // 100)
+        loaded = load_finite(text)
+    except TooMuchWork:
+        message = f"'{place}' has too many values, together with the arguments of the calls before it. Send fewer."
+        raise BadRequest(message, code="invalid_value", param=place) from None
+    except (ValueError, RecursionError):
+        loaded = None
+    # Other models write arguments that are no JSON object; Claude's API takes nothing else.
+    return loaded if isinstance(loaded, dict) else {"arguments": text}
+
+
+def tool_result_block(message: Mapping[str, Any], path: str) -> ToolResultBlock:
+    """The result in a message of role `tool`.
+
+    Raises:
+        BadRequest: naming the exact place of what is malformed or cannot be carried.
+    """
+    place = f"{path}.content"
+    return result_block(message.get("tool_call_id"), f"{path}.tool_call_id", message.get("content"), place)
+
+
+def result_block(call_id: Any, id_place: str, content: Any, place: str) -> ToolResultBlock:
+    """The result of a call, wherever a request has its two parts.
+
+    Raises:
+        BadRequest: naming `id_place`, or what in `place` is malformed or cannot be carried.
+    """
+    if call_id is None:
+        raise missing(id_place, "Send the id of the call that this is the result of.")
+    if not isinstance(call_id, str):
+        raise wrong_type(id_place, "a string", call_id)
+    if content in (None, []):
+        return ToolResultBlock(call_id, ())
+    if not isinstance(content, list) or not any(map(_is_part, content)):
+        text = content if isinstance(content, str) else _as_json(content)
+        return ToolResultBlock(call_id, (TextBlock(text),) if text else ())
+    read = _read_parts(content, place, _RESULT_PARTS)
+    return ToolResultBlock(
+        call_id, tuple(part for part in read if isinstance(part, ResultPart) and part != TextBlock(""))
+    )
+
+
+def _blocks(message: Mapping[str, Any], path: str, readers: Mapping[str, Reader]) -> tuple[Block, ...]:
+    return _content_blocks(message.get("content"), f"{path}.content", readers)
+
+
+def _content_blocks(content: Any, place: str, readers: Mapping[str, Reader]) -> tuple[Block, ...]:
+    if content is None:
+        return ()
+    if isinstance(content, str):
+        return (TextBlock(content),) if content.strip() else ()
+    if not isinstance(content, list):
+        raise wrong_type(place, "a string or an array of parts", content)
+    blocks = _read_parts(content, place, readers)
+    return tuple(block for block in blocks if not isinstance(block, TextBlock) or block.text.strip())
+
+
+def _read_parts(parts: list[Any], path: str, readers: Mapping[str, Reader]) -> Iterator[Block]:
+    for index, part in enumerate(parts):
+        where = f"{path}[{index}]"
+        if not isinstance(part, dict):
+            raise wrong_type(where, "an object like {'type': 'text', 'text': ...}", part)
+        kind = part.get("type") or ("text" if "text" in part else None)
+        if kind is None:
+            raise missing(f"{where}.type", _kinds(readers))
+        if not isinstance(kind, str):
+            raise wrong_type(f"{where}.type", "a string", kind)
+        if kind not in readers:
+            message = f"A part of type {shorten(kind)} cannot be carried here. {_kinds(readers)}"
+            raise unsupported_value(f"{where}.type", message)
+        block = readers[kind](part, where)
+        if block is not None:
+            yield block
+
+
+def _kinds(readers: Mapping[str, Reader]) -> str:
+    return f"Send one of type {', '.join(map(repr, readers))}."
+
+
+def _text(key: str) -> Reader:
+    def read(part: Part, where: str) -> TextBlock:
+        text = part.get(key)
+        if text is None:
+            raise missing(f"{where}.{key}", "Send the text of the part.")
+        if not isinstance(text, str):
+            raise wrong_type(f"{where}.{key}", "a string", text)
+        return TextBlock(text)
+
+    return read
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value.get("type") or "text" in value)
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _json(part: Part, where: str) -> TextBlock:
+    """A part with JSON, or one of an MCP server that is nothing but a link, as its text."""
+    value = next((part[key] for key in ("json", "value", "data") if key in part), part)
+    return TextBlock(value if isinstance(value, str) else _as_json(value))
+
+
+def _mcp_resource(part: Part, where: str) -> Block:
+    """A resource as MCP servers embed it: a text, or a file in base64."""
+    resource, place = part.get("resource"), f"{where}.resource"
+    if not isinstance(resource, dict):
+        raise wrong_type(place, "an object with 'text' or 'blob'", resource)
+    if isinstance(resource.get("text"), str):
+        return TextBlock(resource["text"])
+    source = {"data": resource.get("blob"), "media_type": resource.get("mimeType")}
+    return anthropic_media({"type": "document", "source": source}, place)
+
+
+def _picture(part: Part, where: str) -> MediaBlock:
+    """A picture as Claude's API has it, or as MCP servers give it."""
+    if part.get("source") is None and part.get("data") is not None:
+        return anthropic_media({"type": "image", "source": {"data": part["data"]}}, where)
+    return anthropic_media(part, where)
+
+
+def _anthropic_tool_use(part: Part, where: str) -> ToolUseBlock:
+    for key in ("id", "name"):
+        if not isinstance(part.get(key), str) or not part[key]:
+            raise wrong_type(f"{where}.{key}", "a string", part.get(key))
+    if not isinstance(part.get("input"), dict):
+        raise wrong_type(f"{where}.input", "an object", part.get("input"))
+    return ToolUseBlock.of(part["id"], part["name"], part["input"])
+
+
+def _anthropic_tool_result(part: Part, where: str) -> ToolResultBlock:
+    block = result_block(part.get("tool_use_id"), f"{where}.tool_use_id", part.get("content"), f"{where}.content")
+    return replace(block, is_error=part.get("is_error") is True)
+
+
+def _nothing(part: Part, where: str) -> None:
+    """Thinking that a client echoes: Claude takes back only its own, signed."""
+
+
+# The Responses API names its parts input_text and output_text; clients that speak both mix them up.
+_SYSTEM_PARTS: Final[Mapping[str, Reader]] = dict.fromkeys(("text", "input_text", "output_text"), _text("text"))
+_USER_PARTS: Final[Mapping[str, Reader]] = {
+    **_SYSTEM_PARTS,
+    **dict.fromkeys(("image_url", "input_image"), image_part),
+    **dict.fromkeys(("file", "input_file"), file_part),
+    **dict.fromkeys(("image", "document"), anthropic_media),
+    "tool_result": _anthropic_tool_result,
+}
+_ASSISTANT_PARTS: Final[Mapping[str, Reader]] = {
+    **_SYSTEM_PARTS,
+    "refusal": _text("refusal"),
+    "tool_use": _anthropic_tool_use,
+    **dict.fromkeys(("thinking", "redacted_thinking", "reasoning"), _nothing),
+}
+_RESULT_PARTS: Final[Mapping[str, Reader]] = {
+    **_SYSTEM_PARTS,
+    **dict.fromkeys(("image_url", "input_image"), image_part),
+    **dict.fromkeys(("file", "input_file"), file_part),
+    "image": _picture,
+    "document": anthropic_media,
+    "resource": _mcp_resource,
+    **dict.fromkeys(("json", "resource_link"), _json),
+}

@@ -1,0 +1,106 @@
+"""The form of one value of a request: a boolean, a string, a number within its bounds.
+
+Each check is called with the field's name and a value that is not null, and raises BadRequest if the value is not of
+its form; each says the same as JSON Schema, for `/openapi.json`. Knows no field.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from claude_openai.protocol.openai.bad_request import wrong_type, wrong_value
+
+__all__ = [
+    "Check",
+    "Form",
+    "Schema",
+    "array",
+    "boolean",
+    "form",
+    "integer",
+    "json_object",
+    "number",
+    "one_of",
+    "string",
+]
+
+Check: TypeAlias = Callable[[str, Any], None]
+Schema: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A check, and the JSON Schema that takes the same values."""
+
+    check: Check
+    schema: Schema
+
+    def __call__(self, param: str, value: Any) -> None:
+        self.check(param, value)
+
+
+def form(schema: Schema) -> Callable[[Check], Form]:
+    """Give a check its schema: `@form({"type": "boolean"})`."""
+    return lambda check: Form(check, schema)
+
+
+@form({"type": "boolean"})
+def boolean(param: str, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise wrong_type(param, "true or false", value)
+
+
+@form({"type": "object"})
+def json_object(param: str, value: Any) -> None:
+    if not isinstance(value, dict):
+        raise wrong_type(param, "an object", value)
+
+
+@form({"type": "array"})
+def array(param: str, value: Any) -> None:
+    if not isinstance(value, list):
+        raise wrong_type(param, "an array", value)
+
+
+def string(max_chars: int | None = None) -> Form:
+    @form({"type": "string"} | ({} if max_chars is None else {"maxLength": max_chars}))
+    def check(param: str, value: Any) -> None:
+        if not isinstance(value, str):
+            raise wrong_type(param, "a string", value)
+        if max_chars is not None and len(value) > max_chars:
+            raise wrong_value(param, f"at most {max_chars} characters")
+
+    return check
+
+
+def one_of(*allowed: str) -> Form:
+    @form({"enum": list(allowed)})
+    def check(param: str, value: Any) -> None:
+        string()(param, value)
+        if value not in allowed:
+            raise wrong_value(param, "one of " + ", ".join(map(repr, allowed)), value)
+
+    return check
+
+
+def number(low: float, high: float = math.inf) -> Form:
+    @form({"type": "number", "minimum": low} | ({} if high == math.inf else {"maximum": high}))
+    def check(param: str, value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise wrong_type(param, "a number", value)
+        if not low <= value <= high:
+            raise wrong_value(param, f"a number from {low}" + ("" if high == math.inf else f" to {high}"), value)
+
+    return check
+
+
+def integer(low: int, high: float = math.inf) -> Form:
+    @form({**number(low, high).schema, "type": "integer"})
+    def check(param: str, value: Any) -> None:
+        # JSON has one kind of number: 1.0 is an integer to JSON Schema, and some languages write it so.
+        if not isinstance(value, int) and not (isinstance(value, float) and value.is_integer()):
+            raise wrong_type(param, "an integer", value)
+        number(low, high)(param, value)
+
+    return check

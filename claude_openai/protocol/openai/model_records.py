@@ -1,0 +1,86 @@
+"""Reads what Claude Code reports of its models: the list in its answer to `initialize`, and the limits in a result.
+
+Both may change with any version of Claude Code, so entries of an unknown form are skipped. Names and numbers of entries
+are bounded: the result is small, and each name in it is safe as an argument of a command.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final, TypeGuard, get_args
+
+from claude_openai.protocol.openai.chat.fields import ReasoningEffort
+
+__all__ = ["MAX_MODELS", "MAX_NAME_CHARS", "Limits", "Model", "is_safe_name", "read_limits", "read_models"]
+
+MAX_NAME_CHARS: Final = 256
+MAX_MODELS: Final = 64
+MAX_TOKENS: Final = 1_000_000_000
+# The account's default. Not listed: this server's own default model is called `claude`.
+_DEFAULT: Final = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model that Claude Code lists.
+
+    Attributes:
+        name: an alias or an id, as `--model` takes it.
+        resolved: the id that the name stands for; "" if unknown.
+        efforts: the levels of `reasoning_effort` that it has, from the least; empty if it has none.
+    """
+
+    name: str
+    resolved: str = ""
+    efforts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The context window of a model and the bound of one answer, in tokens."""
+
+    context: int
+    output: int
+
+
+def is_safe_name(name: str) -> bool:
+    """Whether a name can be an argument of a command: printable ASCII without blanks, and no flag."""
+    return re.fullmatch(rf"(?!-)[!-~]{{1,{MAX_NAME_CHARS}}}", name) is not None
+
+
+def read_models(listed: object) -> tuple[Model, ...] | None:
+    """The `models` of an answer to `initialize`, each name once; None if it is not a list with a model in it."""
+    if not isinstance(listed, list):
+        return None
+    models = {model.name: model for entry in listed[:MAX_MODELS] if (model := _model(entry)) is not None}
+    return tuple(models.values()) or None
+
+
+def read_limits(usage: object) -> dict[str, Limits]:
+    """The limits in the `modelUsage` of a result, by the id of the model."""
+    entries = list(usage.items())[:MAX_MODELS] if isinstance(usage, dict) else []
+    return {name: limits for name, value in entries if is_safe_name(name) and (limits := _limits(value)) is not None}
+
+
+def _model(entry: object) -> Model | None:
+    if not isinstance(entry, dict):
+        return None
+    name, resolved, efforts = (entry.get(key) for key in ("value", "resolvedModel", "supportedEffortLevels"))
+    if not isinstance(name, str) or not is_safe_name(name) or name == _DEFAULT:
+        return None
+    return Model(
+        name,
+        resolved if isinstance(resolved, str) and is_safe_name(resolved) else "",
+        # A level that requests cannot ask for is of no use to clients.
+        tuple(each for each in get_args(ReasoningEffort) if each in efforts) if isinstance(efforts, list) else (),
+    )
+
+
+def _limits(value: object) -> Limits | None:
+    if not isinstance(value, dict):
+        return None
+    context, output = value.get("contextWindow"), value.get("maxOutputTokens")
+    return Limits(context, output) if _is_count(context) and _is_count(output) else None
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= MAX_TOKENS

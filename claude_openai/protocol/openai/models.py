@@ -1,0 +1,154 @@
+"""The model names clients may ask for, and the name each stands for on Claude's command line.
+
+Knows the aliases, the shape of a Claude model id, and the models that Claude Code has listed; whether the account may
+use one is Claude's to say. Every name that leaves here is safe as one argument of a command: it is not empty, begins
+with no dash and holds no space or control character.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from claude_openai.errors import ConfigError, ModelNotFound
+from claude_openai.protocol.openai.bad_request import shorten
+from claude_openai.protocol.openai.model_records import MAX_MODELS, MAX_NAME_CHARS, Limits, Model, is_safe_name
+
+__all__ = ["ALIASES", "USUAL_LIMITS", "ModelCatalog"]
+
+DEFAULT_NAME: Final = "claude"
+ALIASES: Final = ("sonnet", "opus", "haiku", "fable")
+MODALITIES: Final = {"input_modalities": ["text", "image", "file"], "output_modalities": ["text"]}
+
+_OWN: Final = "claude-"
+_LONG: Final = "[1m]"
+# One digit at least: `claude-something` is more likely a typing error than an id Claude knows.
+_CLAUDE_ID: Final = re.compile(r"claude-(?=[a-z.@-]*[0-9])[a-z0-9.@-]{1,128}(?:\[1m\])?")
+
+# As Claude Code 2.1.332 reports, with an API key or an OAuth token; replaced by what the installed one reports.
+_EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
+_RESOLVED: Final = {
+    "sonnet": "claude-sonnet-5-5",
+    "opus": "claude-opus-5-5",
+    "haiku": "claude-haiku-5-5",
+    "fable": "claude-fable-5-2",
+}
+_START: Final = tuple(Model(alias, resolved, _EFFORTS) for alias, resolved in _RESOLVED.items())
+USUAL_LIMITS: Final = Limits(1_000_000, 128_000)
+_START_LIMITS: Final = dict.fromkeys(_RESOLVED.values(), USUAL_LIMITS)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCatalog:
+    """Which names are served.
+
+    Args:
+        default_model: what `claude` stands for: an alias, a Claude model id, or one of `override`.
+        override: the names that are listed, in place of the others. It narrows nothing: aliases, Claude model ids and
+            what Claude Code lists are served whether listed or not. Any other name is given to Claude as it is.
+        models: those that Claude Code has listed.
+        limits: by the id of the model, or by the name that was asked for.
+
+    Raises:
+        ConfigError: a name cannot be a command's argument, or `default_model` stands for nothing.
+    """
+
+    default_model: str
+    override: tuple[str, ...] = ()
+    models: tuple[Model, ...] = _START
+    limits: Mapping[str, Limits] = field(default_factory=_START_LIMITS.copy)
+
+    def __post_init__(self) -> None:
+        for name in self.override:
+            if not is_safe_name(name):
+                raise ConfigError(
+                    f"CLAUDE_MODELS_OVERRIDE: model name {shorten(name)} cannot be used: it must be"
+                    f" 1 to {MAX_NAME_CHARS} printable ASCII characters without spaces, and not begin with '-'"
+                )
+        if self._lookup(self.default_model) is None:
+            raise ConfigError(
+                "--default-model / CLAUDE_OPENAI_DEFAULT_MODEL or CLAUDE_DEFAULT_MODEL:"
+                f" {shorten(self.default_model)} is not known: use sonnet, opus, haiku or a full Claude model id,"
+                " or add the name to CLAUDE_MODELS_OVERRIDE"
+            )
+
+    def with_models(self, listed: Sequence[Model], started_with: str) -> "ModelCatalog":
+        """The catalog with models that Claude Code lists.
+
+        None is taken out: which are listed depends on the process. On Bedrock `sonnet` is listed only by a process that
+        was started with it; on Vertex AI `opus` is in no list, and works (2.1.332).
+
+        Args:
+            listed: by a process.
+            started_with: the model that the process was started with, which it lists whatever it is. A name that is not
+                known otherwise is left out: it may be a client's typing error.
+        """
+        known = {model.name: model for model in self.models}
+        new = {model.name: model for model in listed if model.name != started_with or model.name in known}
+        return replace(self, models=tuple({**known, **new}.values())[:MAX_MODELS])
+
+    def with_limits(self, limits: Mapping[str, Limits]) -> "ModelCatalog":
+        """The catalog with limits that Claude Code reports; the newest replace older ones."""
+        kept = [(name, value) for name, value in self.limits.items() if name not in limits]
+        return replace(self, limits=dict([*kept, *limits.items()][-MAX_MODELS:]))
+
+    def resolve(self, asked: str) -> str:
+        """The name to give to Claude for the one a client asked for.
+
+        Raises:
+            ModelNotFound: it is no alias, no Claude model id, not in the override, and Claude Code has not listed it.
+        """
+        found = self._lookup(asked)
+        if found is None and asked == DEFAULT_NAME:
+            found = self._lookup(self.default_model)
+        if found is None:
+            message = f"The model {shorten(asked)} does not exist. Ask GET /v1/models for the names this server knows."
+            raise ModelNotFound(message, param="model")
+        return found
+
+    def listing(self) -> list[str]:
+        """The ids for GET /v1/models: the override, or without one those that Claude Code lists; each once."""
+        return list(dict.fromkeys(self.override or map(self._public_name, self.models)))
+
+    def model_object(self, asked: str, created: int) -> dict[str, Any]:
+        """One model of `/v1/models`; `created` in whole seconds since 1970.
+
+        Beside OpenAI's keys it has the limits, modalities and levels of effort that are known of it.
+
+        Raises:
+            ModelNotFound: as of `resolve`.
+        """
+        name = self.resolve(asked)
+        named = {model.name: model for model in self.models}
+        model = named.get(name) or named.get(name.removesuffix(_LONG))
+        limits = self.limits.get(name) or (None if model is None else self.limits.get(model.resolved))
+        known: dict[str, Any] = {"id": asked, "object": "model", "created": created, "owned_by": "anthropic"}
+        if limits is not None:
+            known |= {"context_length": limits.context, "max_output_tokens": limits.output}
+        if model is not None or limits is not None:
+            known |= MODALITIES
+        if model is not None and model.efforts:
+            known["reasoning_efforts"] = list(model.efforts)
+        return known
+
+    def model_list(self, created: int) -> dict[str, Any]:
+        """The answer of `/v1/models`; `created` in whole seconds since 1970, the same for all."""
+        return {"object": "list", "data": [self.model_object(name, created) for name in self.listing()]}
+
+    def _lookup(self, name: str) -> str | None:
+        short = name.removesuffix(_LONG)
+        alias = short.removeprefix(_OWN)
+        if alias in (*ALIASES, "best") or any(_is_alias(model, alias) for model in self.models):
+            return alias + name[len(short) :]
+        names = (*self.override, *(model.name for model in self.models))
+        return name if (name in names and name != DEFAULT_NAME) or _CLAUDE_ID.fullmatch(name) else None
+
+    @staticmethod
+    def _public_name(model: Model) -> str:
+        short = model.name.removesuffix(_LONG)
+        return _OWN + model.name if short in ALIASES or _is_alias(model, short) else model.name
+
+
+def _is_alias(model: Model, alias: str) -> bool:
+    """Whether it is the name of a family of Claude models, as `sonnet` is."""
+    return alias != "" and model.name.removesuffix(_LONG) == alias and f"{_OWN}{alias}" in model.resolved

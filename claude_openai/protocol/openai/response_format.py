@@ -1,0 +1,132 @@
+"""`response_format`: the form an answer must have.
+
+Claude Code is given the schema as `adapted` says it anew, and the answer is checked against the client's own. Knows
+names and types of forms, and nothing of JSON Schema.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from claude_openai.errors import BadRequest
+from claude_openai.protocol.limits.budget import Budget, TooMuchWork
+from claude_openai.protocol.openai.bad_request import missing, wrong_type, wrong_value
+from claude_openai.protocol.openai.field_types import boolean, string
+from claude_openai.protocol.openai.tools import CHECK_STEPS, object_schema, too_much_work
+
+if TYPE_CHECKING:
+    from claude_openai.protocol.json_schema.validation import ArgumentValidator
+
+__all__ = ["OutputFormat", "output_check", "read_response_format"]
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """The form of an answer: a JSON object that fits a schema.
+
+    Attributes:
+        name: the client's label for it, which Claude is not told; forms that differ in it alone are equal.
+        schema: the client's, as compact JSON.
+        adapted: as Claude Code takes it, as JSON too.
+        validator: checks answers against the client's.
+    """
+
+    name: str = field(compare=False)
+    schema: str
+    adapted: str = field(compare=False, repr=False)
+    validator: "ArgumentValidator" = field(compare=False, repr=False)
+
+    def for_claude(self) -> dict[str, Any]:
+        """The schema as Claude Code takes it."""
+        schema: dict[str, Any] = json.loads(self.adapted)
+        return schema
+
+
+def output_check(form: OutputFormat | None, clock: Callable[[], float]) -> Callable[[object], str | None] | None:
+    """What says what is wrong with an answer, in words for Claude; None for an answer in text.
+
+    Args:
+        form: that the answer must have.
+        clock: seconds, for the time that the patterns of a schema take.
+    """
+    if form is None:
+        return None
+    validator = form.validator
+
+    def check(answer: object) -> str | None:
+        if not isinstance(answer, dict):
+            return "it must be a JSON object"
+        return validator.problem(answer, Budget(CHECK_STEPS, clock))
+
+    return check
+
+
+def read_response_format(
+    value: Mapping[str, Any], budget: Budget, param: str = "response_format"
+) -> OutputFormat | None:
+    """Check `response_format`; None for plain text.
+
+    Args:
+        value: the form.
+        budget: of the request.
+        param: its place in it.
+
+    Raises:
+        BadRequest: naming what is malformed, like `response_format.json_schema.schema`.
+    """
+    kind = value.get("type")
+    if kind is None:
+        raise missing(f"{param}.type", "Send 'text', 'json_object' or 'json_schema'.")
+    if not isinstance(kind, str):
+        raise wrong_type(f"{param}.type", "a string", kind)
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return _form("json_object", {"type": "object"}, param, budget)
+    if kind != "json_schema":
+        raise wrong_value(f"{param}.type", "'text', 'json_object' or 'json_schema'", kind)
+    inner = value.get("json_schema")
+    if inner is None:
+        raise missing(f"{param}.json_schema", "Send an object with 'name' and 'schema'.")
+    return json_schema_format(inner, f"{param}.json_schema", budget)
+
+
+def json_schema_format(inner: Any, where: str, budget: Budget) -> OutputFormat:
+    """The form for an object with `name` and `schema`.
+
+    Raises:
+        BadRequest: naming what is malformed.
+    """
+    if not isinstance(inner, dict):
+        raise wrong_type(where, "an object with 'name' and 'schema'", inner)
+    name, schema = inner.get("name"), inner.get("schema")
+    if name is None:
+        raise missing(f"{where}.name", "Send a name for the form.")
+    if not isinstance(name, str):
+        raise wrong_type(f"{where}.name", "a string", name)
+    if not _NAME.fullmatch(name):
+        raise wrong_value(f"{where}.name", "1 to 64 letters, digits, '_' or '-'", name)
+    for key, check in (("description", string()), ("strict", boolean)):
+        if inner.get(key) is not None:
+            check(f"{where}.{key}", inner[key])
+    if schema is None:
+        raise missing(f"{where}.schema", "Send the JSON Schema of the answer.")
+    return _form(name, schema, f"{where}.schema", budget)
+
+
+def _form(name: str, schema: Any, where: str, budget: Budget) -> OutputFormat:
+    # Adapted now, before anything is paid: a form that Claude Code cannot take would not be asked for.
+    from claude_openai.protocol.json_schema.claude_dialect import CannotBeAdapted, adapted_schema
+
+    code = "invalid_json_schema"
+    text, validator = object_schema(schema, where, code=code, budget=budget)
+    try:
+        return OutputFormat(name, text, adapted_schema(text, validator.document, budget), validator)
+    except CannotBeAdapted as error:
+        raise BadRequest(f"'{where}' {error}", code=code, param=where) from None
+    except TooMuchWork as error:
+        raise too_much_work(where, error, code) from None

@@ -1,0 +1,114 @@
+"""Every field of OpenAI's create-response, and what becomes of it.
+
+As `fields.FIELDS` is for chat completions, and from it where both have the same field. Nothing is stored here, so a
+field that refers to something stored is refused: the request has to bring the whole conversation.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from claude_openai.protocol.openai.bad_request import unsupported_parameter, unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.openai.chat.fields import FIELDS, UNSET_WORDS, Field, Use
+from claude_openai.protocol.openai.field_types import Form, array, boolean, form, integer, json_object, one_of, string
+
+__all__ = ["RESPONSES_FIELDS"]
+
+_SUMMARIES: Final = ("auto", "concise", "detailed")
+_VERBOSITIES: Final = ("low", "medium", "high")
+_NO_LOGPROBS: Final = "message.output_text.logprobs"
+_ALL_OF_IT: Final = "No conversation is stored here: send all of it in 'input'."
+
+
+@form({"anyOf": [{"type": "string", "pattern": "\\S"}, {"type": "array", "minItems": 1}]})
+def _input(param: str, value: Any) -> None:
+    if not isinstance(value, (str, list)):
+        raise wrong_type(param, "a text or an array of items", value)
+    if not (value.strip() if isinstance(value, str) else value):
+        raise wrong_value(param, "some visible text, or at least one item")
+
+
+@form(
+    {
+        "type": "object",
+        "properties": {
+            "verbosity": {"enum": [*_VERBOSITIES, *UNSET_WORDS, None]},
+            "format": {"type": ["object", "null"]},
+        },
+    }
+)
+def _text(param: str, value: Any) -> None:
+    json_object(param, value)
+    if value.get("verbosity") not in (*UNSET_WORDS, None):
+        one_of(*_VERBOSITIES)(f"{param}.verbosity", value["verbosity"])
+    if value.get("format") is not None:
+        json_object(f"{param}.format", value["format"])  # checked in `output`
+
+
+@form(
+    {
+        **FIELDS["reasoning"].check.schema,
+        "properties": {
+            **FIELDS["reasoning"].check.schema["properties"],
+            "summary": {"enum": [*_SUMMARIES, *UNSET_WORDS, None]},
+        },
+    }
+)
+def _reasoning(param: str, value: Any) -> None:
+    FIELDS["reasoning"].check(param, value)
+    if value.get("summary") not in (*UNSET_WORDS, None):
+        one_of(*_SUMMARIES)(f"{param}.summary", value["summary"])
+
+
+@form({"type": "array", "items": {"type": "string", "not": {"const": _NO_LOGPROBS}}})
+def _include(param: str, value: Any) -> None:
+    array(param, value)
+    for index, name in enumerate(value):
+        string()(f"{param}[{index}]", name)
+        if name == _NO_LOGPROBS:
+            raise unsupported_value(f"{param}[{index}]", "Claude gives no probabilities. Leave it out.")
+
+
+@form({"type": ["string", "object"]})
+def _text_or_object(param: str, value: Any) -> None:
+    if not isinstance(value, (str, dict)):
+        raise wrong_type(param, "a string or an object", value)
+
+
+def _only(check: Form, harmless: Any, message: str) -> Form:
+    """Refuse every value but the harmless one, after its form has been checked."""
+
+    @form({"const": harmless})
+    def refuse(param: str, value: Any) -> None:
+        check(param, value)
+        if value != harmless:
+            raise unsupported_parameter(param, message)
+
+    return refuse
+
+
+_THE_SAME: Final = (
+    *("model", "system", "instructions", "stream", "claude", "user", "metadata"),
+    *("tools", "tool_choice", "parallel_tool_calls"),
+    *("top_logprobs", "temperature", "top_p", "safety_identifier", "store", "prompt_cache_key"),
+    *("prompt_cache_options", "prompt_cache_retention", "moderation"),
+)
+
+RESPONSES_FIELDS: Final[Mapping[str, Field]] = {
+    "input": Field(Use.HONOURED, _input),
+    **{name: FIELDS[name] for name in _THE_SAME},
+    "reasoning": Field(Use.HONOURED, _reasoning),
+    "text": Field(Use.HONOURED, _text),  # but its verbosity
+    "max_output_tokens": FIELDS["max_tokens"],
+    "previous_response_id": Field(Use.REFUSED, _only(string(), "", _ALL_OF_IT)),
+    "conversation": Field(Use.REFUSED, _only(_text_or_object, "", _ALL_OF_IT)),
+    "background": Field(Use.REFUSED, _only(boolean, False, "A response ends with its request here. Leave it out.")),
+    "prompt": Field(Use.REFUSED, _only(json_object, {}, "No prompts are stored here. Send its text in 'input'.")),
+    "include": Field(Use.IGNORED, _include),  # but for probabilities: an answer that lacks them is no answer
+    "max_tool_calls": Field(Use.IGNORED, integer(1)),  # it counts the tools that OpenAI runs
+    "truncation": Field(Use.IGNORED, one_of("auto", "disabled"), UNSET_WORDS),
+    "context_management": Field(Use.IGNORED, array),
+    "stream_options": Field(Use.IGNORED, json_object),  # no include_usage here: the usage always comes
+    "service_tier": Field(
+        Use.IGNORED, one_of("auto", "default", "flex", "scale", "priority", "fast", "ultrafast"), UNSET_WORDS
+    ),
+}

@@ -1,0 +1,201 @@
+"""The `input` of a Responses request -> the system prompt, the turns before, and the prompt Claude is to answer.
+
+Knows the items; what content is made of is `content`'s business, how they make turns `turns`', what a conversation must
+end with `history`'s. Reasoning is dropped: Claude takes back only its own, signed, which this server keeps itself.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+from claude_openai.errors import BadRequest
+from claude_openai.protocol.limits.budget import Budget
+from claude_openai.protocol.openai.bad_request import missing, shorten, unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.openai.chat.messages import Transcript, transcript_of
+from claude_openai.protocol.openai.content import (
+    assistant_blocks,
+    call_arguments,
+    result_block,
+    system_texts,
+    user_blocks,
+)
+from claude_openai.protocol.openai.responses.item_store import MAX_CHARS, item_chars
+from claude_openai.protocol.openai.responses.tools import joined_name
+from claude_openai.protocol.openai.turns import Piece, alternating
+from claude_openai.protocol.turn.blocks import Block, TextBlock, ToolUseBlock, TurnRole
+
+__all__ = ["Recall", "added_tools", "read_input"]
+
+# Finds an item of an earlier answer by its id, None if it is not known.
+Recall: TypeAlias = Callable[[str], Mapping[str, Any] | None]
+
+REASONING_PREFIX: Final = "rs_"
+
+# Items that OpenAI's models made with tools of OpenAI's, or that only OpenAI can read. A session that was begun there
+# has them, and its user cannot leave them out.
+LEFT_OUT: Final = frozenset(
+    {
+        *("reasoning", "additional_tools", "compaction", "context_compaction", "ghost_snapshot"),
+        *("web_search_call", "file_search_call", "image_generation_call", "code_interpreter_call"),
+        *("computer_call", "computer_call_output"),
+        *("mcp_list_tools", "mcp_approval_request", "mcp_approval_response"),
+    }
+)
+# Calls of tools that the client ran, each with the name that it was called by, and the field with its arguments.
+OTHER_CALLS: Final[Mapping[str, tuple[str, str]]] = {
+    "custom_tool_call": ("", "input"),
+    "local_shell_call": ("local_shell", "action"),
+    "shell_call": ("shell", "action"),
+    "apply_patch_call": ("apply_patch", "operation"),
+    "tool_search_call": ("tool_search", "arguments"),
+}
+OTHER_OUTPUTS: Final[Mapping[str, str]] = {
+    "custom_tool_call_output": "output",
+    "local_shell_call_output": "output",
+    "shell_call_output": "output",
+    "apply_patch_call_output": "output",
+    "tool_search_output": "tools",
+}
+
+
+def read_input(value: str | Sequence[Any], system: Sequence[str], recall: Recall, budget: Budget) -> Transcript:
+    """Turn the `input` of a request into a transcript; texts stay verbatim and in order.
+
+    Args:
+        value: the field.
+        system: texts of the system prompt before those of the input.
+        recall: finds items that the input has only by their ids.
+        budget: of the request.
+
+    Raises:
+        BadRequest: naming the item, like `input[3]`, that is malformed or cannot be carried.
+    """
+    texts = list(system)
+    items = [{"role": "user", "content": value}] if isinstance(value, str) else value
+    pieces: list[Piece] = []
+    recalled = 0
+    for index, item in enumerate(items):
+        path = f"input[{index}]"
+        found = _resolved(item, path, recall)
+        # A few bytes can refer to megabytes, and often to the same.
+        recalled += 0 if found is item else item_chars(found)
+        if recalled > MAX_CHARS:
+            raise wrong_value(path, "no references to more than is kept here")
+        if not _is_of_system(found):
+            pieces.extend(Piece(role, path, "call_id", blocks) for role, blocks in _read(found, path, budget))
+        elif pieces:
+            blocks = tuple(map(TextBlock, system_texts(found, path)))
+            pieces.append(Piece("user", path, "call_id", blocks, of_system=True))
+        else:
+            texts.extend(system_texts(found, path))
+    return transcript_of(texts, alternating(pieces), "input")
+
+
+def added_tools(value: str | Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    """The tools that items of the input add to those of the request, each with its place. Codex sends such items."""
+    for index, item in enumerate(value):
+        if isinstance(item, dict) and item.get("type") == "additional_tools" and isinstance(item.get("tools"), list):
+            yield from ((f"input[{index}].tools[{number}]", tool) for number, tool in enumerate(item["tools"]))
+
+
+def _resolved(item: Any, path: str, recall: Recall) -> Mapping[str, Any]:
+    """The item itself, or the one that it refers to."""
+    if not isinstance(item, dict):
+        raise wrong_type(path, "an object with 'type'", item)
+    if _kind(item, path) != "item_reference":
+        return item
+    name = item.get("id")
+    if not isinstance(name, str):
+        raise wrong_type(f"{path}.id", "a string", name)
+    if name.startswith(REASONING_PREFIX):
+        return {"type": "reasoning"}
+    found = recall(name)
+    if found is None:
+        message = f"'{path}' refers to {shorten(name)}, which is not at hand: send the item itself (store: false)."
+        raise BadRequest(message, code="invalid_value", param=path)
+    return found
+
+
+def _kind(item: Mapping[str, Any], path: str) -> str:
+    kind = item.get("type") or None
+    if kind is None and item.get("role") is not None:
+        return "message"
+    if kind is None and item.keys() <= {"id", "type"}:
+        return "item_reference"
+    if kind is None:
+        raise missing(f"{path}.type", "Send 'message', 'function_call' or 'function_call_output'.")
+    if not isinstance(kind, str):
+        raise wrong_type(f"{path}.type", "a string", kind)
+    return kind
+
+
+def _is_of_system(item: Mapping[str, Any]) -> bool:
+    return (item.get("type") or "message") == "message" and item.get("role") in ("system", "developer")
+
+
+def _read(item: Mapping[str, Any], path: str, budget: Budget) -> Iterator[tuple[TurnRole, tuple[Block, ...]]]:
+    match _kind(item, path):
+        case "message":
+            yield from _message(item, path)
+        case "function_call":
+            yield "assistant", (_call(item, path, budget),)
+        case "function_call_output":
+            yield "user", (result_block(item.get("call_id"), f"{path}.call_id", item.get("output"), f"{path}.output"),)
+        case kind if kind in OTHER_CALLS:
+            yield "assistant", (_other_call(item, kind, path),)
+        case kind if kind in OTHER_OUTPUTS:
+            output = item.get(OTHER_OUTPUTS[kind])
+            place = f"{path}.{OTHER_OUTPUTS[kind]}"
+            yield "user", (result_block(item.get("call_id") or item.get("id"), f"{path}.call_id", output, place),)
+        case "mcp_call":
+            call_id = item.get("id")
+            yield "assistant", (_call({**item, "call_id": call_id}, path, budget),)
+            output = item.get("output") if item.get("error") is None else item["error"]
+            yield "user", (result_block(call_id, f"{path}.id", output, f"{path}.output"),)
+        case kind if kind in LEFT_OUT:
+            pass
+        case kind:
+            message = f"Items of type {shorten(kind)} are not supported here. Leave it out."
+            raise unsupported_value(f"{path}.type", message)
+
+
+def _message(item: Mapping[str, Any], path: str) -> Iterator[tuple[TurnRole, tuple[Block, ...]]]:
+    match item.get("role"):
+        case "user":
+            yield "user", user_blocks(item, path)
+        case "assistant" if not _is_thought(item.get("content")):
+            yield "assistant", assistant_blocks(item, path)
+        case "assistant":
+            pass
+        case None:
+            raise missing(f"{path}.role", "Send 'system', 'developer', 'user' or 'assistant'.")
+        case str(role):
+            raise wrong_value(f"{path}.role", "'system', 'developer', 'user' or 'assistant'", role)
+        case role:
+            raise wrong_type(f"{path}.role", "a string", role)
+
+
+def _other_call(item: Mapping[str, Any], kind: str, path: str) -> ToolUseBlock:
+    own_name, key = OTHER_CALLS[kind]
+    name, call_id, given = own_name or item.get("name"), item.get("call_id") or item.get("id"), item.get(key)
+    for place, value in ((f"{path}.call_id", call_id), (f"{path}.name", name)):
+        if not isinstance(value, str) or not value:
+            raise wrong_type(place, "a string", value)
+    arguments = given if isinstance(given, dict) else {key: given}
+    return ToolUseBlock.of(str(call_id), str(name), arguments)
+
+
+def _is_thought(content: Any) -> bool:
+    """Is it reasoning that comes back as a message? pydantic-ai does so with models it does not know."""
+    whole = isinstance(content, str) and content.startswith("<think>") and content.endswith("</think>")
+    return whole and content.count("</think>") == 1
+
+
+def _call(item: Mapping[str, Any], path: str, budget: Budget) -> ToolUseBlock:
+    for key in ("call_id", "name"):
+        if not isinstance(item.get(key), str) or not item[key]:
+            raise wrong_type(f"{path}.{key}", "a string", item.get(key))
+    namespace = item.get("namespace")
+    if namespace is not None and not isinstance(namespace, str):
+        raise wrong_type(f"{path}.namespace", "a string", namespace)
+    name = joined_name(namespace, item["name"]) if namespace else item["name"]
+    return ToolUseBlock.of(item["call_id"], name, call_arguments(item.get("arguments"), f"{path}.arguments", budget))

@@ -1,0 +1,220 @@
+"""The objects of the Responses API: a response, its items and the steps in which one comes, its usage.
+
+Knows which keys each has. Knows no turn and no order of items: that is `stream`. Ids of items are made from
+the response's own, so that the whole answer and the stream of one response have the same.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+from claude_openai.errors import ApiError
+from claude_openai.protocol.turn.events import FinishReason, ToolCall, Usage
+
+__all__ = [
+    "INCOMPLETE",
+    "MESSAGE",
+    "REASONING",
+    "REFUSAL",
+    "ItemForm",
+    "ItemStatus",
+    "OpenItem",
+    "ResponsesHead",
+    "Step",
+    "failure_object",
+    "usage_object",
+]
+
+ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
+ItemPrefix: TypeAlias = Literal["msg", "rs", "fc"]
+# An event without its sequence_number.
+Step: TypeAlias = dict[str, Any]
+
+# Why a response that ended has not all that there was to say. A refusal is all that there is, as of OpenAI's models:
+# with another status their SDK would find no final response in the stream.
+INCOMPLETE: Final[Mapping[FinishReason, str]] = {"length": "max_output_tokens"}
+# Codex acts on these; it repeats a turn for each other code but `invalid_prompt`.
+_KNOWN_CODES: Final = frozenset(
+    {"context_length_exceeded", "insufficient_quota", "rate_limit_exceeded", "server_is_overloaded"}
+)
+_MAY_BE_REPEATED: Final = frozenset({"server_error", "rate_limit_error", "service_unavailable_error"})
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsesHead:
+    """What every object of one response has in common.
+
+    Attributes:
+        id: unique for this response, `resp_...`.
+        created: when the response began, in whole seconds since 1970.
+        echo: the keys that repeat the request.
+        namespaces: for functions of a namespace, by the name that Claude sees: the namespace and its own name.
+    """
+
+    id: str
+    created: int
+    echo: Mapping[str, Any]
+    namespaces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def item_id(self, prefix: ItemPrefix, index: int) -> str:
+        return f"{prefix}_{self.id.removeprefix('resp_')}_{index}"
+
+    def response(self, status: str, output: Sequence[Mapping[str, Any]], **ending: Any) -> dict[str, Any]:
+        """The response object.
+
+        Args:
+            status: of the response.
+            output: its items.
+            ending: the keys that only its end has.
+        """
+        return {
+            "id": self.id,
+            "object": "response",
+            "created_at": self.created,
+            "status": status,
+            "completed_at": None,
+            "error": None,
+            "incomplete_details": None,
+            "output": list(output),
+            "usage": None,
+            **self.echo,
+            **ending,
+        }
+
+    def function_call(self, call: ToolCall, index: int, status: ItemStatus, arguments: str) -> dict[str, Any]:
+        namespace, name = self.namespaces.get(call.name, (None, call.name))
+        return {
+            "id": self.item_id("fc", index),
+            "type": "function_call",
+            "status": status,
+            "call_id": call.id,
+            "name": name,
+            "arguments": arguments,
+            **({} if namespace is None else {"namespace": namespace}),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PartForm:
+    """How a part of an item is spelled, whose text comes in pieces."""
+
+    part: Mapping[str, Any]
+    key: str
+    event: str
+    event_keys: Mapping[str, Any] = field(default_factory=dict)
+
+    def of(self, text: str) -> dict[str, Any]:
+        return {**self.part, self.key: text}
+
+
+@dataclass(frozen=True, slots=True)
+class ItemForm:
+    """How an item of parts is spelled: a message or reasoning."""
+
+    prefix: ItemPrefix
+    item: Mapping[str, Any]
+    holder: str
+    index_key: str
+    part_event: str
+    text: PartForm
+
+
+REFUSAL: Final = PartForm({"type": "refusal"}, "refusal", "response.refusal")
+MESSAGE: Final = ItemForm(
+    prefix="msg",
+    item={"type": "message", "role": "assistant"},
+    holder="content",
+    index_key="content_index",
+    part_event="response.content_part",
+    text=PartForm(
+        {"type": "output_text", "annotations": [], "logprobs": []}, "text", "response.output_text", {"logprobs": []}
+    ),
+)
+REASONING: Final = ItemForm(
+    prefix="rs",
+    item={"type": "reasoning"},
+    holder="summary",
+    index_key="summary_index",
+    part_event="response.reasoning_summary_part",
+    text=PartForm({"type": "summary_text"}, "text", "response.reasoning_summary_text"),
+)
+
+
+class OpenItem:
+    """An item whose text is still coming, part after part.
+
+    Args:
+        form: of the item.
+        head: of the response.
+        index: its place among the items.
+        part: form of its first part; by default the one for text.
+    """
+
+    def __init__(self, form: ItemForm, head: ResponsesHead, index: int, part: PartForm | None = None) -> None:
+        self.form = form
+        self._index = index
+        self._id = head.item_id(form.prefix, index)
+        self._parts: list[dict[str, Any]] = []
+        self._begin(part or form.text)
+
+    def item(self, status: ItemStatus) -> dict[str, Any]:
+        parts = [] if status == "in_progress" else [*self._parts, self._part.of("".join(self._texts))]
+        return {"id": self._id, **self.form.item, "status": status, self.form.holder: parts}
+
+    def opened(self) -> Iterator[Step]:
+        yield {"type": "response.output_item.added", "output_index": self._index, "item": self.item("in_progress")}
+        yield self._part_added()
+
+    def delta(self, text: str) -> Step:
+        self._texts.append(text)
+        return {**self._delta, "delta": text, **self._part.event_keys}
+
+    def next_part(self, part: PartForm) -> Iterator[Step]:
+        """Go on with another part."""
+        yield from self._part_done()
+        self._parts.append(self._part.of("".join(self._texts)))
+        self._begin(part)
+        yield self._part_added()
+
+    def closed(self, item: dict[str, Any]) -> Iterator[Step]:
+        yield from self._part_done()
+        yield {"type": "response.output_item.done", "output_index": self._index, "item": item}
+
+    def _begin(self, part: PartForm) -> None:
+        self._part = part
+        self._texts: list[str] = []
+        self._place = {"item_id": self._id, "output_index": self._index, self.form.index_key: len(self._parts)}
+        self._delta = {"type": f"{part.event}.delta", **self._place}
+
+    def _part_added(self) -> Step:
+        return {"type": f"{self.form.part_event}.added", **self._place, "part": self._part.of("")}
+
+    def _part_done(self) -> Iterator[Step]:
+        text = "".join(self._texts)
+        yield {"type": f"{self._part.event}.done", **self._place, self._part.key: text, **self._part.event_keys}
+        yield {"type": f"{self.form.part_event}.done", **self._place, "part": self._part.of(text)}
+
+
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """OpenAI's sums: its `input_tokens` contain the cached ones, Claude's do not."""
+    input_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
+    return {
+        "input_tokens": input_tokens,
+        "input_tokens_details": {
+            "cached_tokens": usage.cache_read_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
+        "total_tokens": input_tokens + usage.output_tokens,
+    }
+
+
+def failure_object(error: ApiError) -> dict[str, Any]:
+    """The `error` of a response that failed. Its codes are few: the error event before it has the true one."""
+    if error.code in _KNOWN_CODES:
+        code = error.code
+    else:
+        # What may not be repeated is a turn that is paid for, whatever it failed of; see `errors`.
+        code = "server_error" if error.may_retry and error.type in _MAY_BE_REPEATED else "invalid_prompt"
+    return {"code": code, "message": error.message}

@@ -1,0 +1,159 @@
+"""The bytes of POST /v1/responses -> the same ChatRequest that a chat completion is, and what the answer repeats of it.
+
+Puts the pure parts together, as `request` does for chat completions: everything behind it, live conversations and
+waiting tool calls included, knows one kind of request. Some clients, Cursor's agent mode among them, send such a body
+to the other API and want its answer in the form of that one. Knows no headers, and nothing of answers but their echo.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from claude_openai.protocol.limits.budget import Budget, request_budget
+from claude_openai.protocol.openai.chat.fields import ReasoningEffort, read_effort
+from claude_openai.protocol.openai.chat.messages import system_fields
+from claude_openai.protocol.openai.chat.request import (
+    ChatRequest,
+    checked_fields,
+    form_beside,
+    read_chat_request,
+    whole_number,
+)
+from claude_openai.protocol.openai.claude_options import read_agent
+from claude_openai.protocol.openai.json_body import load_object
+from claude_openai.protocol.openai.models import ModelCatalog
+from claude_openai.protocol.openai.response_format import OutputFormat, json_schema_format, read_response_format
+from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
+from claude_openai.protocol.openai.responses.input import Recall, added_tools, read_input
+from claude_openai.protocol.openai.responses.tools import ResponsesTools, read_responses_tools
+from claude_openai.protocol.openai.tools import allows_parallel_calls
+
+__all__ = ["ResponsesRequest", "parse_chat_body", "parse_responses_request"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsesRequest:
+    """One request in our own terms.
+
+    Attributes:
+        chat: what is asked.
+        echo: the keys of the answer that repeat the request.
+        namespaces: as in `ResponsesTools`.
+        may_refer: the client may name items of the answer in its next request by their ids alone.
+    """
+
+    chat: ChatRequest
+    echo: Mapping[str, Any]
+    namespaces: Mapping[str, tuple[str, str]]
+    may_refer: bool
+
+
+def parse_responses_request(body: bytes, catalog: ModelCatalog, recall: Recall) -> ResponsesRequest:
+    """Read and check a request body.
+
+    Args:
+        body: the request's.
+        catalog: the names of models.
+        recall: finds items that the request has only by their ids.
+
+    Raises:
+        BadRequest: with the field at fault in `param`.
+        ModelNotFound: the model is not in the catalog.
+    """
+    return _read(load_object(body), len(body), catalog, recall)
+
+
+def parse_chat_body(body: bytes, catalog: ModelCatalog) -> ChatRequest:
+    """Read and check the body of a request for a chat completion, which may have the form of the Responses API.
+
+    Raises:
+        BadRequest: with the field at fault in `param`.
+        ModelNotFound: the model is not in the catalog.
+    """
+    fields = load_object(body)
+    if fields.get("messages") or "input" not in fields:
+        return read_chat_request(fields, len(body), catalog)
+    chat = _read(fields, len(body), catalog, lambda _: None).chat
+    return replace(chat, include_usage=fields.get("stream_options", {}).get("include_usage") is True)
+
+
+def _read(loaded: Mapping[str, Any], size: int, catalog: ModelCatalog, recall: Recall) -> ResponsesRequest:
+    fields = checked_fields(loaded, RESPONSES_FIELDS, "input", "Send a text, or an array of items.")
+    claude_model = catalog.resolve(fields["model"])
+    budget = request_budget(size)
+    tools = read_responses_tools(
+        fields.get("tools", ()), added_tools(fields["input"]), fields.get("tool_choice", "auto"), budget
+    )
+    agent = read_agent(fields.get("claude", {}))
+    transcript = read_input(fields["input"], system_fields(fields), recall, budget)
+    chat = ChatRequest(
+        model=fields["model"],
+        claude_model=claude_model,
+        system=transcript.system,
+        turns=transcript.turns,
+        prompt=transcript.prompt,
+        tools=tools.offered,
+        tool_choice=tools.choice,
+        parallel_tool_calls=allows_parallel_calls(fields),
+        stream=fields.get("stream", False),
+        include_usage=True,
+        reasoning_effort=agent.effort or _effort(fields),
+        agent=agent,
+        user=fields.get("user", fields.get("safety_identifier")),
+        metadata=fields.get("metadata", {}),
+        max_tokens=whole_number(fields.get("max_output_tokens")),
+        output=form_beside(tools.choice, _output(fields.get("text", {}).get("format"), budget)),
+        prompt_cache_key=fields.get("prompt_cache_key"),
+    )
+    return ResponsesRequest(chat, _echo(fields, tools), tools.namespaces, fields.get("store", True))
+
+
+def _output(form: Mapping[str, Any] | None, budget: Budget) -> OutputFormat | None:
+    if form is None:
+        return None
+    if form.get("type") == "json_schema":
+        return json_schema_format(form, "text.format", budget)
+    return read_response_format(form, budget, "text.format")
+
+
+def _effort(fields: Mapping[str, Any]) -> ReasoningEffort | None:
+    return read_effort({"reasoning": fields.get("reasoning", {})})  # the other name of it is no field here
+
+
+def _echo(fields: Mapping[str, Any], tools: ResponsesTools) -> dict[str, Any]:
+    # Every key of OpenAI's object, since some clients demand them all. What has no effect here is repeated all the
+    # same; `store` says what is true.
+    reasoning = fields.get("reasoning", {})
+    user = {"user": fields["user"]} if "user" in fields else {}
+    return {
+        "background": False,
+        "frequency_penalty": 0.0,
+        "instructions": fields.get("instructions"),
+        "max_output_tokens": whole_number(fields.get("max_output_tokens")),
+        "max_tool_calls": whole_number(fields.get("max_tool_calls")),
+        "metadata": fields.get("metadata", {}),
+        "model": fields["model"],
+        "parallel_tool_calls": fields.get("parallel_tool_calls", True),
+        "presence_penalty": 0.0,
+        "previous_response_id": None,
+        "prompt_cache_key": fields.get("prompt_cache_key"),
+        "reasoning": {"effort": _effort(fields), "summary": reasoning.get("summary") or None},
+        "safety_identifier": fields.get("safety_identifier"),
+        "service_tier": "default",
+        "store": False,
+        "temperature": fields.get("temperature", 1.0),
+        "text": _text_echo(fields.get("text", {})),
+        "tool_choice": tools.choice_echo,
+        "tools": list(tools.echo),
+        "top_logprobs": 0,
+        "top_p": fields.get("top_p", 1.0),
+        "truncation": fields.get("truncation", "disabled"),
+        **user,
+    }
+
+
+def _text_echo(text: Mapping[str, Any]) -> dict[str, Any]:
+    form = text.get("format") or {"type": "text"}
+    keys = ("type", "name", "description", "schema", "strict") if form["type"] == "json_schema" else ("type",)
+    verbosity = {"verbosity": text["verbosity"]} if text.get("verbosity") else {}
+    return {"format": {key: form[key] for key in keys if form.get(key) is not None}, **verbosity}

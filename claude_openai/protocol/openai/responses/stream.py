@@ -1,0 +1,241 @@
+"""A turn's events as the Responses API says them: a stream of typed events, or one response object.
+
+One state machine, `_Answer`, makes the items and tells each step; `ResponsesStream` sends the steps, `ResponsesObject`
+waits for the last. So what a client adds up from the stream is what the one object holds. Items come one after the
+other and are never open at the same time: Codex keeps one open item. Claude's thinking is a reasoning item with one
+summary, the form that clients show. Knows no randomness, and the time only by the clock it is given.
+
+A stream ends with one of `response.completed`, `response.incomplete` and `response.failed`, and nothing after it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias, assert_never
+
+from claude_openai.errors import ApiError
+from claude_openai.protocol.openai.chat.completion import REFUSED
+from claude_openai.protocol.openai.responses.objects import (
+    INCOMPLETE,
+    MESSAGE,
+    REASONING,
+    REFUSAL,
+    ItemForm,
+    ItemStatus,
+    OpenItem,
+    ResponsesHead,
+    Step,
+    failure_object,
+    usage_object,
+)
+from claude_openai.protocol.openai.sse import typed_frame
+from claude_openai.protocol.turn.events import (
+    Event,
+    FinishReason,
+    ReasoningDelta,
+    TextDelta,
+    ToolCall,
+    TurnCompleted,
+    TurnFailed,
+    TurnStarted,
+    Usage,
+)
+
+__all__ = ["Remember", "ResponsesObject", "ResponsesStream"]
+
+# Takes each item of an answer when it is finished.
+Remember: TypeAlias = Callable[[Mapping[str, Any]], None]
+
+
+class _Answer:
+    """The items of one turn, step by step.
+
+    Args:
+        head: what the objects of the response have in common.
+        clock: the time, in whole seconds since 1970.
+        remember: takes each finished item.
+    """
+
+    def __init__(self, head: ResponsesHead, clock: Callable[[], int], remember: Remember) -> None:
+        self.final: dict[str, Any] | None = None
+        self.error: ApiError | None = None
+        self.calls: list[str] = []
+        self._head = head
+        self._clock = clock
+        self._remember = remember
+        self._output: list[dict[str, Any]] = []
+        self._open: OpenItem | None = None
+        self._begun = False
+
+    def feed(self, event: Event) -> Iterator[Step]:
+        """The steps that an event becomes.
+
+        Raises:
+            RuntimeError: the answer has ended. Nothing follows a turn's end, so this is a bug of the caller.
+        """
+        if self.final is not None:
+            raise RuntimeError(f"{type(event).__name__} after the end of the response")
+        yield from self._begin()
+        match event:
+            case TextDelta(text):
+                yield from self._say(MESSAGE, text)
+            case ReasoningDelta(text):
+                yield from self._say(REASONING, text)
+            case ToolCall():
+                yield from self._close("completed")
+                yield from self._call(event)
+            case TurnStarted():
+                pass
+            case TurnCompleted(finish_reason, usage):
+                yield from self._complete(finish_reason, usage)
+            case TurnFailed(error):
+                yield from self._fail(error)
+            case _:
+                assert_never(event)
+
+    def _begin(self) -> Iterator[Step]:
+        if self._begun:
+            return
+        self._begun = True
+        response = self._head.response("in_progress", ())
+        yield {"type": "response.created", "response": response}
+        yield {"type": "response.in_progress", "response": response}
+
+    def _say(self, form: ItemForm, text: str) -> Iterator[Step]:
+        if not text:
+            return
+        item = self._open
+        if item is None or item.form is not form:
+            yield from self._close("completed")
+            item = self._open = OpenItem(form, self._head, len(self._output))
+            yield from item.opened()
+        yield item.delta(text)
+
+    def _close(self, status: ItemStatus) -> Iterator[Step]:
+        if self._open is None:
+            return
+        done, self._open = self._open, None
+        yield from done.closed(self._finished(done.item(status)))
+
+    def _finished(self, item: dict[str, Any]) -> dict[str, Any]:
+        self._output.append(item)
+        self._remember(item)
+        return item
+
+    def _call(self, call: ToolCall) -> Iterator[Step]:
+        self.calls.append(call.name)
+        index = len(self._output)
+        item = self._finished(self._head.function_call(call, index, "completed", call.arguments))
+        begun = self._head.function_call(call, index, "in_progress", "")
+        place = {"item_id": item["id"], "output_index": index}
+        event = "response.function_call_arguments"
+        yield {"type": "response.output_item.added", "output_index": index, "item": begun}
+        yield {"type": f"{event}.delta", **place, "delta": call.arguments}
+        yield {"type": f"{event}.done", **place, "name": item["name"], "arguments": call.arguments}
+        yield {"type": "response.output_item.done", "output_index": index, "item": item}
+
+    def _complete(self, finish_reason: FinishReason, usage: Usage) -> Iterator[Step]:
+        reason = INCOMPLETE.get(finish_reason)
+        status: ItemStatus = "completed" if reason is None else "incomplete"
+        if finish_reason == "content_filter":
+            yield from self._refuse()
+        yield from self._close(status)
+        if all(item["type"] == "reasoning" for item in self._output):
+            # An answer without a word is an empty message: clients look for one.
+            item = self._open = OpenItem(MESSAGE, self._head, len(self._output))
+            yield from item.opened()
+            yield from self._close(status)
+        details = None if reason is None else {"reason": reason}
+        completed_at = self._clock() if reason is None else None
+        ending = {"completed_at": completed_at, "incomplete_details": details, "usage": usage_object(usage)}
+        self.final = self._head.response(status, self._output, **ending)
+        yield {"type": f"response.{status}", "response": self.final}
+
+    def _refuse(self) -> Iterator[Step]:
+        """A part of its own, which no client takes for the answer: what was said before stands in another one."""
+        if self._open is not None and self._open.form is MESSAGE:
+            yield from self._open.next_part(REFUSAL)
+        else:
+            yield from self._close("completed")
+            self._open = OpenItem(MESSAGE, self._head, len(self._output), REFUSAL)
+            yield from self._open.opened()
+        yield self._open.delta(REFUSED)
+
+    def _fail(self, error: ApiError) -> Iterator[Step]:
+        self.error = error
+        if self._open is not None:
+            self._output.append(self._open.item("incomplete"))
+        self.final = self._head.response("failed", self._output, error=failure_object(error))
+        told = error.body()["error"]
+        # Flat by the schema; and as an object under `error`, which the OpenAI SDKs look for to raise it.
+        flat = {key: told[key] for key in ("code", "message", "param")}
+        yield {"type": "error", **flat, "error": told}
+        yield {"type": "response.failed", "response": self.final}
+
+
+class ResponsesStream:
+    """One turn as server-sent events: `feed` each event in order and send what it returns.
+
+    Args:
+        head: what the objects of the response have in common.
+        clock: the time, in whole seconds since 1970.
+        remember: takes each finished item.
+    """
+
+    def __init__(self, head: ResponsesHead, clock: Callable[[], int], remember: Remember) -> None:
+        self._answer = _Answer(head, clock, remember)
+        self._sent = 0
+
+    @property
+    def calls(self) -> list[str]:
+        """Names of the tools that were called so far."""
+        return self._answer.calls
+
+    @property
+    def ended(self) -> bool:
+        """True once the turn's end was fed: there is nothing more to send."""
+        return self._answer.final is not None
+
+    def feed(self, event: Event) -> bytes:
+        """The frames that `event` becomes, which may be none.
+
+        Raises:
+            RuntimeError: the stream has ended.
+        """
+        frames = []
+        for step in self._answer.feed(event):
+            frames.append(typed_frame({**step, "sequence_number": self._sent}))
+            self._sent += 1
+        return b"".join(frames)
+
+
+class ResponsesObject:
+    """One turn as one response: `feed` each event in order, then take the `result`; as `ResponsesStream`."""
+
+    def __init__(self, head: ResponsesHead, clock: Callable[[], int], remember: Remember) -> None:
+        self._answer = _Answer(head, clock, remember)
+
+    @property
+    def ended(self) -> bool:
+        """True once the turn's end was fed."""
+        return self._answer.final is not None
+
+    def feed(self, event: Event) -> None:
+        """Take in the next event.
+
+        Raises:
+            RuntimeError: the turn has ended.
+        """
+        for _ in self._answer.feed(event):
+            pass
+
+    def result(self) -> dict[str, Any]:
+        """The response object.
+
+        Raises:
+            ApiError: the turn failed.
+            RuntimeError: the turn has not ended yet.
+        """
+        if self._answer.error is not None:
+            raise self._answer.error
+        if self._answer.final is None:
+            raise RuntimeError("the turn has not ended")
+        return self._answer.final

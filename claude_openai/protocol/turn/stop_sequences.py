@@ -1,0 +1,96 @@
+"""Stop sequences: where an answer that comes in pieces is cut.
+
+What a client sees is the same wherever the pieces end: the text is cut before the stop sequence that is complete first,
+and of two that are complete at once before the longer one. Who stops the turn then is not known here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from claude_openai.protocol.turn.events import Event, ReasoningDelta, TextDelta, TurnCompleted, TurnStarted, Usage
+
+__all__ = ["EventCutter", "StopCutter"]
+
+# Claude counts a turn's tokens at its end, which a turn that is stopped does not reach.
+CHARS_PER_TOKEN = 4
+
+
+class StopCutter:
+    """Takes pieces of text and gives what may be shown.
+
+    Args:
+        stops: the sequences; none of them empty.
+
+    Attributes:
+        found: a sequence was found; nothing more is shown.
+    """
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._stops = stops
+        self._held = ""
+        self.found = False
+
+    def feed(self, text: str) -> str:
+        """What may be shown after this piece. An end that may be the beginning of a stop sequence is held back."""
+        if self.found:
+            return ""
+        text = self._held + text
+        ends = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
+        if ends:
+            self.found, self._held = True, ""
+            return text[: min(ends)[1]]
+        held = max(map(len, (_beginning(text, stop) for stop in self._stops)), default=0)
+        shown, self._held = text[: len(text) - held], text[len(text) - held :]
+        return shown
+
+    def rest(self) -> str:
+        """What was held back, when nothing follows it."""
+        held, self._held = self._held, ""
+        return held
+
+
+def _beginning(text: str, stop: str) -> str:
+    """The longest end of the text with which the stop sequence begins; the whole sequence is not in the text."""
+    longest = min(len(text), len(stop) - 1)
+    return next((stop[:size] for size in range(longest, 0, -1) if text.endswith(stop[:size])), "")
+
+
+class EventCutter:
+    """Takes a turn's events and gives those that may be shown; after the cut the last is the turn's end.
+
+    The output tokens of a turn that was cut are an estimate.
+
+    Attributes:
+        found: the turn is to be stopped.
+    """
+
+    def __init__(self, stops: Sequence[str]) -> None:
+        self._text = StopCutter(stops)
+        self._cuts = bool(stops)
+        self._chars = 0
+        self._usage = Usage()
+
+    @property
+    def found(self) -> bool:
+        return self._text.found
+
+    def feed(self, event: Event) -> list[Event]:
+        if not self._cuts:
+            return [event]
+        match event:
+            case TextDelta(text):
+                shown = self._text.feed(text)
+                self._chars += len(text)
+                end = [TurnCompleted("stop", self._spent())] if self.found else []
+                return [*([TextDelta(shown)] if shown else []), *end]
+            case TurnStarted():
+                self._usage = event.usage
+                return [event]
+            case ReasoningDelta(text):  # stands beside the text, so a sequence may go on after it
+                self._chars += len(text)
+                return [event]
+        held = self._text.rest()
+        return [TextDelta(held), event] if held else [event]
+
+    def _spent(self) -> Usage:
+        return replace(self._usage, output_tokens=max(self._usage.output_tokens, -(-self._chars // CHARS_PER_TOKEN)))

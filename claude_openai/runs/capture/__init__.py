@@ -1,0 +1,1 @@
+"""What runs say, on disk: records, files, and the thread that writes them."""

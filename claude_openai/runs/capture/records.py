@@ -1,0 +1,126 @@
+"""What a run is to whoever looks at it, and the lines that are kept of it.
+
+A run's file is one JSON object a line: `asked`, then what happened in order, then `end`. Each line has `t`, in ms since
+the run was asked for, and `type`. The last `end` counts: a run that was parked may be cancelled after its answer. The
+prompt is never kept. Pure: knows no files, no clock and no server, and imports little, since the commands use it too.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, TypeAlias
+
+from claude_openai.protocol.turn.events import ToolCall, TurnStarted
+
+__all__ = ["RUN_ID", "RunRecord", "Status", "is_end", "line_of", "read_line", "record_of"]
+
+Status: TypeAlias = Literal["queued", "running", "parked", "completed", "failed", "cancelled"]
+
+RUN_ID: Final = re.compile(r"run_[0-9a-f]{24}")
+STATUSES: Final = frozenset({"queued", "running", "parked", "completed", "failed", "cancelled"})
+
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """One run, as `claude-openai runs --json` shows it.
+
+    Attributes:
+        model: as the client named it.
+        conversation: the way the turn took, None before Claude answered.
+        started_at: when it was asked for, in seconds since 1970.
+        ended_at: when its answer ended, None before.
+        usage: OpenAI's usage object.
+        error: OpenAI's error object, without its envelope.
+    """
+
+    id: str
+    backend: str
+    model: str
+    started_at: float
+    status: Status = "queued"
+    conversation: str | None = None
+    ended_at: float | None = None
+    usage: dict[str, Any] | None = None
+    error: dict[str, Any] | None = None
+
+    @property
+    def duration_ms(self) -> int | None:
+        return None if self.ended_at is None else _ms(self.ended_at) - _ms(self.started_at)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "status": self.status,
+            "backend": self.backend,
+            "model": self.model,
+            "conversation": self.conversation,
+            "started_at": _iso(self.started_at),
+            "ended_at": None if self.ended_at is None else _iso(self.ended_at),
+            "duration_ms": self.duration_ms,
+            "usage": self.usage,
+            "error": self.error,
+        }
+
+    @classmethod
+    def from_json(cls, given: Mapping[str, Any]) -> "RunRecord | None":
+        """The record, or None if it is none: files may be damaged, and a server may be another version."""
+        try:
+            ended, usage, error, way = (given.get(name) for name in ("ended_at", "usage", "error", "conversation"))
+            status = given["status"]
+            if not RUN_ID.fullmatch(given["id"]) or status not in STATUSES:
+                return None
+            return cls(
+                id=given["id"],
+                backend=str(given["backend"]),
+                model=str(given["model"]),
+                started_at=_seconds(given["started_at"]),
+                status=status,
+                conversation=None if way is None else str(way),
+                ended_at=None if ended is None else _seconds(ended),
+                usage=usage if isinstance(usage, dict) else None,
+                error=error if isinstance(error, dict) else None,
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+
+
+def record_of(event: TurnStarted | ToolCall) -> dict[str, Any]:
+    """What is kept of an event that is not a delta."""
+    if isinstance(event, TurnStarted):
+        return {"type": "answering", "model": event.model, "conversation": event.conversation}
+    return {"type": "tool_call", "id": event.id, "name": event.name, "arguments": event.arguments}
+
+
+def line_of(at_ms: float, record: Mapping[str, Any]) -> bytes:
+    """The line of a record, `at_ms` after the run was asked for."""
+    return f"{_encode({'t': round(at_ms), **record})}\n".encode("ascii")
+
+
+def read_line(line: bytes) -> dict[str, Any]:
+    """The record of a line; one without a type if the line is damaged."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def is_end(line: bytes) -> bool:
+    return b'"type":"end"' in line[:64] and read_line(line).get("type") == "end"
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _ms(seconds: float) -> int:
+    """As whole as `_iso` shows it, so that a duration is the same from a server and from a file."""
+    return round(_seconds(_iso(seconds)) * 1000)
+
+
+def _seconds(iso: str) -> float:
+    return datetime.fromisoformat(iso).timestamp()

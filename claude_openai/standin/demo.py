@@ -1,0 +1,49 @@
+"""What `claude-openai --demo` answers: a reply that says it is a demo and shows what Claude would have been sent.
+
+One pure function of the recorded request: the same request always gets the same words and the same counts.
+"""
+
+import re
+
+from claude_openai.standin.recorded import RecordedRequest
+from claude_openai.standin.script import Pause, Piece, Reply, Text, Usage
+
+__all__ = ["demo_reply"]
+
+CLIP_CHARS = 200
+PAUSE_S = 0.03
+ALL_PAUSES_S = 0.8  # a long answer streams faster, never longer
+
+
+def demo_reply(request: RecordedRequest) -> Reply:
+    """A script for `MessagesApi`: streams, word by word within a second, what the request held.
+
+    Its token counts are counts of words.
+    """
+    words = re.findall(r"\s*\S+", _answer(request))
+    pause = Pause(min(PAUSE_S, ALL_PAUSES_S / len(words)))
+    pieces: list[Piece] = [words[0]]
+    for word in words[1:]:
+        pieces += [pause, word]
+    return Reply(Text(*pieces), usage=Usage(input_tokens=request.prompt_words, output_tokens=len(words)))
+
+
+def _answer(request: RecordedRequest) -> str:
+    # The CLI puts a line for the bookkeeping in front of the prompt, and tells the environment in a message of its own.
+    system_lines = [line for line in request.system_text.splitlines() if not line.startswith("x-anthropic-")]
+    said, system = _clip(request.last_user_text), _clip(" ".join(system_lines))
+    message = f"You said: {said}" if said else "Your last message held no text."
+    count = sum(message.get("role") in ("user", "assistant") for message in request.messages)
+    messages = "1 message" if count == 1 else f"{count} messages"
+    prompt = f"the system prompt “{system}”" if system else "no system prompt"
+    tools = f"the tools {', '.join(request.tools)}" if request.tools else "no tools"
+    return (
+        "[demo] This is the demo of claude-openai: a script wrote this answer, no Claude account was used. "
+        f"{message}\n\nI was sent {messages}, {prompt} and {tools}."
+    )
+
+
+def _clip(text: str) -> str:
+    """The text on one line, its end left out when it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= CLIP_CHARS else f"{line[: CLIP_CHARS - 1]}…"

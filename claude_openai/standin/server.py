@@ -1,0 +1,196 @@
+"""A stand-in for the Anthropic Messages API on loopback, for the real Claude Code CLI to talk to.
+
+It records every request and answers by a script, faults included. It knows the routes, and that each connection is a
+task of its nursery. What an answer says stands in `script.py`, how that looks in bytes in `wire.py`, how it is sent
+in `connection.py`, which requests the service would refuse in `strictness.py`. It checks no key and counts no real
+tokens.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from itertools import count
+from typing import Self, TypeAlias
+
+import trio
+
+from claude_openai.standin.connection import Connection, Outcome
+from claude_openai.standin.recorded import RecordedRequest
+from claude_openai.standin.script import NOT_FOUND_ERROR, Answer, HttpError, Reply
+from claude_openai.standin.validation import problem_of
+from claude_openai.standin.wire import Identity, Item, render, render_json
+
+__all__ = ["MessagesApi", "Script"]
+
+Script: TypeAlias = Callable[[RecordedRequest], Answer]
+
+OK = Reply("ok")
+NOT_A_MESSAGE = HttpError(400, "invalid_request_error", "The body is not a JSON object, or an empty one.")
+# The CLI would retry a plain 500 ten times.
+SCRIPT_FAILED = HttpError(500, "api_error", "The script of the stand-in failed.", {"x-should-retry": "false"})
+LAST_WORD_S = 5  # for telling the client so, before the stand-in fails
+
+
+class MessagesApi:
+    """The stand-in: give it a script, point `ANTHROPIC_BASE_URL` at `base_url`, look at `requests`.
+
+    Enqueued answers are given first, in order; then `reply` decides. A script that raises is a mistake of the harness:
+    the client gets status 500 with the request not to retry, the exception is kept in `errors`, and then it leaves
+    `serve()`, so that the nursery around it, and with it the test, fails with the true cause.
+
+    What the true API would refuse is refused with status 400 and kept in `refused`; no answer is used up by it.
+
+    Args:
+        reply: one answer for every message, or a function from the request to its answer. It must not block.
+        remember: False keeps no request, for a stand-in that runs for long.
+        strict: False answers whatever is asked.
+
+    Attributes:
+        requests: the `POST /v1/messages` requests, oldest first.
+        all_requests: every request, the CLI's `HEAD` among them.
+        errors: what `reply` raised.
+        refused: what was wrong with requests that the API would refuse.
+        active: how many answers to `requests` are being sent, paused or hanging.
+    """
+
+    def __init__(self, reply: Script | Answer = OK, *, remember: bool = True, strict: bool = True) -> None:
+        self.requests: list[RecordedRequest] = []
+        self.all_requests: list[RecordedRequest] = []
+        self.refused: list[str] = []
+        self._remember = remember
+        self._strict = strict
+        self._numbers = count(1)
+        self.errors: list[Exception] = []
+        self.active = 0
+        self._reply = reply
+        self._enqueued: deque[Answer] = deque()
+        self._arrival = trio.Event()
+        self._port: int | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def serving(
+        cls, reply: Script | Answer = OK, *, remember: bool = True, strict: bool = True
+    ) -> AsyncIterator[Self]:
+        """A stand-in that serves while the block runs; leaving the block drops every connection.
+
+        Raises:
+            ExceptionGroup: what the block or the script raised, in a group as from any nursery.
+        """
+        api = cls(reply, remember=remember, strict=strict)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(api.serve)
+            yield api
+            nursery.cancel_scope.cancel()
+
+    async def serve(self, *, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled: `base_url = await nursery.start(api.serve)`.
+
+        Raises:
+            OSError: no port is to be had on 127.0.0.1.
+            ExceptionGroup: the script raised.
+        """
+        listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        self._port = listeners[0].socket.getsockname()[1]
+        task_status.started(self.base_url)
+        await trio.serve_listeners(self._serve_connection, listeners)
+
+    @property
+    def base_url(self) -> str:
+        """Where it listens, or last did, like `http://127.0.0.1:40123`.
+
+        Raises:
+            RuntimeError: it has not been served yet.
+        """
+        if self._port is None:
+            raise RuntimeError("the stand-in has no address before serve() has started")
+        return f"http://127.0.0.1:{self._port}"
+
+    def enqueue(self, *answers: Answer) -> None:
+        """Answer the next messages with these, one each, before `reply` is asked again."""
+        self._enqueued.extend(answers)
+
+    async def wait_for_request(self, n: int = 1) -> RecordedRequest:
+        """The `n`-th message request, counted from 1, as soon as it has come; waits for ever if it never does."""
+        while len(self.requests) < n:
+            await self._arrival.wait()
+        return self.requests[n - 1]
+
+    async def _serve_connection(self, stream: trio.SocketStream) -> None:
+        async with stream:
+            connection = Connection(stream)
+            while (request := await connection.next_request()) is not None:
+                if self._remember:
+                    self.all_requests.append(request)
+                if request.is_message and request.body:
+                    await self._answer_message(connection, request)
+                else:
+                    await self._answer(connection, request, self._route(request))
+
+    def _route(self, request: RecordedRequest) -> Iterator[Item]:
+        """The answer to everything that no script answers."""
+        if request.is_message:
+            return self._render(NOT_A_MESSAGE, request)
+        if request.method == "HEAD":
+            return render_json({})
+        if request.method == "POST" and request.path == "/v1/messages/count_tokens":
+            return render_json({"input_tokens": request.prompt_words})
+        return self._render(NOT_FOUND_ERROR, request)
+
+    async def _answer_message(self, connection: Connection, request: RecordedRequest) -> None:
+        with self._in_flight(request):
+            try:
+                answer = self._refusal(request) or self._choose(request)
+            except Exception as error:
+                self.errors.append(error)
+                with trio.move_on_after(LAST_WORD_S):
+                    await self._answer(connection, request, self._render(SCRIPT_FAILED, request))
+                raise
+            await self._answer(connection, request, self._render(answer, request))
+
+    @contextmanager
+    def _in_flight(self, request: RecordedRequest) -> Iterator[None]:
+        if self._remember:
+            self.requests.append(request)
+        self._arrival.set()
+        self._arrival = trio.Event()
+        self.active += 1
+        try:
+            yield
+        finally:
+            self.active -= 1
+
+    async def _answer(self, connection: Connection, request: RecordedRequest, items: Iterator[Item]) -> None:
+        try:
+            outcome = await connection.answer(items)
+            if outcome is Outcome.FINISHED:
+                request.finished.set()
+            elif outcome is Outcome.DISCONNECTED:
+                request.disconnected.set()
+        finally:
+            request.ended.set()
+
+    def _refusal(self, request: RecordedRequest) -> HttpError | None:
+        problem = problem_of(request.body) if self._strict else None
+        if problem is None:
+            return None
+        if self._remember:
+            self.refused.append(problem)
+        return HttpError(400, "invalid_request_error", problem)
+
+    def _choose(self, request: RecordedRequest) -> Answer:
+        answer: Answer
+        if self._enqueued:
+            answer = self._enqueued.popleft()
+        elif isinstance(self._reply, Reply | HttpError):
+            answer = self._reply
+        else:
+            answer = self._reply(request)
+        if not isinstance(answer, Reply | HttpError):
+            raise TypeError(f"the script answered with {answer!r}, which is neither a Reply nor an HttpError")
+        return answer
+
+    def _render(self, answer: Answer, request: RecordedRequest) -> Iterator[Item]:
+        number = next(self._numbers)
+        identity = Identity(request.model, f"msg_{number:024d}", f"req_{number:024d}")
+        return render(answer, identity, stream=request.stream)

@@ -1,0 +1,291 @@
+"""The app: which path does what, and every error in OpenAI's form.
+
+A view reads the request, opens a run on the exchange's stack, and makes a response of its events. It knows no Claude.
+Errors of any kind, Quart's own included, become the four-key error object in `_error_response`, and nowhere else.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import trio
+from quart import Quart, Response, request
+from quart_trio import QuartTrio
+from quart_trio.wrappers import TrioResponse
+from werkzeug.exceptions import HTTPException
+
+from claude_openai.config import Config
+from claude_openai.errors import (
+    UNAVAILABLE_RETRY_AFTER_S,
+    ApiError,
+    BadRequest,
+    InternalError,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    RequestTooLarge,
+)
+from claude_openai.logs.log import Level, Log, traceback_of
+from claude_openai.offload import Offload, in_thread
+from claude_openai.protocol.openai.chat.chunks import ChunkStream
+from claude_openai.protocol.openai.chat.completion import Completion, ResponseHead
+from claude_openai.protocol.openai.chat.request import ChatRequest
+from claude_openai.protocol.openai.models import ModelCatalog
+from claude_openai.protocol.openai.responses.item_store import GivenItems
+from claude_openai.protocol.openai.responses.objects import ResponsesHead
+from claude_openai.protocol.openai.responses.request import parse_chat_body, parse_responses_request
+from claude_openai.protocol.openai.responses.stream import ResponsesObject, ResponsesStream
+from claude_openai.protocol.openai.sse import encode_json
+from claude_openai.protocol.turn.events import Event, TurnFailed, TurnStarted
+from claude_openai.runs.metrics import Metrics
+from claude_openai.runs.registry import Runs
+from claude_openai.runs.run import Run
+from claude_openai.shortages import described, shortage_hint
+from claude_openai.web.access import Guard, cors_headers, preflight_headers
+from claude_openai.web.claude_options_access import AgentGuard
+from claude_openai.web.control import CONTROL_PREFIX, add_control_routes
+from claude_openai.web.http.event_stream import EventStreamBody, Frames
+from claude_openai.web.http.exchange import Exchange, HttpConnection, exchange_of, route_of
+from claude_openai.web.http.peer import Address
+from claude_openai.web.status import OPEN_PATHS, Status, add_operator_routes
+
+__all__ = ["App", "build_app"]
+
+LOGGED_CHARS = 256
+
+STREAM_HEADERS = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-cache",
+    "x-accel-buffering": "no",
+}
+
+
+class App(QuartTrio):
+    """Quart with our connection. `exchange_log` is where each exchange's log comes from, `metrics` counts them."""
+
+    asgi_http_class = HttpConnection
+    exchange_log: Log
+    metrics: Metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """The views, with what they need."""
+
+    config: Config
+    runs: Runs
+    started: int
+    agents: AgentGuard
+    catalog: Callable[[], ModelCatalog]
+    offload: Offload = in_thread
+    given: GivenItems = field(default_factory=GivenItems)
+
+    async def models(self) -> Response:
+        return _json(self.catalog().model_list(self.started))
+
+    async def model(self, model: str) -> Response:
+        return _json(self.catalog().model_object(model, self.started))  # of any that a completion takes, listed or not
+
+    async def chat_completions(self) -> Response:
+        exchange = exchange_of(request.scope)
+        body = cast("bytes", await request.get_data())
+        catalog = self.catalog()
+        chat = await self._admitted(await self.offload(lambda: parse_chat_body(body, catalog)))
+        _log_request(exchange.log, chat, body)
+        exchange.begin_turn()
+        run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))
+        exchange.headers["x-claude-openai-run"] = run.id
+        head = ResponseHead(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
+        if chat.stream:
+            return await self._streamed(run, ChunkStream(head, chat.include_usage, functions=chat.functions))
+        return await self._whole(run, Completion(head, functions=chat.functions))
+
+    async def responses(self) -> Response:
+        exchange = exchange_of(request.scope)
+        body = cast("bytes", await request.get_data())
+        catalog, recall = self.catalog(), self.given.recall
+        asked = await self.offload(lambda: parse_responses_request(body, catalog, recall))
+        chat = await self._admitted(asked.chat)
+        _log_request(exchange.log, chat, body)
+        exchange.begin_turn()
+        run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))
+        exchange.headers["x-claude-openai-run"] = run.id
+        head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), asked.echo, asked.namespaces)
+        remember = self.given.remember if asked.may_refer else _forget
+        if chat.stream:
+            return await self._streamed(run, ResponsesStream(head, _now, remember))
+        return await self._whole(run, ResponsesObject(head, _now, remember))
+
+    async def _admitted(self, chat: ChatRequest) -> ChatRequest:
+        ends = (_address(request.scope.get("client")), _address(request.scope.get("server")))
+        # Entered before the run: it is over before the folder is let go.
+        return await exchange_of(request.scope).stack.enter_async_context(self.agents.admitted(chat, *ends))
+
+    async def _streamed(self, run: Run, chunks: Frames) -> Response:
+        first: Event | None = None
+        with trio.move_on_after(self.config.hold_status_ms / 1000):
+            first = await run.events.receive()
+        if isinstance(first, TurnFailed):
+            raise first.error
+        if isinstance(first, TurnStarted):
+            exchange_of(request.scope).headers["x-claude-openai-conversation"] = first.conversation
+        interval_s = self.config.comment_interval_ms / 1000
+        exchange_of(request.scope).stack.callback(_log_calls, exchange_of(request.scope).log, chunks)
+        body = EventStreamBody(first, run, chunks, interval_s)
+        return TrioResponse(body, headers=STREAM_HEADERS)
+
+    async def _whole(self, run: Run, completion: Completion | ResponsesObject) -> Response:
+        while not completion.ended:
+            event = await run.events.receive()
+            if isinstance(event, TurnStarted):
+                exchange_of(request.scope).headers["x-claude-openai-conversation"] = event.conversation
+            completion.feed(event)
+        return _json(completion.result())
+
+
+def build_app(
+    config: Config,
+    runs: Runs,
+    log: Log,
+    status: Status = dict,
+    agents: AgentGuard | None = None,
+    catalog: Callable[[], ModelCatalog] | None = None,
+    offload: Offload = in_thread,
+) -> App:
+    """Compose the app.
+
+    Args:
+        config: the settings.
+        runs: where a completion is run.
+        log: bound to each exchange's request id.
+        status: what `/health` tells beside that the process answers.
+        agents: what the `claude` object of a request may ask for; by default what `config` says.
+        catalog: gives the current models; by default those of `config`.
+        offload: how the body of a request is read.
+    """
+    app = App("claude_openai", static_folder=None)
+    app.exchange_log, app.metrics = log, runs.metrics
+    app.url_map.merge_slashes = False  # it would answer with a redirect to a page of HTML
+    app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
+    views = Views(config, runs, int(time.time()), agents or AgentGuard(config), catalog or config.catalog, offload)
+    app.add_url_rule("/v1/models", "models", views.models, methods=["GET"])
+    # Ids may hold slashes, encoded or not.
+    app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])
+    app.add_url_rule("/v1/chat/completions", "chat", views.chat_completions, methods=["POST"])
+    app.add_url_rule("/v1/responses", "responses", views.responses, methods=["POST"])
+    add_operator_routes(app, config, runs, status)
+    add_control_routes(app, config, runs)
+    _install_guard(app, Guard(config))
+    app.register_error_handler(Exception, _error_response)
+    return app
+
+
+def _install_guard(app: Quart, guard: Guard) -> None:
+    @app.before_request
+    async def check() -> Response | None:
+        exchange = exchange_of(request.scope)
+        if request.url_rule is not None:
+            exchange.route = route_of(request.url_rule.rule)
+        server: Any = request.scope.get("server") or ("",)
+        guard.check_host(request.headers.get("Host"), str(server[0]))
+        origin = guard.check_origin(request.headers)
+        if origin is not None:
+            exchange.headers |= cors_headers(origin)
+            if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+                asked = request.headers.get("Access-Control-Request-Headers", "")
+                return Response(status=204, headers=preflight_headers(asked))
+        if request.path.startswith(CONTROL_PREFIX):
+            guard.check_control_key(request.headers.get("Authorization"))
+        elif request.path not in OPEN_PATHS:
+            guard.check_key(request.headers.get("Authorization"))
+        if request.method == "POST" and request.routing_exception is None:
+            guard.check_body_type(request.headers)
+        return None
+
+
+async def _error_response(error: Exception) -> Response:
+    exchange = exchange_of(request.scope)
+    known = _as_api_error(error, exchange)
+    headers: Mapping[str, str] = known.headers()
+    exchange.log.debug("http.error", status=known.status, message=known.message, code=known.code, param=known.param)
+    response = _json(known.body(), known.status)
+    response.headers.extend(headers)
+    if isinstance(error, HTTPException) and error.code == 405:
+        response.headers["allow"] = ", ".join(sorted(getattr(error, "valid_methods", None) or []))
+    return response
+
+
+def _as_api_error(error: Exception, exchange: Exchange) -> ApiError:
+    if isinstance(error, ApiError):
+        return error
+    code = error.code if isinstance(error, HTTPException) else None
+    where = f"{request.method} {request.path}"
+    if code == 404:
+        return NotFound(f"Invalid URL ({where}). The API is at /v1/chat/completions, /v1/responses and /v1/models.")
+    if code == 405:
+        return MethodNotAllowed(f"{where} is not allowed; the Allow header lists the methods that are.")
+    if code == 413:
+        limit = request.max_content_length
+        return RequestTooLarge(f"The request body is larger than {limit} bytes (--max-request-bytes).")
+    if code is not None and code < 500:
+        return BadRequest(f"The request could not be read: {error}")
+    hint = shortage_hint(error)
+    if hint:
+        return Overloaded(
+            f"The server's system lacks something: {described(error)}; {hint}.",
+            code="out_of_resources",
+            retry_after_s=UNAVAILABLE_RETRY_AFTER_S,
+        )
+    exchange.log.error("http.crashed", error=error, traceback=traceback_of(error))
+    return InternalError(f"The server failed by a bug of its own; its log has the details under {exchange.id}.")
+
+
+def _address(end: Sequence[Any] | None) -> Address | None:
+    """An end of the connection as ASGI tells it; None for one that is not of TCP."""
+    return (str(end[0]), int(end[1])) if end is not None and end[1] is not None else None
+
+
+def _now() -> int:
+    return int(time.time())
+
+
+def _forget(item: Mapping[str, Any]) -> None:
+    """The client said `store: false`: it will not refer to anything."""
+
+
+def _json(value: object, status: int = 200) -> Response:
+    return TrioResponse(encode_json(value), status=status, headers={"content-type": "application/json"})
+
+
+def _log_request(log: Log, chat: ChatRequest, body: bytes) -> None:
+    log.debug(
+        "openai.request",
+        model=chat.model,
+        stream=chat.stream,
+        include_usage=chat.include_usage,
+        bytes=len(body),
+        user=_short(chat.user),
+        prompt_cache_key=_short(chat.prompt_cache_key),
+        metadata=chat.metadata,
+    )
+    log.debug(
+        "openai.effective_request",
+        claude_model=chat.claude_model,
+        system_chars=len(chat.system),
+        turns=len(chat.turns),
+        prompt_chars=len(chat.prompt.text),
+    )
+    if log.enabled(Level.TRACE):
+        log.trace("openai.request_body", body=body)
+
+
+def _short(text: str | None) -> str | None:
+    # Nothing bounds it, and whatever is logged is searched for secrets.
+    return None if text is None else text[:LOGGED_CHARS]
+
+
+def _log_calls(log: Log, chunks: Frames) -> None:
+    if chunks.calls:
+        log.debug("openai.stream_tool_calls", count=len(chunks.calls), names=chunks.calls)

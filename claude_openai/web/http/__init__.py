@@ -1,0 +1,1 @@
+"""Connections and exchanges, below the app."""

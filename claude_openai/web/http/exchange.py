@@ -1,0 +1,225 @@
+"""One HTTP exchange between hypercorn and Quart: its id, its exit stack, its disconnect, its `http.request` line.
+
+Knows ASGI messages and nothing of routes. It repairs what the released quart-trio does to a connection (each has a test
+that shows when a new version changes it): hypercorn queues `http.disconnect` after the *last* chunk as well, quart-trio
+cancels the task that is still sending it, and so `Connection: close` never closes and idle connections never time out.
+So after the last chunk a disconnect cancels nothing. And no response is ever put under a timeout: a scope cancelled
+inside `http.response.start` breaks hypercorn's connection state.
+
+Every exchange is answered with OpenAI's error object, also where Quart fails before it calls the app's error handler:
+it makes its request from the target and the `Host` header, and raises for some of them.
+
+The end of the client's data (FIN) counts as its departure, as in nginx, Go, Node, hyper and uvicorn, because TCP does
+not tell a client that closed its sending side from one that is gone, and behind a proxy that passes a FIN on (Docker's
+port forwarding, `ssh -L`) nothing else may ever come. So a turn, which costs money, is cancelled at once, and the
+client, if it still reads, is told why. An exchange without a turn costs nothing and is answered.
+"""
+
+import re
+import uuid
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from enum import Enum, auto
+from typing import Any
+
+import trio
+from hypercorn.typing import ASGIReceiveCallable, ASGIReceiveEvent, ASGISendCallable, ASGISendEvent
+from quart import Request
+from quart.asgi import ASGIHTTPConnection
+from quart_trio.asgi import TrioASGIHTTPConnection
+from werkzeug.exceptions import HTTPException
+
+from claude_openai.errors import ApiError, BadRequest, InternalError
+from claude_openai.logs.log import Log, traceback_of
+from claude_openai.protocol.openai.bad_request import shorten
+from claude_openai.protocol.openai.sse import encode_json
+from claude_openai.runs.metrics import Metrics
+
+__all__ = ["Exchange", "HttpConnection", "exchange_of", "route_of"]
+
+_SCOPE_KEY = "claude_openai.exchange"
+# nginx's number for a client that left; only the log ever sees it.
+CLIENT_LEFT = 499
+# How long an exchange without a turn may go on after the end of the client's data.
+ANSWER_AFTER_EOF_S = 1.0
+
+
+class Client(Enum):
+    """Where the client stands: its request is not complete; it waits for the answer; its data has ended."""
+
+    SENDS = auto()
+    WAITS = auto()
+    LEFT = auto()
+
+
+class Exchange:
+    """What belongs to one request from its first byte to its last.
+
+    Attributes:
+        id: the request id, in the `x-request-id` header and in the log.
+        log: bound to the id, and to the client's own if it sent one.
+        stack: closed after the body was sent or the client has left, in the task that runs the view; what a view enters
+            here may hold a nursery.
+        headers: added to the response, whoever makes it.
+        arrived: when it came, by trio's clock.
+        route: the template of its path, for the counts; one word for all paths that are not served.
+        client: see there.
+        has_turn: the client's leaving cancels it at once.
+        abandoned: it was given up since the client has left.
+    """
+
+    def __init__(self, log: Log, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        self.id = f"req_{uuid.uuid4().hex}"
+        self.log = log.bind(request_id=self.id, **_client_ids(headers))
+        self.stack = AsyncExitStack()
+        self.headers: dict[str, str] = {"x-request-id": self.id}
+        self.arrived = trio.current_time()
+        self.route = "unknown"
+        self.status: int | None = None
+        self.finishing = False
+        self.client = Client.SENDS
+        self.has_turn = False
+        self.abandoned = False
+
+    def begin_turn(self) -> None:
+        """To be called before a turn is begun.
+
+        Raises:
+            BadRequest: the client has left.
+        """
+        if self.client is Client.LEFT:
+            self.abandoned = True
+            raise client_left_error()
+        self.has_turn = True
+
+
+def _client_ids(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """The client's own id of the request, for the log: OpenAI allows 512 characters of ASCII."""
+    given = next((value for name, value in headers if name.lower() == b"x-client-request-id"), b"")
+    return {"client_request_id": given.decode("ascii")} if given.isascii() and 0 < len(given) <= 512 else {}
+
+
+def route_of(rule: str) -> str:
+    """The template of a path: `/v1/models/{model}` for werkzeug's `/v1/models/<path:model>`."""
+    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
+
+
+def exchange_of(scope: Any) -> Exchange:
+    exchange: Exchange = scope[_SCOPE_KEY]
+    return exchange
+
+
+def client_left_error() -> ApiError:
+    return BadRequest(
+        "The connection's sending side was closed before the answer, which counts as leaving. Keep both sides open "
+        "until the answer has come.",
+        code="client_closed_connection",
+        may_retry=False,
+    )
+
+
+class HttpConnection(TrioASGIHTTPConnection):
+    """Set as `asgi_http_class` of the app, which must have the attributes `exchange_log` and `metrics`."""
+
+    async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        exchange = self._exchange = Exchange(self.app.exchange_log, self.scope["headers"])  # type: ignore[attr-defined]
+        self.scope[_SCOPE_KEY] = exchange  # type: ignore[literal-required]
+        metrics: Metrics = self.app.metrics  # type: ignore[attr-defined]
+        metrics.in_flight += 1
+
+        def log_exchange() -> None:
+            # At the last byte, or the disconnect: the turn's process may still be ending, which is nobody's wait.
+            is_unheard = exchange.abandoned or not exchange.finishing
+            status = CLIENT_LEFT if is_unheard or exchange.status is None else exchange.status
+            duration_s = trio.current_time() - exchange.arrived
+            metrics.in_flight -= 1
+            metrics.note_request(exchange.route, status, duration_s)
+            exchange.log.info(
+                "http.request",
+                method=self.scope["method"],
+                path=self.scope["path"],
+                status=status,
+                duration_ms=round(duration_s * 1000, 1),
+            )
+
+        async def tracked(event: ASGISendEvent) -> None:
+            if event["type"] == "http.response.start":
+                exchange.status = event["status"]
+                added = [(name.encode("ascii"), value.encode("latin-1")) for name, value in exchange.headers.items()]
+                event = {**event, "headers": [*event["headers"], *added]}
+            elif event["type"] == "http.response.body" and not event.get("more_body") and not exchange.finishing:
+                exchange.finishing = True
+                log_exchange()
+            await send(event)
+
+        async def noted() -> ASGIReceiveEvent:
+            event = await receive()
+            if event["type"] == "http.request" and not event.get("more_body"):
+                exchange.client = Client.WAITS
+            return event
+
+        try:
+            await super().__call__(noted, tracked)
+        except ApiError as error:
+            await self._refuse(error, tracked)
+        finally:
+            if not exchange.finishing:
+                log_exchange()
+        if exchange.abandoned and exchange.status is None:
+            exchange.finishing = True
+            await self._refuse(client_left_error(), tracked)
+
+    def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
+        try:
+            return super()._create_request_from_scope(send)
+        except (IndexError, ValueError):  # of a target such as '?x' or 'http://['
+            target = self.scope["raw_path"].decode("latin-1")
+            raise BadRequest(
+                f"The request target {shorten(target)} is neither a path nor a URL.", code="invalid_http"
+            ) from None
+
+    async def handle_messages(  # type: ignore[override]
+        self, nursery: trio.Nursery, request: Request, receive: ASGIReceiveCallable
+    ) -> None:
+        await ASGIHTTPConnection.handle_messages(self, request, receive)
+        exchange = self._exchange
+        waited, exchange.client = exchange.client is Client.WAITS, Client.LEFT
+        if exchange.finishing:
+            return
+        if waited and not exchange.has_turn:
+            await trio.sleep(ANSWER_AFTER_EOF_S)
+        exchange.abandoned = True
+        nursery.cancel_scope.cancel(reason="the client went away")
+
+    async def handle_request(  # type: ignore[override]
+        self, nursery: trio.Nursery, request: Request, send: ASGISendCallable
+    ) -> None:
+        async with self._exchange.stack:
+            try:
+                response = await self.app.handle_request(request)
+            except Exception as error:  # noqa: BLE001 - Quart raised it outside of the app's error handler
+                await self._refuse(self._outside_of_handlers(error), send)
+            else:
+                await self._send_response(send, response)
+        nursery.cancel_scope.cancel(reason="the exchange is over")
+
+    def _outside_of_handlers(self, error: Exception) -> ApiError:
+        exchange = self._exchange
+        if isinstance(error, HTTPException) and error.code is not None and error.code < 500:
+            # The only one known: BadHost, for a name that no IDNA label can be made of, such as 'a..localhost'.
+            host = next((value for name, value in self.scope["headers"] if name.lower() == b"host"), b"")
+            return BadRequest(
+                f"The Host header {shorten(host.decode('latin-1'))} is no host name.", code="invalid_http"
+            )
+        exchange.log.error("http.crashed", error=error, traceback=traceback_of(error))
+        return InternalError(f"The server failed by a bug of its own; its log has the details under {exchange.id}.")
+
+    async def _refuse(self, error: ApiError, send: ASGISendCallable) -> None:
+        self._exchange.log.debug(
+            "http.error", status=error.status, message=error.message, code=error.code, param=error.param
+        )
+        body = encode_json(error.body())
+        fields = {"content-type": "application/json", "content-length": str(len(body)), **error.headers()}
+        headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in fields.items()]
+        await send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})

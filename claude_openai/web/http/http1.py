@@ -1,0 +1,130 @@
+"""One connection: hypercorn's HTTP/1.1 over a stream of ours.
+
+hypercorn's `serve` gives no way to reach a connection again. Here its `TCPServer` is run for each stream, and three
+things become possible: a client that takes nothing cannot hold a write for ever (hypercorn shields its writes without a
+bound), one that has left does not hold its socket for the idle time that was meant for its next request, and the server
+can close a connection when it stops or has too many. Knows streams; requests are hypercorn's and the app's business.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import h11
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.events import Event, RawData, Updated
+from hypercorn.protocol.h11 import H11Protocol
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+
+from claude_openai.logs.log import Log
+from claude_openai.web.http.malformed import unread_answer
+
+__all__ = ["GuardedStream", "Http1Server"]
+
+
+class GuardedStream(trio.abc.HalfCloseableStream):
+    """A stream whose writes give up on a peer that takes nothing, and that says when no request will follow.
+
+    Attributes:
+        context: hypercorn's; once its `terminated` is set, the connection is not kept for a next request.
+    """
+
+    def __init__(self, stream: trio.SocketStream, stall_s: float) -> None:
+        self._stream = stream
+        self._stall_s = stall_s
+        self.socket = stream.socket  # hypercorn asks it for the addresses
+        self.context = WorkerContext(None)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        with trio.move_on_after(self._stall_s) as scope:
+            await self._stream.send_all(data)
+        if scope.cancelled_caught:
+            # Part of the data may have left, so the stream is of no more use.
+            self.close()
+            raise trio.BrokenResourceError("the peer takes nothing")
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        data = b""
+        try:
+            data = bytes(await self._stream.receive_some(max_bytes))
+        finally:
+            if not data:
+                await self.context.terminated.set()
+        return data
+
+    async def send_eof(self) -> None:
+        await self._stream.send_eof()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    def close(self) -> None:
+        """At once, also under a task that is writing: it sees ClosedResourceError."""
+        self.socket.close()
+
+
+class Http1Server(TCPServer):
+    """hypercorn's without HTTP/2, whose buffers hide that a client reads nothing.
+
+    Args:
+        app: the ASGI app.
+        config: hypercorn's.
+        stream: the connection.
+        log: told of what could not be read.
+        on_idle: called when an answer is complete and the connection waits for its next request.
+    """
+
+    def __init__(
+        self,
+        app: ASGIWrapper,
+        config: HypercornConfig,
+        stream: GuardedStream,
+        log: Log,
+        on_idle: Callable[["Http1Server"], None],
+    ) -> None:
+        super().__init__(app, config, stream.context, {}, stream)  # type: ignore[arg-type]
+        self.guarded = stream
+        self._log = log
+        self._on_idle = on_idle
+
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether a request is still to come, or to be completed: closing the connection costs no answer."""
+        has_begun = hasattr(self, "protocol")  # not if the client was gone before `run`
+        return has_begun and self._h11().connection.their_state in (h11.IDLE, h11.SEND_BODY)
+
+    async def protocol_send(self, event: Event) -> None:
+        await super().protocol_send(event)
+        if isinstance(event, Updated) and event.idle:
+            self._on_idle(self)
+
+    async def _read_data(self) -> None:
+        protocol = self._h11()
+        # An `Upgrade: h2c`, which Java's clients send with their first request, is ignored, as HTTP allows.
+        protocol._check_protocol = _stay  # type: ignore[assignment]
+        # hypercorn's own answer is empty.
+        protocol._send_error_response = partial(_send_error, protocol, self._log)  # type: ignore[method-assign]
+        await super()._read_data()
+
+    def _h11(self) -> H11Protocol:
+        protocol = self.protocol.protocol
+        if not isinstance(protocol, H11Protocol):
+            raise TypeError(f"hypercorn begins a connection with {type(protocol).__name__}")
+        return protocol
+
+
+async def _stay(_request: object) -> None:
+    """Go on with HTTP/1.1."""
+
+
+async def _send_error(protocol: H11Protocol, log: Log, hint: int) -> None:
+    status, headers, body = unread_answer(hint, log)
+    response = h11.Response(status_code=status, headers=[*headers, (b"connection", b"close")])
+    # Composed without an await: the app may be about to answer too, if it is the body that cannot be read.
+    data = [protocol.connection.send(event) or b"" for event in (response, h11.Data(data=body), h11.EndOfMessage())]
+    await protocol.send(RawData(data=b"".join(data)))

@@ -1,0 +1,228 @@
+"""Accepting connections, as many as there are file descriptors for.
+
+A connection that crashes takes nothing else down (`http1` runs one). There is a limit, so that descriptors are left for
+Claude's processes and for files: at the limit a new connection takes the place of the one whose client has kept the
+server waiting longest for a request, and where every client waits for an answer, new ones wait in the kernel's queue.
+So a client that opens connections and sends half a request takes none away from those that send whole ones.
+"""
+
+import errno
+import logging
+import math
+import os
+import resource
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config as HypercornConfig
+from hypercorn.typing import ASGIFramework
+
+from claude_openai.config import Config
+from claude_openai.errors import StartError
+from claude_openai.logs.log import Log, traceback_of
+from claude_openai.web.http.http1 import GuardedStream, Http1Server
+from claude_openai.web.http.malformed import NO_WEBSOCKETS, unread_answer
+
+__all__ = ["Connections", "TcpListener", "connection_limit", "open_listeners", "urls_of"]
+
+# How long the exchanges that are ending may take before their connections are closed under them.
+CLOSE_WAIT_S: Final = 1.0
+# Between two tries to accept while the system lacks something for it.
+ACCEPT_RETRY_S: Final = 0.1
+# What may happen a thousand times a second is logged once in this time.
+COMPLAIN_EVERY_S: Final = 60.0
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
+
+# For the log, the pid file, captured runs and whatever is open for a moment only.
+RESERVED_DESCRIPTORS: Final = 64
+# A process of Claude: three pipes and a link to its supervisor, their other ends while it starts, the file of its run,
+# its folder and its transcript.
+DESCRIPTORS_PER_PROCESS: Final = 12
+# An idle one costs about 45 kB of memory.
+MAX_CONNECTIONS: Final = 1000
+# Where there are few descriptors, so that the server can still be reached.
+MIN_CONNECTIONS: Final = 16
+
+
+def connection_limit(config: Config) -> int:
+    """How many connections may be open at once, by the process's limit of open files (RLIMIT_NOFILE)."""
+    processes = config.max_concurrency + config.max_idle_sessions + 2 * config.spares
+    kept = _open_descriptors() + RESERVED_DESCRIPTORS + DESCRIPTORS_PER_PROCESS * processes
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    limit = math.inf if soft == resource.RLIM_INFINITY else soft
+    # As many as may be answered at once must have a place.
+    wanted = max(MAX_CONNECTIONS, 2 * (config.max_concurrency + config.max_queue_size))
+    return int(max(MIN_CONNECTIONS, min(wanted, limit - kept)))
+
+
+def _open_descriptors() -> int:
+    try:
+        return len(os.listdir("/dev/fd"))  # noqa: PTH208 - names alone are wanted
+    except OSError:
+        return 0
+
+
+class TcpListener:
+    """A listening socket."""
+
+    def __init__(self, listener: trio.SocketListener) -> None:
+        self._listener = listener
+        self.socket = listener.socket
+
+    async def wait_for_client(self) -> None:
+        """Return when somebody waits to be accepted. (Without a free descriptor, `accept` fails for nobody too.)"""
+        await trio.lowlevel.wait_readable(self.socket)
+
+    async def accept(self) -> trio.SocketStream:
+        return await self._listener.accept()
+
+
+class Connections:
+    """All connections of the server.
+
+    Args:
+        app: the ASGI app.
+        config: for the timeouts.
+        log: told of crashes, and of what there is too much or too little of.
+        limit: how many may be open.
+    """
+
+    def __init__(self, app: ASGIFramework, config: Config, log: Log, limit: float = math.inf) -> None:
+        self._app = ASGIWrapper(_http_only(app, log))
+        self._stall_s = config.stall_timeout_ms / 1000
+        self._hypercorn = HypercornConfig()
+        self._hypercorn.keep_alive_timeout = config.idle_connection_ms / 1000
+        self._hypercorn.include_server_header = False
+        self._hypercorn.accesslog = None
+        # A logger, not a name: for a name hypercorn adds a handler of its own, which would write past our log.
+        self._hypercorn.errorlog = logging.getLogger("hypercorn.error")
+        self._limit = limit
+        # The one whose client was last heard to the end of a request, or accepted, the longest ago is the first.
+        self._open: dict[Http1Server, None] = {}
+        self._changed = trio.Event()
+        self._replaced = 0
+        self._next_complaint: dict[str, float] = {}
+        self._log = log
+
+    async def serve(self, stream: trio.SocketStream) -> None:
+        """Serve one connection until it ends. Only Cancelled leaves."""
+        guarded = GuardedStream(stream, self._stall_s)
+        server = Http1Server(self._app, self._hypercorn, guarded, self._log, self._note_idle)
+        self._open[server] = None
+        try:
+            await server.run()
+        except Exception as error:  # noqa: BLE001 - one connection's crash is not the server's
+            self._log.error("http.connection_crashed", error=error, traceback=traceback_of(error))
+        finally:
+            self._open.pop(server, None)
+            self._note_change()
+            guarded.close()
+
+    async def accept(self, listeners: Sequence[TcpListener], nursery: trio.Nursery) -> None:
+        """Accept for ever; connections live in the nursery."""
+        async with trio.open_nursery() as accepting:
+            for listener in listeners:
+                accepting.start_soon(self._accept_from, listener, nursery)
+
+    async def close(self, nursery: trio.Nursery) -> None:
+        """Let idle connections go at once and busy ones a moment later, then close what is left."""
+        for server in list(self._open):
+            await server.guarded.context.terminated.set()
+        with trio.move_on_after(CLOSE_WAIT_S):
+            while self._open:
+                await self._changed.wait()
+        if self._open:
+            self._log.warning("http.connections_closed", connections=len(self._open))
+            for server in list(self._open):
+                server.guarded.close()
+        nursery.cancel_scope.cancel(reason="the server stops")
+
+    async def _accept_from(self, listener: TcpListener, nursery: trio.Nursery) -> None:
+        while True:
+            await listener.wait_for_client()
+            if len(self._open) >= self._limit and not self._replace_longest_waiting():
+                await self._changed.wait()
+                continue
+            try:
+                stream = await listener.accept()
+            except OSError as error:
+                if error.errno not in _EXHAUSTED:
+                    raise
+                if self._is_due("accept_failed"):
+                    self._log.warning("http.accept_failed", error=error.strerror, connections=len(self._open))
+                self._replace_longest_waiting()
+                await trio.sleep(ACCEPT_RETRY_S)
+            else:
+                nursery.start_soon(self.serve, stream)
+
+    def _replace_longest_waiting(self) -> bool:
+        """Close the connection whose client keeps the server waiting longest; False if none does."""
+        server = next((server for server in self._open if server.waits_for_client), None)
+        if server is None:
+            return False
+        del self._open[server]
+        server.guarded.close()
+        self._replaced += 1
+        if self._is_due("connections_replaced"):
+            self._log.warning("http.connections_replaced", connections=self._replaced, limit=self._limit)
+            self._replaced = 0
+        return True
+
+    def _note_idle(self, server: Http1Server) -> None:
+        if server in self._open:
+            del self._open[server]
+            self._open[server] = None
+            self._note_change()
+
+    def _note_change(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def _is_due(self, complaint: str) -> bool:
+        """Whether the last complaint of this kind is long enough ago for another one, which is then made."""
+        now = trio.current_time()
+        if now < self._next_complaint.get(complaint, -math.inf):
+            return False
+        self._next_complaint[complaint] = now + COMPLAIN_EVERY_S
+        return True
+
+
+async def open_listeners(host: str, port: int) -> list[TcpListener]:
+    """Bind.
+
+    Raises:
+        StartError: the address is in use, or is not of this machine.
+    """
+    try:
+        return [TcpListener(listener) for listener in await trio.open_tcp_listeners(port, host=host)]
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise StartError(
+                f"port {port} on {host} is in use, perhaps by another claude-openai; stop that, or choose another "
+                "with --port (0 takes a free one)"
+            ) from None
+        raise StartError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+
+
+def urls_of(listeners: Sequence[TcpListener]) -> list[str]:
+    """The base URLs, with the ports that were really bound."""
+    addresses = [listener.socket.getsockname() for listener in listeners]
+    return [f"http://{f'[{a[0]}]' if ':' in a[0] else a[0]}:{a[1]}" for a in addresses]
+
+
+def _http_only(app: ASGIFramework, log: Log) -> ASGIFramework:
+    """There are no WebSockets here, and a web page can open one without being asked for its origin first."""
+    handle: Callable[[Any, Any, Any], Awaitable[None]] = app
+
+    async def only_http(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await handle(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            status, headers, body = unread_answer(NO_WEBSOCKETS.status, log, NO_WEBSOCKETS)
+            await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+            await send({"type": "websocket.http.response.body", "body": body})
+
+    return only_http

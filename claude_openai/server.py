@@ -21,11 +21,12 @@ from claude_openai.claude.backend import Backend
 from claude_openai.claude.cli import CliBackend
 from claude_openai.claude.leftovers.ledger import PRIVATE_FOLDER, recover
 from claude_openai.claude.priming import Primer
-from claude_openai.claude.process.command_line import find_claude, stand_in_environment
+from claude_openai.claude.process.command_line import stand_in_environment
 from claude_openai.claude.process.environment import named_environment
 from claude_openai.claude.process.guardian import guarding
 from claude_openai.claude.process.known_models import KnownModels
 from claude_openai.claude.process.launcher import Launcher
+from claude_openai.claude.process.program import find_claude
 from claude_openai.claude.sdk.backend import SdkBackend, SdkSettings
 from claude_openai.claude.walls.confinement import try_confinement
 from claude_openai.claude.walls.tool_walls import ToolWalls

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from claude_openai.config import SETTINGS
-from claude_openai.protocol.openai.chat.fields import FIELDS, Field, Use
+from claude_openai.protocol.openai.chat.fields import FIELDS
+from claude_openai.protocol.openai.field_types import Field, Use
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from tests.claims import claims_table, exceptions_table
 from tests.clients.table import APIS, CASES, CLIENTS

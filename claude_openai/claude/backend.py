@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from claude_openai.logs.log import Log
-from claude_openai.protocol.openai.chat.request import ChatRequest
 from claude_openai.protocol.turn.events import Event
+from claude_openai.protocol.turn.request import ChatRequest
 
 __all__ = ["Backend", "Emit", "Parked"]
 

@@ -15,13 +15,14 @@ import trio
 
 from claude_openai.claude.backend import Backend, Emit
 from claude_openai.claude.control.frames import message_of, user_frame
-from claude_openai.claude.control.mcp_server import Toolbox, own_name
+from claude_openai.claude.control.mcp_server import Toolbox
 from claude_openai.claude.control.records import RecordError, effects_of, record_of
 from claude_openai.claude.priming import Primer
-from claude_openai.claude.process.command_line import TurnSettings
-from claude_openai.claude.process.launcher import GRACE_S, Launcher, Spawn, past_of
+from claude_openai.claude.process.launcher import GRACE_S, Launcher, Spawn
 from claude_openai.claude.process.start_errors import could_not_start, why_not_started
 from claude_openai.claude.process.supervised import SupervisedProcess
+from claude_openai.claude.process.turn_settings import TurnSettings
+from claude_openai.claude.transcript.replay import past_of
 from claude_openai.claude.transcript.session_file import Past
 from claude_openai.claude.walls.hook import ToolGuard
 from claude_openai.errors import ApiError, BadRequest
@@ -29,11 +30,12 @@ from claude_openai.logs.log import Log
 from claude_openai.protocol.claude_code.effects import AnswerCall, AskClaude, Effect
 from claude_openai.protocol.claude_code.line_framer import LineFramer, LineTooLong
 from claude_openai.protocol.claude_code.signs_of_life import Signs
+from claude_openai.protocol.claude_code.structured_output import output_check
+from claude_openai.protocol.claude_code.tool_names import own_name
 from claude_openai.protocol.claude_code.turn_reader import TurnReader
 from claude_openai.protocol.claude_code.turn_states import State
-from claude_openai.protocol.openai.chat.request import ChatRequest
-from claude_openai.protocol.openai.response_format import output_check
 from claude_openai.protocol.turn.events import TurnFailed
+from claude_openai.protocol.turn.request import ChatRequest
 
 __all__ = ["CliBackend"]
 

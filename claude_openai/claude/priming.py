@@ -30,7 +30,7 @@ from claude_openai.claude.transcript.session_file import Notes, Past
 from claude_openai.errors import leaves
 from claude_openai.logs.log import Log
 from claude_openai.protocol.claude_code.line_framer import LineFramer
-from claude_openai.protocol.openai.chat.request import ChatRequest
+from claude_openai.protocol.turn.request import ChatRequest
 from claude_openai.threads import run_in_thread
 
 __all__ = ["Primer", "StandIn"]

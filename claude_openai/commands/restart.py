@@ -78,7 +78,7 @@ def _check_it_can_start(config: Config, instance: Instance) -> None:
     Raises:
         ConfigError, StartError: a new server would end at once, for what the text says.
     """
-    from claude_openai.claude.process.command_line import find_claude
+    from claude_openai.claude.process.program import find_claude
     from claude_openai.logs.writer import open_log_file
 
     if config.claude_command is not None:

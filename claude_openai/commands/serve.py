@@ -203,8 +203,9 @@ async def _tell_if_outdated(config: Config, environ: Mapping[str, str]) -> None:
     """Say what the Claude Code that is there now lacks. If it cannot be run, turns and `doctor` tell."""
     import trio
 
-    from claude_openai.claude.process.command_line import claude_environment, find_claude
+    from claude_openai.claude.process.command_line import claude_environment
     from claude_openai.claude.process.environment import named_environment
+    from claude_openai.claude.process.program import find_claude
     from claude_openai.claude.process.version import RENEW, parse_version, shortcoming
 
     async def kill(process: trio.Process) -> None:
@@ -233,7 +234,7 @@ async def _tell_if_outdated(config: Config, environ: Mapping[str, str]) -> None:
 
 
 def _what_is_missing(config: Config) -> str:
-    from claude_openai.claude.process.command_line import find_claude
+    from claude_openai.claude.process.program import find_claude
 
     try:
         find_claude(config.claude_command)

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from claude_openai.commands import command_parser, has_flag, without_flags
+from claude_openai.commands.instance.processes import BEYOND_DRAIN_S
 from claude_openai.commands.state.paths import ENVIRONMENT_FILE, LOG_FILE, STDERR_FILE, home_folder
-from claude_openai.commands.stop import BEYOND_DRAIN_S
 from claude_openai.config import SETTINGS, config_from
 from claude_openai.errors import ConfigError
 

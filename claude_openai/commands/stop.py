@@ -9,7 +9,7 @@ from typing import Final
 
 from claude_openai.commands import command_parser, say
 from claude_openai.commands.instance.lock import remove_left_behind
-from claude_openai.commands.instance.processes import Held, descendants, has_open, wait_gone
+from claude_openai.commands.instance.processes import BEYOND_DRAIN_S, Held, descendants, has_open, wait_gone
 from claude_openai.commands.instance.record import (
     Instance,
     find_instance,
@@ -19,11 +19,8 @@ from claude_openai.commands.instance.record import (
 )
 from claude_openai.errors import StartError
 
-__all__ = ["BEYOND_DRAIN_S", "run", "started_instance", "stop"]
+__all__ = ["run", "started_instance", "stop"]
 
-# Beside the drain: the runs that are left are cancelled, connections closed, processes ended, the log written. Each
-# step has a bound of its own; this is more than all of them together.
-BEYOND_DRAIN_S: Final = 20.0
 KILLED_S: Final = 5.0
 CLEANED_UP_S: Final = 10.0
 STARTED_S: Final = 10.0

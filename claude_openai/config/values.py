@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from claude_openai.protocol.openai.claude_options import PERMISSION_MODES
+from claude_openai.protocol.turn.claude_options import PERMISSION_MODES
 
 KEY_FILE_BYTES: Final = 8192
 NO_FOLDER: Final = "none"

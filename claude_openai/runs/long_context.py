@@ -13,7 +13,7 @@ from typing import Final
 import trio
 
 from claude_openai.errors import ApiError, ContextTooLong, LongContextRefused
-from claude_openai.protocol.openai.chat.request import ChatRequest
+from claude_openai.protocol.turn.request import ChatRequest
 
 __all__ = ["LongContext"]
 

@@ -12,7 +12,6 @@ import trio
 from claude_openai.claude.backend import Backend
 from claude_openai.errors import ApiError, InternalError, TurnTimeout, UpstreamError, leaves
 from claude_openai.logs.log import Log, traceback_of
-from claude_openai.protocol.openai.chat.request import ChatRequest
 from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
@@ -22,6 +21,7 @@ from claude_openai.protocol.turn.events import (
     TurnFailed,
     TurnStarted,
 )
+from claude_openai.protocol.turn.request import ChatRequest
 from claude_openai.protocol.turn.stop_sequences import EventCutter
 from claude_openai.runs.liveness import Liveness
 from claude_openai.runs.long_context import LongContext

@@ -23,8 +23,8 @@ from claude_openai.claude.backend import Backend
 from claude_openai.config import Config
 from claude_openai.errors import ApiError, RunEnded, UpstreamAuth
 from claude_openai.logs.log import Log
-from claude_openai.protocol.openai.chat.request import ChatRequest
 from claude_openai.protocol.turn.events import Event, TurnFailed, TurnStarted
+from claude_openai.protocol.turn.request import ChatRequest
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.capture.records import RunRecord
 from claude_openai.runs.capture.writer import RunWriter

@@ -15,8 +15,8 @@ import trio
 
 from claude_openai.claude.backend import Backend, Emit, Parked
 from claude_openai.logs.log import Log
-from claude_openai.protocol.openai.chat.request import ChatRequest
 from claude_openai.protocol.turn.events import Event, FinishReason, TextDelta, TurnCompleted, TurnStarted, Usage
+from claude_openai.protocol.turn.request import ChatRequest
 from claude_openai.standin.script import Hang, Pause
 
 __all__ = ["Alive", "Crash", "ScriptedBackend", "ScriptedTurn", "TurnScript", "TurnStep", "deltas", "full_turn"]

@@ -31,7 +31,6 @@ from claude_openai.logs.log import Level, Log, traceback_of
 from claude_openai.offload import Offload, in_thread
 from claude_openai.protocol.openai.chat.chunks import ChunkStream
 from claude_openai.protocol.openai.chat.completion import Completion, ResponseHead
-from claude_openai.protocol.openai.chat.request import ChatRequest
 from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.openai.responses.item_store import GivenItems
 from claude_openai.protocol.openai.responses.objects import ResponsesHead
@@ -39,6 +38,7 @@ from claude_openai.protocol.openai.responses.request import parse_chat_body, par
 from claude_openai.protocol.openai.responses.stream import ResponsesObject, ResponsesStream
 from claude_openai.protocol.openai.sse import encode_json
 from claude_openai.protocol.turn.events import Event, TurnFailed, TurnStarted
+from claude_openai.protocol.turn.request import ChatRequest
 from claude_openai.runs.metrics import Metrics
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run

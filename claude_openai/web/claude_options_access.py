@@ -18,9 +18,10 @@ from claude_openai.claude.walls.file_calls import FileCalls
 from claude_openai.claude.walls.folders import HeldFolder, folder_not_available, root_of
 from claude_openai.config import Config
 from claude_openai.errors import Forbidden
-from claude_openai.protocol.openai.bad_request import shorten, wrong_value
-from claude_openai.protocol.openai.chat.request import ChatRequest
-from claude_openai.protocol.openai.claude_options import Agent, PermissionMode, Root
+from claude_openai.protocol.limits.quoting import shorten
+from claude_openai.protocol.openai.bad_request import wrong_value
+from claude_openai.protocol.turn.claude_options import Agent, PermissionMode, Root
+from claude_openai.protocol.turn.request import ChatRequest
 from claude_openai.web.http.peer import Address, uid_of_peer
 
 __all__ = ["AgentGuard"]

@@ -8,9 +8,11 @@ path: which of these is taken and answered where stands in `openapi`.
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias, get_args
 
-from claude_openai.protocol.openai.chat.fields import FIELDS, Field, ReasoningEffort, Use
-from claude_openai.protocol.openai.claude_options import MAX_ADD_DIRS, PERMISSION_MODES, ToolMode
+from claude_openai.protocol.openai.chat.fields import FIELDS
+from claude_openai.protocol.openai.claude_options import MAX_ADD_DIRS
+from claude_openai.protocol.openai.field_types import Field, Use
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
+from claude_openai.protocol.turn.claude_options import PERMISSION_MODES, ReasoningEffort, ToolMode
 
 __all__ = ["NAME", "STRING", "Json", "ref", "schemas"]
 

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from claude_openai import __version__
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.openai.bad_request import shorten
+from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.runs.metrics import BOUNDS_S, Labels, Spread
 from claude_openai.runs.registry import Runs
 

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from claude_openai import Config
-from claude_openai.claude.process.command_line import claude_argv, claude_environment, find_claude, stand_in_environment
+from claude_openai.claude.process.command_line import claude_argv, claude_environment, stand_in_environment
+from claude_openai.claude.process.program import find_claude
 
 from .client import Timing, stream
 from .conversations import conversations

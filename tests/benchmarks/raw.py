@@ -16,16 +16,12 @@ from typing import Any
 
 from claude_openai.claude.control.frames import message_of, user_frame
 from claude_openai.claude.control.mcp_server import Toolbox
-from claude_openai.claude.process.command_line import (
-    TurnSettings,
-    claude_argv,
-    claude_environment,
-    find_claude,
-    stand_in_environment,
-)
+from claude_openai.claude.process.command_line import claude_argv, claude_environment, stand_in_environment
+from claude_openai.claude.process.program import find_claude
+from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.claude.transcript.session_file import Past, transcript_lines, write_private
-from claude_openai.protocol.openai.chat.request import ChatRequest
 from claude_openai.protocol.turn.blocks import TextBlock, Turn
+from claude_openai.protocol.turn.request import ChatRequest
 
 from .answer import Answer
 

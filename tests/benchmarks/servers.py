@@ -22,8 +22,8 @@ from claude_openai.commands.serve import SWITCH_INTERVAL_S
 from claude_openai.logs.log import Log
 from claude_openai.protocol.openai.chat.chunks import ChunkStream
 from claude_openai.protocol.openai.chat.completion import ResponseHead
-from claude_openai.protocol.openai.chat.request import ChatRequest
 from claude_openai.protocol.turn.events import TextDelta, TurnCompleted, TurnStarted, Usage
+from claude_openai.protocol.turn.request import ChatRequest
 from claude_openai.testing import MessagesApi, RecordedRequest, Reply, Text, ToolUse
 
 WORD = "word "

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from claude_openai.claude.process.command_line import find_claude
+from claude_openai.claude.process.program import find_claude
 
 PACKAGE: Final = "@anthropic-ai/claude-code"
 OLDER: Final = ("2.1.200", "2.1.300")

@@ -14,7 +14,6 @@ from trio.testing import wait_all_tasks_blocked
 from claude_openai.claude.backend import Emit
 from claude_openai.errors import ApiError, BadRequest, RateLimited, UpstreamError
 from claude_openai.logs.log import Log
-from claude_openai.protocol.openai.chat.request import ChatRequest
 from claude_openai.protocol.turn.events import (
     Event,
     FinishReason,
@@ -26,6 +25,7 @@ from claude_openai.protocol.turn.events import (
     TurnStarted,
     Usage,
 )
+from claude_openai.protocol.turn.request import ChatRequest
 from claude_openai.testing import Crash, Hang, ScriptedBackend, full_turn
 from tests.memory.client import Answer, texts
 from tests.memory.harness import chat, run_in_memory, serving

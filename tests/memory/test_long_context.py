@@ -4,9 +4,10 @@ import pytest
 import trio
 
 from claude_openai.errors import ContextTooLong, LongContextRefused
-from claude_openai.protocol.openai.chat.request import ChatRequest, parse_chat_request
+from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.turn.events import TextDelta, TurnFailed, TurnStarted
+from claude_openai.protocol.turn.request import ChatRequest
 from claude_openai.runs.long_context import REMEMBERED_S, LongContext
 from claude_openai.testing import TurnStep, full_turn
 from tests.memory.harness import Server, chat, serving

@@ -6,10 +6,11 @@ from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.errors import UpstreamError
 from claude_openai.logs.log import NULL_LOG
-from claude_openai.protocol.openai.chat.request import ChatRequest, parse_chat_request
+from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.turn.blocks import Turn
 from claude_openai.protocol.turn.events import Event, TextDelta, TurnCompleted, TurnFailed, TurnStarted, Usage
+from claude_openai.protocol.turn.request import ChatRequest
 from claude_openai.testing import Alive, Crash, Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
 
 BODY = b'{"model":"claude","messages":[{"role":"user","content":"Hi"}]}'

@@ -15,7 +15,8 @@ from claude_openai.protocol.json_schema.claude_dialect import adapted_schema
 from claude_openai.protocol.json_schema.document import Document
 from claude_openai.protocol.json_schema.validation import usable_schema
 from claude_openai.protocol.limits.budget import Budget
-from claude_openai.protocol.openai.response_format import OutputFormat, read_response_format
+from claude_openai.protocol.openai.response_format import read_response_format
+from claude_openai.protocol.turn.output_format import OutputFormat
 from tests.schemas import Schema, object_schemas, objects
 
 STRING = {"type": "string"}

@@ -12,8 +12,10 @@ from trio.testing import MockClock
 from claude_openai.claude.walls.folders import HeldFolder
 from claude_openai.config import Config
 from claude_openai.errors import BadRequest, ConfigError, Forbidden
-from claude_openai.protocol.openai.chat.request import ChatRequest, parse_chat_request
-from claude_openai.protocol.openai.claude_options import NO_AGENT, PERMISSION_MODES, Agent, read_agent
+from claude_openai.protocol.openai.chat.request import parse_chat_request
+from claude_openai.protocol.openai.claude_options import read_agent
+from claude_openai.protocol.turn.claude_options import NO_AGENT, PERMISSION_MODES, Agent
+from claude_openai.protocol.turn.request import ChatRequest
 from claude_openai.web.claude_options_access import AgentGuard
 
 BODY = b'{"model":"claude","messages":[{"role":"user","content":"Hi"}]}'

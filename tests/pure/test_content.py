@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.budget import Budget
-from claude_openai.protocol.openai.bad_request import SHOWN_CHARS, shorten
+from claude_openai.protocol.limits.quoting import SHOWN_CHARS, shorten
 from claude_openai.protocol.openai.content import (
     assistant_blocks,
     tool_result_block,

@@ -25,15 +25,16 @@ from hypothesis.stateful import (
     rule,
 )
 
-from claude_openai.claude.process.command_line import TurnSettings
+from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.claude.sdk import pool as module
 from claude_openai.claude.sdk.conversation import Conversation, identity_of
 from claude_openai.claude.sdk.pool import ConversationLimits, Conversations
 from claude_openai.logs.log import Level, Log
 from claude_openai.logs.redaction import Redactor
-from claude_openai.protocol.openai.chat.request import ChatRequest, parse_chat_request
+from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.turn.blocks import TextBlock, Turn
+from claude_openai.protocol.turn.request import ChatRequest
 from tests.blocks import result_block
 
 IDLE_S, PARKED_S = 60.0, 600.0

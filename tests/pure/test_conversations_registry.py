@@ -12,8 +12,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from claude_openai.claude.process.command_line import TurnSettings
 from claude_openai.claude.process.launcher import Spawn
+from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.claude.sdk import spares as spares_module
 from claude_openai.claude.sdk.conversation import Conversation, ParkedCalls, identity_of
 from claude_openai.claude.sdk.pool import ConversationLimits, Conversations
@@ -30,10 +30,11 @@ from claude_openai.claude.walls.file_calls import FileCalls
 from claude_openai.claude.walls.hook import ToolGuard
 from claude_openai.logs.log import NULL_LOG, Level, Log
 from claude_openai.logs.redaction import Redactor
-from claude_openai.protocol.openai.chat.request import ChatRequest, parse_chat_request
+from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.models import ModelCatalog
-from claude_openai.protocol.openai.tools import ToolChoice
 from claude_openai.protocol.turn.blocks import Block, TextBlock, ToolUseBlock, Turn
+from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.tools import ToolChoice
 from tests.blocks import result_block
 
 IDLE_LIMIT_S = 60.0

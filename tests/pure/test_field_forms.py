@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.openai.chat.fields import FIELDS, Field
+from claude_openai.protocol.openai.chat.fields import FIELDS
+from claude_openai.protocol.openai.field_types import Field
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 
 ALL = {**{f"responses:{name}": field for name, field in RESPONSES_FIELDS.items()}, **FIELDS}

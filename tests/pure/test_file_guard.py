@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from claude_openai.claude.process.command_line import TOOLS
 from claude_openai.claude.walls.file_guard import Denied, FileGuard
 from claude_openai.claude.walls.folders import root_of
-from claude_openai.protocol.openai.claude_options import PERMISSION_MODES, Agent, PermissionMode, ToolMode
+from claude_openai.claude.walls.own_tools import TOOLS
+from claude_openai.protocol.turn.claude_options import PERMISSION_MODES, Agent, PermissionMode, ToolMode
 
 SESSION: Final = "0084dc6f-ca3a-413a-aa8f-851622671e44"
 MODES: Final = (*PERMISSION_MODES, None)

@@ -9,7 +9,7 @@ import pytest
 
 from claude_openai.claude.walls.folders import HeldFolder, check_roots, folder_of, root_of
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.openai.claude_options import Root
+from claude_openai.protocol.turn.claude_options import Root
 from tests.conditions import needs
 
 

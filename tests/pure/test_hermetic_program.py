@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from claude_openai.claude.process.command_line import find_claude
+from claude_openai.claude.process.program import find_claude
 
 
 def program(path: Path) -> Path:

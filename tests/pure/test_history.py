@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.budget import Budget
-from claude_openai.protocol.openai.chat.messages import Transcript, read_messages
+from claude_openai.protocol.openai.chat.messages import read_messages
 from claude_openai.protocol.openai.turns import NO_RESULT, reminder
 from claude_openai.protocol.turn.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, Turn
+from claude_openai.protocol.turn.history import Transcript
 from tests.blocks import result_block
 from tests.calls import Word
 

@@ -8,9 +8,9 @@ import pytest
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.openai.chat.chunks import ChunkStream
 from claude_openai.protocol.openai.chat.completion import Completion, ResponseHead, fold
-from claude_openai.protocol.openai.chat.request import ChatRequest, parse_chat_request
+from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.models import ModelCatalog
-from claude_openai.protocol.openai.tools import MAX_TOOLS, ToolChoice
+from claude_openai.protocol.openai.tools import MAX_TOOLS
 from claude_openai.protocol.turn.blocks import ToolUseBlock
 from claude_openai.protocol.turn.events import (
     Event,
@@ -21,6 +21,8 @@ from claude_openai.protocol.turn.events import (
     TurnStarted,
     Usage,
 )
+from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.tools import ToolChoice
 from tests.blocks import result_block
 from tests.openai_schema import validate
 from tests.sse_reader import parse_sse

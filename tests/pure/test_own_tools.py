@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.claude.control.mcp_server import own_name
 from claude_openai.errors import UpstreamError
 from claude_openai.protocol.claude_code.effects import AnswerCall, Effect
 from claude_openai.protocol.claude_code.tool_calls import MAX_CORRECTIONS
+from claude_openai.protocol.claude_code.tool_names import own_name
 from claude_openai.protocol.claude_code.tool_notes import SHOWN_CHARS, tool_note
 from claude_openai.protocol.claude_code.turn_reader import TurnReader
 from claude_openai.protocol.claude_code.turn_states import State
-from claude_openai.protocol.openai.claude_options import Agent
+from claude_openai.protocol.turn.claude_options import Agent
 from claude_openai.protocol.turn.events import ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnStarted, Usage
 from tests.pure.test_cli_stream import (
     LOGIN,

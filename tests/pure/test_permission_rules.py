@@ -5,7 +5,7 @@ from typing import Any, Final, get_args
 import pytest
 
 from claude_openai.claude.walls.permission_rules import Secrets, permission_rules, secrets_of_user
-from claude_openai.protocol.openai.claude_options import Agent, PermissionMode, Root
+from claude_openai.protocol.turn.claude_options import Agent, PermissionMode, Root
 
 HOME: Final = "/home/u"
 CONFIG: Final = "/home/u/.claude"

@@ -15,7 +15,7 @@ from claude_openai.claude.walls.file_guard import Denied, FileGuard
 from claude_openai.claude.walls.hook import HOOK_TIMEOUT_S, ToolGuard
 from claude_openai.logs.log import Level, Log
 from claude_openai.logs.redaction import Redactor
-from claude_openai.protocol.openai.claude_options import NO_AGENT, Agent
+from claude_openai.protocol.turn.claude_options import NO_AGENT, Agent
 
 Check = Callable[[Mapping[str, Any]], dict[str, Any] | None]
 CALL = {"tool_name": "Read", "tool_input": {"file_path": "/w/a"}, "tool_use_id": "toolu_1", "cwd": "/w"}

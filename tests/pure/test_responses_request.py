@@ -17,7 +17,6 @@ from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.openai.responses.item_store import GivenItems
 from claude_openai.protocol.openai.responses.request import ResponsesRequest, parse_chat_body, parse_responses_request
-from claude_openai.protocol.openai.tools import ToolChoice
 from claude_openai.protocol.openai.turns import NO_RESULT, reminder
 from claude_openai.protocol.turn.blocks import (
     MediaBlock,
@@ -27,6 +26,7 @@ from claude_openai.protocol.turn.blocks import (
     Turn,
     canonical_arguments,
 )
+from claude_openai.protocol.turn.tools import ToolChoice
 from tests import pictures
 from tests.blocks import result_block
 from tests.openai_schema import validate

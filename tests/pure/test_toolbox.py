@@ -9,14 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.claude.control.mcp_server import (
-    METHOD_NOT_FOUND,
-    PROTOCOL_VERSION,
-    SERVER,
-    Toolbox,
-    mcp_name,
-    own_name,
-)
+from claude_openai.claude.control.mcp_server import METHOD_NOT_FOUND, PROTOCOL_VERSION, Toolbox
+from claude_openai.protocol.claude_code.tool_names import SERVER, mcp_name, own_name
 from claude_openai.protocol.limits.budget import Budget
 from claude_openai.protocol.openai.tools import read_tools
 from claude_openai.protocol.turn.blocks import TextBlock, ToolResultBlock

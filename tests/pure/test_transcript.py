@@ -13,11 +13,11 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.claude.control.mcp_server import mcp_name
 from claude_openai.claude.transcript import message_form
 from claude_openai.claude.transcript import session_file as transcript
 from claude_openai.claude.transcript.message_form import content_block
 from claude_openai.claude.transcript.session_file import Notes, Past, transcript_file, transcript_lines
+from claude_openai.protocol.claude_code.tool_names import mcp_name
 from claude_openai.protocol.turn.blocks import (
     Block,
     TextBlock,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from claude_openai.errors import BadRequest
+from claude_openai.protocol.claude_code.argument_checker import ArgumentChecker
 from claude_openai.protocol.json_schema import metaschema, patterns
 from claude_openai.protocol.json_schema import validation as schemas
 from claude_openai.protocol.json_schema.tool_dialect import tool_schema
@@ -18,10 +19,11 @@ from claude_openai.protocol.json_schema.validation import usable_schema
 from claude_openai.protocol.limits.bounded_cache import MIN_SIZE, Kept
 from claude_openai.protocol.limits.budget import REQUEST_STEPS, Budget, request_budget
 from claude_openai.protocol.openai import json_body
-from claude_openai.protocol.openai.chat.request import ChatRequest, parse_chat_request
+from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.openai.responses.request import parse_responses_request
-from claude_openai.protocol.openai.tools import ArgumentChecker, read_tools
+from claude_openai.protocol.openai.tools import read_tools
+from claude_openai.protocol.turn.request import ChatRequest
 from tests.calls import calls_of
 from tests.hostile.heavy import honest_tool
 

@@ -17,9 +17,10 @@ from typing import Any
 import trio
 
 from claude_openai.claude.control.mcp_server import Toolbox
-from claude_openai.claude.process.command_line import claude_argv, claude_environment, find_claude, stand_in_environment
-from claude_openai.protocol.openai.tools import Tool
+from claude_openai.claude.process.command_line import claude_argv, claude_environment, stand_in_environment
+from claude_openai.claude.process.program import find_claude
 from claude_openai.protocol.turn.blocks import TextBlock, ToolResultBlock
+from claude_openai.protocol.turn.tools import Tool
 from claude_openai.testing import MessagesApi, Script
 
 __all__ = ["RawTurn", "raw_turn"]

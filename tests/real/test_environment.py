@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from claude_openai.claude.process.command_line import TurnSettings, claude_environment
+from claude_openai.claude.process.command_line import claude_environment
 from claude_openai.claude.process.environment import Reach, reach
+from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.testing import Hang, MessagesApi, RecordedRequest, Reply, Text, ToolUse
 from tests.real.call import Call, chat
 from tests.real.command import running

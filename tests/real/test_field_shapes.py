@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
-from claude_openai.protocol.openai.tools import MAX_NAME_CHARS
 from claude_openai.protocol.openai.turns import NO_RESULT, reminder
+from claude_openai.protocol.turn.tools import MAX_NAME_CHARS
 from claude_openai.testing import Reply, ToolUse
 from tests.pictures import PNG, drawn
 from tests.real.call import Call, chat

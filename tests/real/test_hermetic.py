@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from claude_openai.claude.process.command_line import find_claude, stand_in_environment
+from claude_openai.claude.process.command_line import stand_in_environment
+from claude_openai.claude.process.program import find_claude
 from claude_openai.testing import Hang, MessagesApi, Reply, Text
 from tests.real.call import Call, chat
 from tests.real.harness import LIMIT_S, needs_claude, on_both_backends, serving, until

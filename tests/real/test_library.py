@@ -8,7 +8,7 @@ import trio
 from claude_openai import Config, serve
 from claude_openai.claude.backend import Emit, Parked
 from claude_openai.logs.log import Log
-from claude_openai.protocol.openai.chat.request import ChatRequest
+from claude_openai.protocol.turn.request import ChatRequest
 from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, ScriptedBackend, Text
 from tests.real.call import Call, chat, texts
 from tests.real.harness import LIMIT_S, Served, needs_claude, serving

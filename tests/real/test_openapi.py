@@ -20,8 +20,8 @@ import trio
 
 from claude_openai import Config, serve
 from claude_openai.errors import ContextTooLong, RateLimited
-from claude_openai.protocol.openai.chat.request import ChatRequest
 from claude_openai.protocol.turn.events import ReasoningDelta, ToolCall, TurnFailed
+from claude_openai.protocol.turn.request import ChatRequest
 from claude_openai.testing import ScriptedBackend, TurnStep, full_turn
 from claude_openai.web.openapi import openapi_document
 from tests.conditions import SCHEMATHESIS, VALIDATOR, needs

@@ -11,7 +11,7 @@ import trio
 from claude_openai.claude.process import launcher
 from claude_openai.claude.walls import folders, tool_walls
 from claude_openai.claude.walls.file_guard import FileGuard
-from claude_openai.protocol.openai.claude_options import Root
+from claude_openai.protocol.turn.claude_options import Root
 from claude_openai.testing import Hang, RecordedRequest, Reply, Text, ToolUse
 from tests.conditions import needs
 from tests.real.call import Call, chat

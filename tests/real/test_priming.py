@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from claude_openai.claude import priming
-from claude_openai.claude.process.command_line import find_claude
+from claude_openai.claude.process.program import find_claude
 from claude_openai.errors import ClaudeMissing
 from claude_openai.testing import RecordedRequest
 from tests.conditions import needs

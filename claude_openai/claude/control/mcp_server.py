@@ -15,31 +15,21 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from claude_openai.protocol.claude_code.argument_checker import ArgumentChecker
+from claude_openai.protocol.claude_code.tool_names import SERVER
 from claude_openai.protocol.json_schema.tool_dialect import tool_schema
 from claude_openai.protocol.openai.json_body import load_finite
-from claude_openai.protocol.openai.tools import ArgumentChecker, Tool
 from claude_openai.protocol.turn.blocks import ResultPart, TextBlock, ToolResultBlock
+from claude_openai.protocol.turn.tools import Tool
 
-__all__ = ["SERVER", "Toolbox", "mcp_name", "own_name", "takes_whole"]
+__all__ = ["Toolbox", "takes_whole"]
 
-SERVER = "openai"
 PROTOCOL_VERSION = "2025-11-25"
 # Calls wait on a person. The server's own bound ends them long before this one.
 CALL_TIMEOUT_MS = 24 * 3600 * 1000
 # The largest limit that Claude Code accepts; a longer result goes into a file, which Claude is told to read.
 MAX_RESULT_CHARS = 500_000
-_PREFIX = f"mcp__{SERVER}__"
 METHOD_NOT_FOUND = -32601
-
-
-def mcp_name(name: str) -> str:
-    """The name under which Claude knows a tool of the client."""
-    return _PREFIX + name
-
-
-def own_name(name: str) -> str | None:
-    """The client's name of a tool; None for one that is not the client's."""
-    return name.removeprefix(_PREFIX) if name.startswith(_PREFIX) else None
 
 
 def takes_whole(results: Sequence[ToolResultBlock]) -> bool:

@@ -4,22 +4,16 @@ The only place that knows the CLI's flags and environment. Both backends start i
 beside it, and a test on the bundled CLI that shows it at work.
 """
 
-import importlib.util
 import json
-import os
-import shutil
-import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
 
 from claude_openai.claude.process.environment import inherited_environment
-from claude_openai.errors import ClaudeMissing, ConfigError
-from claude_openai.protocol.openai.chat.request import ChatRequest
-from claude_openai.protocol.openai.claude_options import NO_AGENT, Agent, ToolMode
+from claude_openai.claude.process.turn_settings import TurnSettings
+from claude_openai.claude.walls.own_tools import TOOLS
+from claude_openai.protocol.turn.claude_options import NO_AGENT, Agent
 
-__all__ = ["TOOLS", "TurnSettings", "claude_argv", "claude_environment", "find_claude", "login_command"]
+__all__ = ["claude_argv", "claude_environment"]
 
 _FLAGS = (
     *("--output-format", "stream-json", "--input-format", "stream-json", "--verbose"),
@@ -31,15 +25,6 @@ _FLAGS = (
     *("--thinking-display", "summarized"),  # thinking as text, not as progress notes
 )
 
-# The built-in tools by mode. Those that are missing from all of them talk to a person, a terminal or a later day.
-_READING = ("Read", "Glob", "Grep")
-_WRITING = (*_READING, "Edit", "Write", "NotebookEdit")
-TOOLS: Final[Mapping[ToolMode, tuple[str, ...]]] = {
-    "disabled": (),
-    "readonly": _READING,
-    "safe": _WRITING,
-    "all": (*_WRITING, "Bash", "TaskStop", "WebFetch", "WebSearch", "Agent"),
-}
 
 _ESSENTIAL_ONLY = "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"
 
@@ -89,10 +74,6 @@ _INSTEAD_OF_ESSENTIAL_ONLY = {
     "DISABLE_FEEDBACK_COMMAND": "1",
 }
 
-# Claude Code has no less than low; it thinks as it sees fit then.
-_EFFORTS = {"none": "low", "minimal": "low"}
-_MAX_TOKENS = "CLAUDE_CODE_MAX_OUTPUT_TOKENS"
-_SHORT_CONTEXT = "CLAUDE_CODE_DISABLE_1M_CONTEXT"
 
 # What leads the CLI to an account or another upstream; dropped where a stand-in answers instead.
 ACCOUNT_VARIABLES = (
@@ -103,42 +84,6 @@ ACCOUNT_VARIABLES = (
     "CLAUDE_CODE_PROVIDER_MANAGED_BY_HOST",
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class TurnSettings:
-    """What a process can be told anew for each turn.
-
-    Attributes:
-        effort: OpenAI's `reasoning_effort`; None leaves it to Claude Code.
-        max_tokens: bound of an answer; None, or more than the model's own, is the model's own.
-        long_context: more than 200,000 tokens may be used. To be told before the first call: after it a process goes on
-            asking for the 1M context of a model with `[1m]` (2.1.332).
-    """
-
-    effort: str | None = None
-    max_tokens: int | None = None
-    long_context: bool = True
-
-    @classmethod
-    def of(cls, request: ChatRequest) -> "TurnSettings":
-        return cls(request.reasoning_effort, request.max_tokens, request.long_context)
-
-    @property
-    def level(self) -> str | None:
-        return None if self.effort is None else _EFFORTS.get(self.effort, self.effort)
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """For a process that starts with it; an empty value takes back an earlier one."""
-        short = {} if self.long_context else {_SHORT_CONTEXT: "1"}
-        return {_MAX_TOKENS: "" if self.max_tokens is None else str(self.max_tokens), **short}
-
-    def frame(self) -> dict[str, Any]:
-        """The control request that tells it to a running process, before a turn."""
-        settings = {"effortLevel": self.level, "env": self.environment}
-        request = {"subtype": "apply_flag_settings", "settings": settings}
-        return {"type": "control_request", "request_id": f"settings_{uuid.uuid4().hex}", "request": request}
 
 
 def claude_argv(
@@ -225,49 +170,3 @@ def stand_in_environment(base_url: str, config_folder: Path) -> dict[str, str]:
         "NO_PROXY": "*",
         "no_proxy": "*",
     }
-
-
-def find_claude(command: str | None) -> Path:
-    """The `claude` program to run: the one named, else the SDK's own, else the one on PATH.
-
-    Raises:
-        ConfigError: the one named is not there or cannot be run.
-        ClaudeMissing: none is found.
-    """
-    if command is not None:
-        # Not by way of a Path, to which './claude' is 'claude', and that is looked for on PATH.
-        found = shutil.which(os.path.expanduser(command))  # noqa: PTH111
-        if found is None:
-            raise ConfigError(
-                f"--claude-command / CLAUDE_OPENAI_CLAUDE_COMMAND or CLAUDE_COMMAND: {command!r} is not a program that "
-                "can be run; leave it out to use the one that comes with the SDK"
-            )
-        return Path(found).absolute()
-    bundled = _bundled_claude()
-    if bundled is not None:
-        return bundled
-    found = shutil.which("claude")
-    if found is None:
-        raise ClaudeMissing(
-            "No Claude Code was found: the installed claude-agent-sdk brings none for this platform, and there is no "
-            "'claude' on PATH. Install it with `npm install -g @anthropic-ai/claude-code` (the server need not be "
-            "restarted), or name it with --claude-command.",
-            may_retry=False,
-        )
-    return Path(found).absolute()
-
-
-def _bundled_claude() -> Path | None:
-    # Looked up without importing the SDK, which takes half a second.
-    spec = importlib.util.find_spec("claude_agent_sdk")
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    path = Path(spec.submodule_search_locations[0]) / "_bundled" / "claude"
-    return path if path.is_file() and os.access(path, os.X_OK) else None
-
-
-def login_command(claude: Path) -> str:
-    """What to type to log this `claude` in."""
-    on_path = shutil.which("claude")
-    same = on_path is not None and Path(on_path).resolve() == claude.resolve()
-    return "claude auth login" if same else f"{claude} auth login"

@@ -17,18 +17,13 @@ from typing import Any
 import trio
 
 from claude_openai.claude.leftovers.ledger import Ledger
-from claude_openai.claude.process.command_line import (
-    TurnSettings,
-    claude_argv,
-    claude_environment,
-    find_claude,
-    login_command,
-    stand_in_environment,
-)
+from claude_openai.claude.process.command_line import claude_argv, claude_environment, stand_in_environment
 from claude_openai.claude.process.files import ProcessFiles
 from claude_openai.claude.process.guardian import Guardian
 from claude_openai.claude.process.known_models import KnownModels
+from claude_openai.claude.process.program import find_claude, login_command
 from claude_openai.claude.process.supervised import SupervisedProcess, supervised
+from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.claude.transcript.fifo import LATE_TRANSCRIPTS, LateTranscript
 from claude_openai.claude.transcript.session_file import Notes, Past, transcript_file
 from claude_openai.claude.walls.folders import BY_DESCRIPTOR, folder_of
@@ -36,12 +31,11 @@ from claude_openai.claude.walls.hook import ToolGuard
 from claude_openai.claude.walls.tool_walls import Enclose, ToolWalls
 from claude_openai.errors import ClaudeMissing, ConfigError
 from claude_openai.logs.log import Log
-from claude_openai.protocol.openai.chat.request import ChatRequest
-from claude_openai.protocol.openai.claude_options import NO_AGENT, Agent
-from claude_openai.protocol.turn.blocks import ToolResultBlock, Turn
+from claude_openai.protocol.turn.claude_options import NO_AGENT, Agent
+from claude_openai.protocol.turn.request import ChatRequest
 from claude_openai.threads import run_in_thread
 
-__all__ = ["GRACE_S", "Launcher", "Spawn", "past_of"]
+__all__ = ["GRACE_S", "Launcher", "Spawn"]
 
 # A turn that is over leaves by itself in about 60 ms once its input ends.
 GRACE_S = 1.0
@@ -305,12 +299,3 @@ class Launcher:
                         self._processes.discard(process)
             if refusal is not None:  # raised within the block, it would come in a group
                 raise refusal
-
-
-def past_of(request: ChatRequest) -> tuple[Turn, ...]:
-    """The turns that a process which has none of them resumes from.
-
-    The results of tools are among them: in a message, Claude Code would drop them.
-    """
-    results = tuple(block for block in request.prompt.blocks if isinstance(block, ToolResultBlock))
-    return (*request.turns, Turn("user", results)) if results else request.turns

@@ -13,15 +13,16 @@ import trio
 
 from claude_openai.claude.backend import Backend, Emit, Parked
 from claude_openai.claude.priming import Primer
-from claude_openai.claude.process.launcher import Launcher, Spawn, past_of
+from claude_openai.claude.process.launcher import Launcher, Spawn
 from claude_openai.claude.process.start_errors import could_not_start, why_not_started
 from claude_openai.claude.transcript.fifo import LATE_TRANSCRIPTS
+from claude_openai.claude.transcript.replay import past_of
 from claude_openai.claude.transcript.session_file import Past
 from claude_openai.claude.transcript.thinking_store import Thoughts
 from claude_openai.errors import ClaudeMissing
 from claude_openai.logs.log import Log
-from claude_openai.protocol.openai.chat.request import ChatRequest
 from claude_openai.protocol.turn.events import TurnFailed, Way
+from claude_openai.protocol.turn.request import ChatRequest
 
 if TYPE_CHECKING:
     from claude_openai.claude.sdk.conversation import Conversation

@@ -19,10 +19,10 @@ from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError
 
 from claude_openai.claude.backend import Emit
 from claude_openai.claude.control.mcp_server import Toolbox
-from claude_openai.claude.process.command_line import TurnSettings
 from claude_openai.claude.process.launcher import Spawn
 from claude_openai.claude.process.start_errors import could_not_start, why_not_started
 from claude_openai.claude.process.supervised import SupervisedProcess
+from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.claude.sdk.messages import ending
 from claude_openai.claude.sdk.transport import ProcessTransport
 from claude_openai.claude.sdk.turn import OpenClient, TurnUnderWay
@@ -31,10 +31,10 @@ from claude_openai.claude.walls.hook import ToolGuard
 from claude_openai.errors import ApiError, InternalError, leaves
 from claude_openai.logs.log import Log
 from claude_openai.protocol.claude_code.call_policies import MUST_CALL
-from claude_openai.protocol.openai.chat.messages import canonical
-from claude_openai.protocol.openai.chat.request import ChatRequest
 from claude_openai.protocol.turn.blocks import ThinkingBlock, Turn
 from claude_openai.protocol.turn.events import TurnFailed, Way
+from claude_openai.protocol.turn.history import canonical
+from claude_openai.protocol.turn.request import ChatRequest
 
 __all__ = ["Conversation", "Identity", "ParkedCalls", "identity_of"]
 

@@ -13,13 +13,13 @@ from math import inf
 import trio
 
 from claude_openai.claude.control.mcp_server import takes_whole
-from claude_openai.claude.process.command_line import TurnSettings
+from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.claude.sdk.conversation import Conversation, identity_of
 from claude_openai.logs.log import Log
-from claude_openai.protocol.openai.chat.messages import canonical
-from claude_openai.protocol.openai.chat.request import ChatRequest
 from claude_openai.protocol.turn.blocks import Block, ToolResultBlock, ToolUseBlock, Turn
 from claude_openai.protocol.turn.events import Way
+from claude_openai.protocol.turn.history import canonical
+from claude_openai.protocol.turn.request import ChatRequest
 
 __all__ = ["ConversationLimits", "Conversations"]
 

@@ -17,21 +17,21 @@ from claude_agent_sdk import ClaudeSDKClient, CLIConnectionError, Message
 
 from claude_openai.claude.backend import Emit
 from claude_openai.claude.control.frames import message_of, user_frame
-from claude_openai.claude.control.mcp_server import Toolbox, own_name
+from claude_openai.claude.control.mcp_server import Toolbox
 from claude_openai.claude.control.records import RecordError, effects_of
-from claude_openai.claude.process.command_line import TurnSettings
 from claude_openai.claude.process.supervised import SupervisedProcess
+from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.claude.sdk.messages import unwrapped
 from claude_openai.claude.sdk.transport import ProcessTransport
 from claude_openai.claude.transcript.message_form import is_dropped
 from claude_openai.claude.transcript.thinking_store import Thinking
 from claude_openai.protocol.claude_code.call_policies import CallRequired, OneCallOnly
 from claude_openai.protocol.claude_code.effects import AnswerCall, AskClaude, Effect
+from claude_openai.protocol.claude_code.structured_output import output_check
+from claude_openai.protocol.claude_code.tool_names import own_name
 from claude_openai.protocol.claude_code.turn_reader import TurnReader
 from claude_openai.protocol.claude_code.turn_states import State
 from claude_openai.protocol.claude_code.usage import sum_of
-from claude_openai.protocol.openai.chat.request import ChatRequest
-from claude_openai.protocol.openai.response_format import output_check
 from claude_openai.protocol.turn.blocks import (
     Block,
     TextBlock,
@@ -41,6 +41,7 @@ from claude_openai.protocol.turn.blocks import (
     canonical_arguments,
 )
 from claude_openai.protocol.turn.events import TextDelta, ToolCall, TurnCompleted, Usage, Way
+from claude_openai.protocol.turn.request import ChatRequest
 from claude_openai.protocol.turn.surrogates import paired
 
 __all__ = ["OpenClient", "TurnUnderWay"]

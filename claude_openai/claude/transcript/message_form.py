@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
-from claude_openai.claude.control.mcp_server import mcp_name
-from claude_openai.protocol.openai.tools import MAX_NAME_CHARS
+from claude_openai.protocol.claude_code.tool_names import mcp_name
 from claude_openai.protocol.turn.blocks import (
     Block,
     MediaBlock,
@@ -21,6 +20,7 @@ from claude_openai.protocol.turn.blocks import (
     ToolUseBlock,
     Turn,
 )
+from claude_openai.protocol.turn.tools import MAX_NAME_CHARS
 
 __all__ = ["content_block", "is_dropped", "is_usable_id", "made_id", "message_form"]
 

@@ -15,10 +15,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from claude_openai.claude.control.mcp_server import own_name
-from claude_openai.claude.process.command_line import TOOLS
+from claude_openai.claude.walls.own_tools import TOOLS
 from claude_openai.protocol.claude_code.structured_output import STRUCTURED_OUTPUT
-from claude_openai.protocol.openai.claude_options import Agent
+from claude_openai.protocol.claude_code.tool_names import own_name
+from claude_openai.protocol.turn.claude_options import Agent
 
 __all__ = ["Denied", "FileGuard"]
 

@@ -15,7 +15,7 @@ from typing import Final
 
 from claude_openai.claude.walls.file_calls import FILE_CALL_S
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.openai.claude_options import Root
+from claude_openai.protocol.turn.claude_options import Root
 
 __all__ = ["BY_DESCRIPTOR", "HeldFolder", "check_roots", "folder_not_available", "folder_of", "root_of"]
 

@@ -16,9 +16,9 @@ from typing import Any, Final
 import trio
 
 from claude_openai.claude.leftovers.sweep import OF_ITS_OWN_CHOICE
-from claude_openai.claude.process.command_line import TOOLS
 from claude_openai.claude.walls.file_calls import FileCalls
 from claude_openai.claude.walls.file_guard import Denied, FileGuard
+from claude_openai.claude.walls.own_tools import TOOLS
 from claude_openai.logs.log import Log
 
 __all__ = ["ToolGuard"]

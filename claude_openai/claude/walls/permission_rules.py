@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, TypeAlias
 
-from claude_openai.protocol.openai.claude_options import Agent
+from claude_openai.protocol.turn.claude_options import Agent
 
 __all__ = ["SECRETS_OF_HOME", "Secret", "Secrets", "permission_rules", "secrets_of_user"]
 

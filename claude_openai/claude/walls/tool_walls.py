@@ -20,8 +20,8 @@ from claude_openai.claude.walls.hook import ToolGuard
 from claude_openai.claude.walls.permission_rules import Secret, Secrets, permission_rules, secrets_of_user
 from claude_openai.errors import ApiError, Forbidden
 from claude_openai.logs.log import Log
-from claude_openai.protocol.openai.chat.request import ChatRequest
-from claude_openai.protocol.openai.claude_options import Agent
+from claude_openai.protocol.turn.claude_options import Agent
+from claude_openai.protocol.turn.request import ChatRequest
 
 __all__ = ["Enclose", "ToolWalls"]
 

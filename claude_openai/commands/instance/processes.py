@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Held", "descendants", "has_open", "openers", "wait_gone"]
+__all__ = ["BEYOND_DRAIN_S", "Held", "descendants", "has_open", "openers", "wait_gone"]
 
 POLL_S: Final = 0.02
 PS_TIMEOUT_S: Final = 5.0
@@ -129,3 +129,8 @@ def _ps_lines() -> list[str]:
     command = ["/bin/ps", "-A", "-o", "pid=,ppid=,state="]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PS_TIMEOUT_S, check=False)  # noqa: S603
     return done.stdout.splitlines()
+
+
+# Beside the drain: the runs that are left are cancelled, connections closed, processes ended, the log written. Each
+# step has a bound of its own; this is more than all of them together.
+BEYOND_DRAIN_S: Final = 20.0

@@ -8,8 +8,10 @@ is told with them. Knows no records.
 from collections.abc import Callable
 
 from claude_openai.errors import UpstreamError
+from claude_openai.protocol.limits.budget import CHECK_STEPS, Budget
+from claude_openai.protocol.turn.output_format import OutputFormat
 
-__all__ = ["STRUCTURED_OUTPUT", "FormedAnswer"]
+__all__ = ["STRUCTURED_OUTPUT", "FormedAnswer", "output_check"]
 
 # The tool that Claude Code adds.
 STRUCTURED_OUTPUT = "StructuredOutput"
@@ -63,3 +65,22 @@ class FormedAnswer:
 
 def _not_followed(message: str) -> UpstreamError:
     return UpstreamError(message, code="response_format_not_followed")
+
+
+def output_check(form: OutputFormat | None, clock: Callable[[], float]) -> Callable[[object], str | None] | None:
+    """What says what is wrong with an answer, in words for Claude; None for an answer in text.
+
+    Args:
+        form: that the answer must have.
+        clock: seconds, for the time that the patterns of a schema take.
+    """
+    if form is None:
+        return None
+    validator = form.validator
+
+    def check(answer: object) -> str | None:
+        if not isinstance(answer, dict):
+            return "it must be a JSON object"
+        return validator.problem(answer, Budget(CHECK_STEPS, clock))
+
+    return check

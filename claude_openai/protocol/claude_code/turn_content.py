@@ -14,7 +14,7 @@ from claude_openai.protocol.claude_code.structured_output import STRUCTURED_OUTP
 from claude_openai.protocol.claude_code.tool_calls import MAX_CORRECTIONS, CallJudge, Check
 from claude_openai.protocol.claude_code.tool_notes import tool_note
 from claude_openai.protocol.claude_code.turn_states import Input
-from claude_openai.protocol.openai.claude_options import Agent
+from claude_openai.protocol.turn.claude_options import Agent
 from claude_openai.protocol.turn.events import Event, TextDelta, TurnFailed
 
 __all__ = ["TurnContent"]

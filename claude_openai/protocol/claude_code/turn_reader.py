@@ -23,7 +23,7 @@ from claude_openai.protocol.claude_code.tool_calls import Check
 from claude_openai.protocol.claude_code.turn_content import TurnContent
 from claude_openai.protocol.claude_code.turn_states import ENDS, TRANSITIONS, Input, State
 from claude_openai.protocol.claude_code.usage import TurnUsage
-from claude_openai.protocol.openai.claude_options import NO_AGENT, Agent
+from claude_openai.protocol.turn.claude_options import NO_AGENT, Agent
 from claude_openai.protocol.turn.events import FinishReason, TurnCompleted, TurnFailed, TurnStarted, Usage, Way
 
 __all__ = ["TurnReader"]

@@ -18,7 +18,7 @@ from claude_openai.protocol.json_schema.metaschema import InvalidSchema, check_s
 from claude_openai.protocol.json_schema.patterns import pattern_problem
 from claude_openai.protocol.limits.budget import Budget
 from claude_openai.protocol.limits.json_values import MAX_DEPTH, is_deeper
-from claude_openai.protocol.openai.bad_request import shorten
+from claude_openai.protocol.limits.quoting import shorten
 
 __all__ = ["CannotBeResolved", "Document", "Place", "Resolver"]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-__all__ = ["Budget", "TooMuchWork", "request_budget"]
+__all__ = ["CHECK_STEPS", "Budget", "TooMuchWork", "request_budget"]
 
 # A step is one to two microseconds. Tool schemas of 750 KiB take a fifth of these, a form of that size two fifths.
 REQUEST_STEPS: Final = 2_000_000
@@ -71,3 +71,7 @@ class Budget:
 def request_budget(size: int) -> Budget:
     """The budget of a request whose body has so many bytes."""
     return Budget(min(REQUEST_STEPS, SMALL_REQUEST_STEPS + STEPS_PER_BYTE * size))
+
+
+# Of one check. The 30,000 values or so that Claude can write at once take about a tenth of it with an ordinary schema.
+CHECK_STEPS: Final = 1_000_000

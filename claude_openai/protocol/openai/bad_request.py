@@ -5,10 +5,10 @@ carries OpenAI's code for it. Knows no field.
 """
 
 from claude_openai.errors import BadRequest
+from claude_openai.protocol.limits.quoting import shorten
 
-__all__ = ["missing", "shorten", "unsupported_parameter", "unsupported_value", "wrong_type", "wrong_value"]
+__all__ = ["missing", "unsupported_parameter", "unsupported_value", "wrong_type", "wrong_value"]
 
-SHOWN_CHARS = 80
 
 _JSON_TYPES: tuple[tuple[type, str], ...] = (
     (bool, "a boolean"),  # before int, whose subclass it is
@@ -46,9 +46,3 @@ def unsupported_value(param: str, message: str) -> BadRequest:
 def unsupported_parameter(param: str, message: str) -> BadRequest:
     """The error for a field that has no effect here and cannot be ignored."""
     return BadRequest(message, code="unsupported_parameter", param=param)
-
-
-def shorten(value: str | float) -> str:
-    """The value in quotes for an error message, control characters escaped, cut after `SHOWN_CHARS` characters."""
-    text = repr(value[: SHOWN_CHARS + 1]) if isinstance(value, str) else repr(value)
-    return text if len(text) <= SHOWN_CHARS + 2 else f"{text[:SHOWN_CHARS]}..."

@@ -14,13 +14,8 @@ from typing import Any, Final, TypeAlias
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.budget import Budget, TooMuchWork
 from claude_openai.protocol.limits.json_size import marks
-from claude_openai.protocol.openai.bad_request import (
-    missing,
-    shorten,
-    unsupported_parameter,
-    unsupported_value,
-    wrong_type,
-)
+from claude_openai.protocol.limits.quoting import shorten
+from claude_openai.protocol.openai.bad_request import missing, unsupported_parameter, unsupported_value, wrong_type
 from claude_openai.protocol.openai.json_body import load_finite
 from claude_openai.protocol.openai.media import anthropic_media, file_part, image_part
 from claude_openai.protocol.turn.blocks import (

@@ -4,6 +4,7 @@ Each check is called with the field's name and a value that is not null, and rai
 its form; each says the same as JSON Schema, for `/openapi.json`. Knows no field.
 """
 
+import enum
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ from claude_openai.protocol.openai.bad_request import wrong_type, wrong_value
 
 __all__ = [
     "Check",
+    "Field",
     "Form",
     "Schema",
+    "Use",
     "array",
     "boolean",
     "form",
@@ -104,3 +107,26 @@ def integer(low: int, high: float = math.inf) -> Form:
         number(low, high)(param, value)
 
     return check
+
+
+class Use(enum.Enum):
+    """What this server does with a field."""
+
+    HONOURED = "it has its effect"
+    IGNORED = "its form is checked, it has no effect, and no answer is wrong for it"
+    REFUSED = "every value that would need it is an error that names it"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What is known of a field.
+
+    Attributes:
+        use: what this server does with it.
+        check: called with the field's name and a value that is not null; raises BadRequest.
+        unset: values that mean the same as null.
+    """
+
+    use: Use
+    check: Form
+    unset: tuple[str | int, ...] = ()

@@ -13,7 +13,8 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.openai.bad_request import missing, shorten, unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.limits.quoting import shorten
+from claude_openai.protocol.openai.bad_request import missing, unsupported_value, wrong_type, wrong_value
 from claude_openai.protocol.openai.image_files import DamagedPicture, picture_kind, picture_size
 from claude_openai.protocol.turn.blocks import MediaBlock
 

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, TypeGuard, get_args
 
-from claude_openai.protocol.openai.chat.fields import ReasoningEffort
+from claude_openai.protocol.turn.claude_options import ReasoningEffort
 
 __all__ = ["MAX_MODELS", "MAX_NAME_CHARS", "Limits", "Model", "is_safe_name", "read_limits", "read_models"]
 

@@ -4,65 +4,23 @@ Claude Code is given the schema as `adapted` says it anew, and the answer is che
 names and types of forms, and nothing of JSON Schema.
 """
 
-import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.budget import Budget, TooMuchWork
 from claude_openai.protocol.openai.bad_request import missing, wrong_type, wrong_value
 from claude_openai.protocol.openai.field_types import boolean, string
-from claude_openai.protocol.openai.tools import CHECK_STEPS, object_schema, too_much_work
+from claude_openai.protocol.openai.object_schema import object_schema, too_much_work
+from claude_openai.protocol.turn.output_format import OutputFormat
 
 if TYPE_CHECKING:
-    from claude_openai.protocol.json_schema.validation import ArgumentValidator
+    pass
 
-__all__ = ["OutputFormat", "output_check", "read_response_format"]
+__all__ = ["read_response_format"]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-
-
-@dataclass(frozen=True, slots=True)
-class OutputFormat:
-    """The form of an answer: a JSON object that fits a schema.
-
-    Attributes:
-        name: the client's label for it, which Claude is not told; forms that differ in it alone are equal.
-        schema: the client's, as compact JSON.
-        adapted: as Claude Code takes it, as JSON too.
-        validator: checks answers against the client's.
-    """
-
-    name: str = field(compare=False)
-    schema: str
-    adapted: str = field(compare=False, repr=False)
-    validator: "ArgumentValidator" = field(compare=False, repr=False)
-
-    def for_claude(self) -> dict[str, Any]:
-        """The schema as Claude Code takes it."""
-        schema: dict[str, Any] = json.loads(self.adapted)
-        return schema
-
-
-def output_check(form: OutputFormat | None, clock: Callable[[], float]) -> Callable[[object], str | None] | None:
-    """What says what is wrong with an answer, in words for Claude; None for an answer in text.
-
-    Args:
-        form: that the answer must have.
-        clock: seconds, for the time that the patterns of a schema take.
-    """
-    if form is None:
-        return None
-    validator = form.validator
-
-    def check(answer: object) -> str | None:
-        if not isinstance(answer, dict):
-            return "it must be a JSON object"
-        return validator.problem(answer, Budget(CHECK_STEPS, clock))
-
-    return check
 
 
 def read_response_format(

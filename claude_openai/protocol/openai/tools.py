@@ -4,81 +4,27 @@ Knows names and `tool_choice`, in each of the forms that clients send: those of 
 JSON Schema is `schemas`' business. Does not know how a tool is offered to Claude or who runs it.
 """
 
-import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.budget import Budget, TooMuchWork
-from claude_openai.protocol.openai.bad_request import missing, shorten, unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.openai.bad_request import missing, unsupported_value, wrong_type, wrong_value
 from claude_openai.protocol.openai.field_types import boolean
+from claude_openai.protocol.openai.object_schema import BAD_PARAMETERS, object_schema, too_much_work
+from claude_openai.protocol.turn.tools import MAX_NAME_CHARS, Tool
 
 if TYPE_CHECKING:
     from claude_openai.protocol.json_schema.validation import ArgumentValidator
 
-__all__ = [
-    "CHOICES",
-    "MAX_NAME_CHARS",
-    "ArgumentChecker",
-    "Tool",
-    "ToolChoice",
-    "allows_parallel_calls",
-    "function_tool",
-    "object_schema",
-    "offered_tools",
-    "read_choice",
-    "read_function",
-    "read_tool_choice",
-    "read_tools",
-    "without_repeats",
-]
+__all__ = ["function_tool", "read_function", "read_tools", "without_repeats"]
 
-ChoiceMode: TypeAlias = Literal["auto", "none", "required"]
 
-# Claude's API takes 128, of which the prefix of an MCP server takes some.
-MAX_NAME_CHARS: Final = 112
 _NAME: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_CHARS}}}")
 _NO_ARGUMENTS: Final = {"type": "object", "properties": {}}
-CHOICES: Final = "Send 'none', 'auto', 'required', {'type': 'function', ...} or {'type': 'allowed_tools', ...}."
 # OpenAI takes 128 and Claude's API more: users with many MCP servers choose Claude for it.
 MAX_TOOLS: Final = 1024
-# The words for a choice, in OpenAI's APIs and in Claude's.
-_MODES: Final[Mapping[str, ChoiceMode]] = {"none": "none", "auto": "auto", "required": "required", "any": "required"}
-BAD_PARAMETERS: Final = "invalid_function_parameters"
-# Of one check. The 30,000 values or so that Claude can write at once take about a tenth of it with an ordinary schema.
-CHECK_STEPS: Final = 1_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Tool:
-    """A function of the client.
-
-    Attributes:
-        parameters: its JSON Schema as compact JSON with the client's own order of keys.
-        validator: checks arguments against it.
-        said_anew: the same schema by draft 2020-12, "" if it is valid by that already.
-    """
-
-    name: str
-    description: str
-    parameters: str
-    validator: "ArgumentValidator" = field(compare=False, repr=False)
-    said_anew: str = field(default="", compare=False, repr=False)
-
-    @property
-    def schema(self) -> dict[str, Any]:
-        schema: dict[str, Any] = json.loads(self.parameters)
-        return schema
-
-
-@dataclass(frozen=True, slots=True)
-class ToolChoice:
-    """`required` with a name asks for that tool; without, for any."""
-
-    mode: ChoiceMode = "auto"
-    name: str | None = None
 
 
 def read_tools(value: Sequence[Any], budget: Budget, param: str = "tools") -> tuple[Tool, ...]:
@@ -197,140 +143,3 @@ def _by_latest_draft(schema: Any, text: str, validator: "ArgumentValidator", whe
             return adapted_schema(text, validator.document, budget)
         except CannotBeAdapted as error:
             raise BadRequest(f"'{where}' {error}", code=BAD_PARAMETERS, param=where) from None
-
-
-def object_schema(schema: Any, where: str, *, code: str, budget: Budget) -> tuple[str, "ArgumentValidator"]:
-    """A JSON Schema of objects that can be used, as compact JSON with the client's own order of keys.
-
-    Raises:
-        BadRequest: with this code if it is no valid schema, or too much work.
-    """
-    from claude_openai.protocol.json_schema.validation import UnusableSchema, usable_schema
-
-    if not isinstance(schema, dict):
-        raise wrong_type(where, "a JSON Schema object", schema)
-    if not isinstance(schema.get("$schema", ""), str):
-        raise wrong_type(f"{where}.$schema", "a string", schema["$schema"])
-    if schema.get("type", "object") != "object":
-        raise wrong_value(f"{where}.type", "'object'", str(schema["type"]))
-    text = json.dumps(schema, separators=(",", ":"))
-    try:
-        return text, usable_schema(text, budget)
-    except UnusableSchema as error:
-        raise BadRequest(f"'{where}' {error}", code=code, param=where) from None
-    except TooMuchWork as error:
-        raise too_much_work(where, error, code) from None
-
-
-def too_much_work(where: str, error: TooMuchWork, code: str) -> BadRequest:
-    """The error for a schema with which the budget of the request is spent."""
-    message = (
-        f"'{where}' cannot be checked: it takes {error}, together with what stands before it. Send simpler schemas."
-    )
-    return BadRequest(message, code=code, param=where)
-
-
-def read_tool_choice(value: Any, tools: Sequence[Tool], param: str = "tool_choice") -> ToolChoice:
-    """Check `tool_choice` against the tools.
-
-    Raises:
-        BadRequest: it is malformed, or names a tool that is not there.
-    """
-    word = value.get("type") if isinstance(value, dict) else value
-    if isinstance(word, str) and word in _MODES:
-        mode = _MODES[word]
-        if mode == "required" and not tools:
-            raise wrong_value(param, f"tools too: {word!r} needs some", word)
-        return ToolChoice(mode)
-    if isinstance(value, str):
-        raise wrong_value(param, "'none', 'auto', 'required', or {'type': 'function', ...}", value)
-    if not isinstance(value, dict):
-        raise wrong_type(param, "a string or an object", value)
-    if word not in ("function", "tool"):
-        raise unsupported_value(f"{param}.type", CHOICES)
-    name = _name_in(value)
-    if not isinstance(name, str):
-        place = f"{param}.function.name" if "function" in value else f"{param}.name"
-        raise missing(place, "Send the name of one of the tools.")
-    if name not in {tool.name for tool in tools}:
-        raise wrong_value(param, "the name of one of the tools", name)
-    return ToolChoice("required", name)
-
-
-def _name_in(item: Mapping[str, Any]) -> Any:
-    function = item.get("function")
-    return function.get("name") if isinstance(function, dict) else item.get("name")
-
-
-def allows_parallel_calls(fields: Mapping[str, Any]) -> bool:
-    """Whether one answer may call several tools; Claude's form of a choice says it too."""
-    choice = fields.get("tool_choice")
-    disabled = isinstance(choice, dict) and choice.get("disable_parallel_tool_use") is True
-    return not disabled and bool(fields.get("parallel_tool_calls", True))
-
-
-def read_choice(value: Any, tools: tuple[Tool, ...]) -> tuple[tuple[Tool, ...], ToolChoice]:
-    """The tools that `tool_choice` leaves, and the choice among them.
-
-    Raises:
-        BadRequest: it is malformed, or names a tool that is not there.
-    """
-    if not isinstance(value, dict) or value.get("type") != "allowed_tools":
-        return tools, read_tool_choice(value, tools)
-    if value.get("allowed_tools") is None:
-        return _allowed(value, tools, "tool_choice")
-    if not isinstance(value["allowed_tools"], dict):
-        raise wrong_type("tool_choice.allowed_tools", "an object with 'mode' and 'tools'", value["allowed_tools"])
-    return _allowed(value["allowed_tools"], tools, "tool_choice.allowed_tools")
-
-
-def _allowed(value: Mapping[str, Any], tools: Sequence[Tool], where: str) -> tuple[tuple[Tool, ...], ToolChoice]:
-    listed, mode = value.get("tools"), value.get("mode")
-    if not isinstance(listed, list):
-        raise wrong_type(f"{where}.tools", "an array of tools", listed)
-    by_name = {tool.name: tool for tool in tools}
-    allowed = set()
-    for index, item in enumerate(listed):
-        name = _name_in(item) if isinstance(item, dict) else None
-        if not isinstance(name, str) or name not in by_name:
-            raise wrong_value(f"{where}.tools[{index}]", "one of the tools, by its name")
-        allowed.add(name)
-    if not listed:
-        raise wrong_value(f"{where}.tools", "at least one tool")
-    if mode is None:
-        raise missing(f"{where}.mode", "Send 'auto' or 'required'.")
-    if mode not in ("auto", "required"):
-        raise wrong_value(f"{where}.mode", "'auto' or 'required'")
-    return tuple(tool for tool in tools if tool.name in allowed), ToolChoice(mode)
-
-
-def offered_tools(tools: Sequence[Tool], choice: ToolChoice) -> tuple[Tool, ...]:
-    """Those that Claude is to see."""
-    if choice.mode == "none":
-        return ()
-    return tuple(tool for tool in tools if choice.name in (None, tool.name))
-
-
-class ArgumentChecker:
-    """Checks the arguments of calls against the full schemas of the tools.
-
-    Args:
-        tools: those that may be called.
-        clock: seconds, for the time that the patterns of a schema take.
-    """
-
-    def __init__(self, tools: Sequence[Tool], clock: Callable[[], float]) -> None:
-        self._validators = {tool.name: tool.validator for tool in tools}
-        self._clock = clock
-
-    def problem(self, name: str, arguments: object) -> str | None:
-        """What is wrong with a call, in words for Claude; None if nothing is."""
-        validator = self._validators.get(name)
-        if validator is None:
-            return f"There is no tool named {shorten(name)}."
-        if not isinstance(arguments, dict):
-            return "The arguments must be a JSON object."
-        problem = validator.problem(arguments, Budget(CHECK_STEPS, self._clock))
-        if problem is None:
-            return None
-        return f"The arguments do not fit the tool's schema: {problem}. Call it again with arguments that do."

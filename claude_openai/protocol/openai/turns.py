@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Final
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.openai.bad_request import shorten
+from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.protocol.turn.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, Turn, TurnRole
 
 __all__ = ["NO_RESULT", "Piece", "alternating", "reminder"]

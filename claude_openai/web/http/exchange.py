@@ -31,7 +31,7 @@ from werkzeug.exceptions import HTTPException
 
 from claude_openai.errors import ApiError, BadRequest, InternalError
 from claude_openai.logs.log import Log, traceback_of
-from claude_openai.protocol.openai.bad_request import shorten
+from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.protocol.openai.sse import encode_json
 from claude_openai.runs.metrics import Metrics
 

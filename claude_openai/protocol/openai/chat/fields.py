@@ -5,14 +5,14 @@ it would give an answer that is wrong in kind. Fields that are not in the table 
 own. This module knows the form of each field, not what is done with it.
 """
 
-import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, get_args
 
 from claude_openai.protocol.openai.bad_request import unsupported_parameter, unsupported_value, wrong_type, wrong_value
 from claude_openai.protocol.openai.field_types import (
+    Field,
     Form,
+    Use,
     array,
     boolean,
     form,
@@ -22,41 +22,18 @@ from claude_openai.protocol.openai.field_types import (
     one_of,
     string,
 )
+from claude_openai.protocol.turn.claude_options import ReasoningEffort
 
-__all__ = ["FIELDS", "UNSET_WORDS", "Field", "ReasoningEffort", "Use", "read_effort"]
+__all__ = ["FIELDS", "UNSET_WORDS", "read_effort"]
 
 MAX_STOPS: Final = 4  # OpenAI's own bound
 # The beginning of each is looked for at the end of every piece of an answer.
 _STOP: Final = string(1000)
 _STREAM_OPTIONS: Final = ("include_usage", "include_obfuscation")
-ReasoningEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 # What clients send for a choice that their user has not made. OpenAI refuses these; other servers take them as absent.
 UNSET_WORDS: Final = ("",)
 _UNSET_EFFORTS: Final = ("", "default", "auto")
 _NO_LIMIT: Final = (-1,)
-
-
-class Use(enum.Enum):
-    """What this server does with a field."""
-
-    HONOURED = "it has its effect"
-    IGNORED = "its form is checked, it has no effect, and no answer is wrong for it"
-    REFUSED = "every value that would need it is an error that names it"
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """What is known of a field.
-
-    Attributes:
-        use: what this server does with it.
-        check: called with the field's name and a value that is not null; raises BadRequest.
-        unset: values that mean the same as null.
-    """
-
-    use: Use
-    check: Form
-    unset: tuple[str | int, ...] = ()
 
 
 @form({"type": "array", "minItems": 1})

@@ -7,14 +7,11 @@ words asks Claude to continue them, which Claude Code cannot. Where nobody but t
 what Claude is asked, as OpenAI's models take it. A text of the system between other messages stays there.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import chain, groupby
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
-from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.budget import Budget
-from claude_openai.protocol.openai.bad_request import missing, unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.openai.bad_request import missing, wrong_type, wrong_value
 from claude_openai.protocol.openai.content import (
     assistant_blocks,
     system_texts,
@@ -23,8 +20,10 @@ from claude_openai.protocol.openai.content import (
     tool_use_blocks,
     user_blocks,
 )
+from claude_openai.protocol.openai.transcript import transcript_of
 from claude_openai.protocol.openai.turns import Piece, alternating
-from claude_openai.protocol.turn.blocks import Block, TextBlock, ToolResultBlock, Turn, TurnRole
+from claude_openai.protocol.turn.blocks import Block, TextBlock, TurnRole
+from claude_openai.protocol.turn.history import Transcript
 
 Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
 
@@ -35,21 +34,6 @@ _ROLES: dict[str, Role] = {
     "assistant": "assistant",
     "tool": "tool",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Transcript:
-    """A conversation as Claude is to see it.
-
-    Attributes:
-        system: the texts of the system and developer messages before all others, joined by an empty line; may be "".
-        turns: the history before the prompt, users and assistants alternating; may begin with the assistant.
-        prompt: the user turn to answer.
-    """
-
-    system: str
-    turns: tuple[Turn, ...]
-    prompt: Turn
 
 
 def system_fields(fields: Mapping[str, Any]) -> list[str]:
@@ -105,46 +89,6 @@ def _piece(message: Mapping[str, Any], role: Role, path: str, budget: Budget) ->
     return Piece(side, path, "tool_call_id", blocks, of_system=role == "system")
 
 
-def transcript_of(system: Iterable[str], said: Sequence[tuple[str, Turn]], param: str) -> Transcript:
-    """Put together what was said.
-
-    Args:
-        system: the texts of the system prompt.
-        said: each turn with its place in the request; adjacent ones of one role become one.
-        param: the field that holds them all.
-
-    Raises:
-        BadRequest: the end is nothing that Claude could answer.
-    """
-    texts = list(system)
-    if texts and not said:
-        said = [(param, Turn("user", (TextBlock(texts.pop()),)))]
-    _check_end(said, param)
-    *turns, prompt = _joined(turn for _, turn in said)
-    return Transcript(system="\n\n".join(texts), turns=tuple(turns), prompt=prompt)
-
-
-def canonical(turns: Iterable[Turn]) -> tuple[Turn, ...]:
-    """The turns for a comparison: adjacent texts of an assistant turn are one.
-
-    What Claude says in one turn comes back in pieces if the client had it in pieces: on the Responses API, text that
-    comes after reasoning is a message of its own.
-    """
-    return tuple(_with_texts_joined(turn) for turn in turns)
-
-
-def _with_texts_joined(turn: Turn) -> Turn:
-    if turn.role == "user":
-        return turn
-    blocks: list[Block] = []
-    for block in turn.blocks:
-        if isinstance(block, TextBlock) and blocks and isinstance(blocks[-1], TextBlock):
-            blocks[-1] = TextBlock(blocks[-1].text + block.text)
-        else:
-            blocks.append(block)
-    return turn if len(blocks) == len(turn.blocks) else Turn(turn.role, tuple(blocks))
-
-
 def _named(blocks: tuple[Block, ...], name: Any, path: str) -> tuple[Block, ...]:
     """Who speaks, in a conversation of several: Claude's API has no place for it but the text."""
     if name is None or not blocks:
@@ -165,29 +109,3 @@ def _role(message: Any, path: str) -> Role:
     if role not in _ROLES:
         raise wrong_value(f"{path}.role", "'system', 'developer', 'user', 'assistant' or 'tool'", role)
     return _ROLES[role]
-
-
-def _check_end(said: Sequence[tuple[str, Turn]], param: str) -> None:
-    if not said:
-        message = "There is no message to answer. Send at least one of role 'user' with some visible text."
-        raise BadRequest(message, code="invalid_value", param=param)
-    path, turn = said[-1]
-    if turn.role == "assistant":
-        message = "The last message is the assistant's, which Claude Code cannot continue. End with a user message."
-        raise unsupported_value(path, message)
-    if not turn.blocks:
-        raise wrong_value(f"{path}.content", "a last user message with some visible text")
-
-
-def _joined(turns: Iterable[Turn]) -> Iterator[Turn]:
-    # One of results alone, which have gone to their call, says nothing any more.
-    for role, group in groupby((turn for turn in turns if turn.blocks), key=lambda turn: turn.role):
-        first, *others = group
-        if not others:
-            yield first
-            continue
-        blocks = chain.from_iterable(turn.blocks for turn in (first, *others))
-        # Claude demands the results of calls first.
-        yield Turn(
-            role, tuple(sorted(blocks, key=lambda block: role == "user" and not isinstance(block, ToolResultBlock)))
-        )

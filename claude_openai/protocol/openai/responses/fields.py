@@ -8,8 +8,19 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from claude_openai.protocol.openai.bad_request import unsupported_parameter, unsupported_value, wrong_type, wrong_value
-from claude_openai.protocol.openai.chat.fields import FIELDS, UNSET_WORDS, Field, Use
-from claude_openai.protocol.openai.field_types import Form, array, boolean, form, integer, json_object, one_of, string
+from claude_openai.protocol.openai.chat.fields import FIELDS, UNSET_WORDS
+from claude_openai.protocol.openai.field_types import (
+    Field,
+    Form,
+    Use,
+    array,
+    boolean,
+    form,
+    integer,
+    json_object,
+    one_of,
+    string,
+)
 
 __all__ = ["RESPONSES_FIELDS"]
 

@@ -1,0 +1,56 @@
+"""TODO."""
+
+import importlib.util
+import os
+import shutil
+from pathlib import Path
+
+from claude_openai.errors import ClaudeMissing, ConfigError
+
+__all__ = ["find_claude", "login_command"]
+
+
+def find_claude(command: str | None) -> Path:
+    """The `claude` program to run: the one named, else the SDK's own, else the one on PATH.
+
+    Raises:
+        ConfigError: the one named is not there or cannot be run.
+        ClaudeMissing: none is found.
+    """
+    if command is not None:
+        # Not by way of a Path, to which './claude' is 'claude', and that is looked for on PATH.
+        found = shutil.which(os.path.expanduser(command))  # noqa: PTH111
+        if found is None:
+            raise ConfigError(
+                f"--claude-command / CLAUDE_OPENAI_CLAUDE_COMMAND or CLAUDE_COMMAND: {command!r} is not a program that "
+                "can be run; leave it out to use the one that comes with the SDK"
+            )
+        return Path(found).absolute()
+    bundled = _bundled_claude()
+    if bundled is not None:
+        return bundled
+    found = shutil.which("claude")
+    if found is None:
+        raise ClaudeMissing(
+            "No Claude Code was found: the installed claude-agent-sdk brings none for this platform, and there is no "
+            "'claude' on PATH. Install it with `npm install -g @anthropic-ai/claude-code` (the server need not be "
+            "restarted), or name it with --claude-command.",
+            may_retry=False,
+        )
+    return Path(found).absolute()
+
+
+def _bundled_claude() -> Path | None:
+    # Looked up without importing the SDK, which takes half a second.
+    spec = importlib.util.find_spec("claude_agent_sdk")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(spec.submodule_search_locations[0]) / "_bundled" / "claude"
+    return path if path.is_file() and os.access(path, os.X_OK) else None
+
+
+def login_command(claude: Path) -> str:
+    """What to type to log this `claude` in."""
+    on_path = shutil.which("claude")
+    same = on_path is not None and Path(on_path).resolve() == claude.resolve()
+    return "claude auth login" if same else f"{claude} auth login"

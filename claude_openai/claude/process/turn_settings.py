@@ -1,0 +1,51 @@
+"""TODO."""
+
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from claude_openai.protocol.turn.request import ChatRequest
+
+__all__ = ["TurnSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class TurnSettings:
+    """What a process can be told anew for each turn.
+
+    Attributes:
+        effort: OpenAI's `reasoning_effort`; None leaves it to Claude Code.
+        max_tokens: bound of an answer; None, or more than the model's own, is the model's own.
+        long_context: more than 200,000 tokens may be used. To be told before the first call: after it a process goes on
+            asking for the 1M context of a model with `[1m]` (2.1.332).
+    """
+
+    effort: str | None = None
+    max_tokens: int | None = None
+    long_context: bool = True
+
+    @classmethod
+    def of(cls, request: ChatRequest) -> "TurnSettings":
+        return cls(request.reasoning_effort, request.max_tokens, request.long_context)
+
+    @property
+    def level(self) -> str | None:
+        return None if self.effort is None else _EFFORTS.get(self.effort, self.effort)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """For a process that starts with it; an empty value takes back an earlier one."""
+        short = {} if self.long_context else {_SHORT_CONTEXT: "1"}
+        return {_MAX_TOKENS: "" if self.max_tokens is None else str(self.max_tokens), **short}
+
+    def frame(self) -> dict[str, Any]:
+        """The control request that tells it to a running process, before a turn."""
+        settings = {"effortLevel": self.level, "env": self.environment}
+        request = {"subtype": "apply_flag_settings", "settings": settings}
+        return {"type": "control_request", "request_id": f"settings_{uuid.uuid4().hex}", "request": request}
+
+
+# Claude Code has no less than low; it thinks as it sees fit then.
+_EFFORTS = {"none": "low", "minimal": "low"}
+_MAX_TOKENS = "CLAUDE_CODE_MAX_OUTPUT_TOKENS"
+_SHORT_CONTEXT = "CLAUDE_CODE_DISABLE_1M_CONTEXT"

@@ -1,0 +1,34 @@
+"""TODO."""
+
+from collections.abc import Callable, Sequence
+
+from claude_openai.protocol.limits.budget import CHECK_STEPS, Budget
+from claude_openai.protocol.limits.quoting import shorten
+from claude_openai.protocol.turn.tools import Tool
+
+__all__ = ["ArgumentChecker"]
+
+
+class ArgumentChecker:
+    """Checks the arguments of calls against the full schemas of the tools.
+
+    Args:
+        tools: those that may be called.
+        clock: seconds, for the time that the patterns of a schema take.
+    """
+
+    def __init__(self, tools: Sequence[Tool], clock: Callable[[], float]) -> None:
+        self._validators = {tool.name: tool.validator for tool in tools}
+        self._clock = clock
+
+    def problem(self, name: str, arguments: object) -> str | None:
+        """What is wrong with a call, in words for Claude; None if nothing is."""
+        validator = self._validators.get(name)
+        if validator is None:
+            return f"There is no tool named {shorten(name)}."
+        if not isinstance(arguments, dict):
+            return "The arguments must be a JSON object."
+        problem = validator.problem(arguments, Budget(CHECK_STEPS, self._clock))
+        if problem is None:
+            return None
+        return f"The arguments do not fit the tool's schema: {problem}. Call it again with arguments that do."

@@ -1,0 +1,47 @@
+"""TODO."""
+
+import json
+from typing import TYPE_CHECKING, Any, Final
+
+from claude_openai.errors import BadRequest
+from claude_openai.protocol.limits.budget import Budget, TooMuchWork
+from claude_openai.protocol.openai.bad_request import wrong_type, wrong_value
+
+if TYPE_CHECKING:
+    from claude_openai.protocol.json_schema.validation import ArgumentValidator
+
+__all__ = ["BAD_PARAMETERS", "object_schema", "too_much_work"]
+
+
+BAD_PARAMETERS: Final = "invalid_function_parameters"
+
+
+def object_schema(schema: Any, where: str, *, code: str, budget: Budget) -> tuple[str, "ArgumentValidator"]:
+    """A JSON Schema of objects that can be used, as compact JSON with the client's own order of keys.
+
+    Raises:
+        BadRequest: with this code if it is no valid schema, or too much work.
+    """
+    from claude_openai.protocol.json_schema.validation import UnusableSchema, usable_schema
+
+    if not isinstance(schema, dict):
+        raise wrong_type(where, "a JSON Schema object", schema)
+    if not isinstance(schema.get("$schema", ""), str):
+        raise wrong_type(f"{where}.$schema", "a string", schema["$schema"])
+    if schema.get("type", "object") != "object":
+        raise wrong_value(f"{where}.type", "'object'", str(schema["type"]))
+    text = json.dumps(schema, separators=(",", ":"))
+    try:
+        return text, usable_schema(text, budget)
+    except UnusableSchema as error:
+        raise BadRequest(f"'{where}' {error}", code=code, param=where) from None
+    except TooMuchWork as error:
+        raise too_much_work(where, error, code) from None
+
+
+def too_much_work(where: str, error: TooMuchWork, code: str) -> BadRequest:
+    """The error for a schema with which the budget of the request is spent."""
+    message = (
+        f"'{where}' cannot be checked: it takes {error}, together with what stands before it. Send simpler schemas."
+    )
+    return BadRequest(message, code=code, param=where)

@@ -1,0 +1,44 @@
+"""TODO."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from claude_openai.errors import BadRequest
+from claude_openai.protocol.openai.bad_request import missing
+from claude_openai.protocol.openai.field_types import Field
+from claude_openai.protocol.turn.output_format import OutputFormat
+from claude_openai.protocol.turn.tools import ToolChoice
+
+__all__ = ["checked_fields", "form_beside", "whole_number"]
+
+
+def checked_fields(fields: Mapping[str, Any], table: Mapping[str, Field], needed: str, advice: str) -> dict[str, Any]:
+    """The fields of a body that are set, each checked by its entry in the table.
+
+    Args:
+        fields: those that are not null.
+        table: the fields that are known.
+        needed: the one that must be there, beside the model.
+        advice: what to send in it.
+
+    Raises:
+        BadRequest: with the field at fault in `param`.
+    """
+    if fields.get("model") in (None, ""):
+        raise BadRequest("you must provide a model parameter. GET /v1/models lists the names.", param="model")
+    if needed not in fields:
+        raise missing(needed, advice)
+    known = {name: value for name, value in fields.items() if name not in table or value not in table[name].unset}
+    for name, field in table.items():
+        if name in known:
+            field.check(name, known[name])
+    return known
+
+
+def form_beside(choice: ToolChoice, output: OutputFormat | None) -> OutputFormat | None:
+    """The form of an answer that may have to be a call: beside a form, Claude can give the one and owe the other."""
+    return None if choice.mode == "required" else output
+
+
+def whole_number(value: float | None) -> int | None:
+    return None if value is None else int(value)  # JSON may write it as 100.0

@@ -1,0 +1,56 @@
+"""TODO."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, groupby
+
+from claude_openai.errors import BadRequest
+from claude_openai.protocol.openai.bad_request import unsupported_value, wrong_value
+from claude_openai.protocol.turn.blocks import TextBlock, ToolResultBlock, Turn
+from claude_openai.protocol.turn.history import Transcript
+
+__all__ = ["transcript_of"]
+
+
+def transcript_of(system: Iterable[str], said: Sequence[tuple[str, Turn]], param: str) -> Transcript:
+    """Put together what was said.
+
+    Args:
+        system: the texts of the system prompt.
+        said: each turn with its place in the request; adjacent ones of one role become one.
+        param: the field that holds them all.
+
+    Raises:
+        BadRequest: the end is nothing that Claude could answer.
+    """
+    texts = list(system)
+    if texts and not said:
+        said = [(param, Turn("user", (TextBlock(texts.pop()),)))]
+    _check_end(said, param)
+    *turns, prompt = _joined(turn for _, turn in said)
+    return Transcript(system="\n\n".join(texts), turns=tuple(turns), prompt=prompt)
+
+
+def _check_end(said: Sequence[tuple[str, Turn]], param: str) -> None:
+    if not said:
+        message = "There is no message to answer. Send at least one of role 'user' with some visible text."
+        raise BadRequest(message, code="invalid_value", param=param)
+    path, turn = said[-1]
+    if turn.role == "assistant":
+        message = "The last message is the assistant's, which Claude Code cannot continue. End with a user message."
+        raise unsupported_value(path, message)
+    if not turn.blocks:
+        raise wrong_value(f"{path}.content", "a last user message with some visible text")
+
+
+def _joined(turns: Iterable[Turn]) -> Iterator[Turn]:
+    # One of results alone, which have gone to their call, says nothing any more.
+    for role, group in groupby((turn for turn in turns if turn.blocks), key=lambda turn: turn.role):
+        first, *others = group
+        if not others:
+            yield first
+            continue
+        blocks = chain.from_iterable(turn.blocks for turn in (first, *others))
+        # Claude demands the results of calls first.
+        yield Turn(
+            role, tuple(sorted(blocks, key=lambda block: role == "user" and not isinstance(block, ToolResultBlock)))
+        )

@@ -1,0 +1,44 @@
+"""TODO."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from claude_openai.protocol.turn.blocks import Block, TextBlock, Turn
+
+__all__ = ["Transcript", "canonical"]
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """A conversation as Claude is to see it.
+
+    Attributes:
+        system: the texts of the system and developer messages before all others, joined by an empty line; may be "".
+        turns: the history before the prompt, users and assistants alternating; may begin with the assistant.
+        prompt: the user turn to answer.
+    """
+
+    system: str
+    turns: tuple[Turn, ...]
+    prompt: Turn
+
+
+def canonical(turns: Iterable[Turn]) -> tuple[Turn, ...]:
+    """The turns for a comparison: adjacent texts of an assistant turn are one.
+
+    What Claude says in one turn comes back in pieces if the client had it in pieces: on the Responses API, text that
+    comes after reasoning is a message of its own.
+    """
+    return tuple(_with_texts_joined(turn) for turn in turns)
+
+
+def _with_texts_joined(turn: Turn) -> Turn:
+    if turn.role == "user":
+        return turn
+    blocks: list[Block] = []
+    for block in turn.blocks:
+        if isinstance(block, TextBlock) and blocks and isinstance(blocks[-1], TextBlock):
+            blocks[-1] = TextBlock(blocks[-1].text + block.text)
+        else:
+            blocks.append(block)
+    return turn if len(blocks) == len(turn.blocks) else Turn(turn.role, tuple(blocks))

@@ -1,0 +1,32 @@
+"""TODO."""
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from claude_openai.protocol.json_schema.validation import ArgumentValidator
+
+__all__ = ["OutputFormat"]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFormat:
+    """The form of an answer: a JSON object that fits a schema.
+
+    Attributes:
+        name: the client's label for it, which Claude is not told; forms that differ in it alone are equal.
+        schema: the client's, as compact JSON.
+        adapted: as Claude Code takes it, as JSON too.
+        validator: checks answers against the client's.
+    """
+
+    name: str = field(compare=False)
+    schema: str
+    adapted: str = field(compare=False, repr=False)
+    validator: "ArgumentValidator" = field(compare=False, repr=False)
+
+    def for_claude(self) -> dict[str, Any]:
+        """The schema as Claude Code takes it."""
+        schema: dict[str, Any] = json.loads(self.adapted)
+        return schema

@@ -1,0 +1,60 @@
+"""TODO."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from claude_openai.protocol.turn.blocks import Turn
+from claude_openai.protocol.turn.claude_options import Agent, ReasoningEffort
+from claude_openai.protocol.turn.output_format import OutputFormat
+from claude_openai.protocol.turn.tools import Tool, ToolChoice
+
+__all__ = ["ChatRequest"]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One request in our own terms.
+
+    Attributes:
+        model: the name the client asked for, echoed in the answer.
+        claude_model: the name Claude is started with.
+        system: the joined system and developer messages, "" if there are none.
+        turns: the history before the prompt.
+        prompt: the user turn to answer.
+        stream: answer with server-sent events.
+        tools: those that Claude is to see, in the client's order.
+        tool_choice: whether, and which, tool must be called.
+        parallel_tool_calls: whether one answer may call several.
+        include_usage: end the stream with a usage chunk.
+        reasoning_effort: how long to think, None to leave it to the model.
+        max_tokens: bound of the answer in tokens, thinking included; None for the model's own.
+        stop: sequences before which the answer ends.
+        output: the form the answer must have, None for text, and where a tool must be called.
+        functions: the client speaks of functions, not yet of tools, and wants its answer so.
+        agent: what is asked of Claude Code beyond an answer.
+        user: the client's id for its user, by whichever of its two names.
+        metadata: the client's own pairs, for the log.
+        prompt_cache_key: the client's name for what it repeats, for the log.
+        long_context: more than 200,000 tokens may be used, if the model takes them; the server's to say.
+    """
+
+    model: str
+    claude_model: str
+    system: str
+    turns: tuple[Turn, ...]
+    prompt: Turn
+    tools: tuple[Tool, ...]
+    tool_choice: ToolChoice
+    parallel_tool_calls: bool
+    stream: bool
+    include_usage: bool
+    reasoning_effort: ReasoningEffort | None
+    agent: Agent
+    user: str | None
+    metadata: Mapping[str, str]
+    max_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    output: OutputFormat | None = None
+    functions: bool = False
+    prompt_cache_key: str | None = None
+    long_context: bool = True

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from claude_openai.logs.log import Log
 from claude_openai.protocol.turn.events import Event
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 
 __all__ = ["Backend", "Emit", "Parked"]
 
@@ -60,7 +60,7 @@ class Backend(ABC):
         """How many there are now of what it has: `processes` alive, `spares`, conversations `idle` and `parked`."""
         return {}
 
-    def check(self, request: ChatRequest) -> None:  # noqa: B027 - most backends take every request
+    def check(self, request: TurnRequest) -> None:  # noqa: B027 - most backends take every request
         """Refuse what this backend can never answer. Quick; called before the request waits for anything.
 
         Raises:
@@ -68,7 +68,7 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> Parked | None:
+    async def turn(self, request: TurnRequest, emit: Emit, log: Log) -> Parked | None:
         """Run one turn; returns when its process is gone, which may be a while after the last event, or is kept.
 
         Args:

@@ -15,11 +15,11 @@ import trio
 
 from claude_openai.claude.backend import Backend, Emit
 from claude_openai.claude.control.frames import message_of, user_frame
-from claude_openai.claude.control.mcp_server import Toolbox
+from claude_openai.claude.control.mcp_server import ToolServer
 from claude_openai.claude.control.records import RecordError, effects_of, record_of
 from claude_openai.claude.priming import Primer
-from claude_openai.claude.process.launcher import GRACE_S, Launcher, Spawn
-from claude_openai.claude.process.start_errors import could_not_start, why_not_started
+from claude_openai.claude.process.launcher import GRACE_S, Launcher, ProcessSpec
+from claude_openai.claude.process.start_errors import start_error, why_not_started
 from claude_openai.claude.process.supervised import SupervisedProcess
 from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.claude.transcript.replay import past_of
@@ -35,7 +35,7 @@ from claude_openai.protocol.claude_code.tool_names import own_name
 from claude_openai.protocol.claude_code.turn_reader import TurnReader
 from claude_openai.protocol.claude_code.turn_states import State
 from claude_openai.protocol.turn.events import TurnFailed
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 
 __all__ = ["CliBackend"]
 
@@ -68,23 +68,23 @@ class CliBackend(Backend):
     def counts(self) -> Mapping[str, int]:
         return {"processes": self._launcher.processes}
 
-    def check(self, request: ChatRequest) -> None:
+    def check(self, request: TurnRequest) -> None:
         if request.tools:
             raise BadRequest(NO_TOOLS, param="tools")
         self._launcher.check(request)
 
-    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
+    async def turn(self, request: TurnRequest, emit: Emit, log: Log) -> None:
         try:
             past = Past(past_of(request), await self._primer.notes_for(request))
             async with self._launcher.transcript(past) as transcript:
                 settings = TurnSettings.of(request)
                 spawn = self._launcher.spawn(
-                    request.claude_model, settings=settings, agent=request.agent, resume=transcript, log=log
+                    request.claude_model, settings=settings, options=request.options, resume=transcript, log=log
                 )
                 reader = TurnReader(
                     spawn.login,
                     own_name=own_name,
-                    agent=request.agent,
+                    options=request.options,
                     output=output_check(request.output, time.thread_time),
                     conversation="replayed" if past.turns else "new",
                     live=request.stream,
@@ -96,7 +96,7 @@ class CliBackend(Backend):
             await emit(TurnFailed(error))
         except OSError as error:
             log.warning("sdk.error", kind="not_started", error=error)
-            await emit(TurnFailed(could_not_start(why_not_started(error))))
+            await emit(TurnFailed(start_error(why_not_started(error))))
 
 
 class CliTurn:
@@ -113,11 +113,11 @@ class CliTurn:
 
     def __init__(
         self,
-        request: ChatRequest,
+        request: TurnRequest,
         process: SupervisedProcess,
         emit: Emit,
         reader: TurnReader,
-        spawn: Spawn,
+        spawn: ProcessSpec,
         log: Log,
     ) -> None:
         self._request = request
@@ -131,7 +131,7 @@ class CliTurn:
         self._signs = Signs()
         self._lines: deque[bytes] = deque()
         self._initialized = False
-        self._toolbox = Toolbox((), self._write_soon)
+        self._toolbox = ToolServer((), self._write_soon)
         self._nursery: trio.Nursery
 
     async def run(self) -> None:
@@ -166,7 +166,7 @@ class CliTurn:
         except RecordError as error:
             why = str(error)
             self._log.warning("sdk.error", kind="broke_off" if self._initialized else "not_started", error=why)
-            not_started = TurnFailed(could_not_start(why_not_started(error)))
+            not_started = TurnFailed(start_error(why_not_started(error)))
             await self._emit(self._reader.gone(why) if self._initialized else not_started)
 
     async def _take(self, record: Mapping[str, Any]) -> None:
@@ -237,7 +237,7 @@ class CliTurn:
             raise RecordError(str(error)) from error
 
 
-def _frames(request: ChatRequest, guard: ToolGuard) -> list[dict[str, Any]]:
+def _frames(request: TurnRequest, guard: ToolGuard) -> list[dict[str, Any]]:
     """The system prompt, and the message to answer."""
     bind: dict[str, Any] = {"subtype": "initialize", "systemPrompt": [request.system], **guard.hooks()}
     if request.output is not None:

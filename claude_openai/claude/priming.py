@@ -30,7 +30,7 @@ from claude_openai.claude.transcript.session_file import Notes, Past
 from claude_openai.errors import leaves
 from claude_openai.logs.log import Log
 from claude_openai.protocol.claude_code.line_framer import LineFramer
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.threads import run_in_thread
 
 __all__ = ["Primer", "StandIn"]
@@ -97,7 +97,7 @@ class Primer:
                 await self._learn(key)
                 self._learning.pop(key).set()
 
-    async def notes_for(self, request: ChatRequest) -> Notes:
+    async def notes_for(self, request: TurnRequest) -> Notes:
         """The notes for the process that answers a request.
 
         There are none for a request with Claude's own tools: Claude works in the environment that the notes describe.
@@ -105,7 +105,7 @@ class Primer:
         Raises:
             ClaudeMissing: there is no program.
         """
-        return () if request.agent.of_the_process else await self.notes(request.claude_model)
+        return () if request.options.needs_own_process else await self.notes(request.claude_model)
 
     async def notes(self, model: str) -> Notes:
         """The notes for a process of this model; none if they cannot be learnt, and the process is not primed then.

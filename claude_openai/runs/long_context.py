@@ -13,7 +13,7 @@ from typing import Final
 import trio
 
 from claude_openai.errors import ApiError, ContextTooLong, LongContextRefused
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 
 __all__ = ["LongContext"]
 
@@ -30,12 +30,12 @@ class LongContext:
     def __init__(self) -> None:
         self._without_until: dict[str, float] = {}
 
-    def applied_to(self, request: ChatRequest) -> ChatRequest:
+    def applied_to(self, request: TurnRequest) -> TurnRequest:
         """The request as it is to be run now."""
         until = self._without_until.get(request.claude_model, -inf)
         return self.without(request) if trio.current_time() < until else request
 
-    def is_refused(self, request: ChatRequest, error: ApiError) -> bool:
+    def is_refused(self, request: TurnRequest, error: ApiError) -> bool:
         """Whether the request failed for its long context, which is then remembered; it may be run without it."""
         if not request.long_context or not isinstance(error, LongContextRefused):
             return False
@@ -43,11 +43,11 @@ class LongContext:
         return True
 
     @staticmethod
-    def without(request: ChatRequest) -> ChatRequest:
+    def without(request: TurnRequest) -> TurnRequest:
         return replace(request, long_context=False)
 
     @staticmethod
-    def explained(request: ChatRequest, error: ApiError) -> ApiError:
+    def explained(request: TurnRequest, error: ApiError) -> ApiError:
         """The error of a request that was run without it, with the reason if it is too long."""
         if request.long_context or not isinstance(error, ContextTooLong):
             return error

@@ -23,11 +23,11 @@ from claude_openai.protocol.turn.events import (
     Usage,
 )
 
-__all__ = ["BOUNDS_S", "Labels", "Metrics", "Spread", "TurnMeter"]
+__all__ = ["BUCKETS_S", "Histogram", "Labels", "Metrics", "TurnMeter"]
 
 Labels: TypeAlias = tuple[str, ...]
 
-BOUNDS_S: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
+BUCKETS_S: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 WAYS: Final = ("new", "replayed", "continued", "rewound", "parked")
 # The client left, or took nothing; somebody ended the run at the server; the server stopped.
 CANCELLATIONS: Final = ("client_left", "client_stalled", "run_cancelled", "shutting_down")
@@ -35,15 +35,15 @@ TOKENS: Final = ("input", "cache_read", "cache_write", "output")
 
 
 @dataclass(slots=True)
-class Spread:
+class Histogram:
     """A histogram: `counts[i]` counts the values above the bound before, up to and including `BOUNDS_S[i]`; the last
     has no bound."""
 
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
     total_s: float = 0.0
 
     def add(self, seconds: float) -> None:
-        self.counts[bisect_left(BOUNDS_S, seconds)] += 1
+        self.counts[bisect_left(BUCKETS_S, seconds)] += 1
         self.total_s += seconds
 
 
@@ -53,9 +53,9 @@ class Metrics:
     def __init__(self) -> None:
         self.in_flight = 0
         self.http_requests: Counter[Labels] = Counter()
-        self.http_seconds: defaultdict[Labels, Spread] = defaultdict(Spread)
-        self.first_token_seconds: defaultdict[Labels, Spread] = defaultdict(Spread)
-        self.turn_seconds: defaultdict[Labels, Spread] = defaultdict(Spread)
+        self.http_seconds: defaultdict[Labels, Histogram] = defaultdict(Histogram)
+        self.first_token_seconds: defaultdict[Labels, Histogram] = defaultdict(Histogram)
+        self.turn_seconds: defaultdict[Labels, Histogram] = defaultdict(Histogram)
         self.failures: Counter[Labels] = Counter()
         # They start at 0, so that Prometheus' rate() sees the first increment.
         self.conversations: Counter[Labels] = Counter({(way,): 0 for way in WAYS})

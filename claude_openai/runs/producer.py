@@ -21,8 +21,8 @@ from claude_openai.protocol.turn.events import (
     TurnFailed,
     TurnStarted,
 )
-from claude_openai.protocol.turn.request import ChatRequest
-from claude_openai.protocol.turn.stop_sequences import EventCutter
+from claude_openai.protocol.turn.request import TurnRequest
+from claude_openai.protocol.turn.stop_sequences import StopSequenceEvents
 from claude_openai.runs.liveness import Liveness
 from claude_openai.runs.long_context import LongContext
 from claude_openai.runs.run import Run
@@ -73,13 +73,13 @@ class Producer:
         self._log = log
         self._scope: trio.CancelScope
         self._again = False
-        self._request: ChatRequest
-        self._cutter: EventCutter
+        self._request: TurnRequest
+        self._cutter: StopSequenceEvents
         self._liveness: Liveness
 
-    async def run(self, backend: Backend, request: ChatRequest, liveness: Liveness) -> None:
+    async def run(self, backend: Backend, request: TurnRequest, liveness: Liveness) -> None:
         """Run the turn; returns when nothing of it is left."""
-        self._liveness, self._cutter = liveness, EventCutter(request.stop)
+        self._liveness, self._cutter = liveness, StopSequenceEvents(request.stop)
         self._request = self._long_context.applied_to(request)
         failure = await self._run_turn(backend)
         if self._again and liveness.expired is None:

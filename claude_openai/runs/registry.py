@@ -24,7 +24,7 @@ from claude_openai.config import Config
 from claude_openai.errors import ApiError, RunEnded, UpstreamAuth
 from claude_openai.logs.log import Log
 from claude_openai.protocol.turn.events import Event, TurnFailed, TurnStarted
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.capture.records import RunRecord
 from claude_openai.runs.capture.writer import RunWriter
@@ -138,7 +138,7 @@ class Runs:
             run.cancel(error)
 
     @asynccontextmanager
-    async def open(self, request: ChatRequest, log: Log, arrived: float | None = None) -> AsyncIterator[Run]:
+    async def open(self, request: TurnRequest, log: Log, arrived: float | None = None) -> AsyncIterator[Run]:
         """Start a run and give it for as long as the block.
 
         Args:
@@ -165,7 +165,7 @@ class Runs:
             finally:
                 receive.close()
 
-    def _begin(self, request: ChatRequest, events: trio.MemoryReceiveChannel[Event], arrived: float) -> Run:
+    def _begin(self, request: TurnRequest, events: trio.MemoryReceiveChannel[Event], arrived: float) -> Run:
         record = RunRecord(f"run_{uuid.uuid4().hex[:24]}", self._backend.name, request.model, time.time())
         asked = {
             **{name: value for name, value in record.to_json().items() if value is not None},
@@ -180,7 +180,7 @@ class Runs:
         self,
         run: Run,
         place: AbstractContextManager[None],
-        request: ChatRequest,
+        request: TurnRequest,
         send: trio.MemorySendChannel[Event],
         log: Log,
     ) -> None:

@@ -16,7 +16,7 @@ import trio
 from claude_openai.claude.backend import Backend, Emit, Parked
 from claude_openai.logs.log import Log
 from claude_openai.protocol.turn.events import Event, FinishReason, TextDelta, TurnCompleted, TurnStarted, Usage
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.standin.script import Hang, Pause
 
 __all__ = ["Alive", "Crash", "ScriptedBackend", "ScriptedTurn", "TurnScript", "TurnStep", "deltas", "full_turn"]
@@ -45,7 +45,7 @@ class Alive:
 
 
 TurnStep: TypeAlias = Event | Alive | Pause | Hang | Crash
-TurnScript: TypeAlias = Callable[[ChatRequest], Iterable[TurnStep]]
+TurnScript: TypeAlias = Callable[[TurnRequest], Iterable[TurnStep]]
 Outcome: TypeAlias = Literal["running", "returned", "cancelled", "raised"]
 
 
@@ -82,7 +82,7 @@ class ScriptedTurn:
         ended: set when the turn has left nothing behind.
     """
 
-    request: ChatRequest
+    request: TurnRequest
     emitted: int = 0
     outcome: Outcome = "running"
     cancel_reason: str | None = None
@@ -115,7 +115,7 @@ class ScriptedBackend(Backend):
         self._cleanup_s = cleanup_s
         self._arrival = trio.Event()
 
-    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> Parked | None:
+    async def turn(self, request: TurnRequest, emit: Emit, log: Log) -> Parked | None:
         """Play the script; see `Backend.turn`."""
         turn = ScriptedTurn(request)
         self._begin(turn)

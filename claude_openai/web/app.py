@@ -32,13 +32,13 @@ from claude_openai.offload import Offload, in_thread
 from claude_openai.protocol.openai.chat.chunks import ChunkStream
 from claude_openai.protocol.openai.chat.completion import Completion, ResponseHead
 from claude_openai.protocol.openai.models import ModelCatalog
-from claude_openai.protocol.openai.responses.item_store import GivenItems
+from claude_openai.protocol.openai.responses.item_store import ItemStore
 from claude_openai.protocol.openai.responses.objects import ResponsesHead
 from claude_openai.protocol.openai.responses.request import parse_chat_body, parse_responses_request
 from claude_openai.protocol.openai.responses.stream import ResponsesObject, ResponsesStream
 from claude_openai.protocol.openai.sse import encode_json
 from claude_openai.protocol.turn.events import Event, TurnFailed, TurnStarted
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.runs.metrics import Metrics
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
@@ -80,7 +80,7 @@ class Views:
     agents: AgentGuard
     catalog: Callable[[], ModelCatalog]
     offload: Offload = in_thread
-    given: GivenItems = field(default_factory=GivenItems)
+    given: ItemStore = field(default_factory=ItemStore)
 
     async def models(self) -> Response:
         return _json(self.catalog().model_list(self.started))
@@ -113,12 +113,12 @@ class Views:
         run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))
         exchange.headers["x-claude-openai-run"] = run.id
         head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), asked.echo, asked.namespaces)
-        remember = self.given.remember if asked.may_refer else _forget
+        remember = self.given.remember if asked.stores else _forget
         if chat.stream:
             return await self._streamed(run, ResponsesStream(head, _now, remember))
         return await self._whole(run, ResponsesObject(head, _now, remember))
 
-    async def _admitted(self, chat: ChatRequest) -> ChatRequest:
+    async def _admitted(self, chat: TurnRequest) -> TurnRequest:
         ends = (_address(request.scope.get("client")), _address(request.scope.get("server")))
         # Entered before the run: it is over before the folder is let go.
         return await exchange_of(request.scope).stack.enter_async_context(self.agents.admitted(chat, *ends))
@@ -259,7 +259,7 @@ def _json(value: object, status: int = 200) -> Response:
     return TrioResponse(encode_json(value), status=status, headers={"content-type": "application/json"})
 
 
-def _log_request(log: Log, chat: ChatRequest, body: bytes) -> None:
+def _log_request(log: Log, chat: TurnRequest, body: bytes) -> None:
     log.debug(
         "openai.request",
         model=chat.model,

@@ -20,8 +20,8 @@ from claude_openai.config import Config
 from claude_openai.errors import Forbidden
 from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.protocol.openai.bad_request import wrong_value
-from claude_openai.protocol.turn.claude_options import Agent, PermissionMode, Root
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.claude_options import ClaudeOptions, PermissionMode, Root
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.web.http.peer import Address, uid_of_peer
 
 __all__ = ["AgentGuard"]
@@ -51,8 +51,8 @@ class AgentGuard:
 
     @asynccontextmanager
     async def admitted(
-        self, chat: ChatRequest, client: Address | None, server: Address | None
-    ) -> AsyncIterator[ChatRequest]:
+        self, chat: TurnRequest, client: Address | None, server: Address | None
+    ) -> AsyncIterator[TurnRequest]:
         """Check a request; its working folder is kept open for as long as the block.
 
         Args:
@@ -64,10 +64,10 @@ class AgentGuard:
             Forbidden: with the field, and what is allowed.
             BadRequest: an allowed folder does not exist, or the file system does not answer.
         """
-        if not chat.agent.of_the_process:
+        if not chat.options.needs_own_process:
             yield chat
             return
-        if chat.agent.has_tools:
+        if chat.options.has_tools:
             await self._check_caller(client, server)
         held = HeldFolder()
         try:
@@ -79,29 +79,29 @@ class AgentGuard:
         finally:
             held.close()
 
-    def checked(self, chat: ChatRequest, held: HeldFolder) -> ChatRequest:
+    def checked(self, chat: TurnRequest, held: HeldFolder) -> TurnRequest:
         """Resolve the folders of a request and choose its mode. Blocking; raises what `admitted` does.
 
         Args:
             chat: the request.
             held: opens the working folder, if there is one.
         """
-        agent = chat.agent
-        asked = agent.working_directory or (str(self._prefixes()[0]) if agent.has_tools else "")
+        options = chat.options
+        asked = options.working_directory or (str(self._prefixes()[0]) if options.has_tools else "")
         working = [self._root(asked, "claude.workingDirectory", held)] if asked else []
         # Each once: they become arguments of a command, whose size is limited.
-        roots = (self._root(each, f"claude.addDirs[{index}]") for index, each in enumerate(agent.add_dirs))
+        roots = (self._root(each, f"claude.addDirs[{index}]") for index, each in enumerate(options.add_dirs))
         further = list(dict.fromkeys(roots))
         resolved = replace(
-            agent,
+            options,
             working_directory=working[0].path if working else "",
             add_dirs=tuple(root.path for root in further),
-            permission_mode=self._mode(agent),
-            tell_tools=self.config.show_tool_use,
+            permission_mode=self._mode(options),
+            show_tool_use=self.config.show_tool_use,
             roots=(*working, *further),
             descriptor=held.descriptor,
         )
-        return replace(chat, agent=resolved)
+        return replace(chat, options=resolved)
 
     async def _check_caller(self, client: Address | None, server: Address | None) -> None:
         """Without a key, every user of this machine reaches the server, and could use the files of its user."""
@@ -121,11 +121,11 @@ class AgentGuard:
                 param="claude.toolMode",
             )
 
-    def _mode(self, agent: Agent) -> PermissionMode | None:
+    def _mode(self, options: ClaudeOptions) -> PermissionMode | None:
         allowed = self.config.permission_modes
-        asked = agent.permission_mode
+        asked = options.permission_mode
         if asked is None:
-            preferred = _PREFERRED_MODES.get(agent.tool_mode, ())
+            preferred = _PREFERRED_MODES.get(options.tool_mode, ())
             return next((mode for mode in preferred if mode in allowed), None)
         if asked not in allowed:
             flag = "--allow-bypass-permissions" if asked == "bypassPermissions" else "--allowed-permission-modes"

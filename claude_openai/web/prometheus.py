@@ -16,13 +16,13 @@ from prometheus_client.registry import Collector
 from claude_openai import __version__
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.quoting import shorten
-from claude_openai.runs.metrics import BOUNDS_S, Labels, Spread
+from claude_openai.runs.metrics import BUCKETS_S, Histogram, Labels
 from claude_openai.runs.registry import Runs
 
 __all__ = ["exposition"]
 
 PREFIX: Final = "claude_openai_"
-BOUNDS: Final = (*map(str, BOUNDS_S), "+Inf")
+BOUNDS: Final = (*map(str, BUCKETS_S), "+Inf")
 
 
 def exposition(runs: Runs, accept: str) -> tuple[bytes, str]:
@@ -126,7 +126,7 @@ def _counter(name: str, help_text: str, labels: Labels, counts: Mapping[Labels, 
     return family
 
 
-def _histogram(name: str, help_text: str, labels: Labels, spreads: Mapping[Labels, Spread]) -> Metric:
+def _histogram(name: str, help_text: str, labels: Labels, spreads: Mapping[Labels, Histogram]) -> Metric:
     family = HistogramMetricFamily(PREFIX + name, help_text, labels=labels)
     for values, spread in sorted(spreads.items()):
         family.add_metric(values, buckets=_buckets(spread.counts), sum_value=spread.total_s)

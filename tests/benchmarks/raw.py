@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from claude_openai.claude.control.frames import message_of, user_frame
-from claude_openai.claude.control.mcp_server import Toolbox
+from claude_openai.claude.control.mcp_server import ToolServer
 from claude_openai.claude.process.command_line import claude_argv, claude_environment, stand_in_environment
 from claude_openai.claude.process.program import find_claude
 from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.claude.transcript.session_file import Past, transcript_lines, write_private
-from claude_openai.protocol.turn.blocks import TextBlock, Turn
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.blocks import Message, TextBlock
+from claude_openai.protocol.turn.request import TurnRequest
 
 from .answer import Answer
 
@@ -35,7 +35,7 @@ class RawClaude:
         answer: to the request.
     """
 
-    def __init__(self, process: subprocess.Popen[bytes], toolbox: Toolbox, lines: list[str], started: float) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], toolbox: ToolServer, lines: list[str], started: float) -> None:
         self._process = process
         self._toolbox = toolbox
         self._lines = lines
@@ -43,7 +43,7 @@ class RawClaude:
 
     @classmethod
     @contextmanager
-    def asked(cls, request: ChatRequest, upstream: str, folder: Path) -> "Iterator[RawClaude]":
+    def asked(cls, request: TurnRequest, upstream: str, folder: Path) -> "Iterator[RawClaude]":
         """Start a process that resumes from the history of a request, ask it, and end it with the block.
 
         Args:
@@ -62,7 +62,7 @@ class RawClaude:
         )
         env = claude_environment(os.environ, extra=stand_in_environment(upstream, folder), cwd=cwd)
         lines: list[str] = []
-        toolbox = Toolbox(request.tools, lines.append)
+        toolbox = ToolServer(request.tools, lines.append)
         bind = {"subtype": "initialize", "hooks": None, "systemPrompt": [request.system], **toolbox.bind()}
         lines.append(_line({"type": "control_request", "request_id": "req_1", "request": bind}))
         lines.append(_line(user_frame(message_of(request.prompt))))
@@ -79,7 +79,7 @@ class RawClaude:
 
     def ask(self, text: str) -> Answer:
         """Ask for another turn."""
-        self._lines.append(_line(user_frame(message_of(Turn("user", (TextBlock(text),))))))
+        self._lines.append(_line(user_frame(message_of(Message("user", (TextBlock(text),))))))
         return self._turn(time.perf_counter())
 
     def _turn(self, asked: float) -> Answer:

@@ -23,7 +23,7 @@ from claude_openai.logs.log import Log
 from claude_openai.protocol.openai.chat.chunks import ChunkStream
 from claude_openai.protocol.openai.chat.completion import ResponseHead
 from claude_openai.protocol.turn.events import TextDelta, TurnCompleted, TurnStarted, Usage
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.testing import MessagesApi, RecordedRequest, Reply, Text, ToolUse
 
 WORD = "word "
@@ -39,7 +39,7 @@ class FastBackend(Backend):
 
     name = "fast"
 
-    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
+    async def turn(self, request: TurnRequest, emit: Emit, log: Log) -> None:
         prompt = request.prompt.text
         delta = TextDelta(WORD)
         await emit(TurnStarted("fast"))

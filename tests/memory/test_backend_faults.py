@@ -25,7 +25,7 @@ from claude_openai.protocol.turn.events import (
     TurnStarted,
     Usage,
 )
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.testing import Crash, Hang, ScriptedBackend, full_turn
 from tests.memory.client import Answer, texts
 from tests.memory.harness import chat, run_in_memory, serving
@@ -130,7 +130,7 @@ async def test_a_turn_that_raises_after_its_end_has_completed_all_the_same() -> 
 class FailsInCleanup(ScriptedBackend):
     """Raises when it is cancelled, beside a task that is cancelled too: the group that leaves holds both."""
 
-    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> None:
+    async def turn(self, request: TurnRequest, emit: Emit, log: Log) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(super().turn, request, emit, log)
             try:

@@ -7,7 +7,7 @@ from claude_openai.errors import ContextTooLong, LongContextRefused
 from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.turn.events import TextDelta, TurnFailed, TurnStarted
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.runs.long_context import REMEMBERED_S, LongContext
 from claude_openai.testing import TurnStep, full_turn
 from tests.memory.harness import Server, chat, serving
@@ -21,7 +21,7 @@ def refused(*steps: TurnStep) -> tuple[TurnStep, ...]:
     return (*steps, TurnFailed(LongContextRefused("No credits.", may_retry=False)))
 
 
-def script(request: ChatRequest) -> tuple[TurnStep, ...]:
+def script(request: TurnRequest) -> tuple[TurnStep, ...]:
     return refused() if request.long_context else WITHOUT
 
 
@@ -57,7 +57,7 @@ async def test_a_turn_that_is_refused_without_it_too_is_told_as_about_money() ->
 
 
 async def test_a_turn_that_claude_has_begun_is_not_run_again_and_the_next_does_without() -> None:
-    def begun(request: ChatRequest) -> tuple[TurnStep, ...]:
+    def begun(request: TurnRequest) -> tuple[TurnStep, ...]:
         return refused(TurnStarted("claude"), TextDelta("Hel")) if request.long_context else WITHOUT
 
     async with serving(begun) as server:

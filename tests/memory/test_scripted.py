@@ -8,9 +8,9 @@ from claude_openai.errors import UpstreamError
 from claude_openai.logs.log import NULL_LOG
 from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.models import ModelCatalog
-from claude_openai.protocol.turn.blocks import Turn
+from claude_openai.protocol.turn.blocks import Message
 from claude_openai.protocol.turn.events import Event, TextDelta, TurnCompleted, TurnFailed, TurnStarted, Usage
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.testing import Alive, Crash, Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
 
 BODY = b'{"model":"claude","messages":[{"role":"user","content":"Hi"}]}'
@@ -66,8 +66,8 @@ def test_a_full_turn_has_its_start_and_its_end() -> None:
 async def test_each_request_may_have_its_own_script() -> None:
     said = Said()
 
-    def script(request: ChatRequest) -> list[TurnStep]:
-        assert isinstance(request.prompt, Turn)
+    def script(request: TurnRequest) -> list[TurnStep]:
+        assert isinstance(request.prompt, Message)
         return [TextDelta(request.prompt.text)]
 
     await ScriptedBackend(script).turn(REQUEST, said, NULL_LOG)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator, Draft202012Validator
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.json_schema.claude_dialect import adapted_schema
+from claude_openai.protocol.json_schema.claude_dialect import to_claude_schema
 from claude_openai.protocol.json_schema.document import Document
 from claude_openai.protocol.json_schema.validation import usable_schema
 from claude_openai.protocol.limits.budget import Budget
@@ -174,7 +174,7 @@ def test_many_places_of_one_name_take_no_long_time() -> None:
     properties = {f"a{number}": {"$ref": f"#/x/p{number}/N"} for number in range(count)}
     began = time.process_time()
     document = Document({"properties": properties, "x": places}, Budget())
-    adapted = json.loads(adapted_schema("", document, Budget()))
+    adapted = json.loads(to_claude_schema("", document, Budget()))
     assert len(adapted["$defs"]) == count
     assert time.process_time() - began < 20.0
 

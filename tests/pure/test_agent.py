@@ -13,29 +13,29 @@ from claude_openai.claude.walls.folders import HeldFolder
 from claude_openai.config import Config
 from claude_openai.errors import BadRequest, ConfigError, Forbidden
 from claude_openai.protocol.openai.chat.request import parse_chat_request
-from claude_openai.protocol.openai.claude_options import read_agent
-from claude_openai.protocol.turn.claude_options import NO_AGENT, PERMISSION_MODES, Agent
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.openai.claude_options import read_claude_options
+from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, PERMISSION_MODES, ClaudeOptions
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.web.claude_options_access import AgentGuard
 
 BODY = b'{"model":"claude","messages":[{"role":"user","content":"Hi"}]}'
 
 
-def chat(**agent: Any) -> ChatRequest:
-    return replace(parse_chat_request(BODY, Config().catalog()), agent=Agent(**agent))
+def chat(**options: Any) -> TurnRequest:
+    return replace(parse_chat_request(BODY, Config().catalog()), options=ClaudeOptions(**options))
 
 
-def checked(config: Config, **agent: Any) -> Agent:
+def checked(config: Config, **options: Any) -> ClaudeOptions:
     held = HeldFolder()
     try:
-        return AgentGuard(config).checked(chat(**agent), held).agent
+        return AgentGuard(config).checked(chat(**options), held).options
     finally:
         held.close()
 
 
-def forbidden(config: Config, **agent: Any) -> Forbidden:
+def forbidden(config: Config, **options: Any) -> Forbidden:
     with pytest.raises(Forbidden) as raised:
-        checked(config, **agent)
+        checked(config, **options)
     assert raised.value.status == 403
     return raised.value
 
@@ -54,9 +54,12 @@ def config(work: Path) -> Config:
 
 
 def test_without_the_object_or_with_nulls_nothing_is_asked() -> None:
-    assert parse_chat_request(BODY, Config().catalog()).agent == NO_AGENT
-    assert read_agent({}) == NO_AGENT
-    assert read_agent(dict.fromkeys(["workingDirectory", "addDirs", "toolMode", "effort", "resetSession"])) == NO_AGENT
+    assert parse_chat_request(BODY, Config().catalog()).options == NO_CLAUDE_OPTIONS
+    assert read_claude_options({}) == NO_CLAUDE_OPTIONS
+    assert (
+        read_claude_options(dict.fromkeys(["workingDirectory", "addDirs", "toolMode", "effort", "resetSession"]))
+        == NO_CLAUDE_OPTIONS
+    )
 
 
 def test_every_key_is_read() -> None:
@@ -68,7 +71,7 @@ def test_every_key_is_read() -> None:
         "effort": "high",
         "resetSession": True,
     }
-    assert read_agent(given) == Agent("/w", ("/x", "/y"), "safe", "plan", "high", True)
+    assert read_claude_options(given) == ClaudeOptions("/w", ("/x", "/y"), "safe", "plan", "high", True)
 
 
 def test_its_effort_wins_over_the_one_of_openai() -> None:
@@ -97,17 +100,17 @@ def test_its_effort_wins_over_the_one_of_openai() -> None:
 )
 def test_what_is_malformed_is_refused_at_its_exact_place(given: dict[str, Any], code: str, param: str) -> None:
     with pytest.raises(BadRequest) as raised:
-        read_agent(given)
+        read_claude_options(given)
     assert (raised.value.code, raised.value.param) == (code, param)
 
 
 def test_a_folder_inside_an_allowed_one_is_resolved(config: Config, work: Path) -> None:
     (work / "link").symlink_to(work / "allowed")
     for asked in ("allowed", "allowed/inner", "allowed/../allowed/inner", "link/inner", "allowed/inner/."):
-        agent = checked(config, working_directory=str(work / asked))
-        assert agent.working_directory == str((work / asked).resolve())
-    agent = checked(config, add_dirs=(str(work / "link"),))
-    assert agent.add_dirs == (str(work / "allowed"),)
+        options = checked(config, working_directory=str(work / asked))
+        assert options.working_directory == str((work / asked).resolve())
+    options = checked(config, add_dirs=(str(work / "link"),))
+    assert options.add_dirs == (str(work / "allowed"),)
 
 
 @pytest.mark.parametrize(
@@ -140,9 +143,9 @@ def test_without_a_setting_the_current_folder_is_the_allowed_one(work: Path, mon
 def test_tools_work_in_the_first_allowed_folder_with_the_mode_that_goes_with_them(
     config: Config, work: Path, tools: str, mode: str | None
 ) -> None:
-    agent = checked(config, tool_mode=tools)
-    assert agent.permission_mode == mode
-    assert agent.working_directory == (str(work / "allowed") if mode else "")
+    options = checked(config, tool_mode=tools)
+    assert options.permission_mode == mode
+    assert options.working_directory == (str(work / "allowed") if mode else "")
 
 
 def test_a_mode_that_is_not_allowed_is_not_taken_by_default_either(config: Config) -> None:
@@ -174,8 +177,8 @@ CLIENT, SERVER = ("127.0.0.1", 50000), ("127.0.0.1", 8000)
 
 def test_folders_are_told_from_what_may_take_their_names(config: Config, work: Path) -> None:
     inner = str(work / "allowed" / "inner")
-    agent = checked(config, tool_mode="safe", working_directory=inner, add_dirs=(str(work / "allowed"),))
-    found = [(root.path, root.inode, root.param) for root in agent.roots]
+    options = checked(config, tool_mode="safe", working_directory=inner, add_dirs=(str(work / "allowed"),))
+    found = [(root.path, root.inode, root.param) for root in options.roots]
     assert found == [
         (inner, Path(inner).stat().st_ino, "claude.workingDirectory"),
         (str(work / "allowed"), (work / "allowed").stat().st_ino, "claude.addDirs[0]"),
@@ -198,7 +201,7 @@ def test_a_folder_that_cannot_be_opened_is_the_requests_fault(config: Config, wo
 
 async def test_the_working_folder_is_open_for_as_long_as_the_request(config: Config, work: Path) -> None:
     async with AgentGuard(config).admitted(chat(tool_mode="readonly"), CLIENT, SERVER) as admitted:
-        descriptor = admitted.agent.descriptor
+        descriptor = admitted.options.descriptor
         assert descriptor is not None
         assert os.fstat(descriptor).st_ino == (work / "allowed").stat().st_ino
         assert not os.get_inheritable(descriptor)
@@ -219,7 +222,7 @@ async def test_a_folder_that_does_not_answer_is_a_400_after_a_while(
     begun, released = threading.Event(), threading.Event()
     late: list[HeldFolder] = []
 
-    def hang(_self: AgentGuard, _chat: ChatRequest, held: HeldFolder) -> None:
+    def hang(_self: AgentGuard, _chat: TurnRequest, held: HeldFolder) -> None:
         late.append(held)
         begun.set()
         released.wait(60)
@@ -262,7 +265,7 @@ async def test_tools_are_for_the_servers_user_for_key_holders_and_for_folders_th
     for mode in ("readonly", "safe", "all"):
         if admits:
             async with guard.admitted(chat(tool_mode=mode), CLIENT, SERVER) as admitted:
-                assert admitted.agent.has_tools
+                assert admitted.options.has_tools
             continue
         with pytest.raises(Forbidden) as raised:
             async with guard.admitted(chat(tool_mode=mode), CLIENT, SERVER):

@@ -174,7 +174,7 @@ Block: TypeAlias = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Message:
+class Attempt:
     """Blocks that came whole, and the beginning of one more; "" for none. Without `breaks` it ends as it should."""
 
     blocks: tuple[Block, ...]
@@ -191,7 +191,7 @@ def block_records(block: Block, index: int, *, whole: bool) -> list[dict[str, An
     return [delta, stop(index)]
 
 
-def records_of(message: Message) -> Iterator[dict[str, Any]]:
+def records_of(message: Attempt) -> Iterator[dict[str, Any]]:
     yield message_start()
     for index, block in enumerate(message.blocks):
         yield from block_records(block, index, whole=True)
@@ -205,7 +205,7 @@ def records_of(message: Message) -> Iterator[dict[str, Any]]:
     yield STOP
 
 
-def goes_on(message: Message) -> bool:
+def goes_on(message: Attempt) -> bool:
     """Claude Code asks Claude for another message."""
     calls = [said for kind, said in message.blocks if kind == "call"]
     if "fits" in calls:
@@ -217,7 +217,7 @@ words = st.text("ab ", min_size=1, max_size=4)
 blocks = st.tuples(st.just("text"), words) | st.tuples(st.just("thinking"), words)
 calls = st.tuples(st.just("call"), st.sampled_from(["fits", "misfits"]))
 messages = st.builds(
-    Message,
+    Attempt,
     st.lists(blocks, max_size=2).flatmap(lambda said: st.lists(calls, max_size=2).map(lambda c: (*said, *c))),
     st.none() | blocks | calls,
     st.just(True),
@@ -225,8 +225,8 @@ messages = st.builds(
 
 
 @given(st.lists(messages, max_size=3), st.booleans())
-def test_the_client_gets_what_stands_and_never_what_was_taken_back(broken: list[Message], live: bool) -> None:
-    last = Message((("text", "the end"),), None, breaks=False)
+def test_the_client_gets_what_stands_and_never_what_was_taken_back(broken: list[Attempt], live: bool) -> None:
+    last = Attempt((("text", "the end"),), None, breaks=False)
     reader = TurnReader(LOGIN, check=fits, live=live)
     effects: list[Effect] = []
     standing, new_paragraph, withdrawn = "", False, False

@@ -15,13 +15,13 @@ from claude_openai.protocol.claude_code.turn_states import State
 from claude_openai.protocol.turn.events import (
     FinishReason,
     ReasoningDelta,
+    Route,
     TextDelta,
     ToolCall,
     TurnCompleted,
     TurnFailed,
     TurnStarted,
     Usage,
-    Way,
 )
 
 LOGIN = "claude auth login"
@@ -465,7 +465,7 @@ def test_an_answer_that_does_not_have_its_form_is_asked_for_again() -> None:
 
 
 @pytest.mark.parametrize("way", ["new", "replayed", "continued", "parked"])
-def test_the_start_says_which_way_the_turn_took(way: Way) -> None:
+def test_the_start_says_which_way_the_turn_took(way: Route) -> None:
     assert follow(TurnReader(LOGIN, conversation=way), message_start("m")) == [TurnStarted("m", way)]
 
 

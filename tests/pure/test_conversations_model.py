@@ -28,13 +28,13 @@ from hypothesis.stateful import (
 from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.claude.sdk import pool as module
 from claude_openai.claude.sdk.conversation import Conversation, identity_of
-from claude_openai.claude.sdk.pool import ConversationLimits, Conversations
+from claude_openai.claude.sdk.pool import ConversationLimits, ConversationPool
 from claude_openai.logs.log import Level, Log
 from claude_openai.logs.redaction import Redactor
 from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.models import ModelCatalog
-from claude_openai.protocol.turn.blocks import TextBlock, Turn
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.blocks import Message, TextBlock
+from claude_openai.protocol.turn.request import TurnRequest
 from tests.blocks import result_block
 
 IDLE_S, PARKED_S = 60.0, 600.0
@@ -79,7 +79,7 @@ class StandIn:
         return TurnSettings.of(request_after(self.name))
 
     @property
-    def history(self) -> tuple[Turn, ...]:
+    def history(self) -> tuple[Message, ...]:
         return request_after(self.name).turns
 
     @property
@@ -101,7 +101,7 @@ def calls_of(name: Name) -> tuple[str, ...]:
 
 
 @cache
-def request_after(name: Name) -> ChatRequest:
+def request_after(name: Name) -> TurnRequest:
     """The request of a client that goes on from there, with all results if there are calls."""
     user, answers = name
     messages: list[dict[str, Any]] = [{"role": "user", "content": "Hi"}]
@@ -116,7 +116,7 @@ def request_after(name: Name) -> ChatRequest:
     return parse_chat_request(json.dumps(body).encode(), ModelCatalog("sonnet", ()))
 
 
-def put_differently(request: ChatRequest, how: str) -> ChatRequest:
+def put_differently(request: TurnRequest, how: str) -> TurnRequest:
     blocks = request.prompt.blocks
     others = {
         AS_IT_SHOULD_BE: blocks,
@@ -125,7 +125,7 @@ def put_differently(request: ChatRequest, how: str) -> ChatRequest:
         "with another result": (*blocks[:-1], result_block("z", "seen")),
         "with a text more": (*blocks, TextBlock("And?")),
     }
-    return replace(request, prompt=Turn("user", others[how]))
+    return replace(request, prompt=Message("user", others[how]))
 
 
 class Registry(RuleBasedStateMachine):
@@ -140,7 +140,7 @@ class Registry(RuleBasedStateMachine):
         self.patch = pytest.MonkeyPatch()
         self.patch.setattr(module, "trio", SimpleNamespace(current_time=lambda: self.clock.now))
         log = Log(Level.ERROR, lambda line: None, Redactor())
-        self.registry = Conversations(ConversationLimits(kept, IDLE_S, PARKED_S), log)
+        self.registry = ConversationPool(ConversationLimits(kept, IDLE_S, PARKED_S), log)
         self.waiting: list[StandIn] = []
         self.evicted: list[StandIn] = []
         self.lent: list[StandIn] = []

@@ -12,11 +12,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from claude_openai.claude.process.launcher import Spawn
+from claude_openai.claude.process.launcher import ProcessSpec
 from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.claude.sdk import spares as spares_module
 from claude_openai.claude.sdk.conversation import Conversation, ParkedCalls, identity_of
-from claude_openai.claude.sdk.pool import ConversationLimits, Conversations
+from claude_openai.claude.sdk.pool import ConversationLimits, ConversationPool
 from claude_openai.claude.sdk.spares import (
     CHECK_S,
     IDLE_S,
@@ -32,8 +32,8 @@ from claude_openai.logs.log import NULL_LOG, Level, Log
 from claude_openai.logs.redaction import Redactor
 from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.models import ModelCatalog
-from claude_openai.protocol.turn.blocks import Block, TextBlock, ToolUseBlock, Turn
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.blocks import Block, Message, TextBlock, ToolUseBlock
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.turn.tools import ToolChoice
 from tests.blocks import result_block
 
@@ -48,7 +48,7 @@ class StandIn:
     """What the registry knows of a conversation, without a process."""
 
     identity: tuple[object, ...] = ()
-    history: tuple[Turn, ...] = ()
+    history: tuple[Message, ...] = ()
     pending: tuple[str, ...] = ()
     settings: TurnSettings = field(default_factory=TurnSettings)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
@@ -70,7 +70,7 @@ def as_real(stand_in: StandIn) -> Conversation:
     return cast("Conversation", stand_in)
 
 
-def found(conversations: Conversations, request: ChatRequest) -> tuple[StandIn, str] | None:
+def found(conversations: ConversationPool, request: TurnRequest) -> tuple[StandIn, str] | None:
     return cast("tuple[StandIn, str] | None", conversations.find(request))
 
 
@@ -98,7 +98,7 @@ def calling(*ids: str) -> dict[str, Any]:
     return say("assistant", None, tool_calls=calls)
 
 
-def asked(*messages: dict[str, Any], **fields: Any) -> ChatRequest:
+def asked(*messages: dict[str, Any], **fields: Any) -> TurnRequest:
     body = {"model": "sonnet", "messages": messages, "tools": TOOLS, **fields}
     return parse_chat_request(json.dumps(body).encode(), ModelCatalog("sonnet", ()))
 
@@ -106,9 +106,9 @@ def asked(*messages: dict[str, Any], **fields: Any) -> ChatRequest:
 HELLO = [say("system", "Be brief."), say("user", "Hi")]
 
 
-def answered(request: ChatRequest, *said: Block) -> StandIn:
+def answered(request: TurnRequest, *said: Block) -> StandIn:
     """A conversation that has answered a request."""
-    history = (*request.turns, request.prompt, Turn("assistant", said))
+    history = (*request.turns, request.prompt, Message("assistant", said))
     pending = tuple(block.id for block in said if isinstance(block, ToolUseBlock))
     return StandIn(identity_of(request), history, pending)
 
@@ -121,11 +121,11 @@ def parked_one(*ids: str) -> StandIn:
     return answered(asked(*HELLO), *(ToolUseBlock(i, "read", "{}") for i in ids))
 
 
-def going_on(**fields: Any) -> ChatRequest:
+def going_on(**fields: Any) -> TurnRequest:
     return asked(*HELLO, say("assistant", "Hello."), say("user", "And?"), **fields)
 
 
-def with_results(*ids: str, calls: tuple[str, ...] = ("a", "b"), more: tuple[dict[str, Any], ...] = ()) -> ChatRequest:
+def with_results(*ids: str, calls: tuple[str, ...] = ("a", "b"), more: tuple[dict[str, Any], ...] = ()) -> TurnRequest:
     results = [say("tool", "42", tool_call_id=i) for i in ids]
     return asked(*HELLO, calling(*calls), *results, *more)
 
@@ -135,8 +135,8 @@ def events() -> Events:
     return Events()
 
 
-def registry(events: Events, kept: int = 8) -> Conversations:
-    return Conversations(ConversationLimits(kept, IDLE_LIMIT_S, PARKED_LIMIT_S), events.log)
+def registry(events: Events, kept: int = 8) -> ConversationPool:
+    return ConversationPool(ConversationLimits(kept, IDLE_LIMIT_S, PARKED_LIMIT_S), events.log)
 
 
 async def test_a_request_goes_on_with_the_conversation_that_answered_before_it(events: Events) -> None:
@@ -230,7 +230,7 @@ async def test_what_only_concerns_the_answer_is_no_part_of_the_identity(events: 
     assert found(conversations, going_on(**fields)) == (one, "continued")
 
 
-def after(count: int) -> ChatRequest:
+def after(count: int) -> TurnRequest:
     """The request that follows so many exchanges."""
     exchanges = (m for number in range(count) for m in (say("assistant", "Hello."), say("user", f"And {number}?")))
     return asked(*HELLO, *exchanges)
@@ -346,7 +346,7 @@ async def test_anything_but_exactly_the_results_it_waits_for_meets_no_parked_con
 ) -> None:
     conversations = registry(events)
     conversations.keep(as_real(parked_one("a", "b")))
-    assert found(conversations, replace(with_results("a", "b"), prompt=Turn("user", tuple(blocks)))) is None
+    assert found(conversations, replace(with_results("a", "b"), prompt=Message("user", tuple(blocks)))) is None
 
 
 async def test_results_meet_no_conversation_that_waits_for_none(events: Events) -> None:
@@ -367,7 +367,7 @@ async def test_a_turn_goes_on_only_with_the_settings_that_it_began_with(
     assert found(conversations, with_results("a", calls=("a",))) == (parked, "parked")
 
 
-def ended(conversations: Conversations, request: ChatRequest) -> list[StandIn]:
+def ended(conversations: ConversationPool, request: TurnRequest) -> list[StandIn]:
     assert found(conversations, request) is None
     return cast("list[StandIn]", conversations.end_passed(request))
 
@@ -383,7 +383,7 @@ PAST = [
 
 @pytest.mark.parametrize("request_", PAST)
 async def test_a_parked_conversation_that_a_request_goes_past_is_ended_at_once(
-    events: Events, request_: ChatRequest
+    events: Events, request_: TurnRequest
 ) -> None:
     conversations, one, idle = registry(events), parked_one("a", "b"), idle_one()
     for each in (one, idle):
@@ -406,7 +406,7 @@ async def test_a_parked_conversation_that_a_request_goes_past_is_ended_at_once(
     ],
 )  # fmt: skip
 async def test_a_parked_conversation_that_a_request_does_not_go_past_waits_on(
-    events: Events, request_: ChatRequest
+    events: Events, request_: TurnRequest
 ) -> None:
     conversations, one = registry(events), parked_one("a", "b")
     conversations.keep(as_real(one))
@@ -414,7 +414,7 @@ async def test_a_parked_conversation_that_a_request_does_not_go_past_waits_on(
     assert one.alive
 
 
-def function_request(*said: dict[str, Any], **fields: Any) -> ChatRequest:
+def function_request(*said: dict[str, Any], **fields: Any) -> TurnRequest:
     functions = [{"name": "read"}]
     return asked(*HELLO, *said, tools=None, functions=functions, **fields)
 
@@ -751,7 +751,7 @@ def no_tools() -> ToolGuard:
 
 def parked_with(*calls: str) -> tuple[Conversation, ParkedCalls]:
     conversation = Conversation(
-        Spawn(
+        ProcessSpec(
             "00000000-0000-0000-0000-000000000000",
             "sonnet",
             TurnSettings(),
@@ -802,7 +802,7 @@ async def test_a_conversation_whose_nursery_ends_is_gone_and_nobody_waits_for_it
         yield
 
     conversation = Conversation(
-        Spawn(
+        ProcessSpec(
             "00000000-0000-0000-0000-000000000000", "sonnet", TurnSettings(), never_ready, "claude login", no_tools()
         ),
         NULL_LOG,

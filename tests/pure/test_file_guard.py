@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from claude_openai.claude.walls.file_guard import Denied, FileGuard
 from claude_openai.claude.walls.folders import root_of
 from claude_openai.claude.walls.own_tools import TOOLS
-from claude_openai.protocol.turn.claude_options import PERMISSION_MODES, Agent, PermissionMode, ToolMode
+from claude_openai.protocol.turn.claude_options import PERMISSION_MODES, ClaudeOptions, PermissionMode, ToolMode
 
 SESSION: Final = "0084dc6f-ca3a-413a-aa8f-851622671e44"
 MODES: Final = (*PERMISSION_MODES, None)
@@ -49,13 +49,13 @@ def top(tmp_path: Path) -> Path:
     return top
 
 
-def agent(top: Path, **fields: Any) -> Agent:
+def options(top: Path, **fields: Any) -> ClaudeOptions:
     roots = (root_of(str(top / "work"), "claude.workingDirectory"), root_of(str(top / "more"), "claude.addDirs[0]"))
-    return Agent(**{"tool_mode": "all", "permission_mode": "default", "roots": roots, **fields})
+    return ClaudeOptions(**{"tool_mode": "all", "permission_mode": "default", "roots": roots, **fields})
 
 
 def guard(top: Path, **fields: Any) -> FileGuard:
-    return FileGuard(agent(top, **fields), home=str(top / "home"), config=str(top / "home" / ".claude"))
+    return FileGuard(options(top, **fields), home=str(top / "home"), config=str(top / "home" / ".claude"))
 
 
 def check(guard: FileGuard, top: Path, tool: str, **given: Any) -> dict[str, Any] | None:
@@ -172,7 +172,7 @@ def test_only_regular_files_are_opened_and_only_folders_are_listed(top: Path, mo
 
 @pytest.mark.parametrize("path", ["/proc/self/environ", "/proc/self/root/etc/hostname", "/dev/zero", "/sys/kernel"])
 def test_special_folders_are_denied_even_where_everything_is_allowed(top: Path, path: str) -> None:
-    everything = agent(top, roots=(root_of("/", "claude.workingDirectory"),))
+    everything = options(top, roots=(root_of("/", "claude.workingDirectory"),))
     it = FileGuard(everything, home=str(top / "home"), config=str(top / "home/.claude"))
     for tool in ("Read", "Write"):
         assert "not a file of a project" in denied(it, top, tool, file_path=path)
@@ -382,7 +382,7 @@ def test_whatever_way_a_path_goes_what_is_let_through_is_inside_by_the_kernels_w
 
 
 def test_the_roots_of_other_requests_do_not_count(top: Path) -> None:
-    only_more = replace(agent(top), roots=(root_of(str(top / "more"), "claude.workingDirectory"),))
+    only_more = replace(options(top), roots=(root_of(str(top / "more"), "claude.workingDirectory"),))
     it = FileGuard(only_more, home=str(top / "home"), config=str(top / "home/.claude"))
     denied(it, top, "Read", file_path=f"{top}/work/a.txt")
     denied(it, top, "Grep", pattern="x")  # the working folder of the call is another

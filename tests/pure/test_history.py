@@ -14,7 +14,7 @@ from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.budget import Budget
 from claude_openai.protocol.openai.chat.messages import read_messages
 from claude_openai.protocol.openai.turns import NO_RESULT, reminder
-from claude_openai.protocol.turn.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, Turn
+from claude_openai.protocol.turn.blocks import Block, Message, TextBlock, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.turn.history import Transcript
 from tests.blocks import result_block
 from tests.calls import Word
@@ -29,7 +29,7 @@ def text_of(block: Block) -> str:
     return block.text
 
 
-def plain(turn: Turn) -> tuple[str, list[str]]:
+def plain(turn: Message) -> tuple[str, list[str]]:
     return turn.role, [text_of(block) for block in turn.blocks]
 
 
@@ -200,16 +200,16 @@ def given_back(call_id: str, text: str = "42") -> ToolResultBlock:
 def test_a_call_and_its_result_are_a_turn_each_and_the_results_are_the_prompt() -> None:
     transcript = read([say("user", "hi"), calling("a", "b", content="Let me look."), result("a"), result("b")])
     assert transcript.turns == (
-        Turn("user", (TextBlock("hi"),)),
-        Turn("assistant", (TextBlock("Let me look."), use("a"), use("b"))),
+        Message("user", (TextBlock("hi"),)),
+        Message("assistant", (TextBlock("Let me look."), use("a"), use("b"))),
     )
-    assert transcript.prompt == Turn("user", (given_back("a"), given_back("b")))
+    assert transcript.prompt == Message("user", (given_back("a"), given_back("b")))
 
 
 @pytest.mark.parametrize("content", [None, "", []])
 def test_an_assistant_that_only_calls_is_a_turn_all_the_same(content: Any) -> None:
     transcript = read([say("user", "hi"), calling("a", content=content), result("a")])
-    assert transcript.turns[1] == Turn("assistant", (use("a"),))
+    assert transcript.turns[1] == Message("assistant", (use("a"),))
 
 
 def test_a_result_without_text_is_still_a_result() -> None:
@@ -235,7 +235,7 @@ def test_what_the_assistant_says_between_a_call_and_its_result_is_of_the_same_tu
     transcript = read(
         [say("user", "hi"), calling("a"), say("assistant", "I look."), calling("b"), result("a"), result("b")]
     )
-    assert transcript.turns[1] == Turn("assistant", (TextBlock("I look."), use("a"), use("b")))
+    assert transcript.turns[1] == Message("assistant", (TextBlock("I look."), use("a"), use("b")))
     assert transcript.prompt.blocks == (given_back("a"), given_back("b"))
 
 
@@ -243,10 +243,10 @@ def test_a_result_that_comes_after_other_turns_goes_behind_its_call() -> None:
     late = [calling("a"), say("user", "Wait."), say("assistant", "I wait."), result("a"), say("user", "And?")]
     transcript = read([say("user", "hi"), *late])
     assert transcript.turns[2:] == (
-        Turn("user", (given_back("a"), TextBlock("Wait."))),
-        Turn("assistant", (TextBlock("I wait."),)),
+        Message("user", (given_back("a"), TextBlock("Wait."))),
+        Message("assistant", (TextBlock("I wait."),)),
     )
-    assert transcript.prompt == Turn("user", (TextBlock("And?"),))
+    assert transcript.prompt == Message("user", (TextBlock("And?"),))
 
 
 def test_calls_that_never_got_a_result_are_told_so() -> None:
@@ -275,7 +275,7 @@ def test_the_same_call_in_two_forms_or_messages_is_one() -> None:
     use_part = {"type": "tool_use", "id": "a", "name": "read", "input": {}}
     both = say("assistant", [use_part], tool_calls=calling("a")["tool_calls"])
     for said in ([both], [calling("a"), calling("a")]):
-        assert read([say("user", "hi"), *said, result("a")]).turns[1] == Turn("assistant", (use("a"),))
+        assert read([say("user", "hi"), *said, result("a")]).turns[1] == Message("assistant", (use("a"),))
     within = read([say("user", "hi"), calling("a", "a"), result("a", "1"), result("a", "2")])
     assert within.prompt.blocks == (given_back("a", "1"), given_back("a", "2"))
 
@@ -384,7 +384,7 @@ def test_every_call_and_every_result_arrives_once_in_order(messages: list[dict[s
 
 
 def test_equal_calls_are_equal_however_their_arguments_are_spelled() -> None:
-    def history(arguments: str) -> tuple[Turn, ...]:
+    def history(arguments: str) -> tuple[Message, ...]:
         call = {"id": "a", "type": "function", "function": {"name": "read", "arguments": arguments}}
         return read([say("user", "hi"), say("assistant", "", tool_calls=[call]), result("a")]).turns
 

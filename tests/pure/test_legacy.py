@@ -21,7 +21,7 @@ from claude_openai.protocol.turn.events import (
     TurnStarted,
     Usage,
 )
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.turn.tools import ToolChoice
 from tests.blocks import result_block
 from tests.openai_schema import validate
@@ -43,7 +43,7 @@ EVENTS: list[Event] = [
 HEAD = ResponseHead("chatcmpl-1", 1, "claude")
 
 
-def parse(*messages: dict[str, Any], **fields: Any) -> ChatRequest:
+def parse(*messages: dict[str, Any], **fields: Any) -> TurnRequest:
     body = {"model": "sonnet", "messages": messages or (ASKED,), **fields}
     return parse_chat_request(json.dumps(body).encode(), CATALOG)
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from claude_openai.claude.control.mcp_server import takes_whole
+from claude_openai.claude.control.mcp_server import fit_in_mcp_result
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.openai import media
 from claude_openai.protocol.openai.content import assistant_blocks, system_texts, tool_result_block, user_blocks
@@ -337,7 +337,7 @@ def test_a_tool_result_may_hold_a_url(part: Any) -> None:
 def test_a_tool_result_may_hold_a_file(part: Any, block: MediaBlock) -> None:
     result = tool_result_block({"tool_call_id": "a", "content": [part]}, "messages[0]")
     assert result.parts == (block,)
-    assert takes_whole([result]) == (block.kind == "image")
+    assert fit_in_mcp_result([result]) == (block.kind == "image")
 
 
 @pytest.mark.parametrize("part", [image(url(PNG)), file(file_data=url(PDF))])

@@ -6,15 +6,15 @@ from hypothesis import strategies as st
 
 from claude_openai.errors import RunCancelled, UpstreamError
 from claude_openai.protocol.turn.events import TextDelta, TurnStarted
-from claude_openai.runs.metrics import BOUNDS_S, Metrics, Spread, TurnMeter
+from claude_openai.runs.metrics import BUCKETS_S, Histogram, Metrics, TurnMeter
 
 
 @given(st.lists(st.floats(0, 1000)))
 def test_a_value_is_counted_at_the_first_bound_that_it_does_not_exceed(values: list[float]) -> None:
-    spread = Spread()
+    spread = Histogram()
     for value in values:
         spread.add(value)
-    for index, bound in enumerate(BOUNDS_S):
+    for index, bound in enumerate(BUCKETS_S):
         assert sum(spread.counts[: index + 1]) == sum(value <= bound for value in values)
     assert sum(spread.counts) == len(values)
     assert spread.total_s == pytest.approx(sum(values))

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from claude_openai.config import Config
 from claude_openai.logs.log import NULL_LOG
 from claude_openai.protocol.openai.chat.fields import FIELDS
-from claude_openai.protocol.openai.claude_options import read_agent
+from claude_openai.protocol.openai.claude_options import read_claude_options
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.registry import RunLimits, Runs
@@ -103,5 +103,5 @@ def test_a_request_fits_as_the_server_would_take_it(body: dict[str, Any], fits: 
 def test_the_keys_of_the_claude_object_are_those_that_are_read() -> None:
     for key, schema in FULL["components"]["schemas"]["Claude"]["properties"].items():
         for value in schema.get("enum", ()):
-            read_agent({key: value})
-        read_agent({key: None})
+            read_claude_options({key: value})
+        read_claude_options({key: None})

@@ -14,7 +14,7 @@ from claude_openai.protocol.claude_code.tool_names import own_name
 from claude_openai.protocol.claude_code.tool_notes import SHOWN_CHARS, tool_note
 from claude_openai.protocol.claude_code.turn_reader import TurnReader
 from claude_openai.protocol.claude_code.turn_states import State
-from claude_openai.protocol.turn.claude_options import Agent
+from claude_openai.protocol.turn.claude_options import ClaudeOptions
 from claude_openai.protocol.turn.events import ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnStarted, Usage
 from tests.pure.test_cli_stream import (
     LOGIN,
@@ -33,7 +33,10 @@ from tests.pure.test_cli_stream import (
 
 def reader(**more: Any) -> TurnReader:
     return TurnReader(
-        LOGIN, check=lambda _name, _arguments: None, own_name=own_name, **{"agent": Agent(tool_mode="all"), **more}
+        LOGIN,
+        check=lambda _name, _arguments: None,
+        own_name=own_name,
+        **{"options": ClaudeOptions(tool_mode="all"), **more},
     )
 
 
@@ -69,7 +72,7 @@ def test_the_turn_goes_on_after_its_own_tools_and_each_is_told_of_as_reasoning()
 
 
 def test_when_it_is_not_to_be_told_only_the_log_hears_of_it() -> None:
-    turn = reader(agent=Agent(tool_mode="all", tell_tools=False))
+    turn = reader(options=ClaudeOptions(tool_mode="all", show_tool_use=False))
     events = follow(turn, message_start(), *call("Read", file_path="/w/a.py"), message_delta("tool_use"))
     assert without_start(events) == [ReasoningDelta("", tool="Read")]
 

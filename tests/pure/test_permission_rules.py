@@ -5,20 +5,20 @@ from typing import Any, Final, get_args
 import pytest
 
 from claude_openai.claude.walls.permission_rules import Secrets, permission_rules, secrets_of_user
-from claude_openai.protocol.turn.claude_options import Agent, PermissionMode, Root
+from claude_openai.protocol.turn.claude_options import ClaudeOptions, PermissionMode, Root
 
 HOME: Final = "/home/u"
 CONFIG: Final = "/home/u/.claude"
 USER: Final = secrets_of_user(HOME, CONFIG)
 
 
-def agent(*roots: str, mode: PermissionMode = "plan") -> Agent:
+def options(*roots: str, mode: PermissionMode = "plan") -> ClaudeOptions:
     folders = tuple(Root(root, 1, 2, "claude.workingDirectory") for root in roots)
-    return Agent(tool_mode="all", permission_mode=mode, roots=folders)
+    return ClaudeOptions(tool_mode="all", permission_mode=mode, roots=folders)
 
 
 def denied(*roots: str, **secrets: Any) -> list[str]:
-    return permission_rules(agent(*roots), Secrets(**secrets))["deny"]
+    return permission_rules(options(*roots), Secrets(**secrets))["deny"]
 
 
 def test_secrets_are_denied_to_reading_and_to_editing_tools() -> None:
@@ -71,5 +71,5 @@ def test_what_a_rule_would_take_for_a_wildcard_matches_itself() -> None:
 
 @pytest.mark.parametrize("mode", [*get_args(PermissionMode), None])
 def test_git_is_asked_for_unless_everything_is_allowed_on_purpose(mode: PermissionMode) -> None:
-    rules = permission_rules(agent("/w", mode=mode), Secrets())
+    rules = permission_rules(options("/w", mode=mode), Secrets())
     assert rules.get("ask") == (None if mode == "bypassPermissions" else ["Bash(git)", "Bash(git *)"])

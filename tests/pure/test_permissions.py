@@ -15,7 +15,7 @@ from claude_openai.claude.walls.file_guard import Denied, FileGuard
 from claude_openai.claude.walls.hook import HOOK_TIMEOUT_S, ToolGuard
 from claude_openai.logs.log import Level, Log
 from claude_openai.logs.redaction import Redactor
-from claude_openai.protocol.turn.claude_options import NO_AGENT, Agent
+from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, ClaudeOptions
 
 Check = Callable[[Mapping[str, Any]], dict[str, Any] | None]
 CALL = {"tool_name": "Read", "tool_input": {"file_path": "/w/a"}, "tool_use_id": "toolu_1", "cwd": "/w"}
@@ -25,7 +25,7 @@ class Checked(FileGuard):
     """Decides as the test says."""
 
     def __init__(self, check: Check) -> None:
-        super().__init__(NO_AGENT, home="/home/me", config="/home/me/.claude")
+        super().__init__(NO_CLAUDE_OPTIONS, home="/home/me", config="/home/me/.claude")
         self._check = check
 
     def check(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -280,7 +280,7 @@ def test_words_and_other_records_give_nothing_away() -> None:
 
 async def test_the_real_check_runs_behind_it(tmp_path: Path) -> None:
     guarded = Guarded()
-    files = FileGuard(Agent(tool_mode="readonly"), home=str(tmp_path), config=str(tmp_path / ".claude"))
+    files = FileGuard(ClaudeOptions(tool_mode="readonly"), home=str(tmp_path), config=str(tmp_path / ".claude"))
     guarded.guard = ToolGuard(files, FileCalls(), guarded.guard._log)
     assert "outside of the folders" in reason(await guarded.ask())
 
@@ -330,7 +330,7 @@ async def test_nothing_else_is_taken_for_one(name: str, content: object) -> None
 async def test_a_plan_that_the_process_makes_is_noted(tmp_path: Path) -> None:
     made: list[str] = []
     guarded = Guarded()
-    files = FileGuard(Agent(tool_mode="safe", permission_mode="plan"), home=str(tmp_path), config=str(tmp_path))
+    files = FileGuard(ClaudeOptions(tool_mode="safe", permission_mode="plan"), home=str(tmp_path), config=str(tmp_path))
     guarded.guard = ToolGuard(files, FileCalls(), guarded.guard._log)
     guarded.guard.made = made.append
     (tmp_path / "plans").mkdir()

@@ -17,7 +17,7 @@ from claude_openai.protocol.openai.field_types import Use
 from claude_openai.protocol.openai.json_body import load_object
 from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.turn.blocks import Block, TextBlock, ToolUseBlock
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.turn.tools import ToolChoice
 from tests.blocks import result_block
 
@@ -31,7 +31,7 @@ def fixture(name: str) -> Any:
     return json.loads((FIXTURES / name).read_text("utf-8"))
 
 
-def parse(**fields: Any) -> ChatRequest:
+def parse(**fields: Any) -> TurnRequest:
     body = {"model": "claude-opus", "messages": HELLO, **fields}
     return parse_chat_request(json.dumps(body).encode(), CATALOG)
 

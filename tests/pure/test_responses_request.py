@@ -15,15 +15,15 @@ from claude_openai.errors import ApiError, BadRequest, ModelNotFound
 from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
-from claude_openai.protocol.openai.responses.item_store import GivenItems
+from claude_openai.protocol.openai.responses.item_store import ItemStore
 from claude_openai.protocol.openai.responses.request import ResponsesRequest, parse_chat_body, parse_responses_request
 from claude_openai.protocol.openai.turns import NO_RESULT, reminder
 from claude_openai.protocol.turn.blocks import (
     MediaBlock,
+    Message,
     TextBlock,
     ToolResultBlock,
     ToolUseBlock,
-    Turn,
     canonical_arguments,
 )
 from claude_openai.protocol.turn.tools import ToolChoice
@@ -76,10 +76,10 @@ def assistant(*texts: str) -> dict[str, Any]:
 def test_a_text_is_one_user_message_and_the_rest_has_its_defaults() -> None:
     asked = parse()
     chat = asked.chat
-    assert (chat.system, chat.turns, chat.prompt) == ("", (), Turn("user", (TextBlock("hi"),)))
+    assert (chat.system, chat.turns, chat.prompt) == ("", (), Message("user", (TextBlock("hi"),)))
     assert (chat.model, chat.claude_model) == ("claude-opus", "opus")
     assert (chat.stream, chat.tools, chat.tool_choice) == (False, (), ToolChoice())
-    assert asked.may_refer
+    assert asked.stores
 
 
 def test_it_is_the_request_that_a_chat_completion_would_be() -> None:
@@ -152,7 +152,7 @@ def test_the_other_api_takes_such_a_body_as_what_it_is(messages: dict[str, Any])
 
 def test_messages_win_over_an_input_beside_them() -> None:
     body = {"model": "claude-opus", "messages": [user("a")], "input": "b"}
-    assert parse_chat_body(json.dumps(body).encode(), CATALOG).prompt == Turn("user", (TextBlock("a"),))
+    assert parse_chat_body(json.dumps(body).encode(), CATALOG).prompt == Message("user", (TextBlock("a"),))
 
 
 def test_an_item_that_is_only_named_is_refused_by_the_other_api() -> None:
@@ -220,7 +220,7 @@ def test_any_sequence_of_items_is_a_conversation_that_claude_takes_or_refused_at
     ],
 )
 def test_a_message_may_be_spelled_in_its_easy_and_its_full_form(item: dict[str, Any]) -> None:
-    assert parse([item]).chat.prompt == Turn("user", (TextBlock("hi"),))
+    assert parse([item]).chat.prompt == Message("user", (TextBlock("hi"),))
 
 
 def test_an_answer_goes_back_as_it_came_with_keys_that_are_null() -> None:
@@ -230,13 +230,13 @@ def test_an_answer_goes_back_as_it_came_with_keys_that_are_null() -> None:
         {"id": "fc_1", "status": "completed", "namespace": None, **CALL},
     ]
     chat = parse([user(), *output, OUTPUT]).chat
-    assert chat.turns == (Turn("user", (TextBlock("hi"),)), Turn("assistant", (TextBlock("One. "), USED)))
-    assert chat.prompt == Turn("user", (result_block("c1", "done"),))
+    assert chat.turns == (Message("user", (TextBlock("hi"),)), Message("assistant", (TextBlock("One. "), USED)))
+    assert chat.prompt == Message("user", (result_block("c1", "done"),))
 
 
 def test_a_refusal_is_what_the_assistant_said() -> None:
     said = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
-    assert parse([user(), said, user()]).chat.turns[1] == Turn("assistant", (TextBlock("No."),))
+    assert parse([user(), said, user()]).chat.turns[1] == Message("assistant", (TextBlock("No."),))
 
 
 def test_reasoning_that_comes_back_as_a_message_of_its_own_is_reasoning_and_nothing_else_is() -> None:
@@ -546,7 +546,7 @@ def test_codexs_request_is_understood_and_its_web_search_left_out() -> None:
     asked = parse_responses_request(json.dumps(recorded).encode(), CATALOG, nothing)
     assert [block.text for block in asked.chat.prompt.blocks if isinstance(block, TextBlock)][-1] == "say hi"
     assert asked.chat.system.startswith("You are a coding agent running in the Codex CLI")
-    assert not asked.may_refer
+    assert not asked.stores
     assert "multi_agent_v1__spawn_agent" in [tool.name for tool in asked.chat.tools]
     kinds = [tool["type"] for tool in asked.echo["tools"]]
     assert kinds == [tool["type"] for tool in recorded["tools"] if tool["type"] != "web_search"]
@@ -662,7 +662,7 @@ def test_the_clients_names_for_its_user_and_its_cache_are_kept_for_the_log() -> 
 
 
 def test_an_item_of_an_earlier_answer_may_be_named_by_its_id() -> None:
-    given = GivenItems()
+    given = ItemStore()
     said = {"id": "msg_1", "status": "completed", **assistant("Hello")}
     for item in ({"id": "rs_1", "type": "reasoning", "summary": []}, said, {"id": "fc_1", **CALL}):
         given.remember(item)
@@ -673,7 +673,7 @@ def test_an_item_of_an_earlier_answer_may_be_named_by_its_id() -> None:
 
 
 def test_the_oldest_items_are_forgotten_beyond_the_bounds() -> None:
-    few, small = GivenItems(max_items=2), GivenItems(max_chars=5)
+    few, small = ItemStore(max_items=2), ItemStore(max_chars=5)
     for number in range(4):
         few.remember({"id": f"msg_{number}", **assistant("x")})
         small.remember({"id": f"fc_{number}", "type": "function_call", "arguments": "ab"})

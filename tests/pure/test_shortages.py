@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from claude_openai.claude.process.start_errors import could_not_start, why_not_started
+from claude_openai.claude.process.start_errors import start_error, why_not_started
 from claude_openai.shortages import described, shortage_hint
 
 HINTS = {
@@ -21,7 +21,7 @@ HINTS = {
 
 @pytest.mark.parametrize(("number", "hint"), HINTS.items())
 def test_a_process_that_could_not_be_started_is_told_with_what_helps(number: int, hint: str) -> None:
-    error = could_not_start(why_not_started(OSError(number, os.strerror(number), "/some/path")))
+    error = start_error(why_not_started(OSError(number, os.strerror(number), "/some/path")))
     assert error.message.startswith(f"Claude Code could not be started: {os.strerror(number)}: '/some/path'; ")
     assert hint in error.message
     assert "--claude-command" not in error.message

@@ -13,14 +13,14 @@ from claude_openai.protocol.turn.events import (
     TurnStarted,
     Usage,
 )
-from claude_openai.protocol.turn.stop_sequences import EventCutter, StopCutter
+from claude_openai.protocol.turn.stop_sequences import StopSequenceEvents, StopSequenceFilter
 
 ABC = st.text("abc", max_size=12)
 STOPS = st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=4)
 
 
 def cut(stops: list[str], *pieces: str) -> tuple[str, bool]:
-    cutter = StopCutter(stops)
+    cutter = StopSequenceFilter(stops)
     shown = "".join([cutter.feed(piece) for piece in pieces])
     return shown + cutter.rest(), cutter.found
 
@@ -49,7 +49,7 @@ def test_a_text_without_the_sequence_is_whole_even_if_it_ends_like_one() -> None
 
 
 def test_nothing_of_a_sequence_is_shown_before_it_is_known_not_to_be_one() -> None:
-    cutter = StopCutter(["END"])
+    cutter = StopSequenceFilter(["END"])
     assert [cutter.feed(piece) for piece in ("oneE", "N", "X", "E", "ND", "more")] == ["one", "", "ENX", "", "", ""]
 
 
@@ -71,7 +71,7 @@ def test_what_is_shown_holds_no_sequence_and_is_the_beginning_of_the_text(text: 
 
 
 def cut_events(*events: Event, stops: tuple[str, ...] = ("END",)) -> list[Event]:
-    cutter = EventCutter(stops)
+    cutter = StopSequenceEvents(stops)
     return [shown for event in events if not cutter.found for shown in cutter.feed(event)]
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from claude_openai.claude.transcript import thinking_store as thoughts
 from claude_openai.claude.transcript.message_form import content_block
-from claude_openai.claude.transcript.thinking_store import Thinking, Thoughts
-from claude_openai.protocol.turn.blocks import TextBlock, ThinkingBlock, ToolUseBlock, Turn
+from claude_openai.claude.transcript.thinking_store import Thinking, ThinkingStore
+from claude_openai.protocol.turn.blocks import Message, TextBlock, ThinkingBlock, ToolUseBlock
 
 SIGNED = {"type": "thinking", "thinking": "Let me see.", "signature": "abc"}
 MODEL = "claude-sonnet-5-5"
@@ -33,8 +33,8 @@ def collected(*events: dict[str, Any]) -> list[Any]:
     return [json.loads(block.json) for block in thinking.blocks()]
 
 
-def turn(*calls: str) -> Turn:
-    return Turn("assistant", (TextBlock("So:"), *(ToolUseBlock(call, "read", "{}") for call in calls)))
+def turn(*calls: str) -> Message:
+    return Message("assistant", (TextBlock("So:"), *(ToolUseBlock(call, "read", "{}") for call in calls)))
 
 
 def test_thinking_is_put_together_with_its_signature() -> None:
@@ -57,10 +57,10 @@ def test_deltas_without_their_start_are_ignored() -> None:
 
 
 def test_it_is_put_before_exactly_the_calls_that_it_came_before() -> None:
-    kept, block = Thoughts(), ThinkingBlock(json.dumps(SIGNED), MODEL)
+    kept, block = ThinkingStore(), ThinkingBlock(json.dumps(SIGNED), MODEL)
     kept.keep("ann", ["a", "b"], (block,))
     assert kept.restored("ann", [turn("b", "a"), turn("a"), turn()]) == (
-        Turn("assistant", (block, *turn("b", "a").blocks)),
+        Message("assistant", (block, *turn("b", "a").blocks)),
         turn("a"),
         turn(),
     )
@@ -69,13 +69,13 @@ def test_it_is_put_before_exactly_the_calls_that_it_came_before() -> None:
 
 @pytest.mark.parametrize("user", ["bob", None, ""])
 def test_another_caller_never_gets_it(user: str | None) -> None:
-    kept = Thoughts()
+    kept = ThinkingStore()
     kept.keep("ann", ["a"], (ThinkingBlock("{}", MODEL),))
     assert kept.restored(user, [turn("a")]) == (turn("a"),)
 
 
 def test_a_turn_without_calls_or_without_thinking_leaves_nothing() -> None:
-    kept = Thoughts()
+    kept = ThinkingStore()
     kept.keep(None, [], (ThinkingBlock("{}", MODEL),))
     kept.keep(None, ["a"], ())
     assert kept.restored(None, [turn(), turn("a")]) == (turn(), turn("a"))
@@ -83,7 +83,7 @@ def test_a_turn_without_calls_or_without_thinking_leaves_nothing() -> None:
 
 def test_the_oldest_is_forgotten_when_there_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(thoughts, "MAX_CHARS", 10)
-    kept = Thoughts()
+    kept = ThinkingStore()
     for call in ("a", "b", "a", "c"):
         kept.keep(None, [call], (ThinkingBlock("12345", MODEL),))
     remembered = [call for call in "abc" if kept.restored(None, [turn(call)]) != (turn(call),)]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.claude.control.mcp_server import METHOD_NOT_FOUND, PROTOCOL_VERSION, Toolbox
+from claude_openai.claude.control.mcp_server import METHOD_NOT_FOUND, PROTOCOL_VERSION, ToolServer
 from claude_openai.protocol.claude_code.tool_names import SERVER, mcp_name, own_name
 from claude_openai.protocol.limits.budget import Budget
 from claude_openai.protocol.openai.tools import read_tools
@@ -31,7 +31,7 @@ class Harness:
 
     def __init__(self) -> None:
         self.lines: list[str] = []
-        self.toolbox = Toolbox(TOOLS, self.lines.append)
+        self.toolbox = ToolServer(TOOLS, self.lines.append)
 
     def ask(self, request_id: str, **message: Any) -> None:
         frame = {
@@ -125,7 +125,7 @@ def test_what_the_manifest_says_is_what_the_server_answers(harness: Harness) -> 
 
 
 def test_without_tools_there_is_no_server() -> None:
-    assert Toolbox((), lambda line: None).bind() == {}
+    assert ToolServer((), lambda line: None).bind() == {}
 
 
 @pytest.mark.parametrize("method", ["ping", "resources/list", "prompts/list", "tools/erase", None])

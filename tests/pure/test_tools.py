@@ -123,7 +123,7 @@ def test_a_schema_of_an_older_draft_is_said_anew_and_checked_by_its_own(
         "properties": properties,
     }
     (tool,) = read([function(parameters=schema)])
-    offered = tool_schema(tool.said_anew)
+    offered = tool_schema(tool.claude_schema)
     assert problem_of({"messages": [], "tools": [{"name": "read", "input_schema": schema}]}) != NO_MESSAGE
     assert problem_of({"messages": [], "tools": [{"name": "read", "input_schema": offered}]}) == NO_MESSAGE
     jsonschema.validate(good, offered, jsonschema.Draft202012Validator)
@@ -133,7 +133,7 @@ def test_a_schema_of_an_older_draft_is_said_anew_and_checked_by_its_own(
 
 def test_a_schema_that_is_valid_by_the_latest_draft_too_is_offered_as_it_is() -> None:
     schema = {"$schema": DRAFT_07, "type": "object", "properties": {"a": {"type": "string"}}, "definitions": {"b": {}}}
-    assert read([function(parameters=schema)])[0].said_anew == ""
+    assert read([function(parameters=schema)])[0].claude_schema == ""
 
 
 def test_a_schema_of_an_older_draft_that_cannot_be_said_anew_is_refused_at_its_place() -> None:

@@ -20,10 +20,10 @@ from claude_openai.claude.transcript.session_file import Notes, Past, transcript
 from claude_openai.protocol.claude_code.tool_names import mcp_name
 from claude_openai.protocol.turn.blocks import (
     Block,
+    Message,
     TextBlock,
     ToolResultBlock,
     ToolUseBlock,
-    Turn,
     canonical_arguments,
 )
 from tests.blocks import result_block
@@ -32,9 +32,9 @@ LIMIT_S = 20
 CWD = Path("/some/where")
 NOTES: Notes = ({"type": "model", "text": None}, {"type": "date", "date": "2026-11-26"})
 HISTORY = (
-    Turn("user", (TextBlock("Hi"), TextBlock("there"))),
-    Turn("assistant", (TextBlock("Hello. \u2028\x85\U0001f600"),)),
-    Turn("user", (TextBlock("And?"),)),
+    Message("user", (TextBlock("Hi"), TextBlock("there"))),
+    Message("assistant", (TextBlock("Hello. \u2028\x85\U0001f600"),)),
+    Message("user", (TextBlock("And?"),)),
 )
 words = st.text(st.characters(codec="utf-8"), min_size=1)
 arguments = st.dictionaries(words, words | st.integers() | st.lists(st.booleans())).map(canonical_arguments)
@@ -44,7 +44,7 @@ block: st.SearchStrategy[Block] = (
     | st.builds(ToolResultBlock, words, st.lists(words, min_size=1).map(tuple))
 )
 blocks = st.lists(block, min_size=1, max_size=3)
-turns = st.builds(Turn, st.sampled_from(["user", "assistant"]), blocks.map(tuple))
+turns = st.builds(Message, st.sampled_from(["user", "assistant"]), blocks.map(tuple))
 
 
 def names(folder: Path) -> list[str]:
@@ -55,7 +55,7 @@ def parsed(lines: list[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def messages(history: Sequence[Turn]) -> list[dict[str, Any]]:
+def messages(history: Sequence[Message]) -> list[dict[str, Any]]:
     """The messages of the file, without what stands between them and before them."""
     entries = parsed(list(transcript_lines("session", Past(tuple(history)), CWD)))
     told = [entry["message"] for entry in entries if entry["type"] != "attachment" and not entry.get("isVirtual")]
@@ -67,7 +67,7 @@ def without_ids(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @given(st.lists(turns, max_size=6))
-def test_each_turn_is_one_line_of_ascii_with_its_words_unchanged(history: list[Turn]) -> None:
+def test_each_turn_is_one_line_of_ascii_with_its_words_unchanged(history: list[Message]) -> None:
     session = str(uuid.uuid4())
     lines = list(transcript_lines(session, Past(tuple(history)), CWD))
     for line, entry in zip(lines, parsed(lines), strict=True):
@@ -88,19 +88,19 @@ def kinds(past: Past) -> list[str]:
     return ["unsent" if entry.get("isVirtual") else entry["type"] for entry in entries]
 
 
-def roles(history: Sequence[Turn]) -> list[str]:
+def roles(history: Sequence[Message]) -> list[str]:
     found: list[str] = [turn.role for turn in history]
     return ["user", *found] if found[:1] == ["assistant"] else found  # Claude's API wants the user to begin
 
 
 @given(st.lists(turns, max_size=6))
-def test_an_answer_that_is_not_sent_ends_a_past_that_no_answer_ends(history: list[Turn]) -> None:
+def test_an_answer_that_is_not_sent_ends_a_past_that_no_answer_ends(history: list[Message]) -> None:
     end = ["unsent"] if not history or history[-1].role == "user" else []
     assert kinds(Past(tuple(history), NOTES)) == ["attachment", "attachment", *roles(history), *end]
 
 
 @given(st.lists(turns, max_size=6))
-def test_without_notes_the_date_is_attached_once_after_the_first_turn_of_the_user(history: list[Turn]) -> None:
+def test_without_notes_the_date_is_attached_once_after_the_first_turn_of_the_user(history: list[Message]) -> None:
     expected = roles(history)
     if "user" in expected:
         expected.insert(expected.index("user") + 1, "attachment")
@@ -114,7 +114,7 @@ def test_notes_are_rendered_as_blanks() -> None:
 
 
 @given(st.lists(turns, max_size=6))
-def test_each_line_is_the_child_of_the_one_before(history: list[Turn]) -> None:
+def test_each_line_is_the_child_of_the_one_before(history: list[Message]) -> None:
     entries = parsed(list(transcript_lines("session", Past(tuple(history)), CWD)))
     ids = [entry["uuid"] for entry in entries]
     assert [entry["parentUuid"] for entry in entries] == [None, *ids][: len(entries)]
@@ -131,7 +131,7 @@ def test_an_assistants_line_is_a_whole_message() -> None:
 
 def test_an_assistant_that_called_stopped_to_call() -> None:
     call = ToolUseBlock("a", "read", "{}")
-    history = [Turn("assistant", (TextBlock("So:"), call)), Turn("user", (result_block("a", "42"),))]
+    history = [Message("assistant", (TextBlock("So:"), call)), Message("user", (result_block("a", "42"),))]
     assert [message.get("stop_reason") for message in messages(history)] == ["tool_use", None]
 
 
@@ -214,11 +214,11 @@ async def test_a_file_that_cannot_be_written_is_an_os_error(tmp_path: Path) -> N
             raise AssertionError("the block must not begin")
 
 
-def tool_turns(*ids: str) -> tuple[Turn, Turn]:
+def tool_turns(*ids: str) -> tuple[Message, Message]:
     """A turn of calls and the turn of their results, each of which says the number of its call."""
     calls = (ToolUseBlock(call_id, "read", "{}") for call_id in ids)
     results = (result_block(call_id, str(number)) for number, call_id in enumerate(ids))
-    return Turn("assistant", tuple(calls)), Turn("user", tuple(results))
+    return Message("assistant", tuple(calls)), Message("user", tuple(results))
 
 
 @given(
@@ -259,7 +259,7 @@ def test_ids_that_no_other_has_stay_as_they_are() -> None:
 
 def test_results_stand_in_the_order_of_their_calls_and_before_words() -> None:
     calls, _ = tool_turns("b", "a")
-    results = Turn("user", (TextBlock("words"), result_block("a", "A"), result_block("b", "B")))
+    results = Message("user", (TextBlock("words"), result_block("a", "A"), result_block("b", "B")))
     content = messages([calls, results])[1]["content"]
     assert [block.get("tool_use_id") for block in content] == ["b", "a", None]
 
@@ -267,7 +267,7 @@ def test_results_stand_in_the_order_of_their_calls_and_before_words() -> None:
 @pytest.mark.parametrize("texts", [(), (" \n",), (" ", "\t")])
 def test_a_result_of_nothing_is_what_claude_code_says_of_it(texts: tuple[str, ...]) -> None:
     calls, _ = tool_turns("a")
-    (sent,) = messages([calls, Turn("user", (result_block("a", *texts),))])[1]["content"]
+    (sent,) = messages([calls, Message("user", (result_block("a", *texts),))])[1]["content"]
     assert sent["content"] == "(mcp__openai__read completed with no output)"
 
 
@@ -280,6 +280,6 @@ def test_arguments_keep_the_order_of_their_keys_and_are_equal_in_any() -> None:
 
 @pytest.mark.parametrize("text", ["(no content)", " (no content)\n"])
 def test_an_answer_that_claude_code_would_drop_is_in_two_blocks(text: str) -> None:
-    content = messages([Turn("user", (TextBlock(text),)), Turn("assistant", (TextBlock(text),))])
+    content = messages([Message("user", (TextBlock(text),)), Message("assistant", (TextBlock(text),))])
     assert [len(message["content"]) for message in content] == [1, 2]
     assert "".join(block["text"] for block in content[1]["content"]) == text

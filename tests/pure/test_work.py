@@ -23,7 +23,7 @@ from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.openai.responses.request import parse_responses_request
 from claude_openai.protocol.openai.tools import read_tools
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 from tests.calls import calls_of
 from tests.hostile.heavy import honest_tool
 
@@ -68,7 +68,7 @@ def form(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
 
 
-def parse(raw: bytes) -> ChatRequest:
+def parse(raw: bytes) -> TurnRequest:
     return parse_chat_request(raw, CATALOG)
 
 

@@ -21,7 +21,7 @@ from claude_openai.testing import RecordedRequest
 __all__ = [
     "PREFIX",
     "Heard",
-    "Turn",
+    "Message",
     "heard",
     "is_statement_of_effort",
     "meant",
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 Block: TypeAlias = tuple[Any, ...]
-Turn: TypeAlias = tuple[str, tuple[Block, ...]]
+Message: TypeAlias = tuple[str, tuple[Block, ...]]
 
 # What Claude Code tells of a result that is nothing.
 NO_OUTPUT: Final = re.compile(r"\(mcp__openai__[\w-]+ completed with no output\)")
@@ -52,7 +52,7 @@ class Heard:
     model: str
     system: tuple[str, ...]
     tools: tuple[str, ...]
-    turns: tuple[Turn, ...]
+    turns: tuple[Message, ...]
     max_tokens: int | None
     effort: str | None
 
@@ -110,12 +110,12 @@ def offered(body: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(_function(function) for function in functions if only in (None, function["name"]))
 
 
-def turns_of(messages: Iterable[Mapping[str, Any]]) -> tuple[Turn, ...]:
+def turns_of(messages: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
     """The turns that messages of a chat stand for."""
     return _joined((_side(message["role"]), _said(message)) for message in messages)
 
 
-def _joined(said: Iterable[tuple[str, Iterable[Block]]]) -> tuple[Turn, ...]:
+def _joined(said: Iterable[tuple[str, Iterable[Block]]]) -> tuple[Message, ...]:
     others = [(role, tuple(blocks)) for role, blocks in said if role != "system"]
     turns = []
     for role, group in groupby(others, key=lambda pair: pair[0]):

@@ -16,7 +16,7 @@ from typing import Any
 
 import trio
 
-from claude_openai.claude.control.mcp_server import Toolbox
+from claude_openai.claude.control.mcp_server import ToolServer
 from claude_openai.claude.process.command_line import claude_argv, claude_environment, stand_in_environment
 from claude_openai.claude.process.program import find_claude
 from claude_openai.protocol.turn.blocks import TextBlock, ToolResultBlock
@@ -82,7 +82,7 @@ class _Driver:
         self._stdin, self._stdout = process.stdin, process.stdout
         self._turn = turn
         self._lines: list[str] = []
-        self._toolbox = Toolbox(() if tool is None else (tool,), self._lines.append)
+        self._toolbox = ToolServer(() if tool is None else (tool,), self._lines.append)
 
     async def run(self, prompt: str) -> None:
         bind = {"subtype": "initialize", "hooks": None, "systemPrompt": ["Be brief."], **self._toolbox.bind()}

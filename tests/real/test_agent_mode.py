@@ -261,8 +261,8 @@ async def test_an_agent_of_claude_cannot_call_the_clients_tools_and_nobody_waits
         results = _results(request)
         if "Work." not in str(request.messages[0]):  # the agent's own
             return Reply("I could not.") if results else Reply(ToolUse("toolu_2", "mcp__openai__read", {"path": "/r"}))
-        agent = {"description": "Look", "prompt": "Look for it.", "subagent_type": "general-purpose"}
-        return Reply("It could not.") if results else Reply(ToolUse("toolu_1", "Agent", agent))
+        options = {"description": "Look", "prompt": "Look for it.", "subagent_type": "general-purpose"}
+        return Reply("It could not.") if results else Reply(ToolUse("toolu_1", "Agent", options))
 
     more: dict[str, Any] = {"tools": [READ], "claude": {"toolMode": "all"}}
     async with serving(tmp_path, reply, allowed_working_directory_prefixes=(work,)) as served:
@@ -306,11 +306,11 @@ async def test_the_usage_counts_what_agents_spend(tmp_path: Path, work: Path, ba
         if "Work." not in str(request.messages[0]):  # the agent's own
             return Reply("I found it.", usage=spent) if results else Reply(glob, usage=spent)
         return (
-            Reply("It was found.", usage=spent) if results else Reply(ToolUse("toolu_1", "Agent", agent), usage=spent)
+            Reply("It was found.", usage=spent) if results else Reply(ToolUse("toolu_1", "Agent", options), usage=spent)
         )
 
     glob = ToolUse("toolu_2", "Glob", {"pattern": "*"})
-    agent = {"description": "Look", "prompt": "Look for it.", "subagent_type": "general-purpose"}
+    options = {"description": "Look", "prompt": "Look for it.", "subagent_type": "general-purpose"}
     settings: dict[str, Any] = {"backend": backend, "allowed_working_directory_prefixes": (work,)}
     async with serving(tmp_path, reply, max_idle_sessions=1, **settings) as served:
         said = [{"role": "user", "content": "Work."}]

@@ -160,7 +160,7 @@ def calls_of(row: Row, key: str) -> list[str]:
     return [f"toolu_{key}{place}" for place, kind in enumerate(row.blocks) if kind == "C"]
 
 
-class Conversations:
+class ConversationPool:
     """A script for many conversations: each has its own answers, and then the second message."""
 
     def __init__(self) -> None:
@@ -196,7 +196,7 @@ def expected_of(row: Row, kind: str, *, stream: bool) -> str:
 
 async def check(
     served: Served,
-    script: Conversations,
+    script: ConversationPool,
     row: Row,
     expected: str,
     key: str,
@@ -260,7 +260,7 @@ def combined() -> list[Any]:
 async def test_a_stream_that_breaks_off(
     tmp_path: Path, backend: str, api: str, stream: bool, tools: bool, one_kind: str, other_kind: str
 ) -> None:
-    script, limit = Conversations(), trio.CapacityLimiter(AT_ONCE)
+    script, limit = ConversationPool(), trio.CapacityLimiter(AT_ONCE)
     rows = [*TABLE, *(WITH_TOOLS if tools else ())]
     kept: dict[str, Any] = {"max_idle_sessions": len(rows), "max_concurrency": AT_ONCE}
     async with serving(tmp_path, script.reply, backend=backend, hold_status_ms=HOLD_STATUS_MS, **kept) as served:
@@ -282,7 +282,7 @@ async def test_a_stream_that_breaks_off(
 @pytest.mark.long
 @pytest.mark.parametrize("stream", [True, False])
 async def test_a_stream_that_breaks_off_after_the_results_of_tools(tmp_path: Path, stream: bool) -> None:
-    script = Conversations()
+    script = ConversationPool()
     rows = [each for each in (*TABLE, *WITH_TOOLS) if each.blocks in ("", "t", "T", "C")]
     async with serving(tmp_path, script.reply, max_idle_sessions=4, hold_status_ms=HOLD_STATUS_MS) as served:
         for number, row in enumerate(rows):
@@ -304,7 +304,7 @@ async def test_a_break_behind_the_stop_reason_is_none(tmp_path: Path, backend: s
     for kind in KINDS:
         folder = tmp_path / kind
         folder.mkdir()
-        script = Conversations()
+        script = ConversationPool()
         async with serving(folder, script.reply, backend=backend, max_idle_sessions=1) as served:
             late = error_event("", 0) if kind == "error event" else cut(served.log_text, "end_turn", 1)
             script.put("q", Reply("All said.", before_stop=late))
@@ -319,7 +319,7 @@ async def test_a_break_behind_the_stop_reason_is_none(tmp_path: Path, backend: s
 @pytest.mark.parametrize("stream", [True, False])
 @on_both_backends
 async def test_streams_that_break_off_again_and_again(tmp_path: Path, backend: str, stream: bool) -> None:
-    script = Conversations()
+    script = ConversationPool()
     async with serving(tmp_path, script.reply, backend=backend) as served:
         for number, kind in enumerate(KINDS):
             key = f"q{number}q"
@@ -332,7 +332,7 @@ async def test_streams_that_break_off_again_and_again(tmp_path: Path, backend: s
 @pytest.mark.long
 @on_both_backends
 async def test_an_answer_that_is_cut_as_often_as_claude_code_tries_is_an_error(tmp_path: Path, backend: str) -> None:
-    script = Conversations()
+    script = ConversationPool()
     async with serving(tmp_path, script.reply, backend=backend) as served:
         script.put("q", *[broken(Row("t", "", ""), f"q{again}q", "cut", served) for again in range(3)])
         outcome = await CLIENTS["chat"](served, stream=False, tools=False).ask("case q: say something.")
@@ -349,7 +349,7 @@ SILENT: Final = Reply(before_stop=[Hang()])
 @pytest.mark.parametrize("stream", [True, False])
 @on_both_backends
 async def test_claude_may_have_nothing_to_add_to_a_text_that_stands(tmp_path: Path, backend: str, stream: bool) -> None:
-    script = Conversations()
+    script = ConversationPool()
     async with serving(tmp_path, script.reply, backend=backend) as served:
         script.put("q", broken(Row("T", "", ""), "q", "error event", served), SILENT)
         outcome = await CLIENTS["chat"](served, stream=stream, tools=False).ask("case q: say something.")
@@ -363,7 +363,7 @@ LATER: Final = [OVERLOADED_ERROR, HttpError(500, "api_error", "Internal server e
 
 @pytest.mark.parametrize("refusal", LATER)
 async def test_a_passing_failure_of_a_later_call_of_a_turn_does_not_end_it(tmp_path: Path, refusal: HttpError) -> None:
-    script = Conversations()
+    script = ConversationPool()
     misfit = ToolUse("toolu_1", "mcp__openai__read", {"path": ""})
     script.put("q", refusal, Reply("Let me see. ", misfit), refusal)
     async with serving(tmp_path, script.reply) as served:
@@ -376,7 +376,7 @@ async def test_a_passing_failure_of_a_later_call_of_a_turn_does_not_end_it(tmp_p
 async def test_a_later_call_that_fails_for_good_is_told_once_and_not_to_be_repeated(
     tmp_path: Path, stream: bool
 ) -> None:
-    script = Conversations()
+    script = ConversationPool()
     misfit = ToolUse("toolu_1", "mcp__openai__read", {"path": ""})
     script.put("q", Reply("Let me see. ", misfit), *[OVERLOADED_ERROR] * 9)
     async with serving(tmp_path, script.reply) as served:
@@ -389,7 +389,7 @@ async def test_a_later_call_that_fails_for_good_is_told_once_and_not_to_be_repea
 
 @pytest.mark.parametrize("silent", [SILENT, Reply(Thinking("Hm."), before_stop=[Hang()])])
 async def test_text_and_a_refused_call_and_then_an_empty_end_is_an_answer(tmp_path: Path, silent: Reply) -> None:
-    script = Conversations()
+    script = ConversationPool()
     script.put("q", Reply("I know it.", ToolUse("toolu_1", "mcp__openai__read", {"path": ""})), silent)
     async with serving(tmp_path, script.reply) as served:
         outcome = await CLIENTS["chat"](served, stream=False, tools=True).ask("case q: say something.")
@@ -415,7 +415,7 @@ async def test_an_answer_that_has_a_form_comes_through_streams_that_break_off(
 ) -> None:
     whole = ToolUse("toolu_1", "StructuredOutput", {"n": 1})
     half = ToolUse("toolu_1", "StructuredOutput", fragments=('{"n"', UpstreamErrorEvent()))
-    script = Conversations()
+    script = ConversationPool()
     script.put("whole", Reply("So:", whole, UpstreamErrorEvent()))
     script.put("half", Reply("So:", half), Reply("And:", whole))
     script.put("text", Reply("So:", UpstreamErrorEvent()), Reply(whole))
@@ -458,7 +458,9 @@ async def by_itself(breaks: Breaks, run: int) -> RawTurn:
     return await raw_turn("Say something.", script, tool)
 
 
-async def through_the_server(served: Served, script: Conversations, breaks: Breaks, run: int, stream: bool) -> Outcome:
+async def through_the_server(
+    served: Served, script: ConversationPool, breaks: Breaks, run: int, stream: bool
+) -> Outcome:
     """The whole turn, results of calls included, with the text of all its answers."""
     script.put(f"run{run}", *answers(breaks, run, served.log_text))
     client = CLIENTS["chat"](served, stream=stream, tools=True)
@@ -484,7 +486,7 @@ def compare(raw: RawTurn, outcome: Outcome, calls: int, *, stream: bool) -> None
 
 def generated(stage: Stage, folder: Path) -> None:
     """In a thread: what is drawn is run on the server of the stage, and on `claude` by itself."""
-    script, runs = Conversations(), itertools.count()
+    script, runs = ConversationPool(), itertools.count()
     stage.run(partial(stage.start, folder, script.reply, 100, max_idle_sessions=2))
 
     @settings(max_examples=60 if THOROUGH else 3, database=None, suppress_health_check=list(HealthCheck))

@@ -33,7 +33,7 @@ from tests.real.call import Call
 from tests.real.harness import Served, needs_claude, until
 from tests.real.heard import (
     PREFIX,
-    Turn,
+    Message,
     heard,
     meant,
     must_call,
@@ -49,7 +49,7 @@ from tests.real.test_tools import LIST, READ
 pytestmark = needs_claude
 
 T = TypeVar("T")
-Message: TypeAlias = dict[str, Any]
+Wire: TypeAlias = dict[str, Any]
 
 EXAMPLES: Final = int(os.environ.get("CONVERSATION_EXAMPLES", "0"))
 NAMES: Final = ("ann", "bob", "cyd")
@@ -147,7 +147,7 @@ class Client:
     fields: dict[str, Any] = field(
         default_factory=lambda: {name: values[0] for name, values in FIELDS.items()} | {"tools": "two"}
     )
-    messages: list[Message] = field(default_factory=list)
+    messages: list[Wire] = field(default_factory=list)
 
     @property
     def secret(self) -> str:
@@ -178,10 +178,10 @@ class Key:
     """What a conversation that waits holds, as the requests told it."""
 
     identity: tuple[Any, ...]
-    turns: tuple[Turn, ...]
+    turns: tuple[Message, ...]
 
     @classmethod
-    def of(cls, body: Mapping[str, Any], turns: tuple[Turn, ...]) -> "Key":
+    def of(cls, body: Mapping[str, Any], turns: tuple[Message, ...]) -> "Key":
         said = body["model"], body.get("user"), meant(body).system, offered(body)
         options = str(body.get("tool_choice", "auto")), body.get("parallel_tool_calls", True)
         # In the middle of its turn it keeps the effort and the bound that the turn began with.
@@ -202,7 +202,7 @@ class Waiting:
     sure: bool
 
 
-class Conversations(RuleBasedStateMachine):
+class ConversationPool(RuleBasedStateMachine):
     """`waiting` is the model, the least recently used first; `held` all that any conversation of this server has."""
 
     def __init__(self, stage: Stage, folder: Path) -> None:
@@ -412,7 +412,7 @@ class Conversations(RuleBasedStateMachine):
         bodies = [client.body() for client in asking]
         expected = [self._take(body) for body in bodies]
         before = len(self.served.api.requests)
-        answers: dict[int, tuple[str, Message]] = {}
+        answers: dict[int, tuple[str, Wire]] = {}
 
         async def one(number: int, body: Mapping[str, Any]) -> None:
             # The two APIs take turns, so that a conversation of one goes on over the other.
@@ -448,7 +448,7 @@ class Conversations(RuleBasedStateMachine):
             client.messages = [*(m for m in body["messages"] if m["role"] != "system"), message]
         await until(lambda: len(self.served.processes.claudes()) <= KEPT + SPARES, "the evicted are gone")
 
-    def _keep(self, body: Mapping[str, Any], message: Message, *, sure: bool) -> None:
+    def _keep(self, body: Mapping[str, Any], message: Wire, *, sure: bool) -> None:
         key = Key.of(body, turns_of([*body["messages"], message]))
         self.held.add(key)
         self.waiting.append(Waiting(key, sure))
@@ -467,7 +467,7 @@ class Conversations(RuleBasedStateMachine):
         for request in requests:
             assert not [c.name for c in self.clients if c.secret.encode() in request.raw and c.secret not in asked]
 
-    def _check_answer(self, body: Mapping[str, Any], message: Message) -> None:
+    def _check_answer(self, body: Mapping[str, Any], message: Wire) -> None:
         number = sum(role == "assistant" for role, _ in meant(body).turns)
         tools = [json.loads(tool)[0] for tool in offered(body)]
         text, calls = self.plan.answer(tools, number, must_call=must_call(body))
@@ -495,7 +495,7 @@ async def on_stage(folders: pytest.TempPathFactory, run: Callable[[Any], None]) 
     """Run something in a thread that sets up machines, while this program runs their servers."""
     async with Stage.open() as stage:
 
-        class OnStage(Conversations):
+        class OnStage(ConversationPool):
             def __init__(self) -> None:
                 super().__init__(stage, folders.mktemp("conversations"))
 
@@ -515,7 +515,7 @@ async def test_claude_is_sent_what_the_request_says_and_nothing_else(tmp_path_fa
     await on_stage(tmp_path_factory, lambda machine: run_state_machine_as_test(machine, settings=chosen))
 
 
-def results_come_after_a_restart_and_more_is_said(machine: Conversations) -> None:
+def results_come_after_a_restart_and_more_is_said(machine: ConversationPool) -> None:
     machine.two_ask_the_same_and_differ_in_one_thing_at_most(("user", "other"), "Hi", PLANS[3])
     machine.brings_results(0, RESULTS[:2], BACKWARDS, "the server is started again", True, PLANS[0])
     machine.says(0, SECRET, NOTHING, PLANS[2])
@@ -523,7 +523,7 @@ def results_come_after_a_restart_and_more_is_said(machine: Conversations) -> Non
     machine.brings_results(0, RESULTS[1:3], AS_CALLED, NOTHING, False, PLANS[0])
 
 
-def everything_that_tells_conversations_apart_changes(machine: Conversations) -> None:
+def everything_that_tells_conversations_apart_changes(machine: ConversationPool) -> None:
     machine.two_ask_the_same_and_differ_in_one_thing_at_most(("user", None), "Hi", PLANS[0])
     for name in FIELDS:
         machine.goes_on_with_what_another_was_told(0, 1, PLANS[0])
@@ -535,9 +535,9 @@ def everything_that_tells_conversations_apart_changes(machine: Conversations) ->
     "sequence", [results_come_after_a_restart_and_more_is_said, everything_that_tells_conversations_apart_changes]
 )
 async def test_a_sequence_that_tells(
-    tmp_path_factory: pytest.TempPathFactory, sequence: Callable[[Conversations], None]
+    tmp_path_factory: pytest.TempPathFactory, sequence: Callable[[ConversationPool], None]
 ) -> None:
-    def run(machine: Callable[[], Conversations]) -> None:
+    def run(machine: Callable[[], ConversationPool]) -> None:
         conversations = machine()
         try:
             sequence(conversations)

@@ -206,7 +206,7 @@ async def test_a_missing_login_says_what_to_run(tmp_path: Path, backend: str, st
         assert served.api.requests == []
 
 
-broken_off = [
+interrupted_error = [
     pytest.param(UpstreamErrorEvent(), "it is too busy", id="an error event"),
     pytest.param(UpstreamErrorEvent("api_error", "Internal server error"), "log says why", id="another one"),
     pytest.param(Cut(), "stream of its API ended", id="a closed connection"),
@@ -214,7 +214,7 @@ broken_off = [
 ]
 
 
-@pytest.mark.parametrize(("interruption", "says"), broken_off)
+@pytest.mark.parametrize(("interruption", "says"), interrupted_error)
 @on_both_backends
 async def test_an_answer_that_breaks_off_ends_with_an_error_and_is_not_asked_again(
     tmp_path: Path, backend: str, interruption: Piece, says: str
@@ -236,7 +236,7 @@ async def test_an_answer_that_breaks_off_ends_with_an_error_and_is_not_asked_aga
         assert len(served.api.requests) == 1
 
 
-@pytest.mark.parametrize(("interruption", "says"), broken_off[:2])
+@pytest.mark.parametrize(("interruption", "says"), interrupted_error[:2])
 async def test_an_answer_that_breaks_off_unstreamed_is_no_answer(
     tmp_path: Path, interruption: Piece, says: str
 ) -> None:

@@ -14,7 +14,7 @@ from claude_openai.claude.sdk import backend as sdk
 from claude_openai.claude.sdk import conversation, spares
 from claude_openai.claude.transcript.fifo import LateTranscript
 from claude_openai.claude.transcript.session_file import Past
-from claude_openai.protocol.turn.blocks import TextBlock, Turn
+from claude_openai.protocol.turn.blocks import Message, TextBlock
 from tests.real.call import Call, chat
 from tests.real.harness import LIMIT_S, Served, needs_claude, serving, until
 from tests.real.test_tools import ask, upstream
@@ -23,7 +23,7 @@ pytestmark = [needs_claude, pytest.mark.long]
 
 WAITING: dict[str, Any] = {"spares": 1, "max_idle_sessions": 0}
 LONG = "of many words, " * 100_000 + "and an end"  # more than a pipe holds
-TURNS = (Turn("user", (TextBlock("Hi"),)), Turn("assistant", (TextBlock("Hello."),)))
+TURNS = (Message("user", (TextBlock("Hi"),)), Message("assistant", (TextBlock("Hello."),)))
 
 
 def history(name: str) -> list[dict[str, Any]]:
@@ -195,7 +195,7 @@ async def test_files_are_there_only_as_long_as_they_are_needed(tmp_path: Path) -
 
 async def test_who_waits_gets_all_of_it_and_then_finds_the_same_in_the_file(tmp_path: Path) -> None:
     late = LateTranscript(tmp_path)
-    turns = (*TURNS, Turn("user", (TextBlock(LONG),)))
+    turns = (*TURNS, Message("user", (TextBlock(LONG),)))
     with late.waiting(), trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
             got: list[str] = []

@@ -164,7 +164,7 @@ def is_read(fifo: Path, stack: AsyncExitStack) -> bool:
     return True
 
 
-async def broken_off(url: str, words: str, work: Path | None = None, **more: Any) -> None:
+async def interrupted_error(url: str, words: str, work: Path | None = None, **more: Any) -> None:
     async with AsyncExitStack() as stack:
         call = await begun(url, words, stack, work, **more)
         call.leave()
@@ -178,17 +178,17 @@ async def test_a_small_day_leaves_what_the_first_start_makes_and_nothing_else(tm
         said: list[dict[str, Any]] = []
         for turn in range(7):
             said = await answered(url, said, f"hello {turn}")
-        await broken_off(url, "hang at once")
+        await interrupted_error(url, "hang at once")
         said = []
         for turn in range(2):
             said = await answered(url, said, f"call {turn}", tools=[READ])
-        await broken_off(url, "hang again")
+        await interrupted_error(url, "hang again")
         said = []
         for turn in range(2):
             said = await answered(url, said, f"bash {turn}", **bash)
-        await broken_off(url, "bash and wait", user.work, **bash)
-        await broken_off(url, "bash, then hang", **bash)
-        await broken_off(url, "hang", **bash)
+        await interrupted_error(url, "bash and wait", user.work, **bash)
+        await interrupted_error(url, "bash, then hang", **bash)
+        await interrupted_error(url, "hang", **bash)
         await answered(url, [], "call", tools=[READ], **bash)
         await answered(url, [], "hello again")
         command.send(signal.SIGTERM)
@@ -209,9 +209,9 @@ async def test_what_a_process_leaves_is_gone_when_it_is(tmp_path: Path, backend:
     }
     bash: dict[str, Any] = {"claude": {**BASH, "workingDirectory": str(work)}}
     async with serving(tmp_path, reply, **settings) as served:
-        await broken_off(served.url, "hang")
-        await broken_off(served.url, "bash and wait", work, **bash)
-        await broken_off(served.url, "bash, then hang", **bash)
+        await interrupted_error(served.url, "hang")
+        await interrupted_error(served.url, "bash and wait", work, **bash)
+        await interrupted_error(served.url, "bash, then hang", **bash)
         await served.processes.wait_no_claude()
         await is_soon_clean(user.home, user.before)
         assert "process.files_left" not in served.log_text()

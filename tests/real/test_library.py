@@ -8,7 +8,7 @@ import trio
 from claude_openai import Config, serve
 from claude_openai.claude.backend import Emit, Parked
 from claude_openai.logs.log import Log
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, ScriptedBackend, Text
 from tests.real.call import Call, chat, texts
 from tests.real.harness import LIMIT_S, Served, needs_claude, serving
@@ -68,7 +68,7 @@ class SlowToEnd(ScriptedBackend):
         super().__init__((Hang(),))
         self.may_end = trio.Event()
 
-    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> Parked | None:
+    async def turn(self, request: TurnRequest, emit: Emit, log: Log) -> Parked | None:
         try:
             return await super().turn(request, emit, log)
         finally:

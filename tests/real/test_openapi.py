@@ -21,7 +21,7 @@ import trio
 from claude_openai import Config, serve
 from claude_openai.errors import ContextTooLong, RateLimited
 from claude_openai.protocol.turn.events import ReasoningDelta, ToolCall, TurnFailed
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.testing import ScriptedBackend, TurnStep, full_turn
 from claude_openai.web.openapi import openapi_document
 from tests.conditions import SCHEMATHESIS, VALIDATOR, needs
@@ -52,7 +52,7 @@ async def scripted(folder: Path, *scripts: Sequence[TurnStep]) -> AsyncIterator[
     """The server without Claude, and with all its routes: its base URL."""
     order = itertools.cycle(scripts)
 
-    def script(_: ChatRequest) -> Sequence[TurnStep]:
+    def script(_: TurnRequest) -> Sequence[TurnStep]:
         return next(order)
 
     config = Config(port=0, api_key=KEY, log_file=folder / "server.log", output_dir=folder / "output")

@@ -163,8 +163,8 @@ async def test_files_outside_are_neither_read_nor_written_in_any_mode_and_by_no_
     tmp_path: Path, place: Place, backend: str, mode: str
 ) -> None:
     outs, ins = place.ways_out(), place.ways_in()
-    agent: Use = ("Agent", {"description": "Look", "prompt": "Look for it.", "subagent_type": "general-purpose"})
-    claude = Obedient(*outs, *ins, agent)
+    options: Use = ("Agent", {"description": "Look", "prompt": "Look for it.", "subagent_type": "general-purpose"})
+    claude = Obedient(*outs, *ins, options)
     async with serving(tmp_path, claude, backend=backend, **place.settings) as served:
         await ask(served, {**place.claude, "toolMode": "all", "permissionMode": mode})
     claude.assert_held(place, len(outs), len(ins))
@@ -324,8 +324,8 @@ async def test_a_result_that_is_too_long_can_be_read_from_its_file(tmp_path: Pat
             return Reply(ToolUse(f"{prefix}_2", "Read", {"file_path": saved, "limit": 3}))
         if in_agent or "toolu_3" in mine:
             return Reply("Done.")
-        agent = {"description": "Look", "prompt": "Look for it.", "subagent_type": "general-purpose"}
-        return Reply(ToolUse("toolu_3", "Agent", agent))
+        options = {"description": "Look", "prompt": "Look for it.", "subagent_type": "general-purpose"}
+        return Reply(ToolUse("toolu_3", "Agent", options))
 
     async with serving(tmp_path, reply, backend=backend, **place.settings) as served:
         await ask(served, {**place.claude, "toolMode": "all", "permissionMode": "acceptEdits"})

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from claude_openai.claude.transcript.message_form import content_block
-from claude_openai.protocol.turn.blocks import ToolResultBlock, Turn
+from claude_openai.protocol.turn.blocks import Message, ToolResultBlock
 
 __all__ = ["message_of", "user_frame"]
 
@@ -12,7 +12,7 @@ __all__ = ["message_of", "user_frame"]
 NOTHING: Final = {"type": "text", "text": " "}
 
 
-def message_of(prompt: Turn) -> list[dict[str, Any]]:
+def message_of(prompt: Message) -> list[dict[str, Any]]:
     """The content of the message that follows the past of a process, in which the results of tools are already."""
     blocks = [content_block(block) for block in prompt.blocks if not isinstance(block, ToolResultBlock)]
     return blocks or [dict(NOTHING)]

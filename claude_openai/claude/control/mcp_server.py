@@ -22,7 +22,7 @@ from claude_openai.protocol.openai.json_body import load_finite
 from claude_openai.protocol.turn.blocks import ResultPart, TextBlock, ToolResultBlock
 from claude_openai.protocol.turn.tools import Tool
 
-__all__ = ["Toolbox", "takes_whole"]
+__all__ = ["ToolServer", "fit_in_mcp_result"]
 
 PROTOCOL_VERSION = "2025-11-25"
 # Calls wait on a person. The server's own bound ends them long before this one.
@@ -32,7 +32,7 @@ MAX_RESULT_CHARS = 500_000
 METHOD_NOT_FOUND = -32601
 
 
-def takes_whole(results: Sequence[ToolResultBlock]) -> bool:
+def fit_in_mcp_result(results: Sequence[ToolResultBlock]) -> bool:
     """Whether Claude Code passes these results of tools on as they are, in a turn that waits for them.
 
     In a transcript it takes longer ones too, documents, and pictures that are fetched by Claude.
@@ -44,7 +44,7 @@ def takes_whole(results: Sequence[ToolResultBlock]) -> bool:
     )
 
 
-class Toolbox:
+class ToolServer:
     """The tools of one conversation.
 
     Args:
@@ -166,7 +166,7 @@ def _described(tool: Tool) -> dict[str, Any]:
     return {
         "name": tool.name,
         "description": tool.description,
-        "inputSchema": tool_schema(tool.said_anew or tool.parameters),
+        "inputSchema": tool_schema(tool.claude_schema or tool.parameters),
         "annotations": {"readOnlyHint": True},
         "_meta": {"anthropic/maxResultSizeChars": MAX_RESULT_CHARS},
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 from claude_openai.claude.process.environment import inherited_environment
 from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.claude.walls.own_tools import TOOLS
-from claude_openai.protocol.turn.claude_options import NO_AGENT, Agent
+from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, ClaudeOptions
 
 __all__ = ["claude_argv", "claude_environment"]
 
@@ -91,7 +91,7 @@ def claude_argv(
     *,
     model: str,
     settings: TurnSettings | None = None,
-    agent: Agent = NO_AGENT,
+    options: ClaudeOptions = NO_CLAUDE_OPTIONS,
     rules: Mapping[str, Sequence[str]] | None = None,
     resume: Path | None = None,
     session: str | None = None,
@@ -109,13 +109,13 @@ def claude_argv(
         session: the id of its session; without effect with `resume`, where the file says it.
         session_file: whether it writes one, in its configuration folder.
     """
-    argv = [str(claude), *_FLAGS, "--tools", ",".join(TOOLS[agent.tool_mode]), "--model", model]
-    argv += ["--permission-mode", agent.permission_mode or "dontAsk"]
-    if agent.has_tools:
+    argv = [str(claude), *_FLAGS, "--tools", ",".join(TOOLS[options.tool_mode]), "--model", model]
+    argv += ["--permission-mode", options.permission_mode or "dontAsk"]
+    if options.has_tools:
         argv += ["--permission-prompt-tool", "stdio"]  # what it would ask for is asked of us
     if rules:
         argv += ["--settings", json.dumps({"permissions": rules})]
-    for folder in agent.add_dirs:
+    for folder in options.add_dirs:
         argv += ["--add-dir", folder]
     if settings is not None and settings.level is not None:
         argv += ["--effort", settings.level]
@@ -129,7 +129,7 @@ def claude_argv(
 
 
 def claude_environment(
-    base: Mapping[str, str], *, extra: Mapping[str, str], cwd: Path, agent: Agent = NO_AGENT
+    base: Mapping[str, str], *, extra: Mapping[str, str], cwd: Path, options: ClaudeOptions = NO_CLAUDE_OPTIONS
 ) -> dict[str, str]:
     """The environment of a turn: what passes of the server's own, made hermetic.
 
@@ -139,21 +139,21 @@ def claude_environment(
         cwd: the folder the child starts in.
         agent: of the request.
     """
-    inherited = inherited_environment(base, own_tools=agent.has_tools)
-    more = {} if agent.has_tools else _WITHOUT_OWN_TOOLS
+    inherited = inherited_environment(base, own_tools=options.has_tools)
+    more = {} if options.has_tools else _WITHOUT_OWN_TOOLS
     return {
         **_UNLESS_SET,
         **inherited,
         **_ENVIRONMENT,
         **more,
         **extra,
-        **_judge_environment(agent, base),
+        **_judge_environment(options, base),
         "PWD": str(cwd),
     }
 
 
-def _judge_environment(agent: Agent, base: Mapping[str, str]) -> dict[str, str]:
-    if not agent.has_tools or agent.permission_mode not in _JUDGED_MODES:
+def _judge_environment(options: ClaudeOptions, base: Mapping[str, str]) -> dict[str, str]:
+    if not options.has_tools or options.permission_mode not in _JUDGED_MODES:
         return {}
     # The safety check of these modes is no essential traffic to Claude Code. Whoever set the variable themselves keeps
     # it; for the others what it would do is had one by one.

@@ -31,11 +31,11 @@ from claude_openai.claude.walls.hook import ToolGuard
 from claude_openai.claude.walls.tool_walls import Enclose, ToolWalls
 from claude_openai.errors import ClaudeMissing, ConfigError
 from claude_openai.logs.log import Log
-from claude_openai.protocol.turn.claude_options import NO_AGENT, Agent
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, ClaudeOptions
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.threads import run_in_thread
 
-__all__ = ["GRACE_S", "Launcher", "Spawn"]
+__all__ = ["GRACE_S", "Launcher", "ProcessSpec"]
 
 # A turn that is over leaves by itself in about 60 ms once its input ends.
 GRACE_S = 1.0
@@ -48,7 +48,7 @@ def _ignore(_: Mapping[str, Any]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Spawn:
+class ProcessSpec:
     """How a process is started.
 
     Attributes:
@@ -146,7 +146,7 @@ class Launcher:
             claude = {"found": False, "message": error.message}
         return {"claude": claude, **self._walls.status}
 
-    def check(self, request: ChatRequest) -> None:
+    def check(self, request: TurnRequest) -> None:
         """Refuse a turn that could not be run as it has to be.
 
         Raises:
@@ -167,10 +167,10 @@ class Launcher:
         model: str,
         *,
         settings: TurnSettings | None = None,
-        agent: Agent = NO_AGENT,
+        options: ClaudeOptions = NO_CLAUDE_OPTIONS,
         resume: Path | None = None,
         log: Log,
-    ) -> Spawn:
+    ) -> ProcessSpec:
         """Prepare a process; nothing runs until it is opened, which raises OSError if it cannot be started.
 
         Args:
@@ -186,22 +186,22 @@ class Launcher:
         """
         claude = self.program()
         settings = settings or TurnSettings()
-        cwd = Path(agent.working_directory or self._cwd)
-        env = claude_environment(self._environ, extra=self._extra_env, cwd=cwd, agent=agent)
+        cwd = Path(options.working_directory or self._cwd)
+        env = claude_environment(self._environ, extra=self._extra_env, cwd=cwd, options=options)
         env |= settings.environment
-        guard, rules = self._walls.guard(agent, env)
+        guard, rules = self._walls.guard(options, env)
         # A transcript is called after its session.
         session = str(uuid.uuid4()) if resume is None else resume.stem
         argv = claude_argv(
-            claude, model=model, settings=settings, agent=agent, rules=rules, resume=resume, session=session
+            claude, model=model, settings=settings, options=options, rules=rules, resume=resume, session=session
         )
         log.debug("adapter.claude_args", argv=argv)
-        enclose = self._walls.enclosing(claude, agent, cwd, resume)
-        opened = partial(self._process, argv, env, agent, session, guard, enclose)
+        enclose = self._walls.enclosing(claude, options, cwd, resume)
+        opened = partial(self._process, argv, env, options, session, guard, enclose)
         note = partial(self._models.note, started_with=model)
-        return Spawn(session, model, settings, opened, login_command(claude), guard, note=note)
+        return ProcessSpec(session, model, settings, opened, login_command(claude), guard, note=note)
 
-    def spawn_spare(self, model: str, notes: Notes, *, log: Log) -> Spawn:
+    def spawn_spare(self, model: str, notes: Notes, *, log: Log) -> ProcessSpec:
         """Prepare a process that waits for its past; where it cannot wait for one it has none, but the notes.
 
         See `spawn`.
@@ -219,7 +219,7 @@ class Launcher:
 
         return replace(spawn, open=opened, give_past=partial(late.given, cwd=self._cwd))
 
-    def _spawn_without_turns(self, model: str, notes: Notes, log: Log) -> Spawn:
+    def _spawn_without_turns(self, model: str, notes: Notes, log: Log) -> ProcessSpec:
         @asynccontextmanager
         async def opened() -> AsyncIterator[SupervisedProcess]:
             async with (
@@ -230,7 +230,7 @@ class Launcher:
 
         return replace(self.spawn(model, log=log), open=opened)
 
-    def spawn_probe(self, model: str, *, base_url: str, config_folder: Path, resume: Path | None) -> Spawn:
+    def spawn_probe(self, model: str, *, base_url: str, config_folder: Path, resume: Path | None) -> ProcessSpec:
         """Prepare a process that talks to a stand-in, and has a session file in its configuration folder; see `spawn`.
 
         Args:
@@ -244,10 +244,10 @@ class Launcher:
         argv = claude_argv(claude, model=model, resume=resume, session=session, session_file=resume is None)
         extra = {**self._extra_env, **stand_in_environment(base_url, config_folder)}
         env = claude_environment(self._environ, extra=extra, cwd=self._cwd)
-        guard, _ = self._walls.guard(NO_AGENT, env)
-        opened = partial(self._process, argv, env, NO_AGENT, session, guard, None)
+        guard, _ = self._walls.guard(NO_CLAUDE_OPTIONS, env)
+        opened = partial(self._process, argv, env, NO_CLAUDE_OPTIONS, session, guard, None)
         note = partial(self._models.note, started_with=model, of_account=False)
-        return Spawn(session, model, TurnSettings(), opened, login_command(claude), guard, note=note)
+        return ProcessSpec(session, model, TurnSettings(), opened, login_command(claude), guard, note=note)
 
     @asynccontextmanager
     async def temporary_folder(self) -> AsyncIterator[Path]:
@@ -270,19 +270,19 @@ class Launcher:
         self,
         argv: Sequence[str],
         env: Mapping[str, str],
-        agent: Agent,
+        options: ClaudeOptions,
         session: str,
         guard: ToolGuard,
         enclose: Enclose | None,
     ) -> AsyncIterator[SupervisedProcess]:
-        cwd = Path(agent.working_directory) if agent.working_directory else self._cwd
-        if BY_DESCRIPTOR and agent.descriptor is not None:
-            cwd = folder_of(agent.descriptor)
+        cwd = Path(options.working_directory) if options.working_directory else self._cwd
+        if BY_DESCRIPTOR and options.descriptor is not None:
+            cwd = folder_of(options.descriptor)
         files_of_one = ProcessFiles.open(
-            self._folder, session, env, has_own_tools=agent.has_tools, ledger=self._ledger, log=self._log
+            self._folder, session, env, has_own_tools=options.has_tools, ledger=self._ledger, log=self._log
         )
         async with files_of_one as files:
-            refusal = await self._walls.refusal(agent)
+            refusal = await self._walls.refusal(options)
             if refusal is not None:
                 raise refusal
             if enclose is not None:
@@ -290,7 +290,7 @@ class Launcher:
             async with supervised(argv, env=files.env, cwd=cwd, guardian=self._guardian, log=self._log) as process:
                 files.started(process, cwd)  # no await since the spawn
                 guard.made = files.made
-                refusal = None if BY_DESCRIPTOR else await self._walls.refusal(agent)
+                refusal = None if BY_DESCRIPTOR else await self._walls.refusal(options)
                 if refusal is None:
                     self._processes.add(process)
                     try:

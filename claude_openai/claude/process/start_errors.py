@@ -7,7 +7,7 @@ from claude_openai.claude.process.version import RENEW
 from claude_openai.errors import UpstreamError
 from claude_openai.shortages import described, shortage_hint
 
-__all__ = ["could_not_start", "why_not_started"]
+__all__ = ["start_error", "why_not_started"]
 
 # `process` tells of a signal so, as `subprocess` does.
 _ENDED_BY_SIGNAL = re.compile(r"ended with exit status -(\d+)")
@@ -15,13 +15,13 @@ _ENDED_BY_SIGNAL = re.compile(r"ended with exit status -(\d+)")
 _UNKNOWN_FLAG = "unknown option"
 
 
-def could_not_start(why: str) -> UpstreamError:
+def start_error(why: str) -> UpstreamError:
     """The error for a process that never came as far as a turn."""
     return UpstreamError(f"Claude Code could not be started: {why}.")
 
 
 def why_not_started(error: BaseException) -> str:
-    """The reason for `could_not_start`, and what helps."""
+    """The reason for `start_error`, and what helps."""
     why = described(error)
     hint = (
         shortage_hint(error)

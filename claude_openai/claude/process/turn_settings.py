@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 
 __all__ = ["TurnSettings"]
 
@@ -25,7 +25,7 @@ class TurnSettings:
     long_context: bool = True
 
     @classmethod
-    def of(cls, request: ChatRequest) -> "TurnSettings":
+    def of(cls, request: TurnRequest) -> "TurnSettings":
         return cls(request.reasoning_effort, request.max_tokens, request.long_context)
 
     @property

@@ -13,20 +13,20 @@ import trio
 
 from claude_openai.claude.backend import Backend, Emit, Parked
 from claude_openai.claude.priming import Primer
-from claude_openai.claude.process.launcher import Launcher, Spawn
-from claude_openai.claude.process.start_errors import could_not_start, why_not_started
+from claude_openai.claude.process.launcher import Launcher, ProcessSpec
+from claude_openai.claude.process.start_errors import start_error, why_not_started
 from claude_openai.claude.transcript.fifo import LATE_TRANSCRIPTS
 from claude_openai.claude.transcript.replay import past_of
 from claude_openai.claude.transcript.session_file import Past
-from claude_openai.claude.transcript.thinking_store import Thoughts
+from claude_openai.claude.transcript.thinking_store import ThinkingStore
 from claude_openai.errors import ClaudeMissing
 from claude_openai.logs.log import Log
-from claude_openai.protocol.turn.events import TurnFailed, Way
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.events import Route, TurnFailed
+from claude_openai.protocol.turn.request import TurnRequest
 
 if TYPE_CHECKING:
     from claude_openai.claude.sdk.conversation import Conversation
-    from claude_openai.claude.sdk.pool import Conversations
+    from claude_openai.claude.sdk.pool import ConversationPool
     from claude_openai.claude.sdk.spares import Spares
 
 __all__ = ["SdkBackend", "SdkSettings"]
@@ -64,11 +64,11 @@ class SdkBackend(Backend):
         self._launcher = launcher
         self._settings = settings
         self._log = log
-        self._thoughts = Thoughts()
+        self._thoughts = ThinkingStore()
         self._primer = primer
         self._running = trio.Event()
         self._nursery: trio.Nursery
-        self._conversations: Conversations
+        self._conversations: ConversationPool
         self._spares: Spares
 
     def status(self) -> Mapping[str, Any]:
@@ -80,16 +80,16 @@ class SdkBackend(Backend):
             return processes
         return {**processes, "spares": self._spares.count, **self._conversations.counts()}
 
-    def check(self, request: ChatRequest) -> None:
+    def check(self, request: TurnRequest) -> None:
         self._launcher.check(request)
 
     async def run(self) -> None:
-        from claude_openai.claude.sdk.pool import ConversationLimits, Conversations
+        from claude_openai.claude.sdk.pool import ConversationLimits, ConversationPool
         from claude_openai.claude.sdk.spares import Spares
 
         settings = self._settings
         limits = ConversationLimits(settings.kept, settings.idle_s, settings.parked_s)
-        self._conversations = Conversations(limits, self._log)
+        self._conversations = ConversationPool(limits, self._log)
         self._spares = Spares(settings.spares, self._start_spare, self._log, settings.default_model)
         async with trio.open_nursery() as self._nursery:
             self._running.set()
@@ -97,7 +97,7 @@ class SdkBackend(Backend):
             await self._spares.refill()
             await trio.sleep_forever()
 
-    async def turn(self, request: ChatRequest, emit: Emit, log: Log) -> Parked | None:
+    async def turn(self, request: TurnRequest, emit: Emit, log: Log) -> Parked | None:
         await self._running.wait()
         try:
             conversation, answered = await self._answer(request, emit, log)
@@ -108,42 +108,42 @@ class SdkBackend(Backend):
             await emit(TurnFailed(error))
             return None
         except OSError as error:  # the transcript could not be written
-            await emit(TurnFailed(could_not_start(why_not_started(error))))
+            await emit(TurnFailed(start_error(why_not_started(error))))
             return None
         return conversation.parked()
 
     async def _answer(
-        self, request: ChatRequest, emit: Emit, log: Log, *, in_new_process: bool = False
+        self, request: TurnRequest, emit: Emit, log: Log, *, in_new_process: bool = False
     ) -> "tuple[Conversation, bool]":
         """The conversation that was asked, and whether it has answered; one in a new process always has."""
-        async with self._borrowed(request, log, in_new_process=in_new_process) as (conversation, way):
-            log.debug("conversation.taken", way=way)
-            answered = await conversation.answer(request, way, emit)
+        async with self._borrowed(request, log, in_new_process=in_new_process) as (conversation, route):
+            log.debug("conversation.taken", route=route)
+            answered = await conversation.answer(request, route, emit)
             self._thoughts.keep(request.user, conversation.pending, conversation.thinking)
         return conversation, answered
 
     @asynccontextmanager
     async def _borrowed(
-        self, request: ChatRequest, log: Log, *, in_new_process: bool
-    ) -> "AsyncIterator[tuple[Conversation, Way]]":
-        found = None if request.agent.reset_session or in_new_process else self._conversations.find(request)
+        self, request: TurnRequest, log: Log, *, in_new_process: bool
+    ) -> "AsyncIterator[tuple[Conversation, Route]]":
+        found = None if request.options.reset_session or in_new_process else self._conversations.find(request)
         # The file of a past lives as long as the turn: when exactly Claude Code reads it is its own affair.
         async with AsyncExitStack() as files:
             if found is not None:
-                conversation, way = found
+                conversation, route = found
             else:
                 for passed in self._conversations.end_passed(request):
                     files.push_async_callback(passed.close)
                 turns = self._thoughts.restored(request.user, past_of(request))
                 past = Past(turns, await self._primer.notes_for(request))
                 conversation = await self._unbound(request, past, files, log, in_new_process=in_new_process)
-                way = "replayed" if past.turns else "new"
+                route = "replayed" if past.turns else "new"
             try:
                 if found is None:
                     if conversation.spawn.give_past is not None:
                         await files.enter_async_context(conversation.spawn.give_past(past))
                     await conversation.bind(request)
-                yield conversation, way
+                yield conversation, route
             finally:
                 keep = conversation.reusable and self._settings.kept
                 # The slot is held until they are gone: else more processes would run than are counted.
@@ -151,15 +151,15 @@ class SdkBackend(Backend):
                     await ending.close()
 
     async def _unbound(
-        self, request: ChatRequest, past: Past, files: AsyncExitStack, log: Log, *, in_new_process: bool
+        self, request: TurnRequest, past: Past, files: AsyncExitStack, log: Log, *, in_new_process: bool
     ) -> "Conversation":
-        if not in_new_process and not request.agent.of_the_process and (LATE_TRANSCRIPTS or not past.turns):
+        if not in_new_process and not request.options.needs_own_process and (LATE_TRANSCRIPTS or not past.turns):
             spare = self._spares.take(request.claude_model)
             if spare is not None:
                 return spare
         transcript = await files.enter_async_context(self._launcher.transcript(past))
         return await self._start(
-            self._launcher.spawn(request.claude_model, agent=request.agent, resume=transcript, log=log)
+            self._launcher.spawn(request.claude_model, options=request.options, resume=transcript, log=log)
         )
 
     async def _start_spare(self, model: str) -> "Conversation | None":
@@ -169,7 +169,7 @@ class SdkBackend(Backend):
         except ClaudeMissing:  # said when the server started, and to each client that asks
             return None
 
-    async def _start(self, spawn: Spawn) -> "Conversation":
+    async def _start(self, spawn: ProcessSpec) -> "Conversation":
         from claude_openai.claude.sdk.conversation import Conversation
 
         conversation = Conversation(spawn, self._log)

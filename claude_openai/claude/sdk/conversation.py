@@ -18,23 +18,23 @@ import trio
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient, ClaudeSDKError
 
 from claude_openai.claude.backend import Emit
-from claude_openai.claude.control.mcp_server import Toolbox
-from claude_openai.claude.process.launcher import Spawn
-from claude_openai.claude.process.start_errors import could_not_start, why_not_started
+from claude_openai.claude.control.mcp_server import ToolServer
+from claude_openai.claude.process.launcher import ProcessSpec
+from claude_openai.claude.process.start_errors import start_error, why_not_started
 from claude_openai.claude.process.supervised import SupervisedProcess
 from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.claude.sdk.messages import ending
 from claude_openai.claude.sdk.transport import ProcessTransport
-from claude_openai.claude.sdk.turn import OpenClient, TurnUnderWay
+from claude_openai.claude.sdk.turn import ConnectedClient, SdkTurn
 from claude_openai.claude.transcript.session_file import message_ids
 from claude_openai.claude.walls.hook import ToolGuard
 from claude_openai.errors import ApiError, InternalError, leaves
 from claude_openai.logs.log import Log
 from claude_openai.protocol.claude_code.call_policies import MUST_CALL
-from claude_openai.protocol.turn.blocks import ThinkingBlock, Turn
-from claude_openai.protocol.turn.events import TurnFailed, Way
+from claude_openai.protocol.turn.blocks import Message, ThinkingBlock
+from claude_openai.protocol.turn.events import Route, TurnFailed
 from claude_openai.protocol.turn.history import canonical
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 
 __all__ = ["Conversation", "Identity", "ParkedCalls", "identity_of"]
 
@@ -45,7 +45,7 @@ BIND_WAIT_S = 10.0
 Identity = tuple[object, ...]
 
 
-def identity_of(request: ChatRequest) -> Identity:
+def identity_of(request: TurnRequest) -> Identity:
     """What must be the same, beside the history, for a request to meet a live conversation."""
     return (
         request.user,
@@ -56,7 +56,7 @@ def identity_of(request: ChatRequest) -> Identity:
         request.parallel_tool_calls,
         request.output,
         request.long_context,
-        replace(request.agent, reset_session=False),
+        replace(request.options, reset_session=False),
     )
 
 
@@ -96,11 +96,11 @@ class Conversation:
         refusal: the same, where it is the request's fault.
     """
 
-    spawn: Spawn
+    spawn: ProcessSpec
     log: Log
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     identity: Identity = ()
-    history: tuple[Turn, ...] = ()
+    history: tuple[Message, ...] = ()
     message_ids: tuple[str, ...] = ()
     pending: tuple[str, ...] = ()
     settings: TurnSettings = field(default_factory=TurnSettings)
@@ -110,8 +110,8 @@ class Conversation:
     exact: bool = True
     reusable: bool = False
     waited: bool = False
-    _request: ChatRequest | None = None
-    _open: OpenClient | None = None
+    _request: TurnRequest | None = None
+    _open: ConnectedClient | None = None
     _bound: trio.Event = field(default_factory=trio.Event)
     _ready: trio.Event = field(default_factory=trio.Event)
     _gone: trio.Event = field(default_factory=trio.Event)
@@ -151,7 +151,7 @@ class Conversation:
                 return
             send, receive = trio.open_memory_channel[str](math.inf)
             ask, questions = trio.open_memory_channel[Mapping[str, Any]](math.inf)
-            toolbox = Toolbox(self._request.tools, send.send_nowait)
+            toolbox = ToolServer(self._request.tools, send.send_nowait)
             guard = self.spawn.guard
             take = partial(self._take, process, toolbox, ask)
             transport = ProcessTransport(process, _binding(self._request, toolbox, guard), self.log, take)
@@ -160,7 +160,7 @@ class Conversation:
             async with client, trio.open_nursery() as nursery, ending(client.receive_messages()) as messages:
                 nursery.start_soon(_write_all, receive, transport)
                 nursery.start_soon(guard.answer_all, questions, send.send_nowait)
-                self._open = OpenClient(client, messages, process, transport, toolbox, self.spawn.settings)
+                self._open = ConnectedClient(client, messages, process, transport, toolbox, self.spawn.settings)
                 self._ready.set()
                 await process.wait_exit()
                 async with self._open.reading:  # a turn under way hears of the death from the SDK
@@ -169,7 +169,7 @@ class Conversation:
     def _take(
         self,
         process: SupervisedProcess,
-        toolbox: Toolbox,
+        toolbox: ToolServer,
         ask: trio.MemorySendChannel[Mapping[str, Any]],
         frame: Mapping[str, Any],
     ) -> bool:
@@ -192,7 +192,7 @@ class Conversation:
             await self._bound.wait()
             nursery.cancel_scope.cancel()
 
-    async def bind(self, request: ChatRequest) -> None:
+    async def bind(self, request: TurnRequest) -> None:
         """Bind the waiting process to its first request; returns when it can be asked, or is gone.
 
         A spare that does not answer for `BIND_WAIT_S` seconds is closed.
@@ -215,7 +215,7 @@ class Conversation:
         if waiting.cancelled_caught:
             self.log.error("conversation.abandoned")
 
-    async def answer(self, request: ChatRequest, way: Way, emit: Emit) -> bool:
+    async def answer(self, request: TurnRequest, route: Route, emit: Emit) -> bool:
         """Run one turn. Afterwards `reusable` says whether another can follow.
 
         Returns False, with nothing emitted and the cause in `failure`, if a process that had waited for its turn died
@@ -232,14 +232,14 @@ class Conversation:
             if self.waited:
                 return False
             self.log.warning("sdk.error", kind="not_started", error=self.failure)
-            await emit(TurnFailed(self.refusal or could_not_start(self.failure)))
+            await emit(TurnFailed(self.refusal or start_error(self.failure)))
             return True
-        turn = TurnUnderWay(request, self._open, emit, way=way, login=self.spawn.login)
-        if way == "replayed":
+        turn = SdkTurn(request, self._open, emit, route=route, login=self.spawn.login)
+        if route == "replayed":
             self.message_ids = message_ids(self.spawn.session, request.turns)
         try:
             with self._open.transport.observed(emit):
-                if way == "rewound" and not await self._rewind(self._open, len(request.turns)):
+                if route == "rewound" and not await self._rewind(self._open, len(request.turns)):
                     return False
                 await turn.run()
         except ClaudeSDKError as error:
@@ -261,7 +261,7 @@ class Conversation:
         self.reusable = turn.reusable and self.alive and (self.exact or bool(self.pending))
         return True
 
-    async def _rewind(self, opened: OpenClient, turns: int) -> bool:
+    async def _rewind(self, opened: ConnectedClient, turns: int) -> bool:
         """Take it back to its first so many turns."""
         newest = next(ident for ident in reversed(self.message_ids) if ident)
         refusal = await opened.transport.rewind(self.message_ids[turns], newest)
@@ -271,7 +271,7 @@ class Conversation:
         return not refusal
 
 
-def _binding(request: ChatRequest, toolbox: Toolbox, guard: ToolGuard) -> dict[str, Any]:
+def _binding(request: TurnRequest, toolbox: ToolServer, guard: ToolGuard) -> dict[str, Any]:
     must = [MUST_CALL] if request.tool_choice.mode == "required" else []
     form = {} if request.output is None else {"jsonSchema": request.output.for_claude()}
     return {"systemPrompt": [request.system, *must], **form, **toolbox.bind(), **guard.hooks()}

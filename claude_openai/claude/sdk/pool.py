@@ -12,16 +12,16 @@ from math import inf
 
 import trio
 
-from claude_openai.claude.control.mcp_server import takes_whole
+from claude_openai.claude.control.mcp_server import fit_in_mcp_result
 from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.claude.sdk.conversation import Conversation, identity_of
 from claude_openai.logs.log import Log
-from claude_openai.protocol.turn.blocks import Block, ToolResultBlock, ToolUseBlock, Turn
-from claude_openai.protocol.turn.events import Way
+from claude_openai.protocol.turn.blocks import Block, Message, ToolResultBlock, ToolUseBlock
+from claude_openai.protocol.turn.events import Route
 from claude_openai.protocol.turn.history import canonical
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 
-__all__ = ["ConversationLimits", "Conversations"]
+__all__ = ["ConversationLimits", "ConversationPool"]
 
 # One that holds much more is rather kept for whom it belongs to. Each exchange is two turns.
 MAX_REWOUND_TURNS = 8
@@ -36,7 +36,7 @@ class ConversationLimits:
     parked_s: float
 
 
-class Conversations:
+class ConversationPool:
     """Those that wait, the least recently used first."""
 
     def __init__(self, limits: ConversationLimits, log: Log) -> None:
@@ -49,7 +49,7 @@ class Conversations:
         parked = [bool(conversation.pending) for conversation in self._kept if conversation.alive]
         return {"idle": parked.count(False), "parked": parked.count(True)}
 
-    def find(self, request: ChatRequest) -> tuple[Conversation, Way] | None:
+    def find(self, request: TurnRequest) -> tuple[Conversation, Route] | None:
         """Take the conversation that the request continues, if there is one."""
         identity, turns = identity_of(request), canonical(request.turns)
         results = [block for block in request.prompt.blocks if isinstance(block, ToolResultBlock)]
@@ -64,7 +64,7 @@ class Conversations:
                 answered = {block.call_id for block in results}
                 if answered != set(conversation.pending) or len(results) != len(request.prompt.blocks):
                     continue
-                if not takes_whole(results):
+                if not fit_in_mcp_result(results):
                     continue
             elif results:
                 continue
@@ -81,7 +81,7 @@ class Conversations:
         conversation.scope.deadline = inf
         return conversation
 
-    def end_passed(self, request: ChatRequest) -> list[Conversation]:
+    def end_passed(self, request: TurnRequest) -> list[Conversation]:
         """End the parked ones that a request goes past which `find` has found none for; they are returned.
 
         It has the results of their calls in a way that they cannot take: beside words, with other settings, under the
@@ -110,7 +110,7 @@ class Conversations:
         return evicted
 
 
-def _can_go_back(kept: Conversation, turns: tuple[Turn, ...]) -> bool:
+def _can_go_back(kept: Conversation, turns: tuple[Message, ...]) -> bool:
     held = len(kept.history)
     # Results of tools are no message to go back to: they belong to their calls.
     if kept.pending or not len(turns) < held <= len(turns) + MAX_REWOUND_TURNS:
@@ -118,7 +118,7 @@ def _can_go_back(kept: Conversation, turns: tuple[Turn, ...]) -> bool:
     return bool(kept.message_ids[len(turns)]) and kept.history[: len(turns)] == turns
 
 
-def _goes_past(request: ChatRequest, said: Sequence[Turn], parked: Conversation) -> bool:
+def _goes_past(request: TurnRequest, said: Sequence[Message], parked: Conversation) -> bool:
     told, held = said[: len(parked.history)], parked.history
     if len(said) == len(told):
         return False
@@ -128,7 +128,7 @@ def _goes_past(request: ChatRequest, said: Sequence[Turn], parked: Conversation)
     return parked.identity == identity_of(request) and _without_ids(told) == _without_ids(held)
 
 
-def _without_ids(turns: Iterable[Turn]) -> list[Turn]:
+def _without_ids(turns: Iterable[Message]) -> list[Message]:
     return [replace(turn, blocks=tuple(map(_without_id, turn.blocks))) for turn in turns]
 
 

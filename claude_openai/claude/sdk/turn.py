@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import trio
-from claude_agent_sdk import ClaudeSDKClient, CLIConnectionError, Message
+from claude_agent_sdk import ClaudeSDKClient, CLIConnectionError
+from claude_agent_sdk import Message as SdkMessage
 
 from claude_openai.claude.backend import Emit
 from claude_openai.claude.control.frames import message_of, user_frame
-from claude_openai.claude.control.mcp_server import Toolbox
+from claude_openai.claude.control.mcp_server import ToolServer
 from claude_openai.claude.control.records import RecordError, effects_of
 from claude_openai.claude.process.supervised import SupervisedProcess
 from claude_openai.claude.process.turn_settings import TurnSettings
@@ -34,21 +35,21 @@ from claude_openai.protocol.claude_code.turn_states import State
 from claude_openai.protocol.claude_code.usage import sum_of
 from claude_openai.protocol.turn.blocks import (
     Block,
+    Message,
     TextBlock,
     ToolResultBlock,
     ToolUseBlock,
-    Turn,
     canonical_arguments,
 )
-from claude_openai.protocol.turn.events import TextDelta, ToolCall, TurnCompleted, Usage, Way
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.events import Route, TextDelta, ToolCall, TurnCompleted, Usage
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.turn.surrogates import paired
 
-__all__ = ["OpenClient", "TurnUnderWay"]
+__all__ = ["ConnectedClient", "SdkTurn"]
 
 
 @dataclass(slots=True)
-class OpenClient:
+class ConnectedClient:
     """A client that is connected.
 
     Attributes:
@@ -56,16 +57,16 @@ class OpenClient:
     """
 
     client: ClaudeSDKClient
-    messages: AsyncIterator[Message]
+    messages: AsyncIterator[SdkMessage]
     process: SupervisedProcess
     transport: ProcessTransport
-    toolbox: Toolbox
+    toolbox: ToolServer
     settings: TurnSettings
     counted: Usage = field(default_factory=Usage)
     reading: trio.Lock = field(default_factory=trio.Lock)
 
 
-class TurnUnderWay:
+class SdkTurn:
     """One turn over a client.
 
     Args:
@@ -79,7 +80,7 @@ class TurnUnderWay:
         message_id: the id of the message that is asked; "" if it has results of tools, which belong to their call.
     """
 
-    def __init__(self, request: ChatRequest, opened: OpenClient, emit: Emit, *, way: Way, login: str) -> None:
+    def __init__(self, request: TurnRequest, opened: ConnectedClient, emit: Emit, *, route: Route, login: str) -> None:
         self._request = request
         self._opened = opened
         self._emit = emit
@@ -88,7 +89,7 @@ class TurnUnderWay:
         self._finish: str | None = None
         self.thinking = Thinking()
         self.message_id = "" if request.prompt.has_results else str(uuid.uuid4())
-        self._way = way
+        self._way = route
         must_call = request.tool_choice.mode == "required"
         self._call_required = CallRequired() if must_call else None
         self._one_call_only = None if request.parallel_tool_calls else OneCallOnly()
@@ -96,10 +97,10 @@ class TurnUnderWay:
             login,
             check=opened.toolbox.problem,
             own_name=own_name,
-            agent=request.agent,
+            options=request.options,
             output=output_check(request.output, time.thread_time),
             must_call=must_call,
-            conversation=way,
+            conversation=route,
             live=request.stream and not must_call,
             stops=request.stop,
             counted=opened.counted,
@@ -120,13 +121,13 @@ class TurnUnderWay:
             return False
         return self.reader.exact and not (self._one_call_only is not None and self._one_call_only.answered)
 
-    def answer(self) -> Turn:
+    def answer(self) -> Message:
         """The turn as the client will send it back, in its canonical form: all text is one block before the calls,
         whatever came between its parts."""
         text = paired("".join(self._text))
         said: list[Block] = [TextBlock(text)] if text.strip() else []
         calls = (ToolUseBlock(c.id, c.name, canonical_arguments(json.loads(c.arguments))) for c in self._calls)
-        return Turn("assistant", (*said, *calls))
+        return Message("assistant", (*said, *calls))
 
     async def run(self) -> None:
         """Ask, and tell what is answered, to the end of the turn.

@@ -14,11 +14,11 @@ from claude_openai.protocol.claude_code.tool_names import mcp_name
 from claude_openai.protocol.turn.blocks import (
     Block,
     MediaBlock,
+    Message,
     TextBlock,
     ThinkingBlock,
     ToolResultBlock,
     ToolUseBlock,
-    Turn,
 )
 from claude_openai.protocol.turn.tools import MAX_NAME_CHARS
 
@@ -31,7 +31,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
-def message_form(turn: Turn, ident: str, calls: Sequence[ToolUseBlock] = ()) -> dict[str, Any]:
+def message_form(turn: Message, ident: str, calls: Sequence[ToolUseBlock] = ()) -> dict[str, Any]:
     """A message as Claude Code sends it in the live conversation, which the prompt cache knows.
 
     Args:
@@ -66,7 +66,7 @@ def is_dropped(text: str) -> bool:
     return text.strip() == DROPPED
 
 
-def _not_dropped(turn: Turn) -> Iterator[Block]:
+def _not_dropped(turn: Message) -> Iterator[Block]:
     """The blocks of a turn, those that Claude Code would drop in two parts."""
     drops = turn.role == "assistant" and all(isinstance(b, TextBlock) and is_dropped(b.text) for b in turn.blocks)
     for block in turn.blocks:

@@ -21,10 +21,10 @@ from typing import Any, Final, TypeAlias
 from claude_openai.claude.transcript.message_form import is_usable_id, made_id, message_form
 from claude_openai.protocol.turn.blocks import (
     Block,
+    Message,
     TextBlock,
     ToolResultBlock,
     ToolUseBlock,
-    Turn,
 )
 from claude_openai.threads import run_in_thread
 
@@ -34,8 +34,8 @@ __all__ = ["Notes", "Past", "message_ids", "transcript_file", "transcript_lines"
 Notes: TypeAlias = tuple[Mapping[str, Any], ...]
 
 # Claude's API takes no conversation that the assistant begins, as some clients have it with a greeting.
-BEGINNING: Final = Turn("user", (TextBlock("(The conversation begins.)"),))
-UNSENT: Final = Turn("assistant", (TextBlock("-"),))
+BEGINNING: Final = Message("user", (TextBlock("(The conversation begins.)"),))
+UNSENT: Final = Message("assistant", (TextBlock("-"),))
 
 _COUNTED = re.compile(r"(.+)_\d+")
 
@@ -49,7 +49,7 @@ class Past:
         notes: those that Claude Code is not to send.
     """
 
-    turns: tuple[Turn, ...]
+    turns: tuple[Message, ...]
     notes: Notes = ()
 
     def __bool__(self) -> bool:
@@ -97,7 +97,7 @@ def transcript_lines(session: str, past: Past, cwd: Path) -> Iterator[str]:
         parent = this
 
 
-def message_ids(session: str, turns: Sequence[Turn]) -> tuple[str, ...]:
+def message_ids(session: str, turns: Sequence[Message]) -> tuple[str, ...]:
     """For each turn the id of its message, by which a process can be taken back to before it.
 
     It is "" where that is impossible: for the assistant's turns, and for results, which belong to their call.
@@ -121,7 +121,7 @@ def _entries(past: Past) -> Iterator[tuple[str, dict[str, Any], int | None]]:
     # sends an empty one, which it never does of its own sessions; the date is the least that those have.
     date = None if past.notes else {"attachment": {"type": "date", "date": time.strftime("%Y-%m-%d")}}
     turns = past.turns
-    numbered: list[tuple[int | None, Turn]] = list(enumerate(_with_ids_of_their_own(turns)))
+    numbered: list[tuple[int | None, Message]] = list(enumerate(_with_ids_of_their_own(turns)))
     if turns and turns[0].role == "assistant":
         numbered.insert(0, (None, BEGINNING))
     calls: list[ToolUseBlock] = []
@@ -136,7 +136,7 @@ def _entries(past: Past) -> Iterator[tuple[str, dict[str, Any], int | None]]:
         yield "assistant", {"message": message_form(UNSENT, str(uuid.uuid4())), "isVirtual": True}, None
 
 
-def _with_ids_of_their_own(turns: Sequence[Turn]) -> Iterator[Turn]:
+def _with_ids_of_their_own(turns: Sequence[Message]) -> Iterator[Message]:
     """The turns, each call with an id that no other has: some clients count anew in each message.
 
     Of equal ids Claude Code keeps the first, and with an id `x` it loses the result of any `x_2` (measured). A result

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
-from claude_openai.protocol.turn.blocks import ThinkingBlock, ToolUseBlock, Turn
+from claude_openai.protocol.turn.blocks import Message, ThinkingBlock, ToolUseBlock
 
-__all__ = ["Thinking", "Thoughts"]
+__all__ = ["Thinking", "ThinkingStore"]
 
 MAX_CHARS: Final = 16 * 1024 * 1024
 _Key: TypeAlias = tuple[str | None, frozenset[str]]
@@ -48,7 +48,7 @@ class Thinking:
         return tuple(ThinkingBlock(json.dumps(block), self._model) for block in signed)
 
 
-class Thoughts:
+class ThinkingStore:
     """What Claude thought before its latest calls, at most `MAX_CHARS` in all."""
 
     def __init__(self) -> None:
@@ -65,11 +65,11 @@ class Thoughts:
         while self._size > MAX_CHARS:
             self._drop(next(iter(self._kept)))
 
-    def restored(self, user: str | None, turns: Sequence[Turn]) -> tuple[Turn, ...]:
+    def restored(self, user: str | None, turns: Sequence[Message]) -> tuple[Message, ...]:
         """The turns, with the thinking that is known put before the calls."""
         return tuple(self._restored(user, turn) for turn in turns)
 
-    def _restored(self, user: str | None, turn: Turn) -> Turn:
+    def _restored(self, user: str | None, turn: Message) -> Message:
         calls = frozenset(block.id for block in turn.blocks if isinstance(block, ToolUseBlock))
         thinking = self._kept.get((user, calls), ())
         return replace(turn, blocks=(*thinking, *turn.blocks)) if thinking else turn

@@ -18,7 +18,7 @@ from typing import Any, Final
 from claude_openai.claude.walls.own_tools import TOOLS
 from claude_openai.protocol.claude_code.structured_output import STRUCTURED_OUTPUT
 from claude_openai.protocol.claude_code.tool_names import own_name
-from claude_openai.protocol.turn.claude_options import Agent
+from claude_openai.protocol.turn.claude_options import ClaudeOptions
 
 __all__ = ["Denied", "FileGuard"]
 
@@ -45,8 +45,8 @@ class FileGuard:
         config: the folder where the process keeps its own files, usually `~/.claude`.
     """
 
-    def __init__(self, agent: Agent, *, home: str, config: str) -> None:
-        self._agent = agent
+    def __init__(self, options: ClaudeOptions, *, home: str, config: str) -> None:
+        self._options = options
         self._home = home
         self._config = Path(config)
         self._plans: set[Path] = set()
@@ -74,7 +74,7 @@ class FileGuard:
         given: Mapping[str, Any] = asked["tool_input"]
         if own_name(name) is not None or name == STRUCTURED_OUTPUT:
             return None
-        if name not in TOOLS[self._agent.tool_mode]:
+        if name not in TOOLS[self._options.tool_mode]:
             raise Denied(f"The tool {name} is not available in this conversation.")
         match name:
             case "Read" | "Edit" | "Write" | "NotebookEdit":
@@ -138,9 +138,9 @@ class FileGuard:
 
     def _check_inside(self, real: Path) -> None:
         _check_not_special(real)
-        root = next((root for root in self._agent.roots if real.is_relative_to(root.path)), None)
+        root = next((root for root in self._options.roots if real.is_relative_to(root.path)), None)
         if root is None:
-            folders = ", ".join(root.path for root in self._agent.roots) or "none"
+            folders = ", ".join(root.path for root in self._options.roots) or "none"
             raise Denied(f"{real} is outside of the folders that are allowed here: {folders}.")
         found = os.lstat(root.path)
         if (found.st_dev, found.st_ino) != (root.device, root.inode):
@@ -149,11 +149,11 @@ class FileGuard:
     def _check_command(self, command: str) -> None:
         # A repository's settings make `git status` run programs, and Claude Code takes it for harmless. Spellings that
         # only the shell understands, such as g""it, are left to the rules of `permission_rules`.
-        if self._agent.permission_mode != "bypassPermissions" and _GIT.search(command):
+        if self._options.permission_mode != "bypassPermissions" and _GIT.search(command):
             raise Denied("git is not available here: the settings of a repository can make it run any program.")
 
     def _check_sub_agent(self, given: Mapping[str, Any]) -> None:
-        if self._agent.permission_mode != "bypassPermissions" and given.get("isolation") is not None:
+        if self._options.permission_mode != "bypassPermissions" and given.get("isolation") is not None:
             raise Denied("Agents work in the folder itself here. Leave out 'isolation'.")
 
     def _is_for_claude_code(self, asked: Mapping[str, Any], real: Path) -> bool:
@@ -163,7 +163,9 @@ class FileGuard:
             return False
         if name in ("Read", "Grep") and self._is_long_result(real, Path(asked["transcript_path"])):
             return True
-        return self._agent.permission_mode == "plan" and name in ("Read", "Edit", "Write") and self._is_plan(real, name)
+        return (
+            self._options.permission_mode == "plan" and name in ("Read", "Edit", "Write") and self._is_plan(real, name)
+        )
 
     def _is_long_result(self, real: Path, transcript: Path) -> bool:
         """A tool result that was too long for the conversation: `projects/FOLDER/UUID/tool-results/NAME`.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final, TypeAlias
 
-from claude_openai.protocol.turn.claude_options import Agent
+from claude_openai.protocol.turn.claude_options import ClaudeOptions
 
 __all__ = ["SECRETS_OF_HOME", "Secret", "Secrets", "permission_rules", "secrets_of_user"]
 
@@ -65,26 +65,26 @@ def secrets_of_user(home: str, config: str) -> tuple[Secret, ...]:
     return (*of_claude_code, *((home, name) for name in SECRETS_OF_HOME))
 
 
-def permission_rules(agent: Agent, secrets: Secrets) -> dict[str, list[str]]:
+def permission_rules(options: ClaudeOptions, secrets: Secrets) -> dict[str, list[str]]:
     """The `permissions` object of Claude Code's settings."""
     # A deny rule knows no exceptions, so there is none for a place that an allowed folder lies in.
-    kept = [secret for secret in _kept(agent, secrets) if not _is_inside(agent, secret)]
+    kept = [secret for secret in _kept(options, secrets) if not _is_inside(options, secret)]
     rules = {"deny": [f"{tool}(/{_pattern(secret)})" for secret in kept for tool in ("Read", "Edit")]}
-    if agent.permission_mode != "bypassPermissions":
+    if options.permission_mode != "bypassPermissions":
         rules["ask"] = ["Bash(git)", "Bash(git *)"]
     return rules
 
 
-def _kept(agent: Agent, secrets: Secrets) -> Iterator[Secret]:
+def _kept(options: ClaudeOptions, secrets: Secrets) -> Iterator[Secret]:
     yield from secrets.of_server
     for folder, name in secrets.of_user:
         path = PurePosixPath(folder, name)
-        if not (secrets.are_folders_named and any(path.is_relative_to(root.path) for root in agent.roots)):
+        if not (secrets.are_folders_named and any(path.is_relative_to(root.path) for root in options.roots)):
             yield folder, name
 
 
-def _is_inside(agent: Agent, secret: Secret) -> bool:
-    return any(PurePosixPath(root.path).is_relative_to(PurePosixPath(*secret)) for root in agent.roots)
+def _is_inside(options: ClaudeOptions, secret: Secret) -> bool:
+    return any(PurePosixPath(root.path).is_relative_to(PurePosixPath(*secret)) for root in options.roots)
 
 
 def _pattern(secret: Secret) -> str:

@@ -20,8 +20,8 @@ from claude_openai.claude.walls.hook import ToolGuard
 from claude_openai.claude.walls.permission_rules import Secret, Secrets, permission_rules, secrets_of_user
 from claude_openai.errors import ApiError, Forbidden
 from claude_openai.logs.log import Log
-from claude_openai.protocol.turn.claude_options import Agent
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.claude_options import ClaudeOptions
+from claude_openai.protocol.turn.request import TurnRequest
 
 __all__ = ["Enclose", "ToolWalls"]
 
@@ -51,13 +51,13 @@ class ToolWalls:
         """Whether Bash is confined, for a backend's `status`."""
         return self._confinement.status
 
-    def check(self, request: ChatRequest) -> None:
+    def check(self, request: TurnRequest) -> None:
         """Refuse a turn that would have to be confined, and cannot be.
 
         Raises:
             Forbidden: with the reason.
         """
-        if request.agent.has_bash and self._confinement.required and not self._confinement.bwrap:
+        if request.options.has_bash and self._confinement.required and not self._confinement.bwrap:
             raise Forbidden(
                 "'claude.toolMode' may not be 'all': this server must confine Bash (--confine require), and cannot: "
                 f"{self._confinement.reason}.",
@@ -65,14 +65,14 @@ class ToolWalls:
                 param="claude.toolMode",
             )
 
-    def guard(self, agent: Agent, env: Mapping[str, str]) -> tuple[ToolGuard, Mapping[str, Sequence[str]]]:
+    def guard(self, options: ClaudeOptions, env: Mapping[str, str]) -> tuple[ToolGuard, Mapping[str, Sequence[str]]]:
         """The hook and the rules for one process.
 
         Args:
             agent: its tools.
             env: its environment.
         """
-        if not agent.has_tools:
+        if not options.has_tools:
             return ToolGuard(None, self._file_calls, self._log), {}
         home = os.path.normpath(env.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - without a home it stays "~"
         config = os.path.normpath(env.get("CLAUDE_CONFIG_DIR") or f"{home}/.claude")
@@ -82,19 +82,19 @@ class ToolWalls:
             of_user=secrets_of_user(home, config),
             are_folders_named=self._are_folders_named,
         )
-        files = FileGuard(agent, home=home, config=config)
-        return ToolGuard(files, self._file_calls, self._log), permission_rules(agent, secrets)
+        files = FileGuard(options, home=home, config=config)
+        return ToolGuard(files, self._file_calls, self._log), permission_rules(options, secrets)
 
-    def enclosing(self, claude: Path, agent: Agent, cwd: Path, resume: Path | None) -> Enclose | None:
+    def enclosing(self, claude: Path, options: ClaudeOptions, cwd: Path, resume: Path | None) -> Enclose | None:
         """How to confine one process; None for one that need not be, or cannot be."""
-        if not agent.has_bash or not self._confinement.bwrap:
+        if not options.has_bash or not self._confinement.bwrap:
             return None
 
         def enclose(argv: Sequence[str], env: Mapping[str, str], temporary: Path) -> Sequence[str]:
             view = View(
                 program=claude,
                 cwd=cwd,
-                writable=[Path(folder) for folder in agent.add_dirs],
+                writable=[Path(folder) for folder in options.add_dirs],
                 readable=[] if resume is None else [resume],
                 temporary=temporary,
                 hidden=self._secrets,
@@ -103,12 +103,12 @@ class ToolWalls:
 
         return enclose
 
-    async def refusal(self, agent: Agent) -> ApiError | None:
+    async def refusal(self, options: ClaudeOptions) -> ApiError | None:
         """Why the folders of a process are no longer those that were checked; None if they are."""
-        if not agent.roots:
+        if not options.roots:
             return None
         try:
-            await self._file_calls.run(check_roots, agent.roots)
+            await self._file_calls.run(check_roots, options.roots)
         except ApiError as error:
             return error
         except trio.TooSlowError:

@@ -22,7 +22,7 @@ from claude_openai.errors import (
 )
 from claude_openai.protocol.claude_code.billing_failures import WINDOW, MoneyCase, money_case
 
-__all__ = ["Failure", "begun_error", "broken_off", "upstream_error"]
+__all__ = ["Failure", "begun_error", "interrupted_error", "upstream_error"]
 
 # The OpenAI SDKs sleep up to 120 s on Retry-After and give up beyond it: a longer wait is a used-up quota to them.
 MAX_RETRY_AFTER_S = 120
@@ -94,7 +94,7 @@ def upstream_error(failure: Failure, *, login: str) -> ApiError:
     return UpstreamError(f"Claude Code could not answer: {said}")
 
 
-def broken_off(why: str) -> UpstreamError:
+def interrupted_error(why: str) -> UpstreamError:
     """The error for a turn that Claude had begun to answer: it is paid for, and no client is to repeat it by itself.
 
     What it may not say to the client stands in its notes, for the log.
@@ -107,14 +107,14 @@ def broken_off(why: str) -> UpstreamError:
 
 
 def begun_error(error: ApiError) -> ApiError:
-    """What a failure is to a client to which Claude had begun to answer, see `broken_off`."""
+    """What a failure is to a client to which Claude had begun to answer, see `interrupted_error`."""
     if isinstance(error, Overloaded):
         # Not by its own code: OpenCode 1.18.33 repeats what has "overloaded" in its code, 6 times in two minutes.
         told = UpstreamError("Claude broke off its answer: it is too busy.", may_retry=False)
     elif isinstance(error, UpstreamError) and _CONNECTION_LOST.search(error.message):
         told = UpstreamError("Claude broke off its answer: the connection to its API was lost.", may_retry=False)
     else:
-        return broken_off(error.message) if isinstance(error, RateLimited | UpstreamError) else error
+        return interrupted_error(error.message) if isinstance(error, RateLimited | UpstreamError) else error
     told.add_note(error.message)
     return told
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from claude_openai.protocol.turn.events import ReasoningDelta, TextDelta
-from claude_openai.protocol.turn.stop_sequences import StopCutter
+from claude_openai.protocol.turn.stop_sequences import StopSequenceFilter
 from claude_openai.protocol.turn.surrogates import PairJoiner, paired
 
-__all__ = ["CallBlock", "Message", "Piece"]
+__all__ = ["CallBlock", "Piece", "StreamedMessage"]
 
 Piece: TypeAlias = TextDelta | ReasoningDelta
 
@@ -33,7 +33,7 @@ class CallBlock:
         return paired("".join(self.fragments)) or "{}"
 
 
-class Message:
+class StreamedMessage:
     """A message under way.
 
     Args:
@@ -49,7 +49,7 @@ class Message:
 
     def __init__(self, *, live: bool, stops: Sequence[str], own_name: Callable[[str], str | None]) -> None:
         self._live = live
-        self._stop = StopCutter(stops)
+        self._stop = StopSequenceFilter(stops)
         self._own_name = own_name
         self._buffered: dict[int, tuple[type[Piece], list[str]]] = {}
         self._calls: dict[int, CallBlock] = {}

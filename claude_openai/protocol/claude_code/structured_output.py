@@ -11,13 +11,13 @@ from claude_openai.errors import UpstreamError
 from claude_openai.protocol.limits.budget import CHECK_STEPS, Budget
 from claude_openai.protocol.turn.output_format import OutputFormat
 
-__all__ = ["STRUCTURED_OUTPUT", "FormedAnswer", "output_check"]
+__all__ = ["STRUCTURED_OUTPUT", "StructuredAnswer", "output_check"]
 
 # The tool that Claude Code adds.
 STRUCTURED_OUTPUT = "StructuredOutput"
 
 
-class FormedAnswer:
+class StructuredAnswer:
     """One answer.
 
     Args:

@@ -10,11 +10,11 @@ from typing import Final
 from claude_openai.errors import UpstreamError
 from claude_openai.protocol.claude_code.effects import AskClaude, Effect
 from claude_openai.protocol.claude_code.streamed_message import CallBlock, Piece
-from claude_openai.protocol.claude_code.structured_output import STRUCTURED_OUTPUT, FormedAnswer
+from claude_openai.protocol.claude_code.structured_output import STRUCTURED_OUTPUT, StructuredAnswer
 from claude_openai.protocol.claude_code.tool_calls import MAX_CORRECTIONS, CallJudge, Check
 from claude_openai.protocol.claude_code.tool_notes import tool_note
 from claude_openai.protocol.claude_code.turn_states import Input
-from claude_openai.protocol.turn.claude_options import Agent
+from claude_openai.protocol.turn.claude_options import ClaudeOptions
 from claude_openai.protocol.turn.events import Event, TextDelta, TurnFailed
 
 __all__ = ["TurnContent"]
@@ -36,10 +36,10 @@ class TurnContent:
         refused: a call was refused.
     """
 
-    def __init__(self, check: Check, agent: Agent, output: Callable[[object], str | None] | None) -> None:
-        self._agent = agent
-        self._judge = CallJudge(check, own_tools=agent.has_tools)
-        self._form = None if output is None else FormedAnswer(output, MAX_CORRECTIONS)
+    def __init__(self, check: Check, options: ClaudeOptions, output: Callable[[object], str | None] | None) -> None:
+        self._options = options
+        self._judge = CallJudge(check, own_tools=options.has_tools)
+        self._form = None if output is None else StructuredAnswer(output, MAX_CORRECTIONS)
         self._new_paragraph = False
         self.formed = output is not None
         self.has_text = False
@@ -61,7 +61,7 @@ class TurnContent:
     def end_with(self, calls: Sequence[CallBlock]) -> tuple[Input, list[Effect]]:
         """End a message that has at least one call. Returns the input for the state machine, and the effects."""
         judged = self._judge.judge(call for call in calls if not self._is_output(call))
-        notes = [tool_note(call.claude_name, call.arguments, told=self._agent.tell_tools) for call in judged.own]
+        notes = [tool_note(call.claude_name, call.arguments, told=self._options.show_tool_use) for call in judged.own]
         self.refused = self.refused or bool(judged.refused)
         if judged.fitting:
             prose = "" if self._form is None else self._form.prose()

@@ -17,14 +17,14 @@ from typing import Any, Final
 
 from claude_openai.errors import UpstreamError
 from claude_openai.protocol.claude_code.effects import AnswerCall, AskClaude, Effect
-from claude_openai.protocol.claude_code.failures import Failure, begun_error, broken_off, upstream_error
-from claude_openai.protocol.claude_code.streamed_message import CallBlock, Message
+from claude_openai.protocol.claude_code.failures import Failure, begun_error, interrupted_error, upstream_error
+from claude_openai.protocol.claude_code.streamed_message import CallBlock, StreamedMessage
 from claude_openai.protocol.claude_code.tool_calls import Check
 from claude_openai.protocol.claude_code.turn_content import TurnContent
 from claude_openai.protocol.claude_code.turn_states import ENDS, TRANSITIONS, Input, State
 from claude_openai.protocol.claude_code.usage import TurnUsage
-from claude_openai.protocol.turn.claude_options import NO_AGENT, Agent
-from claude_openai.protocol.turn.events import FinishReason, TurnCompleted, TurnFailed, TurnStarted, Usage, Way
+from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, ClaudeOptions
+from claude_openai.protocol.turn.events import FinishReason, Route, TurnCompleted, TurnFailed, TurnStarted, Usage
 
 __all__ = ["TurnReader"]
 
@@ -74,23 +74,23 @@ class TurnReader:
         *,
         check: Check = _no_tools,
         own_name: Callable[[str], str | None] = str,
-        agent: Agent = NO_AGENT,
+        options: ClaudeOptions = NO_CLAUDE_OPTIONS,
         output: Callable[[object], str | None] | None = None,
         must_call: bool = False,
-        conversation: Way = "new",
+        conversation: Route = "new",
         live: bool = True,
         stops: Sequence[str] = (),
         counted: Usage = NOTHING,
     ) -> None:
         self._login = login
         self._own_name = own_name
-        self._content = TurnContent(check, agent, output)
+        self._content = TurnContent(check, options, output)
         self._must_call = must_call
         self._conversation = conversation
         self._live = live and output is None
         self._stops = stops if output is None else ()
         self._usage = TurnUsage(counted)
-        self._message: Message | None = None
+        self._message: StreamedMessage | None = None
         self._failure = Failure()
         self._retry_after_s: int | None = None
         self.state = State.WAITING
@@ -217,7 +217,7 @@ class TurnReader:
         """The process ended, or wrote something unreadable, in the middle of the turn."""
         self._transition(Input.GONE)
         said = f"Claude Code ended before the answer was complete: {why}"
-        return TurnFailed(broken_off(said) if self.started else UpstreamError(said))
+        return TurnFailed(interrupted_error(said) if self.started else UpstreamError(said))
 
     def _transition(self, what: Input) -> bool:
         """Take a transition. Returns False if there is none; then there is no effect either."""
@@ -237,13 +237,13 @@ class TurnReader:
         if not self._transition(Input.MESSAGE_START):
             return ()
         if self.state is State.STOPPED:
-            return [TurnFailed(broken_off("Claude Code began a second answer within one turn."))]
+            return [TurnFailed(interrupted_error("Claude Code began a second answer within one turn."))]
         self._failure = Failure()
         self._usage.begin(message.get("usage") or {})
-        self._message = Message(live=self._live, stops=self._stops, own_name=self._own_name)
+        self._message = StreamedMessage(live=self._live, stops=self._stops, own_name=self._own_name)
         return () if self.started else [self._start(str(message.get("model", "")))]
 
-    def _message_delta(self, message: Message, event: Mapping[str, Any]) -> Sequence[Effect]:
+    def _message_delta(self, message: StreamedMessage, event: Mapping[str, Any]) -> Sequence[Effect]:
         reason = event["delta"].get("stop_reason")
         if not reason:  # Claude Code's own, for a stream that broke off; its `message_stop` is still to come
             return ()
@@ -266,10 +266,10 @@ class TurnReader:
             return self._finish("stop")
         return shown
 
-    def _break_off(self, message: Message, abandoned_from: int) -> Sequence[Effect]:
+    def _break_off(self, message: StreamedMessage, abandoned_from: int) -> Sequence[Effect]:
         if message.released >= abandoned_from:
             self._transition(Input.WITHDRAWN)
-            return [self._failed(self._failure) if self._failure.text else TurnFailed(broken_off(STREAM_ENDED))]
+            return [self._failed(self._failure) if self._failure.text else TurnFailed(interrupted_error(STREAM_ENDED))]
         shown = self._content.show(message.rest(until=abandoned_from))
         calls = message.calls(until=abandoned_from)
         if calls:

@@ -19,7 +19,7 @@ from claude_openai.protocol.json_schema.references import Definitions, Endless
 from claude_openai.protocol.limits.bounded_cache import Kept
 from claude_openai.protocol.limits.budget import Budget
 
-__all__ = ["CannotBeAdapted", "adapted_schema"]
+__all__ = ["CannotBeTranslated", "to_claude_schema"]
 
 # In the drafts that do not know the bounds they have been made of others.
 _SAID_ANYWAY: Final = frozenset(
@@ -59,11 +59,11 @@ ANEW_STEPS: Final = 10
 KEPT_CHARS: Final = 4 * 1024 * 1024
 
 
-class CannotBeAdapted(Exception):
+class CannotBeTranslated(Exception):
     """The schema cannot be said to Claude; the text continues a sentence that begins with its place."""
 
 
-def adapted_schema(schema: str, document: Document, budget: Budget) -> str:
+def to_claude_schema(schema: str, document: Document, budget: Budget) -> str:
     """A schema that is a valid one of objects, as Claude Code takes it, as JSON.
 
     What was adapted before is found again at the same cost, so that the answer does not depend on what came before.
@@ -97,19 +97,19 @@ def _adapted(document: Document, budget: Budget) -> str:
         check_schema(adapted, draft_of({}), budget)
         _with_floats(adapted)
     except CannotBeResolved as error:
-        raise CannotBeAdapted(f"cannot be used: {error}. Put what it refers to into the schema itself.") from None
+        raise CannotBeTranslated(f"cannot be used: {error}. Put what it refers to into the schema itself.") from None
     except Endless:
         message = "refers to itself without end: some '$ref' leads back to its own schema. Take it out."
-        raise CannotBeAdapted(message) from None
+        raise CannotBeTranslated(message) from None
     except RecursionError:
-        raise CannotBeAdapted("is nested too deeply. Send a flatter one.") from None
+        raise CannotBeTranslated("is nested too deeply. Send a flatter one.") from None
     except InvalidSchema as error:
         shown = str(error)[:SHOWN_CHARS]
-        raise CannotBeAdapted(f"cannot be used: {shown}. Send one that is valid by draft 2020-12.") from None
+        raise CannotBeTranslated(f"cannot be used: {shown}. Send one that is valid by draft 2020-12.") from None
     except OverflowError:
-        raise CannotBeAdapted("holds a number that is too large. Send a smaller one.") from None
+        raise CannotBeTranslated("holds a number that is too large. Send a smaller one.") from None
     if _count(adapted) > MAX_VALUES:
-        raise CannotBeAdapted(f"is too large: Claude Code takes {MAX_VALUES} values in it. Send a smaller one.")
+        raise CannotBeTranslated(f"is too large: Claude Code takes {MAX_VALUES} values in it. Send a smaller one.")
     return json.dumps(adapted, separators=(",", ":"))
 
 

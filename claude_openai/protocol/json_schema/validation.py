@@ -82,7 +82,7 @@ class ArgumentValidator:
         self.document = Document(json.loads(schema), budget)
         self._plans = Plans(self.document, keywords_of)
         self.steps = 0
-        self.said_anew: tuple[str, int] | None = None
+        self.claude_schema: tuple[str, int] | None = None
 
     def errors(self, arguments: Mapping[str, Any], budget: Budget) -> Iterator[ValidationError]:
         """What does not fit.

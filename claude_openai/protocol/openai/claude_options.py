@@ -12,19 +12,19 @@ from claude_openai.errors import BadRequest
 from claude_openai.protocol.openai.bad_request import wrong_type, wrong_value
 from claude_openai.protocol.turn.claude_options import (
     PERMISSION_MODES,
-    Agent,
+    ClaudeOptions,
     PermissionMode,
     ReasoningEffort,
     ToolMode,
 )
 
-__all__ = ["MAX_ADD_DIRS", "read_agent"]
+__all__ = ["MAX_ADD_DIRS", "read_claude_options"]
 
 # Each is looked for in the file system before the request is taken.
 MAX_ADD_DIRS: Final = 64
 
 
-def read_agent(value: Mapping[str, Any], param: str = "claude") -> Agent:
+def read_claude_options(value: Mapping[str, Any], param: str = "claude") -> ClaudeOptions:
     """Check the `claude` object.
 
     Raises:
@@ -45,7 +45,7 @@ def read_agent(value: Mapping[str, Any], param: str = "claude") -> Agent:
     if len(folders) > MAX_ADD_DIRS:
         raise wrong_value(f"{param}.addDirs", f"at most {MAX_ADD_DIRS} folders")
     folder = given.get("workingDirectory")
-    return Agent(
+    return ClaudeOptions(
         working_directory="" if folder is None else _folder(folder, f"{param}.workingDirectory"),
         add_dirs=tuple(_folder(each, f"{param}.addDirs[{index}]") for index, each in enumerate(folders)),
         tool_mode=cast("ToolMode", _choice(given, "toolMode", get_args(ToolMode), param) or "disabled"),

@@ -78,13 +78,13 @@ def json_schema_format(inner: Any, where: str, budget: Budget) -> OutputFormat:
 
 def _form(name: str, schema: Any, where: str, budget: Budget) -> OutputFormat:
     # Adapted now, before anything is paid: a form that Claude Code cannot take would not be asked for.
-    from claude_openai.protocol.json_schema.claude_dialect import CannotBeAdapted, adapted_schema
+    from claude_openai.protocol.json_schema.claude_dialect import CannotBeTranslated, to_claude_schema
 
     code = "invalid_json_schema"
     text, validator = object_schema(schema, where, code=code, budget=budget)
     try:
-        return OutputFormat(name, text, adapted_schema(text, validator.document, budget), validator)
-    except CannotBeAdapted as error:
+        return OutputFormat(name, text, to_claude_schema(text, validator.document, budget), validator)
+    except CannotBeTranslated as error:
         raise BadRequest(f"'{where}' {error}", code=code, param=where) from None
     except TooMuchWork as error:
         raise too_much_work(where, error, code) from None

@@ -107,10 +107,10 @@ def function_tool(function: Any, where: str, budget: Budget) -> Tool:
         parameters = _NO_ARGUMENTS
     place = f"{where}.{key}"
     text, validator = object_schema(parameters, place, code=BAD_PARAMETERS, budget=budget)
-    return Tool(name, description, text, validator, _said_anew(parameters, text, validator, place, budget))
+    return Tool(name, description, text, validator, _claude_schema(parameters, text, validator, place, budget))
 
 
-def _said_anew(schema: Any, text: str, validator: "ArgumentValidator", where: str, budget: Budget) -> str:
+def _claude_schema(schema: Any, text: str, validator: "ArgumentValidator", where: str, budget: Budget) -> str:
     """A schema of another draft as Claude's API takes it, which wants it valid by draft 2020-12.
 
     It is kept with the validator, and costs then what it did: clients send the same tools with every request.
@@ -118,15 +118,15 @@ def _said_anew(schema: Any, text: str, validator: "ArgumentValidator", where: st
     if not schema.get("$schema"):
         return ""
     try:
-        if validator.said_anew is None:
+        if validator.claude_schema is None:
             before = budget.spent
-            said_anew = _by_latest_draft(schema, text, validator, where, budget)
-            validator.said_anew = said_anew, budget.spent - before
+            claude_schema = _by_latest_draft(schema, text, validator, where, budget)
+            validator.claude_schema = claude_schema, budget.spent - before
         else:
-            budget.spend(validator.said_anew[1])
+            budget.spend(validator.claude_schema[1])
     except TooMuchWork as error:
         raise too_much_work(where, error, BAD_PARAMETERS) from None
-    return validator.said_anew[0]
+    return validator.claude_schema[0]
 
 
 def _by_latest_draft(schema: Any, text: str, validator: "ArgumentValidator", where: str, budget: Budget) -> str:
@@ -137,9 +137,9 @@ def _by_latest_draft(schema: Any, text: str, validator: "ArgumentValidator", whe
         check_schema(schema, draft_of({}), budget)
         return ""
     except InvalidSchema:
-        from claude_openai.protocol.json_schema.claude_dialect import CannotBeAdapted, adapted_schema
+        from claude_openai.protocol.json_schema.claude_dialect import CannotBeTranslated, to_claude_schema
 
         try:
-            return adapted_schema(text, validator.document, budget)
-        except CannotBeAdapted as error:
+            return to_claude_schema(text, validator.document, budget)
+        except CannotBeTranslated as error:
             raise BadRequest(f"'{where}' {error}", code=BAD_PARAMETERS, param=where) from None

@@ -5,13 +5,13 @@ from itertools import chain, groupby
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.openai.bad_request import unsupported_value, wrong_value
-from claude_openai.protocol.turn.blocks import TextBlock, ToolResultBlock, Turn
+from claude_openai.protocol.turn.blocks import Message, TextBlock, ToolResultBlock
 from claude_openai.protocol.turn.history import Transcript
 
 __all__ = ["transcript_of"]
 
 
-def transcript_of(system: Iterable[str], said: Sequence[tuple[str, Turn]], param: str) -> Transcript:
+def transcript_of(system: Iterable[str], said: Sequence[tuple[str, Message]], param: str) -> Transcript:
     """Put together what was said.
 
     Args:
@@ -24,13 +24,13 @@ def transcript_of(system: Iterable[str], said: Sequence[tuple[str, Turn]], param
     """
     texts = list(system)
     if texts and not said:
-        said = [(param, Turn("user", (TextBlock(texts.pop()),)))]
+        said = [(param, Message("user", (TextBlock(texts.pop()),)))]
     _check_end(said, param)
     *turns, prompt = _joined(turn for _, turn in said)
     return Transcript(system="\n\n".join(texts), turns=tuple(turns), prompt=prompt)
 
 
-def _check_end(said: Sequence[tuple[str, Turn]], param: str) -> None:
+def _check_end(said: Sequence[tuple[str, Message]], param: str) -> None:
     if not said:
         message = "There is no message to answer. Send at least one of role 'user' with some visible text."
         raise BadRequest(message, code="invalid_value", param=param)
@@ -42,7 +42,7 @@ def _check_end(said: Sequence[tuple[str, Turn]], param: str) -> None:
         raise wrong_value(f"{path}.content", "a last user message with some visible text")
 
 
-def _joined(turns: Iterable[Turn]) -> Iterator[Turn]:
+def _joined(turns: Iterable[Message]) -> Iterator[Message]:
     # One of results alone, which have gone to their call, says nothing any more.
     for role, group in groupby((turn for turn in turns if turn.blocks), key=lambda turn: turn.role):
         first, *others = group
@@ -51,6 +51,6 @@ def _joined(turns: Iterable[Turn]) -> Iterator[Turn]:
             continue
         blocks = chain.from_iterable(turn.blocks for turn in (first, *others))
         # Claude demands the results of calls first.
-        yield Turn(
+        yield Message(
             role, tuple(sorted(blocks, key=lambda block: role == "user" and not isinstance(block, ToolResultBlock)))
         )

@@ -17,7 +17,7 @@ from typing import Final
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.quoting import shorten
-from claude_openai.protocol.turn.blocks import Block, TextBlock, ToolResultBlock, ToolUseBlock, Turn, TurnRole
+from claude_openai.protocol.turn.blocks import Block, Message, Role, TextBlock, ToolResultBlock, ToolUseBlock
 
 __all__ = ["NO_RESULT", "Piece", "alternating", "reminder"]
 
@@ -37,7 +37,7 @@ class Piece:
         of_system: the system says it, and only texts.
     """
 
-    role: TurnRole
+    role: Role
     path: str
     id_key: str
     blocks: tuple[Block, ...]
@@ -48,7 +48,7 @@ class Piece:
 class _Side:
     """A turn under way."""
 
-    role: TurnRole
+    role: Role
     path: str
     words: list[Block] = field(default_factory=list)
     reminders: set[int] = field(default_factory=set)  # which of the words are the system's
@@ -128,7 +128,7 @@ class _Conversation:
             raise BadRequest(message, code="invalid_value", param=f"{piece.path}.{piece.id_key}")
 
 
-def alternating(pieces: Sequence[Piece]) -> list[tuple[str, Turn]]:
+def alternating(pieces: Sequence[Piece]) -> list[tuple[str, Message]]:
     """The turns, each with the place of its last piece.
 
     A last turn of the user may say nothing. Pieces that say nothing are left out elsewhere.
@@ -143,14 +143,14 @@ def alternating(pieces: Sequence[Piece]) -> list[tuple[str, Turn]]:
     if conversation.sides:
         conversation.end()
     sides = deque(conversation.sides)
-    turns: list[tuple[str, Turn]] = []
+    turns: list[tuple[str, Message]] = []
     while sides:
         side = sides.popleft()
-        turns.append((side.path, Turn(side.role, (*side.said(beside_results=False), *side.calls))))
+        turns.append((side.path, Message(side.role, (*side.said(beside_results=False), *side.calls))))
         if side.calls:
             answer = sides.popleft() if sides else _Side("user", side.path)
             results = _all_results(side, is_last=not sides and not answer.words)
-            turns.append((answer.path, Turn("user", (*results, *answer.said(beside_results=True)))))
+            turns.append((answer.path, Message("user", (*results, *answer.said(beside_results=True)))))
     return turns
 
 

@@ -12,13 +12,13 @@ from typing import Any, Literal, TypeAlias
 __all__ = [
     "Block",
     "MediaBlock",
+    "Message",
     "ResultPart",
+    "Role",
     "TextBlock",
     "ThinkingBlock",
     "ToolResultBlock",
     "ToolUseBlock",
-    "Turn",
-    "TurnRole",
     "canonical_arguments",
 ]
 
@@ -103,14 +103,14 @@ _AS_WRITTEN = json.JSONEncoder(separators=(",", ":"))
 _CANONICAL = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False)
 
 
-TurnRole: TypeAlias = Literal["user", "assistant"]
+Role: TypeAlias = Literal["user", "assistant"]
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Message:
     """What one side said without the other: the texts of adjacent messages of one role, each a block of its own."""
 
-    role: TurnRole
+    role: Role
     blocks: tuple[Block, ...]
 
     @property

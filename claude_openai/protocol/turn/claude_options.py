@@ -3,7 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, get_args
 
-__all__ = ["NO_AGENT", "PERMISSION_MODES", "Agent", "PermissionMode", "ReasoningEffort", "Root", "ToolMode"]
+__all__ = [
+    "NO_CLAUDE_OPTIONS",
+    "PERMISSION_MODES",
+    "ClaudeOptions",
+    "PermissionMode",
+    "ReasoningEffort",
+    "Root",
+    "ToolMode",
+]
 
 
 ReasoningEffort: TypeAlias = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -32,7 +40,7 @@ class Root:
 
 
 @dataclass(frozen=True, slots=True)
-class Agent:
+class ClaudeOptions:
     """How Claude Code is to work on this request.
 
     Attributes:
@@ -53,12 +61,12 @@ class Agent:
     permission_mode: PermissionMode | None = None
     effort: ReasoningEffort | None = None
     reset_session: bool = False
-    tell_tools: bool = True
+    show_tool_use: bool = True
     roots: tuple[Root, ...] = ()
     descriptor: int | None = field(default=None, compare=False)
 
     @property
-    def of_the_process(self) -> bool:
+    def needs_own_process(self) -> bool:
         """Whether a process must have been started for it."""
         return self.has_tools or bool(self.working_directory or self.add_dirs or self.permission_mode)
 
@@ -72,4 +80,4 @@ class Agent:
         return self.tool_mode == "all"
 
 
-NO_AGENT: Final = Agent()
+NO_CLAUDE_OPTIONS: Final = ClaudeOptions()

@@ -12,7 +12,7 @@ from claude_openai.errors import ApiError
 
 # new: no history. replayed: the history was given anew. continued: a live conversation took the new messages only.
 # parked: the results went to the tool calls that a live conversation was waiting with.
-Way: TypeAlias = Literal["new", "replayed", "continued", "rewound", "parked"]
+Route: TypeAlias = Literal["new", "replayed", "continued", "rewound", "parked"]
 FinishReason: TypeAlias = Literal["stop", "length", "content_filter", "tool_calls"]
 
 
@@ -46,7 +46,7 @@ class TurnStarted:
     """
 
     model: str
-    conversation: Way = "new"
+    conversation: Route = "new"
     usage: Usage = field(default=Usage(), compare=False)
 
 

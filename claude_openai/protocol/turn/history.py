@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from claude_openai.protocol.turn.blocks import Block, TextBlock, Turn
+from claude_openai.protocol.turn.blocks import Block, Message, TextBlock
 
 __all__ = ["Transcript", "canonical"]
 
@@ -19,11 +19,11 @@ class Transcript:
     """
 
     system: str
-    turns: tuple[Turn, ...]
-    prompt: Turn
+    turns: tuple[Message, ...]
+    prompt: Message
 
 
-def canonical(turns: Iterable[Turn]) -> tuple[Turn, ...]:
+def canonical(turns: Iterable[Message]) -> tuple[Message, ...]:
     """The turns for a comparison: adjacent texts of an assistant turn are one.
 
     What Claude says in one turn comes back in pieces if the client had it in pieces: on the Responses API, text that
@@ -32,7 +32,7 @@ def canonical(turns: Iterable[Turn]) -> tuple[Turn, ...]:
     return tuple(_with_texts_joined(turn) for turn in turns)
 
 
-def _with_texts_joined(turn: Turn) -> Turn:
+def _with_texts_joined(turn: Message) -> Message:
     if turn.role == "user":
         return turn
     blocks: list[Block] = []
@@ -41,4 +41,4 @@ def _with_texts_joined(turn: Turn) -> Turn:
             blocks[-1] = TextBlock(blocks[-1].text + block.text)
         else:
             blocks.append(block)
-    return turn if len(blocks) == len(turn.blocks) else Turn(turn.role, tuple(blocks))
+    return turn if len(blocks) == len(turn.blocks) else Message(turn.role, tuple(blocks))

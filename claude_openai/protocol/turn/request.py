@@ -3,16 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from claude_openai.protocol.turn.blocks import Turn
-from claude_openai.protocol.turn.claude_options import Agent, ReasoningEffort
+from claude_openai.protocol.turn.blocks import Message
+from claude_openai.protocol.turn.claude_options import ClaudeOptions, ReasoningEffort
 from claude_openai.protocol.turn.output_format import OutputFormat
 from claude_openai.protocol.turn.tools import Tool, ToolChoice
 
-__all__ = ["ChatRequest"]
+__all__ = ["TurnRequest"]
 
 
 @dataclass(frozen=True, slots=True)
-class ChatRequest:
+class TurnRequest:
     """One request in our own terms.
 
     Attributes:
@@ -41,15 +41,15 @@ class ChatRequest:
     model: str
     claude_model: str
     system: str
-    turns: tuple[Turn, ...]
-    prompt: Turn
+    turns: tuple[Message, ...]
+    prompt: Message
     tools: tuple[Tool, ...]
     tool_choice: ToolChoice
     parallel_tool_calls: bool
     stream: bool
     include_usage: bool
     reasoning_effort: ReasoningEffort | None
-    agent: Agent
+    options: ClaudeOptions
     user: str | None
     metadata: Mapping[str, str]
     max_tokens: int | None = None

@@ -9,13 +9,13 @@ from dataclasses import replace
 
 from claude_openai.protocol.turn.events import Event, ReasoningDelta, TextDelta, TurnCompleted, TurnStarted, Usage
 
-__all__ = ["EventCutter", "StopCutter"]
+__all__ = ["StopSequenceEvents", "StopSequenceFilter"]
 
 # Claude counts a turn's tokens at its end, which a turn that is stopped does not reach.
 CHARS_PER_TOKEN = 4
 
 
-class StopCutter:
+class StopSequenceFilter:
     """Takes pieces of text and gives what may be shown.
 
     Args:
@@ -55,7 +55,7 @@ def _beginning(text: str, stop: str) -> str:
     return next((stop[:size] for size in range(longest, 0, -1) if text.endswith(stop[:size])), "")
 
 
-class EventCutter:
+class StopSequenceEvents:
     """Takes a turn's events and gives those that may be shown; after the cut the last is the turn's end.
 
     The output tokens of a turn that was cut are an estimate.
@@ -65,7 +65,7 @@ class EventCutter:
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
-        self._text = StopCutter(stops)
+        self._text = StopSequenceFilter(stops)
         self._cuts = bool(stops)
         self._chars = 0
         self._usage = Usage()

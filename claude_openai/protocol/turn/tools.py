@@ -29,7 +29,7 @@ class Tool:
     description: str
     parameters: str
     validator: "ArgumentValidator" = field(compare=False, repr=False)
-    said_anew: str = field(default="", compare=False, repr=False)
+    claude_schema: str = field(default="", compare=False, repr=False)
 
     @property
     def schema(self) -> dict[str, Any]:

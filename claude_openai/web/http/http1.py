@@ -19,7 +19,7 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
 from claude_openai.logs.log import Log
-from claude_openai.web.http.malformed import unread_answer
+from claude_openai.web.http.malformed import malformed_response
 
 __all__ = ["GuardedStream", "Http1Server"]
 
@@ -123,7 +123,7 @@ async def _stay(_request: object) -> None:
 
 
 async def _send_error(protocol: H11Protocol, log: Log, hint: int) -> None:
-    status, headers, body = unread_answer(hint, log)
+    status, headers, body = malformed_response(hint, log)
     response = h11.Response(status_code=status, headers=[*headers, (b"connection", b"close")])
     # Composed without an await: the app may be about to answer too, if it is the body that cannot be read.
     data = [protocol.connection.send(event) or b"" for event in (response, h11.Data(data=body), h11.EndOfMessage())]

@@ -23,7 +23,7 @@ from claude_openai.config import Config
 from claude_openai.errors import StartError
 from claude_openai.logs.log import Log, traceback_of
 from claude_openai.web.http.http1 import GuardedStream, Http1Server
-from claude_openai.web.http.malformed import NO_WEBSOCKETS, unread_answer
+from claude_openai.web.http.malformed import NO_WEBSOCKETS, malformed_response
 
 __all__ = ["Connections", "TcpListener", "connection_limit", "open_listeners", "urls_of"]
 
@@ -221,7 +221,7 @@ def _http_only(app: ASGIFramework, log: Log) -> ASGIFramework:
             await handle(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
-            status, headers, body = unread_answer(NO_WEBSOCKETS.status, log, NO_WEBSOCKETS)
+            status, headers, body = malformed_response(NO_WEBSOCKETS.status, log, NO_WEBSOCKETS)
             await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
             await send({"type": "websocket.http.response.body", "body": body})
 

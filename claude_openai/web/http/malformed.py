@@ -11,7 +11,7 @@ from claude_openai.errors import ApiError, BadRequest, Forbidden
 from claude_openai.logs.log import Log
 from claude_openai.protocol.openai.sse import encode_json
 
-__all__ = ["NO_WEBSOCKETS", "unread_answer"]
+__all__ = ["NO_WEBSOCKETS", "malformed_response"]
 
 NO_WEBSOCKETS: Final = Forbidden(
     "There are no WebSockets here. Send POST requests; with 'stream': true the answer comes as server-sent events.",
@@ -33,7 +33,9 @@ _REASONS: Final[Mapping[int, tuple[int, ApiError]]] = {
 }
 
 
-def unread_answer(hint: int, log: Log, error: ApiError | None = None) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+def malformed_response(
+    hint: int, log: Log, error: ApiError | None = None
+) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
     """Status, headers and body.
 
     Args:

@@ -12,7 +12,7 @@ from claude_openai.protocol.openai.chat.completion import (
     REFUSED,
     ReasoningKeys,
     ResponseHead,
-    told_reason,
+    finish_reason_for,
     tool_call_object,
     usage_object,
 )
@@ -131,6 +131,6 @@ class ChunkStream:
         refused = self._chunk({"refusal": REFUSED}) if finish_reason == "content_filter" else b""
         return (
             refused
-            + self._chunk({}, told_reason(finish_reason, self._functions))
+            + self._chunk({}, finish_reason_for(finish_reason, self._functions))
             + (data_frame(last) if self._include_usage else b"")
         )

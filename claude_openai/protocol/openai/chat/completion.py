@@ -28,8 +28,8 @@ __all__ = [
     "Completion",
     "ReasoningKeys",
     "ResponseHead",
+    "finish_reason_for",
     "fold",
-    "told_reason",
     "tool_call_object",
     "usage_object",
 ]
@@ -152,7 +152,7 @@ class Completion:
         if self._completed is None:
             raise RuntimeError("the turn has not ended")
         finish_reason, usage = self._completed.finish_reason, usage_object(self._completed.usage)
-        told = told_reason(finish_reason, self._functions)
+        told = finish_reason_for(finish_reason, self._functions)
         choice = {"index": 0, "message": self._message(finish_reason), "logprobs": None, "finish_reason": told}
         return {**self._head.fields("chat.completion"), "choices": [choice], "usage": usage}
 
@@ -167,7 +167,7 @@ class Completion:
         return {"role": "assistant", "content": said, "refusal": refusal, **reasoning, **calls, "annotations": []}
 
 
-def told_reason(reason: FinishReason, functions: bool) -> str:
+def finish_reason_for(reason: FinishReason, functions: bool) -> str:
     return "function_call" if functions and reason == "tool_calls" else reason
 
 

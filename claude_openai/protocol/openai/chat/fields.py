@@ -164,7 +164,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "max_completion_tokens": Field(Use.HONOURED, integer(1), _NO_LIMIT),
     "stop": Field(Use.HONOURED, _stop),
     "response_format": Field(Use.HONOURED, json_object),  # checked in `output`
-    "claude": Field(Use.HONOURED, json_object),  # ours: the keys are checked in `agent`
+    "claude": Field(Use.HONOURED, json_object),  # ours: the keys are checked in `options`
     "functions": Field(Use.HONOURED, array),
     "function_call": Field(Use.HONOURED, _text_or_object),
     "n": Field(Use.REFUSED, _n),

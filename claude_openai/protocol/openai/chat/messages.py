@@ -22,12 +22,12 @@ from claude_openai.protocol.openai.content import (
 )
 from claude_openai.protocol.openai.transcript import transcript_of
 from claude_openai.protocol.openai.turns import Piece, alternating
-from claude_openai.protocol.turn.blocks import Block, TextBlock, TurnRole
+from claude_openai.protocol.turn.blocks import Block, Role, TextBlock
 from claude_openai.protocol.turn.history import Transcript
 
-Role: TypeAlias = Literal["system", "user", "assistant", "tool"]
+ChatRole: TypeAlias = Literal["system", "user", "assistant", "tool"]
 
-_ROLES: dict[str, Role] = {
+_ROLES: dict[str, ChatRole] = {
     "system": "system",
     "developer": "system",
     "user": "user",
@@ -71,8 +71,8 @@ def read_messages(messages: Sequence[Any], budget: Budget, system: Iterable[str]
     return transcript_of(texts, alternating(pieces), "messages")
 
 
-def _piece(message: Mapping[str, Any], role: Role, path: str, budget: Budget) -> Piece:
-    side: TurnRole = "user"
+def _piece(message: Mapping[str, Any], role: ChatRole, path: str, budget: Budget) -> Piece:
+    side: Role = "user"
     blocks: tuple[Block, ...]
     match role:
         case "system":
@@ -98,7 +98,7 @@ def _named(blocks: tuple[Block, ...], name: Any, path: str) -> tuple[Block, ...]
     return (TextBlock(f"{name}:"), *blocks) if name.strip() else blocks
 
 
-def _role(message: Any, path: str) -> Role:
+def _role(message: Any, path: str) -> ChatRole:
     if not isinstance(message, dict):
         raise wrong_type(path, "an object with 'role' and 'content'", message)
     role = message.get("role")

@@ -12,20 +12,20 @@ from claude_openai.protocol.openai.bad_request import wrong_value
 from claude_openai.protocol.openai.chat.fields import FIELDS, read_effort
 from claude_openai.protocol.openai.chat.functions import modern_messages, read_function_call, read_functions
 from claude_openai.protocol.openai.chat.messages import read_messages, system_fields
-from claude_openai.protocol.openai.claude_options import read_agent
+from claude_openai.protocol.openai.claude_options import read_claude_options
 from claude_openai.protocol.openai.json_body import load_object
 from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.openai.request_body import checked_fields, form_beside, whole_number
 from claude_openai.protocol.openai.response_format import read_response_format
 from claude_openai.protocol.openai.tool_choice import allows_parallel_calls, offered_tools, read_choice
 from claude_openai.protocol.openai.tools import read_tools
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.turn.tools import Tool, ToolChoice
 
 __all__ = ["parse_chat_request", "read_chat_request"]
 
 
-def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
+def parse_chat_request(body: bytes, catalog: ModelCatalog) -> TurnRequest:
     """Read and check a request body.
 
     Raises:
@@ -35,7 +35,7 @@ def parse_chat_request(body: bytes, catalog: ModelCatalog) -> ChatRequest:
     return read_chat_request(load_object(body), len(body), catalog)
 
 
-def read_chat_request(loaded: Mapping[str, Any], size: int, catalog: ModelCatalog) -> ChatRequest:
+def read_chat_request(loaded: Mapping[str, Any], size: int, catalog: ModelCatalog) -> TurnRequest:
     """Check the fields of a request.
 
     Args:
@@ -51,9 +51,9 @@ def read_chat_request(loaded: Mapping[str, Any], size: int, catalog: ModelCatalo
     claude_model = catalog.resolve(fields["model"])
     budget = request_budget(size)
     tools, choice, functions = _tools(fields, budget)
-    agent = read_agent(fields.get("claude", {}))
+    options = read_claude_options(fields.get("claude", {}))
     transcript = read_messages(modern_messages(fields["messages"]), budget, system_fields(fields))
-    return ChatRequest(
+    return TurnRequest(
         model=fields["model"],
         claude_model=claude_model,
         system=transcript.system,
@@ -64,8 +64,8 @@ def read_chat_request(loaded: Mapping[str, Any], size: int, catalog: ModelCatalo
         parallel_tool_calls=allows_parallel_calls(fields) and not functions,
         stream=fields.get("stream", False),
         include_usage=bool(fields.get("stream_options", {}).get("include_usage")),
-        reasoning_effort=agent.effort or read_effort(fields),
-        agent=agent,
+        reasoning_effort=options.effort or read_effort(fields),
+        options=options,
         user=fields.get("user", fields.get("safety_identifier")),
         metadata=fields.get("metadata", {}),
         max_tokens=whole_number(fields.get("max_completion_tokens", fields.get("max_tokens"))),

@@ -22,7 +22,7 @@ from claude_openai.protocol.openai.responses.item_store import MAX_CHARS, item_c
 from claude_openai.protocol.openai.responses.tools import joined_name
 from claude_openai.protocol.openai.transcript import transcript_of
 from claude_openai.protocol.openai.turns import Piece, alternating
-from claude_openai.protocol.turn.blocks import Block, TextBlock, ToolUseBlock, TurnRole
+from claude_openai.protocol.turn.blocks import Block, Role, TextBlock, ToolUseBlock
 from claude_openai.protocol.turn.history import Transcript
 
 __all__ = ["Recall", "added_tools", "read_input"]
@@ -134,7 +134,7 @@ def _is_of_system(item: Mapping[str, Any]) -> bool:
     return (item.get("type") or "message") == "message" and item.get("role") in ("system", "developer")
 
 
-def _read(item: Mapping[str, Any], path: str, budget: Budget) -> Iterator[tuple[TurnRole, tuple[Block, ...]]]:
+def _read(item: Mapping[str, Any], path: str, budget: Budget) -> Iterator[tuple[Role, tuple[Block, ...]]]:
     match _kind(item, path):
         case "message":
             yield from _message(item, path)
@@ -160,7 +160,7 @@ def _read(item: Mapping[str, Any], path: str, budget: Budget) -> Iterator[tuple[
             raise unsupported_value(f"{path}.type", message)
 
 
-def _message(item: Mapping[str, Any], path: str) -> Iterator[tuple[TurnRole, tuple[Block, ...]]]:
+def _message(item: Mapping[str, Any], path: str) -> Iterator[tuple[Role, tuple[Block, ...]]]:
     match item.get("role"):
         case "user":
             yield "user", user_blocks(item, path)

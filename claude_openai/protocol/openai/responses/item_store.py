@@ -8,13 +8,13 @@ told to send it.
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["MAX_CHARS", "GivenItems", "item_chars"]
+__all__ = ["MAX_CHARS", "ItemStore", "item_chars"]
 
 MAX_ITEMS: Final = 4096
 MAX_CHARS: Final = 16 * 1024 * 1024
 
 
-class GivenItems:
+class ItemStore:
     """Finished messages and calls by their ids, which nobody but the client that was given them can guess.
 
     Args:

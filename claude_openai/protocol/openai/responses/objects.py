@@ -17,8 +17,8 @@ __all__ = [
     "REASONING",
     "REFUSAL",
     "ItemForm",
+    "ItemInProgress",
     "ItemStatus",
-    "OpenItem",
     "ResponsesHead",
     "Step",
     "failure_object",
@@ -140,7 +140,7 @@ REASONING: Final = ItemForm(
 )
 
 
-class OpenItem:
+class ItemInProgress:
     """An item whose text is still coming, part after part.
 
     Args:

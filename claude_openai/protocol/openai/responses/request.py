@@ -13,7 +13,7 @@ from claude_openai.protocol.limits.budget import Budget, request_budget
 from claude_openai.protocol.openai.chat.fields import read_effort
 from claude_openai.protocol.openai.chat.messages import system_fields
 from claude_openai.protocol.openai.chat.request import read_chat_request
-from claude_openai.protocol.openai.claude_options import read_agent
+from claude_openai.protocol.openai.claude_options import read_claude_options
 from claude_openai.protocol.openai.json_body import load_object
 from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.openai.request_body import checked_fields, form_beside, whole_number
@@ -24,7 +24,7 @@ from claude_openai.protocol.openai.responses.tools import ResponsesTools, read_r
 from claude_openai.protocol.openai.tool_choice import allows_parallel_calls
 from claude_openai.protocol.turn.claude_options import ReasoningEffort
 from claude_openai.protocol.turn.output_format import OutputFormat
-from claude_openai.protocol.turn.request import ChatRequest
+from claude_openai.protocol.turn.request import TurnRequest
 
 __all__ = ["ResponsesRequest", "parse_chat_body", "parse_responses_request"]
 
@@ -40,10 +40,10 @@ class ResponsesRequest:
         may_refer: the client may name items of the answer in its next request by their ids alone.
     """
 
-    chat: ChatRequest
+    chat: TurnRequest
     echo: Mapping[str, Any]
     namespaces: Mapping[str, tuple[str, str]]
-    may_refer: bool
+    stores: bool
 
 
 def parse_responses_request(body: bytes, catalog: ModelCatalog, recall: Recall) -> ResponsesRequest:
@@ -61,7 +61,7 @@ def parse_responses_request(body: bytes, catalog: ModelCatalog, recall: Recall) 
     return _read(load_object(body), len(body), catalog, recall)
 
 
-def parse_chat_body(body: bytes, catalog: ModelCatalog) -> ChatRequest:
+def parse_chat_body(body: bytes, catalog: ModelCatalog) -> TurnRequest:
     """Read and check the body of a request for a chat completion, which may have the form of the Responses API.
 
     Raises:
@@ -82,9 +82,9 @@ def _read(loaded: Mapping[str, Any], size: int, catalog: ModelCatalog, recall: R
     tools = read_responses_tools(
         fields.get("tools", ()), added_tools(fields["input"]), fields.get("tool_choice", "auto"), budget
     )
-    agent = read_agent(fields.get("claude", {}))
+    options = read_claude_options(fields.get("claude", {}))
     transcript = read_input(fields["input"], system_fields(fields), recall, budget)
-    chat = ChatRequest(
+    chat = TurnRequest(
         model=fields["model"],
         claude_model=claude_model,
         system=transcript.system,
@@ -95,8 +95,8 @@ def _read(loaded: Mapping[str, Any], size: int, catalog: ModelCatalog, recall: R
         parallel_tool_calls=allows_parallel_calls(fields),
         stream=fields.get("stream", False),
         include_usage=True,
-        reasoning_effort=agent.effort or _effort(fields),
-        agent=agent,
+        reasoning_effort=options.effort or _effort(fields),
+        options=options,
         user=fields.get("user", fields.get("safety_identifier")),
         metadata=fields.get("metadata", {}),
         max_tokens=whole_number(fields.get("max_output_tokens")),

@@ -19,8 +19,8 @@ from claude_openai.protocol.openai.responses.objects import (
     REASONING,
     REFUSAL,
     ItemForm,
+    ItemInProgress,
     ItemStatus,
-    OpenItem,
     ResponsesHead,
     Step,
     failure_object,
@@ -62,7 +62,7 @@ class _Answer:
         self._clock = clock
         self._remember = remember
         self._output: list[dict[str, Any]] = []
-        self._open: OpenItem | None = None
+        self._open: ItemInProgress | None = None
         self._begun = False
 
     def feed(self, event: Event) -> Iterator[Step]:
@@ -105,7 +105,7 @@ class _Answer:
         item = self._open
         if item is None or item.form is not form:
             yield from self._close("completed")
-            item = self._open = OpenItem(form, self._head, len(self._output))
+            item = self._open = ItemInProgress(form, self._head, len(self._output))
             yield from item.opened()
         yield item.delta(text)
 
@@ -140,7 +140,7 @@ class _Answer:
         yield from self._close(status)
         if all(item["type"] == "reasoning" for item in self._output):
             # An answer without a word is an empty message: clients look for one.
-            item = self._open = OpenItem(MESSAGE, self._head, len(self._output))
+            item = self._open = ItemInProgress(MESSAGE, self._head, len(self._output))
             yield from item.opened()
             yield from self._close(status)
         details = None if reason is None else {"reason": reason}
@@ -155,7 +155,7 @@ class _Answer:
             yield from self._open.next_part(REFUSAL)
         else:
             yield from self._close("completed")
-            self._open = OpenItem(MESSAGE, self._head, len(self._output), REFUSAL)
+            self._open = ItemInProgress(MESSAGE, self._head, len(self._output), REFUSAL)
             yield from self._open.opened()
         yield self._open.delta(REFUSED)
 

@@ -1,8 +1,8 @@
 """A local server that lets any OpenAI client use Claude Code.
 
-The way of the data, one direction: `web/app` -> `protocol/openai/chat/request` (or `protocol/openai/responses/request`) ->
-`runs/registry` (-> `runs/admission`) -> `claude/*` -> `protocol/turn/events` -> `protocol/openai/chat/completion` (or
-`protocol/openai/responses/stream`) -> `protocol/openai/sse` -> `web/http/event_stream`.
+The way of the data, one direction: `web/app` -> `protocol/openai/chat/request` (or `protocol/openai/responses/request`)
+-> `runs/registry` (-> `runs/admission`) -> `claude/*` -> `protocol/turn/events` -> `protocol/openai/chat/completion`
+(or `protocol/openai/responses/stream`) -> `protocol/openai/sse` -> `web/http/event_stream`.
 
 - `errors`, `config`: what can go wrong, and what is configured.
 - `protocol`: pure translation between OpenAI's wire formats and Claude Code's. No I/O.
@@ -22,14 +22,13 @@ As a library: `urls = await nursery.start(claude_openai.serve, claude_openai.Con
 
 from typing import TYPE_CHECKING, Any
 
+from claude_openai._version import __version__
 from claude_openai.config import Config
 
 if TYPE_CHECKING:
     from claude_openai.server import serve
 
 __all__ = ["Config", "__version__", "serve"]
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import trio
 
-from claude_openai import __version__
+from claude_openai._version import __version__
 from claude_openai.claude.backend import Backend
 from claude_openai.claude.cli import CliBackend
 from claude_openai.claude.leftovers.ledger import PRIVATE_FOLDER, recover

@@ -20,7 +20,7 @@ class Emit(Protocol):
     """Takes what a turn says."""
 
     async def __call__(self, event: Event) -> None:
-        """Take an event, in the order of `protocol/turn/events.py`; waits when the reader is slow. It is a sign of life."""
+        """Take an event, in the order of `protocol/turn/events.py`; wait when the reader is slow. A sign of life."""
 
     def alive(self, what: str, for_s: float = 0) -> None:
         """Take a sign of life that is no event: without any the turn is cancelled after a while.

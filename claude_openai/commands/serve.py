@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from claude_openai import __version__
+from claude_openai._version import __version__
 from claude_openai.commands import main_parser, say, without_flags
 from claude_openai.commands.instance.lock import Claim, claiming
 from claude_openai.commands.instance.record import AlreadyRunning, Instance, instance_files, instance_folder

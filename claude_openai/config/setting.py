@@ -97,7 +97,7 @@ class Parser(argparse.ArgumentParser):
 
 def with_flags(parser: argparse.ArgumentParser, settings: Iterable[Setting]) -> argparse.ArgumentParser:
     """The parser, with a flag for each setting that has one."""
-    from claude_openai import __version__
+    from claude_openai._version import __version__
 
     parser.add_argument("--version", action="version", version=f"claude-openai {__version__}")
     for setting in settings:

@@ -1,8 +1,8 @@
 """What the `claude` object of a request may ask for: which clients, which folders, which permission modes.
 
 Folders are compared after every symbolic link and `..` is resolved, component by component. What is passed on is the
-resolved path and the identity of the folder, so that another folder cannot take its place (`claude/walls/folders`). Knows the
-file system and the settings, not Claude.
+resolved path and the identity of the folder, so that another folder cannot take its place (`claude/walls/folders`).
+Knows the file system and the settings, not Claude.
 """
 
 import errno

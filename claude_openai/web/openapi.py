@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from claude_openai import __version__
+from claude_openai._version import __version__
 from claude_openai.runs.capture.records import RUN_ID
 from claude_openai.web.openapi_schemas import NAME, STRING, Json, ref, schemas
 

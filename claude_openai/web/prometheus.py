@@ -13,7 +13,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from claude_openai import __version__
+from claude_openai._version import __version__
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.runs.metrics import BUCKETS_S, Histogram, Labels

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 from quart import Quart, Response, request
 from quart_trio.wrappers import TrioResponse
 
-from claude_openai import __version__
+from claude_openai._version import __version__
 from claude_openai.config import Config
 from claude_openai.protocol.openai.sse import encode_json
 from claude_openai.runs.registry import LOGIN_DOUBT_S, Runs

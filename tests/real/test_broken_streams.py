@@ -1,8 +1,9 @@
 """Streams of Claude's API that break off, on the real Claude Code: what the client gets, how many calls of Claude it
 costs, and what the next request does.
 
-The records that Claude Code writes for them are described in `claude_openai/protocol/claude_code/turn_reader.py`. Two invariants: a
-client never gets words that Claude took back, and never pays for more calls than `claude` makes by itself.
+The records that Claude Code writes for them are described in `claude_openai/protocol/claude_code/turn_reader.py`. Two
+invariants: a client never gets words that Claude took back, and never pays for more calls than `claude` makes by
+itself.
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Finds the `claude` program."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The settings of a process that can change with each turn."""
 
 import uuid
 from dataclasses import dataclass

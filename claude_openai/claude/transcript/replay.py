@@ -1,4 +1,4 @@
-"""TODO."""
+"""Which messages of a request a process resumes from."""
 
 from claude_openai.protocol.turn.blocks import Message, ToolResultBlock
 from claude_openai.protocol.turn.request import TurnRequest

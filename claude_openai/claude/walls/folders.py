@@ -2,7 +2,8 @@
 
 By the time a request gets its slot, a path that was checked may name another folder. So the working folder is kept open
 from the check on, and the process is started in whatever the descriptor refers to; all folders are compared once more,
-right before the start, with what was checked. Knows files; which folders are allowed is decided by `web/claude_options_access`.
+right before the start, with what was checked. Knows files; which folders are allowed is decided by
+`web/claude_options_access`.
 """
 
 import os

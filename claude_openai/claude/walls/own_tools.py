@@ -1,4 +1,4 @@
-"""TODO."""
+"""Claude Code's own tools by tool mode."""
 
 from collections.abc import Mapping
 from typing import Final

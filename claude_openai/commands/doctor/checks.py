@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from claude_openai import __version__
+from claude_openai._version import __version__
 from claude_openai.claude.process.free_memory import available_mb
 from claude_openai.config import Config, is_loopback
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Checks the arguments of tool calls against the schemas of the tools."""
 
 from collections.abc import Callable, Sequence
 

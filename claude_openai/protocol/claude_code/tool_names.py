@@ -1,4 +1,4 @@
-"""TODO."""
+"""The names of the client's tools in Claude Code, to which they are tools of an MCP server."""
 
 __all__ = ["SERVER", "mcp_name", "own_name"]
 

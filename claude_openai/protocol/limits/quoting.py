@@ -1,4 +1,4 @@
-"""TODO."""
+"""Values of a request, quoted in error messages."""
 
 __all__ = ["SHOWN_CHARS", "shorten"]
 

@@ -1,8 +1,8 @@
 """The `claude` object of a request: what it asks of Claude Code beyond an answer.
 
 Knows the form of each key. Whether a folder or a mode is allowed is not said here: that needs the settings and the
-file system (`web/claude_options_access.py`). A key that is not known is refused: ignoring a mistyped folder would run tools in
-another.
+file system (`web/claude_options_access.py`). A key that is not known is refused: ignoring a mistyped folder would run
+tools in another.
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The JSON Schemas of a request: tool parameters and structured output."""
 
 import json
 from typing import TYPE_CHECKING, Any, Final

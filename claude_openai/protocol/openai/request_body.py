@@ -1,4 +1,4 @@
-"""TODO."""
+"""What the bodies of both APIs share: required fields, the table of fields, numbers."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -6,7 +6,7 @@ names and types of forms, and nothing of JSON Schema.
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.budget import Budget, TooMuchWork
@@ -14,9 +14,6 @@ from claude_openai.protocol.openai.bad_request import missing, wrong_type, wrong
 from claude_openai.protocol.openai.field_types import boolean, string
 from claude_openai.protocol.openai.object_schema import object_schema, too_much_work
 from claude_openai.protocol.turn.output_format import OutputFormat
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["read_response_format"]
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""`tool_choice`, in each of the forms that clients send: those of OpenAI's two APIs and that of Claude's."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Alternating messages of a request -> the conversation that Claude is to answer."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby

@@ -1,4 +1,4 @@
-"""TODO."""
+"""What a request asks of Claude Code beyond an answer: its own tools, their folders, the effort."""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, get_args

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The conversation of a request: system prompt, messages before the prompt, and the prompt."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

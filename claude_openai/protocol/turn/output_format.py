@@ -1,4 +1,4 @@
-"""TODO."""
+"""The form that an answer must have."""
 
 import json
 from dataclasses import dataclass, field

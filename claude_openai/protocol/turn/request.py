@@ -1,4 +1,4 @@
-"""TODO."""
+"""The request for one turn, whichever API it came by."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The client's tools, and which of them must be called."""
 
 import json
 from dataclasses import dataclass, field

@@ -2,7 +2,7 @@
 
 The daemon is a fresh interpreter in a session of its own, without terminal, with the environment and the folder of the
 shell. A key given as a flag becomes a variable on the way, which other users cannot see in the process list. What it
-says goes to a file that nobody else writes to; once it listens, it takes its own (`last_words`).
+says goes to a file that nobody else writes to; once it listens, it takes its own (`stderr_file`).
 """
 
 import signal

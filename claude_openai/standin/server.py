@@ -2,7 +2,7 @@
 
 It records every request and answers by a script, faults included. It knows the routes, and that each connection is a
 task of its nursery. What an answer says stands in `script.py`, how that looks in bytes in `wire.py`, how it is sent
-in `connection.py`, which requests the service would refuse in `strictness.py`. It checks no key and counts no real
+in `connection.py`, which requests the service would refuse in `validation.py`. It checks no key and counts no real
 tokens.
 """
 

@@ -2,7 +2,7 @@
 
 For the commands of this program, with a key of their own or the server's; without a key they do not exist. Ids are
 checked for their form before anything is looked up, so no request reaches another file. Knows runs, their records and
-files; who may call is `guard`'s business.
+files; who may call is `access`'s business.
 """
 
 import os

@@ -5,7 +5,7 @@ program, which says on it what happens, and kills all that descends from the pro
 lost on the way from the request to the owner of the link, by a cancel or the death of the server, ends the program too.
 The program itself is killed by a pidfd, if there is one: Claude Code makes another, billed call about 20 ms after some
 answers, and on a busy machine the supervisor would be too late.
-What the guardian does is told in `supervisor`.
+What the guardian does is told in `guardian_program`.
 """
 
 import errno

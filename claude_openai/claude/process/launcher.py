@@ -1,7 +1,7 @@
 """How the process of a turn is started: which program, with what past, in which folder. Both backends use it.
 
-Knows where the parts lie on the disk; what the flags and variables are is `hermetic`'s business, what is said to the
-process the backends'. A program that is not there is looked for again at each start.
+Knows where the parts lie on the disk; what the flags and variables are is `command_line`'s business, what is said to
+the process the backends'. A program that is not there is looked for again at each start.
 """
 
 import shutil

@@ -1,8 +1,8 @@
 """One supervised process: started by the guardian, with drained pipes, and an end that is certain and bounded.
 
 Knows pipes and waits, nothing of what is said over the pipes, and no signals: those are the supervisor's
-(`supervisor`), which kills all that descends from the process when the process ends or when it is told to. Here every
-wait of the ladder that ends it is bounded, and giving up is logged; the supervisor goes on by itself then.
+(`guardian_program`), which kills all that descends from the process when the process ends or when it is told to. Here
+every wait of the ladder that ends it is bounded, and giving up is logged; the supervisor goes on by itself then.
 """
 
 import fcntl

@@ -155,7 +155,7 @@ class Conversation:
             guard = self.spawn.guard
             take = partial(self._take, process, toolbox, ask)
             transport = ProcessTransport(process, _binding(self._request, toolbox, guard), self.log, take)
-            # With a transport of ours the SDK applies no option that is a flag; `hermetic` gives those.
+            # With a transport of ours the SDK applies no option that is a flag; `command_line` gives those.
             client = ClaudeSDKClient(ClaudeAgentOptions(verbatim_prompts=True), transport=transport)
             async with client, trio.open_nursery() as nursery, ending(client.receive_messages()) as messages:
                 nursery.start_soon(_write_all, receive, transport)

@@ -5,7 +5,7 @@ be started ahead, on a FIFO: it waits there for somebody to write. When a histor
 FIFO's name, for a process that has not come so far and for what it looks up in the file later, and the process that
 waits is given the same text through the FIFO (measured on `claude-code` 2.1.332; a test shows it on the bundled one).
 
-Knows files; what a transcript says is `transcript`'s business. Linux only: nobody has measured it elsewhere.
+Knows files; what a transcript says is `session_file`'s business. Linux only: nobody has measured it elsewhere.
 """
 
 import errno

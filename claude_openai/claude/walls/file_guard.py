@@ -1,7 +1,7 @@
 """Decides, before each call of one of Claude Code's own tools, whether it stays inside the folders of its request.
 
 Permission modes decide what is asked for, not where: `plan`, `auto` and `bypassPermissions` read any file of the user.
-So every call is checked here first, in every mode and from sub-agents too (`permissions` receives the hook). A call is
+So every call is checked here first, in every mode and from sub-agents too (`hook` receives the hook). A call is
 denied, or left to its permission mode; nothing is ever allowed here. Paths are compared after all symbolic links are
 resolved, and Claude Code is given the resolved path, so that a link exchanged in the meantime is not followed.
 

@@ -1,6 +1,6 @@
 """What keeps the tools of a process in its folders: the hook, the rules, and the confinement of Bash, put together.
 
-Where a wall is one of Claude Code's own (`permission_rules`), the hook (`permissions`) stands before it, and the other
+Where a wall is one of Claude Code's own (`permission_rules`), the hook (`hook`) stands before it, and the other
 way round: neither relies on the other.
 """
 

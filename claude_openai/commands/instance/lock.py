@@ -1,4 +1,4 @@
-"""The files of `instance`, held by the server that they tell of.
+"""The files of `record`, held by the server that they tell of.
 
 Whoever holds the lock on the pid file is the server of this folder. The lock goes with the file it was taken on: if
 that one is removed, it has to be taken anew on another. Knows files and locks, no server.

@@ -5,7 +5,7 @@ the lock, not the number, says that a server runs, so files that a killed one le
 else are harmless. The folder is shared, so nothing in it is trusted: a file counts only if it is a plain one of this
 user that nobody else can open, and no link is followed.
 
-How they are held is `claim`'s business. Knows files and locks; knows no HTTP, sends no signal, and imports only what a
+How they are held is `lock`'s business. Knows files and locks; knows no HTTP, sends no signal, and imports only what a
 command that must answer at once can pay.
 """
 

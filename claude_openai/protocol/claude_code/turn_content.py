@@ -1,7 +1,7 @@
 """The content of one turn: what of Claude's messages goes to the client, and how calls are answered in its place.
 
 Knows paragraphs, structured output, notes about Claude Code's own tools, and the checks of arguments. It knows neither
-states nor usage: `cli_stream` decides when a message ends.
+states nor usage: `turn_reader` decides when a message ends.
 """
 
 from collections.abc import Callable, Sequence

@@ -15,7 +15,7 @@
     MESSAGE  -- WITHDRAWN, FINISHED --> STOPPED  WAITING, MESSAGE, BETWEEN, ANSWERED -- GONE --> STOPPED
     ANSWERED -- MESSAGE_START --> STOPPED
 
-IDLE, PARKED and STOPPED are the ends. An input without an entry in `TRANSITIONS` is ignored. `cli_stream` maps records
+IDLE, PARKED and STOPPED are the ends. An input without an entry in `TRANSITIONS` is ignored. `turn_reader` maps records
 to inputs, and transitions to effects.
 """
 

@@ -2,8 +2,9 @@
 
 Knows the shapes `content` may have (a string, an array of parts, nothing), which parts a role may have, and that an
 assistant's words may stand in `refusal`. Parts in the form of Claude's own API are taken too: some clients send them
-here. It deliberately does not know the order of messages (`history.py`), the fields around them (`request.py`), or what
-a picture is (`media.py`). Sound, which it cannot carry, is refused by name: an answer without it would be wrong.
+here. It deliberately does not know the order of messages (`chat/messages.py`), the fields around them
+(`chat/request.py`), or what a picture is (`media.py`). Sound, which it cannot carry, is refused by name: an answer
+without it would be wrong.
 """
 
 import json

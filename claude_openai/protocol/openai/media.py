@@ -1,6 +1,6 @@
 """Pictures and files of a request -> the blocks Claude is given.
 
-Knows `data:` URLs and how large a file may be. What a whole picture is, `pictures` knows; whose part it was is
+Knows `data:` URLs and how large a file may be. What a whole picture is, `image_files` knows; whose part it was is
 `content`'s business. Nothing is fetched here or by the server: an https URL goes to Claude as it is. A picture that is
 larger than Claude takes is made smaller, the same wherever it stands.
 """

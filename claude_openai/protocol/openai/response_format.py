@@ -1,7 +1,7 @@
 """`response_format`: the form an answer must have.
 
-Claude Code is given the schema as `adapted` says it anew, and the answer is checked against the client's own. Knows
-names and types of forms, and nothing of JSON Schema.
+Claude Code is given the schema as `claude_dialect` says it anew, and the answer is checked against the client's own.
+Knows names and types of forms, and nothing of JSON Schema.
 """
 
 import re

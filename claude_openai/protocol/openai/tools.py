@@ -1,7 +1,7 @@
 """The functions of the client, checked, and the check of the arguments Claude gives them.
 
 Knows names and `tool_choice`, in each of the forms that clients send: those of OpenAI's two APIs, and that of Claude's.
-JSON Schema is `schemas`' business. Does not know how a tool is offered to Claude or who runs it.
+JSON Schema is `json_schema`' business. Does not know how a tool is offered to Claude or who runs it.
 """
 
 import re

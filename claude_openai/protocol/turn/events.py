@@ -18,7 +18,7 @@ FinishReason: TypeAlias = Literal["stop", "length", "content_filter", "tool_call
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as Claude counts them; `response.py` turns them into OpenAI's sums.
+    """Tokens as Claude counts them; `chat/completion.py` turns them into OpenAI's sums.
 
     Attributes:
         input_tokens: prompt tokens neither read from nor written to the cache.

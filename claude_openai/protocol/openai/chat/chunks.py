@@ -2,7 +2,7 @@
 
 Knows what clients need of a stream. It ends with a `finish_reason` or an error object: without either, OpenCode asks
 anew at once, endlessly. With `include_usage` every chunk but the last says `"usage":null`; without it none has the key.
-The objects themselves are those of `response`.
+The objects themselves are those of `completion`.
 """
 
 from typing import Any, assert_never

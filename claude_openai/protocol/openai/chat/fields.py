@@ -163,7 +163,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "max_tokens": Field(Use.HONOURED, integer(1), _NO_LIMIT),
     "max_completion_tokens": Field(Use.HONOURED, integer(1), _NO_LIMIT),
     "stop": Field(Use.HONOURED, _stop),
-    "response_format": Field(Use.HONOURED, json_object),  # checked in `output`
+    "response_format": Field(Use.HONOURED, json_object),  # checked in `response_format`
     "claude": Field(Use.HONOURED, json_object),  # ours: the keys are checked in `options`
     "functions": Field(Use.HONOURED, array),
     "function_call": Field(Use.HONOURED, _text_or_object),

@@ -1,7 +1,7 @@
 """Functions as OpenAI had them before tools: `functions`, `function_call`, and messages of role `function`.
 
 Old clients still send them. They are read as what they stand for now, one call at a time; the answer is told in the
-old form again (`response.py`). A call had no id then, so it gets one from its place, and its result is the message
+old form again (`completion.py`). A call had no id then, so it gets one from its place, and its result is the message
 after it.
 """
 

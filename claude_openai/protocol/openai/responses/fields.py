@@ -52,7 +52,7 @@ def _text(param: str, value: Any) -> None:
     if value.get("verbosity") not in (*UNSET_WORDS, None):
         one_of(*_VERBOSITIES)(f"{param}.verbosity", value["verbosity"])
     if value.get("format") is not None:
-        json_object(f"{param}.format", value["format"])  # checked in `output`
+        json_object(f"{param}.format", value["format"])  # checked in `response_format`
 
 
 @form(

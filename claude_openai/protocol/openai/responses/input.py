@@ -1,7 +1,7 @@
 """The `input` of a Responses request -> the system prompt, the turns before, and the prompt Claude is to answer.
 
 Knows the items; what content is made of is `content`'s business, how they make turns `turns`', what a conversation must
-end with `history`'s. Reasoning is dropped: Claude takes back only its own, signed, which this server keeps itself.
+end with `transcript`'s. Reasoning is dropped: Claude takes back only its own, signed, which this server keeps itself.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

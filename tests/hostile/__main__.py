@@ -25,7 +25,7 @@ import trio
 from tests.hostile.bodies import hostile_bodies
 from tests.hostile.client import Answer, Connection, complaint
 from tests.hostile.heavy import heavy_bodies
-from tests.memory.test_hostile_http import HOSTILE
+from tests.hostile.requests import HOSTILE
 
 ATTACKERS: Final = 4
 REST_S: Final = 3

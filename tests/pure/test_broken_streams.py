@@ -17,7 +17,7 @@ from claude_openai.protocol.claude_code.effects import AnswerCall, Effect
 from claude_openai.protocol.claude_code.turn_reader import TurnReader
 from claude_openai.protocol.claude_code.turn_states import State
 from claude_openai.protocol.turn.events import ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnFailed, Usage
-from tests.pure.test_cli_stream import (
+from tests.pure.records import (
     GOOD,
     LOGIN,
     STOP,

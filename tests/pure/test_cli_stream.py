@@ -1,6 +1,5 @@
 """What Claude Code writes while it answers, record by record, and what is to be done about it."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -23,61 +22,25 @@ from claude_openai.protocol.turn.events import (
     TurnStarted,
     Usage,
 )
-
-LOGIN = "claude auth login"
-
-
-def message_start(model: str = "claude-sonnet-4-5", **usage: Any) -> dict[str, Any]:
-    return {"type": "message_start", "message": {"model": model, "usage": usage}}
-
-
-def text(said: str, index: int = 0) -> dict[str, Any]:
-    return {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": said}}
-
-
-def thinking(thought: str, index: int = 0) -> dict[str, Any]:
-    return {"type": "content_block_delta", "index": index, "delta": {"type": "thinking_delta", "thinking": thought}}
-
-
-def stop(index: int = 0) -> dict[str, Any]:
-    return {"type": "content_block_stop", "index": index}
-
-
-def message_delta(reason: str | None, **usage: Any) -> dict[str, Any]:
-    return {"type": "message_delta", "delta": {"stop_reason": reason}, "usage": usage}
-
-
-def good_result(said: str = "", **usage: Any) -> dict[str, Any]:
-    return {"is_error": False, "status": None, "reason": "completed", "text": said, "usage": usage or None}
-
-
-def bad_result(status: int | None, said: str = "", reason: str = "api_error") -> dict[str, Any]:
-    return {"is_error": True, "status": status, "reason": reason, "text": said, "usage": None}
-
-
-def abandoned_from(index: int) -> dict[str, Any]:
-    """The end of a message that broke off."""
-    return {"type": "message_stop", "abandoned_from": index}
-
-
-STOP = {"type": "message_stop"}
-
-
-def follow(reader: TurnReader, *records: dict[str, Any]) -> list[Effect]:
-    """Feed stream events, and the result as the record without a type."""
-    effects: list[Effect] = []
-    for record in records:
-        if "type" in record:
-            effects += reader.stream_event(record, record.get("abandoned_from"))
-        else:
-            effects += reader.result(**record)
-    return effects
-
-
-def failure_of(effects: Sequence[Effect]) -> ApiError:
-    (event,) = effects
-    assert isinstance(event, TurnFailed)
-    return event.error
+from tests.pure.records import (
+    GOOD,
+    LOGIN,
+    STOP,
+    abandoned_from,
+    bad_result,
+    failure_of,
+    fits,
+    follow,
+    good_result,
+    message_delta,
+    message_start,
+    said,
+    stop,
+    text,
+    thinking,
+    tool_reader,
+    use,
+)
 
 
 def test_an_answer_in_pieces() -> None:
@@ -287,33 +250,6 @@ def test_a_process_that_is_gone_is_a_failure_that_says_why() -> None:
     assert reader.ended
 
 
-def use(call_id: str, name: str, *fragments: str, index: int = 0) -> list[dict[str, Any]]:
-    """The records of a call while it is written."""
-    deltas = [{"type": "input_json_delta", "partial_json": fragment} for fragment in fragments]
-    block = {"type": "tool_use", "id": call_id, "name": name, "input": {}}
-    return [
-        {"type": "content_block_start", "index": index, "content_block": block},
-        *({"type": "content_block_delta", "index": index, "delta": delta} for delta in deltas),
-        stop(index),
-    ]
-
-
-def fits(name: str, arguments: str) -> str | None:
-    """The check of a reader with one tool, `read`, which takes a path."""
-    return None if name == "read" and '"path":' in arguments.replace(" ", "") and arguments.endswith("}") else "no"
-
-
-def own(name: str) -> str:
-    return name.removeprefix("mcp__x__")
-
-
-def tool_reader(**more: Any) -> TurnReader:
-    return TurnReader(LOGIN, check=fits, own_name=own, **more)
-
-
-GOOD = '{"path":"/"}'
-
-
 def test_calls_are_said_whole_when_the_message_ends_and_the_turn_waits_for_their_results() -> None:
     reader = tool_reader()
     spelled = '{"path": "/a b",  "x":[1.50, "\\u00e9"]}'
@@ -512,7 +448,6 @@ def test_halves_of_a_surrogate_pair_in_two_deltas_are_one_character() -> None:
     ]
 
 
-said = st.text(max_size=5)
 stream_records = st.one_of(
     st.builds(text, said, st.integers(0, 2)),
     st.builds(thinking, said),

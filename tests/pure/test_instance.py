@@ -29,22 +29,9 @@ from claude_openai.commands.instance.record import (
 )
 from claude_openai.errors import StartError
 from tests.conditions import needs
+from tests.instances import ONE
 
 NAMES = ("claude-openai.json", "claude-openai.pid", "claude-openai.port")
-ONE = Instance(
-    pid=os.getpid(),
-    port=8000,
-    base_url="http://127.0.0.1:8000",
-    control_key="a-secret",
-    version="1.2.3",
-    backend="sdk",
-    started_at=1234.5,
-    log_file=None,
-    output_dir="",
-    argv=("--port", "8000"),
-    cwd="/",
-    background=True,
-)
 
 
 def write(folder: Path, name: str, text: str) -> None:

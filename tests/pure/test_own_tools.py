@@ -16,7 +16,7 @@ from claude_openai.protocol.claude_code.turn_reader import TurnReader
 from claude_openai.protocol.claude_code.turn_states import State
 from claude_openai.protocol.turn.claude_options import ClaudeOptions
 from claude_openai.protocol.turn.events import ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnStarted, Usage
-from tests.pure.test_cli_stream import (
+from tests.pure.records import (
     LOGIN,
     STOP,
     abandoned_from,

@@ -17,7 +17,7 @@ from claude_openai.commands.instance.processes import Held, descendants, has_ope
 from claude_openai.commands.instance.record import find_instance
 from claude_openai.errors import StartError
 from tests.conditions import needs
-from tests.pure.test_instance import ONE
+from tests.instances import ONE
 
 LIMIT_S = 20.0
 

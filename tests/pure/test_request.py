@@ -1,8 +1,6 @@
 """From the bytes of a request to a ChatRequest: every field of OpenAI's schema has its answer."""
 
 import json
-import operator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,15 +18,11 @@ from claude_openai.protocol.turn.blocks import Block, TextBlock, ToolUseBlock
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.turn.tools import ToolChoice
 from tests.blocks import result_block
+from tests.pure.requests import ALMOST_REQUESTS, JSON, fixture
 
 CATALOG = ModelCatalog("sonnet", ("fake-model",))
 HELLO = [{"role": "user", "content": "hi"}]
 TOOLS = [{"type": "function", "function": {"name": name}} for name in ("read", "write")]
-FIXTURES = Path(__file__).parents[1] / "fixtures"
-
-
-def fixture(name: str) -> Any:
-    return json.loads((FIXTURES / name).read_text("utf-8"))
 
 
 def parse(**fields: Any) -> TurnRequest:
@@ -63,26 +57,6 @@ def refusal_of_fields(**fields: Any) -> tuple[str | None, str | None]:
 
 def with_text(literal: str) -> bytes:
     return b'{"model":"sonnet","messages":[{"role":"user","content":%s}]}' % literal.encode()
-
-
-JSON: st.SearchStrategy[Any] = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(st.characters())),
-    lambda inner: st.one_of(st.lists(inner), st.dictionaries(st.text(st.characters()), inner)),
-    max_leaves=20,
-)
-PART = st.fixed_dictionaries({}, optional={"type": st.sampled_from(["text", "refusal", "file"]), "text": JSON})
-MESSAGE = st.fixed_dictionaries(
-    {"role": st.sampled_from(["system", "user", "assistant", "tool"])},
-    optional={"content": st.one_of(JSON, st.text(), st.lists(PART)), "tool_calls": JSON, "refusal": JSON},
-)
-# A few odd fields at a time: the first of them is refused, and whatever else is there is not looked at.
-ALMOST_REQUESTS = st.builds(
-    operator.or_,
-    st.dictionaries(st.sampled_from(sorted(FIELDS)), JSON, max_size=3),
-    st.fixed_dictionaries(
-        {"model": st.one_of(st.just("sonnet"), JSON), "messages": st.one_of(st.lists(MESSAGE), JSON)}
-    ),
-)
 
 
 @given(st.one_of(JSON, ALMOST_REQUESTS))

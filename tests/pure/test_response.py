@@ -11,12 +11,7 @@ from openai.lib.streaming.chat import ChatCompletionStreamState
 
 from claude_openai.errors import (
     ApiError,
-    BadRequest,
-    ContextTooLong,
-    InternalError,
-    RateLimited,
     TurnTimeout,
-    UpstreamError,
 )
 from claude_openai.protocol.openai.chat.chunks import ChunkStream
 from claude_openai.protocol.openai.chat.completion import (
@@ -30,7 +25,6 @@ from claude_openai.protocol.openai.chat.completion import (
 from claude_openai.protocol.openai.sse import data_frame
 from claude_openai.protocol.turn.events import (
     Event,
-    FinishReason,
     ReasoningDelta,
     TextDelta,
     ToolCall,
@@ -40,10 +34,10 @@ from claude_openai.protocol.turn.events import (
     Usage,
 )
 from tests.openai_schema import strict_openai_chunk, strict_openai_completion, validate
+from tests.pure.turns import any_text, completed, failed, on_the_wire, turns, unicode_text, usages
 from tests.sse_reader import Message, parse_sse
 
 HEAD = ResponseHead("chatcmpl-1", 1_700_000_000, "claude-sonnet")
-FINISH_REASONS: tuple[FinishReason, ...] = ("stop", "length", "content_filter", "tool_calls")
 REASONING_KEYS: dict[ReasoningKeys, set[str]] = {
     "both": {"reasoning_content", "reasoning"},
     "reasoning_content": {"reasoning_content"},
@@ -51,34 +45,11 @@ REASONING_KEYS: dict[ReasoningKeys, set[str]] = {
     "none": set(),
 }
 
-unicode_text = st.text(max_size=12)
-awkward = st.characters() | st.sampled_from('\n\r\x00\x85\u2028\u2029\ud83d\ude00"\\')
-any_text = st.sampled_from(['""', '"', '"",""', "\ud83d", "\ude00"]) | st.text(awkward, max_size=12)
-counts = st.integers(0, 2**53)
-usages = st.builds(Usage, counts, counts, counts, counts, counts)
-completed = st.builds(TurnCompleted, st.sampled_from(FINISH_REASONS), usages)
-error_classes: list[type[ApiError]] = [
-    BadRequest,
-    ContextTooLong,
-    InternalError,
-    RateLimited,
-    TurnTimeout,
-    UpstreamError,
-]
-failed = st.builds(lambda cls, text: TurnFailed(cls(text)), st.sampled_from(error_classes), any_text)
 reasoning_styles = st.sampled_from(list(REASONING_KEYS))
 
 
 def heads(text: st.SearchStrategy[str]) -> st.SearchStrategy[ResponseHead]:
     return st.builds(ResponseHead, text.map("chatcmpl-{}".format), st.integers(0, 2**40), text)
-
-
-def turns(text: st.SearchStrategy[str], end: st.SearchStrategy[Event]) -> st.SearchStrategy[list[Event]]:
-    """Any legal turn: perhaps a start, any deltas (empty ones too), one end."""
-    call = st.builds(ToolCall, text, text, text)
-    delta: st.SearchStrategy[Event] = st.builds(TextDelta, text) | st.builds(ReasoningDelta, text) | call
-    start: st.SearchStrategy[list[Event]] = st.sampled_from([[], [TurnStarted("claude-sonnet-4-5")]])
-    return st.builds(lambda first, deltas, last: [*first, *deltas, last], start, st.lists(delta, max_size=8), end)
 
 
 def stream(
@@ -119,10 +90,6 @@ def added_up(chunks: list[dict[str, Any]]) -> dict[str, Any]:
             finish_reason = choice["finish_reason"] or finish_reason
         usage = chunk.get("usage") or usage
     return {"message": message, "finish_reason": finish_reason, "usage": usage}
-
-
-def on_the_wire(value: Any) -> Any:
-    return json.loads(json.dumps(value))
 
 
 @given(turns(any_text, completed), heads(any_text), st.booleans(), reasoning_styles)

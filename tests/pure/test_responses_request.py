@@ -30,7 +30,7 @@ from claude_openai.protocol.turn.tools import ToolChoice
 from tests import pictures
 from tests.blocks import result_block
 from tests.openai_schema import validate
-from tests.pure.test_request import ALMOST_REQUESTS, JSON, fixture
+from tests.pure.requests import ALMOST_REQUESTS, JSON, fixture
 
 CATALOG = ModelCatalog("sonnet", ("fake-model",))
 TOOLS = [{"type": "function", "name": name, "parameters": {"type": "object"}} for name in ("read", "write")]

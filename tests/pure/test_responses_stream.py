@@ -34,7 +34,7 @@ from claude_openai.protocol.turn.events import (
 )
 from tests.open_responses import validate_open_event, validate_open_response
 from tests.openai_schema import strict_openai_event, strict_openai_response, validate_event, validate_response
-from tests.pure.test_response import any_text, completed, failed, on_the_wire, turns, unicode_text
+from tests.pure.turns import any_text, completed, failed, on_the_wire, turns, unicode_text
 from tests.sse_reader import parse_typed_sse
 
 BODY = {"model": "opus", "input": "hi", "tools": [{"type": "function", "name": "read", "parameters": {}}]}

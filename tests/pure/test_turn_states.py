@@ -10,7 +10,7 @@ from claude_openai.protocol.claude_code import turn_states
 from claude_openai.protocol.claude_code.effects import Effect
 from claude_openai.protocol.claude_code.turn_reader import TurnReader
 from claude_openai.protocol.claude_code.turn_states import ENDS, TRANSITIONS, Input, State
-from tests.pure.test_cli_stream import (
+from tests.pure.records import (
     GOOD,
     LOGIN,
     STOP,

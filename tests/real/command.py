@@ -16,16 +16,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import pytest
 import trio
 
 import claude_openai
+from claude_openai import commands
 from claude_openai.claude.process.command_line import stand_in_environment
 from claude_openai.commands.instance.record import Instance, UnsafeFileError, find_instance
 from claude_openai.testing import Answer, MessagesApi, Script
 from tests import conditions
 from tests.real.harness import LIMIT_S, OK, Processes, until
 
-__all__ = ["MODULE", "SCRIPT", "Command", "Refusal", "Shell", "refused", "running", "shell"]
+__all__ = [
+    "ADVICE",
+    "MODULE",
+    "SCRIPT",
+    "Command",
+    "Refusal",
+    "Shell",
+    "complaint",
+    "printed",
+    "refused",
+    "running",
+    "shell",
+]
 
 MODULE: Final = (sys.executable, "-m", "claude_openai")
 SCRIPT: Final = (str(conditions.SCRIPT),)
@@ -248,3 +262,21 @@ async def refused(*flags: str, env: Mapping[str, str] | None = None) -> Refusal:
 
 def _base_environment() -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
+
+
+def complaint(capsys: pytest.CaptureFixture[str], code: int, *argv: str, **environ: str) -> str:
+    """The one line that a command says when it gives up."""
+    assert commands.main(argv, environ) == code
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert said.out == ""
+    assert line.startswith("claude-openai: ")
+    return str(line)
+
+
+def printed(capsys: pytest.CaptureFixture[str], *argv: str, **environ: str) -> str:
+    assert commands.main(argv, environ) == 0
+    return capsys.readouterr().out
+
+
+ADVICE = "npm install -g @anthropic-ai/claude-code"

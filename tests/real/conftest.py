@@ -1,13 +1,16 @@
 """A test of this folder that leaves a process, in whatever session, fails. Of the cases of one that runs Claude Code,
 each of which costs a second of a core or more, the first is tried every time; the others are `long`."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conditions import lacks
+from tests.real.harness import Served, serving
 from tests.real.left_over import Process, adopt_orphans, descendants, end_all, wait_gone
+from tests.real.own_tools import Place
+from tests.real.tool_turns import KEPT
 
 # A process that was killed is gone at once; this is for a machine that is busy with other things.
 GONE_S = 10.0
@@ -48,3 +51,14 @@ def no_process_is_left(request: pytest.FixtureRequest) -> Iterator[None]:
         described = "\n".join(map(str, sorted(left)))
         end_all(left)
         pytest.fail(f"processes are left after the test:\n{described}", pytrace=False)
+
+
+@pytest.fixture
+async def kept(tmp_path: Path) -> AsyncIterator[Served]:
+    async with serving(tmp_path, **KEPT) as served:
+        yield served
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    return Place(tmp_path)

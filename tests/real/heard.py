@@ -22,11 +22,14 @@ __all__ = [
     "PREFIX",
     "Heard",
     "Message",
+    "blocks",
     "heard",
     "is_statement_of_effort",
     "meant",
     "must_call",
     "offered",
+    "sent",
+    "system_prompt",
     "turns_of",
 ]
 
@@ -198,3 +201,29 @@ def _texts(content: str | Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _is_one_of(patterns: Iterable[re.Pattern[str]], text: str) -> bool:
     return any(pattern.fullmatch(text) for pattern in patterns)
+
+
+def blocks(content: str | Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+    if isinstance(content, str):
+        return [("text", content)]
+    return [(block["type"], block.get("text") or block.get("id") or block["tool_use_id"]) for block in content]
+
+
+def sent(request: RecordedRequest) -> list[tuple[str, list[tuple[str, str]]]]:
+    """All messages of a request that say something; those of one role that follow each other are one."""
+    found: list[tuple[str, list[tuple[str, str]]]] = []
+    for message in request.messages:
+        if is_statement_of_effort(message):
+            continue
+        if not found or found[-1][0] != message["role"]:
+            found.append((message["role"], []))
+        found[-1][1].extend(blocks(message["content"]))
+    return found
+
+
+def system_prompt(request: RecordedRequest) -> list[str]:
+    """The system prompt without what the CLI puts first: its bookkeeping, and a line that names the SDK."""
+    bookkeeping, sdk, *rest = (block["text"] for block in request.body["system"])
+    assert bookkeeping.startswith("x-anthropic-billing-header: ")
+    assert sdk == "You are a Claude agent, built on Anthropic's Claude Agent SDK."
+    return rest

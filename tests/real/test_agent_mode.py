@@ -21,7 +21,8 @@ from claude_openai.testing import (
 )
 from tests.real.call import Call, chat, texts
 from tests.real.harness import Served, needs_claude, serving, until
-from tests.real.test_tools import READ
+from tests.real.own_tools import _results, is_judge
+from tests.real.tool_turns import READ
 
 pytestmark = needs_claude
 
@@ -46,11 +47,6 @@ def using(*uses: Use) -> Callable[[RecordedRequest], Reply]:
         return Reply("I look.", *(ToolUse(f"toolu_{n}", name, given) for n, (name, given) in enumerate(uses)))
 
     return reply
-
-
-def _results(request: RecordedRequest) -> list[str]:
-    blocks = [block for m in request.messages if isinstance(m["content"], list) for block in m["content"]]
-    return [str(block["content"]) for block in blocks if block["type"] == "tool_result"]
 
 
 async def ask(served: Served, **claude: Any) -> dict[str, Any]:
@@ -103,11 +99,6 @@ async def test_what_the_mode_does_not_allow_is_refused_to_claude_and_logged(
         asked = '"event":"sdk.can_use_tool"'
         await until(lambda: served.log_text().count(asked) == 2, "the log tells of each")
         await until(lambda: '"event":"sdk.own_tool_denied"' in served.log_text(), "the log tells of it")
-
-
-def is_judge(request: RecordedRequest) -> bool:
-    """Whether Claude Code asks, beside the turn, whether a call is safe."""
-    return request.body.get("stop_sequences") == ["</block>"]
 
 
 # What comes to be of a Write and of a Bash that creates a file each, if a judge has nothing against them.

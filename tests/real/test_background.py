@@ -25,10 +25,9 @@ from claude_openai.commands.instance import health as asking
 from claude_openai.commands.instance.health import ask
 from claude_openai.commands.instance.record import Instance
 from claude_openai.errors import StartError
-from tests.pure.test_instance import ONE
-from tests.real.command import INSTANCE_FILES, MODULE, Shell, shell
+from tests.instances import ONE
+from tests.real.command import ADVICE, INSTANCE_FILES, MODULE, Shell, shell
 from tests.real.harness import LIMIT_S, needs_claude, until
-from tests.real.test_missing_claude import ADVICE
 
 pytestmark = [needs_claude, pytest.mark.long]
 

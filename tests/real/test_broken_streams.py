@@ -42,7 +42,7 @@ from tests.real.conversing import CLIENTS, READ, Client, Outcome
 from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
 from tests.real.raw_claude import RawTurn, raw_turn
 from tests.real.stage import Stage
-from tests.real.test_tools import upstream
+from tests.real.tool_turns import upstream
 
 pytestmark = needs_claude
 

@@ -9,7 +9,7 @@ import trio
 from claude_openai.testing import RecordedRequest, Reply, Thinking, ToolUse
 from tests.conditions import CODEX, needs
 from tests.real.harness import Served, needs_claude, serving
-from tests.real.test_opencode import ways
+from tests.real.opencode import ways
 
 pytestmark = [needs_claude, needs("codex")]
 

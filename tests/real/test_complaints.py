@@ -12,7 +12,7 @@ import pytest
 
 from claude_openai.testing import RecordedRequest, Reply
 from tests.real.harness import Served, needs_claude, serving
-from tests.real.test_tools import ASKED, KEPT, ask, kept, results, upstream, use
+from tests.real.tool_turns import ASKED, KEPT, ask, results, upstream, use
 
 __all__ = ["kept"]
 

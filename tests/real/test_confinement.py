@@ -13,7 +13,7 @@ from claude_openai.claude.walls.confinement import try_confinement
 from claude_openai.testing import RecordedRequest, Reply, ToolUse
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_bwrap, needs_claude, on_both_backends, serving
-from tests.real.test_agent_mode import _results, is_judge
+from tests.real.own_tools import _results, is_judge
 
 pytestmark = needs_claude
 

@@ -12,7 +12,7 @@ from tests.real.call import Call, chat
 from tests.real.command import shell
 from tests.real.fake_cli import NEW_MODEL, fake_cli
 from tests.real.harness import needs_claude, serving
-from tests.real.test_opencode import opencode
+from tests.real.opencode import opencode
 
 pytestmark = needs_claude
 

@@ -22,7 +22,7 @@ from claude_openai.claude.sdk.transport import ProcessTransport
 from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text, ToolUse
 from tests.real.call import Call, chat
 from tests.real.harness import OK, Served, needs_claude, serving, until
-from tests.real.test_tools import ASKED, KEPT, LIST, READ, ask, kept, refused, results, upstream, use
+from tests.real.tool_turns import ASKED, KEPT, LIST, READ, ask, refused, results, upstream, use
 
 __all__ = ["kept"]
 

@@ -29,6 +29,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from claude_openai.protocol.claude_code.call_policies import MUST_CALL
 from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text, ToolUse
+from tests.media_files import PICTURE
 from tests.real.call import Call
 from tests.real.harness import Served, needs_claude, until
 from tests.real.heard import (
@@ -43,8 +44,7 @@ from tests.real.heard import (
 from tests.real.responses_form import as_message, as_responses
 from tests.real.stage import Stage
 from tests.real.test_field_shapes import CHAT, RESPONSES
-from tests.real.test_media import PICTURE
-from tests.real.test_tools import LIST, READ
+from tests.real.tool_turns import LIST, READ
 
 pytestmark = needs_claude
 

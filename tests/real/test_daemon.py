@@ -24,7 +24,7 @@ from claude_openai.commands.instance.record import Instance, is_claimed
 from claude_openai.testing import Hang, Pause, Reply, Text
 from tests.conditions import needs
 from tests.real.call import Call, chat, texts
-from tests.real.command import INSTANCE_FILES, MODULE, Refusal, Shell, names, running, shell
+from tests.real.command import INSTANCE_FILES, MODULE, Refusal, Shell, complaint, names, printed, running, shell
 from tests.real.harness import needs_claude, until
 
 pytestmark = needs_claude
@@ -377,16 +377,6 @@ def test_what_is_not_understood_is_one_line_and_code_2(
     assert names(tmp_path) == []
 
 
-def complaint(capsys: pytest.CaptureFixture[str], code: int, *argv: str, **environ: str) -> str:
-    """The one line that a command says when it gives up."""
-    assert commands.main(argv, environ) == code
-    said = capsys.readouterr()
-    (line,) = said.err.splitlines()
-    assert said.out == ""
-    assert line.startswith("claude-openai: ")
-    return str(line)
-
-
 async def test_the_log_is_followed_to_wherever_it_goes_on(tmp_path: Path) -> None:
     async with shell(tmp_path) as user:
         assert "no server runs" in (await user("logs")).stderr
@@ -447,11 +437,6 @@ async def following(user: Shell, *flags: str) -> AsyncIterator[Told]:
         with trio.CancelScope(shield=True):
             await process.wait()
         await process.stdout.aclose()
-
-
-def printed(capsys: pytest.CaptureFixture[str], *argv: str, **environ: str) -> str:
-    assert commands.main(argv, environ) == 0
-    return capsys.readouterr().out
 
 
 UNIT_FLAGS = ("--drain-timeout-ms", "60000", "--log-file", "/var/my log$1 50%")

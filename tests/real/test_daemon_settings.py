@@ -10,9 +10,8 @@ import pytest
 
 from claude_openai.commands.instance.record import Instance
 from tests.real.call import Call, chat
-from tests.real.command import INSTANCE_FILES, Shell, shell
+from tests.real.command import INSTANCE_FILES, Shell, complaint, printed, shell
 from tests.real.harness import needs_claude
-from tests.real.test_daemon import complaint, printed
 
 pytestmark = [needs_claude, pytest.mark.long]
 

@@ -13,7 +13,7 @@ from tests.real.call import Call, chat
 from tests.real.command import Command, running
 from tests.real.daemons import WAYS, alive, new_number
 from tests.real.harness import needs_bwrap, needs_claude, until
-from tests.real.test_agent_mode import is_judge
+from tests.real.own_tools import is_judge
 
 pytestmark = needs_claude
 

@@ -14,8 +14,8 @@ from claude_openai.testing import Hang, MessagesApi, RecordedRequest, Reply, Tex
 from tests.real.call import Call, chat
 from tests.real.command import running
 from tests.real.harness import Served, needs_claude, on_both_backends, serving
-from tests.real.test_agent_mode import is_judge
-from tests.real.test_tools import READ, results
+from tests.real.own_tools import is_judge
+from tests.real.tool_turns import READ, results
 
 pytestmark = needs_claude
 

@@ -12,12 +12,12 @@ import pytest
 from claude_openai.protocol.openai.turns import NO_RESULT, reminder
 from claude_openai.protocol.turn.tools import MAX_NAME_CHARS
 from claude_openai.testing import Reply, ToolUse
+from tests.media_files import PDF
+from tests.media_files import _url as data_url
 from tests.pictures import PNG, drawn
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, serving
 from tests.real.heard import is_statement_of_effort
-from tests.real.test_media import PDF
-from tests.real.test_media import _url as data_url
 
 pytestmark = needs_claude
 

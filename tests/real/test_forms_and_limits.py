@@ -10,7 +10,7 @@ from claude_openai.testing import Hang, RecordedRequest, Reply, Text, ToolUse, U
 from tests.openai_schema import strict_openai_completion, validate
 from tests.real.call import Call, chat, texts
 from tests.real.harness import Served, needs_claude, on_both_backends, serving
-from tests.real.test_tools import KEPT, READ, results, use
+from tests.real.tool_turns import KEPT, READ, results, use
 
 pytestmark = needs_claude
 

@@ -17,7 +17,7 @@ from claude_openai.claude.transcript.session_file import Past
 from claude_openai.protocol.turn.blocks import Message, TextBlock
 from tests.real.call import Call, chat
 from tests.real.harness import LIMIT_S, Served, needs_claude, serving, until
-from tests.real.test_tools import ask, upstream
+from tests.real.tool_turns import ask, upstream
 
 pytestmark = [needs_claude, pytest.mark.long]
 

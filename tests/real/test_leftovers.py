@@ -23,8 +23,8 @@ from claude_openai.testing import Hang, RecordedRequest, Reply, Text, ToolUse
 from tests.real.call import Call, chat
 from tests.real.command import Command, running, shell
 from tests.real.harness import LIMIT_S, needs_claude, on_both_backends, serving, until
-from tests.real.test_agent_mode import is_judge
-from tests.real.test_tools import READ, results
+from tests.real.own_tools import is_judge
+from tests.real.tool_turns import READ, results
 
 pytestmark = needs_claude
 

@@ -9,13 +9,11 @@ import pytest
 from claude_openai.claude.process import command_line as hermetic
 from tests.openai_schema import validate
 from tests.real.call import Call, chat
-from tests.real.command import running
+from tests.real.command import ADVICE, running
 from tests.real.fake_cli import ANSWER, fake_cli
 from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
 
 pytestmark = needs_claude
-
-ADVICE = "npm install -g @anthropic-ai/claude-code"
 
 
 async def health(url: str) -> dict[str, Any]:

@@ -1,18 +1,14 @@
 """OpenCode, unmodified, through a tool loop and a follow-up. Its program is the one that OPENCODE names, or on PATH."""
 
 import json
-import os
 import re
-import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import trio
-
 from claude_openai.testing import RecordedRequest, Reply, ToolUse
-from tests.conditions import OPENCODE, needs
-from tests.real.harness import Served, needs_claude, serving
+from tests.conditions import needs
+from tests.real.harness import needs_claude, serving
+from tests.real.opencode import opencode, ways
 
 README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
 
@@ -24,37 +20,6 @@ def config(url: str) -> dict[str, Any]:
     blocks: list[str] = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
     text = next(block for block in blocks if "opencode" in block).replace("http://127.0.0.1:8000", url)
     return {**json.loads(text), "autoupdate": False, "share": "disabled", "enabled_providers": ["claude"]}
-
-
-async def opencode(project: Path, home: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-    env = {
-        **(env or {}),
-        "PATH": os.environ["PATH"],
-        "TERM": "dumb",
-        "HOME": str(home),
-        **{f"XDG_{kind}_HOME": str(home / kind) for kind in ("CONFIG", "DATA", "CACHE", "STATE")},
-        **{
-            f"OPENCODE_DISABLE_{what}": "1"
-            for what in ("AUTOUPDATE", "MODELS_FETCH", "DEFAULT_PLUGINS", "LSP_DOWNLOAD")
-        },
-    }
-    done = await trio.run_process(
-        [str(OPENCODE), "run", "--auto", "--format", "json", *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_stdout=True,
-        capture_stderr=True,
-        env=env,
-        cwd=project,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
-    output: str = done.stdout.decode()
-    return output
-
-
-def ways(served: Served) -> list[str]:
-    records = [json.loads(line) for line in served.log_text().splitlines()]
-    return [record["conversation"] for record in records if record["event"] == "run.answering"]
 
 
 async def test_it_reads_and_writes_files_with_its_own_tools_and_follows_up_in_the_same_conversation(

@@ -12,7 +12,7 @@ from claude_openai.claude.process import command_line as hermetic
 from claude_openai.testing import AUTHENTICATION_ERROR, Answer, RecordedRequest, Reply, ToolUse
 from tests.real.call import Call, chat
 from tests.real.harness import LIMIT_S, OK, needs_claude, on_both_backends, serving, until
-from tests.real.test_tools import READ, results
+from tests.real.tool_turns import READ, results
 
 pytestmark = needs_claude
 

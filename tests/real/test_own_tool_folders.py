@@ -17,7 +17,7 @@ from tests.conditions import needs
 from tests.real.call import Call, chat
 from tests.real.fake_cli import fake_cli
 from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
-from tests.real.test_own_tool_walls import SECRET, Obedient, ask, in_each_mode
+from tests.real.own_tools import SECRET, Obedient, ask, in_each_mode
 
 pytestmark = needs_claude
 

@@ -17,7 +17,7 @@ from claude_openai.testing import Hang, Reply, Text, Thinking, ToolUse
 from tests.real.call import Call, chat
 from tests.real.fake_cli import fake_cli
 from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
-from tests.real.test_tools import LIST, READ, results, use
+from tests.real.tool_turns import LIST, READ, results, use
 
 pytestmark = needs_claude
 

@@ -4,7 +4,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from claude_openai.testing import RecordedRequest
 from tests.conditions import needs
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
-from tests.real.heard import is_statement_of_effort
+from tests.real.heard import sent
 
 pytestmark = [needs_claude, needs("exact-claude")]
 
@@ -47,24 +47,6 @@ CONVERSATIONS = {
 }
 # Aliases and full ids; models that take system messages within a conversation, and an older one that does not.
 MODELS = ("sonnet", "haiku", "claude-opus-5", "claude-sonnet-4-6")
-
-
-def blocks(content: str | Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    if isinstance(content, str):
-        return [("text", content)]
-    return [(block["type"], block.get("text") or block.get("id") or block["tool_use_id"]) for block in content]
-
-
-def sent(request: RecordedRequest) -> list[tuple[str, list[tuple[str, str]]]]:
-    """All messages of a request that say something; those of one role that follow each other are one."""
-    found: list[tuple[str, list[tuple[str, str]]]] = []
-    for message in request.messages:
-        if is_statement_of_effort(message):
-            continue
-        if not found or found[-1][0] != message["role"]:
-            found.append((message["role"], []))
-        found[-1][1].extend(blocks(message["content"]))
-    return found
 
 
 async def ask(served: Served, messages: Sequence[dict[str, Any]], **fields: Any) -> RecordedRequest:

@@ -14,10 +14,10 @@ from typing import Any, Final
 import pytest
 
 from claude_openai.testing import RecordedRequest, Reply, Text, ToolUse
+from tests.media_files import PICTURE
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, serving
 from tests.real.heard import PREFIX, heard, is_statement_of_effort, meant
-from tests.real.test_media import PICTURE
 
 pytestmark = needs_claude
 

@@ -11,13 +11,13 @@ import trio
 from pydantic import BaseModel
 
 from claude_openai.testing import Pause, Reply, Text, Thinking, ToolUse, UpstreamErrorEvent
+from tests.media_files import PICTURE, sent
 from tests.open_responses import validate_open_event, validate_open_response
 from tests.openai_schema import strict_openai_event, strict_openai_response, validate_event, validate_response
 from tests.real.call import MODEL, Call
 from tests.real.harness import LIMIT_S, OK, Served, needs_claude, serving
-from tests.real.test_media import PICTURE, sent
-from tests.real.test_tools import KEPT, upstream
-from tests.real.test_upstream import system_prompt
+from tests.real.heard import system_prompt
+from tests.real.tool_turns import KEPT, upstream
 from tests.sse_reader import parse_typed_sse
 
 pytestmark = needs_claude

@@ -10,8 +10,8 @@ from claude_openai.claude.sdk.transport import ProcessTransport
 from claude_openai.testing import Reply
 from tests.conditions import needs
 from tests.real.harness import Served, needs_claude, serving
-from tests.real.test_priming import sent
-from tests.real.test_tools import ask, results, use
+from tests.real.heard import sent
+from tests.real.tool_turns import ask, results, use
 
 pytestmark = [needs_claude, needs("rewinding-claude")]
 

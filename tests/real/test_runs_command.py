@@ -4,56 +4,21 @@ import json
 import os
 import signal
 import stat
-import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
 
 from claude_openai.testing import Hang, Reply, Text, ToolUse
 from tests.real.call import Call, chat
-from tests.real.command import MODULE, Shell, shell
+from tests.real.command import Shell, shell
 from tests.real.harness import needs_claude, on_both_backends, until
+from tests.real.run_commands import listed, read, statuses, tailing
 
 pytestmark = [needs_claude, pytest.mark.long]
 
 LOOK = {"type": "function", "function": {"name": "look"}}
 ASKED = [{"role": "user", "content": "Look!"}]
-
-
-async def listed(user: Shell, *flags: str) -> list[dict[str, Any]]:
-    said = await user("runs", "--json", *flags)
-    assert (said.code, said.stderr) == (0, "")
-    runs: list[dict[str, Any]] = json.loads(said.stdout)
-    return runs
-
-
-async def statuses(user: Shell) -> list[str]:
-    return [run["status"] for run in await listed(user)]
-
-
-@asynccontextmanager
-async def tailing(user: Shell, *argv: str) -> AsyncIterator[trio.Process]:
-    process = await trio.lowlevel.open_process(
-        [*MODULE, "tail", *argv],
-        cwd=user.folder,
-        env=user.environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    try:
-        async with process.stdout, process.stderr:
-            yield process
-    finally:
-        process.kill()
-        with trio.CancelScope(shield=True):
-            await process.wait()
 
 
 def assert_private(folder: Path) -> None:
@@ -62,16 +27,6 @@ def assert_private(folder: Path) -> None:
     for path in folder.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert "Hi" not in path.read_text()
-
-
-async def read(process: trio.Process, text: str) -> None:
-    """Read what it prints to the end of the text."""
-    assert process.stdout is not None
-    seen = b""
-    while not seen.endswith(text.encode()):
-        data = await process.stdout.receive_some()
-        assert data, seen
-        seen += data
 
 
 @on_both_backends

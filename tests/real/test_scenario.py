@@ -18,7 +18,7 @@ from tests.conditions import needs
 from tests.real.call import Call, chat, texts
 from tests.real.command import INSTANCE_FILES, Shell, shell
 from tests.real.harness import needs_claude, on_both_backends, until
-from tests.real.test_runs_command import listed, read, statuses, tailing
+from tests.real.run_commands import listed, read, statuses, tailing
 
 pytestmark = [needs_claude, pytest.mark.long]
 

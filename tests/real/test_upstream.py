@@ -14,7 +14,7 @@ from claude_openai.claude.transcript.session_file import BEGINNING
 from claude_openai.testing import Answer, Hang, RecordedRequest, Reply, Text, Thinking
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, on_both_backends, serving
-from tests.real.heard import is_statement_of_effort
+from tests.real.heard import is_statement_of_effort, system_prompt
 
 pytestmark = needs_claude
 
@@ -51,14 +51,6 @@ def conversation(request: RecordedRequest) -> list[tuple[str, list[str]]]:
     turns = [message for message in request.messages if not is_statement_of_effort(message)]
     assert all(message["content"] for message in turns), "an empty message, which no API takes"
     return [(message["role"], said_texts(message)) for message in turns]
-
-
-def system_prompt(request: RecordedRequest) -> list[str]:
-    """The system prompt without what the CLI puts first: its bookkeeping, and a line that names the SDK."""
-    bookkeeping, sdk, *rest = (block["text"] for block in request.body["system"])
-    assert bookkeeping.startswith("x-anthropic-billing-header: ")
-    assert sdk == "You are a Claude agent, built on Anthropic's Claude Agent SDK."
-    return rest
 
 
 def alternating(count: int) -> Messages:

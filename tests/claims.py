@@ -83,14 +83,16 @@ EXCEPTIONS: Final = (
         "Texts without a visible character are left out; a result without one, and a call without a result, get a line"
         " that says so",
         (
-            "pure/test_transcript.py::test_a_result_of_nothing_is_what_claude_code_says_of_it",
+            "pure/claude/transcript/test_session_file.py::test_a_result_of_nothing_is_what_claude_code_says_of_it",
             "real/test_field_shapes.py::test_a_shape_of_the_field_reaches_claude_as_it_is_meant",
         ),
     ),
     Shown(
         "Results of one turn come before words, in the order of their calls, of several calls at once live in that in"
         " which Claude Code takes them",
-        ("pure/test_transcript.py::test_results_stand_in_the_order_of_their_calls_and_before_words",),
+        (
+            "pure/claude/transcript/test_session_file.py::test_results_stand_in_the_order_of_their_calls_and_before_words",
+        ),
     ),
     Shown(
         "An answer `(no content)`, which Claude Code would drop, is in two blocks",
@@ -122,7 +124,7 @@ EXCEPTIONS: Final = (
     ),
     Shown(
         "A Claude Code older than 2.1.282 tells Claude the date before each new conversation",
-        ("pure/test_version.py::test_what_a_version_lacks_is_named_up_to_the_one_that_has_it",),
+        ("pure/claude/process/test_version.py::test_what_a_version_lacks_is_named_up_to_the_one_that_has_it",),
     ),
 )
 

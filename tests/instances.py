@@ -1,4 +1,4 @@
-"""TODO."""
+"""The record of a running server, for tests that need one."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""A picture and a PDF, and how Claude was sent them."""
 
 import base64
 from typing import Any

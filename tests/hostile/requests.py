@@ -1,4 +1,4 @@
-"""TODO."""
+"""HTTP requests that mean harm."""
 
 import json
 

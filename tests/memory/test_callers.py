@@ -1,4 +1,4 @@
-"""Who may call, through the whole stack; the checks one by one stand in `pure/test_guard.py`."""
+"""Who may call, through the whole stack; the checks one by one stand in `pure/web/test_access.py`."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Records of Claude Code, and a reader that they are fed to."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Requests of real clients, and requests that are nearly valid, generated."""
 
 import json
 import operator

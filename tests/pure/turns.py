@@ -1,4 +1,4 @@
-"""TODO."""
+"""Whole turns, generated as their events."""
 
 import json
 from typing import Any

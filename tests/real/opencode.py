@@ -1,4 +1,4 @@
-"""TODO."""
+"""OpenCode, run against a server."""
 
 import json
 import os

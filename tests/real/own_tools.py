@@ -1,4 +1,4 @@
-"""TODO."""
+"""Turns in which Claude uses its own tools."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""TODO."""
+"""The commands that list and print runs, called as a user does."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""TODO."""
+"""Turns with tools of the client: how they are asked for, and what Claude was sent of them."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -27,7 +27,8 @@ from claude_openai.claude.process.guardian import guarding
 from claude_openai.claude.process.known_models import KnownModels
 from claude_openai.claude.process.launcher import Launcher
 from claude_openai.claude.process.program import find_claude
-from claude_openai.claude.sdk.backend import SdkBackend, SdkSettings
+from claude_openai.claude.sdk.backend import SdkBackend
+from claude_openai.claude.sdk.settings import SdkSettings
 from claude_openai.claude.walls.confinement import try_confinement
 from claude_openai.claude.walls.tool_walls import ToolWalls
 from claude_openai.config import Config

@@ -1,11 +1,14 @@
 """A test of this folder that leaves a process, in whatever session, fails. Of the cases of one that runs Claude Code,
 each of which costs a second of a core or more, the first is tried every time; the others are `long`."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from claude_openai import server
+from claude_openai.claude.sdk.settings import SdkSettings
 from tests.conditions import lacks
 from tests.real.harness import Served, serving
 from tests.real.left_over import Process, adopt_orphans, descendants, end_all, wait_gone
@@ -62,3 +65,13 @@ async def kept(tmp_path: Path) -> AsyncIterator[Served]:
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
+
+
+@pytest.fixture
+def sdk_settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Gives the SDK backends of servers that start later these settings, which no option of the server sets."""
+
+    def give(**settings: float) -> None:
+        monkeypatch.setattr(server, "SdkSettings", partial(SdkSettings, **settings))
+
+    return give

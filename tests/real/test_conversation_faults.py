@@ -7,6 +7,7 @@ no process and no folder is left is checked whenever a server of these tests end
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,12 @@ from claude_agent_sdk import ClaudeSDKClient
 
 from claude_openai.claude.process.guardian import Link
 from claude_openai.claude.process.supervised import _unread
-from claude_openai.claude.sdk import conversation
 from claude_openai.claude.sdk.transport import ProcessTransport
 from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text, ToolUse
 from tests.real.call import Call, chat
 from tests.real.harness import OK, Served, needs_claude, serving, until
 from tests.real.tool_turns import ASKED, KEPT, LIST, READ, ask, refused, results, upstream, use
 
-__all__ = ["kept"]
 
 pytestmark = needs_claude
 
@@ -399,9 +398,9 @@ async def test_a_spare_that_died_is_not_asked(tmp_path: Path) -> None:
 
 
 async def test_a_spare_that_hangs_holds_its_request_up_for_moments_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sdk_settings: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(conversation, "BIND_WAIT_S", 0.3)
+    sdk_settings(bind_wait_s=0.3)
     async with serving(tmp_path, **{**KEPT, "spares": 1}) as served:
         hung = await a_spare(served)
         os.kill(hung, signal.SIGSTOP)

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,7 @@ import pytest
 import trio
 
 from claude_openai.claude.process import launcher
-from claude_openai.claude.sdk import backend as sdk
-from claude_openai.claude.sdk import conversation, spares
+from claude_openai.claude.sdk import pool
 from claude_openai.claude.transcript.fifo import LateTranscript
 from claude_openai.claude.transcript.session_file import Past
 from claude_openai.protocol.turn.blocks import Message, TextBlock
@@ -100,7 +100,7 @@ async def test_where_no_process_can_wait_for_a_history_spares_serve_new_conversa
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(launcher, "LATE_TRANSCRIPTS", False)
-    monkeypatch.setattr(sdk, "LATE_TRANSCRIPTS", False)
+    monkeypatch.setattr(pool, "LATE_TRANSCRIPTS", False)
     async with serving(tmp_path, **WAITING) as served:
         await until(lambda: bool(list(served.temporary.glob("*/*.jsonl"))), "a spare is being started")
         _, way = await ask(served, history("Ada")[:1])
@@ -110,9 +110,9 @@ async def test_where_no_process_can_wait_for_a_history_spares_serve_new_conversa
 
 
 async def test_a_history_that_comes_before_the_process_waits_is_found_in_the_file(
-    tmp_path: Path, written: list[bool], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, written: list[bool], sdk_settings: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(spares, "REFILL_DELAY_S", 0.0)
+    sdk_settings(refill_delay_s=0.0)
     async with serving(tmp_path, **WAITING) as served:
         await ask(served, history("Ada"))
         while False not in written:  # on a busy machine it may wait before it can be stopped
@@ -155,9 +155,9 @@ async def test_a_process_that_died_while_it_waited_loses_no_history(tmp_path: Pa
 
 
 async def test_a_process_that_hangs_while_it_waits_loses_no_history(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sdk_settings: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(conversation, "BIND_WAIT_S", 0.5)
+    sdk_settings(bind_wait_s=0.5)
     async with serving(tmp_path, **WAITING) as served:
         await ask(served, history("Ada"))
         os.kill(await waiting_process(served), signal.SIGSTOP)

@@ -7,12 +7,16 @@ from claude_openai.claude.process.version import RENEW
 from claude_openai.errors import UpstreamError
 from claude_openai.shortages import described, shortage_hint
 
-__all__ = ["start_error", "why_not_started"]
+__all__ = ["NotAsked", "start_error", "why_not_started"]
 
 # `process` tells of a signal so, as `subprocess` does.
 _ENDED_BY_SIGNAL = re.compile(r"ended with exit status -(\d+)")
 # How Claude Code ends when it does not know a flag of ours.
 _UNKNOWN_FLAG = "unknown option"
+
+
+class NotAsked(Exception):
+    """Claude was not asked, since the process that waited cannot be used; another can be tried. Tells why."""
 
 
 def start_error(why: str) -> UpstreamError:

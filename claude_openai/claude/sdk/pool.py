@@ -1,141 +1,162 @@
-"""Which live conversation a request belongs to: parked, idle, or none.
+"""Leases of conversations: one that was kept, one in a spare process, or one in a process of its own."""
 
-Knows the ones that nobody has borrowed, their bounds in number and in time. Finding and keeping are synchronous, so two
-requests can never get the same one; what is found is taken out. It never matches on less than all: the same caller,
-model, system prompt, tools and options, and the same history to the last word, our own answer included. One that holds
-more than that, by its last few turns, is taken back to it: a message was edited, or another answer is wanted.
-"""
-
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from math import inf
 
 import trio
 
-from claude_openai.claude.control.mcp_server import fit_in_mcp_result
-from claude_openai.claude.process.turn_settings import TurnSettings
-from claude_openai.claude.sdk.conversation import Conversation, identity_of
+from claude_openai.claude.priming import Primer
+from claude_openai.claude.process.launcher import Launcher, ProcessSpec
+from claude_openai.claude.sdk.conversation import Conversation
+from claude_openai.claude.sdk.conversation_state import ConversationState, Phase
+from claude_openai.claude.sdk.kept import KeptConversations
+from claude_openai.claude.sdk.live_process import LiveProcess
+from claude_openai.claude.sdk.settings import SdkSettings
+from claude_openai.claude.sdk.spares import Spares
+from claude_openai.claude.transcript.fifo import LATE_TRANSCRIPTS
+from claude_openai.claude.transcript.replay import past_of
+from claude_openai.claude.transcript.session_file import Past
+from claude_openai.claude.transcript.thinking_store import ThinkingStore
+from claude_openai.errors import ClaudeMissing
 from claude_openai.logs.log import Log
-from claude_openai.protocol.turn.blocks import Block, Message, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.turn.events import Route
-from claude_openai.protocol.turn.history import canonical
 from claude_openai.protocol.turn.request import TurnRequest
 
-__all__ = ["ConversationLimits", "ConversationPool"]
-
-# One that holds much more is rather kept for whom it belongs to. Each exchange is two turns.
-MAX_REWOUND_TURNS = 8
+__all__ = ["ConversationPool", "Lease"]
 
 
 @dataclass(frozen=True, slots=True)
-class ConversationLimits:
-    """How many may wait, idle and parked together, and for how many seconds."""
+class Lease:
+    """A conversation that one turn has for itself.
 
-    kept: int
-    idle_s: float
-    parked_s: float
+    Attributes:
+        route: how the request came to it.
+        replaceable: its process had waited, and may have died meanwhile: the turn can be run in a new one.
+        past: what the process is given with its first request; None if it has had that.
+    """
+
+    conversation: Conversation
+    route: Route
+    replaceable: bool
+    past: Past | None = None
 
 
 class ConversationPool:
-    """Those that wait, the least recently used first."""
+    """Starts, lends and keeps conversations.
 
-    def __init__(self, limits: ConversationLimits, log: Log) -> None:
-        self._limits = limits
+    Args:
+        launcher: starts the processes.
+        primer: renders the notes that Claude Code would add to a conversation.
+        settings: bounds of what is kept open.
+        log: for what belongs to no run.
+        nursery: owns the processes.
+
+    Attributes:
+        kept: the conversations that wait for a request.
+        spares: the processes that wait for a first one.
+    """
+
+    def __init__(
+        self, launcher: Launcher, primer: Primer, settings: SdkSettings, log: Log, nursery: trio.Nursery
+    ) -> None:
+        self._launcher = launcher
+        self._primer = primer
+        self._settings = settings
         self._log = log
-        self._kept: list[Conversation] = []
+        self._nursery = nursery
+        self.kept = KeptConversations(settings.kept, settings.idle_s, settings.parked_s, log)
+        self.spares = Spares(
+            settings.spares, self._start_spare, log, settings.default_model, refill_delay_s=settings.refill_delay_s
+        )
+        self._thinking = ThinkingStore()
 
     def counts(self) -> dict[str, int]:
-        """How many wait: idle, and parked with calls."""
-        parked = [bool(conversation.pending) for conversation in self._kept if conversation.alive]
-        return {"idle": parked.count(False), "parked": parked.count(True)}
+        return {"spares": self.spares.count, **self.kept.counts()}
 
-    def find(self, request: TurnRequest) -> tuple[Conversation, Route] | None:
-        """Take the conversation that the request continues, if there is one."""
-        identity, turns = identity_of(request), canonical(request.turns)
-        results = [block for block in request.prompt.blocks if isinstance(block, ToolResultBlock)]
-        self._kept = [conversation for conversation in self._kept if conversation.alive]
-        for conversation in reversed(self._kept):
-            if conversation.identity != identity or conversation.history != turns:
-                continue
-            if conversation.pending:
-                # A turn goes on with the effort and the bound that it began with.
-                if conversation.settings != TurnSettings.of(request):
-                    continue
-                answered = {block.call_id for block in results}
-                if answered != set(conversation.pending) or len(results) != len(request.prompt.blocks):
-                    continue
-                if not fit_in_mcp_result(results):
-                    continue
-            elif results:
-                continue
-            return self._taken(conversation), "parked" if conversation.pending else "continued"
-        if not turns:
-            return None
-        longer = [kept for kept in self._kept if kept.identity == identity and _can_go_back(kept, turns)]
-        if not longer:
-            return None
-        return self._taken(min(longer, key=lambda kept: len(kept.history))), "rewound"
+    @asynccontextmanager
+    async def lease(self, request: TurnRequest, log: Log, *, in_new_process: bool = False) -> AsyncIterator[Lease]:
+        """Lend a conversation for one turn; at the end of the block it is kept or closed.
 
-    def _taken(self, conversation: Conversation) -> Conversation:
-        self._kept.remove(conversation)
-        conversation.scope.deadline = inf
-        return conversation
+        The end of the block waits, shielded and bounded, for the processes that it closes: the caller holds a slot,
+        and more processes than slots must not run.
 
-    def end_passed(self, request: TurnRequest) -> list[Conversation]:
-        """End the parked ones that a request goes past which `find` has found none for; they are returned.
+        Args:
+            request: the turn's.
+            log: bound to the run.
+            in_new_process: start a process, whatever waits.
 
-        It has the results of their calls in a way that they cannot take: beside words, with other settings, under the
-        ids that `functions` get. Nothing will bring those results again.
+        Raises:
+            ClaudeMissing: there is no program.
+            OSError: the transcript cannot be written.
         """
-        said = canonical((*request.turns, request.prompt))
-        passed = [kept for kept in self._kept if kept.alive and kept.pending and _goes_past(request, said, kept)]
-        for conversation in passed:
-            self._log.debug("conversation.passed")
-            self._kept.remove(conversation)
-            conversation.scope.cancel(reason="the client has gone past its calls")
-        return passed
+        # The file of a past stays until the turn ends: when Claude Code reads it is not known.
+        async with AsyncExitStack() as files:
+            lease = None if in_new_process else self._kept_one(request)
+            if lease is None:
+                lease = await self._unbound_one(request, files, log, in_new_process=in_new_process)
+            try:  # no checkpoint before: a cancel there would leave the process without a lease
+                if lease.past is not None:
+                    await self._bind(lease, request, lease.past, files)
+                log.debug("conversation.taken", way=lease.route)
+                yield lease
+            finally:
+                for conversation in self._returned(lease.conversation, request):
+                    await conversation.process.close()
 
-    def keep(self, conversation: Conversation) -> list[Conversation]:
-        """Let it wait for its next request; beyond the bound the least recently used end, and are returned."""
-        wait_s = self._limits.parked_s if conversation.pending else self._limits.idle_s
-        conversation.scope.deadline = trio.current_time() + wait_s
-        self._kept = [kept for kept in self._kept if kept.alive]
-        conversation.waited = True
-        self._kept.append(conversation)
-        evicted: list[Conversation] = []
-        while len(self._kept) > self._limits.kept:
-            self._log.debug("conversation.evicted")
-            evicted.append(self._kept.pop(0))
-            evicted[-1].scope.cancel(reason="too many conversations are open")
-        return evicted
+    def _returned(self, conversation: Conversation, request: TurnRequest) -> list[Conversation]:
+        """Keep the conversation if it can be asked again; the conversations to close."""
+        state = conversation.state
+        self._thinking.keep(request.user, state.pending, state.thinking)
+        if state.phase in (Phase.IDLE, Phase.PARKED) and self._settings.kept:
+            return self.kept.keep(conversation)
+        return [conversation]
 
+    def _kept_one(self, request: TurnRequest) -> Lease | None:
+        """A lease of the conversation that the request continues: parked, continued or rewound."""
+        found = None if request.options.reset_session else self.kept.take(request)
+        return None if found is None else Lease(*found, replaceable=True)
 
-def _can_go_back(kept: Conversation, turns: tuple[Message, ...]) -> bool:
-    held = len(kept.history)
-    # Results of tools are no message to go back to: they belong to their calls.
-    if kept.pending or not len(turns) < held <= len(turns) + MAX_REWOUND_TURNS:
-        return False
-    return bool(kept.message_ids[len(turns)]) and kept.history[: len(turns)] == turns
+    async def _unbound_one(
+        self, request: TurnRequest, files: AsyncExitStack, log: Log, *, in_new_process: bool
+    ) -> Lease:
+        """A lease of one whose process has had no request: new or replayed."""
+        for passed in self.kept.end_passed(request):
+            files.push_async_callback(passed.process.close)
+        turns = self._thinking.restored(request.user, past_of(request))
+        past = Past(turns, await self._primer.notes_for(request))
+        spare = None if in_new_process else self._spare(request, past)
+        process = spare or await self._start_own(request, past, files, log)
+        conversation = Conversation(process, ConversationState.first(request, process.spec.session), self._log)
+        return Lease(conversation, "replayed" if past.turns else "new", replaceable=spare is not None, past=past)
 
+    async def _bind(self, lease: Lease, request: TurnRequest, past: Past, files: AsyncExitStack) -> None:
+        process = lease.conversation.process
+        if process.spec.give_past is not None:
+            await files.enter_async_context(process.spec.give_past(past))
+        await process.bind(request, self._settings.bind_wait_s if lease.replaceable else inf)
 
-def _goes_past(request: TurnRequest, said: Sequence[Message], parked: Conversation) -> bool:
-    told, held = said[: len(parked.history)], parked.history
-    if len(said) == len(told):
-        return False
-    if not request.functions:
-        return told == held
-    # A function call has no id of its own, so the same words could be those of somebody else.
-    return parked.identity == identity_of(request) and _without_ids(told) == _without_ids(held)
+    def _spare(self, request: TurnRequest, past: Past) -> LiveProcess | None:
+        if request.options.needs_own_process or (past.turns and not LATE_TRANSCRIPTS):
+            return None
+        return self.spares.take(request.claude_model)
 
+    async def _start_own(self, request: TurnRequest, past: Past, files: AsyncExitStack, log: Log) -> LiveProcess:
+        transcript = await files.enter_async_context(self._launcher.transcript(past))
+        return await self._start(
+            self._launcher.spawn(request.claude_model, options=request.options, resume=transcript, log=log)
+        )
 
-def _without_ids(turns: Iterable[Message]) -> list[Message]:
-    return [replace(turn, blocks=tuple(map(_without_id, turn.blocks))) for turn in turns]
+    async def _start_spare(self, model: str) -> LiveProcess | None:
+        try:
+            notes = await self._primer.notes(model)
+            return await self._start(self._launcher.spawn_spare(model, notes, log=self._log))
+        except ClaudeMissing:  # logged when the server started, and reported to each client that asks
+            return None
 
-
-def _without_id(block: Block) -> Block:
-    match block:
-        case ToolUseBlock():
-            return replace(block, id="")
-        case ToolResultBlock():
-            return replace(block, call_id="")
-    return block
+    async def _start(self, spec: ProcessSpec) -> LiveProcess:
+        """Start a process; one that could not be started is returned too, and is not alive."""
+        process = LiveProcess(spec, self._log)
+        await self._nursery.start(process.live)
+        return process

@@ -1,8 +1,8 @@
 """Processes started ahead of need, so that a new conversation does not wait for one.
 
-A spare is a conversation that is not bound yet: its process waits for its past. There are some for each of the models
-that were asked for last. A spare that is taken is replaced; a failure to start one is logged; on a machine that is
-short of memory, and after some time without a request, there are none.
+A spare waits for its past and its first request. There are some for each of the models that were asked for last. A
+spare that is taken is replaced; a failure to start one is logged; on a machine that is short of memory, and after some
+time without a request, there are none.
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import trio
 
 from claude_openai.claude.process.free_memory import available_mb
-from claude_openai.claude.sdk.conversation import Conversation
+from claude_openai.claude.sdk.live_process import LiveProcess
 from claude_openai.logs.log import Log
 
 __all__ = ["Spares"]
@@ -24,31 +24,38 @@ RETRY_S = 5.0
 MAX_RETRY_S = 320.0
 # How often those that have died are looked for.
 CHECK_S = 60.0
-# A start costs half a second of a core, which the turn that took the last spare needs first.
-REFILL_DELAY_S = 1.0
-
-
 # Clients such as OpenCode ask a small model for titles between the turns of a large one.
 MODELS = 2
 
 
 class Spares:
-    """Keeps up to `count` unbound conversations for each of the last `MODELS` models.
+    """Keeps up to `count` unbound processes for each of the last `MODELS` models.
 
     Args:
         count: how many of a model.
         start: starts one of a model; gives one that is not alive when it cannot, None when there is no program.
         log: told of failures and of short memory.
         model: the one to begin with.
+        refill_delay_s: seconds before one that was taken is replaced.
+        available_mb: the free memory in MB, None if it is unknown.
     """
 
     def __init__(
-        self, count: int, start: Callable[[str], Awaitable[Conversation | None]], log: Log, model: str
+        self,
+        count: int,
+        start: Callable[[str], Awaitable[LiveProcess | None]],
+        log: Log,
+        model: str,
+        *,
+        refill_delay_s: float,
+        available_mb: Callable[[], int | None] = available_mb,
     ) -> None:
         self._count = count
         self._start = start
         self._log = log
-        self._waiting: dict[str, list[Conversation]] = {model: []}  # the model that was asked for last at the end
+        self._refill_delay_s = refill_delay_s
+        self._available_mb = available_mb
+        self._waiting: dict[str, list[LiveProcess]] = {model: []}  # the model that was asked for last at the end
         self._wanted = trio.Event()
         self._last_taken = 0.0
         self._retry_s = RETRY_S
@@ -59,7 +66,7 @@ class Spares:
         """How many are ready."""
         return sum(spare.alive for spares in self._waiting.values() for spare in spares)
 
-    def take(self, model: str) -> Conversation | None:
+    def take(self, model: str) -> LiveProcess | None:
         """A spare of the model, if one is ready; another is started in its place."""
         self._last_taken = trio.current_time()
         self._wanted.set()
@@ -97,7 +104,7 @@ class Spares:
             self._end_all()
             await self._wanted.wait()
         if self._wanted.is_set():
-            await trio.sleep(REFILL_DELAY_S)
+            await trio.sleep(self._refill_delay_s)
 
     async def _start_one(self, model: str) -> float:
         """Start one; how many seconds to wait before the next."""
@@ -106,11 +113,10 @@ class Spares:
             return IDLE_S
         if spare.alive:
             self._retry_s = RETRY_S
-            spare.waited = True
             if model in self._waiting:
                 self._waiting[model].append(spare)
             else:
-                spare.scope.cancel(reason="other models were asked for")
+                spare.end("other models were asked for")
             return 0
         self._log.warning("spare.failed", error=spare.failure)
         await trio.sleep(self._retry_s)  # whoever asks meanwhile starts a process anyway
@@ -126,10 +132,10 @@ class Spares:
 
     def _end(self, model: str, reason: str) -> None:
         for spare in self._waiting.pop(model):
-            spare.scope.cancel(reason=reason)
+            spare.end(reason)
 
     def _has_memory(self) -> bool:
-        available = available_mb()
+        available = self._available_mb()
         is_short = available is not None and available < MIN_AVAILABLE_MB
         if is_short and not self._short_of_memory:
             self._log.warning("spare.short_of_memory", available_mb=available)

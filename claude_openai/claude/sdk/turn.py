@@ -22,6 +22,7 @@ from claude_openai.claude.control.mcp_server import ToolServer
 from claude_openai.claude.control.records import RecordError, effects_of
 from claude_openai.claude.process.supervised import SupervisedProcess
 from claude_openai.claude.process.turn_settings import TurnSettings
+from claude_openai.claude.sdk.conversation_state import TurnOutcome
 from claude_openai.claude.sdk.messages import unwrapped
 from claude_openai.claude.sdk.transport import ProcessTransport
 from claude_openai.claude.transcript.message_form import is_dropped
@@ -71,13 +72,10 @@ class SdkTurn:
 
     Args:
         request: what to answer.
-        opened: the conversation's client, which nobody else reads meanwhile.
+        opened: the conversation's client; only this turn reads from it.
         emit: takes the events.
-        way: how the request came to the conversation.
+        route: how the request came to the conversation.
         login: the command that logs Claude Code in, for messages.
-
-    Attributes:
-        message_id: the id of the message that is asked; "" if it has results of tools, which belong to their call.
     """
 
     def __init__(self, request: TurnRequest, opened: ConnectedClient, emit: Emit, *, route: Route, login: str) -> None:
@@ -87,9 +85,9 @@ class SdkTurn:
         self._text: list[str] = []
         self._calls: list[ToolCall] = []
         self._finish: str | None = None
-        self.thinking = Thinking()
-        self.message_id = "" if request.prompt.has_results else str(uuid.uuid4())
-        self._way = route
+        self._thinking = Thinking()
+        self._message_id = "" if request.prompt.has_results else str(uuid.uuid4())
+        self._route = route
         must_call = request.tool_choice.mode == "required"
         self._call_required = CallRequired() if must_call else None
         self._one_call_only = None if request.parallel_tool_calls else OneCallOnly()
@@ -106,28 +104,25 @@ class SdkTurn:
             counted=opened.counted,
         )
 
-    @property
-    def reusable(self) -> bool:
-        return self.reader.state in (State.IDLE, State.PARKED) and self._finish in ("stop", "tool_calls")
+    def outcome(self) -> TurnOutcome:
+        """What the turn leaves, once it is over."""
+        one_only = self._one_call_only
+        dropped = not self._calls and is_dropped("".join(self._text))
+        return TurnOutcome(
+            answer=self._answer(),
+            message_id=self._message_id,
+            calls=tuple(call.id for call in self._calls) if self._finish == "tool_calls" else (),
+            thinking=self._thinking.blocks(),
+            exact=self.reader.exact and not dropped and not (one_only is not None and one_only.answered),
+            reusable=self.reader.state in (State.IDLE, State.PARKED) and self._finish in ("stop", "tool_calls"),
+        )
 
-    @property
-    def pending(self) -> tuple[str, ...]:
-        return tuple(call.id for call in self._calls) if self._finish == "tool_calls" else ()
-
-    @property
-    def exact(self) -> bool:
-        """Whether Claude has seen of this turn what the client has, and nothing more."""
-        if not self._calls and is_dropped("".join(self._text)):
-            return False
-        return self.reader.exact and not (self._one_call_only is not None and self._one_call_only.answered)
-
-    def answer(self) -> Message:
-        """The turn as the client will send it back, in its canonical form: all text is one block before the calls,
-        whatever came between its parts."""
+    def _answer(self) -> Message:
+        # As the client will send it back, in canonical form: all text is one block before the calls.
         text = paired("".join(self._text))
-        said: list[Block] = [TextBlock(text)] if text.strip() else []
+        texts: list[Block] = [TextBlock(text)] if text.strip() else []
         calls = (ToolUseBlock(c.id, c.name, canonical_arguments(json.loads(c.arguments))) for c in self._calls)
-        return Message("assistant", (*said, *calls))
+        return Message("assistant", (*texts, *calls))
 
     async def run(self) -> None:
         """Ask, and tell what is answered, to the end of the turn.
@@ -143,7 +138,7 @@ class SdkTurn:
             async for message in self._opened.messages:
                 record = unwrapped(message)
                 if record.get("type") == "stream_event" and record.get("parent_tool_use_id") is None:
-                    self.thinking.feed(record["event"])
+                    self._thinking.feed(record["event"])
                 try:
                     effects = await effects_of(record, self.reader)
                 except RecordError as error:
@@ -159,10 +154,10 @@ class SdkTurn:
     async def _begin(self) -> None:
         self._opened.transport.turn_begins()
         await self._apply(TurnSettings.of(self._request))
-        if self._way == "parked":
+        if self._route == "parked":
             self._opened.toolbox.give([b for b in self._request.prompt.blocks if isinstance(b, ToolResultBlock)])
         else:
-            await self._ask(message_of(self._request.prompt), self.message_id)
+            await self._ask(message_of(self._request.prompt), self._message_id)
 
     def _note_end(self) -> None:
         state = self.reader.state

@@ -2,7 +2,7 @@
 
 import gc
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -14,15 +14,15 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from claude_openai.claude.process.launcher import ProcessSpec
 from claude_openai.claude.process.turn_settings import TurnSettings
-from claude_openai.claude.sdk import spares as spares_module
-from claude_openai.claude.sdk.conversation import Conversation, ParkedCalls, identity_of
-from claude_openai.claude.sdk.pool import ConversationLimits, ConversationPool
+from claude_openai.claude.sdk.conversation import Conversation, ParkedCalls
+from claude_openai.claude.sdk.conversation_state import ConversationState, Phase, TurnOutcome
+from claude_openai.claude.sdk.kept import KeptConversations
+from claude_openai.claude.sdk.live_process import LiveProcess
 from claude_openai.claude.sdk.spares import (
     CHECK_S,
     IDLE_S,
     MAX_RETRY_S,
     MIN_AVAILABLE_MB,
-    REFILL_DELAY_S,
     RETRY_S,
     Spares,
 )
@@ -37,6 +37,7 @@ from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.turn.tools import ToolChoice
 from tests.blocks import result_block
 
+REFILL_DELAY_S = 1.0
 IDLE_LIMIT_S = 60.0
 PARKED_LIMIT_S = 600.0
 MODEL = "sonnet"
@@ -44,15 +45,10 @@ TOOLS = [{"type": "function", "function": {"name": name}} for name in ("read", "
 
 
 @dataclass(eq=False)
-class StandIn:
-    """What the registry knows of a conversation, without a process."""
+class StandInProcess:
+    """What the registry and the spares know of a process."""
 
-    identity: tuple[object, ...] = ()
-    history: tuple[Message, ...] = ()
-    pending: tuple[str, ...] = ()
-    settings: TurnSettings = field(default_factory=TurnSettings)
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    waited: bool = False
     failure: str = ""
     died: bool = False
     model: str = ""
@@ -61,21 +57,34 @@ class StandIn:
     def alive(self) -> bool:
         return not self.died and not self.scope.cancel_called
 
-    @property
-    def message_ids(self) -> tuple[str, ...]:
-        return tuple("id" if turn.role == "user" and not turn.has_results else "" for turn in self.history)
+    def expire_at(self, deadline: float) -> None:
+        self.scope.deadline = deadline
+
+    def end(self, reason: str) -> None:
+        self.scope.cancel(reason=reason)
+
+    async def close(self) -> None:
+        self.end("closed")
 
 
-def as_real(stand_in: StandIn) -> Conversation:
-    return cast("Conversation", stand_in)
+class StandIn(Conversation):
+    """A conversation without a process, which has answered a request."""
+
+    def __init__(self, request: TurnRequest, *blocks: Block) -> None:
+        calls = tuple(block.id for block in blocks if isinstance(block, ToolUseBlock))
+        ident = "" if request.prompt.has_results else "id"
+        outcome = TurnOutcome(Message("assistant", blocks), ident, calls, (), exact=True, reusable=True)
+        self.answered = ConversationState.first(request, "session").after(request, outcome, alive=True)
+        self.stand_in = StandInProcess()
+        super().__init__(cast("LiveProcess", self.stand_in), self.answered, NULL_LOG)
+
+    def answer_again(self) -> None:
+        assert self.state == self.answered.taken()
+        self.state = self.answered
 
 
-def found(conversations: ConversationPool, request: TurnRequest) -> tuple[StandIn, str] | None:
-    return cast("tuple[StandIn, str] | None", conversations.find(request))
-
-
-def take(spares: Spares, model: str = MODEL) -> StandIn | None:
-    return cast("StandIn | None", spares.take(model))
+def take(spares: Spares, model: str = MODEL) -> StandInProcess | None:
+    return cast("StandInProcess | None", spares.take(model))
 
 
 class Events:
@@ -106,19 +115,12 @@ def asked(*messages: dict[str, Any], **fields: Any) -> TurnRequest:
 HELLO = [say("system", "Be brief."), say("user", "Hi")]
 
 
-def answered(request: TurnRequest, *said: Block) -> StandIn:
-    """A conversation that has answered a request."""
-    history = (*request.turns, request.prompt, Message("assistant", said))
-    pending = tuple(block.id for block in said if isinstance(block, ToolUseBlock))
-    return StandIn(identity_of(request), history, pending)
-
-
 def idle_one() -> StandIn:
-    return answered(asked(*HELLO), TextBlock("Hello."))
+    return StandIn(asked(*HELLO), TextBlock("Hello."))
 
 
 def parked_one(*ids: str) -> StandIn:
-    return answered(asked(*HELLO), *(ToolUseBlock(i, "read", "{}") for i in ids))
+    return StandIn(asked(*HELLO), *(ToolUseBlock(i, "read", "{}") for i in ids))
 
 
 def going_on(**fields: Any) -> TurnRequest:
@@ -135,46 +137,46 @@ def events() -> Events:
     return Events()
 
 
-def registry(events: Events, kept: int = 8) -> ConversationPool:
-    return ConversationPool(ConversationLimits(kept, IDLE_LIMIT_S, PARKED_LIMIT_S), events.log)
+def registry(events: Events, kept: int = 8) -> KeptConversations:
+    return KeptConversations(kept, IDLE_LIMIT_S, PARKED_LIMIT_S, events.log)
 
 
 async def test_a_request_goes_on_with_the_conversation_that_answered_before_it(events: Events) -> None:
     conversations, one = registry(events), idle_one()
-    conversations.keep(as_real(one))
-    assert one.waited
-    assert found(conversations, going_on()) == (one, "continued")
-    assert one.scope.deadline == inf
+    conversations.keep(one)
+    assert conversations.take(going_on()) == (one, "continued")
+    assert one.stand_in.scope.deadline == inf
 
 
 async def test_what_is_found_is_taken_out_and_may_be_kept_again(events: Events) -> None:
     conversations, one = registry(events), idle_one()
-    conversations.keep(as_real(one))
-    assert found(conversations, going_on()) is not None
-    assert found(conversations, going_on()) is None
-    conversations.keep(as_real(one))
-    assert found(conversations, going_on()) == (one, "continued")
+    conversations.keep(one)
+    assert conversations.take(going_on()) is not None
+    assert conversations.take(going_on()) is None
+    one.answer_again()
+    conversations.keep(one)
+    assert conversations.take(going_on()) == (one, "continued")
 
 
 async def test_without_conversations_none_is_found(events: Events) -> None:
-    assert registry(events).find(going_on()) is None
+    assert registry(events).take(going_on()) is None
 
 
 async def test_a_conversation_that_is_dead_is_not_found(events: Events) -> None:
     conversations, one, other = registry(events), idle_one(), idle_one()
-    conversations.keep(as_real(one))
-    conversations.keep(as_real(other))
-    one.died = True
-    other.scope.cancel()
-    assert found(conversations, going_on()) is None
+    conversations.keep(one)
+    conversations.keep(other)
+    one.stand_in.died = True
+    other.process.end("a test")
+    assert conversations.take(going_on()) is None
 
 
 async def test_of_equal_conversations_the_last_used_is_found_first(events: Events) -> None:
     conversations, first, second = registry(events), idle_one(), idle_one()
-    conversations.keep(as_real(first))
-    conversations.keep(as_real(second))
-    assert found(conversations, going_on()) == (second, "continued")
-    assert found(conversations, going_on()) == (first, "continued")
+    conversations.keep(first)
+    conversations.keep(second)
+    assert conversations.take(going_on()) == (second, "continued")
+    assert conversations.take(going_on()) == (first, "continued")
 
 
 NOT_THE_SAME: list[dict[str, Any]] = [
@@ -195,12 +197,12 @@ NOT_THE_SAME: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("fields", NOT_THE_SAME)
 async def test_a_request_with_another_identity_meets_no_conversation(events: Events, fields: dict[str, Any]) -> None:
-    conversations, one, longer = registry(events), idle_one(), answered(going_on(), TextBlock("Well."))
-    conversations.keep(as_real(longer))
-    conversations.keep(as_real(one))
-    assert found(conversations, going_on(**fields)) is None
-    assert found(conversations, going_on()) == (one, "continued")
-    assert found(conversations, going_on()) == (longer, "rewound")
+    conversations, one, longer = registry(events), idle_one(), StandIn(going_on(), TextBlock("Well."))
+    conversations.keep(longer)
+    conversations.keep(one)
+    assert conversations.take(going_on(**fields)) is None
+    assert conversations.take(going_on()) == (one, "continued")
+    assert conversations.take(going_on()) == (longer, "rewound")
 
 
 @pytest.mark.parametrize(
@@ -209,15 +211,15 @@ async def test_a_request_with_another_identity_meets_no_conversation(events: Eve
 )
 async def test_what_can_differ_from_turn_to_turn_is_no_identity(events: Events, fields: dict[str, Any]) -> None:
     conversations = registry(events)
-    conversations.keep(as_real(idle_one()))
-    assert found(conversations, going_on(**fields)) is not None
+    conversations.keep(idle_one())
+    assert conversations.take(going_on(**fields)) is not None
 
 
 async def test_a_forced_tool_and_the_only_tool_are_not_the_same(events: Events) -> None:
     request = replace(going_on(tools=TOOLS[:1]), tool_choice=ToolChoice("required", "read"))
-    conversations, one = registry(events), replace(idle_one(), identity=identity_of(going_on(tools=TOOLS[:1])))
-    conversations.keep(as_real(one))
-    assert found(conversations, request) is None
+    conversations, one = registry(events), StandIn(asked(*HELLO, tools=TOOLS[:1]), TextBlock("Hello."))
+    conversations.keep(one)
+    assert conversations.take(request) is None
 
 
 @pytest.mark.parametrize(
@@ -226,8 +228,8 @@ async def test_a_forced_tool_and_the_only_tool_are_not_the_same(events: Events) 
 )
 async def test_what_only_concerns_the_answer_is_no_part_of_the_identity(events: Events, fields: dict[str, Any]) -> None:
     conversations, one = registry(events), idle_one()
-    conversations.keep(as_real(one))
-    assert found(conversations, going_on(**fields)) == (one, "continued")
+    conversations.keep(one)
+    assert conversations.take(going_on(**fields)) == (one, "continued")
 
 
 def after(count: int) -> TurnRequest:
@@ -238,33 +240,33 @@ def after(count: int) -> TurnRequest:
 
 @pytest.mark.parametrize("more", [1, 4])
 async def test_one_that_holds_a_few_exchanges_more_is_taken_back(events: Events, more: int) -> None:
-    conversations, one = registry(events), answered(after(more), TextBlock("Hello."))
-    conversations.keep(as_real(one))
-    assert found(conversations, after(1)) == (one, "rewound")
+    conversations, one = registry(events), StandIn(after(more), TextBlock("Hello."))
+    conversations.keep(one)
+    assert conversations.take(after(1)) == (one, "rewound")
 
 
 async def test_one_that_holds_much_more_is_kept_for_whom_it_belongs_to(events: Events) -> None:
-    conversations, one = registry(events), answered(after(5), TextBlock("Hello."))
-    conversations.keep(as_real(one))
-    assert found(conversations, after(1)) is None
-    assert found(conversations, after(6)) == (one, "continued")
+    conversations, one = registry(events), StandIn(after(5), TextBlock("Hello."))
+    conversations.keep(one)
+    assert conversations.take(after(1)) is None
+    assert conversations.take(after(6)) == (one, "continued")
 
 
 async def test_of_those_that_hold_more_the_one_with_least_is_taken_back(events: Events) -> None:
-    conversations, most, least = registry(events), *(answered(after(n), TextBlock("Hello.")) for n in (4, 2))
+    conversations, most, least = registry(events), *(StandIn(after(n), TextBlock("Hello.")) for n in (4, 2))
     for one in (least, most):
-        conversations.keep(as_real(one))
-    assert found(conversations, after(1)) == (least, "rewound")
+        conversations.keep(one)
+    assert conversations.take(after(1)) == (least, "rewound")
 
 
 async def test_nothing_is_taken_back_to_results_to_a_beginning_or_out_of_its_turn(events: Events) -> None:
-    conversations, parked = registry(events), answered(after(2), ToolUseBlock("c", "read", "{}"))
-    for one in (answered(with_results("a", "b"), TextBlock("Seen.")), parked):
-        conversations.keep(as_real(one))
-    assert found(conversations, after(1)) is None
-    assert found(conversations, with_results("a", "b")) is None
-    assert found(conversations, asked(*HELLO)) is None
-    assert found(conversations, asked(*HELLO, calling("a", "b"), say("user", "Stop."))) is None
+    conversations, parked = registry(events), StandIn(after(2), ToolUseBlock("c", "read", "{}"))
+    for one in (StandIn(with_results("a", "b"), TextBlock("Seen.")), parked):
+        conversations.keep(one)
+    assert conversations.take(after(1)) is None
+    assert conversations.take(with_results("a", "b")) is None
+    assert conversations.take(asked(*HELLO)) is None
+    assert conversations.take(asked(*HELLO, calling("a", "b"), say("user", "Stop."))) is None
 
 
 MORE = say("user", "And?")
@@ -288,16 +290,16 @@ async def test_a_history_that_differs_in_anything_meets_no_conversation(
     events: Events, messages: list[dict[str, Any]]
 ) -> None:
     conversations = registry(events)
-    conversations.keep(as_real(idle_one()))
-    assert found(conversations, asked(*messages)) is None
+    conversations.keep(idle_one())
+    assert conversations.take(asked(*messages)) is None
 
 
 async def test_an_answer_that_comes_back_in_pieces_is_the_same_answer(events: Events) -> None:
     # So it does on the Responses API, where text that follows reasoning is a message of its own.
     conversations, one = registry(events), idle_one()
-    conversations.keep(as_real(one))
+    conversations.keep(one)
     in_pieces = asked(*HELLO, say("assistant", "Hel"), say("assistant", "lo."), MORE)
-    assert found(conversations, in_pieces) == (one, "continued")
+    assert conversations.take(in_pieces) == (one, "continued")
 
 
 FORM = {"type": "object", "properties": {"a": {"type": "string"}}}
@@ -308,10 +310,10 @@ def formed(name: str, schema: dict[str, Any]) -> dict[str, Any]:
 
 
 async def test_the_label_of_a_form_is_no_part_of_the_identity_and_its_schema_is(events: Events) -> None:
-    conversations, one = registry(events), answered(asked(*HELLO, **formed("one", FORM)), TextBlock("Hello."))
-    conversations.keep(as_real(one))
-    assert found(conversations, going_on(**formed("one", {"type": "object"}))) is None
-    assert found(conversations, going_on(**formed("another", FORM))) == (one, "continued")
+    conversations, one = registry(events), StandIn(asked(*HELLO, **formed("one", FORM)), TextBlock("Hello."))
+    conversations.keep(one)
+    assert conversations.take(going_on(**formed("one", {"type": "object"}))) is None
+    assert conversations.take(going_on(**formed("another", FORM))) == (one, "continued")
 
 
 @pytest.mark.parametrize("order", ["ab", "ba"])
@@ -319,17 +321,17 @@ async def test_the_results_of_all_calls_go_to_the_conversation_that_is_parked_wi
     events: Events, order: str
 ) -> None:
     conversations, one = registry(events), parked_one("a", "b")
-    conversations.keep(as_real(one))
-    assert found(conversations, with_results(*order)) == (one, "parked")
-    assert one.scope.deadline == inf
+    conversations.keep(one)
+    assert conversations.take(with_results(*order)) == (one, "parked")
+    assert one.stand_in.scope.deadline == inf
 
 
 async def test_results_and_a_text_do_not_go_to_a_parked_conversation(events: Events) -> None:
     # The calls take results and nothing else: the text would be lost.
     conversations = registry(events)
-    conversations.keep(as_real(parked_one("a", "b")))
-    assert found(conversations, with_results("a", "b", more=(MORE,))) is None
-    assert found(conversations, with_results("a", "b")) is not None
+    conversations.keep(parked_one("a", "b"))
+    assert conversations.take(with_results("a", "b", more=(MORE,))) is None
+    assert conversations.take(with_results("a", "b")) is not None
 
 
 @pytest.mark.parametrize(
@@ -345,14 +347,15 @@ async def test_anything_but_exactly_the_results_it_waits_for_meets_no_parked_con
     events: Events, blocks: list[Block]
 ) -> None:
     conversations = registry(events)
-    conversations.keep(as_real(parked_one("a", "b")))
-    assert found(conversations, replace(with_results("a", "b"), prompt=Message("user", tuple(blocks)))) is None
+    conversations.keep(parked_one("a", "b"))
+    assert conversations.take(replace(with_results("a", "b"), prompt=Message("user", tuple(blocks)))) is None
 
 
 async def test_results_meet_no_conversation_that_waits_for_none(events: Events) -> None:
-    conversations, one = registry(events), replace(parked_one("a", "b"), pending=())
-    conversations.keep(as_real(one))
-    assert found(conversations, with_results("a", "b")) is None
+    conversations, one = registry(events), parked_one("a", "b")
+    one.state = replace(one.state, phase=Phase.IDLE, pending=())
+    conversations.keep(one)
+    assert conversations.take(with_results("a", "b")) is None
 
 
 @pytest.mark.parametrize("changed", [{"max_tokens": 9}, {"reasoning_effort": "low"}])
@@ -361,15 +364,15 @@ async def test_a_turn_goes_on_only_with_the_settings_that_it_began_with(
 ) -> None:
     conversations = registry(events)
     parked = parked_one("a")
-    conversations.keep(as_real(parked))
+    conversations.keep(parked)
     with_others = asked(*HELLO, calling("a"), say("tool", "42", tool_call_id="a"), **changed)
-    assert found(conversations, with_others) is None
-    assert found(conversations, with_results("a", calls=("a",))) == (parked, "parked")
+    assert conversations.take(with_others) is None
+    assert conversations.take(with_results("a", calls=("a",))) == (parked, "parked")
 
 
-def ended(conversations: ConversationPool, request: TurnRequest) -> list[StandIn]:
-    assert found(conversations, request) is None
-    return cast("list[StandIn]", conversations.end_passed(request))
+def ended(conversations: KeptConversations, request: TurnRequest) -> list[Conversation]:
+    assert conversations.take(request) is None
+    return conversations.end_passed(request)
 
 
 PAST = [
@@ -387,10 +390,10 @@ async def test_a_parked_conversation_that_a_request_goes_past_is_ended_at_once(
 ) -> None:
     conversations, one, idle = registry(events), parked_one("a", "b"), idle_one()
     for each in (one, idle):
-        conversations.keep(as_real(each))
+        conversations.keep(each)
     assert ended(conversations, request_) == [one]
-    assert not one.alive
-    assert idle.alive
+    assert not one.process.alive
+    assert idle.process.alive
     assert conversations.counts() == {"idle": 1, "parked": 0}
     assert len(events.of("conversation.passed")) == 1
 
@@ -409,9 +412,9 @@ async def test_a_parked_conversation_that_a_request_does_not_go_past_waits_on(
     events: Events, request_: TurnRequest
 ) -> None:
     conversations, one = registry(events), parked_one("a", "b")
-    conversations.keep(as_real(one))
+    conversations.keep(one)
     assert ended(conversations, request_) == []
-    assert one.alive
+    assert one.process.alive
 
 
 def function_request(*said: dict[str, Any], **fields: Any) -> TurnRequest:
@@ -427,29 +430,30 @@ FUNCTION_RESULT = {"role": "function", "name": "read", "content": "42"}
 async def test_functions_have_no_ids_so_only_the_same_caller_goes_past_a_call(
     events: Events, fields: dict[str, Any], is_ended: bool
 ) -> None:
-    conversations, one = registry(events), answered(function_request(), ToolUseBlock("toolu_1", "read", "{}"))
-    conversations.keep(as_real(one))
+    conversations, one = registry(events), StandIn(function_request(), ToolUseBlock("toolu_1", "read", "{}"))
+    conversations.keep(one)
     assert ended(conversations, function_request(FUNCTION_CALL, FUNCTION_RESULT, **fields)) == [one] * is_ended
-    assert one.alive != is_ended
+    assert one.process.alive != is_ended
 
 
 async def test_equal_calls_of_two_conversations_are_told_apart_by_their_ids(events: Events) -> None:
     conversations, one, other = registry(events), parked_one("a"), parked_one("b")
-    conversations.keep(as_real(one))
-    conversations.keep(as_real(other))
-    assert found(conversations, with_results("a", calls=("a",))) == (one, "parked")
-    assert found(conversations, with_results("b", calls=("b",))) == (other, "parked")
+    conversations.keep(one)
+    conversations.keep(other)
+    assert conversations.take(with_results("a", calls=("a",))) == (one, "parked")
+    assert conversations.take(with_results("b", calls=("b",))) == (other, "parked")
 
 
 async def test_beyond_the_bound_the_least_recently_used_ends(events: Events) -> None:
     conversations, many = registry(events, kept=2), [parked_one(i) for i in "abc"]
-    conversations.keep(as_real(many[0]))
-    conversations.keep(as_real(many[1]))
-    assert found(conversations, with_results("a", calls=("a",))) == (many[0], "parked")
-    conversations.keep(as_real(many[0]))
+    conversations.keep(many[0])
+    conversations.keep(many[1])
+    assert conversations.take(with_results("a", calls=("a",))) == (many[0], "parked")
+    many[0].answer_again()
+    conversations.keep(many[0])
     assert events.of("conversation.evicted") == []
-    conversations.keep(as_real(many[2]))
-    assert [one.alive for one in many] == [True, False, True]
+    conversations.keep(many[2])
+    assert [one.process.alive for one in many] == [True, False, True]
     assert len(events.of("conversation.evicted")) == 1
 
 
@@ -457,27 +461,27 @@ async def test_one_that_is_borrowed_counts_for_nothing_and_never_expires(
     events: Events, autojump_clock: MockClock
 ) -> None:
     conversations, one = registry(events, kept=1), idle_one()
-    conversations.keep(as_real(one))
-    assert found(conversations, going_on()) is not None
-    conversations.keep(as_real(parked_one("a")))
+    conversations.keep(one)
+    assert conversations.take(going_on()) is not None
+    conversations.keep(parked_one("a"))
     await trio.sleep(10 * PARKED_LIMIT_S)
-    assert one.alive
+    assert one.process.alive
 
 
 async def test_the_dead_do_not_count_towards_the_bound(events: Events) -> None:
     conversations, dead, one, other = registry(events, kept=2), idle_one(), idle_one(), idle_one()
     for conversation in (one, dead):
-        conversations.keep(as_real(conversation))
-    dead.died = True
-    conversations.keep(as_real(other))
-    assert one.alive
-    assert other.alive
+        conversations.keep(conversation)
+    dead.stand_in.died = True
+    conversations.keep(other)
+    assert one.process.alive
+    assert other.process.alive
 
 
 async def test_where_none_may_wait_one_that_is_kept_ends_at_once(events: Events) -> None:
     one = idle_one()
-    registry(events, kept=0).keep(as_real(one))
-    assert not one.alive
+    registry(events, kept=0).keep(one)
+    assert not one.process.alive
 
 
 @pytest.mark.parametrize(
@@ -495,42 +499,43 @@ async def test_one_that_nobody_asks_for_long_ends_by_itself(
     one: StandIn = make()
 
     async def live() -> None:
-        with one.scope:
+        with one.stand_in.scope:
             await trio.sleep_forever()
-        one.died = True
+        one.stand_in.died = True
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(live)
-        conversations.keep(as_real(one))
+        conversations.keep(one)
         await trio.sleep(limit_s - 1)
-        assert found(conversations, request_of()) is not None
-        conversations.keep(as_real(one))  # its time begins anew
+        assert conversations.take(request_of()) is not None
+        one.answer_again()
+        conversations.keep(one)  # its time begins anew
         await trio.sleep(limit_s - 1)
-        assert not one.died
+        assert not one.stand_in.died
         await trio.sleep(2)
-        assert [one.died] == [True]
-    assert found(conversations, request_of()) is None
+        assert [one.stand_in.died] == [True]
+    assert conversations.take(request_of()) is None
 
 
 class Starter:
     """Starts stand-ins, or fails to as often as it is told."""
 
     def __init__(self) -> None:
-        self.started: list[StandIn] = []
+        self.started: list[StandInProcess] = []
         self.times: list[float] = []
         self.failures = 0
         self.missing = False
 
-    async def __call__(self, model: str) -> Conversation | None:
+    async def __call__(self, model: str) -> LiveProcess | None:
         await trio.lowlevel.checkpoint()
         self.times.append(trio.current_time())
         if self.missing:
             return None
         if self.failures:
             self.failures -= 1
-            return as_real(StandIn(died=True, failure="no such program"))
-        self.started.append(StandIn(model=model))
-        return as_real(self.started[-1])
+            return cast("LiveProcess", StandInProcess(died=True, failure="no such program"))
+        self.started.append(StandInProcess(model=model))
+        return cast("LiveProcess", self.started[-1])
 
 
 @pytest.fixture
@@ -538,26 +543,26 @@ def starter() -> Starter:
     return Starter()
 
 
-@pytest.fixture(autouse=True)
-def enough_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spares_module, "available_mb", lambda: MIN_AVAILABLE_MB)
+def spares_for(
+    count: int, starter: Starter, events: Events, available_mb: Callable[[], int | None] = lambda: MIN_AVAILABLE_MB
+) -> Spares:
+    return Spares(count, starter, events.log, MODEL, refill_delay_s=REFILL_DELAY_S, available_mb=available_mb)
 
 
 @pytest.mark.parametrize("count", [1, 3])
 async def test_as_many_spares_as_wanted_are_started_and_no_more(events: Events, starter: Starter, count: int) -> None:
-    spares = Spares(count, starter, events.log, MODEL)
+    spares = spares_for(count, starter, events)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         await wait_all_tasks_blocked()
         assert len(starter.started) == count
-        assert all(spare.waited for spare in starter.started)
         nursery.cancel_scope.cancel()
 
 
 async def test_a_spare_that_is_taken_is_replaced_a_little_later(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
-    spares = Spares(2, starter, events.log, MODEL)
+    spares = spares_for(2, starter, events)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         await wait_all_tasks_blocked()
@@ -576,13 +581,13 @@ async def test_a_spare_that_is_taken_is_replaced_a_little_later(
 
 
 async def test_before_the_first_is_ready_there_is_none(events: Events, starter: Starter) -> None:
-    assert take(Spares(2, starter, events.log, MODEL)) is None
+    assert take(spares_for(2, starter, events)) is None
 
 
 async def test_a_spare_that_died_is_not_given_out_and_is_replaced(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
-    spares = Spares(2, starter, events.log, MODEL)
+    spares = spares_for(2, starter, events)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         await wait_all_tasks_blocked()
@@ -599,7 +604,7 @@ async def test_a_start_that_fails_is_logged_and_tried_again_later(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     starter.failures = 2
-    spares = Spares(1, starter, events.log, MODEL)
+    spares = spares_for(1, starter, events)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         await trio.sleep(RETRY_S / 2)
@@ -619,7 +624,7 @@ async def test_starts_that_fail_become_rare_and_end_when_nobody_has_asked_for_lo
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     starter.failures = 10**6
-    spares = Spares(1, starter, events.log, MODEL)
+    spares = spares_for(1, starter, events)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         await trio.sleep(100 * IDLE_S)
@@ -635,7 +640,7 @@ async def test_starts_that_fail_become_rare_and_end_when_nobody_has_asked_for_lo
 async def test_a_spare_that_died_is_replaced_though_nobody_asks(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
-    spares = Spares(1, starter, events.log, MODEL)
+    spares = spares_for(1, starter, events)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         await wait_all_tasks_blocked()
@@ -649,7 +654,7 @@ async def test_where_there_is_no_program_a_spare_is_tried_once_for_each_request_
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     starter.missing = True
-    spares = Spares(2, starter, events.log, MODEL)
+    spares = spares_for(2, starter, events)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         for asked in range(1, 4):
@@ -664,7 +669,7 @@ async def test_where_there_is_no_program_a_spare_is_tried_once_for_each_request_
 
 
 async def test_where_no_spares_are_wanted_none_is_ever_started(events: Events, starter: Starter) -> None:
-    spares = Spares(0, starter, events.log, MODEL)
+    spares = spares_for(0, starter, events)
     with trio.fail_after(20):
         await spares.refill()
     assert take(spares) is None
@@ -674,7 +679,7 @@ async def test_where_no_spares_are_wanted_none_is_ever_started(events: Events, s
 async def test_when_nobody_has_asked_for_long_the_spares_end_and_the_next_request_starts_them_again(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
-    spares = Spares(2, starter, events.log, MODEL)
+    spares = spares_for(2, starter, events)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         await trio.sleep(IDLE_S - 1)
@@ -694,7 +699,7 @@ async def test_when_nobody_has_asked_for_long_the_spares_end_and_the_next_reques
 async def test_the_two_models_asked_for_last_have_spares_and_those_of_an_older_one_are_ended(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
-    spares = Spares(1, starter, events.log, MODEL)
+    spares = spares_for(1, starter, events)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         await wait_all_tasks_blocked()
@@ -712,7 +717,7 @@ async def test_the_two_models_asked_for_last_have_spares_and_those_of_an_older_o
 async def test_each_request_puts_the_end_of_the_spares_off(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
-    spares = Spares(1, starter, events.log, MODEL)
+    spares = spares_for(1, starter, events)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         for _ in range(3):
@@ -726,10 +731,10 @@ async def test_each_request_puts_the_end_of_the_spares_off(
 
 
 async def test_on_a_machine_that_is_short_of_memory_no_spare_is_started_until_there_is_more(
-    events: Events, starter: Starter, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
-    monkeypatch.setattr(spares_module, "available_mb", lambda: MIN_AVAILABLE_MB - 1)
-    spares = Spares(1, starter, events.log, MODEL)
+    available: list[int | None] = [MIN_AVAILABLE_MB - 1]
+    spares = spares_for(1, starter, events, lambda: available[-1])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         await trio.sleep(IDLE_S / 2)
@@ -738,50 +743,47 @@ async def test_on_a_machine_that_is_short_of_memory_no_spare_is_started_until_th
         assert take(spares) is None
         await trio.sleep(2 * REFILL_DELAY_S)
         assert starter.times == []
-        monkeypatch.setattr(spares_module, "available_mb", lambda: None)  # where nobody can tell
+        available.append(None)  # where it is unknown
         assert take(spares) is None
         await trio.sleep(2 * REFILL_DELAY_S)
         assert len(starter.started) == 1
         nursery.cancel_scope.cancel()
 
 
-def no_tools() -> ToolGuard:
-    return ToolGuard(None, FileCalls(), NULL_LOG)
+def spec(opened: Any) -> ProcessSpec:
+    guard = ToolGuard(None, FileCalls(), NULL_LOG)
+    return ProcessSpec("session", MODEL, TurnSettings(), opened, "claude login", guard)
 
 
-def parked_with(*calls: str) -> tuple[Conversation, ParkedCalls]:
-    conversation = Conversation(
-        ProcessSpec(
-            "00000000-0000-0000-0000-000000000000",
-            "sonnet",
-            TurnSettings(),
-            cast("Any", None),
-            "claude login",
-            no_tools(),
-        ),
-        NULL_LOG,
-        pending=calls,
-    )
+def parked_with(*calls: str) -> tuple[StandIn, ParkedCalls]:
+    conversation = parked_one(*calls)
     parked = conversation.parked()
     assert parked is not None
     assert parked.waiting
     return conversation, parked
 
 
-async def test_calls_are_parked_until_their_results_come_or_others_are_made() -> None:
+async def test_calls_are_parked_until_their_results_come() -> None:
     conversation, parked = parked_with("a", "b")
-    for pending in ((), ("c",)):
-        conversation.pending = pending
-        assert not parked.waiting
+    conversation.state = conversation.state.taken()
+    assert not parked.waiting
+    assert conversation.parked() is None
+
+
+async def test_calls_are_parked_until_others_are_made(events: Events) -> None:
+    conversation, parked = parked_with("a")
+    conversation.state = parked_one("b").state
+    assert not parked.waiting
+    await parked.close()
+    assert conversation.process.alive
 
 
 async def test_calls_are_parked_until_their_conversation_expires_is_evicted_or_is_gone() -> None:
     conversation, parked = parked_with("a")
-    conversation.scope.deadline = trio.current_time()
+    conversation.process.expire_at(trio.current_time())
     assert not parked.waiting
-    assert conversation.parked() is None
     conversation, parked = parked_with("a")
-    conversation.scope.cancel()
+    conversation.process.end("evicted")
     assert not parked.waiting
     conversation, parked = parked_with("a")
     del conversation
@@ -790,9 +792,13 @@ async def test_calls_are_parked_until_their_conversation_expires_is_evicted_or_i
     await parked.close()
 
 
-async def test_a_conversation_whose_nursery_ends_is_gone_and_nobody_waits_for_it(
-    autojump_clock: MockClock,
-) -> None:
+async def test_calls_that_are_closed_end_their_conversation() -> None:
+    conversation, parked = parked_with("a")
+    await parked.close()
+    assert not conversation.process.alive
+
+
+async def test_a_process_whose_nursery_ends_is_gone_and_close_returns_at_once(autojump_clock: MockClock) -> None:
     opened = trio.Event()
 
     @asynccontextmanager
@@ -801,16 +807,11 @@ async def test_a_conversation_whose_nursery_ends_is_gone_and_nobody_waits_for_it
         await trio.sleep(inf)
         yield
 
-    conversation = Conversation(
-        ProcessSpec(
-            "00000000-0000-0000-0000-000000000000", "sonnet", TurnSettings(), never_ready, "claude login", no_tools()
-        ),
-        NULL_LOG,
-    )
+    process = LiveProcess(spec(never_ready), NULL_LOG)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(conversation.live)
+        nursery.start_soon(process.live)
         await opened.wait()
         nursery.cancel_scope.cancel()
     before = trio.current_time()
-    await conversation.close()
+    await process.close()
     assert trio.current_time() == before

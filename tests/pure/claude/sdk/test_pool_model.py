@@ -5,14 +5,14 @@ number here: neither trio nor a process takes part.
 """
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from math import inf
 from types import SimpleNamespace
 from typing import Any, cast
 
-import pytest
-from hypothesis import Phase, settings
+from hypothesis import Phase as Stage
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     Bundle,
@@ -26,11 +26,11 @@ from hypothesis.stateful import (
 )
 
 from claude_openai.claude.process.turn_settings import TurnSettings
-from claude_openai.claude.sdk import pool as module
-from claude_openai.claude.sdk.conversation import Conversation, identity_of
-from claude_openai.claude.sdk.pool import ConversationLimits, ConversationPool
-from claude_openai.logs.log import Level, Log
-from claude_openai.logs.redaction import Redactor
+from claude_openai.claude.sdk.conversation import Conversation
+from claude_openai.claude.sdk.conversation_state import ConversationState, Phase, identity_of
+from claude_openai.claude.sdk.kept import KeptConversations
+from claude_openai.claude.sdk.live_process import LiveProcess
+from claude_openai.logs.log import NULL_LOG
 from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.turn.blocks import Message, TextBlock
@@ -48,51 +48,50 @@ OTHERWISE = ["with a result less", "with a result more", "with another result", 
 ways = st.sampled_from([AS_IT_SHOULD_BE] * 3 + OTHERWISE)
 
 
-@dataclass
-class Scope:
-    """What the registry does with a cancel scope."""
-
-    deadline: float = inf
-    cancelled: bool = False
-
-    def cancel(self, reason: str) -> None:
-        assert reason
-        self.cancelled = True
-
-
 @dataclass(eq=False)
-class StandIn:
-    """A conversation without a process; what it holds is made from its name."""
+class StandInProcess:
+    """What the registry does with a process."""
 
-    name: Name
     clock: SimpleNamespace
-    scope: Scope = field(default_factory=Scope)
+    deadline: float = inf
+    ended: bool = False
     died: bool = False
-    waited: bool = False
-
-    @property
-    def identity(self) -> Any:
-        return identity_of(request_after(self.name))
-
-    @property
-    def settings(self) -> TurnSettings:
-        return TurnSettings.of(request_after(self.name))
-
-    @property
-    def history(self) -> tuple[Message, ...]:
-        return request_after(self.name).turns
-
-    @property
-    def message_ids(self) -> tuple[str, ...]:
-        return tuple("id" if turn.role == "user" and not turn.has_results else "" for turn in self.history)
-
-    @property
-    def pending(self) -> tuple[str, ...]:
-        return calls_of(self.name)
 
     @property
     def alive(self) -> bool:
-        return not self.died and not self.scope.cancelled and self.clock.now < self.scope.deadline
+        return not self.died and not self.ended and self.clock.now < self.deadline
+
+    def expire_at(self, deadline: float) -> None:
+        self.deadline = deadline
+
+    def end(self, reason: str) -> None:
+        assert reason
+        self.ended = True
+
+
+class StandIn(Conversation):
+    """A conversation without a process; what it holds is made from its name."""
+
+    def __init__(self, name: Name, clock: SimpleNamespace) -> None:
+        self.stand_in = StandInProcess(clock)
+        super().__init__(cast("LiveProcess", self.stand_in), state_after(name), NULL_LOG)
+        self.answered(name)
+
+    def answered(self, name: Name) -> None:
+        self.name = name
+        self.state = state_after(name)
+
+
+def state_after(name: Name) -> ConversationState:
+    request = request_after(name)
+    return ConversationState(
+        identity=identity_of(request),
+        message_ids=tuple("id" if turn.role == "user" and not turn.has_results else "" for turn in request.turns),
+        phase=Phase.PARKED if calls_of(name) else Phase.IDLE,
+        history=request.turns,
+        pending=calls_of(name),
+        settings=TurnSettings.of(request),
+    )
 
 
 def calls_of(name: Name) -> tuple[str, ...]:
@@ -137,16 +136,10 @@ class Registry(RuleBasedStateMachine):
     def begin(self, kept: int) -> None:
         self.kept = kept
         self.clock = SimpleNamespace(now=0.0)
-        self.patch = pytest.MonkeyPatch()
-        self.patch.setattr(module, "trio", SimpleNamespace(current_time=lambda: self.clock.now))
-        log = Log(Level.ERROR, lambda line: None, Redactor())
-        self.registry = ConversationPool(ConversationLimits(kept, IDLE_S, PARKED_S), log)
+        self.registry = KeptConversations(kept, IDLE_S, PARKED_S, NULL_LOG, lambda: self.clock.now)
         self.waiting: list[StandIn] = []
         self.evicted: list[StandIn] = []
         self.lent: list[StandIn] = []
-
-    def teardown(self) -> None:
-        self.patch.undo()
 
     @rule(name=names)
     def one_has_answered_for_the_first_time(self, name: Name) -> None:
@@ -173,8 +166,10 @@ class Registry(RuleBasedStateMachine):
 
     def _ask(self, name: Name, how: str) -> Any:
         fits = how == AS_IT_SHOULD_BE or (how == "with a text more" and not calls_of(name))
-        expected = next((one for one in reversed(self.waiting) if one.alive and one.name == name and fits), None)
-        found: Any = self.registry.find(put_differently(request_after(name), how))
+        expected = next(
+            (one for one in reversed(self.waiting) if one.process.alive and one.name == name and fits), None
+        )
+        found: Any = self.registry.take(put_differently(request_after(name), how))
         if expected is None and fits and not calls_of(name):
             expected, way = self._longer(name), "rewound"
         else:
@@ -192,14 +187,14 @@ class Registry(RuleBasedStateMachine):
         longer = [
             one
             for one in self.waiting
-            if one.alive and not calls_of(one.name) and one.name[0] == name[0] and one.name[1][:-1] == name[1]
+            if one.process.alive and not calls_of(one.name) and one.name[0] == name[0] and one.name[1][:-1] == name[1]
         ]
         return longer[0] if longer else None
 
     @rule(one=consumes(borrowed), answer=answers)
     def a_borrowed_one_has_answered(self, one: StandIn, answer: str) -> None:
         self.lent.remove(one)
-        one.name = (one.name[0], (*one.name[1], answer)[-2:])
+        one.answered((one.name[0], (*one.name[1], answer)[-2:]))
         self._keep(one)
 
     @rule(one=consumes(borrowed))
@@ -207,19 +202,17 @@ class Registry(RuleBasedStateMachine):
         self.lent.remove(one)
 
     def _keep(self, one: StandIn) -> None:
-        self.waiting = [other for other in self.waiting if other.alive]
+        self.waiting = [other for other in self.waiting if other.process.alive]
         self.waiting.append(one)
         evicted = self.waiting[: max(0, len(self.waiting) - self.kept)]
         del self.waiting[: len(evicted)]
         self.evicted += evicted
-        ended: Any = self.registry.keep(cast("Conversation", one))
-        assert ended == evicted
-        assert one.waited
+        assert self.registry.keep(one) == evicted
 
     @precondition(lambda self: self.waiting)
     @rule(data=st.data())
     def one_that_waits_dies(self, data: st.DataObject) -> None:
-        data.draw(st.sampled_from(self.waiting)).died = True
+        data.draw(st.sampled_from(self.waiting)).stand_in.died = True
 
     @rule(seconds=st.sampled_from([1, IDLE_S - 1, IDLE_S, PARKED_S]))
     def time_passes(self, seconds: float) -> None:
@@ -228,13 +221,13 @@ class Registry(RuleBasedStateMachine):
     @invariant()
     def only_the_evicted_were_ended(self) -> None:
         assert len(self.waiting) <= self.kept
-        assert all(one.scope.cancelled for one in self.evicted)
-        assert not any(one.scope.cancelled for one in (*self.waiting, *self.lent))
+        assert all(one.stand_in.ended for one in self.evicted)
+        assert not any(one.stand_in.ended for one in (*self.waiting, *self.lent))
 
     @invariant()
     def what_is_borrowed_has_no_end_of_its_own(self) -> None:
-        assert all(one.scope.deadline == inf for one in self.lent)
+        assert all(one.stand_in.deadline == inf and one.state.phase is Phase.BUSY for one in self.lent)
 
 
-Registry.TestCase.settings = settings(max_examples=60, stateful_step_count=30, phases=(Phase.explicit, Phase.generate))
+Registry.TestCase.settings = settings(max_examples=60, stateful_step_count=30, phases=(Stage.explicit, Stage.generate))
 test_the_registry_does_what_a_list_of_names_would = Registry.TestCase

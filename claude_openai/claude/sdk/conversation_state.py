@@ -1,0 +1,188 @@
+"""The state of a conversation: what its process holds, and which requests it can answer.
+
+                    turn ended
+    first request --> BUSY ----> IDLE, PARKED ----> BUSY
+                        |                    taken
+                        +------> BROKEN
+
+Pure: a transition returns a new state. That the process has ended is no phase; it can happen in each of them, and
+`LiveProcess.alive` tells it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum, auto
+from typing import Any, Final
+
+from claude_openai.claude.control.mcp_server import fit_in_mcp_result
+from claude_openai.claude.process.turn_settings import TurnSettings
+from claude_openai.claude.transcript.session_file import message_ids
+from claude_openai.protocol.turn.blocks import Block, Message, ThinkingBlock, ToolResultBlock, ToolUseBlock
+from claude_openai.protocol.turn.events import Route
+from claude_openai.protocol.turn.history import canonical
+from claude_openai.protocol.turn.request import TurnRequest
+
+__all__ = ["TRANSITIONS", "ConversationState", "Identity", "Phase", "TurnOutcome", "identity_of"]
+
+# A conversation that holds many more messages is kept for its own client. Each exchange is two messages.
+MAX_REWOUND_MESSAGES = 8
+Identity = tuple[object, ...]
+
+
+class Phase(Enum):
+    BUSY = auto()  # leased; it has no end of its own, and is closed unless its turn ends well
+    IDLE = auto()  # its turn is over; it can take a message
+    PARKED = auto()  # it waits for the results of the calls in `pending`
+    BROKEN = auto()  # its last turn ended so that no other can follow
+
+
+TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
+    Phase.BUSY: frozenset({Phase.IDLE, Phase.PARKED, Phase.BROKEN}),
+    Phase.IDLE: frozenset({Phase.BUSY}),
+    Phase.PARKED: frozenset({Phase.BUSY}),
+    Phase.BROKEN: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOutcome:
+    """What a turn leaves behind.
+
+    Attributes:
+        answer: the message that the client will send back.
+        message_id: id of the prompt; "" for results of tools, which belong to their calls.
+        calls: ids of the calls that the client is to answer.
+        thinking: what Claude thought before them.
+        exact: Claude has seen of this turn what the client has, and nothing more.
+        reusable: Claude Code is ready for a prompt or for the results.
+    """
+
+    answer: Message
+    message_id: str
+    calls: tuple[str, ...]
+    thinking: tuple[ThinkingBlock, ...]
+    exact: bool
+    reusable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationState:
+    """See the module.
+
+    Attributes:
+        identity: see `identity_of`.
+        message_ids: for each message of the history its id, "" for one that the conversation cannot be rewound to.
+        history: all messages that it holds, the last answer included.
+        pending: ids of the calls of its last turn that wait for results.
+        thinking: what Claude thought before them.
+        settings: of its last turn.
+        exact: Claude has seen what the client has, and nothing more. Otherwise the turn is played to its end, over all
+            calls and results, and the next request gets a new process.
+    """
+
+    identity: Identity
+    message_ids: tuple[str, ...]
+    phase: Phase = Phase.BUSY
+    history: tuple[Message, ...] = ()
+    pending: tuple[str, ...] = ()
+    thinking: tuple[ThinkingBlock, ...] = ()
+    settings: TurnSettings = field(default_factory=TurnSettings)
+    exact: bool = True
+
+    @classmethod
+    def first(cls, request: TurnRequest, session: str) -> "ConversationState":
+        """The state of a process whose first request this is; `session` is the id of its transcript."""
+        return cls(identity_of(request), message_ids(session, request.turns))
+
+    def taken(self) -> "ConversationState":
+        return self._moved_to(Phase.BUSY, pending=(), thinking=())
+
+    def rewound_to(self, messages: int) -> "ConversationState":
+        """The state with the first so many messages."""
+        return replace(self, message_ids=self.message_ids[:messages])
+
+    def after(self, request: TurnRequest, outcome: TurnOutcome, *, alive: bool) -> "ConversationState":
+        exact = self.exact and outcome.exact
+        if not outcome.reusable or not alive or not (exact or outcome.calls):
+            phase = Phase.BROKEN
+        else:
+            phase = Phase.PARKED if outcome.calls else Phase.IDLE
+        return self._moved_to(
+            phase,
+            message_ids=(*self.message_ids, outcome.message_id, ""),
+            history=canonical((*request.turns, request.prompt, outcome.answer)),
+            pending=outcome.calls,
+            thinking=outcome.thinking,
+            settings=TurnSettings.of(request),
+            exact=exact,
+        )
+
+    def _moved_to(self, phase: Phase, **changes: Any) -> "ConversationState":
+        if phase not in TRANSITIONS[self.phase]:
+            raise AssertionError(f"a conversation cannot go from {self.phase.name} to {phase.name}")
+        return replace(self, phase=phase, **changes)
+
+    def route_for(self, request: TurnRequest) -> Route | None:
+        """How a request that follows the history can go on; None if its prompt does not fit."""
+        results = [block for block in request.prompt.blocks if isinstance(block, ToolResultBlock)]
+        if self.phase is Phase.IDLE:
+            return None if results else "continued"
+        fits = (
+            self.settings == TurnSettings.of(request)  # a turn goes on with those that it began with
+            and {result.call_id for result in results} == set(self.pending)
+            and len(results) == len(request.prompt.blocks)
+            and fit_in_mcp_result(results)
+        )
+        return "parked" if fits else None
+
+    def can_rewind_to(self, messages: tuple[Message, ...]) -> bool:
+        """Whether these, in canonical form, are a beginning of the history that the conversation can be taken back to.
+
+        It cannot be taken back to nothing, nor to before results of tools, which belong to their calls.
+        """
+        count = len(messages)
+        if self.phase is not Phase.IDLE or not 0 < count < len(self.history) <= count + MAX_REWOUND_MESSAGES:
+            return False
+        return bool(self.message_ids[count]) and self.history[:count] == messages
+
+    def is_passed_by(self, request: TurnRequest, messages: Sequence[Message]) -> bool:
+        """Whether a request whose messages, in canonical form, are these goes beyond the calls that wait.
+
+        It brings their results in a way that they cannot take, such as beside text or with other settings, or under the
+        ids that `functions` get. No other request will bring those results.
+        """
+        beginning = messages[: len(self.history)]
+        if self.phase is not Phase.PARKED or len(messages) == len(beginning):
+            return False
+        if not request.functions:
+            return beginning == self.history
+        # A function call has no id of its own: an equal conversation may be another caller's.
+        return self.identity == identity_of(request) and _without_ids(beginning) == _without_ids(self.history)
+
+
+def identity_of(request: TurnRequest) -> Identity:
+    """What must be equal, beside the history, for a request to meet a live conversation."""
+    return (
+        request.user,
+        request.claude_model,
+        request.system,
+        request.tools,
+        request.tool_choice,
+        request.parallel_tool_calls,
+        request.output,
+        request.long_context,
+        replace(request.options, reset_session=False),
+    )
+
+
+def _without_ids(messages: Sequence[Message]) -> list[Message]:
+    return [replace(message, blocks=tuple(map(_without_id, message.blocks))) for message in messages]
+
+
+def _without_id(block: Block) -> Block:
+    match block:
+        case ToolUseBlock():
+            return replace(block, id="")
+        case ToolResultBlock():
+            return replace(block, call_id="")
+    return block

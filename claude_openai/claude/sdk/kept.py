@@ -1,0 +1,92 @@
+"""The conversations that wait for a request, within bounds in number and in time.
+
+All methods are synchronous, so two requests never get the same conversation, and a cancel cannot come in between. A
+request meets one only if everything is equal: the caller, the model, the system prompt, the tools, the options, and the
+whole history, our own last answer included. One that holds a few messages more is rewound: a message was edited, or
+another answer is wanted.
+"""
+
+from collections.abc import Callable
+from math import inf
+
+import trio
+
+from claude_openai.claude.sdk.conversation import Conversation
+from claude_openai.claude.sdk.conversation_state import Phase, identity_of
+from claude_openai.logs.log import Log
+from claude_openai.protocol.turn.events import Route
+from claude_openai.protocol.turn.history import canonical
+from claude_openai.protocol.turn.request import TurnRequest
+
+__all__ = ["KeptConversations"]
+
+
+class KeptConversations:
+    """The idle and the parked conversations, the least recently used first.
+
+    Args:
+        limit: how many may wait.
+        idle_s: seconds until an idle one ends.
+        parked_s: seconds until a parked one ends.
+        log: told of those that are ended.
+        now: the time in seconds, on trio's clock.
+    """
+
+    def __init__(
+        self, limit: int, idle_s: float, parked_s: float, log: Log, now: Callable[[], float] = trio.current_time
+    ) -> None:
+        self._limit = limit
+        self._wait_s = {Phase.IDLE: idle_s, Phase.PARKED: parked_s}
+        self._log = log
+        self._now = now
+        self._kept: list[Conversation] = []
+
+    def counts(self) -> dict[str, int]:
+        phases = [conversation.state.phase for conversation in self._kept if conversation.process.alive]
+        return {"idle": phases.count(Phase.IDLE), "parked": phases.count(Phase.PARKED)}
+
+    def take(self, request: TurnRequest) -> tuple[Conversation, Route] | None:
+        """Take out the conversation that the request continues, if there is one."""
+        self._drop_dead()
+        identity, messages = identity_of(request), canonical(request.turns)
+        same = [conversation for conversation in self._kept if conversation.state.identity == identity]
+        for conversation in reversed(same):
+            route = conversation.state.route_for(request) if conversation.state.history == messages else None
+            if route is not None:
+                return self._taken(conversation), route
+        longer = [conversation for conversation in same if conversation.state.can_rewind_to(messages)]
+        if not longer:
+            return None
+        return self._taken(min(longer, key=lambda conversation: len(conversation.state.history))), "rewound"
+
+    def end_passed(self, request: TurnRequest) -> list[Conversation]:
+        """End and return the parked conversations whose results will not come, as the request goes beyond them."""
+        self._drop_dead()
+        messages = canonical((*request.turns, request.prompt))
+        passed = [kept for kept in self._kept if kept.state.is_passed_by(request, messages)]
+        for conversation in passed:
+            self._log.debug("conversation.passed")
+            self._kept.remove(conversation)
+            conversation.process.end("the client has gone past its calls")
+        return passed
+
+    def keep(self, conversation: Conversation) -> list[Conversation]:
+        """Let an idle or parked one wait; beyond the limit the least recently used are ended, and returned."""
+        conversation.process.expire_at(self._now() + self._wait_s[conversation.state.phase])
+        self._drop_dead()
+        self._kept.append(conversation)
+        evicted = self._kept[: max(0, len(self._kept) - self._limit)]
+        del self._kept[: len(evicted)]
+        for each in evicted:
+            self._log.debug("conversation.evicted")
+            each.process.end("too many conversations are open")
+        return evicted
+
+    def _taken(self, conversation: Conversation) -> Conversation:
+        self._kept.remove(conversation)
+        conversation.process.expire_at(inf)
+        conversation.state = conversation.state.taken()
+        return conversation
+
+    def _drop_dead(self) -> None:
+        self._kept = [conversation for conversation in self._kept if conversation.process.alive]

@@ -1,0 +1,174 @@
+"""The owner of one process and of the SDK's client over it.
+
+The process starts without a request and waits: system prompt, tools and format come with the first one, so a process
+can be started before there is any. The task in `live` belongs to the server's nursery, never to a request.
+"""
+
+from collections.abc import Mapping
+from functools import partial
+from math import inf
+from typing import Any
+
+import trio
+from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient
+
+from claude_openai.claude.control.mcp_server import ToolServer
+from claude_openai.claude.process.launcher import ProcessSpec
+from claude_openai.claude.process.start_errors import start_error, why_not_started
+from claude_openai.claude.process.supervised import SupervisedProcess
+from claude_openai.claude.sdk.messages import ending
+from claude_openai.claude.sdk.transport import ProcessTransport
+from claude_openai.claude.sdk.turn import ConnectedClient
+from claude_openai.claude.walls.hook import ToolGuard
+from claude_openai.errors import ApiError, leaves
+from claude_openai.logs.log import Log
+from claude_openai.protocol.claude_code.call_policies import MUST_CALL
+from claude_openai.protocol.turn.request import TurnRequest
+
+__all__ = ["LiveProcess"]
+
+# The process is gone within the kill ladder's 3 s; then the task has only to return.
+CLOSE_WAIT_S = 6.0
+
+
+class LiveProcess:
+    """See the module.
+
+    Attributes:
+        spec: how it is started.
+        client: once it is bound to its first request.
+        failure: why there is no client.
+    """
+
+    def __init__(self, spec: ProcessSpec, log: Log) -> None:
+        self.spec = spec
+        self.client: ConnectedClient | None = None
+        self.failure = ""
+        self._refusal: ApiError | None = None
+        self._log = log
+        self._scope = trio.CancelScope()
+        self._bind, self._first_request = trio.open_memory_channel[TurnRequest](1)
+        self._process: SupervisedProcess | None = None
+        self._ready = trio.Event()
+        self._gone = trio.Event()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs, and has not been told to end."""
+        running = self._process is not None and self._process.running
+        return running and not self._gone.is_set() and not self._scope.cancel_called
+
+    @property
+    def start_error(self) -> ApiError:
+        """The error for a client whose request found no usable process; the request itself may be at fault."""
+        return self._refusal or start_error(self.failure)
+
+    async def live(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Own process and client until they are ended, expire, or the process dies; started once the process runs."""
+        try:
+            with self._scope:
+                await self._hold(task_status)
+        except* Exception as group:  # noqa: BLE001 - reported to the client whose request needs the process
+            self.failure = "; ".join(why_not_started(error) for error in leaves(group))
+            self._refusal = next((error for error in leaves(group) if isinstance(error, ApiError)), None)
+            self._log.debug("conversation.failed", error=self.failure)
+        finally:
+            self._gone.set()
+            self._ready.set()
+        if self._process is None:
+            task_status.started()
+        self._log.debug("conversation.gone")
+
+    async def bind(self, request: TurnRequest, within_s: float = inf) -> None:
+        """Give it its first request; returns when there is a client, or none can be.
+
+        Args:
+            request: not sent; it names the system prompt, the tools and the format.
+            within_s: seconds after which a process that does not answer is closed.
+        """
+        self._bind.send_nowait(request)
+        with trio.move_on_after(within_s) as waiting:
+            await self._ready.wait()
+        if waiting.cancelled_caught:
+            self.failure = f"a waiting process said nothing for {within_s:g} s"
+            self._log.warning("conversation.failed", error=self.failure)
+            await self.close()
+
+    def expire_at(self, deadline: float) -> None:
+        """End it by itself at this time, on trio's clock."""
+        self._scope.deadline = deadline
+
+    def end(self, reason: str) -> None:
+        """End it; `close` waits for that."""
+        self._scope.cancel(reason=reason)
+
+    async def close(self) -> None:
+        """End it; returns when the process is gone. Shielded and bounded."""
+        self.end("the conversation is closed")
+        with trio.move_on_after(CLOSE_WAIT_S, shield=True) as waiting:
+            await self._gone.wait()
+        if waiting.cancelled_caught:
+            self._log.error("conversation.abandoned")
+
+    async def _hold(self, task_status: trio.TaskStatus[None]) -> None:
+        async with self.spec.open() as process:
+            self._process = process
+            task_status.started()
+            request = await self._wait_first_request(process)
+            if request is None:
+                return
+            send, receive = trio.open_memory_channel[str](inf)
+            ask, questions = trio.open_memory_channel[Mapping[str, Any]](inf)
+            toolbox, guard = ToolServer(request.tools, send.send_nowait), self.spec.guard
+            take = partial(self._take, process, toolbox, ask)
+            transport = ProcessTransport(process, _binding(request, toolbox, guard), self._log, take)
+            # With a transport of ours the SDK applies no option that is a flag; `command_line` gives those.
+            client = ClaudeSDKClient(ClaudeAgentOptions(verbatim_prompts=True), transport=transport)
+            async with client, trio.open_nursery() as nursery, ending(client.receive_messages()) as messages:
+                nursery.start_soon(_write_all, receive, transport)
+                nursery.start_soon(guard.answer_all, questions, send.send_nowait)
+                self.client = ConnectedClient(client, messages, process, transport, toolbox, self.spec.settings)
+                self._ready.set()
+                await process.wait_exit()
+                async with self.client.reading:  # a turn under way hears of the death from the SDK
+                    nursery.cancel_scope.cancel()
+
+    async def _wait_first_request(self, process: SupervisedProcess) -> TurnRequest | None:
+        """The request, or None if the process died before."""
+        request = None
+        async with trio.open_nursery() as nursery:
+
+            async def cancel_at_exit() -> None:
+                await process.wait_exit()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(cancel_at_exit)
+            request = await self._first_request.receive()
+            nursery.cancel_scope.cancel()
+        return request
+
+    def _take(
+        self,
+        process: SupervisedProcess,
+        toolbox: ToolServer,
+        ask: trio.MemorySendChannel[Mapping[str, Any]],
+        frame: Mapping[str, Any],
+    ) -> bool:
+        self.spec.note(frame)
+        if self.spec.guard.takes(frame):
+            ask.send_nowait(frame)
+            return True
+        if self.spec.guard.does_not_ask(frame):
+            process.kill()
+        return frame.get("type") == "control_request" and toolbox.control_request(frame)
+
+
+def _binding(request: TurnRequest, toolbox: ToolServer, guard: ToolGuard) -> dict[str, Any]:
+    must = [MUST_CALL] if request.tool_choice.mode == "required" else []
+    form = {} if request.output is None else {"jsonSchema": request.output.for_claude()}
+    return {"systemPrompt": [request.system, *must], **form, **toolbox.bind(), **guard.hooks()}
+
+
+async def _write_all(lines: trio.MemoryReceiveChannel[str], transport: ProcessTransport) -> None:
+    async for line in lines:
+        await transport.write(line)

@@ -1,6 +1,7 @@
 """The phases of a conversation: what a turn's end makes of it, and which transitions there are."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -75,7 +76,7 @@ def test_rewound_state_has_the_first_messages() -> None:
 @pytest.mark.parametrize("phase", Phase)
 def test_transition_that_is_not_in_the_table_is_an_error(phase: Phase) -> None:
     state = replace(FIRST, phase=phase)
-    steps = {
+    steps: dict[Phase, Callable[[], ConversationState]] = {
         Phase.BUSY: state.taken,
         Phase.IDLE: lambda: state.after(REQUEST, GOOD, alive=True),
         Phase.PARKED: lambda: state.after(REQUEST, CALLS, alive=True),

@@ -57,20 +57,19 @@ async def silent() -> AsyncIterator[Any]:
     yield SilentProcess()
 
 
-@asynccontextmanager
-async def not_started() -> AsyncIterator[Any]:
+def not_started() -> Any:
     raise OSError("no memory")
-    yield
 
 
 class StandInLauncher:
-    """Spares start and are silent; other processes cannot be started.
+    """Spares start and are silent; other processes cannot be started, unless `opened` is replaced.
 
     Attributes:
         pasts: those for which a transcript was written.
     """
 
     def __init__(self) -> None:
+        self.opened: Callable[[], Any] = not_started
         self.pasts: list[Past] = []
 
     @asynccontextmanager
@@ -79,7 +78,7 @@ class StandInLauncher:
         yield None
 
     def spawn(self, model: str, **_: Any) -> ProcessSpec:
-        return spec(not_started)
+        return spec(self.opened)
 
     def spawn_spare(self, model: str, notes: Any, **_: Any) -> ProcessSpec:
         return spec(silent)
@@ -194,6 +193,40 @@ async def test_lease_of_a_silent_spare_can_be_replaced_after_a_bounded_wait(
         assert lease.conversation.process.client is None
         assert lease.conversation.process.failure == "a waiting process said nothing for 3 s"
     assert not lease.conversation.process.alive
+
+
+async def test_lease_that_is_cancelled_before_its_spare_answers_ends_the_spare(
+    pool: Pool, events: Events, autojump_clock: MockClock
+) -> None:
+    one_pool = pool(spares=1)
+    await trio.sleep(0.1)
+    with trio.move_on_after(BIND_WAIT_S / 2) as waiting:
+        async with one_pool.lease(asked(*HELLO), events.log):
+            raise AssertionError("a silent process was lent")
+    assert waiting.cancelled_caught
+    assert len(events.of("conversation.gone")) == 1
+    assert events.of("conversation.taken") == []
+
+
+async def test_lease_that_is_cancelled_while_its_process_starts_leaves_no_task(
+    pool: Pool, events: Events, launcher: StandInLauncher, autojump_clock: MockClock
+) -> None:
+    ended: list[bool] = []
+
+    @asynccontextmanager
+    async def slow() -> AsyncIterator[Any]:
+        try:
+            await trio.sleep_forever()
+            yield
+        finally:
+            ended.append(True)
+
+    launcher.opened = slow
+    with trio.move_on_after(1) as waiting:
+        async with pool().lease(asked(*HELLO), events.log):
+            raise AssertionError("a process that has not started was lent")
+    assert waiting.cancelled_caught
+    assert ended == [True]
 
 
 async def test_lease_past_calls_that_wait_ends_them(pool: Pool, events: Events) -> None:

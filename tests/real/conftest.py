@@ -4,6 +4,7 @@ each of which costs a second of a core or more, the first is tried every time; t
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,7 +72,7 @@ def place(tmp_path: Path) -> Place:
 def sdk_settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Gives the SDK backends of servers that start later these settings, which no option of the server sets."""
 
-    def give(**settings: float) -> None:
+    def give(**settings: Any) -> None:
         monkeypatch.setattr(server, "SdkSettings", partial(SdkSettings, **settings))
 
     return give

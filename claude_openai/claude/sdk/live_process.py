@@ -5,7 +5,6 @@ can be started before there is any. The task in `live` belongs to the server's n
 """
 
 from collections.abc import Mapping
-from functools import partial
 from math import inf
 from typing import Any
 
@@ -115,23 +114,8 @@ class LiveProcess:
             self._process = process
             task_status.started()
             request = await self._wait_first_request(process)
-            if request is None:
-                return
-            send, receive = trio.open_memory_channel[str](inf)
-            ask, questions = trio.open_memory_channel[Mapping[str, Any]](inf)
-            toolbox, guard = ToolServer(request.tools, send.send_nowait), self.spec.guard
-            take = partial(self._take, process, toolbox, ask)
-            transport = ProcessTransport(process, _binding(request, toolbox, guard), self._log, take)
-            # With a transport of ours the SDK applies no option that is a flag; `command_line` gives those.
-            client = ClaudeSDKClient(ClaudeAgentOptions(verbatim_prompts=True), transport=transport)
-            async with client, trio.open_nursery() as nursery, ending(client.receive_messages()) as messages:
-                nursery.start_soon(_write_all, receive, transport)
-                nursery.start_soon(guard.answer_all, questions, send.send_nowait)
-                self.client = ConnectedClient(client, messages, process, transport, toolbox, self.spec.settings)
-                self._ready.set()
-                await process.wait_exit()
-                async with self.client.reading:  # a turn under way hears of the death from the SDK
-                    nursery.cancel_scope.cancel()
+            if request is not None:
+                await self._serve(process, request)
 
     async def _wait_first_request(self, process: SupervisedProcess) -> TurnRequest | None:
         """The request, or None if the process died before."""
@@ -147,20 +131,32 @@ class LiveProcess:
             nursery.cancel_scope.cancel()
         return request
 
-    def _take(
-        self,
-        process: SupervisedProcess,
-        toolbox: ToolServer,
-        ask: trio.MemorySendChannel[Mapping[str, Any]],
-        frame: Mapping[str, Any],
-    ) -> bool:
-        self.spec.note(frame)
-        if self.spec.guard.takes(frame):
-            ask.send_nowait(frame)
-            return True
-        if self.spec.guard.does_not_ask(frame):
-            process.kill()
-        return frame.get("type") == "control_request" and toolbox.control_request(frame)
+    async def _serve(self, process: SupervisedProcess, request: TurnRequest) -> None:
+        """Connect a client, for as long as the process runs."""
+        send, receive = trio.open_memory_channel[str](inf)
+        ask, questions = trio.open_memory_channel[Mapping[str, Any]](inf)
+        toolbox, guard = ToolServer(request.tools, send.send_nowait), self.spec.guard
+
+        def take(frame: Mapping[str, Any]) -> bool:
+            self.spec.note(frame)
+            if guard.takes(frame):
+                ask.send_nowait(frame)
+                return True
+            if guard.does_not_ask(frame):
+                process.kill()
+            return frame.get("type") == "control_request" and toolbox.control_request(frame)
+
+        transport = ProcessTransport(process, _binding(request, toolbox, guard), self._log, take)
+        # With a transport of ours the SDK applies no option that is a flag; `command_line` gives those.
+        client = ClaudeSDKClient(ClaudeAgentOptions(verbatim_prompts=True), transport=transport)
+        async with client, trio.open_nursery() as nursery, ending(client.receive_messages()) as messages:
+            nursery.start_soon(_write_all, receive, transport)
+            nursery.start_soon(guard.answer_all, questions, send.send_nowait)
+            self.client = ConnectedClient(client, messages, process, transport, toolbox, self.spec.settings)
+            self._ready.set()
+            await process.wait_exit()
+            async with self.client.reading:  # a turn under way hears of the death from the SDK
+                nursery.cancel_scope.cancel()
 
 
 def _binding(request: TurnRequest, toolbox: ToolServer, guard: ToolGuard) -> dict[str, Any]:

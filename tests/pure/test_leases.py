@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from math import inf
 from pathlib import Path
 from typing import Any, cast
 
@@ -216,7 +217,7 @@ async def test_lease_that_is_cancelled_while_its_process_starts_leaves_no_task(
     @asynccontextmanager
     async def slow() -> AsyncIterator[Any]:
         try:
-            await trio.sleep_forever()
+            await trio.sleep(inf)
             yield
         finally:
             ended.append(True)

@@ -193,6 +193,7 @@ async def test_lease_of_a_silent_spare_can_be_replaced_after_a_bounded_wait(
         assert (lease.route, lease.replaceable) == ("new", True)
         assert lease.conversation.process.client is None
         assert lease.conversation.process.failure == "a waiting process said nothing for 3 s"
+        assert not lease.conversation.process.alive
     assert not lease.conversation.process.alive
 
 

@@ -185,13 +185,20 @@ class Key:
         said = body["model"], body.get("user"), meant(body).system, offered(body)
         options = str(body.get("tool_choice", "auto")), body.get("parallel_tool_calls", True)
         # In the middle of its turn it keeps the effort and the bound that the turn began with.
-        in_a_turn = bool(turns) and any(kind == "call" for kind, *_ in turns[-1][1])
-        settings = (meant(body).effort, meant(body).max_tokens) if in_a_turn else ()
+        settings = (meant(body).effort, meant(body).max_tokens) if ends_in_calls(turns) else ()
         return cls((*said, *options, *settings), turns)
 
     def goes_on_from(self, other: "Key") -> bool:
         begun = self.turns[: len(other.turns)] == other.turns
         return begun and self.identity == other.identity and len(self.turns) > len(other.turns)
+
+    def is_passed_by(self, turns: tuple[Message, ...]) -> bool:
+        begun = turns[: len(self.turns)] == self.turns
+        return begun and ends_in_calls(self.turns) and len(turns) > len(self.turns)
+
+
+def ends_in_calls(turns: tuple[Message, ...]) -> bool:
+    return bool(turns) and any(kind == "call" for kind, *_ in turns[-1][1])
 
 
 @dataclass
@@ -390,11 +397,15 @@ class ConversationPool(RuleBasedStateMachine):
     def _take(self, body: Mapping[str, Any]) -> bool | None:
         """Take the conversation that the request continues: True if it surely waits, None if it may."""
         key = Key.of(body, meant(body).turns[:-1])
-        for one in reversed(self.waiting):
-            if one.key == key and continues(body):
-                self.waiting.remove(one)
-                return one.sure or None
-        return None if key in self.held else False
+        found = next((one for one in reversed(self.waiting) if one.key == key and continues(body)), None)
+        if found is not None:
+            self.waiting.remove(found)
+            if found.sure:
+                return True
+        # Equal calls have equal ids here, so it may go past those of other clients, which ends their conversations.
+        for one in self.waiting:
+            one.sure = one.sure and not one.key.is_passed_by(meant(body).turns)
+        return None if found is not None or key in self.held else False
 
     def _take_back(self, body: Mapping[str, Any]) -> None:
         """Take the conversation that held what the request does, and least beside that."""

@@ -83,7 +83,7 @@ class LiveProcess:
 
         Args:
             request: not sent; it names the system prompt, the tools and the format.
-            within_s: seconds after which a process that does not answer is closed.
+            within_s: seconds after which a process that does not answer is ended.
         """
         self._bind.send_nowait(request)
         with trio.move_on_after(within_s) as waiting:
@@ -91,7 +91,7 @@ class LiveProcess:
         if waiting.cancelled_caught:
             self.failure = f"a waiting process said nothing for {within_s:g} s"
             self._log.warning("conversation.failed", error=self.failure)
-            await self.close()
+            self.end(self.failure)
 
     def expire_at(self, deadline: float) -> None:
         """End it by itself at this time, on trio's clock."""

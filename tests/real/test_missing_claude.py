@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from claude_openai.claude.process import command_line as hermetic
+from claude_openai.claude.process import program
 from tests.openai_schema import validate
 from tests.real.call import Call, chat
 from tests.real.command import ADVICE, running
@@ -37,7 +37,7 @@ async def is_refused(served: Served, *, says: str, stream: bool = False) -> None
 async def test_a_server_without_claude_says_so_until_there_is_one(
     tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hermetic, "_bundled_claude", lambda: None)
+    monkeypatch.setattr(program, "_bundled_claude", lambda: None)
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))

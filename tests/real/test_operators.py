@@ -8,7 +8,7 @@ import pytest
 import trio
 from prometheus_client.parser import text_string_to_metric_families
 
-from claude_openai.claude.process import command_line as hermetic
+from claude_openai.claude.process import program
 from claude_openai.testing import AUTHENTICATION_ERROR, Answer, RecordedRequest, Reply, ToolUse
 from tests.real.call import Call, chat
 from tests.real.harness import LIMIT_S, OK, needs_claude, on_both_backends, serving, until
@@ -91,7 +91,7 @@ async def test_a_refused_login_makes_the_server_unready_until_a_turn_is_answered
 async def test_a_server_without_claude_is_not_ready(
     tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hermetic, "_bundled_claude", lambda: None)
+    monkeypatch.setattr(program, "_bundled_claude", lambda: None)
     monkeypatch.setenv("PATH", str(tmp_path))
     async with serving(tmp_path, backend=backend) as served:
         assert await ready(served.url) == (503, ["no_cli"])

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 import claude_openai
-from claude_openai.claude.process import command_line as hermetic
+from claude_openai.claude.process import program as program_module
 from claude_openai.preload import NEEDED_LATER
 from claude_openai.testing import (
     AUTHENTICATION_ERROR,
@@ -230,7 +230,7 @@ async def test_a_bundled_claude_that_was_gone_for_a_moment_is_used_again(
     for program in (bundled, on_path):
         program.parent.mkdir()
         program.symlink_to(fake_cli(program.parent, ANSWER))
-    monkeypatch.setattr(hermetic, "_bundled_claude", lambda: bundled if bundled.exists() else None)
+    monkeypatch.setattr(program_module, "_bundled_claude", lambda: bundled if bundled.exists() else None)
     monkeypatch.setenv("PATH", str(on_path.parent), prepend=os.pathsep)
     async with serving(tmp_path, backend="cli") as served:
         for move in (None, (bundled, away), (away, bundled)):

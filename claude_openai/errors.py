@@ -43,19 +43,34 @@ QUEUE_FULL_RETRY_AFTER_S = 5
 UNAVAILABLE_RETRY_AFTER_S = 5
 
 
-class ConfigError(Exception):
-    """A flag or variable has a value the server cannot run with; the text is one line for the person who set it."""
+class _ShellError(Exception):
+    """A failure for the person at the shell; as text it is one line, "problem; hint".
+
+    Args:
+        problem: what is wrong.
+        hint: what to do about it, "" if that is not known.
+    """
+
+    def __init__(self, problem: str, *, hint: str = "") -> None:
+        super().__init__(f"{problem}; {hint}" if hint else problem)
+        self.problem = problem
+        self.hint = hint
 
 
-class StartError(Exception):
-    """The server cannot start here and now (port taken); the text is one line for the person at the shell."""
+class ConfigError(_ShellError):
+    """A flag or variable has a value the server cannot run with."""
+
+
+class StartError(_ShellError):
+    """The server cannot start here and now (port taken), or a command cannot do what it is for."""
 
 
 class ApiError(Exception):
     """A failure with its place in OpenAI's error object.
 
     Args:
-        message: what happened and what to do next; shown to the user as it is.
+        problem: what happened, and unless there is a `hint`, what to do next.
+        hint: what to do next, as a sentence of its own; `message` is "problem. hint", shown to the user as it is.
         code: OpenAI's machine-readable code, or the class's own.
         param: the field of the request at fault, like `messages[2].content`.
         retry_after_s: seconds for the `Retry-After` header.
@@ -68,15 +83,18 @@ class ApiError(Exception):
 
     def __init__(
         self,
-        message: str,
+        problem: str,
         *,
+        hint: str = "",
         code: str | None = None,
         param: str | None = None,
         retry_after_s: int | None = None,
         may_retry: bool = True,
     ) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = f"{problem}. {hint}" if hint else problem
+        super().__init__(self.message)
+        self.problem = problem
+        self.hint = hint
         self.code = code if code is not None else self.default_code
         self.param = param
         self.retry_after_s = retry_after_s

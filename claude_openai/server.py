@@ -167,8 +167,7 @@ def _starting() -> Iterator[None]:
         with needing_a_thread():
             yield
     except OSError as error:
-        hint = shortage_hint(error)
-        raise StartError(f"cannot start: {described(error)}{'; ' if hint else ''}{hint}") from error
+        raise StartError(f"cannot start: {described(error)}", hint=shortage_hint(error)) from error
 
 
 @asynccontextmanager

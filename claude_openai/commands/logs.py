@@ -49,8 +49,8 @@ def _log_file(environ: Mapping[str, str]) -> Path:
         return path
     if instance.log_file is None:
         raise StartError(
-            f"the server (pid {instance.pid}) has no log file: it writes to its own standard output, or no log at all; "
-            "start it with --log-file PATH"
+            f"the server (pid {instance.pid}) has no log file: it writes to its own standard output, or no log at all",
+            hint="start it with --log-file PATH",
         )
     return Path(instance.log_file)
 

@@ -59,7 +59,8 @@ def _go_where_it_was_started(instance: Instance) -> None:
         os.chdir(instance.cwd)
     except OSError as error:
         raise StartError(
-            f"the folder it was started in cannot be used: {instance.cwd!r}: {error.strerror}; give its flags again"
+            f"the folder it was started in cannot be used: {instance.cwd!r}: {error.strerror}",
+            hint="give its flags again",
         ) from None
 
 
@@ -88,4 +89,4 @@ def _check_it_can_start(config: Config, instance: Instance) -> None:
         os.close(open_log_file(log_file))
     port = port_check(config, instance)
     if port.state == "FAIL":
-        raise StartError(f"port {port.found}; {port.mend}; the old server was not stopped")
+        raise StartError(f"port {port.found}", hint=f"{port.mend}; the old server was not stopped")

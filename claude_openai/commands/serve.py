@@ -47,8 +47,8 @@ UNFOUND: Final = "status, stop and the like cannot find this server: {}"
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Serve until a signal says otherwise, or start a server that does."""
     config = config_from(argv, environ, main_parser())
-    for line in ignored_variables(environ):
-        say(f"claude-openai: warning: {line}")
+    for ignored, hint in ignored_variables(environ):
+        say(f"claude-openai: warning: {ignored}; {hint}")
     if config.background:
         from claude_openai.commands.start import start
 
@@ -113,7 +113,7 @@ def _claiming_if_possible(folder: Path) -> Iterator[tuple[Claim | None, str]]:
         try:
             claim = stack.enter_context(claiming(folder))
         except AlreadyRunning as error:
-            complaint = f"{error.who}; status, stop and the like speak of that one, not of this"
+            complaint = f"{error.problem}; status, stop and the like speak of that one, not of this"
         except StartError as error:
             complaint = UNFOUND.format(error)
         yield claim, complaint

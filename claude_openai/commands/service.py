@@ -93,8 +93,8 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     config = config_from(flags, _as_in_a_service(flags, environ))
     if without_flags(flags) != tuple(flags):
         raise ConfigError(
-            f"service: no key and no --background in a unit; put CLAUDE_OPENAI_API_KEY=... into "
-            f"{str(home_folder() / ENVIRONMENT_FILE)!r}"
+            "service: no key and no --background in a unit",
+            hint=f"put CLAUDE_OPENAI_API_KEY=... into {str(home_folder() / ENVIRONMENT_FILE)!r}",
         )
     command = [sys.executable, "-P", "-m", "claude_openai", *flags]
     if config.log and not has_flag(flags, "--log-file"):

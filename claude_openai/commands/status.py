@@ -7,7 +7,7 @@ from typing import Any
 
 from claude_openai.commands import command_parser
 from claude_openai.commands.instance.health import ask
-from claude_openai.commands.instance.installed import outdated
+from claude_openai.commands.instance.installed import RESTART_HINT, outdated
 from claude_openai.commands.instance.record import Instance, find_instance, instance_folder
 
 __all__ = ["run"]
@@ -38,7 +38,7 @@ def _status(instance: Instance | None) -> dict[str, Any]:
         "version": instance.version,
         "uptime_s": max(0, round(time.time() - instance.started_at)),
         "runs": answers.runs,
-        "warnings": [*answers.warnings, *([difference] if difference else [])],
+        "warnings": [*answers.warnings, *([f"{difference}; {RESTART_HINT}"] if difference else [])],
     }
 
 

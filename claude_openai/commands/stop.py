@@ -72,7 +72,8 @@ def stop(instance: Instance, folder: Path) -> None:
                 if not has_open(instance.pid, pid_file(folder)):
                     raise StartError(
                         f"pid {instance.pid} does not hold {str(pid_file(folder))!r}: the server runs in another "
-                        "container; stop it there"
+                        "container",
+                        hint="stop it there",
                     )
                 _end(held, instance)
     except ProcessLookupError:

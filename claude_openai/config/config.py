@@ -111,11 +111,12 @@ class Config:
             if getattr(self, name) is not None:
                 _check_key(name, getattr(self, name))
         if self.host == "":
-            raise ConfigError("--host / CLAUDE_OPENAI_HOST: '' is not a host name; use 127.0.0.1")
+            raise ConfigError("--host / CLAUDE_OPENAI_HOST: '' is not a host name", hint="use 127.0.0.1")
         if not is_loopback(self.host) and not self.api_key:
             raise ConfigError(
                 f"--host / CLAUDE_OPENAI_HOST: {self.host!r} can be reached from other machines, and without a key "
-                "anybody there could use your Claude account; set --api-key / CLAUDE_OPENAI_API_KEY, or bind 127.0.0.1"
+                "anybody there could use your Claude account",
+                hint="set --api-key / CLAUDE_OPENAI_API_KEY, or bind 127.0.0.1",
             )
         if "*" in self.cors_origins and not self.api_key:
             raise ConfigError(

@@ -63,11 +63,11 @@ class Setting:
                 return value, name
         return None, ""
 
-    def ignored(self, environ: Mapping[str, str]) -> list[str]:
-        """A line for each of its variables whose value was set for another program."""
+    def ignored(self, environ: Mapping[str, str]) -> list[tuple[str, str]]:
+        """A sentence and a hint for each of its variables whose value was set for another program."""
         found = [(name, environ[name]) for name in self.variables if environ.get(name)]
         return [
-            f"{name}={value!r} is ignored: it was not set for this program; use {self.flag}"
+            (f"{name}={value!r} is ignored: it was not set for this program", f"use {self.flag}")
             for name, value in found
             if self.is_foreign(name, value)
         ]

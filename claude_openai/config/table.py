@@ -59,16 +59,18 @@ def config_from(
             continue
         if setting.field in values:
             other = sources[setting.field]
-            raise ConfigError(f"{setting.label}: {other} and {source} are both given; drop {other} to use the file")
+            raise ConfigError(
+                f"{setting.label}: {other} and {source} are both given", hint=f"drop {other} to use the file"
+            )
         values[setting.field], sources[setting.field] = setting.read(raw, source), source
         if setting.name == "api_key_file":
             values["private_files"] = (path(raw).absolute(),)
     return Config(**values)
 
 
-def ignored_variables(environ: Mapping[str, str]) -> list[str]:
-    """A line for each variable of a setting whose value was set for another program."""
-    return [line for setting in SETTINGS for line in setting.ignored(environ)]
+def ignored_variables(environ: Mapping[str, str]) -> list[tuple[str, str]]:
+    """A sentence and a hint for each variable of a setting whose value was set for another program."""
+    return [ignored for setting in SETTINGS for ignored in setting.ignored(environ)]
 
 
 _PREFIX: Final = "CLAUDE_OPENAI_"

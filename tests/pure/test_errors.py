@@ -90,3 +90,21 @@ def test_a_missing_key_is_told_how_to_send_one() -> None:
 @pytest.mark.parametrize("kind", [errors.TurnTimeout, errors.UpstreamError, errors.UpstreamAuth, errors.QuotaExhausted])
 def test_a_turn_that_was_paid_for_does_not_fail_with_a_type_that_is_retried_in_a_stream(kind: type[ApiError]) -> None:
     assert kind.type not in RETRIED_IN_A_STREAM
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (errors.ConfigError("a; b", hint="c"), "a; b; c"),
+        (errors.StartError("a; b", hint="c"), "a; b; c"),
+        (errors.ClaudeMissing("a; b", hint="C."), "a; b. C."),
+    ],
+)
+def test_error_with_a_hint_keeps_both_parts_and_prints_them_together(
+    error: errors.ConfigError | errors.StartError | ApiError, text: str
+) -> None:
+    assert (error.problem, error.hint.lower().rstrip("."), str(error)) == ("a; b", "c", text)
+
+
+def test_error_without_a_hint_is_its_problem() -> None:
+    assert (str(errors.StartError("a")), errors.StartError("a").hint, str(ApiError("a."))) == ("a", "", "a.")

@@ -116,6 +116,16 @@ async def test_a_claude_command_that_is_no_program_fails(tmp_path: Path) -> None
         assert str(tmp_path) in doctor.found("Claude Code")
 
 
+async def test_doctor_with_a_semicolon_in_a_path_shows_the_whole_problem_and_the_hint(tmp_path: Path) -> None:
+    async with untouched(tmp_path) as type_:
+        doctor = await visit(type_, "--claude-command", "./a; b/claude", env={"DEBUG": "a; b. c"})
+        assert doctor.states == {"Claude Code": "FAIL", "variables": "warning"}
+        assert doctor.found("Claude Code").endswith(": './a; b/claude' is not a program that can be run")
+        assert doctor.mend("Claude Code") == "leave it out to use the one that comes with the SDK"
+        assert doctor.found("variables") == "DEBUG='a; b. c' is ignored: it was not set for this program"
+        assert doctor.mend("variables") == "use --debug"
+
+
 async def test_a_claude_that_cannot_tell_its_version_or_its_login_is_not_believed(tmp_path: Path) -> None:
     async with untouched(tmp_path) as type_:
         broken = fake_cli(tmp_path, "echo 'no such library' >&2; exit 127")
@@ -265,7 +275,8 @@ async def test_a_refused_login_shows_in_the_round_trip(tmp_path: Path) -> None:
     async with untouched(tmp_path, lambda _: AUTHENTICATION_ERROR) as type_:
         doctor = await visit(type_, "--round-trip")
         assert doctor.states == {"round trip": "FAIL"}
-        assert "login" in doctor.mend("round trip")
+        assert "login" in doctor.found("round trip")
+        assert doctor.mend("round trip") == "see `claude-openai logs`"
 
 
 @pytest.mark.long

@@ -23,7 +23,8 @@ def find_claude(command: str | None) -> Path:
         if found is None:
             raise ConfigError(
                 f"--claude-command / CLAUDE_OPENAI_CLAUDE_COMMAND or CLAUDE_COMMAND: {command!r} is not a program that "
-                "can be run; leave it out to use the one that comes with the SDK"
+                "can be run",
+                hint="leave it out to use the one that comes with the SDK",
             )
         return Path(found).absolute()
     bundled = _bundled_claude()
@@ -33,8 +34,9 @@ def find_claude(command: str | None) -> Path:
     if found is None:
         raise ClaudeMissing(
             "No Claude Code was found: the installed claude-agent-sdk brings none for this platform, and there is no "
-            "'claude' on PATH. Install it with `npm install -g @anthropic-ai/claude-code` (the server need not be "
-            "restarted), or name it with --claude-command.",
+            "'claude' on PATH",
+            hint="Install it with `npm install -g @anthropic-ai/claude-code` (the server need not be restarted), or "
+            "name it with --claude-command.",
             may_retry=False,
         )
     return Path(found).absolute()

@@ -85,7 +85,7 @@ def _target(url: str | None, model: str, environ: Mapping[str, str]) -> Target:
     except ValueError:
         is_whole = False
     if not is_whole or parts.username or parts.query or parts.fragment or not re.fullmatch(r"[!-~]+", url):
-        raise ConfigError(f"--url: {url!r} is not the URL of a server; it looks like http://127.0.0.1:8000")
+        raise ConfigError(f"--url: {url!r} is not the URL of a server", hint="it looks like http://127.0.0.1:8000")
     base = url.rstrip("/").removesuffix("/v1")
     return Target(f"{base}/v1", model, has_key or not is_loopback(parts.hostname or ""))
 
@@ -100,7 +100,7 @@ def _home() -> Path:
     try:
         return Path.home()
     except RuntimeError:
-        raise ConfigError("there is no home folder; set HOME") from None
+        raise ConfigError("there is no home folder", hint="set HOME") from None
 
 
 def _print(name: str, client: Client, target: Target, path: Path | None) -> None:
@@ -112,7 +112,7 @@ def _print(name: str, client: Client, target: Target, path: Path | None) -> None
 
 def _write(name: str, client: Client, target: Target, path: Path | None) -> None:
     if path is None:
-        raise ConfigError(f"connect: {name} has no file to write into; leave --write out, and see what it needs")
+        raise ConfigError(f"connect: {name} has no file to write into", hint="leave --write out, and see what it needs")
     text = client.text(target)
     try:
         old = read_config(path)
@@ -126,7 +126,7 @@ def _write(name: str, client: Client, target: Target, path: Path | None) -> None
                 print(f"backup: {backup}")
     except MergeRefused as error:
         print(text, end="", flush=True)
-        raise MergeRefused(f"{path} is left as it is: {error}; add by hand what is printed above") from None
+        raise MergeRefused(f"{path} is left as it is: {error}", hint="add by hand what is printed above") from None
     for key in kept:
         _say(f"# {key} is yours, and stays as it is.")
     _say_usage(client, target)

@@ -94,7 +94,7 @@ def replace_config(old: ConfigFile, text: str) -> Path | None:
                 file.flush()
                 os.fsync(fd)
             if not _is_unchanged(old):
-                raise MergeRefused("it was changed in this moment; try again")
+                raise MergeRefused("it was changed in this moment", hint="try again")
             temporary.replace(path)
         finally:
             with contextlib.suppress(OSError):

@@ -17,7 +17,7 @@ from claude_openai._version import __version__
 from claude_openai.claude.process.free_memory import available_mb
 from claude_openai.config import Config, is_loopback
 
-__all__ = ["Check", "machine_checks", "obstacle", "split_advice"]
+__all__ = ["Check", "machine_checks", "obstacle"]
 
 MIN_PYTHON: Final = (3, 11)
 PLATFORMS: Final = ("linux", "darwin")
@@ -41,15 +41,6 @@ class Check:
     state: Literal["ok", "warning", "FAIL"]
     found: str
     mend: str = ""
-
-
-def split_advice(message: str, otherwise: str = "") -> tuple[str, str]:
-    """An error's text as what is the case and what to do; `otherwise` for a text that gives no advice."""
-    for separator in ("; ", ". "):
-        found, _, mend = message.partition(separator)
-        if mend:
-            return found, mend
-    return message, otherwise
 
 
 def obstacle(folder: Path) -> str:

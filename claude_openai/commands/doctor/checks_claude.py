@@ -16,7 +16,7 @@ from claude_openai.claude.process.environment import named_environment
 from claude_openai.claude.process.program import find_claude, login_command
 from claude_openai.claude.process.version import LEAST, RENEW, Version, parse_version, shortcoming, show_version
 from claude_openai.claude.walls.confinement import try_confinement
-from claude_openai.commands.doctor.checks import Check, split_advice
+from claude_openai.commands.doctor.checks import Check
 from claude_openai.config import Config
 from claude_openai.errors import ClaudeMissing, ConfigError
 
@@ -49,7 +49,7 @@ def program_check(config: Config, environ: Mapping[str, str]) -> tuple[Check, Ve
     try:
         claude = find_claude(config.claude_command)
     except (ClaudeMissing, ConfigError) as error:
-        return Check("Claude Code", "FAIL", *split_advice(str(error))), ()
+        return Check("Claude Code", "FAIL", error.problem, error.hint), ()
     return _program(claude, _environment(config, environ))
 
 

@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from claude_openai.commands.doctor.checks import Check, obstacle, split_advice
+from claude_openai.commands.doctor.checks import Check, obstacle
 from claude_openai.commands.instance.health import health_of
-from claude_openai.commands.instance.installed import outdated
+from claude_openai.commands.instance.installed import RESTART_HINT, outdated
 from claude_openai.commands.instance.record import Instance, find_instance, instance_folder, is_claimed
 from claude_openai.config import Config
 from claude_openai.errors import StartError
@@ -34,7 +34,7 @@ def server_checks(environ: Mapping[str, str]) -> tuple[list[Check], Instance | N
         instance = find_instance(folder)
         starts = instance is None and is_claimed(folder)
     except StartError as error:
-        return [check, Check("server", "FAIL", *split_advice(str(error)))], None
+        return [check, Check("server", "FAIL", error.problem, error.hint)], None
     if starts:
         return [check, Check("server", "ok", "one starts, and does not listen yet")], None
     return [check, _server(instance)], instance
@@ -62,7 +62,7 @@ def _server(instance: Instance | None) -> Check:
         )
     difference = outdated(instance)
     if difference:
-        return Check("server", "warning", *split_advice(difference))
+        return Check("server", "warning", difference, RESTART_HINT)
     return Check("server", "ok", f"{found}, health ok")
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from claude_openai.commands import command_parser, has_flag
-from claude_openai.commands.doctor.checks import Check, machine_checks, split_advice
+from claude_openai.commands.doctor.checks import Check, machine_checks
 from claude_openai.commands.doctor.checks_claude import claude_checks, confinement_check, program_check
 from claude_openai.commands.doctor.checks_server import port_check, server_checks
 from claude_openai.config import SETTINGS, Config, config_from, ignored_variables
@@ -52,11 +52,11 @@ def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> l
     try:
         config = config_from(flags, environ)
     except ConfigError as error:
-        mend = "mend it; the other checks are for a server without flags"
-        complaint = Check("settings", "FAIL", *split_advice(str(error), mend))
+        mend = error.hint or "mend it; the other checks are for a server without flags"
+        complaint = Check("settings", "FAIL", error.problem, mend)
         config = _without_flags(environ)
     checks = [complaint or Check("settings", "ok", _told(config))]
-    checks += [Check("variables", "warning", *split_advice(line)) for line in ignored_variables(environ)]
+    checks += [Check("variables", "warning", found, mend) for found, mend in ignored_variables(environ)]
     server, instance = server_checks(environ)
     checks += [*machine_checks(config, flags, environ), *claude_checks(config, environ)]
     checks += [confinement_check(config, environ), *server]

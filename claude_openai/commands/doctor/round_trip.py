@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from claude_openai.commands.doctor.checks import Check, split_advice
+from claude_openai.commands.doctor.checks import Check
 from claude_openai.commands.instance.record import Instance
 from claude_openai.config import Config
 from claude_openai.errors import ConfigError, StartError
@@ -28,7 +28,7 @@ PROMPT: Final = "Reply with the single word: ready"
 _NAME: Final = "round trip"
 
 
-class _Failed(Exception):
+class _Failed(StartError):
     """There was no answer; the text says why."""
 
 
@@ -85,8 +85,8 @@ def round_trip(config: Config, url: str | None) -> Check:
         return Check(
             _NAME, "FAIL", f"the connection failed: {str(error) or type(error).__name__}", "see `claude-openai logs`"
         )
-    except (_Failed, ConfigError, StartError) as error:
-        return Check(_NAME, "FAIL", *split_advice(str(error), "see `claude-openai logs`"))
+    except (ConfigError, StartError) as error:
+        return Check(_NAME, "FAIL", error.problem, error.hint or "see `claude-openai logs`")
     if not answer.text.strip():
         return Check(_NAME, "FAIL", f"{where} gave an empty answer", "see `claude-openai logs`")
     found = (
@@ -121,7 +121,7 @@ def _asked_here(config: Config) -> _Answer:
 
     try:
         return trio.run(run)
-    except* (ConfigError, StartError, _Failed, OSError, http.client.HTTPException) as group:
+    except* (ConfigError, StartError, OSError, http.client.HTTPException) as group:
         error: BaseException = group
         while isinstance(error, BaseExceptionGroup):
             error = error.exceptions[0]
@@ -158,7 +158,7 @@ def _deltas(response: http.client.HTTPResponse) -> Iterator[str]:
     if response.status != 200:
         if response.status == 401:
             raise _Failed(
-                "the server asks for a key, and refuses the one given here; set CLAUDE_OPENAI_API_KEY to its key"
+                "the server asks for a key, and refuses the one given here", hint="set CLAUDE_OPENAI_API_KEY to its key"
             )
         raise _Failed(error_message(response.read()) or f"the server answers with HTTP status {response.status}")
     for line in response:

@@ -26,8 +26,8 @@ READ_BYTES: Final = 64 * 1024
 class ControlError(StartError):
     """The server said no, or said nothing. `status` is HTTP's, 0 if it said nothing."""
 
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
+    def __init__(self, problem: str, status: int = 0, *, hint: str = "") -> None:
+        super().__init__(problem, hint=hint)
         self.status = status
 
 
@@ -95,7 +95,8 @@ def _told(instance: Instance, timeout_s: float) -> Iterator[None]:
 def _hangs(instance: Instance, timeout_s: float) -> ControlError:
     return ControlError(
         f"the server (pid {instance.pid}, {instance.base_url}) has not answered for {timeout_s:g} s: it is very busy, "
-        "or hangs; try again, or end it with `claude-openai stop`"
+        "or hangs",
+        hint="try again, or end it with `claude-openai stop`",
     )
 
 

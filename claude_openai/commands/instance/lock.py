@@ -130,7 +130,7 @@ def _claimed(folder: Path) -> int:
         except OSError as error:
             os.close(fd)
             reason = error.strerror or error
-            raise StartError(f"cannot write {str(path)!r}: {reason}; TMPDIR names the folder") from None
+            raise StartError(f"cannot write {str(path)!r}: {reason}", hint="TMPDIR names the folder") from None
         except BaseException:
             os.close(fd)
             raise

@@ -69,7 +69,9 @@ def create(path: Path) -> int | None:
     except FileExistsError:
         return None
     except OSError as error:
-        raise StartError(f"cannot write {str(path)!r}: {error.strerror or error}; TMPDIR names the folder") from None
+        raise StartError(
+            f"cannot write {str(path)!r}: {error.strerror or error}", hint="TMPDIR names the folder"
+        ) from None
     os.fchmod(fd, 0o600)
     return fd
 
@@ -143,5 +145,6 @@ def _unsafe(path: Path, reason: str | None) -> UnsafeFileError:
     # In a folder that all users share, nobody can remove what is another's.
     removal = "" if reason is not None and reason.startswith(_FOREIGN) else "remove it, or "
     return UnsafeFileError(
-        f"{str(path)!r} was not written by a server of yours: {reason}; {removal}set TMPDIR to a folder of your own"
+        f"{str(path)!r} was not written by a server of yours: {reason}",
+        hint=f"{removal}set TMPDIR to a folder of your own",
     )

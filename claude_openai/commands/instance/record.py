@@ -82,10 +82,10 @@ class AlreadyRunning(StartError):
 
     def __init__(self, other: Instance | None) -> None:
         told = "starts" if other is None else f"runs (pid {other.pid}, {other.base_url})"
-        self.who = f"another claude-openai {told}"
         super().__init__(
-            f"{self.who}; `claude-openai stop` ends it, `claude-openai restart` replaces it, and with another TMPDIR "
-            "and --port both can run"
+            f"another claude-openai {told}",
+            hint="`claude-openai stop` ends it, `claude-openai restart` replaces it, and with another TMPDIR and "
+            "--port both can run",
         )
 
 

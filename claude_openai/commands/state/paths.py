@@ -23,4 +23,4 @@ def home_folder() -> Path:
     try:
         return Path.home() / ".claude-openai"
     except RuntimeError:
-        raise ConfigError("there is no home folder for the log; set HOME, or --log-file") from None
+        raise ConfigError("there is no home folder for the log", hint="set HOME, or --log-file") from None

@@ -200,8 +200,8 @@ async def open_listeners(host: str, port: int) -> list[TcpListener]:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise StartError(
-                f"port {port} on {host} is in use, perhaps by another claude-openai; stop that, or choose another "
-                "with --port (0 takes a free one)"
+                f"port {port} on {host} is in use, perhaps by another claude-openai",
+                hint="stop that, or choose another with --port (0 takes a free one)",
             ) from None
         raise StartError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
 

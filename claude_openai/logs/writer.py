@@ -1,17 +1,12 @@
-"""Lines to a file descriptor from a thread of its own, so that whoever writes a line never waits and never fails.
+"""The log's lines to a file or standard output, by a `WriterThread`: a call that logs never waits and never fails.
 
-`put` only enters the line into a bounded queue. The thread alone meets pipes nobody reads, full disks and moved files;
-what it cannot write is dropped and counted, and `count_line` makes the record that says so once there is room again. It
-knows bytes and files, and nothing of levels, fields or secrets.
+What cannot be written is dropped and counted; `count_line` makes the record that reports it once there is room again.
 
 A file never grows beyond `FILE_BYTES`: before the lines that would make it, it is renamed to FILE.1 in place of the
 older FILE.1, and a new FILE is begun. Where that fails, it is said once and the file grows. Several servers may write
 to one FILE: each appends whole lines, one of them renames, under a lock, and the others find that what they have open
 is FILE no longer and open the new one, within `ROTATION_CHECK_S` or when the old one is full. Until then their lines
 go to FILE.1, which may so exceed the bound by what they write in that moment.
-
-Trap: a finaliser run by the garbage collector may log in the middle of `put` on the same thread. SimpleQueue is made
-for that, and the lock is re-entrant.
 """
 
 import contextlib
@@ -21,13 +16,12 @@ import os
 import select
 import stat
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from queue import Empty, SimpleQueue
 
 from claude_openai.errors import ConfigError
+from claude_openai.line_writer import LineFile, WriterThread
 
 __all__ = ["LogWriter", "make_private_folder", "open_log_file"]
 
@@ -35,7 +29,6 @@ QUEUE_BYTES = 8 * 1024 * 1024
 FILE_BYTES = 32 * 1024 * 1024  # more than the queue, so that whatever was queued fits in a file
 BATCH_BYTES = 64 * 1024
 ROTATION_CHECK_S = 1.0
-RETRY_S = 0.02
 _STDERR = 2
 _REASONS = {
     errno.ELOOP: "it is a symbolic link",
@@ -94,7 +87,7 @@ def make_private_folder(folder: Path) -> None:
 
 
 class LogWriter:
-    """The queue and the thread behind a log. The thread starts at once and ends with `close`, or with the process.
+    """The thread behind a log. It starts at once and ends with `close`, or with the process.
 
     Args:
         fd: where the lines go; the writer owns it and closes it at its end.
@@ -103,91 +96,49 @@ class LogWriter:
     """
 
     def __init__(self, fd: int, path: Path | None, count_line: Callable[[int], bytes]) -> None:
-        self._fd = fd
+        self._file = LineFile(fd)
         self._path = path
         self._count_line = count_line
-        self._queue: SimpleQueue[bytes | None] = SimpleQueue()
-        self._lock = threading.RLock()
-        self._queued = 0
         self._dropped = 0
-        self._is_torn = False
-        self._complaints: set[str] = set()
         self._next_check = 0.0
-        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
-        self._thread.start()
+        self._thread: WriterThread[bytes] = WriterThread(
+            "log-writer", self._write_batch, max_queued=QUEUE_BYTES, max_batch=BATCH_BYTES
+        )
 
     def put(self, line: bytes) -> None:
         """Queue a line that ends in a newline, or drop it when the queue is full; after `close` nothing is written."""
-        size = len(line)
-        with self._lock:
-            fits = self._queued + size <= QUEUE_BYTES
-            if fits:
-                self._queued += size
-            else:
-                self._dropped += 1
-        if fits:
-            self._queue.put(line)
+        if not self._thread.put(line, len(line)):
+            self._count_dropped(1)
 
     def close(self, timeout_s: float) -> None:
         """Write what is queued, waiting at most `timeout_s` seconds for it; says on stderr when it gave up."""
-        self._queue.put(None)
-        self._thread.join(timeout_s)
-        if self._thread.is_alive():
+        if self._thread.close(timeout_s):
+            os.close(self._file.fd)
+        else:
             _say(f"the log could not be written within {timeout_s:g} s; its last records are lost")
+
+    def _count_dropped(self, count: int) -> None:
+        with self._thread.lock:
+            self._dropped += count
 
     # Everything below runs on the thread.
 
-    def _run(self) -> None:
-        is_last = False
-        while not is_last:
-            batch, is_last = self._next_batch()
-            self._follow_path()
-            lost = self._write(batch)
-            with self._lock:
-                self._queued -= len(batch)
-                self._dropped += lost
-            if not lost:
-                self._report_dropped()
-        os.close(self._fd)
-
-    def _next_batch(self) -> tuple[bytes, bool]:
-        lines: list[bytes] = []
-        size = 0
-        line = self._queue.get()
-        while line is not None:
-            lines.append(line)
-            size += len(line)
-            if size >= BATCH_BYTES:
-                return b"".join(lines), False
-            try:
-                line = self._queue.get_nowait()
-            except Empty:
-                return b"".join(lines), False
-        return b"".join(lines), True
-
-    def _report_dropped(self) -> None:
+    def _write_batch(self, batch: list[bytes]) -> None:
+        self._follow_path()
+        lost = self._write(b"".join(batch))
+        self._count_dropped(lost)
         dropped = self._dropped
-        if dropped and not self._write(self._count_line(dropped)):
-            with self._lock:
-                self._dropped -= dropped
+        if dropped and not lost and not self._write(self._count_line(dropped)):
+            self._count_dropped(-dropped)
 
     def _write(self, lines: bytes) -> int:
-        """Write the lines and return how many of them were lost; after half a line the next starts on a new one."""
-        if lines and self._would_overflow(len(lines) + self._is_torn):
+        """Write the lines and return how many of them were lost."""
+        if lines and self._would_overflow(len(lines) + self._file.is_torn):
             self._rotate()
-        data = memoryview(b"\n" + lines if self._is_torn else lines)
-        done = 0
-        while done < len(data):
-            try:
-                done += os.write(self._fd, data[done:])
-            except BlockingIOError:  # a parent made our standard output non-blocking
-                time.sleep(RETRY_S)
-            except OSError as error:
-                self._complain(f"the log cannot be written: {error.strerror or error}")
-                self._is_torn = data[done - 1] != ord("\n") if done else self._is_torn
-                return bytes(data[max(done, len(data) - len(lines)) :]).count(b"\n")
-        self._is_torn = False
-        return 0
+        lost = self._file.write(lines)
+        if lost and self._file.error is not None:
+            self._complain(f"the log cannot be written: {self._file.error.strerror or self._file.error}")
+        return lost
 
     def _follow_path(self) -> None:
         if self._path is None or time.monotonic() < self._next_check:
@@ -198,13 +149,13 @@ class LogWriter:
 
     def _is_at(self, path: Path) -> bool:
         try:
-            return os.path.samestat(os.fstat(self._fd), path.lstat())
+            return os.path.samestat(os.fstat(self._file.fd), path.lstat())
         except OSError:  # it is gone, or its folder is
             return False
 
     def _would_overflow(self, size: int) -> bool:
         try:
-            state = os.fstat(self._fd)
+            state = os.fstat(self._file.fd)
         except OSError:  # writing will tell
             return False
         return stat.S_ISREG(state.st_mode) and state.st_size > 0 and state.st_size + size > FILE_BYTES
@@ -213,12 +164,12 @@ class LogWriter:
         if self._path is None:
             return
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             try:
                 if self._is_at(self._path):  # else another server was first, and FILE is a new one already
                     self._path.rename(f"{self._path}.1")
             finally:
-                fcntl.flock(self._fd, fcntl.LOCK_UN)
+                fcntl.flock(self._file.fd, fcntl.LOCK_UN)
         except BlockingIOError:  # another server is at it
             return
         except OSError as error:
@@ -232,12 +183,11 @@ class LogWriter:
         except ConfigError as error:
             self._complain(str(error))
             return
-        os.close(self._fd)
-        self._fd, self._is_torn = fd, False
+        os.close(self._file.fd)
+        self._file = LineFile(fd)
 
     def _complain(self, text: str) -> None:
-        if text not in self._complaints:
-            self._complaints.add(text)
+        if self._thread.may_complain(text):
             _say(text)
 
 

@@ -1,21 +1,21 @@
-"""What runs say, written down as it comes, by a thread of its own: no run ever waits for a disk, or fails by one.
+"""What runs say, written to their files as it comes by a `WriterThread`: no run waits for a disk, or fails by one.
 
-`put` only appends to what waits, which is bounded in characters. A moment's deltas come together into one record, so
-that a fast stream costs few writes; the thread keeps each file open and locked until its run has ended. A disk that is
-full, or a folder that cannot be used, is told to the log once a minute and to nobody else; how a run ended is then
-written over its last words. It also has the folder pruned.
+A moment's deltas come together into one record, so that a fast stream costs few writes; the thread keeps each file open
+and locked until its run has ended. A disk that is full, or a folder that cannot be used, is reported to the log once a
+minute and nowhere else; how a run ended is then written over its last records. The thread also has the folder pruned.
 """
 
 import fcntl
 import os
-import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, NamedTuple
 
+from claude_openai.line_writer import LineFile, WriterThread
 from claude_openai.logs.log import Log
 from claude_openai.logs.writer import make_private_folder
 from claude_openai.runs.capture.files import SUFFIX, open_folder, open_run, prune
@@ -23,19 +23,26 @@ from claude_openai.runs.capture.records import line_of
 
 __all__ = ["Capture", "RunWriter"]
 
-# When, what, the texts of deltas, and whether it is the last of its run.
-Entry: TypeAlias = tuple[float, dict[str, Any], Sequence[str], bool]
-
 QUEUE_CHARS: Final = 8 * 1024 * 1024
-# What a delta costs in memory beside its text.
-DELTA_CHARS: Final = 64
+# What a delta that waits costs in memory beside its text.
+DELTA_CHARS: Final = 256
 # What follows a run live is later by this, at most; a fast stream is merged by it.
 BATCH_S: Final = 0.05
 PRUNE_EVERY_S: Final = 60.0
 IDLE_PRUNE_S: Final = 3600.0
 COMPLAIN_EVERY_S: Final = 60.0
 CLOSE_WAIT_S: Final = 2.0
+_DELTAS: Final[dict[str, dict[str, Any]]] = {kind: {"type": kind} for kind in ("text", "reasoning")}
 _CREATE: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class _Entry(NamedTuple):
+    """What waits to be written: `at` in seconds of `time.monotonic`; a delta's text is not in its record yet."""
+
+    at: float
+    record: dict[str, Any]
+    text: str | None = None
+    is_last: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -43,32 +50,26 @@ class Capture:
     """One run's file. The run's side calls `put` and `put_text`; the rest is the writer's.
 
     Attributes:
-        waiting: what is to be written: when, the record, and for deltas the texts that came together so far.
-        kind: of the deltas that the last record in `waiting` can take more of, "" for none.
         lost: records that were not written.
     """
 
     run_id: str
     writer: "RunWriter"
     started: float = field(default_factory=time.monotonic)
-    waiting: list[Entry] = field(default_factory=list)
-    kind: str = ""
-    parts: list[str] = field(default_factory=list)
+    file: LineFile = field(default_factory=LineFile)
     lost: int = 0
-    fd: int = -1
-    torn: bool = False
 
     def put(self, record: dict[str, Any], *, last: bool = False) -> None:
         """Have a record written, without waiting; `last` ends the file."""
-        self.writer.put(self, record, last=last)
+        self.writer.put(self, _Entry(time.monotonic(), record, is_last=last), len(record.get("arguments", "")))
 
     def put_text(self, kind: Literal["text", "reasoning"], text: str) -> None:
         """Have a delta written, without waiting."""
-        self.writer.put_text(self, kind, text)
+        self.writer.put(self, _Entry(time.monotonic(), _DELTAS[kind], text), len(text) + DELTA_CHARS)
 
 
 class RunWriter:
-    """The queue and the thread. The thread ends with `close`, or with the process.
+    """The thread behind the files of runs. It ends with `close`, or with the process.
 
     Args:
         folder: where the files go; made with the first run, 0700 whatever the umask.
@@ -82,15 +83,10 @@ class RunWriter:
         self._max_age_s = max_age_s
         self._max_bytes = max_bytes
         self._log = log
-        # Held for moments, by both sides: for what waits, how much it is, and whether the thread knows.
-        self._lock = threading.Lock()
-        self._waiting: set[Capture] = set()
-        self._chars = 0
-        self._wake = threading.Event()
-        self._closing = threading.Event()
-        self._next_prune = self._next_complaint = 0.0
-        self._thread = threading.Thread(target=self._run, name="run-writer", daemon=True)
-        self._thread.start()
+        self._next_prune = 0.0
+        self._thread: WriterThread[tuple[Capture, _Entry]] = WriterThread(
+            "run-writer", self._write_batch, max_queued=QUEUE_CHARS, gather_s=BATCH_S, idle_s=IDLE_PRUNE_S
+        )
 
     def begin(self, run_id: str, asked: dict[str, Any]) -> Capture:
         """Begin a run's file with what was asked."""
@@ -98,105 +94,71 @@ class RunWriter:
         capture.put({"type": "asked", **asked})
         return capture
 
-    def put(self, capture: Capture, record: dict[str, Any], *, last: bool) -> None:
-        size = len(record.get("arguments", ""))
-        with self._lock:
-            if size and self._chars + size > QUEUE_CHARS:
-                capture.lost += 1
-                return
-            self._chars += size
-            capture.waiting.append((time.monotonic(), record, (), last))
-            capture.kind = ""
-            self._has(capture)
-
-    def put_text(self, capture: Capture, kind: str, text: str) -> None:
-        with self._lock:
-            self._chars += len(text) + DELTA_CHARS
-            if kind == capture.kind and self._chars <= QUEUE_CHARS:
-                capture.parts.append(text)
-            elif self._chars <= QUEUE_CHARS:
-                capture.kind, capture.parts = kind, [text]
-                capture.waiting.append((time.monotonic(), {"type": kind}, capture.parts, False))
-                self._has(capture)
-            else:
-                self._chars -= len(text) + DELTA_CHARS
-                capture.lost += 1
+    def put(self, capture: Capture, entry: _Entry, size: int) -> None:
+        if not self._thread.put((capture, entry), size):
+            self._count_lost(capture, 1)
 
     def close(self) -> None:
         """Write what is queued, waiting at most `CLOSE_WAIT_S` seconds for it."""
-        self._closing.set()
-        self._wake.set()
-        self._thread.join(CLOSE_WAIT_S)
-        if self._thread.is_alive():
+        if not self._thread.close(CLOSE_WAIT_S):
             self._log.warning("runs.not_captured", reason="the last of it could not be written in time")
 
-    def _has(self, capture: Capture) -> None:
-        if not self._waiting:
-            self._wake.set()
-        self._waiting.add(capture)
+    def _count_lost(self, capture: Capture, count: int) -> None:
+        with self._thread.lock:
+            capture.lost += count
 
     # Everything below runs on the thread.
 
-    def _run(self) -> None:
-        is_last = False
-        while not is_last:
-            self._prune_in_time()
-            self._wake.wait(IDLE_PRUNE_S)
-            self._wake.clear()
-            is_last = self._closing.wait(BATCH_S)
-            for capture, entries, lost in self._take():
-                self._write(capture, entries, lost)
+    def _write_batch(self, batch: list[tuple[Capture, _Entry]]) -> None:
+        waiting: dict[Capture, list[_Entry]] = {}
+        for capture, entry in batch:
+            waiting.setdefault(capture, []).append(entry)
+        for capture, entries in waiting.items():
+            self._write(capture, entries)
+        self._prune_in_time()
 
-    def _take(self) -> list[tuple[Capture, list[Entry], int]]:
-        taken = []
-        with self._lock:
-            for capture in self._waiting:
-                taken.append((capture, capture.waiting, capture.lost))
-                capture.waiting, capture.kind, capture.parts, capture.lost = [], "", [], 0
-            self._waiting.clear()
-            self._chars = 0
-        return taken
-
-    def _write(self, capture: Capture, entries: list[Entry], lost: int) -> None:
-        is_last = entries[-1][3]
-        lines = [line_of((at - capture.started) * 1000, _joined(record, parts)) for at, record, parts, _ in entries]
-        last_ms = (entries[-1][0] - capture.started) * 1000
-        if lost:
-            lines.insert(len(lines) - is_last, line_of(last_ms, {"type": "lost", "records": lost}))
+    def _write(self, capture: Capture, entries: list[_Entry]) -> None:
+        is_last = entries[-1].is_last
+        last_ms = (entries[-1].at - capture.started) * 1000
+        lines = [line_of((at - capture.started) * 1000, record) for at, record in _joined(entries)]
+        reported = capture.lost
+        if reported:
+            lines.insert(len(lines) - is_last, line_of(last_ms, {"type": "lost", "records": reported}))
+        unwritten, error = len(lines), None
         try:
-            if capture.fd < 0:
-                self._open(capture, is_new=entries[0][1]["type"] == "asked")
-            _write_all(capture, b"".join(lines))
-        except OSError as error:
-            with self._lock:
-                capture.lost += len(lines)
+            if capture.file.fd < 0:
+                self._open(capture, is_new=entries[0].record["type"] == "asked")
+            unwritten, error = capture.file.write(b"".join(lines)), capture.file.error
+        except OSError as failure:
+            error = failure
+        # The line that reports the lost comes last, before an end.
+        self._count_lost(capture, unwritten - (reported if unwritten <= is_last else bool(reported)))
+        if unwritten and error is not None:
             self._complain(capture, error)
-            if is_last and capture.fd >= 0:
+        if is_last and capture.file.fd >= 0:
+            if unwritten:
                 with suppress(OSError):
-                    _end_in_place(capture.fd, lines[-1], lost + len(lines) - 1, last_ms)
+                    _end_in_place(capture.file.fd, lines[-1], reported + unwritten - 1, last_ms)
                     capture.lost = 0
-        finally:
-            if is_last and capture.fd >= 0:
-                os.close(capture.fd)
-                capture.fd = -1
+            os.close(capture.file.fd)
+            capture.file.fd = -1
 
     def _open(self, capture: Capture, *, is_new: bool) -> None:
         if is_new:
             make_private_folder(self._folder)
         with open_folder(self._folder) as folder_fd:
             if is_new:
-                capture.fd = os.open(capture.run_id + SUFFIX, _CREATE, 0o600, dir_fd=folder_fd)
-                os.fchmod(capture.fd, 0o600)
+                capture.file.fd = os.open(capture.run_id + SUFFIX, _CREATE, 0o600, dir_fd=folder_fd)
+                os.fchmod(capture.file.fd, 0o600)
             else:  # a parked run was cancelled, or the file could not be made when it was time
                 os.close(open_run(folder_fd, capture.run_id))
                 flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-                capture.fd = os.open(capture.run_id + SUFFIX, flags, dir_fd=folder_fd)
+                capture.file.fd = os.open(capture.run_id + SUFFIX, flags, dir_fd=folder_fd)
         with suppress(OSError):  # some file systems have no locks
-            fcntl.flock(capture.fd, fcntl.LOCK_EX)
+            fcntl.flock(capture.file.fd, fcntl.LOCK_EX)
 
     def _complain(self, capture: Capture, error: OSError) -> None:
-        if time.monotonic() >= self._next_complaint:
-            self._next_complaint = time.monotonic() + COMPLAIN_EVERY_S
+        if self._thread.may_complain("", COMPLAIN_EVERY_S):
             reason = error.strerror or str(error)
             self._log.warning("runs.not_captured", run_id=capture.run_id, folder=str(self._folder), reason=reason)
 
@@ -207,8 +169,14 @@ class RunWriter:
                 prune(folder_fd, max_age_s=self._max_age_s, max_bytes=self._max_bytes)
 
 
-def _joined(record: dict[str, Any], parts: Sequence[str]) -> dict[str, Any]:
-    return {**record, "text": "".join(parts)} if parts else record
+def _joined(entries: list[_Entry]) -> Iterator[tuple[float, dict[str, Any]]]:
+    """When and what, with deltas of one kind that follow each other as one."""
+    for _, group in groupby(entries, key=lambda entry: id(entry) if entry.text is None else id(entry.record)):
+        first, *others = group
+        if first.text is None:
+            yield first.at, first.record
+        else:
+            yield first.at, {**first.record, "text": first.text + "".join(entry.text or "" for entry in others)}
 
 
 def _end_in_place(fd: int, end: bytes, lost: int, at_ms: float) -> None:
@@ -227,15 +195,3 @@ def _end_in_place(fd: int, end: bytes, lost: int, at_ms: float) -> None:
     fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_APPEND)
     if os.pwrite(fd, data, place) == len(data):
         os.ftruncate(fd, place + len(data))
-
-
-def _write_all(capture: Capture, lines: bytes) -> None:
-    data = memoryview(b"\n" + lines if capture.torn else lines)
-    done = 0
-    try:
-        while done < len(data):
-            done += os.write(capture.fd, data[done:])
-    finally:
-        # After half a line the next one starts on a new one, so that one record is lost and not two.
-        if done:
-            capture.torn = data[done - 1] != ord("\n")

@@ -1,0 +1,136 @@
+"""Writes lines on a thread of its own, so that a caller never waits for a disk or a pipe and never fails by one.
+
+`put` only enters an item into a bounded queue. A finaliser run by the garbage collector may call it in the middle of
+another `put` on the same thread: `SimpleQueue` and the re-entrant lock allow that.
+"""
+
+import math
+import os
+import threading
+import time
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Final, Generic, TypeVar
+
+__all__ = ["LineFile", "WriterThread"]
+
+T = TypeVar("T")
+
+RETRY_S: Final = 0.02
+
+
+class LineFile:
+    """A file descriptor that is given whole lines. After half a line the next starts on a new one.
+
+    Attributes:
+        fd: the descriptor, -1 for none; it is opened and closed by the owner.
+        is_torn: it ends in half a line.
+        error: why lines were lost the last time.
+    """
+
+    def __init__(self, fd: int = -1) -> None:
+        self.fd = fd
+        self.is_torn = False
+        self.error: OSError | None = None
+
+    def write(self, lines: bytes) -> int:
+        """Write lines, each with its newline, and return how many were lost."""
+        data = memoryview(b"\n" + lines if self.is_torn else lines)
+        done = 0
+        while done < len(data):
+            try:
+                done += os.write(self.fd, data[done:])
+            except BlockingIOError:  # a parent made our standard output non-blocking
+                time.sleep(RETRY_S)
+            except OSError as error:
+                self.error = error
+                self.is_torn = data[done - 1] != ord("\n") if done else self.is_torn
+                return bytes(data[max(done, len(data) - len(lines)) :]).count(b"\n")
+        self.is_torn = False
+        return 0
+
+
+class WriterThread(Generic[T]):
+    """The queue and the thread, which starts at once and ends with `close`, or with the process.
+
+    Args:
+        name: of the thread.
+        write: takes what waits, in order, on the thread. It is also called with an empty list: at the end, and with
+            `idle_s` at the start, even before the constructor returns, and after so long without an item.
+        max_queued: what may wait in all, in the unit of the sizes given to `put`.
+        max_batch: a `write` gets no more items once their sizes reach this.
+        gather_s: seconds for which more items are waited for after the first, so that few writes take many.
+        idle_s: see `write`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        write: Callable[[list[T]], None],
+        *,
+        max_queued: int,
+        max_batch: float = math.inf,
+        gather_s: float = 0,
+        idle_s: float | None = None,
+    ) -> None:
+        self._write = write
+        self._max_queued, self._max_batch = max_queued, max_batch
+        self._gather_s, self._idle_s = gather_s, idle_s
+        self._queue: SimpleQueue[tuple[T, int] | None] = SimpleQueue()
+        self._queued = 0
+        self.lock = threading.RLock()  # for `_queued`, and for counts of the owner that both sides change
+        self._closing = threading.Event()
+        self._complaints: dict[str, float] = {}
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def put(self, item: T, size: int) -> bool:
+        """Queue an item without waiting; False if it does not fit. One of size 0 always does."""
+        with self.lock:
+            fits = not size or self._queued + size <= self._max_queued
+            if fits:
+                self._queued += size
+        if fits:
+            self._queue.put((item, size))
+        return fits
+
+    def close(self, timeout_s: float) -> bool:
+        """Write what is queued, waiting at most `timeout_s` seconds for it; False if that was not enough."""
+        self._closing.set()
+        self._queue.put(None)
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def may_complain(self, problem: str, every_s: float = math.inf) -> bool:
+        """Whether it is the first time for `every_s` seconds that this is asked for this problem."""
+        is_due = time.monotonic() >= self._complaints.get(problem, 0)
+        if is_due:
+            self._complaints[problem] = time.monotonic() + every_s
+        return is_due
+
+    def _run(self) -> None:
+        if self._idle_s is not None:
+            self._write([])
+        is_last = False
+        while not is_last:
+            batch, size, is_last = self._next_batch()
+            self._write(batch)
+            with self.lock:
+                self._queued -= size
+
+    def _next_batch(self) -> tuple[list[T], int, bool]:
+        batch: list[T] = []
+        size = 0
+        try:
+            entry = self._queue.get(timeout=self._idle_s)
+            if self._gather_s:
+                self._closing.wait(self._gather_s)
+            while entry is not None:
+                batch.append(entry[0])
+                size += entry[1]
+                if size >= self._max_batch:
+                    return batch, size, False
+                entry = self._queue.get_nowait()
+        except Empty:
+            return batch, size, False
+        return batch, size, True

@@ -12,8 +12,9 @@ from datetime import datetime
 from typing import Final
 
 from claude_openai.commands import command_parser
-from claude_openai.commands.state.run_source import MAX_RUNS, add_folder_flag, runs_of, visible
+from claude_openai.commands.state.run_source import add_folder_flag, runs_of, visible
 from claude_openai.errors import ConfigError
+from claude_openai.runs.capture.files import MAX_LISTED, read_limit
 from claude_openai.runs.capture.records import RunRecord
 
 __all__ = ["run"]
@@ -32,9 +33,9 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     parser.add_argument("-n", dest="limit", metavar="N", default=str(DEFAULT_RUNS), help=f"how many [{DEFAULT_RUNS}]")
     add_folder_flag(parser)
     given = parser.parse_args(list(argv))
-    if not given.limit.isascii() or not given.limit.isdigit() or not 1 <= int(given.limit[:9]) <= MAX_RUNS:
-        raise ConfigError(f"-n: {given.limit!r} is not a whole number from 1 to {MAX_RUNS}")
-    limit = int(given.limit)
+    limit = read_limit(given.limit)
+    if limit is None:
+        raise ConfigError(f"-n: {given.limit!r} is not a whole number from 1 to {MAX_LISTED}")
     records = runs_of(given.output_dir, environ).list(limit)
     if given.json:
         print(json.dumps([record.to_json() for record in records], indent=2))

@@ -24,7 +24,7 @@ from claude_openai.commands.instance.lock import Claim, claiming
 from claude_openai.commands.instance.record import AlreadyRunning, Instance, instance_files, instance_folder
 from claude_openai.commands.state.output_folder import remember_folder
 from claude_openai.commands.state.stderr_file import keep_words
-from claude_openai.config import SETTINGS, Config, config_from, ignored_variables
+from claude_openai.config import SETTINGS, Config, config_from, ignored_variables, local_url
 from claude_openai.errors import ClaudeMissing, ConfigError, StartError
 
 if TYPE_CHECKING:
@@ -133,10 +133,11 @@ def _published(claim: Claim | None, instance: Instance) -> str:
 
 def _instance(config: Config, urls: Sequence[str], argv: Sequence[str], environ: Mapping[str, str]) -> Instance:
     log_file = config.effective_log_file
-    url = urls[0].replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    bound = urlsplit(urls[0])
+    url = local_url(bound.hostname or "", bound.port or config.port)
     return Instance(
         pid=os.getpid(),
-        port=urlsplit(url).port or config.port,
+        port=bound.port or config.port,
         base_url=url,
         control_key=config.control_key or "",
         version=__version__,

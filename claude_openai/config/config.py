@@ -14,7 +14,7 @@ from claude_openai.config.values import key
 from claude_openai.errors import ConfigError
 from claude_openai.protocol.openai.models import ModelCatalog
 
-__all__ = ["BACKENDS", "LEAST", "LOG_LEVELS", "Config", "is_loopback"]
+__all__ = ["BACKENDS", "LEAST", "LOG_LEVELS", "Config", "is_loopback", "local_url"]
 
 BACKENDS: Final = ("sdk", "cli")
 CONFINE: Final = ("auto", "require", "off")
@@ -164,6 +164,12 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def local_url(host: str, port: int) -> str:
+    """The base URL at which this machine reaches a server that listens on a host."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing is bound here
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _check_key(name: str, given: str) -> None:

@@ -21,9 +21,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from claude_openai.errors import ConfigError
+from claude_openai.file_access import make_private_folder, open_unfollowed
 from claude_openai.line_writer import LineFile, WriterThread
 
-__all__ = ["LogWriter", "make_private_folder", "open_log_file"]
+__all__ = ["LogWriter", "open_log_file"]
 
 QUEUE_BYTES = 8 * 1024 * 1024
 FILE_BYTES = 32 * 1024 * 1024  # more than the queue, so that whatever was queued fits in a file
@@ -34,8 +35,7 @@ _REASONS = {
     errno.ELOOP: "it is a symbolic link",
     errno.EACCES: "it belongs to another user, or may not be written to",
 }
-# O_NONBLOCK: a FIFO without a reader must fail at start, not hang it. O_NOFOLLOW: a link could be anyone's.
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
 def open_log_file(path: Path) -> int:
@@ -47,11 +47,11 @@ def open_log_file(path: Path) -> int:
     try:
         make_private_folder(path.parent)
         try:
-            fd = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+            fd = open_unfollowed(path, _FLAGS | os.O_EXCL)
             os.fchmod(fd, 0o600)
         except FileExistsError:
             # With O_CREAT the kernel too refuses another's file in a folder that all share (fs.protected_regular).
-            fd = os.open(path, _FLAGS | os.O_CREAT, 0o600)
+            fd = open_unfollowed(path, _FLAGS)
     except OSError as error:
         raise _cannot_write(path, _REASONS.get(error.errno or 0) or error.strerror or str(error)) from error
     reason = _why_not_ours(os.fstat(fd))
@@ -74,16 +74,6 @@ def _why_not_ours(found: os.stat_result) -> str:
 
 def _cannot_write(path: Path, reason: str) -> ConfigError:
     return ConfigError(f"cannot write the log file {str(path)!r}: {reason}")
-
-
-def make_private_folder(folder: Path) -> None:
-    """Make a folder and those it is in: new ones are 0700, whatever the umask; old ones keep their mode."""
-    if folder.is_dir():
-        return
-    make_private_folder(folder.parent)
-    with contextlib.suppress(FileExistsError):
-        folder.mkdir(0o700)
-        folder.chmod(0o700)
 
 
 class LogWriter:

@@ -18,8 +18,9 @@ from quart_trio.wrappers import TrioResponse
 
 from claude_openai.config import Config
 from claude_openai.errors import BadRequest, RunCancelled, RunNotFound
+from claude_openai.protocol.claude_code.line_framer import LineFramer
 from claude_openai.protocol.openai.sse import encode_json
-from claude_openai.runs.capture.files import find_run, list_runs, open_folder, open_run
+from claude_openai.runs.capture.files import MAX_LISTED, find_run, list_runs, open_folder, open_run, read_limit
 from claude_openai.runs.capture.records import RUN_ID, RunRecord, is_end
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
@@ -30,7 +31,6 @@ __all__ = ["CONTROL_PREFIX", "add_control_routes", "has_control_routes"]
 
 CONTROL_PREFIX: Final = "/control/"
 DEFAULT_LIMIT: Final = 100
-MAX_LIMIT: Final = 1000
 READ_BYTES: Final = 64 * 1024
 # There is no event for what another thread has written. The writer itself lets deltas wait for half of this.
 FOLLOW_POLL_S: Final = 0.1
@@ -127,7 +127,7 @@ class RecordsBody(ResponseBody):
     def __init__(self, fd: int, follow: Run | None) -> None:
         self._fd = fd
         self._follow = follow
-        self._rest = b""
+        self._framer = LineFramer()
         self._ended = False
 
     async def __aenter__(self) -> "RecordsBody":
@@ -145,7 +145,7 @@ class RecordsBody(ResponseBody):
         patience = WRITTEN_WITHIN_S
         while True:
             data = await run_in_thread(os.read, self._fd, READ_BYTES)
-            lines = self._whole_lines(data)
+            lines = self._whole_lines(data) if data else b""
             if lines:
                 return lines
             if data:
@@ -157,13 +157,9 @@ class RecordsBody(ResponseBody):
             await trio.sleep(FOLLOW_POLL_S)
 
     def _whole_lines(self, data: bytes) -> bytes:
-        lines, newline, rest = data.rpartition(b"\n")
-        if not newline:
-            self._rest += data
-            return b""
-        whole, self._rest = self._rest + lines + newline, rest
-        self._ended |= any(is_end(line) for line in whole.split(b"\n"))
-        return whole
+        lines = self._framer.feed(data)
+        self._ended |= any(is_end(line) for line in lines)
+        return b"".join(line + b"\n" for line in lines)
 
 
 def _reply(value: object) -> Response:
@@ -173,9 +169,10 @@ def _reply(value: object) -> Response:
 def _limit(given: str | None) -> int:
     if given is None:
         return DEFAULT_LIMIT
-    if not given.isascii() or not given.isdigit() or not 1 <= int(given[:9]) <= MAX_LIMIT:
-        raise BadRequest(f"'limit' must be a whole number from 1 to {MAX_LIMIT}.", param="limit")
-    return int(given)
+    limit = read_limit(given)
+    if limit is None:
+        raise BadRequest(f"'limit' must be a whole number from 1 to {MAX_LISTED}.", param="limit")
+    return limit
 
 
 def _check_id(run_id: str) -> None:

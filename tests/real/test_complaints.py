@@ -14,7 +14,6 @@ from claude_openai.testing import RecordedRequest, Reply
 from tests.real.harness import Served, needs_claude, serving
 from tests.real.tool_turns import ASKED, KEPT, ask, results, upstream, use
 
-
 pytestmark = needs_claude
 
 

@@ -24,7 +24,6 @@ from tests.real.call import Call, chat
 from tests.real.harness import OK, Served, needs_claude, serving, until
 from tests.real.tool_turns import ASKED, KEPT, LIST, READ, ask, refused, results, upstream, use
 
-
 pytestmark = needs_claude
 
 CALLS = Reply("Let me see.", use(1), use(2))

@@ -16,6 +16,7 @@ from typing import Final
 
 from claude_openai.claude.walls.file_calls import FILE_CALL_S
 from claude_openai.errors import BadRequest
+from claude_openai.file_access import open_unfollowed
 from claude_openai.protocol.turn.claude_options import Root
 
 __all__ = ["BY_DESCRIPTOR", "HeldFolder", "check_roots", "folder_not_available", "folder_of", "root_of"]
@@ -45,7 +46,7 @@ class HeldFolder:
         Raises:
             OSError: it cannot be opened, is not a folder, or is a symbolic link.
         """
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = open_unfollowed(path, os.O_RDONLY | os.O_DIRECTORY)
         with self._lock:
             if not self._closed:
                 self.descriptor = descriptor

@@ -19,7 +19,7 @@ from claude_openai.commands.connect.config_files import read_config, replace_con
 from claude_openai.commands.connect.merging import MergeRefused, merged
 from claude_openai.commands.instance.health import models_of
 from claude_openai.commands.instance.record import find_instance, instance_folder
-from claude_openai.config import Config, config_from, is_loopback
+from claude_openai.config import config_from, is_loopback, local_url
 from claude_openai.errors import ConfigError
 
 __all__ = ["run"]
@@ -78,7 +78,7 @@ def _target(url: str | None, model: str, environ: Mapping[str, str]) -> Target:
     config = config_from([], environ)
     has_key = config.api_key is not None
     if url is None:
-        return Target(f"http://{_host(config)}:{config.port or PORT}/v1", model, has_key)
+        return Target(f"{local_url(config.host, config.port or PORT)}/v1", model, has_key)
     try:
         parts = urlsplit(url)
         is_whole = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
@@ -88,12 +88,6 @@ def _target(url: str | None, model: str, environ: Mapping[str, str]) -> Target:
         raise ConfigError(f"--url: {url!r} is not the URL of a server", hint="it looks like http://127.0.0.1:8000")
     base = url.rstrip("/").removesuffix("/v1")
     return Target(f"{base}/v1", model, has_key or not is_loopback(parts.hostname or ""))
-
-
-def _host(config: Config) -> str:
-    """One that reaches the server from this machine."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)  # noqa: S104 - told, not bound
-    return f"[{host}]" if ":" in host else host
 
 
 def _home() -> Path:

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from claude_openai.commands.connect.merging import MergeRefused
+from claude_openai.file_access import open_unfollowed
 
 __all__ = ["ConfigFile", "read_config", "replace_config"]
 
 MAX_BYTES: Final = 1024 * 1024
-# O_NONBLOCK: a FIFO must not hang us.
-_FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def read_config(path: Path) -> ConfigFile:
     if path.is_symlink():
         raise MergeRefused(f"it is a symbolic link to {str(path.readlink())!r}, which is not followed")
     try:
-        fd = os.open(path, os.O_RDONLY | _FLAGS)
+        fd = open_unfollowed(path)
     except FileNotFoundError:
         return ConfigFile(path, b"", None)
     except OSError as error:
@@ -85,7 +85,7 @@ def replace_config(old: ConfigFile, text: str) -> Path | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         backup = None if old.status is None else _backed_up(old)
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o666)
+        fd = open_unfollowed(temporary, _NEW, mode=0o666)
         try:
             with os.fdopen(fd, "wb") as file:
                 if old.status is not None:
@@ -115,7 +115,7 @@ def _backed_up(old: ConfigFile) -> Path:
     for number in itertools.count(1):
         backup = old.path.with_name(f"{old.path.name}.bak-{stamp}{'' if number == 1 else f'-{number}'}")
         with contextlib.suppress(FileExistsError):
-            fd = os.open(backup, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600)
+            fd = open_unfollowed(backup, _NEW)
             with os.fdopen(fd, "wb") as file:
                 os.fchmod(fd, stat.S_IMODE(old.status.st_mode))
                 file.write(old.data)

@@ -75,7 +75,7 @@ def _self_test(flags: Sequence[str], environ: Mapping[str, str]) -> list[Check]:
     try:
         config = config_from(flags, environ)
     except ConfigError as error:
-        return [Check("settings", "FAIL", *split_advice(str(error)))]
+        return [Check("settings", "FAIL", error.problem, error.hint)]
     program, version = program_check(config, environ)
     if program.state == "FAIL":
         return [program]

@@ -11,14 +11,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from claude_openai.commands.doctor.checks import Check
+from claude_openai.commands.instance.control_client import connecting, error_message
 from claude_openai.commands.instance.record import Instance
-from claude_openai.config import Config
+from claude_openai.config import Config, local_url
 from claude_openai.errors import ConfigError, StartError
 
-__all__ = ["STARTED", "asked_server", "error_message", "round_trip"]
+__all__ = ["STARTED", "asked_server", "round_trip"]
 
 # The server answers 504 before that.
 BEYOND_TURN_S: Final = 15.0
@@ -52,23 +52,19 @@ def asked_server(config: Config, instance: Instance | None, *, names_port: bool)
         return instance.base_url if (instance.backend == "demo") == config.demo else None
     if not names_port or config.port == 0:
         return None
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(config.host, config.host)  # noqa: S104 - nothing is bound here
-    url = f"http://{f'[{host}]' if ':' in host else host}:{config.port}"
+    url = local_url(config.host, config.port)
     return url if _is_one_of_ours(url) else None
 
 
 def _is_one_of_ours(url: str) -> bool:
     """Whether a claude-openai listens there that left no files here: one of another TMPDIR, or in a container."""
-    address = urlsplit(url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=LOOK_S)
     try:
-        connection.request("GET", "/version")
-        told: Any = json.loads(connection.getresponse().read())
+        with connecting(url, LOOK_S) as connection:
+            connection.request("GET", "/version")
+            told: Any = json.loads(connection.getresponse().read())
         return bool(told["name"] == "claude-openai")
     except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
         return False
-    finally:
-        connection.close()
 
 
 def round_trip(config: Config, url: str | None) -> Check:
@@ -130,22 +126,18 @@ def _asked_here(config: Config) -> _Answer:
 
 
 def _asked(url: str, config: Config) -> _Answer:
-    address = urlsplit(url)
     timeout_s = config.process_timeout_ms / 1000 + BEYOND_TURN_S
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=timeout_s)
     body = {"model": "claude", "stream": True, "messages": [{"role": "user", "content": PROMPT}]}
     headers = {"Content-Type": "application/json"}
     if config.api_key:
         headers["Authorization"] = f"Bearer {config.api_key}"
     began = time.monotonic()
     first_s, text = 0.0, ""
-    try:
+    with connecting(url, timeout_s) as connection:
         connection.request("POST", "/v1/chat/completions", body=json.dumps(body), headers=headers)
         for delta in _deltas(connection.getresponse()):
             first_s = first_s or time.monotonic() - began
             text += delta
-    finally:
-        connection.close()
     return _Answer(first_s, time.monotonic() - began, text)
 
 
@@ -172,12 +164,3 @@ def _deltas(response: http.client.HTTPResponse) -> Iterator[str]:
                 if content := choice["delta"].get("content"):
                     yield content
     raise _Failed("the answer broke off")
-
-
-def error_message(data: bytes) -> str:
-    """The text of an error object, "" for anything else."""
-    try:
-        told: Any = json.loads(data)
-        return " ".join(str(told["error"]["message"]).split())
-    except (ValueError, TypeError, KeyError):
-        return ""

@@ -17,8 +17,7 @@ import trio
 
 from claude_openai.claude.process.command_line import stand_in_environment
 from claude_openai.claude.process.version import LEAST_EXACT, LEAST_ONE_CALL, RENEW, Version
-from claude_openai.commands.doctor.checks import Check, split_advice
-from claude_openai.commands.doctor.round_trip import error_message
+from claude_openai.commands.doctor.checks import Check
 from claude_openai.commands.doctor.self_test_turns import (
     START,
     SYSTEM,
@@ -29,6 +28,7 @@ from claude_openai.commands.doctor.self_test_turns import (
     said_to_claude,
     system_prompt,
 )
+from claude_openai.commands.instance.control_client import error_message
 from claude_openai.config import Config
 from claude_openai.errors import ConfigError, StartError, leaves
 from claude_openai.server import serve
@@ -77,8 +77,11 @@ def self_test(config: Config, version: Version) -> list[Check]:
         with tempfile.TemporaryDirectory(prefix="claude-openai-", ignore_cleanup_errors=True) as folder:
             trio.run(_run, config, version, Path(folder), checks)
     except* (ConfigError, StartError, OSError) as group:
-        reason = "; ".join(str(error) for error in leaves(group))
-        checks.append(Check("self-test", "FAIL", *split_advice(reason)))
+        for error in leaves(group):
+            problem, hint = str(error), ""
+            if isinstance(error, (ConfigError, StartError)):
+                problem, hint = error.problem, error.hint
+            checks.append(Check("self-test", "FAIL", problem, hint))
     return checks
 
 

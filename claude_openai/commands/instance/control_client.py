@@ -7,14 +7,15 @@ standard library. Every failure is one line for the person at the shell. Knows n
 import http.client
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from claude_openai.commands.instance.record import Instance
 from claude_openai.errors import StartError
+from claude_openai.protocol.claude_code.line_framer import LineFramer
 
-__all__ = ["ControlError", "get_json", "post_json", "stream"]
+__all__ = ["ControlError", "connecting", "error_message", "get_json", "post_json", "stream"]
 
 # A server answers from memory, or reads small files.
 READ_S: Final = 5.0
@@ -64,10 +65,8 @@ def stream(instance: Instance, path: str, *, is_live: bool) -> Iterator[Iterator
 def _asked(
     instance: Instance, method: str, path: str, timeout_s: float, *, is_live: bool = False
 ) -> Iterator[http.client.HTTPResponse]:
-    address = urlsplit(instance.base_url)
-    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=timeout_s)
     headers = {"Authorization": f"Bearer {instance.control_key}", "Content-Type": "application/json"}
-    try:
+    with connecting(instance.base_url, timeout_s) as connection:
         with _told(instance, timeout_s):
             connection.request(method, path, body=b"{}" if method == "POST" else None, headers=headers)
             stream = connection.sock
@@ -77,8 +76,6 @@ def _asked(
         if response.status >= 400:
             raise ControlError(_reason(response), response.status)
         yield response
-    finally:
-        connection.close()
 
 
 @contextmanager
@@ -108,7 +105,7 @@ def _json(response: http.client.HTTPResponse) -> Any:
 
 
 def _lines(response: http.client.HTTPResponse, instance: Instance) -> Iterator[bytes]:
-    rest = b""
+    framer = LineFramer()
     while True:
         try:
             data = response.read1(READ_BYTES)
@@ -118,12 +115,28 @@ def _lines(response: http.client.HTTPResponse, instance: Instance) -> Iterator[b
             raise ControlError("the server has gone away") from None
         if not data:
             return
-        *lines, rest = (rest + data).split(b"\n")
-        yield from lines
+        yield from framer.feed(data)
 
 
 def _reason(response: http.client.HTTPResponse) -> str:
     try:
-        return " ".join(str(json.loads(response.read())["error"]["message"]).split())
-    except (OSError, http.client.HTTPException, ValueError, TypeError, KeyError):
-        return f"the server answers with HTTP status {response.status}"
+        message = error_message(response.read())
+    except (OSError, http.client.HTTPException):
+        message = ""
+    return message or f"the server answers with HTTP status {response.status}"
+
+
+def error_message(body: bytes) -> str:
+    """The text of OpenAI's error object in one line, "" for anything else."""
+    try:
+        return " ".join(str(json.loads(body)["error"]["message"]).split())
+    except (ValueError, TypeError, KeyError):
+        return ""
+
+
+@contextmanager
+def connecting(url: str, timeout_s: float) -> Iterator[http.client.HTTPConnection]:
+    """A connection to a server, for the block; it is made with the first request."""
+    address = urlsplit(url)
+    with closing(http.client.HTTPConnection(address.hostname or "", address.port, timeout=timeout_s)) as connection:
+        yield connection

@@ -21,10 +21,10 @@ from claude_openai.commands.instance.record import (
     AlreadyRunning,
     Instance,
     find_instance,
-    is_held,
     pid_file,
 )
 from claude_openai.errors import StartError
+from claude_openai.file_access import is_locked
 
 __all__ = ["Claim", "claiming", "remove_left_behind"]
 
@@ -141,7 +141,7 @@ def _claimed(folder: Path) -> int:
 def _take(fd: int, folder: Path) -> None:
     # What a dead server told is erased under a shared lock, before the exclusive one: whoever sees the exclusive lock
     # sees nothing but what its holder told. No server lives while the shared lock is granted.
-    if is_held(fd, keep=True):
+    if is_locked(fd, keep=True):
         raise AlreadyRunning(find_instance(folder))
     if is_at(fd, pid_file(folder)):
         for name in (JSON_FILE, PORT_FILE):

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Final
 
 from claude_openai.errors import StartError
+from claude_openai.file_access import open_unfollowed
 
 __all__ = ["UnsafeFileError", "content", "create", "is_at", "open_own", "read", "remove", "replace"]
 
 MAX_BYTES: Final = 1024 * 1024
-# O_NONBLOCK: a planted FIFO must not hang us.
-_FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_NEW: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL
 _FOREIGN: Final = "it belongs to another user"
 _REASONS: Final = {
     errno.ELOOP: "it is a symbolic link",
@@ -37,7 +37,7 @@ def open_own(path: Path, flags: int = os.O_RDONLY) -> int | None:
         UnsafeFileError: what is there is not ours alone.
     """
     try:
-        fd = os.open(path, flags | _FLAGS)
+        fd = open_unfollowed(path, flags)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -65,7 +65,7 @@ def create(path: Path) -> int | None:
         StartError: the folder cannot be used.
     """
     try:
-        fd = os.open(path, os.O_RDWR | _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        fd = open_unfollowed(path, _NEW)
     except FileExistsError:
         return None
     except OSError as error:
@@ -86,7 +86,7 @@ def replace(path: Path, text: str) -> None:
     try:
         # One that is there was left by a dead process with our pid.
         temporary.unlink(missing_ok=True)
-        fd = os.open(temporary, os.O_RDWR | _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
+        fd = open_unfollowed(temporary, _NEW)
         with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
             os.fchmod(fd, 0o600)
             file.write(text)

@@ -9,7 +9,6 @@ How they are held is `lock`'s business. Knows files and locks; knows no HTTP, se
 command that must answer at once can pay.
 """
 
-import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from typing import Any, Final
 
 from claude_openai.commands.instance.private_files import UnsafeFileError, content, open_own, read
 from claude_openai.errors import StartError
+from claude_openai.file_access import is_locked
 
 __all__ = [
     "JSON_FILE",
@@ -30,7 +30,6 @@ __all__ = [
     "instance_files",
     "instance_folder",
     "is_claimed",
-    "is_held",
     "pid_file",
 ]
 
@@ -114,7 +113,7 @@ def is_claimed(folder: Path) -> bool:
     if fd is None:
         return False
     try:
-        return is_held(fd)
+        return is_locked(fd)
     finally:
         os.close(fd)
 
@@ -129,7 +128,7 @@ def find_instance(folder: Path) -> Instance | None:
     if fd is None:
         return None
     try:
-        if not is_held(fd):
+        if not is_locked(fd):
             return None
         pid = read(fd)
     finally:
@@ -140,17 +139,6 @@ def find_instance(folder: Path) -> Instance | None:
     except (ValueError, TypeError):
         return None  # its files are not complete yet
     return found if (f"{found.pid}\n", f"{found.port}\n") == (pid, port) else None
-
-
-def is_held(fd: int, *, keep: bool = False) -> bool:
-    """Whether a server holds the pid file; `keep` keeps the shared lock that is taken to find out, if none does."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    if not keep:
-        fcntl.flock(fd, fcntl.LOCK_UN)
-    return False
 
 
 def _fields(told: Any) -> dict[str, Any]:

@@ -13,12 +13,13 @@ from claude_openai.commands.instance.record import Instance, find_instance, inst
 from claude_openai.commands.state.output_folder import last_folder
 from claude_openai.config import SETTINGS
 from claude_openai.errors import ConfigError, StartError
-from claude_openai.runs.capture.files import find_run, is_written, list_runs, open_folder, open_run
+from claude_openai.file_access import is_locked
+from claude_openai.protocol.claude_code.line_framer import LineFramer
+from claude_openai.runs.capture.files import MAX_LISTED, find_run, list_runs, open_folder, open_run
 from claude_openai.runs.capture.records import RUN_ID, RunRecord, is_end
 
-__all__ = ["MAX_RUNS", "RunSource", "ServerRuns", "add_folder_flag", "check_id", "run_named", "runs_of", "visible"]
+__all__ = ["RunSource", "ServerRuns", "add_folder_flag", "check_id", "run_named", "runs_of", "visible"]
 
-MAX_RUNS: Final = 1000
 FOLLOW_POLL_S: Final = 0.2
 READ_BYTES: Final = 64 * 1024
 
@@ -97,11 +98,11 @@ class FileRuns:
 
 
 def _file_lines(fd: int, *, follow: bool) -> Iterator[bytes]:
-    rest, ended = b"", False
+    framer, ended = LineFramer(), False
     while True:
-        alive = follow and is_written(fd)  # first: what is written before the lock is let go is read after
+        alive = follow and is_locked(fd)  # first: what is written before the lock is let go is read after
         while data := os.read(fd, READ_BYTES):
-            *lines, rest = (rest + data).split(b"\n")
+            lines = framer.feed(data)
             ended = ended or any(is_end(line) for line in lines)
             yield from lines
         if ended or not alive:
@@ -156,7 +157,7 @@ def run_named(runs: RunSource, given: str) -> str:
     begin = check_id(given)
     if RUN_ID.fullmatch(begin):
         return begin
-    found = [record.id for record in runs.list(MAX_RUNS) if record.id.startswith(begin)]
+    found = [record.id for record in runs.list(MAX_LISTED) if record.id.startswith(begin)]
     if len(found) != 1:
         named = f": {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}" if found else ""
         where = "" if found else f" in {runs.where}"

@@ -6,11 +6,11 @@ its form; each says the same as JSON Schema, for `/openapi.json`. Knows no field
 
 import enum
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from claude_openai.protocol.openai.bad_request import wrong_type, wrong_value
+from claude_openai.protocol.openai.bad_request import unsupported_parameter, wrong_type, wrong_value
 
 __all__ = [
     "Check",
@@ -25,7 +25,9 @@ __all__ = [
     "json_object",
     "number",
     "one_of",
+    "only",
     "string",
+    "string_or_object",
 ]
 
 Check: TypeAlias = Callable[[str, Any], None]
@@ -107,6 +109,24 @@ def integer(low: int, high: float = math.inf) -> Form:
         number(low, high)(param, value)
 
     return check
+
+
+@form({"type": ["string", "object"]})
+def string_or_object(param: str, value: Any) -> None:
+    if not isinstance(value, (str, dict)):
+        raise wrong_type(param, "a string or an object", value)
+
+
+def only(check: Form, harmless: Collection[Any], message: str) -> Form:
+    """Refuse every value but the harmless ones, after its form has been checked; the message may name `{param}`."""
+
+    @form({**check.schema, "enum": list(harmless)} if harmless else {"not": {}})
+    def refuse(param: str, value: Any) -> None:
+        check(param, value)
+        if value not in harmless:
+            raise unsupported_parameter(param, message.format(param=param))
+
+    return refuse
 
 
 class Use(enum.Enum):

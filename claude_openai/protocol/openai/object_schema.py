@@ -1,19 +1,45 @@
-"""The JSON Schemas of a request: tool parameters and structured output."""
+"""The named JSON Schemas of a request: tool parameters and structured output."""
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.budget import Budget, TooMuchWork
-from claude_openai.protocol.openai.bad_request import wrong_type, wrong_value
+from claude_openai.protocol.openai.bad_request import missing, wrong_type, wrong_value
+from claude_openai.protocol.openai.field_types import boolean, string
 
 if TYPE_CHECKING:
     from claude_openai.protocol.json_schema.validation import ArgumentValidator
 
-__all__ = ["BAD_PARAMETERS", "object_schema", "too_much_work"]
+__all__ = ["BAD_PARAMETERS", "named", "object_schema", "too_much_work"]
 
 
 BAD_PARAMETERS: Final = "invalid_function_parameters"
+
+
+def named(given: dict[str, Any], where: str, advice: str, max_chars: int) -> tuple[str, str]:
+    """The name and the description, "" if there is none; `strict` is checked with them.
+
+    Args:
+        given: the function, or the form of an answer.
+        where: its place in the request.
+        advice: what to send if there is no name.
+        max_chars: the longest name.
+
+    Raises:
+        BadRequest: naming the place below `where`.
+    """
+    name = given.get("name")
+    if name is None:
+        raise missing(f"{where}.name", advice)
+    string()(f"{where}.name", name)
+    if not re.fullmatch(rf"[A-Za-z0-9_-]{{1,{max_chars}}}", name):
+        raise wrong_value(f"{where}.name", f"1 to {max_chars} letters, digits, '_' or '-'", name)
+    for key, check in (("description", string()), ("strict", boolean)):
+        if given.get(key) is not None:
+            check(f"{where}.{key}", given[key])
+    return name, given.get("description") or ""
 
 
 def object_schema(schema: Any, where: str, *, code: str, budget: Budget) -> tuple[str, "ArgumentValidator"]:

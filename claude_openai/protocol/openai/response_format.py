@@ -4,20 +4,16 @@ Claude Code is given the schema as `claude_dialect` says it anew, and the answer
 Knows names and types of forms, and nothing of JSON Schema.
 """
 
-import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.budget import Budget, TooMuchWork
 from claude_openai.protocol.openai.bad_request import missing, wrong_type, wrong_value
-from claude_openai.protocol.openai.field_types import boolean, string
-from claude_openai.protocol.openai.object_schema import object_schema, too_much_work
+from claude_openai.protocol.openai.object_schema import named, object_schema, too_much_work
 from claude_openai.protocol.turn.output_format import OutputFormat
 
 __all__ = ["read_response_format"]
-
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def read_response_format(
@@ -58,16 +54,8 @@ def json_schema_format(inner: Any, where: str, budget: Budget) -> OutputFormat:
     """
     if not isinstance(inner, dict):
         raise wrong_type(where, "an object with 'name' and 'schema'", inner)
-    name, schema = inner.get("name"), inner.get("schema")
-    if name is None:
-        raise missing(f"{where}.name", "Send a name for the form.")
-    if not isinstance(name, str):
-        raise wrong_type(f"{where}.name", "a string", name)
-    if not _NAME.fullmatch(name):
-        raise wrong_value(f"{where}.name", "1 to 64 letters, digits, '_' or '-'", name)
-    for key, check in (("description", string()), ("strict", boolean)):
-        if inner.get(key) is not None:
-            check(f"{where}.{key}", inner[key])
+    name, _ = named(inner, where, "Send a name for the form.", 64)
+    schema = inner.get("schema")
     if schema is None:
         raise missing(f"{where}.schema", "Send the JSON Schema of the answer.")
     return _form(name, schema, f"{where}.schema", budget)

@@ -4,15 +4,13 @@ Knows names and `tool_choice`, in each of the forms that clients send: those of 
 JSON Schema is `json_schema`' business. Does not know how a tool is offered to Claude or who runs it.
 """
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.budget import Budget, TooMuchWork
 from claude_openai.protocol.openai.bad_request import missing, unsupported_value, wrong_type, wrong_value
-from claude_openai.protocol.openai.field_types import boolean
-from claude_openai.protocol.openai.object_schema import BAD_PARAMETERS, object_schema, too_much_work
+from claude_openai.protocol.openai.object_schema import BAD_PARAMETERS, named, object_schema, too_much_work
 from claude_openai.protocol.turn.tools import MAX_NAME_CHARS, Tool
 
 if TYPE_CHECKING:
@@ -21,7 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["function_tool", "read_function", "read_tools", "without_repeats"]
 
 
-_NAME: Final = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME_CHARS}}}")
 _NO_ARGUMENTS: Final = {"type": "object", "properties": {}}
 # OpenAI takes 128 and Claude's API more: users with many MCP servers choose Claude for it.
 MAX_TOOLS: Final = 1024
@@ -88,19 +85,7 @@ def function_tool(function: Any, where: str, budget: Budget) -> Tool:
         raise missing(where, "Send an object with 'name' and 'parameters'.")
     if not isinstance(function, dict):
         raise wrong_type(where, "an object", function)
-    name, description = function.get("name"), function.get("description")
-    if name is None:
-        raise missing(f"{where}.name", "Send the name of the function.")
-    if not isinstance(name, str):
-        raise wrong_type(f"{where}.name", "a string", name)
-    if not _NAME.fullmatch(name):
-        raise wrong_value(f"{where}.name", f"1 to {MAX_NAME_CHARS} letters, digits, '_' or '-'", name)
-    if description is None:
-        description = ""
-    if not isinstance(description, str):
-        raise wrong_type(f"{where}.description", "a string", description)
-    if function.get("strict") is not None:
-        boolean(f"{where}.strict", function["strict"])
+    name, description = named(function, where, "Send the name of the function.", MAX_NAME_CHARS)
     key = "parameters" if function.get("input_schema") is None else "input_schema"
     parameters = function.get(key)
     if parameters is None:

@@ -6,7 +6,6 @@ must be the user's own and no links: nothing is followed out of the folder. Neve
 what is in one. What a run says is written by `writer`, which has the folder pruned too.
 """
 
-import fcntl
 import os
 import stat
 import time
@@ -15,15 +14,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
+from claude_openai.file_access import is_locked, open_unfollowed
 from claude_openai.runs.capture.records import RUN_ID, RunRecord, is_end, read_line
 
-__all__ = ["SUFFIX", "find_run", "is_written", "list_runs", "open_folder", "open_run", "prune", "run_ids"]
+__all__ = ["MAX_LISTED", "find_run", "list_runs", "open_folder", "open_run", "prune", "read_limit", "run_ids"]
+
+MAX_LISTED: Final = 1000
 
 SUFFIX: Final = ".ndjson"
 HEAD_BYTES: Final = 16 * 1024
 TAIL_BYTES: Final = 64 * 1024
-_FOLDER_FLAGS: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FILE_FLAGS: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _UNFINISHED: Final = {
     "message": "The server ended before the run did, or could not write its end.",
     "type": "server_error",
@@ -39,7 +39,7 @@ def open_folder(folder: Path) -> Iterator[int]:
     Raises:
         OSError: it is not there, is a link, is another user's, or others may write to it.
     """
-    fd = os.open(folder, _FOLDER_FLAGS)
+    fd = open_unfollowed(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         status = os.fstat(fd)
         if status.st_uid != os.geteuid() or status.st_mode & 0o022:
@@ -61,8 +61,8 @@ def run_ids(folder_fd: int) -> list[tuple[float, str]]:
     return sorted(found, reverse=True)
 
 
-def open_run(folder_fd: int, run_id: str) -> int:
-    """A descriptor of the run's file, to read; the caller closes it.
+def open_run(folder_fd: int, run_id: str, flags: int = os.O_RDONLY) -> int:
+    """A descriptor of the run's file; the caller closes it.
 
     Raises:
         OSError: there is none that is ours.
@@ -70,12 +70,18 @@ def open_run(folder_fd: int, run_id: str) -> int:
     """
     if not RUN_ID.fullmatch(run_id):
         raise ValueError(f"{run_id!r} is not the id of a run")
-    fd = os.open(run_id + SUFFIX, _FILE_FLAGS, dir_fd=folder_fd)
+    fd = open_unfollowed(run_id + SUFFIX, flags, dir_fd=folder_fd)
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
         os.close(fd)
         raise PermissionError(f"the file of {run_id} is not a regular file of this user")
     return fd
+
+
+def read_limit(text: str) -> int | None:
+    """How many runs to list, None if the text is not a whole number from 1 to `MAX_LISTED`."""
+    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    return limit if 1 <= limit <= MAX_LISTED else None
 
 
 def list_runs(folder: Path, limit: int, *, but: Collection[str] = ()) -> list[RunRecord]:
@@ -102,18 +108,6 @@ def find_run(folder: Path, run_id: str) -> RunRecord | None:
     return None
 
 
-def is_written(fd: int) -> bool:
-    """Whether somebody still writes to the file: the lock, not a number in it, proves that they live."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:  # a file system without locks
-        return False
-    fcntl.flock(fd, fcntl.LOCK_UN)
-    return False
-
-
 def prune(folder_fd: int, *, max_age_s: float, max_bytes: int) -> None:
     """Remove the runs that are too old, and the oldest when all are too large; never one that is being written."""
     oldest_first = run_ids(folder_fd)[::-1]
@@ -132,7 +126,7 @@ def _read(folder_fd: int, run_id: str) -> RunRecord | None:
     except OSError:
         return None
     try:
-        alive = is_written(fd)  # first: a run that ends from here on has its end in the file
+        alive = is_locked(fd)  # first: a run that ends from here on has its end in the file
         record = _ended(fd) or _unfinished(fd, alive=alive)
     except OSError:
         return None
@@ -179,7 +173,7 @@ def _remove(folder_fd: int, run_id: str) -> bool:
     except OSError:
         return False
     try:
-        if is_written(fd):
+        if is_locked(fd):
             return False
         os.unlink(run_id + SUFFIX, dir_fd=folder_fd)
     except OSError:

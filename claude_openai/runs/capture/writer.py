@@ -15,10 +15,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
+from claude_openai.file_access import make_private_folder
 from claude_openai.line_writer import LineFile, WriterThread
 from claude_openai.logs.log import Log
-from claude_openai.logs.writer import make_private_folder
-from claude_openai.runs.capture.files import SUFFIX, open_folder, open_run, prune
+from claude_openai.runs.capture.files import open_folder, open_run, prune
 from claude_openai.runs.capture.records import line_of
 
 __all__ = ["Capture", "RunWriter"]
@@ -33,7 +33,6 @@ IDLE_PRUNE_S: Final = 3600.0
 COMPLAIN_EVERY_S: Final = 60.0
 CLOSE_WAIT_S: Final = 2.0
 _DELTAS: Final[dict[str, dict[str, Any]]] = {kind: {"type": kind} for kind in ("text", "reasoning")}
-_CREATE: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class _Entry(NamedTuple):
@@ -146,14 +145,11 @@ class RunWriter:
     def _open(self, capture: Capture, *, is_new: bool) -> None:
         if is_new:
             make_private_folder(self._folder)
+        flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT | os.O_EXCL if is_new else 0)
         with open_folder(self._folder) as folder_fd:
-            if is_new:
-                capture.file.fd = os.open(capture.run_id + SUFFIX, _CREATE, 0o600, dir_fd=folder_fd)
-                os.fchmod(capture.file.fd, 0o600)
-            else:  # a parked run was cancelled, or the file could not be made when it was time
-                os.close(open_run(folder_fd, capture.run_id))
-                flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-                capture.file.fd = os.open(capture.run_id + SUFFIX, flags, dir_fd=folder_fd)
+            capture.file.fd = open_run(folder_fd, capture.run_id, flags)
+        if is_new:  # else a parked run was cancelled, or the file could not be made when it was time
+            os.fchmod(capture.file.fd, 0o600)
         with suppress(OSError):  # some file systems have no locks
             fcntl.flock(capture.file.fd, fcntl.LOCK_EX)
 

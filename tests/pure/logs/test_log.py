@@ -277,9 +277,9 @@ def test_a_file_that_vanishes_while_it_is_opened_is_made_anew(tmp_path: Path, mo
     path.touch()
     real = os.open
 
-    def vanishing(name: Path, flags: int, mode: int = 0o777) -> int:
+    def vanishing(name: Path, flags: int, mode: int = 0o777, **others: int | None) -> int:
         try:
-            return real(name, flags, mode)
+            return real(name, flags, mode, **others)
         finally:
             path.unlink(missing_ok=True)
 

@@ -8,10 +8,9 @@ own. This module knows the form of each field, not what is done with it.
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
-from claude_openai.protocol.openai.bad_request import unsupported_parameter, unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.openai.bad_request import unsupported_value, wrong_type, wrong_value
 from claude_openai.protocol.openai.field_types import (
     Field,
-    Form,
     Use,
     array,
     boolean,
@@ -20,7 +19,9 @@ from claude_openai.protocol.openai.field_types import (
     json_object,
     number,
     one_of,
+    only,
     string,
+    string_or_object,
 )
 from claude_openai.protocol.turn.claude_options import ReasoningEffort
 
@@ -87,18 +88,6 @@ def read_effort(fields: Mapping[str, Any]) -> ReasoningEffort | None:
     return None if effort in _UNSET_EFFORTS else effort
 
 
-def _only(check: Form, harmless: tuple[Any, ...], advice: str) -> Form:
-    """Refuse every value but the harmless ones, after its form has been checked."""
-
-    @form({**check.schema, "enum": list(harmless)} if harmless else {"not": {}})
-    def refuse(param: str, value: Any) -> None:
-        check(param, value)
-        if value not in harmless:
-            raise unsupported_parameter(param, f"'{param}' is not supported: Claude Code has nothing like it. {advice}")
-
-    return refuse
-
-
 @form({"type": "integer", "minimum": 1, "maximum": 1})
 def _n(param: str, value: Any) -> None:
     integer(1)(param, value)
@@ -121,12 +110,6 @@ def _stop(param: str, value: Any) -> None:
         raise wrong_value(param, f"at most {MAX_STOPS} sequences")
 
 
-@form({"type": ["string", "object"]})
-def _text_or_object(param: str, value: Any) -> None:
-    if not isinstance(value, (str, dict)):
-        raise wrong_type(param, "a string or an object", value)
-
-
 @form({"type": ["string", "array"]})
 def _text_or_parts(param: str, value: Any) -> None:
     if not isinstance(value, (str, list)):
@@ -142,7 +125,7 @@ def _modalities(param: str, value: Any) -> None:
         raise unsupported_value(param, "Claude answers in text only. Send ['text'] or leave it out.")
 
 
-_LEAVE_OUT: Final = "Leave it out."
+_NOTHING_LIKE_IT: Final = "'{param}' is not supported: Claude Code has nothing like it. Leave it out."
 
 FIELDS: Final[Mapping[str, Field]] = {
     "model": Field(Use.HONOURED, string()),
@@ -158,7 +141,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "safety_identifier": Field(Use.HONOURED, string(64)),  # the newer name of `user`
     "metadata": Field(Use.HONOURED, _metadata),
     "tools": Field(Use.HONOURED, array),
-    "tool_choice": Field(Use.HONOURED, _text_or_object, UNSET_WORDS),
+    "tool_choice": Field(Use.HONOURED, string_or_object, UNSET_WORDS),
     "parallel_tool_calls": Field(Use.HONOURED, boolean),
     "max_tokens": Field(Use.HONOURED, integer(1), _NO_LIMIT),
     "max_completion_tokens": Field(Use.HONOURED, integer(1), _NO_LIMIT),
@@ -166,13 +149,13 @@ FIELDS: Final[Mapping[str, Field]] = {
     "response_format": Field(Use.HONOURED, json_object),  # checked in `response_format`
     "claude": Field(Use.HONOURED, json_object),  # ours: the keys are checked in `options`
     "functions": Field(Use.HONOURED, array),
-    "function_call": Field(Use.HONOURED, _text_or_object),
+    "function_call": Field(Use.HONOURED, string_or_object),
     "n": Field(Use.REFUSED, _n),
-    "logprobs": Field(Use.REFUSED, _only(boolean, (False,), _LEAVE_OUT)),
-    "top_logprobs": Field(Use.REFUSED, _only(integer(0, 20), (0,), _LEAVE_OUT)),
+    "logprobs": Field(Use.REFUSED, only(boolean, (False,), _NOTHING_LIKE_IT)),
+    "top_logprobs": Field(Use.REFUSED, only(integer(0, 20), (0,), _NOTHING_LIKE_IT)),
     "modalities": Field(Use.REFUSED, _modalities),
-    "audio": Field(Use.REFUSED, _only(json_object, (), _LEAVE_OUT)),
-    "web_search_options": Field(Use.REFUSED, _only(json_object, (), _LEAVE_OUT)),
+    "audio": Field(Use.REFUSED, only(json_object, (), _NOTHING_LIKE_IT)),
+    "web_search_options": Field(Use.REFUSED, only(json_object, (), _NOTHING_LIKE_IT)),
     "temperature": Field(Use.IGNORED, number(0, 2)),
     "top_p": Field(Use.IGNORED, number(0, 1)),
     "frequency_penalty": Field(Use.IGNORED, number(-2, 2)),

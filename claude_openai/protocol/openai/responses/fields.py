@@ -7,11 +7,10 @@ field that refers to something stored is refused: the request has to bring the w
 from collections.abc import Mapping
 from typing import Any, Final
 
-from claude_openai.protocol.openai.bad_request import unsupported_parameter, unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.openai.bad_request import unsupported_value, wrong_type, wrong_value
 from claude_openai.protocol.openai.chat.fields import FIELDS, UNSET_WORDS
 from claude_openai.protocol.openai.field_types import (
     Field,
-    Form,
     Use,
     array,
     boolean,
@@ -19,7 +18,9 @@ from claude_openai.protocol.openai.field_types import (
     integer,
     json_object,
     one_of,
+    only,
     string,
+    string_or_object,
 )
 
 __all__ = ["RESPONSES_FIELDS"]
@@ -79,24 +80,6 @@ def _include(param: str, value: Any) -> None:
             raise unsupported_value(f"{param}[{index}]", "Claude gives no probabilities. Leave it out.")
 
 
-@form({"type": ["string", "object"]})
-def _text_or_object(param: str, value: Any) -> None:
-    if not isinstance(value, (str, dict)):
-        raise wrong_type(param, "a string or an object", value)
-
-
-def _only(check: Form, harmless: Any, message: str) -> Form:
-    """Refuse every value but the harmless one, after its form has been checked."""
-
-    @form({"const": harmless})
-    def refuse(param: str, value: Any) -> None:
-        check(param, value)
-        if value != harmless:
-            raise unsupported_parameter(param, message)
-
-    return refuse
-
-
 _THE_SAME: Final = (
     *("model", "system", "instructions", "stream", "claude", "user", "metadata"),
     *("tools", "tool_choice", "parallel_tool_calls"),
@@ -110,10 +93,10 @@ RESPONSES_FIELDS: Final[Mapping[str, Field]] = {
     "reasoning": Field(Use.HONOURED, _reasoning),
     "text": Field(Use.HONOURED, _text),  # but its verbosity
     "max_output_tokens": FIELDS["max_tokens"],
-    "previous_response_id": Field(Use.REFUSED, _only(string(), "", _ALL_OF_IT)),
-    "conversation": Field(Use.REFUSED, _only(_text_or_object, "", _ALL_OF_IT)),
-    "background": Field(Use.REFUSED, _only(boolean, False, "A response ends with its request here. Leave it out.")),
-    "prompt": Field(Use.REFUSED, _only(json_object, {}, "No prompts are stored here. Send its text in 'input'.")),
+    "previous_response_id": Field(Use.REFUSED, only(string(), ("",), _ALL_OF_IT)),
+    "conversation": Field(Use.REFUSED, only(string_or_object, ("",), _ALL_OF_IT)),
+    "background": Field(Use.REFUSED, only(boolean, (False,), "A response ends with its request here. Leave it out.")),
+    "prompt": Field(Use.REFUSED, only(json_object, ({},), "No prompts are stored here. Send its text in 'input'.")),
     "include": Field(Use.IGNORED, _include),  # but for probabilities: an answer that lacks them is no answer
     "max_tool_calls": Field(Use.IGNORED, integer(1)),  # it counts the tools that OpenAI runs
     "truncation": Field(Use.IGNORED, one_of("auto", "disabled"), UNSET_WORDS),

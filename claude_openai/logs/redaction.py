@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from claude_openai.logs.secret_spans import NameKind, Span, is_number, kind_of_name, secret_spans
 
-__all__ = ["MASK", "MAX_TEXT", "MIN_SECRET", "Json", "Redactor", "redact"]
+__all__ = ["MASK", "MAX_TEXT", "MIN_SECRET", "Json", "Redactor"]
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -225,9 +225,3 @@ _HANDLERS: dict[type, Callable[[_Walk, Any, int], Json]] = {
     frozenset: lambda walk, value, depth: walk.sequence(list(frozenset.__iter__(value)), depth),
     PurePath: lambda walk, value, _depth: walk.text(PurePath.__str__(value)),
 }
-_DEFAULT = Redactor()
-
-
-def redact(value: object) -> Json:
-    """The value with everything that is named or shaped like a secret masked; see `Redactor`."""
-    return _DEFAULT(value)

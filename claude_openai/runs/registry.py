@@ -79,8 +79,8 @@ class Runs:
     def __init__(
         self, backend: Backend, admission: Admission, limits: RunLimits, writer: RunWriter | None = None
     ) -> None:
-        self._backend = backend
-        self._admission = admission
+        self.backend = backend
+        self.admission = admission
         self._limits = limits
         self._writer = writer
         self.metrics = Metrics()
@@ -88,14 +88,6 @@ class Runs:
         self._login_refused_until = -math.inf
         self._active: dict[str, Run] = {}
         self._ended: dict[str, Run] = {}
-
-    @property
-    def backend(self) -> Backend:
-        return self._backend
-
-    @property
-    def admission(self) -> Admission:
-        return self._admission
 
     @property
     def login_refused(self) -> bool:
@@ -150,9 +142,9 @@ class Runs:
             QueueFull, ShuttingDown: at once, before anything was started.
             ApiError: the backend can never answer this; there is no run.
         """
-        self._backend.check(request)
+        self.backend.check(request)
         send, receive = trio.open_memory_channel[Event](CHANNEL_EVENTS)
-        place = self._admission.admit()
+        place = self.admission.admit()
         run = self._begin(request, receive, trio.current_time() if arrived is None else arrived)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._produce, run, place, request, send, log.bind(run_id=run.id))
@@ -166,7 +158,7 @@ class Runs:
                 receive.close()
 
     def _begin(self, request: TurnRequest, events: trio.MemoryReceiveChannel[Event], arrived: float) -> Run:
-        record = RunRecord(f"run_{uuid.uuid4().hex[:24]}", self._backend.name, request.model, time.time())
+        record = RunRecord(f"run_{uuid.uuid4().hex[:24]}", self.backend.name, request.model, time.time())
         asked = {
             **{name: value for name, value in record.to_json().items() if value is not None},
             "claude_model": request.claude_model,
@@ -174,7 +166,7 @@ class Runs:
             "user": None if request.user is None else request.user[:USER_CHARS],
         }
         capture = None if self._writer is None else self._writer.begin(record.id, asked)
-        return Run(record, events, capture, TurnMeter(self.metrics, self._backend.name, arrived))
+        return Run(record, events, capture, TurnMeter(self.metrics, self.backend.name, arrived))
 
     async def _produce(
         self,
@@ -190,11 +182,11 @@ class Runs:
             self._active[run.id] = run
             try:
                 with run.scope:
-                    async with self._admission.slot():
+                    async with self.admission.slot():
                         run.note_running()
                         log.debug("run.start", model=request.claude_model)
                         liveness = Liveness(self._limits.silence_s, self._limits.total_s)
-                        await producer.run(self._backend, request, liveness)
+                        await producer.run(self.backend, request, liveness)
                 if run.cancelled_by is not None and not run.ended:
                     await producer.end(TurnFailed(run.cancelled_by))
             finally:

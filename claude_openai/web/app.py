@@ -150,7 +150,6 @@ def build_app(
     runs: Runs,
     log: Log,
     status: Status = dict,
-    agents: AgentGuard | None = None,
     catalog: Callable[[], ModelCatalog] | None = None,
     offload: Offload = in_thread,
 ) -> App:
@@ -161,7 +160,6 @@ def build_app(
         runs: where a completion is run.
         log: bound to each exchange's request id.
         status: what `/health` tells beside that the process answers.
-        agents: what the `claude` object of a request may ask for; by default what `config` says.
         catalog: gives the current models; by default those of `config`.
         offload: how the body of a request is read.
     """
@@ -169,7 +167,7 @@ def build_app(
     app.exchange_log, app.metrics = log, runs.metrics
     app.url_map.merge_slashes = False  # it would answer with a redirect to a page of HTML
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
-    views = Views(config, runs, int(time.time()), agents or AgentGuard(config), catalog or config.catalog, offload)
+    views = Views(config, runs, int(time.time()), AgentGuard(config), catalog or config.catalog, offload)
     app.add_url_rule("/v1/models", "models", views.models, methods=["GET"])
     # Ids may hold slashes, encoded or not.
     app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])

@@ -22,12 +22,12 @@ def marks(text: str) -> int:
     return sum(map(text.count, _MARKS))
 
 
-def field_in_excess(text: str, limit: int = MAX_VALUES) -> str | None:
-    """The field of a JSON object, as it is spelled, with which the object has more values and names than the limit.
+def field_in_excess(text: str) -> str | None:
+    """The field of a JSON object, as it is spelled, with which it has more than `MAX_VALUES` values and names.
 
     None if it has not; "" if what is in excess stands in no field.
     """
-    if len(text) <= limit or marks(text) <= limit:
+    if len(text) <= MAX_VALUES or marks(text) <= MAX_VALUES:
         return None
     count = depth = at = 0
     name, last = "", slice(0)
@@ -44,7 +44,7 @@ def field_in_excess(text: str, limit: int = MAX_VALUES) -> str | None:
                 name = text[last]
             elif mark in "[{":
                 depth += 1
-        if count > limit:
+        if count > MAX_VALUES:
             return name
     return None
 

@@ -24,7 +24,7 @@ __all__ = ["MAX_ADD_DIRS", "read_claude_options"]
 MAX_ADD_DIRS: Final = 64
 
 
-def read_claude_options(value: Mapping[str, Any], param: str = "claude") -> ClaudeOptions:
+def read_claude_options(value: Mapping[str, Any]) -> ClaudeOptions:
     """Check the `claude` object.
 
     Raises:
@@ -34,23 +34,23 @@ def read_claude_options(value: Mapping[str, Any], param: str = "claude") -> Clau
     for key in given:
         if key not in _KEYS:
             known = ", ".join(_KEYS)
-            message = f"Unknown parameter: '{param}.{key[:64]}'. The keys of '{param}' are {known}."
-            raise BadRequest(message, code="unknown_parameter", param=f"{param}.{key[:64]}")
+            message = f"Unknown parameter: 'claude.{key[:64]}'. The keys of 'claude' are {known}."
+            raise BadRequest(message, code="unknown_parameter", param=f"claude.{key[:64]}")
     reset = given.get("resetSession", False)
     if not isinstance(reset, bool):
-        raise wrong_type(f"{param}.resetSession", "true or false", reset)
+        raise wrong_type("claude.resetSession", "true or false", reset)
     folders = given.get("addDirs", [])
     if not isinstance(folders, list):
-        raise wrong_type(f"{param}.addDirs", "an array of folders", folders)
+        raise wrong_type("claude.addDirs", "an array of folders", folders)
     if len(folders) > MAX_ADD_DIRS:
-        raise wrong_value(f"{param}.addDirs", f"at most {MAX_ADD_DIRS} folders")
+        raise wrong_value("claude.addDirs", f"at most {MAX_ADD_DIRS} folders")
     folder = given.get("workingDirectory")
     return ClaudeOptions(
-        working_directory="" if folder is None else _folder(folder, f"{param}.workingDirectory"),
-        add_dirs=tuple(_folder(each, f"{param}.addDirs[{index}]") for index, each in enumerate(folders)),
-        tool_mode=cast("ToolMode", _choice(given, "toolMode", get_args(ToolMode), param) or "disabled"),
-        permission_mode=cast("PermissionMode | None", _choice(given, "permissionMode", PERMISSION_MODES, param)),
-        effort=cast("ReasoningEffort | None", _choice(given, "effort", get_args(ReasoningEffort), param)),
+        working_directory="" if folder is None else _folder(folder, "claude.workingDirectory"),
+        add_dirs=tuple(_folder(each, f"claude.addDirs[{index}]") for index, each in enumerate(folders)),
+        tool_mode=cast("ToolMode", _choice(given, "toolMode", get_args(ToolMode)) or "disabled"),
+        permission_mode=cast("PermissionMode | None", _choice(given, "permissionMode", PERMISSION_MODES)),
+        effort=cast("ReasoningEffort | None", _choice(given, "effort", get_args(ReasoningEffort))),
         reset_session=reset,
     )
 
@@ -58,14 +58,14 @@ def read_claude_options(value: Mapping[str, Any], param: str = "claude") -> Clau
 _KEYS: Final = ("workingDirectory", "addDirs", "toolMode", "permissionMode", "effort", "resetSession")
 
 
-def _choice(given: Mapping[str, Any], key: str, allowed: tuple[str, ...], param: str) -> str | None:
+def _choice(given: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> str | None:
     value = given.get(key)
     if value is None:
         return None
     if not isinstance(value, str):
-        raise wrong_type(f"{param}.{key}", "a string", value)
+        raise wrong_type(f"claude.{key}", "a string", value)
     if value not in allowed:
-        raise wrong_value(f"{param}.{key}", "one of " + ", ".join(map(repr, allowed)), value)
+        raise wrong_value(f"claude.{key}", "one of " + ", ".join(map(repr, allowed)), value)
     return value
 
 

@@ -37,7 +37,7 @@ def read_response_format(
     if kind == "text":
         return None
     if kind == "json_object":
-        return _form("json_object", {"type": "object"}, param, budget)
+        return _form({"type": "object"}, param, budget)
     if kind != "json_schema":
         raise wrong_value(f"{param}.type", "'text', 'json_object' or 'json_schema'", kind)
     inner = value.get("json_schema")
@@ -54,21 +54,21 @@ def json_schema_format(inner: Any, where: str, budget: Budget) -> OutputFormat:
     """
     if not isinstance(inner, dict):
         raise wrong_type(where, "an object with 'name' and 'schema'", inner)
-    name, _ = named(inner, where, "Send a name for the form.", 64)
+    named(inner, where, "Send a name for the form.", 64)
     schema = inner.get("schema")
     if schema is None:
         raise missing(f"{where}.schema", "Send the JSON Schema of the answer.")
-    return _form(name, schema, f"{where}.schema", budget)
+    return _form(schema, f"{where}.schema", budget)
 
 
-def _form(name: str, schema: Any, where: str, budget: Budget) -> OutputFormat:
+def _form(schema: Any, where: str, budget: Budget) -> OutputFormat:
     # Adapted now, before anything is paid: a form that Claude Code cannot take would not be asked for.
     from claude_openai.protocol.json_schema.claude_dialect import CannotBeTranslated, to_claude_schema
 
     code = "invalid_json_schema"
     text, validator = object_schema(schema, where, code=code, budget=budget)
     try:
-        return OutputFormat(name, text, to_claude_schema(text, validator.document, budget), validator)
+        return OutputFormat(text, to_claude_schema(text, validator.document, budget), validator)
     except CannotBeTranslated as error:
         raise BadRequest(f"'{where}' {error}", code=code, param=where) from None
     except TooMuchWork as error:

@@ -24,20 +24,19 @@ _NO_ARGUMENTS: Final = {"type": "object", "properties": {}}
 MAX_TOOLS: Final = 1024
 
 
-def read_tools(value: Sequence[Any], budget: Budget, param: str = "tools") -> tuple[Tool, ...]:
+def read_tools(value: Sequence[Any], budget: Budget) -> tuple[Tool, ...]:
     """Check the `tools` of a request.
 
     Args:
         value: the tools.
         budget: of the request.
-        param: their place in it.
 
     Raises:
         BadRequest: naming the place, like `tools[2].function.parameters`.
     """
     if len(value) > MAX_TOOLS:
-        raise wrong_value(param, f"at most {MAX_TOOLS} tools")
-    return without_repeats(read_function(item, f"{param}[{index}]", budget) for index, item in enumerate(value))
+        raise wrong_value("tools", f"at most {MAX_TOOLS} tools")
+    return without_repeats(read_function(item, f"tools[{index}]", budget) for index, item in enumerate(value))
 
 
 def without_repeats(tools: Iterable[tuple[str, Tool]]) -> tuple[Tool, ...]:

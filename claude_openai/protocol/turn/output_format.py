@@ -15,13 +15,11 @@ class OutputFormat:
     """The form of an answer: a JSON object that fits a schema.
 
     Attributes:
-        name: the client's label for it, which Claude is not told; forms that differ in it alone are equal.
         schema: the client's, as compact JSON.
         adapted: as Claude Code takes it, as JSON too.
         validator: checks answers against the client's.
     """
 
-    name: str = field(compare=False)
     schema: str
     adapted: str = field(compare=False, repr=False)
     validator: "ArgumentValidator" = field(compare=False, repr=False)

@@ -1,4 +1,4 @@
-"""No secret survives `redact`, and what is no secret does."""
+"""No secret survives a `Redactor`, and what is no secret does."""
 
 import json
 from collections import namedtuple
@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_openai.logs.redaction import MASK, MAX_TEXT, Redactor, redact
+from claude_openai.logs.redaction import MASK, MAX_TEXT, Redactor
+
+redact = Redactor()
 
 SECRET_KEYS = [
     "Authorization",

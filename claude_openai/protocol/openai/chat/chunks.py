@@ -10,7 +10,6 @@ from typing import Any, assert_never
 from claude_openai.protocol.openai.chat.completion import (
     REASONING_KEYS,
     REFUSED,
-    ReasoningKeys,
     ResponseHead,
     finish_reason_for,
     tool_call_object,
@@ -43,16 +42,13 @@ class ChunkStream:
     Args:
         head: id, time and model of the response.
         include_usage: the client's `stream_options.include_usage`.
-        reasoning: the keys under which thinking is sent.
         functions: see `Completion`.
 
     Attributes:
         calls: names of the tools that were called so far.
     """
 
-    def __init__(
-        self, head: ResponseHead, include_usage: bool, reasoning: ReasoningKeys = "both", *, functions: bool = False
-    ) -> None:
+    def __init__(self, head: ResponseHead, include_usage: bool, *, functions: bool = False) -> None:
         self._functions = functions
         self._fields = head.fields("chat.completion.chunk")
         self._include_usage = include_usage
@@ -60,7 +56,7 @@ class ChunkStream:
         self.calls: list[str] = []
         self._ended = False
         self._text_frame = self._delta_frame("content")
-        self._reasoning_frame = self._delta_frame(*REASONING_KEYS[reasoning])
+        self._reasoning_frame = self._delta_frame(*REASONING_KEYS)
 
     @property
     def ended(self) -> bool:

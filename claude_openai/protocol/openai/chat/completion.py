@@ -5,9 +5,8 @@ is what the one object holds. Knows OpenAI's response objects. Knows no clock an
 with `ResponseHead`), and not who runs the turn or who sends the bytes.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, assert_never
+from typing import Any, Final, Literal, assert_never
 
 from claude_openai.errors import ApiError
 from claude_openai.protocol.turn.events import (
@@ -26,25 +25,16 @@ __all__ = [
     "REASONING_KEYS",
     "REFUSED",
     "Completion",
-    "ReasoningKeys",
     "ResponseHead",
     "finish_reason_for",
-    "fold",
     "tool_call_object",
     "usage_object",
 ]
 
-ReasoningKeys: TypeAlias = Literal["both", "reasoning_content", "reasoning", "none"]
-
 # Claude says that it refuses, not why.
 REFUSED = "Claude declined to answer this."
 # OpenAI has no field for thinking. Some clients read the one name, some the other; with both, none shows it twice.
-REASONING_KEYS: dict[ReasoningKeys, tuple[str, ...]] = {
-    "both": ("reasoning_content", "reasoning"),
-    "reasoning_content": ("reasoning_content",),
-    "reasoning": ("reasoning",),
-    "none": (),
-}
+REASONING_KEYS: Final = ("reasoning_content", "reasoning")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,17 +84,15 @@ class Completion:
 
     Args:
         head: id, time and model of the response.
-        reasoning: the keys under which thinking is given.
         functions: the client knows no tools: a call is told as a `function_call`.
 
     Attributes:
         error: why the turn failed; None while it runs and when it completed.
     """
 
-    def __init__(self, head: ResponseHead, reasoning: ReasoningKeys = "both", *, functions: bool = False) -> None:
+    def __init__(self, head: ResponseHead, *, functions: bool = False) -> None:
         self._head = head
         self._functions = functions
-        self._reasoning_keys = REASONING_KEYS[reasoning]
         self._content: list[str] = []
         self._reasoning: list[str] = []
         self._calls: list[dict[str, Any]] = []
@@ -158,7 +146,7 @@ class Completion:
 
     def _message(self, reason: FinishReason) -> dict[str, Any]:
         content, thoughts = "".join(self._content), "".join(self._reasoning)
-        reasoning = dict.fromkeys(self._reasoning_keys, thoughts) if thoughts else {}
+        reasoning = dict.fromkeys(REASONING_KEYS, thoughts) if thoughts else {}
         calls: dict[str, Any] = {"tool_calls": self._calls} if self._calls else {}
         if calls and self._functions:
             calls = {"function_call": self._calls[0]["function"]}
@@ -173,11 +161,3 @@ def finish_reason_for(reason: FinishReason, functions: bool) -> str:
 
 def tool_call_object(call: ToolCall, arguments: str) -> dict[str, Any]:
     return {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}}
-
-
-def fold(head: ResponseHead, events: Iterable[Event], reasoning: ReasoningKeys = "both") -> dict[str, Any]:
-    """A whole turn's events as one chat.completion; raises as `Completion.result` does."""
-    completion = Completion(head, reasoning)
-    for event in events:
-        completion.feed(event)
-    return completion.result()

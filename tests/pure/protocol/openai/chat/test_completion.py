@@ -17,9 +17,7 @@ from claude_openai.protocol.openai.chat.chunks import ChunkStream
 from claude_openai.protocol.openai.chat.completion import (
     REFUSED,
     Completion,
-    ReasoningKeys,
     ResponseHead,
-    fold,
     usage_object,
 )
 from claude_openai.protocol.openai.sse import data_frame
@@ -33,29 +31,20 @@ from claude_openai.protocol.turn.events import (
     TurnStarted,
     Usage,
 )
+from tests.folding import fold
 from tests.openai_schema import strict_openai_chunk, strict_openai_completion, validate
 from tests.pure.turns import any_text, completed, failed, on_the_wire, turns, unicode_text, usages
 from tests.sse_reader import Message, parse_sse
 
 HEAD = ResponseHead("chatcmpl-1", 1_700_000_000, "claude-sonnet")
-REASONING_KEYS: dict[ReasoningKeys, set[str]] = {
-    "both": {"reasoning_content", "reasoning"},
-    "reasoning_content": {"reasoning_content"},
-    "reasoning": {"reasoning"},
-    "none": set(),
-}
-
-reasoning_styles = st.sampled_from(list(REASONING_KEYS))
 
 
 def heads(text: st.SearchStrategy[str]) -> st.SearchStrategy[ResponseHead]:
     return st.builds(ResponseHead, text.map("chatcmpl-{}".format), st.integers(0, 2**40), text)
 
 
-def stream(
-    events: Iterable[Event], head: ResponseHead = HEAD, include_usage: bool = True, reasoning: ReasoningKeys = "both"
-) -> list[Message]:
-    chunks = ChunkStream(head, include_usage, reasoning)
+def stream(events: Iterable[Event], head: ResponseHead = HEAD, include_usage: bool = True) -> list[Message]:
+    chunks = ChunkStream(head, include_usage)
     return parse_sse(b"".join([chunks.feed(event) for event in events]))
 
 
@@ -92,38 +81,34 @@ def added_up(chunks: list[dict[str, Any]]) -> dict[str, Any]:
     return {"message": message, "finish_reason": finish_reason, "usage": usage}
 
 
-@given(turns(any_text, completed), heads(any_text), st.booleans(), reasoning_styles)
-def test_every_chunk_is_a_chunk_of_the_schema(
-    events: list[Event], head: ResponseHead, include_usage: bool, reasoning: ReasoningKeys
-) -> None:
-    for chunk in objects(stream(events, head, include_usage, reasoning)):
+@given(turns(any_text, completed), heads(any_text), st.booleans())
+def test_every_chunk_is_a_chunk_of_the_schema(events: list[Event], head: ResponseHead, include_usage: bool) -> None:
+    for chunk in objects(stream(events, head, include_usage)):
         validate("CreateChatCompletionStreamResponse", chunk)
 
 
-@given(turns(unicode_text, completed), heads(unicode_text), st.booleans(), reasoning_styles)
+@given(turns(unicode_text, completed), heads(unicode_text), st.booleans())
 def test_every_chunk_is_a_chunk_of_the_openai_package(
-    events: list[Event], head: ResponseHead, include_usage: bool, reasoning: ReasoningKeys
+    events: list[Event], head: ResponseHead, include_usage: bool
 ) -> None:
-    for chunk in objects(stream(events, head, include_usage, reasoning)):
+    for chunk in objects(stream(events, head, include_usage)):
         strict_openai_chunk(chunk)
 
 
-@given(turns(any_text, completed), heads(any_text), reasoning_styles)
-def test_a_completion_is_one_of_the_schema(events: list[Event], head: ResponseHead, reasoning: ReasoningKeys) -> None:
-    validate("CreateChatCompletionResponse", on_the_wire(fold(head, events, reasoning)))
+@given(turns(any_text, completed), heads(any_text))
+def test_a_completion_is_one_of_the_schema(events: list[Event], head: ResponseHead) -> None:
+    validate("CreateChatCompletionResponse", on_the_wire(fold(head, events)))
 
 
-@given(turns(unicode_text, completed), heads(unicode_text), reasoning_styles)
-def test_a_completion_is_one_of_the_openai_package(
-    events: list[Event], head: ResponseHead, reasoning: ReasoningKeys
-) -> None:
-    strict_openai_completion(on_the_wire(fold(head, events, reasoning)))
+@given(turns(unicode_text, completed), heads(unicode_text))
+def test_a_completion_is_one_of_the_openai_package(events: list[Event], head: ResponseHead) -> None:
+    strict_openai_completion(on_the_wire(fold(head, events)))
 
 
-@given(turns(any_text, completed), reasoning_styles)
-def test_what_a_client_adds_up_is_the_completion(events: list[Event], reasoning: ReasoningKeys) -> None:
-    total = on_the_wire(added_up(objects(stream(events, reasoning=reasoning))))
-    completion = on_the_wire(fold(HEAD, events, reasoning))
+@given(turns(any_text, completed))
+def test_what_a_client_adds_up_is_the_completion(events: list[Event]) -> None:
+    total = on_the_wire(added_up(objects(stream(events))))
+    completion = on_the_wire(fold(HEAD, events))
     (choice,) = completion["choices"]
     # A stream begins with an empty text before anybody knows that there will be none.
     assert {**total["message"], "annotations": []} == {
@@ -134,16 +119,14 @@ def test_what_a_client_adds_up_is_the_completion(events: list[Event], reasoning:
     assert total["usage"] == completion["usage"]
 
 
-@given(turns(unicode_text, completed), heads(unicode_text), reasoning_styles)
-def test_what_the_openai_package_adds_up_is_the_completion(
-    events: list[Event], head: ResponseHead, reasoning: ReasoningKeys
-) -> None:
+@given(turns(unicode_text, completed), heads(unicode_text))
+def test_what_the_openai_package_adds_up_is_the_completion(events: list[Event], head: ResponseHead) -> None:
     state = ChatCompletionStreamState()
-    for chunk in objects(stream(events, head, reasoning=reasoning)):
+    for chunk in objects(stream(events, head)):
         state.handle_chunk(strict_openai_chunk(chunk))
     # The snapshot, since `get_final_completion` raises for the finish reasons `length` and `content_filter`.
     total = json.loads(state.current_completion_snapshot.model_dump_json(exclude_none=True))
-    expected = json.loads(strict_openai_completion(fold(head, events, reasoning)).model_dump_json(exclude_none=True))
+    expected = json.loads(strict_openai_completion(fold(head, events)).model_dump_json(exclude_none=True))
     expected["choices"][0]["message"].pop("annotations")
     expected["choices"][0]["message"].setdefault("content", "")
     for index, call in enumerate(expected["choices"][0]["message"].get("tool_calls", ())):
@@ -163,11 +146,11 @@ def test_id_object_created_and_model_are_the_same_in_every_chunk(
             assert {key: chunk[key] for key in expected} == expected
 
 
-@given(turns(any_text, completed), st.booleans(), reasoning_styles)
+@given(turns(any_text, completed), st.booleans())
 def test_the_role_comes_first_and_once_and_the_finish_reason_last_and_once(
-    events: list[Event], include_usage: bool, reasoning: ReasoningKeys
+    events: list[Event], include_usage: bool
 ) -> None:
-    chunks = objects(stream(events, include_usage=include_usage, reasoning=reasoning))
+    chunks = objects(stream(events, include_usage=include_usage))
     choices = [choice for chunk in chunks for choice in chunk["choices"]]
     roles = [choice["delta"].get("role") for choice in choices]
     finishes = [choice["finish_reason"] for choice in choices]
@@ -180,17 +163,15 @@ def test_the_role_comes_first_and_once_and_the_finish_reason_last_and_once(
     assert all(choice["index"] == 0 and choice["logprobs"] is None for choice in choices)
 
 
-@given(turns(any_text, completed), reasoning_styles)
-def test_each_delta_that_is_not_empty_is_one_chunk_a_call_is_two_and_the_others_are_none(
-    events: list[Event], reasoning: ReasoningKeys
-) -> None:
+@given(turns(any_text, completed))
+def test_each_delta_that_is_not_empty_is_one_chunk_a_call_is_two_and_the_others_are_none(events: list[Event]) -> None:
     expected: list[dict[str, Any]] = []
     calls = 0
     for event in events:
         if isinstance(event, TextDelta) and event.text:
             expected.append({"content": event.text})
-        elif isinstance(event, ReasoningDelta) and event.text and REASONING_KEYS[reasoning]:
-            expected.append(dict.fromkeys(REASONING_KEYS[reasoning], event.text))
+        elif isinstance(event, ReasoningDelta) and event.text:
+            expected.append({"reasoning_content": event.text, "reasoning": event.text})
         elif isinstance(event, ToolCall):
             named = {
                 "index": calls,
@@ -203,14 +184,14 @@ def test_each_delta_that_is_not_empty_is_one_chunk_a_call_is_two_and_the_others_
             calls += 1
         elif isinstance(event, TurnCompleted) and event.finish_reason == "content_filter":
             expected.append({"refusal": REFUSED})
-    chunks = objects(stream(events, include_usage=False, reasoning=reasoning))
+    chunks = objects(stream(events, include_usage=False))
     assert [chunk["choices"][0]["delta"] for chunk in chunks[1:-1]] == on_the_wire(expected)
 
 
-@given(turns(any_text, completed), reasoning_styles)
-def test_calls_are_numbered_without_gaps_and_named_once(events: list[Event], reasoning: ReasoningKeys) -> None:
+@given(turns(any_text, completed))
+def test_calls_are_numbered_without_gaps_and_named_once(events: list[Event]) -> None:
     calls = on_the_wire([[c.id, c.name, c.arguments] for c in events if isinstance(c, ToolCall)])
-    deltas = [c["choices"][0]["delta"] for c in objects(stream(events, include_usage=False, reasoning=reasoning))]
+    deltas = [c["choices"][0]["delta"] for c in objects(stream(events, include_usage=False))]
     fragments = [fragment for delta in deltas for fragment in delta.get("tool_calls", ())]
     assert [fragment["index"] for fragment in fragments if "id" in fragment] == list(range(len(calls)))
     for index, (call_id, name, arguments) in enumerate(calls):
@@ -224,11 +205,11 @@ def test_calls_are_numbered_without_gaps_and_named_once(events: list[Event], rea
     assert all(delta.keys() == {"tool_calls"} for delta in deltas if "tool_calls" in delta)
 
 
-@given(turns(any_text, completed), heads(any_text), reasoning_styles)
+@given(turns(any_text, completed), heads(any_text))
 def test_with_include_usage_every_chunk_says_null_but_a_last_one_without_choices(
-    events: list[Event], head: ResponseHead, reasoning: ReasoningKeys
+    events: list[Event], head: ResponseHead
 ) -> None:
-    *chunks, last = objects(stream(events, head, include_usage=True, reasoning=reasoning))
+    *chunks, last = objects(stream(events, head, include_usage=True))
     assert all(chunk["usage"] is None and len(chunk["choices"]) == 1 for chunk in chunks)
     end = events[-1]
     assert isinstance(end, TurnCompleted)
@@ -236,20 +217,20 @@ def test_with_include_usage_every_chunk_says_null_but_a_last_one_without_choices
     assert last["usage"] == usage_object(end.usage)
 
 
-@given(turns(any_text, completed), heads(any_text), reasoning_styles)
+@given(turns(any_text, completed), heads(any_text))
 def test_without_include_usage_no_chunk_has_the_key_and_the_rest_is_the_same(
-    events: list[Event], head: ResponseHead, reasoning: ReasoningKeys
+    events: list[Event], head: ResponseHead
 ) -> None:
-    without = objects(stream(events, head, include_usage=False, reasoning=reasoning))
-    *chunks, _ = objects(stream(events, head, include_usage=True, reasoning=reasoning))
+    without = objects(stream(events, head, include_usage=False))
+    *chunks, _ = objects(stream(events, head, include_usage=True))
     assert without == [{key: value for key, value in chunk.items() if key != "usage"} for chunk in chunks]
 
 
-@given(turns(any_text, failed), st.booleans(), reasoning_styles)
+@given(turns(any_text, failed), st.booleans())
 def test_a_turn_that_fails_ends_with_one_error_object_and_never_has_a_finish_reason(
-    events: list[Event], include_usage: bool, reasoning: ReasoningKeys
+    events: list[Event], include_usage: bool
 ) -> None:
-    *chunks, error = objects(stream(events, include_usage=include_usage, reasoning=reasoning))
+    *chunks, error = objects(stream(events, include_usage=include_usage))
     end = events[-1]
     assert isinstance(end, TurnFailed)
     assert error == on_the_wire(end.error.body())
@@ -258,11 +239,11 @@ def test_a_turn_that_fails_ends_with_one_error_object_and_never_has_a_finish_rea
     assert [chunk for chunk in chunks if chunk.get("usage")] == []
 
 
-@given(turns(any_text, completed | failed), heads(any_text), st.booleans(), reasoning_styles)
+@given(turns(any_text, completed | failed), heads(any_text), st.booleans())
 def test_every_frame_is_one_line_of_compact_ascii_json(
-    events: list[Event], head: ResponseHead, include_usage: bool, reasoning: ReasoningKeys
+    events: list[Event], head: ResponseHead, include_usage: bool
 ) -> None:
-    chunks = ChunkStream(head, include_usage, reasoning)
+    chunks = ChunkStream(head, include_usage)
     for event in events:
         for frame in chunks.feed(event).split(b"\n\n")[:-1]:
             if frame != b"data: [DONE]":
@@ -411,12 +392,11 @@ def test_a_stream_of_calls_byte_for_byte() -> None:
     ]
 
 
-@pytest.mark.parametrize("style", list(REASONING_KEYS))
-def test_reasoning_is_under_the_keys_asked_for_and_no_others(style: ReasoningKeys) -> None:
+def test_reasoning_is_under_both_keys() -> None:
     events: list[Event] = [ReasoningDelta("h"), ReasoningDelta("m"), TextDelta("Hi"), TurnCompleted("stop", Usage())]
-    message = fold(HEAD, events, style)["choices"][0]["message"]
+    message = fold(HEAD, events)["choices"][0]["message"]
     plain: dict[str, Any] = {"role": "assistant", "content": "Hi", "refusal": None, "annotations": []}
-    assert message == {**plain, **dict.fromkeys(REASONING_KEYS[style], "hm")}
+    assert message == {**plain, "reasoning_content": "hm", "reasoning": "hm"}
 
 
 def test_a_refusal_says_so_beside_what_was_said_before() -> None:

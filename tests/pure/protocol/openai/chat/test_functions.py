@@ -7,7 +7,7 @@ import pytest
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.openai.chat.chunks import ChunkStream
-from claude_openai.protocol.openai.chat.completion import Completion, ResponseHead, fold
+from claude_openai.protocol.openai.chat.completion import ResponseHead
 from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.openai.tools import MAX_TOOLS
@@ -24,6 +24,7 @@ from claude_openai.protocol.turn.events import (
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.turn.tools import ToolChoice
 from tests.blocks import result_block
+from tests.folding import fold
 from tests.openai_schema import validate
 from tests.sse_reader import parse_sse
 
@@ -113,10 +114,7 @@ def test_what_is_malformed_is_refused_at_its_exact_place(
 
 
 def test_the_answer_is_a_function_call() -> None:
-    completion = Completion(HEAD, functions=True)
-    for event in EVENTS:
-        completion.feed(event)
-    whole = completion.result()
+    whole = fold(HEAD, EVENTS, functions=True)
     (choice,) = whole["choices"]
     assert choice["finish_reason"] == "function_call"
     assert choice["message"]["function_call"] == {"name": "read", "arguments": '{"a": 1}'}

@@ -9,8 +9,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["is_locked", "make_private_folder", "open_unfollowed"]
+__all__ = ["READ_BYTES", "is_locked", "make_private_folder", "open_unfollowed"]
 
+# Taken in by one read of a file or a connection.
+READ_BYTES: Final = 64 * 1024
 # O_NOFOLLOW: a link could be anyone's. O_NONBLOCK: a FIFO without the other side must not hang us.
 _FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 

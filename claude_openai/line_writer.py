@@ -16,7 +16,7 @@ __all__ = ["LineFile", "WriterThread"]
 
 T = TypeVar("T")
 
-RETRY_S: Final = 0.02
+WRITE_RETRY_S: Final = 0.02
 
 
 class LineFile:
@@ -41,7 +41,7 @@ class LineFile:
             try:
                 done += os.write(self.fd, data[done:])
             except BlockingIOError:  # a parent made our standard output non-blocking
-                time.sleep(RETRY_S)
+                time.sleep(WRITE_RETRY_S)
             except OSError as error:
                 self.error = error
                 self.is_torn = data[done - 1] != ord("\n") if done else self.is_torn

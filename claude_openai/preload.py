@@ -23,7 +23,7 @@ NEEDED_LATER: Final = (
     "claude_openai.web.prometheus",
     "encodings.utf_8_sig",  # by `json`, for every body
 )
-RETRY_S: Final = 1.0
+IMPORT_RETRY_S: Final = 1.0
 
 
 async def preload(modules: Sequence[str], log: Log) -> None:
@@ -40,7 +40,7 @@ async def preload(modules: Sequence[str], log: Log) -> None:
             return
         except OSError as error:
             log.warning("server.preload_failed", error=described(error))
-            await trio.sleep(RETRY_S)
+            await trio.sleep(IMPORT_RETRY_S)
 
 
 def _load(modules: Sequence[str]) -> None:

@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 # After the drain the turns are cancelled. Their processes are gone within the kill ladder's 3 s; whoever holds one has
 # given up after 6 s (`conversation`, `registry`).
-CANCEL_WAIT_S = 8.0
+RUNS_END_WAIT_S = 8.0
 # The start does not wait longer for what servers left that were killed; it goes on meanwhile.
 RECOVER_WAIT_S = 2.0
 
@@ -150,7 +150,7 @@ async def _until_drained(stop: trio.Event, admission: Admission, timeout_s: floa
 
 async def _end_runs(runs: Runs, admission: Admission, log: Log) -> None:
     runs.cancel_all(ShuttingDown("The server is shutting down.", may_retry=False))
-    with trio.move_on_after(CANCEL_WAIT_S, shield=True) as waiting:
+    with trio.move_on_after(RUNS_END_WAIT_S, shield=True) as waiting:
         await admission.wait_idle()
     if waiting.cancelled_caught:
         log.error("server.runs_left", running=admission.running)

@@ -42,10 +42,10 @@ MAX_MODELS: Final = 32
 # A turn does not wait longer for notes, and is not primed then.
 WAIT_S: Final = 5.0
 # For how long a CLI that could not be probed is not probed again.
-RETRY_S: Final = 300.0
+PRIMING_RETRY_S: Final = 300.0
 # The turn that the notes were learnt for goes first.
 CHECK_DELAY_S: Final = 5.0
-PROMPT: Final = "x"
+PRIMING_PROMPT: Final = "x"
 
 # Model, program, local date.
 _Key: TypeAlias = tuple[str, tuple[object, ...], str]
@@ -114,7 +114,7 @@ class Primer:
             ClaudeMissing: there is no program.
         """
         key = self._key(model)
-        if key not in self._known and trio.current_time() >= self._failed_at.get(key, -math.inf) + RETRY_S:
+        if key not in self._known and trio.current_time() >= self._failed_at.get(key, -math.inf) + PRIMING_RETRY_S:
             if key not in self._learning:
                 self._learning[key] = trio.Event()
                 self._to_learn.send_nowait(key)
@@ -154,7 +154,7 @@ class Primer:
             self._to_check.send_nowait(key)
         except* Exception as group:  # noqa: BLE001 - whatever it is, turns are answered without notes
             now = trio.current_time()
-            self._failed_at = {known: at for known, at in self._failed_at.items() if now < at + RETRY_S}
+            self._failed_at = {known: at for known, at in self._failed_at.items() if now < at + PRIMING_RETRY_S}
             self._failed_at[key] = now
             self._note_failure(key, group)
 
@@ -183,7 +183,7 @@ class Primer:
         ):
             await self._turn(model, api, config_folder, resume=transcript)
             texts = [text for request in api.requests for message in request.messages for text in _texts(message)]
-            return [text for text in texts if text != PROMPT]
+            return [text for text in texts if text != PRIMING_PROMPT]
 
     async def _turn(self, model: str, api: StandIn, config_folder: Path, *, resume: Path | None) -> None:
         spawn = self._launcher.spawn_probe(model, base_url=api.base_url, config_folder=config_folder, resume=resume)
@@ -212,7 +212,7 @@ async def _until_result(process: SupervisedProcess, note: Callable[[Mapping[str,
 def _frames() -> bytes:
     initialize = {"subtype": "initialize", "hooks": None, "systemPrompt": [""]}
     begin = {"type": "control_request", "request_id": "req_1", "request": initialize}
-    frames = (begin, user_frame([{"type": "text", "text": PROMPT}]))
+    frames = (begin, user_frame([{"type": "text", "text": PRIMING_PROMPT}]))
     return "".join(json.dumps(frame) + "\n" for frame in frames).encode()
 
 

@@ -17,12 +17,12 @@ from claude_openai.commands import command_parser
 from claude_openai.commands.instance.record import find_instance, instance_folder
 from claude_openai.commands.state.paths import LOG_FILE, home_folder
 from claude_openai.errors import ConfigError, StartError
+from claude_openai.file_access import READ_BYTES
 
 __all__ = ["run"]
 
 DEFAULT_LINES: Final = 50
 POLL_MS: Final = 200
-CHUNK_BYTES: Final = 64 * 1024
 _STDOUT: Final = 1
 
 
@@ -84,7 +84,7 @@ def _reading(path: Path) -> Iterator[None]:
 def _copy(path: Path, file: BinaryIO) -> None:
     while True:
         with _reading(path):
-            chunk = file.read(CHUNK_BYTES)
+            chunk = file.read(READ_BYTES)
         if not chunk:
             return
         _write(chunk)

@@ -28,7 +28,7 @@ from claude_openai.errors import StartError
 __all__ = ["daemon_argv", "log_file_of", "start"]
 
 START_TIMEOUT_S: Final = 30.0
-POLL_S: Final = 0.02
+ANSWER_POLL_S: Final = 0.02
 # A daemon that never became healthy has no turns to wait for.
 END_TIMEOUT_S: Final = 5.0
 EXIT_CODES: Final = (1, 2)
@@ -149,7 +149,7 @@ class _Starting:
                 answers = ask(instance)
                 if answers.health == "ok":
                     return instance, answers
-            time.sleep(POLL_S)
+            time.sleep(ANSWER_POLL_S)
         self._show()
         raise StartError(f"the server did not answer within {START_TIMEOUT_S:g} s, and was ended")
 

@@ -24,7 +24,7 @@ __all__ = ["run", "started_instance", "stop"]
 KILLED_S: Final = 5.0
 CLEANED_UP_S: Final = 10.0
 STARTED_S: Final = 10.0
-POLL_S: Final = 0.02
+INSTANCE_POLL_S: Final = 0.02
 # A stop that takes longer than this says what it waits for.
 QUICK_S: Final = 3.0
 
@@ -56,7 +56,7 @@ def started_instance(folder: Path) -> Instance | None:
             return instance
         if time.monotonic() > deadline:
             raise StartError(f"a server starts, or ends, and has not said for {STARTED_S:g} s who it is")
-        time.sleep(POLL_S)
+        time.sleep(INSTANCE_POLL_S)
 
 
 def stop(instance: Instance, folder: Path) -> None:

@@ -35,7 +35,7 @@ _REASONS = {
     errno.ELOOP: "it is a symbolic link",
     errno.EACCES: "it belongs to another user, or may not be written to",
 }
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+_APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
 
 
 def open_log_file(path: Path) -> int:
@@ -47,11 +47,11 @@ def open_log_file(path: Path) -> int:
     try:
         make_private_folder(path.parent)
         try:
-            fd = open_unfollowed(path, _FLAGS | os.O_EXCL)
+            fd = open_unfollowed(path, _APPEND | os.O_EXCL)
             os.fchmod(fd, 0o600)
         except FileExistsError:
             # With O_CREAT the kernel too refuses another's file in a folder that all share (fs.protected_regular).
-            fd = open_unfollowed(path, _FLAGS)
+            fd = open_unfollowed(path, _APPEND)
     except OSError as error:
         raise _cannot_write(path, _REASONS.get(error.errno or 0) or error.strerror or str(error)) from error
     reason = _why_not_ours(os.fstat(fd))

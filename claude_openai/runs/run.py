@@ -23,7 +23,7 @@ from claude_openai.protocol.turn.events import (
     TurnFailed,
     TurnStarted,
 )
-from claude_openai.runs.capture.records import RunRecord, record_of
+from claude_openai.runs.capture.records import RunRecord, record_of_event
 from claude_openai.runs.capture.writer import Capture
 from claude_openai.runs.metrics import TurnMeter
 
@@ -88,14 +88,14 @@ class Run:
             case ReasoningDelta():
                 self._note_reasoning(event, log)
             case ToolCall():
-                self._keep(record_of(event))
+                self._keep(record_of_event(event))
                 size = len(event.arguments.encode(errors="surrogatepass"))
                 log.debug("sdk.structured_tool_call", id=event.id, name=event.name, argument_bytes=size)
                 log.trace("sdk.tool_arguments", id=event.id, arguments=event.arguments)
             case TurnStarted():
                 self.answering = True
                 self.record.conversation = event.conversation
-                self._keep(record_of(event))
+                self._keep(record_of_event(event))
                 log.debug("run.answering", claude_model=event.model, conversation=event.conversation)
             case TurnCompleted():
                 self.record.usage = usage_object(event.usage)

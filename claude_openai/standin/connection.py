@@ -14,17 +14,17 @@ from typing import TypeAlias
 import h11
 import trio
 
+from claude_openai.file_access import READ_BYTES
 from claude_openai.standin.recorded import RecordedRequest
 from claude_openai.standin.script import Cut, Pause, Wait
 from claude_openai.standin.wire import Head, Item
 
-READ_BYTES = 65_536
-BATCH_BYTES = 65_536  # what goes out in one call when no wait lies between; each delta stays an SSE event of its own
+SEND_BYTES = 65_536  # what goes out in one call when no wait lies between; each delta stays an SSE event of its own
 
 _Sent: TypeAlias = h11.Response | h11.InformationalResponse | h11.Data | h11.EndOfMessage
 
 
-class Outcome(enum.Enum):
+class AnswerOutcome(enum.Enum):
     """How an answer ended."""
 
     FINISHED = enum.auto()
@@ -60,7 +60,7 @@ class Connection:
             await self._refuse(error)
             return None
 
-    async def answer(self, items: Iterable[Item]) -> Outcome:
+    async def answer(self, items: Iterable[Item]) -> AnswerOutcome:
         """Send `items` while watching for the client to leave, which ends every wait and every send."""
         complete = False
         async with trio.open_nursery() as nursery:
@@ -71,8 +71,8 @@ class Connection:
                 self._disconnected = True
             nursery.cancel_scope.cancel()
         if complete:
-            return Outcome.FINISHED
-        return Outcome.DISCONNECTED if self._disconnected else Outcome.CUT
+            return AnswerOutcome.FINISHED
+        return AnswerOutcome.DISCONNECTED if self._disconnected else AnswerOutcome.CUT
 
     async def _read_request(self) -> RecordedRequest | None:
         request: h11.Request | None = None
@@ -109,7 +109,7 @@ class Connection:
         for item in items:
             if isinstance(item, bytes):
                 body += item
-                if len(body) >= BATCH_BYTES:
+                if len(body) >= SEND_BYTES:
                     self._put_body(body)
                     await self._flush()
             elif isinstance(item, Head):

@@ -14,11 +14,11 @@ from typing import Self, TypeAlias
 
 import trio
 
-from claude_openai.standin.connection import Connection, Outcome
+from claude_openai.standin.connection import AnswerOutcome, Connection
 from claude_openai.standin.recorded import RecordedRequest
 from claude_openai.standin.script import NOT_FOUND_ERROR, Answer, HttpError, Reply
 from claude_openai.standin.validation import problem_of
-from claude_openai.standin.wire import Identity, Item, render, render_json
+from claude_openai.standin.wire import AnswerIdentity, Item, render, render_json
 
 __all__ = ["MessagesApi", "Script"]
 
@@ -163,9 +163,9 @@ class MessagesApi:
     async def _answer(self, connection: Connection, request: RecordedRequest, items: Iterator[Item]) -> None:
         try:
             outcome = await connection.answer(items)
-            if outcome is Outcome.FINISHED:
+            if outcome is AnswerOutcome.FINISHED:
                 request.finished.set()
-            elif outcome is Outcome.DISCONNECTED:
+            elif outcome is AnswerOutcome.DISCONNECTED:
                 request.disconnected.set()
         finally:
             request.ended.set()
@@ -192,5 +192,5 @@ class MessagesApi:
 
     def _render(self, answer: Answer, request: RecordedRequest) -> Iterator[Item]:
         number = next(self._numbers)
-        identity = Identity(request.model, f"msg_{number:024d}", f"req_{number:024d}")
+        identity = AnswerIdentity(request.model, f"msg_{number:024d}", f"req_{number:024d}")
         return render(answer, identity, stream=request.stream)

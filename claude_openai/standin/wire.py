@@ -48,7 +48,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class AnswerIdentity:
     """What tells one answer from another.
 
     Attributes:
@@ -65,7 +65,7 @@ class Identity:
 Item: TypeAlias = Head | bytes | Wait
 
 
-def render(answer: Answer, identity: Identity, *, stream: bool) -> Iterator[Item]:
+def render(answer: Answer, identity: AnswerIdentity, *, stream: bool) -> Iterator[Item]:
     """What to send for `answer`, in order: waits, one `Head`, then bytes and waits."""
     if isinstance(answer, HttpError):
         yield from _refusal(answer, identity)
@@ -84,7 +84,7 @@ def render_json(body: object, *, status: int = 200, headers: Mapping[str, str] |
     yield from _response(json.dumps(body).encode(), status, headers or {})
 
 
-def _refusal(error: HttpError, identity: Identity) -> Iterator[Item]:
+def _refusal(error: HttpError, identity: AnswerIdentity) -> Iterator[Item]:
     yield from error.before_headers
     headers = {"request-id": identity.request_id, **error.headers}
     yield from render_json(_error_body(error, identity), status=error.status, headers=headers)
@@ -95,12 +95,12 @@ def _response(body: bytes, status: int, headers: Mapping[str, str]) -> Iterator[
     yield body
 
 
-def _error_body(error: HttpError | UpstreamErrorEvent, identity: Identity) -> dict[str, Any]:
+def _error_body(error: HttpError | UpstreamErrorEvent, identity: AnswerIdentity) -> dict[str, Any]:
     told = {"type": error.type, "message": error.message}
     return {"type": "error", "error": told, "request_id": identity.request_id}
 
 
-def _events(reply: Reply, identity: Identity) -> Iterator[bytes | Wait]:
+def _events(reply: Reply, identity: AnswerIdentity) -> Iterator[bytes | Wait]:
     """The SSE events of a streamed message; an error event ends it at once."""
     so_far = replace(reply.usage, output_tokens=1, thinking_tokens=0)
     opening = _message(reply, identity, [], None, _usage(so_far))
@@ -152,7 +152,7 @@ def _block_events(step: Block | Interruption, index: int) -> Iterator[bytes | In
     yield _event({"type": "content_block_stop", "index": index})
 
 
-def _whole(reply: Reply, identity: Identity) -> Iterator[Item]:
+def _whole(reply: Reply, identity: AnswerIdentity) -> Iterator[Item]:
     """A message that is not streamed: the waits first, garbage in front of the JSON."""
     garbage = b""
     for step in reply.steps:
@@ -190,7 +190,11 @@ def _content(block: Block) -> dict[str, Any]:
 
 
 def _message(
-    reply: Reply, identity: Identity, content: list[dict[str, Any]], stop_reason: str | None, usage: dict[str, Any]
+    reply: Reply,
+    identity: AnswerIdentity,
+    content: list[dict[str, Any]],
+    stop_reason: str | None,
+    usage: dict[str, Any],
 ) -> dict[str, Any]:
     return {
         "id": identity.message_id,

@@ -36,7 +36,6 @@ from claude_openai.protocol.openai.responses.item_store import ItemStore
 from claude_openai.protocol.openai.responses.objects import ResponsesHead
 from claude_openai.protocol.openai.responses.request import parse_chat_body, parse_responses_request
 from claude_openai.protocol.openai.responses.stream import ResponsesObject, ResponsesStream
-from claude_openai.protocol.openai.sse import encode_json
 from claude_openai.protocol.turn.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.runs.metrics import Metrics
@@ -49,7 +48,8 @@ from claude_openai.web.control import CONTROL_PREFIX, add_control_routes
 from claude_openai.web.http.event_stream import EventStreamBody, Frames
 from claude_openai.web.http.exchange import Exchange, HttpConnection, exchange_of, route_of
 from claude_openai.web.http.peer import Address
-from claude_openai.web.status import OPEN_PATHS, Status, add_operator_routes
+from claude_openai.web.json_response import json_response
+from claude_openai.web.status import OPEN_PATHS, BackendStatus, add_operator_routes
 
 __all__ = ["App", "build_app"]
 
@@ -83,10 +83,12 @@ class Views:
     given: ItemStore = field(default_factory=ItemStore)
 
     async def models(self) -> Response:
-        return _json(self.catalog().model_list(self.started))
+        return json_response(self.catalog().model_list(self.started))
 
     async def model(self, model: str) -> Response:
-        return _json(self.catalog().model_object(model, self.started))  # of any that a completion takes, listed or not
+        return json_response(
+            self.catalog().model_object(model, self.started)
+        )  # of any that a completion takes, listed or not
 
     async def chat_completions(self) -> Response:
         exchange = exchange_of(request.scope)
@@ -142,14 +144,14 @@ class Views:
             if isinstance(event, TurnStarted):
                 exchange_of(request.scope).headers["x-claude-openai-conversation"] = event.conversation
             completion.feed(event)
-        return _json(completion.result())
+        return json_response(completion.result())
 
 
 def build_app(
     config: Config,
     runs: Runs,
     log: Log,
-    status: Status = dict,
+    status: BackendStatus = dict,
     catalog: Callable[[], ModelCatalog] | None = None,
     offload: Offload = in_thread,
 ) -> App:
@@ -208,7 +210,7 @@ async def _error_response(error: Exception) -> Response:
     known = _as_api_error(error, exchange)
     headers: Mapping[str, str] = known.headers()
     exchange.log.debug("http.error", status=known.status, message=known.message, code=known.code, param=known.param)
-    response = _json(known.body(), known.status)
+    response = json_response(known.body(), known.status)
     response.headers.extend(headers)
     if isinstance(error, HTTPException) and error.code == 405:
         response.headers["allow"] = ", ".join(sorted(getattr(error, "valid_methods", None) or []))
@@ -251,10 +253,6 @@ def _now() -> int:
 
 def _forget(item: Mapping[str, Any]) -> None:
     """The client said `store: false`: it will not refer to anything."""
-
-
-def _json(value: object, status: int = 200) -> Response:
-    return TrioResponse(encode_json(value), status=status, headers={"content-type": "application/json"})
 
 
 def _log_request(log: Log, chat: TurnRequest, body: bytes) -> None:

@@ -18,20 +18,20 @@ from quart_trio.wrappers import TrioResponse
 
 from claude_openai.config import Config
 from claude_openai.errors import BadRequest, RunCancelled, RunNotFound
+from claude_openai.file_access import READ_BYTES
 from claude_openai.protocol.claude_code.line_framer import LineFramer
-from claude_openai.protocol.openai.sse import encode_json
 from claude_openai.runs.capture.files import MAX_LISTED, find_run, list_runs, open_folder, open_run, read_limit
 from claude_openai.runs.capture.records import RUN_ID, RunRecord, is_end
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
 from claude_openai.threads import run_in_thread
 from claude_openai.web.http.exchange import exchange_of
+from claude_openai.web.json_response import json_response
 
 __all__ = ["CONTROL_PREFIX", "add_control_routes", "has_control_routes"]
 
 CONTROL_PREFIX: Final = "/control/"
 DEFAULT_LIMIT: Final = 100
-READ_BYTES: Final = 64 * 1024
 # There is no event for what another thread has written. The writer itself lets deltas wait for half of this.
 FOLLOW_POLL_S: Final = 0.1
 # How long the last of an ended run may take to be written, or the first of a new one.
@@ -63,7 +63,7 @@ class ControlViews:
     folder: Path | None
 
     async def status(self) -> Response:
-        return _reply(self.runs.counts())
+        return json_response(self.runs.counts())
 
     async def list(self) -> Response:
         """The newest first, at most `limit`."""
@@ -71,7 +71,7 @@ class ControlViews:
         known = {run.id: run.view() for run in self.runs.all()}
         kept = [] if self.folder is None else await run_in_thread(_list, self.folder, limit, frozenset(known))
         newest = sorted([*known.values(), *kept], key=lambda record: record.started_at, reverse=True)
-        return _reply({"object": "list", "data": [record.to_json() for record in newest[:limit]]})
+        return json_response({"object": "list", "data": [record.to_json() for record in newest[:limit]]})
 
     async def show(self, run_id: str) -> Response:
         _check_id(run_id)
@@ -81,7 +81,7 @@ class ControlViews:
             record = await run_in_thread(find_run, self.folder, run_id)
         if record is None:
             raise _unknown(run_id)
-        return _reply(record.to_json())
+        return json_response(record.to_json())
 
     async def output(self, run_id: str) -> Response:
         """The captured records; with `follow=1` to the end of the run."""
@@ -99,7 +99,7 @@ class ControlViews:
         if run is None:
             raise _unknown(run_id)
         await self.runs.cancel(run, RunCancelled("The run was cancelled at the server.", may_retry=False))
-        return _reply(run.view().to_json())
+        return json_response(run.view().to_json())
 
     async def _open(self, run_id: str, run: Run | None) -> int:
         if self.folder is not None:
@@ -160,10 +160,6 @@ class RecordsBody(ResponseBody):
         lines = self._framer.feed(data)
         self._ended |= any(is_end(line) for line in lines)
         return b"".join(line + b"\n" for line in lines)
-
-
-def _reply(value: object) -> Response:
-    return TrioResponse(encode_json(value), headers={"content-type": "application/json"})
 
 
 def _limit(given: str | None) -> int:

@@ -10,7 +10,7 @@ from typing import Final
 
 from claude_openai._version import __version__
 from claude_openai.runs.capture.records import RUN_ID
-from claude_openai.web.openapi_schemas import NAME, STRING, Json, ref, schemas
+from claude_openai.web.openapi_schemas import NAME, STRING, JsonObject, ref, schemas
 
 __all__ = ["openapi_document"]
 
@@ -53,20 +53,20 @@ class Operation:
     path: str
     name: str
     summary: str
-    answer: Mapping[str, Json | None]
+    answer: Mapping[str, JsonObject | None]
     errors: tuple[int, ...] = ()
-    body: Json | None = None
+    body: JsonObject | None = None
     open: bool = False
-    query: tuple[Json, ...] = ()
-    more: Mapping[str, Json] = field(default_factory=dict)
+    query: tuple[JsonObject, ...] = ()
+    more: Mapping[str, JsonObject] = field(default_factory=dict)
 
 
-def _json(name: str) -> dict[str, Json]:
+def _json(name: str) -> dict[str, JsonObject]:
     return {"application/json": ref(name)}
 
 
 # A schema would be of all of it to some readers of this version, of one event to others.
-_EVENTS: Final[Mapping[str, Json | None]] = {"text/event-stream": None}
+_EVENTS: Final[Mapping[str, JsonObject | None]] = {"text/event-stream": None}
 _METRICS: Final = {"text/plain": STRING, "application/openmetrics-text": STRING}
 _IN_PATH: Final = {"model": NAME, "run_id": {"type": "string", "pattern": f"^{RUN_ID.pattern}$"}}
 _RUN_QUERY: Final = {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}}
@@ -125,14 +125,14 @@ _CONTROL: Final = (
 )
 
 
-def openapi_document(*, has_key: bool, has_control: bool) -> Json:
+def openapi_document(*, has_key: bool, has_control: bool) -> JsonObject:
     """The document.
 
     Args:
         has_key: the server has a key.
         has_control: it has the control routes, which always need one.
     """
-    paths: Json = {}
+    paths: JsonObject = {}
     for operation in _OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _described(operation, has_key and not operation.open)
     for operation in _CONTROL if has_control else ():
@@ -154,7 +154,7 @@ def openapi_document(*, has_key: bool, has_control: bool) -> Json:
     }
 
 
-def _described(operation: Operation, needs_key: bool) -> Json:
+def _described(operation: Operation, needs_key: bool) -> JsonObject:
     errors = sorted({*_ANY_ERRORS, *operation.errors, *(_KEY_ERRORS if needs_key else ())})
     content = {kind: {} if schema is None else {"schema": schema} for kind, schema in operation.answer.items()}
     in_path = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
@@ -174,5 +174,5 @@ def _described(operation: Operation, needs_key: bool) -> Json:
     }
 
 
-def _content(schema: Json) -> Json:
+def _content(schema: JsonObject) -> JsonObject:
     return {"application/json": {"schema": schema}}

@@ -14,37 +14,37 @@ from claude_openai.protocol.openai.field_types import Field, Use
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.turn.claude_options import PERMISSION_MODES, ReasoningEffort, ToolMode
 
-__all__ = ["NAME", "STRING", "Json", "ref", "schemas"]
+__all__ = ["NAME", "STRING", "JsonObject", "ref", "schemas"]
 
-Json: TypeAlias = dict[str, Any]
+JsonObject: TypeAlias = dict[str, Any]
 
 
-def _object(required: Iterable[str] = (), **properties: Any) -> Json:
+def _object(required: Iterable[str] = (), **properties: Any) -> JsonObject:
     return {"type": "object", "required": list(required), "properties": properties}
 
 
-def _all_of(**properties: Any) -> Json:
+def _all_of(**properties: Any) -> JsonObject:
     """An object that has all of them."""
     return _object(properties, **properties)
 
 
-def ref(name: str) -> Json:
+def ref(name: str) -> JsonObject:
     """A schema of the document, by its name."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def _list_of(item: str) -> Json:
+def _list_of(item: str) -> JsonObject:
     return _all_of(object={"const": "list"}, data={"type": "array", "items": ref(item)})
 
 
-STRING: Final[Json] = {"type": "string"}
-NAME: Final[Json] = {"type": "string", "minLength": 1}
-_INTEGER: Final[Json] = {"type": "integer"}
-_MAYBE_STRING: Final[Json] = {"type": ["string", "null"]}
-_MAYBE_OBJECT: Final[Json] = {"type": ["object", "null"]}
+STRING: Final[JsonObject] = {"type": "string"}
+NAME: Final[JsonObject] = {"type": "string", "minLength": 1}
+_INTEGER: Final[JsonObject] = {"type": "integer"}
+_MAYBE_STRING: Final[JsonObject] = {"type": ["string", "null"]}
+_MAYBE_OBJECT: Final[JsonObject] = {"type": ["object", "null"]}
 
 
-_MODALITIES: Final[Json] = {"type": "array", "items": STRING}
+_MODALITIES: Final[JsonObject] = {"type": "array", "items": STRING}
 _MODEL: Final = _object(
     ("id", "object", "created", "owned_by"),
     id=STRING,
@@ -59,9 +59,9 @@ _MODEL: Final = _object(
 )
 
 
-def _request(table: Mapping[str, Field], needed: str, special: Mapping[str, Any]) -> Json:
+def _request(table: Mapping[str, Field], needed: str, special: Mapping[str, Any]) -> JsonObject:
     """The schema of a body: null is as good as absent, unless the field is needed."""
-    properties: Json = {}
+    properties: JsonObject = {}
     for name, entry in table.items():
         schema = {**entry.check.schema, **special.get(name, {}), **(NAME if name == "model" else {})}
         refused = schema == {"not": {}}
@@ -72,7 +72,7 @@ def _request(table: Mapping[str, Field], needed: str, special: Mapping[str, Any]
     return {**_object(("model", needed), **properties), "additionalProperties": True}
 
 
-def schemas() -> Json:
+def schemas() -> JsonObject:
     """All that the document names."""
     claude = {"$ref": "#/components/schemas/Claude"}
     effort = {"enum": [*get_args(ReasoningEffort), None]}

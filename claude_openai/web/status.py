@@ -15,17 +15,17 @@ from quart_trio.wrappers import TrioResponse
 
 from claude_openai._version import __version__
 from claude_openai.config import Config
-from claude_openai.protocol.openai.sse import encode_json
 from claude_openai.runs.registry import LOGIN_DOUBT_S, Runs
 from claude_openai.web.control import has_control_routes
+from claude_openai.web.json_response import json_response
 from claude_openai.web.openapi import openapi_document
 
-__all__ = ["OPEN_PATHS", "Status", "add_operator_routes"]
+__all__ = ["OPEN_PATHS", "BackendStatus", "add_operator_routes"]
 
 # Reachable without a key: they say nothing that the open port does not say.
 OPEN_PATHS: Final = frozenset({"/health", "/ready", "/version", "/openapi.json"})
 
-Status: TypeAlias = Callable[[], Mapping[str, Any]]
+BackendStatus: TypeAlias = Callable[[], Mapping[str, Any]]
 
 _MEND: Final = {
     "draining": "The server is stopping: running turns may end, new ones are refused. Ask another, or start it again.",
@@ -39,7 +39,7 @@ _MEND: Final = {
 }
 
 
-def add_operator_routes(app: Quart, config: Config, runs: Runs, status: Status) -> None:
+def add_operator_routes(app: Quart, config: Config, runs: Runs, status: BackendStatus) -> None:
     """Add them.
 
     Args:
@@ -62,21 +62,21 @@ class OperatorViews:
 
     config: Config
     runs: Runs
-    status: Status
+    status: BackendStatus
     # As it was at the start: what is on the disk later may be another version.
     sdk_version: str
 
     async def health(self) -> Response:
         """Liveness: the process answers, whatever there is of Claude, which it never touches."""
-        return _json({"status": "ok", **self.status()})
+        return _fresh({"status": "ok", **self.status()})
 
     async def ready(self) -> Response:
         """Readiness: a turn that came now would be taken, as far as the server knows without asking Claude."""
         reasons = [{"reason": reason, "message": _MEND[reason]} for reason in self._reasons()]
-        return _json({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        return _fresh({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     async def version(self) -> Response:
-        return _json(
+        return _fresh(
             {
                 "name": "claude-openai",
                 "version": __version__,
@@ -95,7 +95,7 @@ class OperatorViews:
 
     async def openapi(self) -> Response:
         has_control = has_control_routes(self.config)
-        return _json(openapi_document(has_key=self.config.api_key is not None, has_control=has_control))
+        return _fresh(openapi_document(has_key=self.config.api_key is not None, has_control=has_control))
 
     def _reasons(self) -> Iterator[str]:
         if self.runs.admission.draining:
@@ -108,6 +108,7 @@ class OperatorViews:
             yield "queue_full"
 
 
-def _json(value: object, status: int = 200) -> Response:
-    headers = {"content-type": "application/json", "cache-control": "no-store"}
-    return TrioResponse(encode_json(value), status=status, headers=headers)
+def _fresh(value: object, status: int = 200) -> Response:
+    response = json_response(value, status)
+    response.headers["cache-control"] = "no-store"
+    return response

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from claude_openai.protocol.claude_code.tool_notes import SHOWN_CHARS
+from claude_openai.protocol.claude_code.tool_notes import MAX_NOTE_CHARS
 from claude_openai.testing import (
     OVERLOADED_ERROR,
     Answer,
@@ -68,7 +68,7 @@ async def test_its_tools_work_in_the_folder_and_are_told_of_as_reasoning(
             assert await call.status() == 200
             events = await call.events()
         (note,) = texts(events, "reasoning_content")
-        assert note.startswith(f"\n[Read: {work / 'a.txt'}"[:SHOWN_CHARS])
+        assert note.startswith(f"\n[Read: {work / 'a.txt'}"[:MAX_NOTE_CHARS])
         assert "".join(texts(events)) == "I look.\n\nDone."
         assert isinstance(events[-2], dict)
         assert events[-2]["choices"][0]["finish_reason"] == "stop"

@@ -9,13 +9,13 @@ from claude_openai.protocol.turn.blocks import Message, ToolResultBlock
 __all__ = ["message_of", "user_frame"]
 
 # A blank is not sent: Claude answers what stands in the transcript before it.
-NOTHING: Final = {"type": "text", "text": " "}
+BLANK_TEXT: Final = {"type": "text", "text": " "}
 
 
 def message_of(prompt: Message) -> list[dict[str, Any]]:
     """The content of the message that follows the past of a process, in which the results of tools are already."""
     blocks = [content_block(block) for block in prompt.blocks if not isinstance(block, ToolResultBlock)]
-    return blocks or [dict(NOTHING)]
+    return blocks or [dict(BLANK_TEXT)]
 
 
 def user_frame(content: Sequence[Mapping[str, Any]], ident: str = "") -> dict[str, Any]:

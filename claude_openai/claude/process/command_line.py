@@ -15,7 +15,7 @@ from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, Claude
 
 __all__ = ["claude_argv", "claude_environment"]
 
-_FLAGS = (
+_OPTIONS = (
     *("--output-format", "stream-json", "--input-format", "stream-json", "--verbose"),
     "--include-partial-messages",  # the text token by token
     *("--allowedTools", "mcp__openai__*"),  # the client's own, which it runs itself
@@ -109,7 +109,7 @@ def claude_argv(
         session: the id of its session; without effect with `resume`, where the file says it.
         session_file: whether it writes one, in its configuration folder.
     """
-    argv = [str(claude), *_FLAGS, "--tools", ",".join(TOOLS[options.tool_mode]), "--model", model]
+    argv = [str(claude), *_OPTIONS, "--tools", ",".join(TOOLS[options.tool_mode]), "--model", model]
     argv += ["--permission-mode", options.permission_mode or "dontAsk"]
     if options.has_tools:
         argv += ["--permission-prompt-tool", "stdio"]  # what it would ask for is asked of us

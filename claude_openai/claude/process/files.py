@@ -25,7 +25,7 @@ from claude_openai.threads import NoThreadError, run_in_thread
 __all__ = ["ProcessFiles"]
 
 # What is not removed by then is removed when the server stops: it is in the private folder, or in the ledger.
-REMOVE_WAIT_S: Final = 5.0
+FILES_REMOVE_WAIT_S: Final = 5.0
 
 
 class ProcessFiles:
@@ -80,8 +80,8 @@ class ProcessFiles:
             yield files
         finally:
             # In a thread, since there may be thousands, and others stream meanwhile.
-            failures = [f"{temporary}: not within {REMOVE_WAIT_S:g} s"]
-            with trio.move_on_after(REMOVE_WAIT_S, shield=True):
+            failures = [f"{temporary}: not within {FILES_REMOVE_WAIT_S:g} s"]
+            with trio.move_on_after(FILES_REMOVE_WAIT_S, shield=True):
                 try:
                     failures = await run_in_thread(files._remove, abandon_on_cancel=True)
                 except NoThreadError:

@@ -44,13 +44,13 @@ exec(compile(program, "supervisor.py", "exec"))
 """
 
 # A program is started in a few ms, unless the machine is out of memory or the guardian was stopped.
-START_TIMEOUT_S = 20.0
+GUARDIAN_START_S = 20.0
 START_TRIES = 3
 # From the end of the guardian's socket to its own, and how often it is looked for.
 DYING_S = 1.0
-POLL_S = 0.01
+DEATH_POLL_S = 0.01
 # The guardian has at most some files to remove; it never takes this long.
-END_TIMEOUT_S = 5.0
+GUARDIAN_END_S = 5.0
 LINE_BYTES = 512
 ANCILLARY_BYTES = socket.CMSG_SPACE(4)  # one descriptor
 CLOSE_ON_EXEC = socket.MSG_CMSG_CLOEXEC if sys.platform == "linux" else 0
@@ -175,14 +175,14 @@ class Guardian:
         """End the guardian, and with it all that it has started. Blocks for the few ms that takes."""
         self._control.close()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(END_TIMEOUT_S)
+            self._process.wait(GUARDIAN_END_S)
 
     async def _request(self, message: bytes, program: str, cwd: Path) -> Started:
         with ExitStack() as unless_started:
             near, pipes = self._hand_over(unless_started)
             link = Link(near)
             answer = ""
-            with trio.move_on_after(START_TIMEOUT_S) as waiting:
+            with trio.move_on_after(GUARDIAN_START_S) as waiting:
                 await link.send(message)
                 answer = await link.next_line()
             if waiting.cancelled_caught:
@@ -229,7 +229,7 @@ class Guardian:
         """Start another guardian if this one has died, unless that was done already."""
         with trio.move_on_after(DYING_S):
             while process.poll() is None:  # noqa: ASYNC110 - seldom, and there is no event
-                await trio.sleep(POLL_S)
+                await trio.sleep(DEATH_POLL_S)
         if process.returncode is not None and self._process is process:
             self._log.warning("guardian.restarted")
             self._control.close()

@@ -16,11 +16,11 @@ from pathlib import Path
 import trio
 
 from claude_openai.claude.process.guardian import Guardian, Started
+from claude_openai.file_access import READ_BYTES
 from claude_openai.logs.log import Log
 
 __all__ = ["SupervisedProcess", "supervised"]
 
-READ_BYTES = 65536
 KILL_WAIT_S = 2.0
 STDERR_TAIL_BYTES = 4096
 LAST_WORDS_WAIT_S = 1.0

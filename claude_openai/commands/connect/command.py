@@ -24,7 +24,7 @@ from claude_openai.errors import ConfigError
 
 __all__ = ["run"]
 
-MODEL: Final = "claude-sonnet"
+DEFAULT_MODEL: Final = "claude-sonnet"
 PORT: Final = 8000
 
 
@@ -39,7 +39,9 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         "--global", dest="is_global", action="store_true", help="your own file, where a project can have one, too"
     )
     parser.add_argument("--url", metavar="URL", help="of the server (none: that of the one that runs)")
-    parser.add_argument("--model", metavar="NAME", default=MODEL, help=f"what the client asks for [{MODEL}]")
+    parser.add_argument(
+        "--model", metavar="NAME", default=DEFAULT_MODEL, help=f"what the client asks for [{DEFAULT_MODEL}]"
+    )
     given = parser.parse_args(list(argv))
     if given.client is None:
         if given.write:

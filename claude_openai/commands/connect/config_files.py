@@ -18,8 +18,8 @@ from claude_openai.file_access import open_unfollowed
 
 __all__ = ["ConfigFile", "read_config", "replace_config"]
 
-MAX_BYTES: Final = 1024 * 1024
-_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+MAX_CONFIG_BYTES: Final = 1024 * 1024
+_CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +63,11 @@ def read_config(path: Path) -> ConfigFile:
             raise MergeRefused("it is not a plain file of yours")
         if status.st_nlink > 1:
             raise MergeRefused("it has a second name, which would keep the old content")
-        data = _all_of(fd)
+        data = _content_of(fd)
     finally:
         os.close(fd)
-    if len(data) > MAX_BYTES:
-        raise MergeRefused(f"it is larger than {MAX_BYTES} bytes")
+    if len(data) > MAX_CONFIG_BYTES:
+        raise MergeRefused(f"it is larger than {MAX_CONFIG_BYTES} bytes")
     return ConfigFile(path, data, status)
 
 
@@ -85,7 +85,7 @@ def replace_config(old: ConfigFile, text: str) -> Path | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         backup = None if old.status is None else _backed_up(old)
-        fd = open_unfollowed(temporary, _NEW, mode=0o666)
+        fd = open_unfollowed(temporary, _CREATE, mode=0o666)
         try:
             with os.fdopen(fd, "wb") as file:
                 if old.status is not None:
@@ -104,9 +104,9 @@ def replace_config(old: ConfigFile, text: str) -> Path | None:
     return backup
 
 
-def _all_of(fd: int) -> bytes:
+def _content_of(fd: int) -> bytes:
     with os.fdopen(fd, "rb", closefd=False) as file:
-        return file.read(MAX_BYTES + 1)
+        return file.read(MAX_CONFIG_BYTES + 1)
 
 
 def _backed_up(old: ConfigFile) -> Path:
@@ -115,7 +115,7 @@ def _backed_up(old: ConfigFile) -> Path:
     for number in itertools.count(1):
         backup = old.path.with_name(f"{old.path.name}.bak-{stamp}{'' if number == 1 else f'-{number}'}")
         with contextlib.suppress(FileExistsError):
-            fd = open_unfollowed(backup, _NEW)
+            fd = open_unfollowed(backup, _CREATE)
             with os.fdopen(fd, "wb") as file:
                 os.fchmod(fd, stat.S_IMODE(old.status.st_mode))
                 file.write(old.data)

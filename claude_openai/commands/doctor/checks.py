@@ -17,7 +17,7 @@ from claude_openai._version import __version__
 from claude_openai.claude.process.free_memory import available_mb
 from claude_openai.config import Config, is_loopback
 
-__all__ = ["Check", "machine_checks", "obstacle"]
+__all__ = ["Finding", "machine_checks", "obstacle"]
 
 MIN_PYTHON: Final = (3, 11)
 PLATFORMS: Final = ("linux", "darwin")
@@ -27,7 +27,7 @@ _PROXIES: Final = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Finding:
     """One line of the report.
 
     Attributes:
@@ -53,7 +53,7 @@ def obstacle(folder: Path) -> str:
     return "" if os.access(there, os.W_OK | os.X_OK) else f"{str(there)!r} cannot be written to"
 
 
-def machine_checks(config: Config, argv: Sequence[str], environ: Mapping[str, str]) -> list[Check]:
+def machine_checks(config: Config, argv: Sequence[str], environ: Mapping[str, str]) -> list[Finding]:
     """Those that need no other process.
 
     Args:
@@ -71,33 +71,33 @@ def machine_checks(config: Config, argv: Sequence[str], environ: Mapping[str, st
     ]
 
 
-def _python() -> Check:
+def _python() -> Finding:
     found = f"{platform.python_version()} on {sys.platform} {platform.machine()}"
     if sys.version_info < MIN_PYTHON:
-        return Check("Python", "FAIL", found, "install Python 3.11 or newer, and claude-openai again with that one")
+        return Finding("Python", "FAIL", found, "install Python 3.11 or newer, and claude-openai again with that one")
     if sys.platform not in PLATFORMS:
-        return Check("Python", "FAIL", found, "use Linux or macOS; on Windows, WSL")
-    return Check("Python", "ok", found)
+        return Finding("Python", "FAIL", found, "use Linux or macOS; on Windows, WSL")
+    return Finding("Python", "ok", found)
 
 
-def _package(config: Config) -> Check:
+def _package(config: Config) -> Finding:
     needed = [name for name in PACKAGES if name != "claude_agent_sdk" or config.backend == "sdk"]
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
-        return Check(
+        return Finding(
             "package",
             "FAIL",
             f"claude-openai {__version__}, without {', '.join(missing)}",
             f"install it again: {sys.executable} -m pip install --force-reinstall claude-openai",
         )
-    return Check("package", "ok", f"claude-openai {__version__} in {str(Path(__file__).parents[2])!r}")
+    return Finding("package", "ok", f"claude-openai {__version__} in {str(Path(__file__).parents[2])!r}")
 
 
-def _folders(config: Config, environ: Mapping[str, str]) -> list[Check]:
+def _folders(config: Config, environ: Mapping[str, str]) -> list[Finding]:
     try:
         home = Path.home()
     except RuntimeError:
-        return [Check("home", "FAIL", "there is no home folder", "set HOME")]
+        return [Finding("home", "FAIL", "there is no home folder", "set HOME")]
     checks = []
     # The demo gives Claude Code a configuration folder of its own.
     claude = Path(environ.get("CLAUDE_CONFIG_DIR") or home / ".claude")
@@ -107,16 +107,16 @@ def _folders(config: Config, environ: Mapping[str, str]) -> list[Check]:
     for folder, mend in wanted.items():
         reason = obstacle(folder)
         if reason:
-            checks.append(Check("home", "FAIL", reason, mend))
+            checks.append(Finding("home", "FAIL", reason, mend))
     if not checks:
-        checks.append(Check("home", "ok", f"{' and '.join(str(folder) for folder in wanted)} can be written"))
+        checks.append(Finding("home", "ok", f"{' and '.join(str(folder) for folder in wanted)} can be written"))
     return [*checks, _output(config)]
 
 
-def _output(config: Config) -> Check:
+def _output(config: Config) -> Finding:
     folder = config.output_dir
     if folder is None:
-        return Check("output", "ok", "runs are captured nowhere")
+        return Finding("output", "ok", "runs are captured nowhere")
     reason = obstacle(folder)
     if not reason and folder.is_symlink():
         reason = f"{str(folder)!r} is a symbolic link"
@@ -126,49 +126,49 @@ def _output(config: Config) -> Check:
             reason = f"{str(folder)!r} is another user's, or others may write to it"
     if reason:
         # A run that is not captured runs all the same.
-        return Check("output", "warning", reason, "--output-dir PATH, with a folder of yours; or --output-dir none")
-    return Check("output", "ok", f"runs are captured in {str(folder)!r}")
+        return Finding("output", "warning", reason, "--output-dir PATH, with a folder of yours; or --output-dir none")
+    return Finding("output", "ok", f"runs are captured in {str(folder)!r}")
 
 
-def _key(config: Config, argv: Sequence[str]) -> Check:
+def _key(config: Config, argv: Sequence[str]) -> Finding:
     seen = any(word.partition("=")[0] == "--api-key" for word in argv)
     if seen:
-        return Check(
+        return Finding(
             "key",
             "warning",
             "given as a flag, which others on this machine can see",
             "use CLAUDE_OPENAI_API_KEY, or --api-key-file",
         )
     if not is_loopback(config.host):
-        return Check("key", "ok", f"{config.host} can be reached from other machines; clients must send the key")
+        return Finding("key", "ok", f"{config.host} can be reached from other machines; clients must send the key")
     if config.api_key:
-        return Check("key", "ok", "clients must send it")
-    return Check("key", "ok", "none is asked for; only this machine can reach the server")
+        return Finding("key", "ok", "clients must send it")
+    return Finding("key", "ok", "none is asked for; only this machine can reach the server")
 
 
-def _memory(config: Config) -> Check:
+def _memory(config: Config) -> Finding:
     kept = config.max_idle_sessions + 2 * config.spares if config.backend == "sdk" else 0
     needed = (config.max_concurrency + kept) * SESSION_MB
     available = available_mb()
     if available is None:
-        return Check("memory", "ok", f"the settings need up to {needed} MB; what there is cannot be told here")
+        return Finding("memory", "ok", f"the settings need up to {needed} MB; what there is cannot be told here")
     found = f"{available} MB available, the settings need up to {needed} MB"
     if available < SESSION_MB:
-        return Check("memory", "FAIL", found, f"free {SESSION_MB} MB, the least for one turn")
+        return Finding("memory", "FAIL", found, f"free {SESSION_MB} MB, the least for one turn")
     if available < needed:
         mend = "--max-idle-sessions, --spares and --max-concurrency with lower numbers need less"
-        return Check("memory", "warning", found, mend)
-    return Check("memory", "ok", found)
+        return Finding("memory", "warning", found, mend)
+    return Finding("memory", "ok", found)
 
 
-def _proxy(environ: Mapping[str, str]) -> Check:
+def _proxy(environ: Mapping[str, str]) -> Finding:
     used = next((name for name in _PROXIES if environ.get(name)), "")
     if not used:
-        return Check("proxy", "ok", "none is set that would catch local addresses")
+        return Finding("proxy", "ok", "none is set that would catch local addresses")
     exempt = [word.strip() for name in ("no_proxy", "NO_PROXY") for word in environ.get(name, "").split(",")]
     if any(word == "*" or word.startswith("127.") for word in exempt):
-        return Check("proxy", "ok", f"{used} is set, local addresses are exempt")
-    return Check(
+        return Finding("proxy", "ok", f"{used} is set, local addresses are exempt")
+    return Finding(
         "proxy",
         "warning",
         f"{used} is set, and clients may send requests for 127.0.0.1 to it",

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from claude_openai.commands.doctor.checks import Check, obstacle
+from claude_openai.commands.doctor.checks import Finding, obstacle
 from claude_openai.commands.instance.health import health_of
 from claude_openai.commands.instance.installed import RESTART_HINT, outdated
 from claude_openai.commands.instance.record import Instance, find_instance, instance_folder, is_claimed
@@ -24,7 +24,7 @@ MIN_FREE_MB: Final = 100
 _LISTENS: Final = "0A"
 
 
-def server_checks(environ: Mapping[str, str]) -> tuple[list[Check], Instance | None]:
+def server_checks(environ: Mapping[str, str]) -> tuple[list[Finding], Instance | None]:
     """The folder and the server that runs, with that server if there is one."""
     folder = instance_folder(environ)
     check = _folder(folder)
@@ -34,39 +34,39 @@ def server_checks(environ: Mapping[str, str]) -> tuple[list[Check], Instance | N
         instance = find_instance(folder)
         starts = instance is None and is_claimed(folder)
     except StartError as error:
-        return [check, Check("server", "FAIL", error.problem, error.hint)], None
+        return [check, Finding("server", "FAIL", error.problem, error.hint)], None
     if starts:
-        return [check, Check("server", "ok", "one starts, and does not listen yet")], None
+        return [check, Finding("server", "ok", "one starts, and does not listen yet")], None
     return [check, _server(instance)], instance
 
 
-def _folder(folder: Path) -> Check:
+def _folder(folder: Path) -> Finding:
     reason = obstacle(folder) if folder.exists() else f"{str(folder)!r} is not there"
     if reason:
-        return Check("temp folder", "FAIL", reason, "set TMPDIR to a folder of yours")
+        return Finding("temp folder", "FAIL", reason, "set TMPDIR to a folder of yours")
     free_mb = shutil.disk_usage(folder).free // 1024**2
     if free_mb < MIN_FREE_MB:
         mend = "free some space, or set TMPDIR to another folder"
-        return Check("temp folder", "warning", f"{str(folder)!r} has {free_mb} MB left", mend)
-    return Check("temp folder", "ok", f"{str(folder)!r} can be written, {free_mb} MB free")
+        return Finding("temp folder", "warning", f"{str(folder)!r} has {free_mb} MB left", mend)
+    return Finding("temp folder", "ok", f"{str(folder)!r} can be written, {free_mb} MB free")
 
 
-def _server(instance: Instance | None) -> Check:
+def _server(instance: Instance | None) -> Finding:
     if instance is None:
-        return Check("server", "ok", "none runs; `claude-openai --background` starts one")
+        return Finding("server", "ok", "none runs; `claude-openai --background` starts one")
     found = f"{instance.version} runs at {instance.base_url} (pid {instance.pid}, {instance.backend})"
     health = health_of(instance)
     if health != "ok":
-        return Check(
+        return Finding(
             "server", "FAIL", f"{found}, health {health}", "run `claude-openai restart`; see `claude-openai logs`"
         )
     difference = outdated(instance)
     if difference:
-        return Check("server", "warning", difference, RESTART_HINT)
-    return Check("server", "ok", f"{found}, health ok")
+        return Finding("server", "warning", difference, RESTART_HINT)
+    return Finding("server", "ok", f"{found}, health ok")
 
 
-def port_check(config: Config, instance: Instance | None) -> Check:
+def port_check(config: Config, instance: Instance | None) -> Finding:
     """Whether a server with this configuration could listen, or does already.
 
     Args:
@@ -75,21 +75,21 @@ def port_check(config: Config, instance: Instance | None) -> Check:
     """
     where = f"{config.port} on {config.host}"
     if config.port == 0:
-        return Check("port", "ok", f"a free one is taken, on {config.host}")
+        return Finding("port", "ok", f"a free one is taken, on {config.host}")
     if instance is not None and instance.port == config.port:
-        return Check("port", "ok", f"{where} is the running server's")
+        return Finding("port", "ok", f"{where} is the running server's")
     try:
         _bind(config.host, config.port)
     except socket.gaierror as error:
-        return Check("port", "FAIL", f"host {config.host!r} is not known: {error.strerror}", "--host 127.0.0.1")
+        return Finding("port", "FAIL", f"host {config.host!r} is not known: {error.strerror}", "--host 127.0.0.1")
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return Check(
+            return Finding(
                 "port", "FAIL", f"{where} is taken{_by_whom(config.port)}", "end that, or choose another --port"
             )
         mend = "ports below 1024 are root's: --port 8000" if error.errno == errno.EACCES else "--host 127.0.0.1"
-        return Check("port", "FAIL", f"{where} cannot be used: {error.strerror}", mend)
-    return Check("port", "ok", f"{where} is free")
+        return Finding("port", "FAIL", f"{where} cannot be used: {error.strerror}", mend)
+    return Finding("port", "ok", f"{where} is free")
 
 
 def _bind(host: str, port: int) -> None:

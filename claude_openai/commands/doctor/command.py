@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from claude_openai.commands import command_parser, has_flag
-from claude_openai.commands.doctor.checks import Check, machine_checks
+from claude_openai.commands.doctor.checks import Finding, machine_checks
 from claude_openai.commands.doctor.checks_claude import claude_checks, confinement_check, program_check
 from claude_openai.commands.doctor.checks_server import port_check, server_checks
 from claude_openai.config import SETTINGS, Config, config_from, ignored_variables
@@ -47,16 +47,16 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     return 1 if failed else 0
 
 
-def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> list[Check]:
+def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> list[Finding]:
     complaint = None
     try:
         config = config_from(flags, environ)
     except ConfigError as error:
         mend = error.hint or "mend it; the other checks are for a server without flags"
-        complaint = Check("settings", "FAIL", error.problem, mend)
+        complaint = Finding("settings", "FAIL", error.problem, mend)
         config = _without_flags(environ)
-    checks = [complaint or Check("settings", "ok", _told(config))]
-    checks += [Check("variables", "warning", found, mend) for found, mend in ignored_variables(environ)]
+    checks = [complaint or Finding("settings", "ok", _told(config))]
+    checks += [Finding("variables", "warning", found, mend) for found, mend in ignored_variables(environ)]
     server, instance = server_checks(environ)
     checks += [*machine_checks(config, flags, environ), *claude_checks(config, environ)]
     checks += [confinement_check(config, environ), *server]
@@ -71,11 +71,11 @@ def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> l
     return checks
 
 
-def _self_test(flags: Sequence[str], environ: Mapping[str, str]) -> list[Check]:
+def _self_test(flags: Sequence[str], environ: Mapping[str, str]) -> list[Finding]:
     try:
         config = config_from(flags, environ)
     except ConfigError as error:
-        return [Check("settings", "FAIL", error.problem, error.hint)]
+        return [Finding("settings", "FAIL", error.problem, error.hint)]
     program, version = program_check(config, environ)
     if program.state == "FAIL":
         return [program]
@@ -101,13 +101,13 @@ def _told(config: Config) -> str:
     return f"{'demo' if config.demo else config.backend} backend; models {models}"
 
 
-def _show(check: Check) -> None:
+def _show(check: Finding) -> None:
     print(f"{check.state:<8} {check.name:<12} {check.found}")
     if check.mend:
         print(f"{'':<8} {'':<12} -> {check.mend}")
 
 
-def _summary(checks: Sequence[Check]) -> str:
+def _summary(checks: Sequence[Finding]) -> str:
     failed, warned = (sum(check.state == state for check in checks) for state in ("FAIL", "warning"))
     if not failed and not warned:
         return "all is well"

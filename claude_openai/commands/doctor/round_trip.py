@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from claude_openai.commands.doctor.checks import Check
+from claude_openai.commands.doctor.checks import Finding
 from claude_openai.commands.instance.control_client import connecting, error_message
 from claude_openai.commands.instance.record import Instance
 from claude_openai.config import Config, local_url
@@ -25,7 +25,7 @@ BEYOND_TURN_S: Final = 15.0
 LOOK_S: Final = 2.0
 STARTED: Final = "a server started for it"
 PROMPT: Final = "Reply with the single word: ready"
-_NAME: Final = "round trip"
+_CHECK_NAME: Final = "round trip"
 
 
 class _Failed(StartError):
@@ -33,7 +33,7 @@ class _Failed(StartError):
 
 
 @dataclass(frozen=True, slots=True)
-class _Answer:
+class _TimedAnswer:
     first_s: float
     total_s: float
     text: str
@@ -67,7 +67,7 @@ def _is_one_of_ours(url: str) -> bool:
         return False
 
 
-def round_trip(config: Config, url: str | None) -> Check:
+def round_trip(config: Config, url: str | None) -> Finding:
     """Ask, and say how it went.
 
     Args:
@@ -78,21 +78,24 @@ def round_trip(config: Config, url: str | None) -> Check:
     try:
         answer = _asked_here(config) if url is None else _asked(url, config)
     except (OSError, http.client.HTTPException) as error:
-        return Check(
-            _NAME, "FAIL", f"the connection failed: {str(error) or type(error).__name__}", "see `claude-openai logs`"
+        return Finding(
+            _CHECK_NAME,
+            "FAIL",
+            f"the connection failed: {str(error) or type(error).__name__}",
+            "see `claude-openai logs`",
         )
     except (ConfigError, StartError) as error:
-        return Check(_NAME, "FAIL", error.problem, error.hint or "see `claude-openai logs`")
+        return Finding(_CHECK_NAME, "FAIL", error.problem, error.hint or "see `claude-openai logs`")
     if not answer.text.strip():
-        return Check(_NAME, "FAIL", f"{where} gave an empty answer", "see `claude-openai logs`")
+        return Finding(_CHECK_NAME, "FAIL", f"{where} gave an empty answer", "see `claude-openai logs`")
     found = (
         f"{where}: first token after {answer.first_s * 1000:.0f} ms, "
         f"{len(answer.text)} characters in {answer.total_s * 1000:.0f} ms"
     )
-    return Check(_NAME, "ok", found)
+    return Finding(_CHECK_NAME, "ok", found)
 
 
-def _asked_here(config: Config) -> _Answer:
+def _asked_here(config: Config) -> _TimedAnswer:
     import trio
 
     from claude_openai.server import serve
@@ -108,7 +111,7 @@ def _asked_here(config: Config) -> _Answer:
         max_idle_sessions=0,
     )
 
-    async def run() -> _Answer:
+    async def run() -> _TimedAnswer:
         async with trio.open_nursery() as nursery:
             (url,) = await nursery.start(serve, alone)
             answer = await trio.to_thread.run_sync(_asked, url, alone, abandon_on_cancel=True)
@@ -125,7 +128,7 @@ def _asked_here(config: Config) -> _Answer:
     raise reason
 
 
-def _asked(url: str, config: Config) -> _Answer:
+def _asked(url: str, config: Config) -> _TimedAnswer:
     timeout_s = config.process_timeout_ms / 1000 + BEYOND_TURN_S
     body = {"model": "claude", "stream": True, "messages": [{"role": "user", "content": PROMPT}]}
     headers = {"Content-Type": "application/json"}
@@ -138,7 +141,7 @@ def _asked(url: str, config: Config) -> _Answer:
         for delta in _deltas(connection.getresponse()):
             first_s = first_s or time.monotonic() - began
             text += delta
-    return _Answer(first_s, time.monotonic() - began, text)
+    return _TimedAnswer(first_s, time.monotonic() - began, text)
 
 
 def _deltas(response: http.client.HTTPResponse) -> Iterator[str]:

@@ -17,7 +17,7 @@ import trio
 
 from claude_openai.claude.process.command_line import stand_in_environment
 from claude_openai.claude.process.version import LEAST_EXACT, LEAST_ONE_CALL, RENEW, Version
-from claude_openai.commands.doctor.checks import Check
+from claude_openai.commands.doctor.checks import Finding
 from claude_openai.commands.doctor.self_test_turns import (
     START,
     SYSTEM,
@@ -65,14 +65,14 @@ class _Turn:
     added: str
 
 
-def self_test(config: Config, version: Version) -> list[Check]:
+def self_test(config: Config, version: Version) -> list[Finding]:
     """A line for each kind of turn; one alone where nothing is answered.
 
     Args:
         config: which Claude Code, and the backend.
         version: of that Claude Code.
     """
-    checks: list[Check] = []
+    checks: list[Finding] = []
     try:
         with tempfile.TemporaryDirectory(prefix="claude-openai-", ignore_cleanup_errors=True) as folder:
             trio.run(_run, config, version, Path(folder), checks)
@@ -81,11 +81,11 @@ def self_test(config: Config, version: Version) -> list[Check]:
             problem, hint = str(error), ""
             if isinstance(error, (ConfigError, StartError)):
                 problem, hint = error.problem, error.hint
-            checks.append(Check("self-test", "FAIL", problem, hint))
+            checks.append(Finding("self-test", "FAIL", problem, hint))
     return checks
 
 
-async def _run(config: Config, version: Version, folder: Path, checks: list[Check]) -> None:
+async def _run(config: Config, version: Version, folder: Path, checks: list[Finding]) -> None:
     with trio.move_on_after(ALL_S) as bound:
         async with MessagesApi.serving() as api, trio.open_nursery() as nursery:
             (url,) = await nursery.start(serve, _alone(config, api.base_url, folder))
@@ -99,7 +99,9 @@ async def _run(config: Config, version: Version, folder: Path, checks: list[Chec
                     checks.append(await tested.check(kind))  # noqa: PERF401 - those so far count if time is up
             nursery.cancel_scope.cancel(reason="all turns have been tried")
     if bound.cancelled_caught:
-        checks.append(Check("self-test", "FAIL", f"it was not over within {ALL_S:g} s", "try it on a quieter machine"))
+        checks.append(
+            Finding("self-test", "FAIL", f"it was not over within {ALL_S:g} s", "try it on a quieter machine")
+        )
 
 
 def _alone(config: Config, base_url: str, folder: Path) -> Config:
@@ -137,7 +139,7 @@ class _Tested:
             if not (await self._turn(START)).added or self._version < LEAST_EXACT:
                 return
 
-    async def check(self, kind: Kind) -> Check:
+    async def check(self, kind: Kind) -> Finding:
         began = time.monotonic()
         try:
             turn = await self._turn(kind)
@@ -153,11 +155,11 @@ class _Tested:
         if wrong:
             found = "; ".join((found, *(text for text, _ in wrong)))
             if all(self._version < least for _, least in wrong):
-                return Check(kind.name, "warning", found, RENEW)
-            return Check(kind.name, "FAIL", found, OTHER_RELEASE)
+                return Finding(kind.name, "warning", found, RENEW)
+            return Finding(kind.name, "FAIL", found, OTHER_RELEASE)
         if turn.way != kind.way:
-            return Check(kind.name, "warning", f"{found}, expected {kind.way}", OTHER_RELEASE)
-        return Check(kind.name, "ok", f"{found}; Claude hears the client's words alone")
+            return Finding(kind.name, "warning", f"{found}, expected {kind.way}", OTHER_RELEASE)
+        return Finding(kind.name, "ok", f"{found}; Claude hears the client's words alone")
 
     async def _turn(self, kind: Kind) -> _Turn:
         before = len(self._api.requests)
@@ -188,8 +190,8 @@ class _Tested:
         raise _Failed(f"no answer within {TURN_S:g} s")
 
 
-def _failed(name: str, error: Exception) -> Check:
-    return Check(name, "FAIL", str(error) or type(error).__name__, OTHER_RELEASE)
+def _failed(name: str, error: Exception) -> Finding:
+    return Finding(name, "FAIL", str(error) or type(error).__name__, OTHER_RELEASE)
 
 
 def _post(url: str, kind: Kind) -> tuple[int, str, bytes]:

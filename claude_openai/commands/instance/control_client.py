@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from claude_openai.commands.instance.record import Instance
 from claude_openai.errors import StartError
+from claude_openai.file_access import READ_BYTES
 from claude_openai.protocol.claude_code.line_framer import LineFramer
 
 __all__ = ["ControlError", "connecting", "error_message", "get_json", "post_json", "stream"]
@@ -20,8 +21,7 @@ __all__ = ["ControlError", "connecting", "error_message", "get_json", "post_json
 # A server answers from memory, or reads small files.
 READ_S: Final = 5.0
 # Cancelling waits for the run's process to be gone, which takes 6 s at most.
-TIMEOUT_S: Final = 15.0
-READ_BYTES: Final = 64 * 1024
+CANCEL_TIMEOUT_S: Final = 15.0
 
 
 class ControlError(StartError):
@@ -44,7 +44,7 @@ def get_json(instance: Instance, path: str) -> Any:
 
 def post_json(instance: Instance, path: str) -> Any:
     """The JSON of a POST with an empty object; raises as `get_json` does."""
-    with _asked(instance, "POST", path, TIMEOUT_S) as response:
+    with _asked(instance, "POST", path, CANCEL_TIMEOUT_S) as response:
         return _json(response)
 
 

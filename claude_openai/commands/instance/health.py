@@ -13,13 +13,13 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from claude_openai.commands.instance.record import Instance
+from claude_openai.file_access import READ_BYTES
 
 __all__ = ["UNREACHABLE", "Answers", "ask", "health_of", "models_of"]
 
 UNREACHABLE: Final = "unreachable"
 # For all questions together: a server that hangs answers none of them.
 TIMEOUT_S: Final = 2.0
-CHUNK_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def _received(connection: socket.socket, deadline: float) -> bytes:
     parts: list[bytes] = []
     while True:
         connection.settimeout(_left(deadline))
-        part = connection.recv(CHUNK_BYTES)
+        part = connection.recv(READ_BYTES)
         if not part:
             return b"".join(parts)
         parts.append(part)

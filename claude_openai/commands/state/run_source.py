@@ -13,15 +13,14 @@ from claude_openai.commands.instance.record import Instance, find_instance, inst
 from claude_openai.commands.state.output_folder import last_folder
 from claude_openai.config import SETTINGS
 from claude_openai.errors import ConfigError, StartError
-from claude_openai.file_access import is_locked
+from claude_openai.file_access import READ_BYTES, is_locked
 from claude_openai.protocol.claude_code.line_framer import LineFramer
 from claude_openai.runs.capture.files import MAX_LISTED, find_run, list_runs, open_folder, open_run
 from claude_openai.runs.capture.records import RUN_ID, RunRecord, is_end
 
 __all__ = ["RunSource", "ServerRuns", "add_folder_flag", "check_id", "run_named", "runs_of", "visible"]
 
-FOLLOW_POLL_S: Final = 0.2
-READ_BYTES: Final = 64 * 1024
+FILE_POLL_S: Final = 0.2
 
 _SETTING: Final = next(setting for setting in SETTINGS if setting.name == "output_dir")
 _ID_BEGIN: Final = re.compile(r"run_[0-9a-f]{1,24}")
@@ -107,7 +106,7 @@ def _file_lines(fd: int, *, follow: bool) -> Iterator[bytes]:
             yield from lines
         if ended or not alive:
             return
-        time.sleep(FOLLOW_POLL_S)
+        time.sleep(FILE_POLL_S)
 
 
 def add_folder_flag(parser: argparse.ArgumentParser) -> None:

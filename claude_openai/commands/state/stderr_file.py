@@ -13,7 +13,7 @@ from claude_openai.logs.writer import open_log_file
 
 __all__ = ["keep_words"]
 
-MAX_BYTES: Final = 64 * 1024
+MAX_STDERR_BYTES: Final = 64 * 1024
 _STDERR: Final = 2
 
 
@@ -22,7 +22,7 @@ def keep_words() -> None:
     with suppress(OSError, ConfigError):
         fd = open_log_file(home_folder() / STDERR_FILE)
         try:
-            if os.fstat(fd).st_size > MAX_BYTES:
+            if os.fstat(fd).st_size > MAX_STDERR_BYTES:
                 os.ftruncate(fd, 0)
             os.dup2(fd, _STDERR)
         finally:

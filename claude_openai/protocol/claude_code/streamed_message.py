@@ -13,9 +13,9 @@ from claude_openai.protocol.turn.events import ReasoningDelta, TextDelta
 from claude_openai.protocol.turn.stop_sequences import StopSequenceFilter
 from claude_openai.protocol.turn.surrogates import PairJoiner, paired
 
-__all__ = ["CallBlock", "Piece", "StreamedMessage"]
+__all__ = ["AnswerDelta", "CallBlock", "StreamedMessage"]
 
-Piece: TypeAlias = TextDelta | ReasoningDelta
+AnswerDelta: TypeAlias = TextDelta | ReasoningDelta
 
 
 @dataclass(slots=True)
@@ -51,14 +51,14 @@ class StreamedMessage:
         self._live = live
         self._stop = StopSequenceFilter(stops)
         self._own_name = own_name
-        self._buffered: dict[int, tuple[type[Piece], list[str]]] = {}
+        self._buffered: dict[int, tuple[type[AnswerDelta], list[str]]] = {}
         self._calls: dict[int, CallBlock] = {}
         self._pairs = {kind: PairJoiner() for kind in ("text", "thinking")}
         self.has_text = False
         self.released = -1
         self.complete = 0
 
-    def feed(self, event: Mapping[str, Any]) -> list[Piece]:
+    def feed(self, event: Mapping[str, Any]) -> list[AnswerDelta]:
         """Take an event of a content block. Returns what can be sent to the client now."""
         match event["type"]:
             case "content_block_start":
@@ -70,7 +70,7 @@ class StreamedMessage:
                 return self._end_block(event["index"])
         return []
 
-    def rest(self, until: int | None = None) -> list[Piece]:
+    def rest(self, until: int | None = None) -> list[AnswerDelta]:
         """The buffered blocks before `until`, by default all; empties the buffer."""
         standing = [block for index, block in self._buffered.items() if until is None or index < until]
         self._buffered = {}
@@ -86,7 +86,7 @@ class StreamedMessage:
             name = str(block["name"])
             self._calls[index] = CallBlock(str(block["id"]), self._own_name(name), name)
 
-    def _delta(self, index: int, delta: Mapping[str, Any]) -> list[Piece]:
+    def _delta(self, index: int, delta: Mapping[str, Any]) -> list[AnswerDelta]:
         match delta.get("type"):
             case "text_delta":
                 return self._text(index, self._pairs["text"].feed(delta["text"]))
@@ -96,11 +96,11 @@ class StreamedMessage:
                 self._calls[index].fragments.append(delta["partial_json"])
         return []
 
-    def _end_block(self, index: int) -> list[Piece]:
+    def _end_block(self, index: int) -> list[AnswerDelta]:
         text, thinking = self._pairs["text"].rest(), self._pairs["thinking"].rest()
         return [*self._text(index, text), *self._thinking(index, thinking)]
 
-    def _text(self, index: int, text: str) -> list[Piece]:
+    def _text(self, index: int, text: str) -> list[AnswerDelta]:
         if not text:
             return []
         self.has_text = True
@@ -114,7 +114,7 @@ class StreamedMessage:
         self.released = index
         return [TextDelta(text)]
 
-    def _thinking(self, index: int, text: str) -> list[Piece]:
+    def _thinking(self, index: int, text: str) -> list[AnswerDelta]:
         if not text:
             return []
         if self._buffered:
@@ -122,5 +122,5 @@ class StreamedMessage:
             return []
         return [ReasoningDelta(text)]
 
-    def _buffer(self, kind: type[Piece], index: int, text: str) -> None:
+    def _buffer(self, kind: type[AnswerDelta], index: int, text: str) -> None:
         self._buffered.setdefault(index, (kind, []))[1].append(text)

@@ -13,13 +13,13 @@ from claude_openai.protocol.claude_code.effects import AnswerCall
 from claude_openai.protocol.claude_code.streamed_message import CallBlock
 from claude_openai.protocol.turn.events import ToolCall
 
-__all__ = ["MAX_CORRECTIONS", "CallJudge", "Check", "Judged"]
+__all__ = ["MAX_CORRECTIONS", "ArgumentCheck", "CallJudge", "Judged"]
 
 # How often Claude may correct calls whose arguments do not fit, within one turn.
 MAX_CORRECTIONS: Final = 3
 
 # Takes the tool's name and the arguments as Claude wrote them. Returns what is wrong, for Claude; None if nothing is.
-Check: TypeAlias = Callable[[str, str], str | None]
+ArgumentCheck: TypeAlias = Callable[[str, str], str | None]
 
 
 @dataclass(slots=True)
@@ -35,11 +35,11 @@ class CallJudge:
     """Judges the calls of one turn.
 
     Args:
-        check: see `Check`.
+        check: see `ArgumentCheck`.
         own_tools: Claude Code has tools of its own, so a name that is not the client's is no mistake.
     """
 
-    def __init__(self, check: Check, *, own_tools: bool) -> None:
+    def __init__(self, check: ArgumentCheck, *, own_tools: bool) -> None:
         self._check = check
         self._own_tools = own_tools
         self._corrections = 0

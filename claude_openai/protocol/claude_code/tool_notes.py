@@ -11,7 +11,7 @@ from claude_openai.protocol.turn.events import ReasoningDelta
 
 __all__ = ["tool_note"]
 
-SHOWN_CHARS: Final = 200
+MAX_NOTE_CHARS: Final = 200
 _SUBJECTS: Final = ("file_path", "notebook_path", "path", "command", "pattern", "url", "query", "description")
 
 
@@ -36,4 +36,4 @@ def _subject(arguments: str) -> str:
         return ""
     found = next((given[key] for key in _SUBJECTS if given.get(key)), "") if isinstance(given, dict) else ""
     line = " ".join(str(found).split())
-    return line if len(line) <= SHOWN_CHARS else f"{line[: SHOWN_CHARS - 1]}…"
+    return line if len(line) <= MAX_NOTE_CHARS else f"{line[: MAX_NOTE_CHARS - 1]}…"

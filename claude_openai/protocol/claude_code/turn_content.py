@@ -9,9 +9,9 @@ from typing import Final
 
 from claude_openai.errors import UpstreamError
 from claude_openai.protocol.claude_code.effects import AskClaude, Effect
-from claude_openai.protocol.claude_code.streamed_message import CallBlock, Piece
+from claude_openai.protocol.claude_code.streamed_message import AnswerDelta, CallBlock
 from claude_openai.protocol.claude_code.structured_output import STRUCTURED_OUTPUT, StructuredAnswer
-from claude_openai.protocol.claude_code.tool_calls import MAX_CORRECTIONS, CallJudge, Check
+from claude_openai.protocol.claude_code.tool_calls import MAX_CORRECTIONS, ArgumentCheck, CallJudge
 from claude_openai.protocol.claude_code.tool_notes import tool_note
 from claude_openai.protocol.claude_code.turn_states import Input
 from claude_openai.protocol.turn.claude_options import ClaudeOptions
@@ -36,7 +36,9 @@ class TurnContent:
         refused: a call was refused.
     """
 
-    def __init__(self, check: Check, options: ClaudeOptions, output: Callable[[object], str | None] | None) -> None:
+    def __init__(
+        self, check: ArgumentCheck, options: ClaudeOptions, output: Callable[[object], str | None] | None
+    ) -> None:
         self._options = options
         self._judge = CallJudge(check, own_tools=options.has_tools)
         self._form = None if output is None else StructuredAnswer(output, MAX_CORRECTIONS)
@@ -45,7 +47,7 @@ class TurnContent:
         self.has_text = False
         self.refused = False
 
-    def show(self, pieces: Sequence[Piece]) -> list[Event]:
+    def show(self, pieces: Sequence[AnswerDelta]) -> list[Event]:
         """The events for the client that pieces of a message become."""
         events: list[Event] = []
         for piece in pieces:

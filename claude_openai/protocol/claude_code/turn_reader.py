@@ -19,7 +19,7 @@ from claude_openai.errors import UpstreamError
 from claude_openai.protocol.claude_code.effects import AnswerCall, AskClaude, Effect
 from claude_openai.protocol.claude_code.failures import Failure, begun_error, interrupted_error, upstream_error
 from claude_openai.protocol.claude_code.streamed_message import CallBlock, StreamedMessage
-from claude_openai.protocol.claude_code.tool_calls import Check
+from claude_openai.protocol.claude_code.tool_calls import ArgumentCheck
 from claude_openai.protocol.claude_code.turn_content import TurnContent
 from claude_openai.protocol.claude_code.turn_states import ENDS, TRANSITIONS, Input, State
 from claude_openai.protocol.claude_code.usage import TurnUsage
@@ -31,7 +31,7 @@ __all__ = ["TurnReader"]
 SYNTHETIC_MODEL: Final = "<synthetic>"
 NOT_FOR_AGENTS: Final = "This tool cannot be called by an agent. Say what you need, and who started you can call it."
 STREAM_ENDED: Final = "the stream of its API ended before the answer was complete."
-NOTHING: Final = Usage()
+NO_USAGE: Final = Usage()
 
 # Stop reasons after which Claude Code would make another call, which the client did not ask for.
 _FINAL_REASONS: Final[Mapping[str, FinishReason]] = {
@@ -72,7 +72,7 @@ class TurnReader:
         self,
         login: str,
         *,
-        check: Check = _no_tools,
+        check: ArgumentCheck = _no_tools,
         own_name: Callable[[str], str | None] = str,
         options: ClaudeOptions = NO_CLAUDE_OPTIONS,
         output: Callable[[object], str | None] | None = None,
@@ -80,7 +80,7 @@ class TurnReader:
         conversation: Route = "new",
         live: bool = True,
         stops: Sequence[str] = (),
-        counted: Usage = NOTHING,
+        counted: Usage = NO_USAGE,
     ) -> None:
         self._login = login
         self._own_name = own_name

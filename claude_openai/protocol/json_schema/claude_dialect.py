@@ -16,6 +16,7 @@ from claude_openai.protocol.json_schema.document import CannotBeResolved, Docume
 from claude_openai.protocol.json_schema.drafts import draft_of
 from claude_openai.protocol.json_schema.metaschema import InvalidSchema, check_schema
 from claude_openai.protocol.json_schema.references import Definitions, Endless
+from claude_openai.protocol.json_schema.tool_dialect import ALTERNATIVES
 from claude_openai.protocol.limits.bounded_cache import Kept
 from claude_openai.protocol.limits.budget import Budget
 
@@ -39,7 +40,6 @@ _ONE: Final[Mapping[str, tuple[str, ...]]] = {
     "contains": ("minContains", "maxContains"),
     "propertyNames": (),
 }
-_ALTERNATIVES: Final = ("anyOf", "oneOf", "allOf")
 # Names and places: they say nothing of a value.
 _SILENT: Final = frozenset(
     {
@@ -49,14 +49,14 @@ _SILENT: Final = frozenset(
 )
 _NOTHING_MORE: Final = frozenset({"$ref", "type", "title", "description", *_SILENT})
 _ANYTHING: Final[Mapping[str, Any]] = {}
-SHOWN_CHARS: Final = 500
+MAX_WORDS_CHARS: Final = 500
 SHOWN_CHARS_AT_TOP: Final = 4000
 # Claude Code's own bound.
-MAX_VALUES: Final = 100_000
+MAX_CLAUDE_VALUES: Final = 100_000
 # Of a budget, for each schema that is said anew.
 ANEW_STEPS: Final = 10
 # Of all schemas and adapted ones that are kept.
-KEPT_CHARS: Final = 4 * 1024 * 1024
+KEPT_DIALECT_CHARS: Final = 4 * 1024 * 1024
 
 
 class CannotBeTranslated(Exception):
@@ -87,7 +87,7 @@ def to_claude_schema(schema: str, document: Document, budget: Budget) -> str:
     return known[0]
 
 
-_kept: Final[Kept[tuple[str, int]]] = Kept(KEPT_CHARS)
+_kept: Final[Kept[tuple[str, int]]] = Kept(KEPT_DIALECT_CHARS)
 
 
 def _adapted(document: Document, budget: Budget) -> str:
@@ -104,12 +104,14 @@ def _adapted(document: Document, budget: Budget) -> str:
     except RecursionError:
         raise CannotBeTranslated("is nested too deeply. Send a flatter one.") from None
     except InvalidSchema as error:
-        shown = str(error)[:SHOWN_CHARS]
+        shown = str(error)[:MAX_WORDS_CHARS]
         raise CannotBeTranslated(f"cannot be used: {shown}. Send one that is valid by draft 2020-12.") from None
     except OverflowError:
         raise CannotBeTranslated("holds a number that is too large. Send a smaller one.") from None
-    if _count(adapted) > MAX_VALUES:
-        raise CannotBeTranslated(f"is too large: Claude Code takes {MAX_VALUES} values in it. Send a smaller one.")
+    if _count(adapted) > MAX_CLAUDE_VALUES:
+        raise CannotBeTranslated(
+            f"is too large: Claude Code takes {MAX_CLAUDE_VALUES} values in it. Send a smaller one."
+        )
     return json.dumps(adapted, separators=(",", ":"))
 
 
@@ -147,7 +149,7 @@ class _Adapter:
             "$ref": self._say_reference,
             "properties": self._say_properties,
             **dict.fromkeys(_ONE, self._say_one),
-            **dict.fromkeys(_ALTERNATIVES, self._say_alternatives),
+            **dict.fromkeys(ALTERNATIVES, self._say_alternatives),
             **dict.fromkeys(("not", "if"), self._say_condition),
         }
 
@@ -158,7 +160,7 @@ class _Adapter:
             CannotBeResolved, InvalidSchema, Endless, TooMuchWork: see `Definitions`.
         """
         schema, resolver = self._unfolded(self._top)
-        alternatives = {keyword: schema[keyword] for keyword in _ALTERNATIVES if keyword in schema}
+        alternatives = {keyword: schema[keyword] for keyword in ALTERNATIVES if keyword in schema}
         rest = {keyword: value for keyword, value in schema.items() if keyword not in alternatives}
         if schema.get("type") == "object" and not alternatives:
             self._definitions.stands_at_top(schema)
@@ -189,7 +191,7 @@ class _Adapter:
         self._definitions.check_end(place)
         saying = _Saying()
         self._say_all(saying, schema, resolver)
-        said = self._with_words(saying, resolver, SHOWN_CHARS)
+        said = self._with_words(saying, resolver, MAX_WORDS_CHARS)
         return _Said(said, saying.whole and not saying.words)
 
     def _within(self, schema: Any, resolver: Resolver) -> _Said:

@@ -36,7 +36,7 @@ _RELATIVE_POINTER: Final = re.compile(r"(?:0|[1-9]\d*)(?:#|(?:/(?:[^~/]|~[01])*)
 # What only patterns of JavaScript have is not read here.
 _JAVASCRIPT: Final = re.compile(r"\[\^?\]|\\u\{|\\c|\(\?<|\\k|\[\^?\[")
 _DAYS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
-MAX_PATTERN_CHARS: Final = 1000
+MAX_REGEX_CHARS: Final = 1000
 
 
 def has_format(name: str, text: str, budget: Budget) -> bool:
@@ -46,7 +46,7 @@ def has_format(name: str, text: str, budget: Budget) -> bool:
         TooMuchWork: of the budget.
     """
     if name == "regex":
-        return len(text) > MAX_PATTERN_CHARS or _JAVASCRIPT.search(text) is not None or is_pattern(text, budget)
+        return len(text) > MAX_REGEX_CHARS or _JAVASCRIPT.search(text) is not None or is_pattern(text, budget)
     check = _CHECKS.get(name)
     return check is None or check(text)
 

@@ -14,12 +14,12 @@ from jsonschema_specifications import REGISTRY
 from claude_openai.protocol.json_schema.drafts import Draft
 from claude_openai.protocol.limits.budget import Budget
 from claude_openai.protocol.limits.json_values import spelled
+from claude_openai.protocol.limits.quoting import SHOWN_CHARS, shorten
 
 __all__ = ["InvalidSchema", "check_schema"]
 
 _Rule: TypeAlias = Callable[[Any, Budget], None]
 
-SHOWN_CHARS: Final = 80
 # What a metaschema says for people, or of patterns and URIs, which are not checked here.
 _SILENT: Final = frozenset(
     {
@@ -289,5 +289,4 @@ def _shown(value: Any) -> str:
     """The value, or what it is where it may be large."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "an array"
-    text = repr(value[: SHOWN_CHARS + 1]) if isinstance(value, str) else repr(value)
-    return text if len(text) <= SHOWN_CHARS + 2 else f"{text[:SHOWN_CHARS]}..."
+    return shorten(value)

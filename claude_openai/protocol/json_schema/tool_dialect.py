@@ -9,9 +9,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-__all__ = ["tool_schema"]
+__all__ = ["ALTERNATIVES", "tool_schema"]
 
-_ALTERNATIVES: Final = ("anyOf", "oneOf", "allOf")
+ALTERNATIVES: Final = ("anyOf", "oneOf", "allOf")
 
 
 def tool_schema(parameters: str) -> dict[str, Any]:
@@ -21,7 +21,7 @@ def tool_schema(parameters: str) -> dict[str, Any]:
         parameters: the client's, as JSON.
     """
     schema: dict[str, Any] = json.loads(parameters)
-    alternatives: dict[str, Any] = {keyword: schema[keyword] for keyword in _ALTERNATIVES if keyword in schema}
+    alternatives: dict[str, Any] = {keyword: schema[keyword] for keyword in ALTERNATIVES if keyword in schema}
     if not alternatives:
         return {"type": "object", **schema}
     offered = {keyword: value for keyword, value in schema.items() if keyword not in alternatives}

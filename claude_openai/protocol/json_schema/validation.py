@@ -22,11 +22,11 @@ from claude_openai.protocol.limits.budget import Budget, TooMuchWork
 __all__ = ["ArgumentValidator", "UnusableSchema", "usable_schema"]
 
 SHOWN_PROBLEMS: Final = 3
-SHOWN_CHARS: Final = 300
+PROBLEM_CHARS: Final = 300
 # Of all schemas that are kept, which take ten times as much memory as their text.
 KEPT_CHARS: Final = 4 * 1024 * 1024
 # So many characters of a schema make a step.
-CHARS: Final = 20
+SCHEMA_CHARS_A_STEP: Final = 20
 
 
 class UnusableSchema(Exception):
@@ -51,7 +51,7 @@ def usable_schema(schema: str, budget: Budget) -> "ArgumentValidator":
         validator = ArgumentValidator(schema, budget)
         list(validator.errors({}, budget))
     except InvalidSchema as error:
-        raise UnusableSchema(f"is not a valid JSON Schema: {str(error)[:SHOWN_CHARS]}.") from None
+        raise UnusableSchema(f"is not a valid JSON Schema: {str(error)[:PROBLEM_CHARS]}.") from None
     except (CannotBeResolved, RecursionError) as error:
         message = f"cannot be used as a schema: {error}. Put what it refers to into the schema itself."
         raise UnusableSchema(message) from None
@@ -78,7 +78,7 @@ class ArgumentValidator:
     """
 
     def __init__(self, schema: str, budget: Budget) -> None:
-        budget.spend(len(schema) // CHARS)
+        budget.spend(len(schema) // SCHEMA_CHARS_A_STEP)
         self.document = Document(json.loads(schema), budget)
         self._plans = Plans(self.document, keywords_of)
         self.steps = 0
@@ -103,7 +103,9 @@ class ArgumentValidator:
             return f"checking them takes {error}"
         except (InvalidSchema, CannotBeResolved) as error:
             return f"they cannot be checked: {error}"
-        shown = [f"{error.json_path[:SHOWN_CHARS]}: {error.message[:SHOWN_CHARS]}" for error in found[:SHOWN_PROBLEMS]]
+        shown = [
+            f"{error.json_path[:PROBLEM_CHARS]}: {error.message[:PROBLEM_CHARS]}" for error in found[:SHOWN_PROBLEMS]
+        ]
         return "; ".join(shown) or None
 
 

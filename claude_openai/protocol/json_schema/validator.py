@@ -22,7 +22,7 @@ Keyword: TypeAlias = Callable[..., Iterable[ValidationError] | None]
 
 # So many items, or characters of a message, make a step.
 ITEMS: Final = 16
-CHARS: Final = 64
+CHARS_A_STEP: Final = 64
 ERROR_STEPS: Final = 10
 
 
@@ -107,7 +107,7 @@ class Validator:
         for check, value, its_size in self._plans.plan(self.schema, self._draft):
             spend(1 + (size + its_size) // ITEMS)
             for error in check(self, value, instance, self.schema) or ():
-                spend(ERROR_STEPS + len(error.message) // CHARS)
+                spend(ERROR_STEPS + len(error.message) // CHARS_A_STEP)
                 yield error
 
     def descend(
@@ -134,7 +134,7 @@ class Validator:
     def spell(self, value: Any) -> str:
         """A text that equal values have in common."""
         text = spelled(value)
-        self.budget.spend(1 + len(text) // CHARS)
+        self.budget.spend(1 + len(text) // CHARS_A_STEP)
         return text
 
     def spell_all(self, values: list[Any]) -> frozenset[str]:

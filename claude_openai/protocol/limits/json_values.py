@@ -1,9 +1,10 @@
 """JSON values: which are equal, and how deep they are nested."""
 
 import json
+import math
 from typing import Any, Final
 
-__all__ = ["MAX_DEPTH", "is_deeper", "spelled"]
+__all__ = ["MAX_DEPTH", "is_deeper", "spelled", "with_whole_numbers"]
 
 # What walks a value takes a few calls for each level, of the 1000 that Python allows.
 MAX_DEPTH: Final = 256
@@ -15,16 +16,17 @@ def spelled(value: Any) -> str:
     By it many values are compared in a time that grows with their size. Python's own hashes of numbers would not do:
     they are known, so numbers can be chosen that all have the same.
     """
-    return json.dumps(_with_whole_numbers(value), sort_keys=True, separators=(",", ":"))
+    return json.dumps(with_whole_numbers(value), sort_keys=True, separators=(",", ":"))
 
 
-def _with_whole_numbers(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer():
+def with_whole_numbers(value: Any, below: float = math.inf) -> Any:
+    """The value with its floats that are whole, and smaller than `below`, as integers."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < below:
         return int(value)
     if isinstance(value, list):
-        return [_with_whole_numbers(each) for each in value]
+        return [with_whole_numbers(each, below) for each in value]
     if isinstance(value, dict):
-        return {name: _with_whole_numbers(each) for name, each in value.items()}
+        return {name: with_whole_numbers(each, below) for name, each in value.items()}
     return value
 
 

@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 from claude_openai.protocol.openai.bad_request import unsupported_parameter, wrong_type, wrong_value
 
 __all__ = [
-    "Check",
     "Field",
+    "FieldCheck",
     "Form",
     "Schema",
     "Use",
@@ -30,7 +30,7 @@ __all__ = [
     "string_or_object",
 ]
 
-Check: TypeAlias = Callable[[str, Any], None]
+FieldCheck: TypeAlias = Callable[[str, Any], None]
 Schema: TypeAlias = Mapping[str, Any]
 
 
@@ -38,14 +38,14 @@ Schema: TypeAlias = Mapping[str, Any]
 class Form:
     """A check, and the JSON Schema that takes the same values."""
 
-    check: Check
+    check: FieldCheck
     schema: Schema
 
     def __call__(self, param: str, value: Any) -> None:
         self.check(param, value)
 
 
-def form(schema: Schema) -> Callable[[Check], Form]:
+def form(schema: Schema) -> Callable[[FieldCheck], Form]:
     """Give a check its schema: `@form({"type": "boolean"})`."""
     return lambda check: Form(check, schema)
 

@@ -19,14 +19,14 @@ from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.protocol.turn.blocks import Block, Message, Role, TextBlock, ToolResultBlock, ToolUseBlock
 
-__all__ = ["NO_RESULT", "Piece", "alternating", "reminder"]
+__all__ = ["NO_RESULT", "RequestItem", "alternating", "reminder"]
 
 NO_RESULT: Final = (TextBlock("[No result: the call was interrupted.]"),)
 SHOWN_IDS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class RequestItem:
     """A message or item.
 
     Attributes:
@@ -86,7 +86,7 @@ class _Conversation:
         self.sides[-2].calls = [call for _, call, _ in last.came]
         self.sides[-2].results = [result for _, _, result in last.came]
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: RequestItem) -> None:
         if not self.sides or self.sides[-1].role != piece.role:
             self.sides.append(_Side(piece.role, piece.path))
         side = self.sides[-1]
@@ -113,7 +113,7 @@ class _Conversation:
         self._open[call.id].append(call)
         side.calls.append(call)
 
-    def _answer(self, result: ToolResultBlock, piece: Piece) -> None:
+    def _answer(self, result: ToolResultBlock, piece: RequestItem) -> None:
         caller = self._callers.get(result.call_id)
         if caller is not None and self._open[result.call_id]:
             call = self._open[result.call_id].popleft()
@@ -128,7 +128,7 @@ class _Conversation:
             raise BadRequest(message, code="invalid_value", param=f"{piece.path}.{piece.id_key}")
 
 
-def alternating(pieces: Sequence[Piece]) -> list[tuple[str, Message]]:
+def alternating(pieces: Sequence[RequestItem]) -> list[tuple[str, Message]]:
     """The turns, each with the place of its last piece.
 
     A last turn of the user may say nothing. Pieces that say nothing are left out elsewhere.

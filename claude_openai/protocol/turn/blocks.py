@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from claude_openai.protocol.limits.json_values import with_whole_numbers
+
 __all__ = [
     "Block",
     "MediaBlock",
@@ -129,14 +131,4 @@ def canonical_arguments(arguments: Mapping[str, Any]) -> str:
     Raises:
         ValueError: a number is not finite.
     """
-    return _CANONICAL.encode(_with_whole_numbers(arguments))
-
-
-def _with_whole_numbers(value: Any) -> Any:
-    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
-        return int(value)
-    if isinstance(value, dict):
-        return {name: _with_whole_numbers(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_with_whole_numbers(each) for each in value]
-    return value
+    return _CANONICAL.encode(with_whole_numbers(arguments, below=_EXACT))

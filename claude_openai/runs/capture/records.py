@@ -14,9 +14,9 @@ from typing import Any, Final, Literal, TypeAlias
 
 from claude_openai.protocol.turn.events import ToolCall, TurnStarted
 
-__all__ = ["RUN_ID", "RunRecord", "Status", "is_end", "line_of", "read_line", "record_of"]
+__all__ = ["RUN_ID", "RunRecord", "RunStatus", "is_end", "line_of", "read_line", "record_of_event"]
 
-Status: TypeAlias = Literal["queued", "running", "parked", "completed", "failed", "cancelled"]
+RunStatus: TypeAlias = Literal["queued", "running", "parked", "completed", "failed", "cancelled"]
 
 RUN_ID: Final = re.compile(r"run_[0-9a-f]{24}")
 STATUSES: Final = frozenset({"queued", "running", "parked", "completed", "failed", "cancelled"})
@@ -41,7 +41,7 @@ class RunRecord:
     backend: str
     model: str
     started_at: float
-    status: Status = "queued"
+    status: RunStatus = "queued"
     conversation: str | None = None
     ended_at: float | None = None
     usage: dict[str, Any] | None = None
@@ -88,7 +88,7 @@ class RunRecord:
             return None
 
 
-def record_of(event: TurnStarted | ToolCall) -> dict[str, Any]:
+def record_of_event(event: TurnStarted | ToolCall) -> dict[str, Any]:
     """What is kept of an event that is not a delta."""
     if isinstance(event, TurnStarted):
         return {"type": "answering", "model": event.model, "conversation": event.conversation}

@@ -30,8 +30,8 @@ DELTA_CHARS: Final = 256
 BATCH_S: Final = 0.05
 PRUNE_EVERY_S: Final = 60.0
 IDLE_PRUNE_S: Final = 3600.0
-COMPLAIN_EVERY_S: Final = 60.0
-CLOSE_WAIT_S: Final = 2.0
+NOT_CAPTURED_EVERY_S: Final = 60.0
+WRITE_OUT_S: Final = 2.0
 _DELTAS: Final[dict[str, dict[str, Any]]] = {kind: {"type": kind} for kind in ("text", "reasoning")}
 
 
@@ -98,8 +98,8 @@ class RunWriter:
             self._count_lost(capture, 1)
 
     def close(self) -> None:
-        """Write what is queued, waiting at most `CLOSE_WAIT_S` seconds for it."""
-        if not self._thread.close(CLOSE_WAIT_S):
+        """Write what is queued, waiting at most `WRITE_OUT_S` seconds for it."""
+        if not self._thread.close(WRITE_OUT_S):
             self._log.warning("runs.not_captured", reason="the last of it could not be written in time")
 
     def _count_lost(self, capture: Capture, count: int) -> None:
@@ -119,7 +119,7 @@ class RunWriter:
     def _write(self, capture: Capture, entries: list[_Entry]) -> None:
         is_last = entries[-1].is_last
         last_ms = (entries[-1].at - capture.started) * 1000
-        lines = [line_of((at - capture.started) * 1000, record) for at, record in _joined(entries)]
+        lines = [line_of((at - capture.started) * 1000, record) for at, record in _merged_deltas(entries)]
         reported = capture.lost
         if reported:
             lines.insert(len(lines) - is_last, line_of(last_ms, {"type": "lost", "records": reported}))
@@ -154,7 +154,7 @@ class RunWriter:
             fcntl.flock(capture.file.fd, fcntl.LOCK_EX)
 
     def _complain(self, capture: Capture, error: OSError) -> None:
-        if self._thread.may_complain("", COMPLAIN_EVERY_S):
+        if self._thread.may_complain("", NOT_CAPTURED_EVERY_S):
             reason = error.strerror or str(error)
             self._log.warning("runs.not_captured", run_id=capture.run_id, folder=str(self._folder), reason=reason)
 
@@ -165,7 +165,7 @@ class RunWriter:
                 prune(folder_fd, max_age_s=self._max_age_s, max_bytes=self._max_bytes)
 
 
-def _joined(entries: list[_Entry]) -> Iterator[tuple[float, dict[str, Any]]]:
+def _merged_deltas(entries: list[_Entry]) -> Iterator[tuple[float, dict[str, Any]]]:
     """When and what, with deltas of one kind that follow each other as one."""
     for _, group in groupby(entries, key=lambda entry: id(entry) if entry.text is None else id(entry.record)):
         first, *others = group

@@ -44,7 +44,7 @@ CLIENT_LEFT = 499
 ANSWER_AFTER_EOF_S = 1.0
 
 
-class Client(Enum):
+class ClientState(Enum):
     """Where the client stands: its request is not complete; it waits for the answer; its data has ended."""
 
     SENDS = auto()
@@ -77,7 +77,7 @@ class Exchange:
         self.route = "unknown"
         self.status: int | None = None
         self.finishing = False
-        self.client = Client.SENDS
+        self.client = ClientState.SENDS
         self.has_turn = False
         self.abandoned = False
 
@@ -87,7 +87,7 @@ class Exchange:
         Raises:
             BadRequest: the client has left.
         """
-        if self.client is Client.LEFT:
+        if self.client is ClientState.LEFT:
             self.abandoned = True
             raise client_left_error()
         self.has_turn = True
@@ -155,7 +155,7 @@ class HttpConnection(TrioASGIHTTPConnection):
         async def noted() -> ASGIReceiveEvent:
             event = await receive()
             if event["type"] == "http.request" and not event.get("more_body"):
-                exchange.client = Client.WAITS
+                exchange.client = ClientState.WAITS
             return event
 
         try:
@@ -183,7 +183,7 @@ class HttpConnection(TrioASGIHTTPConnection):
     ) -> None:
         await ASGIHTTPConnection.handle_messages(self, request, receive)
         exchange = self._exchange
-        waited, exchange.client = exchange.client is Client.WAITS, Client.LEFT
+        waited, exchange.client = exchange.client is ClientState.WAITS, ClientState.LEFT
         if exchange.finishing:
             return
         if waited and not exchange.has_turn:

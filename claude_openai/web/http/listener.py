@@ -28,7 +28,7 @@ from claude_openai.web.http.malformed import NO_WEBSOCKETS, malformed_response
 __all__ = ["Connections", "TcpListener", "connection_limit", "open_listeners", "urls_of"]
 
 # How long the exchanges that are ending may take before their connections are closed under them.
-CLOSE_WAIT_S: Final = 1.0
+CLIENT_CLOSE_WAIT_S: Final = 1.0
 # Between two tries to accept while the system lacks something for it.
 ACCEPT_RETRY_S: Final = 0.1
 # What may happen a thousand times a second is logged once in this time.
@@ -130,7 +130,7 @@ class Connections:
         """Let idle connections go at once and busy ones a moment later, then close what is left."""
         for server in list(self._open):
             await server.guarded.context.terminated.set()
-        with trio.move_on_after(CLOSE_WAIT_S):
+        with trio.move_on_after(CLIENT_CLOSE_WAIT_S):
             while self._open:
                 await self._changed.wait()
         if self._open:

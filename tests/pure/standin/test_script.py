@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.standin.demo import demo_reply
-from claude_openai.standin.wire import Head, Identity, Item, render
+from claude_openai.standin.wire import AnswerIdentity, Head, Item, render
 from claude_openai.testing import (
     API_ERROR,
     PROMPT_TOO_LONG,
@@ -35,7 +35,7 @@ from claude_openai.testing import (
     Usage,
 )
 
-IDENTITY = Identity("claude-sonnet-5", "msg_01", "req_01")
+IDENTITY = AnswerIdentity("claude-sonnet-5", "msg_01", "req_01")
 
 
 def rendered(answer: Answer, *, stream: bool = True) -> list[Item]:

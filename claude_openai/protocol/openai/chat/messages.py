@@ -21,7 +21,7 @@ from claude_openai.protocol.openai.content import (
     user_blocks,
 )
 from claude_openai.protocol.openai.transcript import transcript_of
-from claude_openai.protocol.openai.turns import Piece, alternating
+from claude_openai.protocol.openai.turns import RequestItem, alternating
 from claude_openai.protocol.turn.blocks import Block, Role, TextBlock
 from claude_openai.protocol.turn.history import Transcript
 
@@ -60,7 +60,7 @@ def read_messages(messages: Sequence[Any], budget: Budget, system: Iterable[str]
         BadRequest: naming the message, and the place in it, that is malformed or cannot be carried.
     """
     texts = list(system)
-    pieces: list[Piece] = []
+    pieces: list[RequestItem] = []
     for index, message in enumerate(messages):
         path = f"messages[{index}]"
         role = _role(message, path)
@@ -71,7 +71,7 @@ def read_messages(messages: Sequence[Any], budget: Budget, system: Iterable[str]
     return transcript_of(texts, alternating(pieces), "messages")
 
 
-def _piece(message: Mapping[str, Any], role: ChatRole, path: str, budget: Budget) -> Piece:
+def _piece(message: Mapping[str, Any], role: ChatRole, path: str, budget: Budget) -> RequestItem:
     side: Role = "user"
     blocks: tuple[Block, ...]
     match role:
@@ -86,7 +86,7 @@ def _piece(message: Mapping[str, Any], role: ChatRole, path: str, budget: Budget
             blocks = (tool_result_block(message, path),)
         case "user":
             blocks = _named(user_blocks(message, path), message.get("name"), path)
-    return Piece(side, path, "tool_call_id", blocks, of_system=role == "system")
+    return RequestItem(side, path, "tool_call_id", blocks, of_system=role == "system")
 
 
 def _named(blocks: tuple[Block, ...], name: Any, path: str) -> tuple[Block, ...]:

@@ -18,10 +18,10 @@ from claude_openai.protocol.openai.content import (
     system_texts,
     user_blocks,
 )
-from claude_openai.protocol.openai.responses.item_store import MAX_CHARS, item_chars
+from claude_openai.protocol.openai.responses.item_store import MAX_STORED_CHARS, item_chars
 from claude_openai.protocol.openai.responses.tools import joined_name
 from claude_openai.protocol.openai.transcript import transcript_of
-from claude_openai.protocol.openai.turns import Piece, alternating
+from claude_openai.protocol.openai.turns import RequestItem, alternating
 from claude_openai.protocol.turn.blocks import Block, Role, TextBlock, ToolUseBlock
 from claude_openai.protocol.turn.history import Transcript
 
@@ -73,20 +73,20 @@ def read_input(value: str | Sequence[Any], system: Sequence[str], recall: Recall
     """
     texts = list(system)
     items = [{"role": "user", "content": value}] if isinstance(value, str) else value
-    pieces: list[Piece] = []
+    pieces: list[RequestItem] = []
     recalled = 0
     for index, item in enumerate(items):
         path = f"input[{index}]"
         found = _resolved(item, path, recall)
         # A few bytes can refer to megabytes, and often to the same.
         recalled += 0 if found is item else item_chars(found)
-        if recalled > MAX_CHARS:
+        if recalled > MAX_STORED_CHARS:
             raise wrong_value(path, "no references to more than is kept here")
         if not _is_of_system(found):
-            pieces.extend(Piece(role, path, "call_id", blocks) for role, blocks in _read(found, path, budget))
+            pieces.extend(RequestItem(role, path, "call_id", blocks) for role, blocks in _read(found, path, budget))
         elif pieces:
             blocks = tuple(map(TextBlock, system_texts(found, path)))
-            pieces.append(Piece("user", path, "call_id", blocks, of_system=True))
+            pieces.append(RequestItem("user", path, "call_id", blocks, of_system=True))
         else:
             texts.extend(system_texts(found, path))
     return transcript_of(texts, alternating(pieces), "input")

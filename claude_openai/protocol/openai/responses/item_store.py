@@ -8,10 +8,10 @@ told to send it.
 from collections.abc import Mapping
 from typing import Any, Final
 
-__all__ = ["MAX_CHARS", "ItemStore", "item_chars"]
+__all__ = ["MAX_STORED_CHARS", "ItemStore", "item_chars"]
 
 MAX_ITEMS: Final = 4096
-MAX_CHARS: Final = 16 * 1024 * 1024
+MAX_STORED_CHARS: Final = 16 * 1024 * 1024
 
 
 class ItemStore:
@@ -22,7 +22,7 @@ class ItemStore:
         max_chars: of how many characters together.
     """
 
-    def __init__(self, max_items: int = MAX_ITEMS, max_chars: int = MAX_CHARS) -> None:
+    def __init__(self, max_items: int = MAX_ITEMS, max_chars: int = MAX_STORED_CHARS) -> None:
         self._max_items = max_items
         self._max_chars = max_chars
         self._items: dict[str, Mapping[str, Any]] = {}

@@ -20,15 +20,15 @@ __all__ = [
     "ItemInProgress",
     "ItemStatus",
     "ResponsesHead",
-    "Step",
+    "UnnumberedEvent",
     "failure_object",
-    "usage_object",
+    "response_usage",
 ]
 
 ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
 ItemPrefix: TypeAlias = Literal["msg", "rs", "fc"]
 # An event without its sequence_number.
-Step: TypeAlias = dict[str, Any]
+UnnumberedEvent: TypeAlias = dict[str, Any]
 
 # Why a response that ended has not all that there was to say. A refusal is all that there is, as of OpenAI's models:
 # with another status their SDK would find no final response in the stream.
@@ -161,22 +161,22 @@ class ItemInProgress:
         parts = [] if status == "in_progress" else [*self._parts, self._part.of("".join(self._texts))]
         return {"id": self._id, **self.form.item, "status": status, self.form.holder: parts}
 
-    def opened(self) -> Iterator[Step]:
+    def opened(self) -> Iterator[UnnumberedEvent]:
         yield {"type": "response.output_item.added", "output_index": self._index, "item": self.item("in_progress")}
         yield self._part_added()
 
-    def delta(self, text: str) -> Step:
+    def delta(self, text: str) -> UnnumberedEvent:
         self._texts.append(text)
         return {**self._delta, "delta": text, **self._part.event_keys}
 
-    def next_part(self, part: PartForm) -> Iterator[Step]:
+    def next_part(self, part: PartForm) -> Iterator[UnnumberedEvent]:
         """Go on with another part."""
         yield from self._part_done()
         self._parts.append(self._part.of("".join(self._texts)))
         self._begin(part)
         yield self._part_added()
 
-    def closed(self, item: dict[str, Any]) -> Iterator[Step]:
+    def closed(self, item: dict[str, Any]) -> Iterator[UnnumberedEvent]:
         yield from self._part_done()
         yield {"type": "response.output_item.done", "output_index": self._index, "item": item}
 
@@ -186,16 +186,16 @@ class ItemInProgress:
         self._place = {"item_id": self._id, "output_index": self._index, self.form.index_key: len(self._parts)}
         self._delta = {"type": f"{part.event}.delta", **self._place}
 
-    def _part_added(self) -> Step:
+    def _part_added(self) -> UnnumberedEvent:
         return {"type": f"{self.form.part_event}.added", **self._place, "part": self._part.of("")}
 
-    def _part_done(self) -> Iterator[Step]:
+    def _part_done(self) -> Iterator[UnnumberedEvent]:
         text = "".join(self._texts)
         yield {"type": f"{self._part.event}.done", **self._place, self._part.key: text, **self._part.event_keys}
         yield {"type": f"{self.form.part_event}.done", **self._place, "part": self._part.of(text)}
 
 
-def usage_object(usage: Usage) -> dict[str, Any]:
+def response_usage(usage: Usage) -> dict[str, Any]:
     """OpenAI's sums: its `input_tokens` contain the cached ones, Claude's do not."""
     input_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
     return {

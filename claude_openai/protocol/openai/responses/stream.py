@@ -1,11 +1,10 @@
 """A turn's events as the Responses API says them: a stream of typed events, or one response object.
 
-One state machine, `_Answer`, makes the items and tells each step; `ResponsesStream` sends the steps, `ResponsesObject`
-waits for the last. So what a client adds up from the stream is what the one object holds. Items come one after the
-other and are never open at the same time: Codex keeps one open item. Claude's thinking is a reasoning item with one
-summary, the form that clients show. Knows no randomness, and the time only by the clock it is given.
-
-A stream ends with one of `response.completed`, `response.incomplete` and `response.failed`, and nothing after it.
+One state machine, `_AnswerSoFar`, makes the items and tells each step; `ResponsesStream` sends the steps, and
+`ResponsesObject` waits for the last. So what a client adds up from the stream is what the one object holds. Items come
+one after the other and are never open at the same time: Codex keeps one open item. Claude's thinking is a reasoning
+item with one summary, the form that clients show. Knows no randomness, and the time only by the clock it is given. A
+stream ends with one of `response.completed`, `response.incomplete` and `response.failed`, and nothing after it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -22,9 +21,9 @@ from claude_openai.protocol.openai.responses.objects import (
     ItemInProgress,
     ItemStatus,
     ResponsesHead,
-    Step,
+    UnnumberedEvent,
     failure_object,
-    usage_object,
+    response_usage,
 )
 from claude_openai.protocol.openai.sse import typed_frame
 from claude_openai.protocol.turn.events import (
@@ -45,7 +44,7 @@ __all__ = ["Remember", "ResponsesObject", "ResponsesStream"]
 Remember: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 
-class _Answer:
+class _AnswerSoFar:
     """The items of one turn, step by step.
 
     Args:
@@ -65,7 +64,7 @@ class _Answer:
         self._open: ItemInProgress | None = None
         self._begun = False
 
-    def feed(self, event: Event) -> Iterator[Step]:
+    def feed(self, event: Event) -> Iterator[UnnumberedEvent]:
         """The steps that an event becomes.
 
         Raises:
@@ -91,7 +90,7 @@ class _Answer:
             case _:
                 assert_never(event)
 
-    def _begin(self) -> Iterator[Step]:
+    def _begin(self) -> Iterator[UnnumberedEvent]:
         if self._begun:
             return
         self._begun = True
@@ -99,7 +98,7 @@ class _Answer:
         yield {"type": "response.created", "response": response}
         yield {"type": "response.in_progress", "response": response}
 
-    def _say(self, form: ItemForm, text: str) -> Iterator[Step]:
+    def _say(self, form: ItemForm, text: str) -> Iterator[UnnumberedEvent]:
         if not text:
             return
         item = self._open
@@ -109,7 +108,7 @@ class _Answer:
             yield from item.opened()
         yield item.delta(text)
 
-    def _close(self, status: ItemStatus) -> Iterator[Step]:
+    def _close(self, status: ItemStatus) -> Iterator[UnnumberedEvent]:
         if self._open is None:
             return
         done, self._open = self._open, None
@@ -120,7 +119,7 @@ class _Answer:
         self._remember(item)
         return item
 
-    def _call(self, call: ToolCall) -> Iterator[Step]:
+    def _call(self, call: ToolCall) -> Iterator[UnnumberedEvent]:
         self.calls.append(call.name)
         index = len(self._output)
         item = self._finished(self._head.function_call(call, index, "completed", call.arguments))
@@ -132,7 +131,7 @@ class _Answer:
         yield {"type": f"{event}.done", **place, "name": item["name"], "arguments": call.arguments}
         yield {"type": "response.output_item.done", "output_index": index, "item": item}
 
-    def _complete(self, finish_reason: FinishReason, usage: Usage) -> Iterator[Step]:
+    def _complete(self, finish_reason: FinishReason, usage: Usage) -> Iterator[UnnumberedEvent]:
         reason = INCOMPLETE.get(finish_reason)
         status: ItemStatus = "completed" if reason is None else "incomplete"
         if finish_reason == "content_filter":
@@ -145,11 +144,11 @@ class _Answer:
             yield from self._close(status)
         details = None if reason is None else {"reason": reason}
         completed_at = self._clock() if reason is None else None
-        ending = {"completed_at": completed_at, "incomplete_details": details, "usage": usage_object(usage)}
+        ending = {"completed_at": completed_at, "incomplete_details": details, "usage": response_usage(usage)}
         self.final = self._head.response(status, self._output, **ending)
         yield {"type": f"response.{status}", "response": self.final}
 
-    def _refuse(self) -> Iterator[Step]:
+    def _refuse(self) -> Iterator[UnnumberedEvent]:
         """A part of its own, which no client takes for the answer: what was said before stands in another one."""
         if self._open is not None and self._open.form is MESSAGE:
             yield from self._open.next_part(REFUSAL)
@@ -159,7 +158,7 @@ class _Answer:
             yield from self._open.opened()
         yield self._open.delta(REFUSED)
 
-    def _fail(self, error: ApiError) -> Iterator[Step]:
+    def _fail(self, error: ApiError) -> Iterator[UnnumberedEvent]:
         self.error = error
         if self._open is not None:
             self._output.append(self._open.item("incomplete"))
@@ -181,7 +180,7 @@ class ResponsesStream:
     """
 
     def __init__(self, head: ResponsesHead, clock: Callable[[], int], remember: Remember) -> None:
-        self._answer = _Answer(head, clock, remember)
+        self._answer = _AnswerSoFar(head, clock, remember)
         self._sent = 0
 
     @property
@@ -211,7 +210,7 @@ class ResponsesObject:
     """One turn as one response: `feed` each event in order, then take the `result`; as `ResponsesStream`."""
 
     def __init__(self, head: ResponsesHead, clock: Callable[[], int], remember: Remember) -> None:
-        self._answer = _Answer(head, clock, remember)
+        self._answer = _AnswerSoFar(head, clock, remember)
 
     @property
     def ended(self) -> bool:

@@ -11,7 +11,7 @@ from claude_openai.errors import UpstreamError
 from claude_openai.protocol.claude_code.effects import AnswerCall, Effect
 from claude_openai.protocol.claude_code.tool_calls import MAX_CORRECTIONS
 from claude_openai.protocol.claude_code.tool_names import own_name
-from claude_openai.protocol.claude_code.tool_notes import SHOWN_CHARS, tool_note
+from claude_openai.protocol.claude_code.tool_notes import MAX_NOTE_CHARS, tool_note
 from claude_openai.protocol.claude_code.turn_reader import TurnReader
 from claude_openai.protocol.claude_code.turn_states import State
 from claude_openai.protocol.turn.claude_options import ClaudeOptions
@@ -141,4 +141,4 @@ def test_a_note_is_one_line_with_what_the_tool_is_about(arguments: str, shown: s
 
 @given(st.text())
 def test_a_note_is_short(command: str) -> None:
-    assert len(tool_note("Bash", json.dumps({"command": command})).text) <= SHOWN_CHARS + len("\n[Bash: ]\n")
+    assert len(tool_note("Bash", json.dumps({"command": command})).text) <= MAX_NOTE_CHARS + len("\n[Bash: ]\n")

@@ -4,19 +4,26 @@
 another `put` on the same thread: `SimpleQueue` and the re-entrant lock allow that.
 """
 
+import json
 import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-__all__ = ["LineFile", "WriterThread"]
+__all__ = ["LineFile", "WriterThread", "json_line"]
 
 T = TypeVar("T")
 
 WRITE_RETRY_S: Final = 0.02
+_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
+
+
+def json_line(record: Mapping[str, Any]) -> bytes:
+    """A record as a line of ASCII, without control characters of a terminal, lone surrogates or odd line separators."""
+    return f"{_encode(record)}\n".encode("ascii")
 
 
 class LineFile:

@@ -8,7 +8,6 @@ It knows nothing of what is logged, and reads no configuration. It imports neith
 """
 
 import contextlib
-import json
 import logging
 import os
 import traceback
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from claude_openai.errors import ConfigError
+from claude_openai.line_writer import json_line
 from claude_openai.logs.redaction import Json, Redactor
 from claude_openai.logs.writer import LogWriter, open_log_file
 
@@ -47,7 +47,6 @@ def traceback_of(error: BaseException) -> str:
 _OFF: Final = 100
 _TRACE, _DEBUG, _INFO, _WARNING, _ERROR = Level
 _NAMES: Final = {level: level.name.lower() for level in Level}
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 
 class Log:
@@ -122,8 +121,7 @@ class Log:
 
 def _line(level: Level, event: str, fields: Mapping[str, Json]) -> bytes:
     time = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    # ASCII, so that no control character of a terminal, lone surrogate or odd line separator gets through.
-    return f"{_encode({'time': time, 'level': _NAMES[level], 'event': event, **fields})}\n".encode("ascii")
+    return json_line({"time": time, "level": _NAMES[level], "event": event, **fields})
 
 
 def _drop(_line: bytes) -> None:

@@ -21,7 +21,7 @@ from claude_openai.errors import BadRequest, RunCancelled, RunNotFound
 from claude_openai.file_access import READ_BYTES
 from claude_openai.protocol.claude_code.line_framer import LineFramer
 from claude_openai.runs.capture.files import MAX_LISTED, find_run, list_runs, open_folder, open_run, read_limit
-from claude_openai.runs.capture.records import RUN_ID, RunRecord, is_end
+from claude_openai.runs.capture.records import RUN_ID, is_end
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
 from claude_openai.threads import run_in_thread
@@ -69,7 +69,7 @@ class ControlViews:
         """The newest first, at most `limit`."""
         limit = _limit(request.args.get("limit"))
         known = {run.id: run.view() for run in self.runs.all()}
-        kept = [] if self.folder is None else await run_in_thread(_list, self.folder, limit, frozenset(known))
+        kept = [] if self.folder is None else await run_in_thread(list_runs, self.folder, limit, frozenset(known))
         newest = sorted([*known.values(), *kept], key=lambda record: record.started_at, reverse=True)
         return json_response({"object": "list", "data": [record.to_json() for record in newest[:limit]]})
 
@@ -178,10 +178,6 @@ def _check_id(run_id: str) -> None:
 
 def _unknown(run_id: str) -> RunNotFound:
     return RunNotFound(f"There is no run {run_id}; `claude-openai runs` lists them.")
-
-
-def _list(folder: Path, limit: int, known: frozenset[str]) -> list[RunRecord]:
-    return list_runs(folder, limit, but=known)
 
 
 def _open(folder: Path, run_id: str) -> int | None:

@@ -84,7 +84,7 @@ def read_limit(text: str) -> int | None:
     return limit if 1 <= limit <= MAX_LISTED else None
 
 
-def list_runs(folder: Path, limit: int, *, but: Collection[str] = ()) -> list[RunRecord]:
+def list_runs(folder: Path, limit: int, but: Collection[str] = ()) -> list[RunRecord]:
     """The runs last written to, at most `limit`, without those named in `but`; none if the folder cannot be read."""
     found: list[RunRecord] = []
     with suppress(OSError), open_folder(folder) as folder_fd:

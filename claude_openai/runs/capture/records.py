@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias
 
+from claude_openai.line_writer import json_line
 from claude_openai.protocol.turn.events import ToolCall, TurnStarted
 
 __all__ = ["RUN_ID", "RunRecord", "RunStatus", "is_end", "line_of", "read_line", "record_of_event"]
@@ -20,8 +21,6 @@ RunStatus: TypeAlias = Literal["queued", "running", "parked", "completed", "fail
 
 RUN_ID: Final = re.compile(r"run_[0-9a-f]{24}")
 STATUSES: Final = frozenset({"queued", "running", "parked", "completed", "failed", "cancelled"})
-
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 
 @dataclass(slots=True)
@@ -97,7 +96,7 @@ def record_of_event(event: TurnStarted | ToolCall) -> dict[str, Any]:
 
 def line_of(at_ms: float, record: Mapping[str, Any]) -> bytes:
     """The line of a record, `at_ms` after the run was asked for."""
-    return f"{_encode({'t': round(at_ms), **record})}\n".encode("ascii")
+    return json_line({"t": round(at_ms), **record})
 
 
 def read_line(line: bytes) -> dict[str, Any]:

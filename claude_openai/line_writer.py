@@ -32,16 +32,23 @@ class LineFile:
     Attributes:
         fd: the descriptor, -1 for none; it is opened and closed by the owner.
         is_torn: it ends in half a line.
-        error: why lines were lost the last time.
+        error: why lines could not be written the last time.
+        lost: lines that were lost and not reported, as the owner counts them by `count_lost` from any thread.
     """
 
     def __init__(self, fd: int = -1) -> None:
         self.fd = fd
         self.is_torn = False
         self.error: OSError | None = None
+        self.lost = 0
+        self._lock = threading.RLock()
+
+    def count_lost(self, count: int) -> None:
+        with self._lock:
+            self.lost += count
 
     def write(self, lines: bytes) -> int:
-        """Write lines, each with its newline, and return how many were lost."""
+        """Write lines, each with its newline, and return how many could not be written."""
         data = memoryview(b"\n" + lines if self.is_torn else lines)
         done = 0
         while done < len(data):
@@ -85,7 +92,7 @@ class WriterThread(Generic[T]):
         self._gather_s, self._idle_s = gather_s, idle_s
         self._queue: SimpleQueue[tuple[T, int] | None] = SimpleQueue()
         self._queued = 0
-        self.lock = threading.RLock()  # for `_queued`, and for counts of the owner that both sides change
+        self._lock = threading.RLock()
         self._closing = threading.Event()
         self._complaints: dict[str, float] = {}
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -93,7 +100,7 @@ class WriterThread(Generic[T]):
 
     def put(self, item: T, size: int) -> bool:
         """Queue an item without waiting; False if it does not fit. One of size 0 always does."""
-        with self.lock:
+        with self._lock:
             fits = not size or self._queued + size <= self._max_queued
             if fits:
                 self._queued += size
@@ -122,7 +129,7 @@ class WriterThread(Generic[T]):
         while not is_last:
             batch, size, is_last = self._next_batch()
             self._write(batch)
-            with self.lock:
+            with self._lock:
                 self._queued -= size
 
     def _next_batch(self) -> tuple[list[T], int, bool]:

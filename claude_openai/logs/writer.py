@@ -89,7 +89,6 @@ class LogWriter:
         self._file = LineFile(fd)
         self._path = path
         self._count_line = count_line
-        self._dropped = 0
         self._next_check = 0.0
         self._thread: WriterThread[bytes] = WriterThread(
             "log-writer", self._write_batch, max_queued=QUEUE_BYTES, max_batch=BATCH_BYTES
@@ -98,7 +97,7 @@ class LogWriter:
     def put(self, line: bytes) -> None:
         """Queue a line that ends in a newline, or drop it when the queue is full; after `close` nothing is written."""
         if not self._thread.put(line, len(line)):
-            self._count_dropped(1)
+            self._file.count_lost(1)
 
     def close(self, timeout_s: float) -> None:
         """Write what is queued, waiting at most `timeout_s` seconds for it; says on stderr when it gave up."""
@@ -107,19 +106,15 @@ class LogWriter:
         else:
             _say(f"the log could not be written within {timeout_s:g} s; its last records are lost")
 
-    def _count_dropped(self, count: int) -> None:
-        with self._thread.lock:
-            self._dropped += count
-
     # Everything below runs on the thread.
 
     def _write_batch(self, batch: list[bytes]) -> None:
         self._follow_path()
         lost = self._write(b"".join(batch))
-        self._count_dropped(lost)
-        dropped = self._dropped
+        self._file.count_lost(lost)
+        dropped = self._file.lost
         if dropped and not lost and not self._write(self._count_line(dropped)):
-            self._count_dropped(-dropped)
+            self._file.count_lost(-dropped)
 
     def _write(self, lines: bytes) -> int:
         """Write the lines and return how many of them were lost."""
@@ -174,7 +169,7 @@ class LogWriter:
             self._complain(str(error))
             return
         os.close(self._file.fd)
-        self._file = LineFile(fd)
+        self._file.fd, self._file.is_torn = fd, False
 
     def _complain(self, text: str) -> None:
         if self._thread.may_complain(text):

@@ -46,17 +46,12 @@ class _Entry(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Capture:
-    """One run's file. The run's side calls `put` and `put_text`; the rest is the writer's.
-
-    Attributes:
-        lost: records that were not written.
-    """
+    """One run's file. The run's side calls `put` and `put_text`; the rest is the writer's."""
 
     run_id: str
     writer: "RunWriter"
     started: float = field(default_factory=time.monotonic)
     file: LineFile = field(default_factory=LineFile)
-    lost: int = 0
 
     def put(self, record: dict[str, Any], *, last: bool = False) -> None:
         """Have a record written, without waiting; `last` ends the file."""
@@ -95,16 +90,12 @@ class RunWriter:
 
     def put(self, capture: Capture, entry: _Entry, size: int) -> None:
         if not self._thread.put((capture, entry), size):
-            self._count_lost(capture, 1)
+            capture.file.count_lost(1)
 
     def close(self) -> None:
         """Write what is queued, waiting at most `WRITE_OUT_S` seconds for it."""
         if not self._thread.close(WRITE_OUT_S):
             self._log.warning("runs.not_captured", reason="the last of it could not be written in time")
-
-    def _count_lost(self, capture: Capture, count: int) -> None:
-        with self._thread.lock:
-            capture.lost += count
 
     # Everything below runs on the thread.
 
@@ -120,7 +111,7 @@ class RunWriter:
         is_last = entries[-1].is_last
         last_ms = (entries[-1].at - capture.started) * 1000
         lines = [line_of((at - capture.started) * 1000, record) for at, record in _merged_deltas(entries)]
-        reported = capture.lost
+        reported = capture.file.lost
         if reported:
             lines.insert(len(lines) - is_last, line_of(last_ms, {"type": "lost", "records": reported}))
         unwritten, error = len(lines), None
@@ -131,14 +122,14 @@ class RunWriter:
         except OSError as failure:
             error = failure
         # The line that reports the lost comes last, before an end.
-        self._count_lost(capture, unwritten - (reported if unwritten <= is_last else bool(reported)))
+        capture.file.count_lost(unwritten - (reported if unwritten <= is_last else bool(reported)))
         if unwritten and error is not None:
             self._complain(capture, error)
         if is_last and capture.file.fd >= 0:
             if unwritten:
                 with suppress(OSError):
                     _end_in_place(capture.file.fd, lines[-1], reported + unwritten - 1, last_ms)
-                    capture.lost = 0
+                    capture.file.lost = 0
             os.close(capture.file.fd)
             capture.file.fd = -1
 

@@ -297,9 +297,9 @@ def test_a_full_disk_is_told_once_and_the_rest_is_written_when_there_is_room(
     with writing(tmp_path) as written:
         for run_id in (ID, OTHER):
             capture = written.writer.begin(run_id, {"id": run_id})
-        until(lambda: capture.lost > 0)
+        until(lambda: capture.file.lost > 0)
         capture.put_text("text", "lost too")
-        until(lambda: capture.lost > 1)
+        until(lambda: capture.file.lost > 1)
         full.clear()
         capture.put_text("text", "kept")
         capture.put({"type": "end", **RunRecord(OTHER, "sdk", "claude", 1.0, "completed").to_json()}, last=True)
@@ -395,7 +395,7 @@ def test_what_waits_for_a_disk_that_hangs_is_bounded_and_the_end_is_kept(
         assert hangs.wait(WAIT_S)
         for _ in range(1000):
             capture.put_text("text", "x" * (300 - run_writer.DELTA_CHARS))
-        assert capture.lost == 900
+        assert capture.file.lost == 900
         capture.put({"type": "end"}, last=True)
         goes_on.set()
     records = written.records()

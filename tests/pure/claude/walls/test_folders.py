@@ -122,8 +122,8 @@ def test_a_folder_is_closed_once_and_by_whoever_comes_last(top: Path, monkeypatc
     opened: list[int] = []
     plain_open = os.open
 
-    def noted_open(path: str, flags: int) -> int:
-        opened.append(plain_open(path, flags))
+    def noted_open(path: str, flags: int, mode: int, *, dir_fd: int | None) -> int:
+        opened.append(plain_open(path, flags, mode, dir_fd=dir_fd))
         return opened[-1]
 
     monkeypatch.setattr(os, "open", noted_open)

@@ -9,7 +9,7 @@ told; then the connections are closed, and last the guardian goes, which kills w
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -56,11 +56,16 @@ RUNS_END_WAIT_S = 8.0
 RECOVER_WAIT_S = 2.0
 
 
+def _nothing() -> None:
+    pass
+
+
 async def serve(
     config: Config,
     *,
     backend: Backend | None = None,
     stop: trio.Event | None = None,
+    on_loaded: Callable[[], None] = _nothing,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled, or until `stop` is set and the running turns have ended.
@@ -71,6 +76,7 @@ async def serve(
         config: the settings.
         backend: runs the turns; by default what `config.backend` names.
         stop: set it for a graceful end.
+        on_loaded: called once, some time after the server listens, when all modules that it needs are imported.
         task_status: `await nursery.start(serve, config)` gives the base URLs once the server listens.
 
     Raises:
@@ -94,7 +100,7 @@ async def serve(
                 try:
                     log.debug("server.start", version=__version__, urls=urls_of(listeners), backend=the_backend.name)
                     task_status.started(urls_of(listeners))
-                    nursery.start_soon(_hold_backend, the_backend, closing, log)
+                    nursery.start_soon(_hold_backend, the_backend, closing, on_loaded, log)
                     await _until_drained(
                         trio.Event() if stop is None else stop, admission, config.drain_timeout_ms / 1000, log
                     )
@@ -117,9 +123,10 @@ async def _hold_connections(connections: Connections, listeners: Sequence[TcpLis
             await connections.close(nursery)
 
 
-async def _hold_backend(backend: Backend, closing: trio.Event, log: Log) -> None:
+async def _hold_backend(backend: Backend, closing: trio.Event, on_loaded: Callable[[], None], log: Log) -> None:
     async def run() -> None:
         await preload(backend.modules, log)
+        on_loaded()
         await backend.run()
 
     # Shielded for the same reason: what a run has borrowed must not end before the run.

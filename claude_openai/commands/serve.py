@@ -87,7 +87,9 @@ def serve_here(
             async with trio.open_nursery() as signal_nursery:
                 signal_nursery.start_soon(_obey, signals, stop, claim)
                 async with trio.open_nursery() as nursery:
-                    urls = await nursery.start(partial(serve, config, stop=stop))
+                    # What is loaded stays. A search of its 120,000 objects for cycles took 85 ms on the event loop, at
+                    # about every seventh request with 1,000 messages.
+                    urls = await nursery.start(partial(serve, config, stop=stop, on_loaded=gc.freeze))
                     if claim is not None:
                         signal_nursery.start_soon(_keep_files, claim)
                     unpublished = _published(claim, _instance(config, urls, argv, environ))

@@ -3,6 +3,7 @@
 Each prints its base URL on a line of its own when it listens, and runs until it is killed.
 """
 
+import gc
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -94,7 +95,7 @@ async def real(upstream: str, folder: str, backend: str = "sdk") -> None:
     )
     sys.setswitchinterval(SWITCH_INTERVAL_S)  # as the command has it
     async with trio.open_nursery() as nursery:
-        print((await nursery.start(serve, config))[0], flush=True)
+        print((await nursery.start(partial(serve, config, on_loaded=gc.freeze)))[0], flush=True)
 
 
 async def stand_in() -> None:

@@ -1,5 +1,7 @@
 """The server inside another trio program: started with its URLs, cancelled without a trace, as often as wanted."""
 
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import trio
 from claude_openai import Config, serve
 from claude_openai.claude.backend import Emit, Parked
 from claude_openai.logs.log import Log
+from claude_openai.preload import NEEDED_LATER
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, ScriptedBackend, Text
 from tests.real.call import Call, chat, texts
@@ -36,6 +39,17 @@ async def test_start_gives_the_urls_and_cancelling_leaves_no_listener() -> None:
                 assert (await call.answer())[1]["status"] == "ok"
             nursery.cancel_scope.cancel()
         assert await refuses_connections(url)
+
+
+async def test_the_host_is_told_once_all_modules_are_loaded() -> None:
+    loaded = trio.Event()
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            start = partial(serve, Config(port=0, log=False, spares=0), on_loaded=loaded.set)
+            await nursery.start(start)
+            await loaded.wait()
+            assert {*NEEDED_LATER, "claude_openai.claude.sdk.pool"} <= sys.modules.keys()
+            nursery.cancel_scope.cancel()
 
 
 @pytest.mark.parametrize("stream", [False, True])

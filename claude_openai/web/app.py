@@ -43,7 +43,7 @@ from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
 from claude_openai.shortages import described, shortage_hint
 from claude_openai.web.access import Guard, cors_headers, preflight_headers
-from claude_openai.web.claude_options_access import AgentGuard
+from claude_openai.web.claude_options_access import ClaudeOptionsGuard
 from claude_openai.web.control import CONTROL_PREFIX, add_control_routes
 from claude_openai.web.http.event_stream import EventStreamBody, Frames
 from claude_openai.web.http.exchange import Exchange, HttpConnection, exchange_of, route_of
@@ -77,7 +77,7 @@ class Views:
     config: Config
     runs: Runs
     started: int
-    agents: AgentGuard
+    options_guard: ClaudeOptionsGuard
     catalog: Callable[[], ModelCatalog]
     offload: Offload = in_thread
     given: ItemStore = field(default_factory=ItemStore)
@@ -123,7 +123,7 @@ class Views:
     async def _admitted(self, chat: TurnRequest) -> TurnRequest:
         ends = (_address(request.scope.get("client")), _address(request.scope.get("server")))
         # Entered before the run: it is over before the folder is let go.
-        return await exchange_of(request.scope).stack.enter_async_context(self.agents.admitted(chat, *ends))
+        return await exchange_of(request.scope).stack.enter_async_context(self.options_guard.admitted(chat, *ends))
 
     async def _streamed(self, run: Run, chunks: Frames) -> Response:
         first: Event | None = None
@@ -169,7 +169,7 @@ def build_app(
     app.exchange_log, app.metrics = log, runs.metrics
     app.url_map.merge_slashes = False  # it would answer with a redirect to a page of HTML
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
-    views = Views(config, runs, int(time.time()), AgentGuard(config), catalog or config.catalog, offload)
+    views = Views(config, runs, int(time.time()), ClaudeOptionsGuard(config), catalog or config.catalog, offload)
     app.add_url_rule("/v1/models", "models", views.models, methods=["GET"])
     # Ids may hold slashes, encoded or not.
     app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])

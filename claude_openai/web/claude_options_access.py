@@ -24,7 +24,7 @@ from claude_openai.protocol.turn.claude_options import ClaudeOptions, Permission
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.web.http.peer import Address, uid_of_peer
 
-__all__ = ["AgentGuard"]
+__all__ = ["ClaudeOptionsGuard"]
 
 _PREFERRED_MODES: dict[str, tuple[PermissionMode, ...]] = {
     "readonly": ("default", "plan"),
@@ -36,7 +36,7 @@ _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 @dataclass(frozen=True, slots=True)
-class AgentGuard:
+class ClaudeOptionsGuard:
     """The checks.
 
     Attributes:

@@ -13,7 +13,8 @@ def test_the_drawing_is_that_of_the_imports() -> None:
 
 def test_each_file_it_names_exists() -> None:
     repository = ARCHITECTURE.parents[1]
-    named = re.findall(r"`((?:[a-z_0-9]+/)*[a-z_0-9]+\.py|(?:[a-z_0-9]+/)+)`", TEXT)
+    quoted = " ".join(re.findall(r"`([^`]+)`", TEXT))
+    named = re.findall(r"(?<![\w./])(?:[a-z_0-9]+/)*[a-z_0-9]+\.py\b|(?<![\w./])(?:[a-z_0-9]+/)+(?= |$)", quoted)
     missing = [name for name in named if not any((base / name).exists() for base in (repository, repository / ROOT))]
     assert not missing
     assert len(named) > 30

@@ -103,7 +103,7 @@ def claude_argv(
         claude: the program.
         model: passed on as it is; never begins with '-'.
         settings: of its first turn.
-        agent: which tools of its own it has, where, and what they may do.
+        options: which tools of its own it has, where, and what they may do.
         rules: what they are kept from, as the `permissions` of its settings.
         resume: a transcript file with the history.
         session: the id of its session; without effect with `resume`, where the file says it.
@@ -137,7 +137,7 @@ def claude_environment(
         base: the server's environment.
         extra: wins over everything that is not of the request.
         cwd: the folder the child starts in.
-        agent: of the request.
+        options: of the request.
     """
     inherited = inherited_environment(base, own_tools=options.has_tools)
     more = {} if options.has_tools else _WITHOUT_OWN_TOOLS

@@ -177,7 +177,7 @@ class Launcher:
             model: as Claude Code knows it.
             settings: of its first turn; left out for a process that is to run several, since those given at its start
                 cannot be changed.
-            agent: its folders, its own tools and what they may do.
+            options: its folders, its own tools and what they may do.
             resume: the transcript of what was said before.
             log: told the command line.
 

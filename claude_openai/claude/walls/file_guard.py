@@ -40,7 +40,7 @@ class FileGuard:
     """Checks the calls of one Claude Code process. Methods may run in several threads at once.
 
     Args:
-        agent: tools, permission mode and folders of the request.
+        options: tools, permission mode and folders of the request.
         home: HOME of the process.
         config: the folder where the process keeps its own files, usually `~/.claude`.
     """

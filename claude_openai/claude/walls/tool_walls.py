@@ -69,7 +69,7 @@ class ToolWalls:
         """The hook and the rules for one process.
 
         Args:
-            agent: its tools.
+            options: its tools.
             env: its environment.
         """
         if not options.has_tools:

@@ -27,7 +27,7 @@ class TurnContent:
 
     Args:
         check: validates the arguments of a tool call.
-        agent: which tools of its own Claude Code runs within the turn.
+        options: which tools of its own Claude Code runs within the turn.
         output: validates an answer that must have a form; None for an answer in text.
 
     Attributes:

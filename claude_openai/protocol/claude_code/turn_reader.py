@@ -54,7 +54,7 @@ class TurnReader:
         login: the command that logs Claude Code in, for error messages.
         check: validates the arguments of a tool call.
         own_name: maps Claude's name of a tool to the client's; None for a tool that is not the client's.
-        agent: which tools of its own Claude Code runs within the turn.
+        options: which tools of its own Claude Code runs within the turn.
         output: validates an answer that must have a form; None for an answer in text.
         must_call: the answer must be a tool call. After an empty one Claude Code is allowed to ask once more.
         conversation: how the request came to the conversation.

@@ -31,7 +31,7 @@ class TurnRequest:
         stop: sequences before which the answer ends.
         output: the form the answer must have, None for text, and where a tool must be called.
         functions: the client speaks of functions, not yet of tools, and wants its answer so.
-        agent: what is asked of Claude Code beyond an answer.
+        options: what is asked of Claude Code beyond an answer.
         user: the client's id for its user, by whichever of its two names.
         metadata: the client's own pairs, for the log.
         prompt_cache_key: the client's name for what it repeats, for the log.

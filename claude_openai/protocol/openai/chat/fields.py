@@ -147,7 +147,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "max_completion_tokens": Field(Use.HONOURED, integer(1), _NO_LIMIT),
     "stop": Field(Use.HONOURED, _stop),
     "response_format": Field(Use.HONOURED, json_object),  # checked in `response_format`
-    "claude": Field(Use.HONOURED, json_object),  # ours: the keys are checked in `options`
+    "claude": Field(Use.HONOURED, json_object),  # ours: the keys are checked in `claude_options`
     "functions": Field(Use.HONOURED, array),
     "function_call": Field(Use.HONOURED, string_or_object),
     "n": Field(Use.REFUSED, _n),

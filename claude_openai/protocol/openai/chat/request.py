@@ -1,4 +1,4 @@
-"""The bytes of POST /v1/chat/completions -> one ChatRequest, checked.
+"""The bytes of POST /v1/chat/completions -> one TurnRequest, checked.
 
 Puts the pure parts together: `json_body` reads the bytes, `fields` knows each field, `messages` the messages, `models`
 the names. This module deliberately does not know headers, keys, size limits or compression.

@@ -1,4 +1,4 @@
-"""The bytes of POST /v1/responses -> the same ChatRequest that a chat completion is, and what the answer repeats of it.
+"""The bytes of POST /v1/responses -> the same TurnRequest that a chat completion is, and what the answer repeats of it.
 
 Puts the pure parts together, as `request` does for chat completions: everything behind it, live conversations and
 waiting tool calls included, knows one kind of request. Some clients, Cursor's agent mode among them, send such a body
@@ -37,7 +37,7 @@ class ResponsesRequest:
         chat: what is asked.
         echo: the keys of the answer that repeat the request.
         namespaces: as in `ResponsesTools`.
-        may_refer: the client may name items of the answer in its next request by their ids alone.
+        stores: the client may name items of the answer in its next request by their ids alone.
     """
 
     chat: TurnRequest

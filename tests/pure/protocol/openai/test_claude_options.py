@@ -16,7 +16,7 @@ from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.claude_options import read_claude_options
 from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, PERMISSION_MODES, ClaudeOptions
 from claude_openai.protocol.turn.request import TurnRequest
-from claude_openai.web.claude_options_access import AgentGuard
+from claude_openai.web.claude_options_access import ClaudeOptionsGuard
 
 BODY = b'{"model":"claude","messages":[{"role":"user","content":"Hi"}]}'
 
@@ -28,7 +28,7 @@ def chat(**options: Any) -> TurnRequest:
 def checked(config: Config, **options: Any) -> ClaudeOptions:
     held = HeldFolder()
     try:
-        return AgentGuard(config).checked(chat(**options), held).options
+        return ClaudeOptionsGuard(config).checked(chat(**options), held).options
     finally:
         held.close()
 
@@ -200,7 +200,7 @@ def test_a_folder_that_cannot_be_opened_is_the_requests_fault(config: Config, wo
 
 
 async def test_the_working_folder_is_open_for_as_long_as_the_request(config: Config, work: Path) -> None:
-    async with AgentGuard(config).admitted(chat(tool_mode="readonly"), CLIENT, SERVER) as admitted:
+    async with ClaudeOptionsGuard(config).admitted(chat(tool_mode="readonly"), CLIENT, SERVER) as admitted:
         descriptor = admitted.options.descriptor
         assert descriptor is not None
         assert os.fstat(descriptor).st_ino == (work / "allowed").stat().st_ino
@@ -210,9 +210,9 @@ async def test_the_working_folder_is_open_for_as_long_as_the_request(config: Con
 
 
 async def test_a_request_that_asks_for_nothing_touches_no_file(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(AgentGuard, "checked", None)
+    monkeypatch.setattr(ClaudeOptionsGuard, "checked", None)
     plain = chat(effort="high")
-    async with AgentGuard(config).admitted(plain, CLIENT, SERVER) as admitted:
+    async with ClaudeOptionsGuard(config).admitted(plain, CLIENT, SERVER) as admitted:
         assert admitted is plain
 
 
@@ -222,15 +222,15 @@ async def test_a_folder_that_does_not_answer_is_a_400_after_a_while(
     begun, released = threading.Event(), threading.Event()
     late: list[HeldFolder] = []
 
-    def hang(_self: AgentGuard, _chat: TurnRequest, held: HeldFolder) -> None:
+    def hang(_self: ClaudeOptionsGuard, _chat: TurnRequest, held: HeldFolder) -> None:
         late.append(held)
         begun.set()
         released.wait(60)
 
-    monkeypatch.setattr(AgentGuard, "checked", hang)
+    monkeypatch.setattr(ClaudeOptionsGuard, "checked", hang)
     try:
         with pytest.raises(BadRequest) as raised:
-            async with AgentGuard(config).admitted(chat(tool_mode="readonly"), CLIENT, SERVER):
+            async with ClaudeOptionsGuard(config).admitted(chat(tool_mode="readonly"), CLIENT, SERVER):
                 raise AssertionError("it was admitted")
         assert begun.wait(60)
     finally:
@@ -261,7 +261,9 @@ async def test_tools_are_for_the_servers_user_for_key_holders_and_for_folders_th
 ) -> None:
     monkeypatch.chdir(work / "allowed")
     settings = Config(api_key=key, allowed_working_directory_prefixes=(work / "allowed",) if named else ())
-    guard = AgentGuard(settings, uid_of=lambda client, server: uid if (client, server) == (CLIENT, SERVER) else None)
+    guard = ClaudeOptionsGuard(
+        settings, uid_of=lambda client, server: uid if (client, server) == (CLIENT, SERVER) else None
+    )
     for mode in ("readonly", "safe", "all"):
         if admits:
             async with guard.admitted(chat(tool_mode=mode), CLIENT, SERVER) as admitted:
@@ -279,7 +281,7 @@ async def test_tools_are_for_the_servers_user_for_key_holders_and_for_folders_th
 
 
 async def test_a_connection_whose_ends_are_not_known_gets_no_tools() -> None:
-    guard = AgentGuard(Config(), uid_of=lambda *_: ME)
+    guard = ClaudeOptionsGuard(Config(), uid_of=lambda *_: ME)
     for ends in ((None, SERVER), (CLIENT, None), (None, None)):
         with pytest.raises(Forbidden):
             async with guard.admitted(chat(tool_mode="readonly"), *ends):

@@ -1,4 +1,4 @@
-"""From the bytes of a request to a ChatRequest: every field of OpenAI's schema has its answer."""
+"""From the bytes of a request to a TurnRequest: every field of OpenAI's schema has its answer."""
 
 import json
 from typing import Any

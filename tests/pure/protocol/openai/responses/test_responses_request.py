@@ -1,4 +1,4 @@
-"""From the bytes of a Responses request to the ChatRequest that a chat completion would be."""
+"""From the bytes of a Responses request to the TurnRequest that a chat completion would be."""
 
 import base64
 import itertools

@@ -299,6 +299,7 @@ async def test_a_running_server_is_well_has_its_port_and_is_asked_with_its_key(t
 KINDS = ["new", "follow-up", "edit", "tool call", "tool result", "history", "stream", "JSON schema", "Responses"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", BACKENDS)
 async def test_a_self_test_tries_each_kind_of_turn_without_an_account(tmp_path: Path, backend: str) -> None:
     async with untouched(tmp_path) as type_:

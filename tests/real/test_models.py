@@ -45,6 +45,7 @@ async def test_after_a_turn_the_limits_are_those_that_claude_code_reports(tmp_pa
         assert list(before) == LISTED
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_the_table_has_the_limits_and_efforts_that_the_bundled_claude_code_reports(
     tmp_path: Path, backend: str

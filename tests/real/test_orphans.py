@@ -40,6 +40,7 @@ async def test_a_killed_server_leaves_no_claude(tmp_path: Path, to_group: bool) 
         await command.api.requests[0].disconnected.wait()
 
 
+@pytest.mark.long
 async def test_a_killed_server_leaves_no_stubborn_family(tmp_path: Path) -> None:
     flags = ("--claude-command", fake_cli(tmp_path, STUBBORN_FAMILY))
     async with running(tmp_path, *flags) as command, AsyncExitStack() as stack:

@@ -126,6 +126,7 @@ async def test_a_cli_that_cannot_be_probed_answers_all_the_same(
         assert len(events(served, "priming.failed")) == 1  # it is not tried again for each request
 
 
+@pytest.mark.long
 async def test_notes_are_learnt_again_the_next_day_and_for_a_cli_that_was_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,6 +144,7 @@ async def test_notes_are_learnt_again_the_next_day_and_for_a_cli_that_was_replac
         assert len(events(served, "priming.learnt")) == 3
 
 
+@pytest.mark.long
 async def test_a_cli_that_is_too_old_is_reported_once_and_again_only_as_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,21 +1,17 @@
 """A local server that lets any OpenAI client use Claude Code.
 
-The way of the data, one direction: `web/app` -> `protocol/openai/chat/request` (or `protocol/openai/responses/request`)
--> `runs/registry` (-> `runs/admission`) -> `claude/*` -> `protocol/turn/events` -> `protocol/openai/chat/completion`
-(or `protocol/openai/responses/stream`) -> `protocol/openai/sse` -> `web/http/event_stream`.
+A request goes `web` -> `protocol/openai` -> `runs` -> `claude`, and its answer goes back as events
+(`protocol/turn/events`) through a memory channel. `.github/ARCHITECTURE.md` in the repository has the steps.
 
-- `errors`, `config`: what can go wrong, and what is configured.
-- `protocol`: pure translation between OpenAI's wire formats and Claude Code's. No I/O.
-- `claude`: how a turn is run: a live conversation, which is a supervised process with the SDK's client over it; found
-  by its whole history, taken from the spares, or started with a transcript of the history. Or, with the CLI backend,
-  one process a turn.
-- `runs`: who may run now, one run as one `async with`, what is counted and kept of it. A run belongs to its request:
-  when the client goes away, the request is cancelled, with it the run's nursery, with it the turn, with it the process
-  and all that descends from it.
-- `web`: who may call, which route, how a run becomes a response.
-- `logs`: what is written down, without secrets.
-- `server`: the composition root; `commands`: flags, signals, exit codes, and how a running server is found.
-- `testing`: a stand-in for Claude's Messages API, for harnesses outside this project too.
+- `errors`, `config`: failures as the client gets them, and the settings.
+- `protocol`: translation between OpenAI's APIs and Claude Code's records. Pure: no I/O.
+- `claude`: runs turns, in live conversations over the Agent SDK or in one CLI process for each turn.
+- `runs`: admission, the registry of runs, metrics, and the files of runs. A run belongs to its request: when the client
+  leaves, the request's nursery is cancelled, with it the turn, and with it the process and all that descends from it.
+- `web`: HTTP, access control, routes.
+- `logs`: the log, without secrets.
+- `server`: puts the parts together. `commands`: flags, signals, exit codes, and the commands for a running server.
+- `standin`: a stand-in for Claude's Messages API, for the demo and for probes. `testing`: the same for test suites.
 
 As a library: `urls = await nursery.start(claude_openai.serve, claude_openai.Config(port=0))`.
 """

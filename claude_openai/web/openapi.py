@@ -71,14 +71,19 @@ _METRICS: Final = {"text/plain": STRING, "application/openmetrics-text": STRING}
 _IN_PATH: Final = {"model": NAME, "run_id": {"type": "string", "pattern": f"^{RUN_ID.pattern}$"}}
 _RUN_QUERY: Final = {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}}
 _FOLLOW_QUERY: Final = {"name": "follow", "in": "query", "schema": {"enum": ["0", "1"]}}
-_NOT_READY: Final = {"503": {"description": "It could not.", "content": {"application/json": {"schema": ref("Ready")}}}}
+_NOT_READY: Final = {
+    "503": {
+        "description": "Not ready; `reasons` says why.",
+        "content": {"application/json": {"schema": ref("Ready")}},
+    }
+}
 
 _OPERATIONS: Final = (
     Operation(
         "post",
         "/v1/chat/completions",
         "createChatCompletion",
-        "Claude's answer to a conversation, whole or as server-sent events.",
+        "Create a chat completion, as one object or as server-sent events.",
         {**_json("ChatCompletion"), **_EVENTS},
         _TURN_ERRORS,
         ref("ChatCompletionRequest"),
@@ -87,29 +92,33 @@ _OPERATIONS: Final = (
         "post",
         "/v1/responses",
         "createResponse",
-        "The same in OpenAI's newer form. Nothing is stored.",
+        "Create a response, as one object or as server-sent events. Responses are not stored.",
         {**_json("Response"), **_EVENTS},
         _TURN_ERRORS,
         ref("ResponseRequest"),
     ),
-    Operation("get", "/v1/models", "listModels", "The names of models.", _json("Models")),
-    Operation("get", "/v1/models/{model}", "retrieveModel", "Whether a name is one of a model.", _json("Model")),
-    Operation("get", "/health", "health", "That the process answers.", _json("Health"), open=True),
-    Operation("get", "/ready", "ready", "Whether a turn would be taken.", _json("Ready"), open=True, more=_NOT_READY),
-    Operation("get", "/version", "version", "What runs.", _json("Version"), open=True),
-    Operation("get", "/openapi.json", "openapi", "This.", {"application/json": {"type": "object"}}, open=True),
-    Operation("get", "/metrics", "metrics", "The counts, for Prometheus.", _METRICS),
+    Operation("get", "/v1/models", "listModels", "List the models.", _json("Models")),
+    Operation("get", "/v1/models/{model}", "retrieveModel", "Get one model by its name.", _json("Model")),
+    Operation("get", "/health", "health", "Liveness check.", _json("Health"), open=True),
+    Operation("get", "/ready", "ready", "Readiness check.", _json("Ready"), open=True, more=_NOT_READY),
+    Operation(
+        "get", "/version", "version", "Versions of the server, its backend and Python.", _json("Version"), open=True
+    ),
+    Operation(
+        "get", "/openapi.json", "openapi", "This OpenAPI document.", {"application/json": {"type": "object"}}, open=True
+    ),
+    Operation("get", "/metrics", "metrics", "Metrics for Prometheus.", _METRICS),
 )
 
 _CONTROL: Final = (
-    Operation("get", "/control/status", "countRuns", "How many runs there are.", _json("RunCounts")),
-    Operation("get", "/control/runs", "listRuns", "The last runs.", _json("Runs"), query=(_RUN_QUERY,)),
-    Operation("get", "/control/runs/{run_id}", "retrieveRun", "One run.", _json("Run")),
+    Operation("get", "/control/status", "countRuns", "Count the runs by state.", _json("RunCounts")),
+    Operation("get", "/control/runs", "listRuns", "List the latest runs.", _json("Runs"), query=(_RUN_QUERY,)),
+    Operation("get", "/control/runs/{run_id}", "retrieveRun", "Get one run.", _json("Run")),
     Operation(
         "get",
         "/control/runs/{run_id}/output",
         "runOutput",
-        "What it says, one JSON object a line; with `follow=1` to its end.",
+        "Output of a run as JSON lines; `follow=1` streams it until the run ends.",
         {"application/x-ndjson": STRING},
         query=(_FOLLOW_QUERY,),
     ),
@@ -117,7 +126,7 @@ _CONTROL: Final = (
         "post",
         "/control/runs/{run_id}/cancel",
         "cancelRun",
-        "End it; its client gets an error.",
+        "Cancel a run; its client gets an error.",
         _json("Run"),
         (409, 413, 415),
         {"type": "object"},
@@ -167,7 +176,7 @@ def _described(operation: Operation, needs_key: bool) -> JsonObject:
         "parameters": [*parameters, *operation.query],
         **({} if body is None else {"requestBody": {"required": True, "content": _content(body)}}),
         "responses": {
-            "200": {"description": "The answer.", "content": content},
+            "200": {"description": "Success.", "content": content},
             **{str(status): {"description": _REASONS[status], "content": _content(ref("Error"))} for status in errors},
             **operation.more,
         },

@@ -261,7 +261,7 @@ async def test_an_agent_of_claude_cannot_call_the_clients_tools_and_nobody_waits
             status, answer = await call.answer()
         assert (status, answer["choices"][0]["message"]["content"]) == (200, "It could not.")
         told = [text for request in served.api.requests for text in _results(request)]
-        assert any("cannot be called by an agent" in text for text in told)
+        assert any("Sub-agents cannot call this tool" in text for text in told)
 
 
 @pytest.mark.long

@@ -154,7 +154,7 @@ class FileGuard:
 
     def _check_sub_agent(self, given: Mapping[str, Any]) -> None:
         if self._options.permission_mode != "bypassPermissions" and given.get("isolation") is not None:
-            raise Denied("Agents work in the folder itself here. Leave out 'isolation'.")
+            raise Denied("Sub-agents work in the folder itself. Leave out 'isolation'.")
 
     def _is_for_claude_code(self, asked: Mapping[str, Any], real: Path) -> bool:
         """Whether it is a file of Claude Code's own that Claude is told to use, outside of the folders."""

@@ -27,7 +27,7 @@ NOBODY: Final = (
     "This needs a permission that the request did not give, and nobody can be asked. Do without it, or tell the user "
     "what you would have done."
 )
-UNDECIDED: Final = "It could not be found out whether this is allowed, so it is not."
+UNDECIDED: Final = "The call could not be checked, so it is denied."
 TOO_SLOW: Final = "The file system did not answer in time."
 # A result that was too long for the conversation, and where it is (2.1.332).
 LONG_RESULT: Final = re.compile(r"<persisted-output>\n[^\n]+: [^\n]*/(projects/[^/\n]+/[^/\n]+)/tool-results/[^/\n]+\n")

@@ -31,4 +31,4 @@ class ArgumentChecker:
         problem = validator.problem(arguments, Budget(CHECK_STEPS, self._clock))
         if problem is None:
             return None
-        return f"The arguments do not fit the tool's schema: {problem}. Call it again with arguments that do."
+        return f"The arguments do not match the tool's schema: {problem}. Call the tool with matching ones."

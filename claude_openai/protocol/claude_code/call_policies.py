@@ -10,7 +10,7 @@ __all__ = ["MUST_CALL", "ONE_CALL_ONLY", "CallRequired", "OneCallOnly"]
 
 MUST_CALL: Final = "You must answer by calling a tool. Do not answer in text."
 ONE_CALL_ONLY: Final = (
-    "Only one call at a time is allowed here. This one was not made; make it again after the first, if needed."
+    "Only one tool call is allowed at a time. This call was not executed; repeat it after the first one, if needed."
 )
 
 

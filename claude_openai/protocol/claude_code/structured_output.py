@@ -60,7 +60,7 @@ class StructuredAnswer:
         if self._left < 0:
             raise _not_followed(f"Claude kept answering in a form that does not fit 'response_format': {problem}")
         self._prose.clear()
-        return f"Your output does not fit its JSON Schema: {problem}. Give it again, so that it fits."
+        return f"The output does not match its JSON Schema: {problem}. Call the tool again with output that matches."
 
 
 def _not_followed(message: str) -> UpstreamError:

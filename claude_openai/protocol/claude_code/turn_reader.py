@@ -29,7 +29,7 @@ from claude_openai.protocol.turn.events import FinishReason, Route, TurnComplete
 __all__ = ["TurnReader"]
 
 SYNTHETIC_MODEL: Final = "<synthetic>"
-NOT_FOR_AGENTS: Final = "This tool cannot be called by an agent. Say what you need, and who started you can call it."
+NOT_FOR_AGENTS: Final = "Sub-agents cannot call this tool. Report what you need: your parent agent can call it."
 STREAM_ENDED: Final = "the stream of its API ended before the answer was complete."
 NO_USAGE: Final = Usage()
 

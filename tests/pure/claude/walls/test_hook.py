@@ -105,7 +105,7 @@ async def test_an_error_of_the_check_is_a_denial(error: Exception) -> None:
         raise error
 
     guarded = Guarded(check)
-    assert "could not be found out" in reason(await guarded.ask())
+    assert "could not be checked" in reason(await guarded.ask())
     assert guarded.events() == [("warning", "sdk.own_tool_undecided"), ("info", "sdk.own_tool_denied")]
 
 

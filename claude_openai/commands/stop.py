@@ -55,7 +55,9 @@ def started_instance(folder: Path) -> Instance | None:
         if instance is not None or not is_claimed(folder):
             return instance
         if time.monotonic() > deadline:
-            raise StartError(f"a server starts, or ends, and has not said for {STARTED_S:g} s who it is")
+            raise StartError(
+                f"a server is starting or stopping and has not published its address within {STARTED_S:g} s"
+            )
         time.sleep(INSTANCE_POLL_S)
 
 

@@ -81,7 +81,8 @@ def _judged(runs: RunSource, run_id: str, shown: _Shown) -> int:
         say(f"claude-openai: {run_id} {_verb(str(end['status']))}{told}")
     missing = _missing(shown, end)
     if missing:
-        say(f"claude-openai: {run_id} said more than that: {missing} (a full disk? the log says runs.not_captured)")
+        hint = "see `runs.not_captured` in the log (is the disk full?)"
+        say(f"claude-openai: the output of {run_id} is incomplete: {missing}; {hint}")
     return 1 if failed or missing else 0
 
 

@@ -201,7 +201,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     _setting("trace", switch, "", "log at trace level, whatever --log-level and --debug say"),
     _setting("trace_file", path, "PATH", "log at trace level to this file, whatever --log-file says"),
-    _setting("background", switch, "", "run on after the shell: wait until it is healthy, say where it is, and return"),
+    _setting("background", switch, "", "start the server in the background, and return once it is ready"),
     _setting(
         "output_dir",
         folder,

@@ -66,7 +66,7 @@ def _why_not_ours(found: os.stat_result) -> str:
     if found.st_uid not in (os.geteuid(), 0):
         return f"it belongs to another user (uid {found.st_uid})"
     if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
-        return "it has a second name"
+        return "it has another hard link"
     if stat.S_ISREG(found.st_mode) and found.st_mode & stat.S_IWOTH:
         return f"every user may write to it (mode {stat.S_IMODE(found.st_mode):04o})"
     return ""

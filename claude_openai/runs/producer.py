@@ -122,7 +122,7 @@ class Producer:
 
     async def _run_turn(self, backend: Backend) -> ApiError:
         """Run it; the error that it has ended with, unless it has said so itself."""
-        failure: ApiError = InternalError("The turn ended without an end.")
+        failure: ApiError = InternalError("The backend stopped without a final event.")
         with trio.CancelScope() as self._scope:
             try:
                 async with trio.open_nursery() as nursery:

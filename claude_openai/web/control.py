@@ -173,7 +173,7 @@ def _limit(given: str | None) -> int:
 
 def _check_id(run_id: str) -> None:
     if not RUN_ID.fullmatch(run_id):
-        raise BadRequest("That is not the id of a run: 'run_' and 24 hex digits.", param="run_id")
+        raise BadRequest("Invalid run id. Expected 'run_' and 24 hex digits.", param="run_id")
 
 
 def _unknown(run_id: str) -> RunNotFound:

@@ -26,7 +26,7 @@ _REASONS: Final[Mapping[int, str]] = {
     404: "There is no such path, model or run.",
     405: "The path has other methods.",
     409: "The run has ended.",
-    410: "Somebody at the server ended the run.",
+    410: "The run was cancelled at the server.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
     429: "The queue is full, or Claude's limit is reached.",

@@ -100,14 +100,14 @@ async def test_a_turn_without_an_end_is_a_failed_turn(stream: bool) -> None:
     async with serving(()) as server:
         answer = await server.post(chat(stream=stream))
         assert answer.status == 500
-        assert answer.error()["message"] == "The turn ended without an end."
+        assert answer.error()["message"] == "The backend stopped without a final event."
 
 
 async def test_a_stream_without_an_end_ends_in_an_error_event() -> None:
     async with serving((TurnStarted("claude"), TextDelta("Hel"))) as server:
         *_, last = (await server.post(chat(stream=True))).events()
         assert isinstance(last, dict)
-        assert last["error"]["message"] == "The turn ended without an end."
+        assert last["error"]["message"] == "The backend stopped without a final event."
 
 
 @pytest.mark.parametrize("stream", [True, False])

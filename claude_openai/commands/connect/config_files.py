@@ -62,7 +62,7 @@ def read_config(path: Path) -> ConfigFile:
         if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
             raise MergeRefused("it is not a plain file of yours")
         if status.st_nlink > 1:
-            raise MergeRefused("it has a second name, which would keep the old content")
+            raise MergeRefused("it has another hard link, which would keep the old content")
         data = _content_of(fd)
     finally:
         os.close(fd)

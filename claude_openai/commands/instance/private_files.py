@@ -51,7 +51,7 @@ def open_own(path: Path, flags: int = os.O_RDONLY) -> int | None:
     elif stat.S_IMODE(found.st_mode) & 0o077:
         reason = f"others may open it (mode {stat.S_IMODE(found.st_mode):04o})"
     elif found.st_nlink > 1:
-        reason = "it has a second name"
+        reason = "it has another hard link"
     if reason:
         os.close(fd)
         raise _unsafe(path, reason)

@@ -142,7 +142,7 @@ def check_id(given: str) -> str:
     """
     begin = given if given.startswith("run_") else f"run_{given}"
     if not _ID_BEGIN.fullmatch(begin):
-        raise ConfigError(f"{given!r} is not the id of a run: 'run_' and 24 hex digits, or the first few of them")
+        raise ConfigError(f"invalid run id {given!r}; expected 'run_' and up to 24 hex digits")
     return begin
 
 

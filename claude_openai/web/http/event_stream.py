@@ -85,7 +85,7 @@ class EventStreamBody(ResponseBody):
         except trio.EndOfChannel:
             # Never end a stream without an end: OpenCode asks again at once, in a hot loop. The last event of a run
             # that was stopped finds no room when the client reads too slowly.
-            return TurnFailed(self._run.error or InternalError("The turn ended without an end."))
+            return TurnFailed(self._run.error or InternalError("The backend stopped without a final event."))
         return None
 
     async def _with_what_follows(self, written: bytes) -> bytes:

@@ -18,7 +18,7 @@ NO_WEBSOCKETS: Final = Forbidden(
     code="no_websockets",
 )
 _NO_HTTP: Final = BadRequest(
-    "What came is no HTTP/1.1 that can be read. If the address begins with https://, take http://.", code="invalid_http"
+    "Malformed HTTP/1.1 request. This server does not speak TLS: use http://.", code="invalid_http"
 )
 # By h11's hint at a status. Its 501 would be a failure of the server's, which clients repeat.
 _REASONS: Final[Mapping[int, tuple[int, ApiError]]] = {

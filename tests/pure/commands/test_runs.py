@@ -104,10 +104,10 @@ def test_tail_prints_the_text_and_the_fate(environ: dict[str, str], capsys: pyte
 
 
 BAD_IDS = [
-    ("../x", 2, "is not the id of a run"),
-    ("run_", 2, "is not the id of a run"),
-    ("", 2, "is not the id of a run"),
-    (ID + "a", 2, "is not the id of a run"),
+    ("../x", 2, "invalid run id"),
+    ("run_", 2, "invalid run id"),
+    ("", 2, "invalid run id"),
+    (ID + "a", 2, "invalid run id"),
 ]
 
 

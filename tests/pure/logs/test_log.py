@@ -238,7 +238,7 @@ def give_second_name(path: Path) -> None:
 
 PLANTED = [
     pytest.param(give_away, "belongs to another user", id="another user's", marks=needs("root")),
-    pytest.param(give_second_name, "it has a second name", id="a second name"),
+    pytest.param(give_second_name, "it has another hard link", id="a second name"),
     pytest.param(open_to_all, r"every user may write to it \(mode 0666\)", id="open to all"),
 ]
 

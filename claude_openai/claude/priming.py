@@ -33,7 +33,7 @@ from claude_openai.protocol.claude_code.line_framer import LineFramer
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.threads import run_in_thread
 
-__all__ = ["Primer", "StandIn"]
+__all__ = ["Primer", "StandIn", "today"]
 
 # A turn against the stand-in takes half a second; this is for a machine that is very busy.
 PROBE_S: Final = 30.0
@@ -139,8 +139,8 @@ class Primer:
         try:
             found = program.stat()
         except OSError:
-            return model, (program,), _today()
-        return model, (program, found.st_ino, found.st_size, found.st_mtime_ns), _today()
+            return model, (program,), today()
+        return model, (program, found.st_ino, found.st_size, found.st_mtime_ns), today()
 
     async def _learn(self, key: _Key) -> None:
         began = trio.current_time()
@@ -227,7 +227,8 @@ def _texts(message: Mapping[str, Any]) -> list[str]:
     return [content] if isinstance(content, str) else [str(block.get("text")) for block in content or ()]
 
 
-def _today() -> str:
+def today() -> str:
+    """The local date, which Claude Code tells Claude whenever it has changed."""
     return time.strftime("%Y-%m-%d")
 
 

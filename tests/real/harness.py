@@ -23,7 +23,7 @@ import trio
 
 from claude_openai import Config, serve
 from claude_openai.claude import priming
-from claude_openai.claude.priming import Primer
+from claude_openai.claude.priming import Primer, today
 from claude_openai.claude.process.command_line import stand_in_environment
 from claude_openai.claude.process.known_models import KnownModels
 from claude_openai.claude.transcript.session_file import Notes
@@ -199,7 +199,7 @@ class _WithoutDate(list[RecordedRequest]):
         return block["type"] == "text" and self.NOTE.fullmatch(block["text"]) is not None
 
 
-_learnt: dict[tuple[str, Path], tuple[str, Notes]] = {}
+_learnt: dict[tuple[str, Path, str], tuple[str, Notes]] = {}
 _probe: Final = Primer._probe
 
 
@@ -211,7 +211,7 @@ async def _probe_once(primer: Primer, model: str) -> Notes:
     launcher = primer._launcher
     if launcher.program().name == FAKE_CLAUDE:
         return ()
-    key, folder = (model, launcher.program()), str(launcher._cwd)
+    key, folder = (model, launcher.program(), today()), str(launcher._cwd)
     if key not in _learnt:
         quiet = copy.copy(launcher)
         quiet._log, quiet._processes = NULL_LOG, set()

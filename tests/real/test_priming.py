@@ -12,6 +12,7 @@ import pytest
 
 from claude_openai.claude import priming
 from claude_openai.claude.process.program import find_claude
+from claude_openai.claude.sdk import live_process
 from claude_openai.errors import ClaudeMissing
 from claude_openai.testing import RecordedRequest
 from tests.conditions import needs
@@ -101,6 +102,19 @@ async def test_a_conversation_that_was_given_in_one_piece_goes_on_live_and_exact
         assert len(events(served, "process.start")) <= 2  # one may have learnt the notes
 
 
+async def test_after_midnight_a_conversation_goes_on_in_a_new_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(tmp_path, max_idle_sessions=1) as served:
+        await ask(served, [ONE])
+        # Claude Code would tell Claude the new date; what it tells cannot be taken out of a live process.
+        monkeypatch.setattr(live_process, "today", lambda: "2000-01-01")
+        follow_up = [ONE, {"role": "assistant", "content": "ok"}, {"role": "user", "content": "And?"}]
+        request = await ask(served, follow_up)
+        assert sent(request) == [SAID_ONE, ("assistant", [("text", "ok")]), ("user", [("text", "And?")])]
+        assert [record["way"] for record in events(served, "conversation.taken")] == ["new", "replayed"]
+
+
 async def test_notes_that_do_not_help_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(priming, "CHECK_DELAY_S", 0.0)
     monkeypatch.setattr(priming, "_notes_in", lambda _folder: ())
@@ -136,7 +150,7 @@ async def test_notes_are_learnt_again_the_next_day_and_for_a_cli_that_was_replac
         await ask(served, [ONE])
         await ask(served, [ONE])
         assert len(events(served, "priming.learnt")) == 1
-        monkeypatch.setattr(priming, "_today", lambda: "2000-01-01")
+        monkeypatch.setattr(priming, "today", lambda: "2000-01-01")
         await ask(served, [ONE])
         assert len(events(served, "priming.learnt")) == 2
         os.utime(claude, (0, 0))
@@ -157,7 +171,7 @@ async def test_a_cli_that_is_too_old_is_reported_once_and_again_only_as_another(
 
     monkeypatch.setattr(priming, "_until_result", older)
     days = itertools.count()
-    monkeypatch.setattr(priming, "_today", lambda: str(next(days)))  # so that each turn learns anew
+    monkeypatch.setattr(priming, "today", lambda: str(next(days)))  # so that each turn learns anew
     async with serving(tmp_path, learns=True) as served:
         for _ in range(5):
             await ask(served, [ONE])

@@ -89,4 +89,7 @@ class KeptConversations:
         return conversation
 
     def _drop_dead(self) -> None:
+        for conversation in self._kept:
+            if conversation.process.outdated:
+                conversation.process.end("the date has changed")
         self._kept = [conversation for conversation in self._kept if conversation.process.alive]

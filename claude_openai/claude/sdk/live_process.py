@@ -12,6 +12,7 @@ import trio
 from claude_agent_sdk import ClaudeAgentOptions, ClaudeSDKClient
 
 from claude_openai.claude.control.mcp_server import ToolServer
+from claude_openai.claude.priming import today
 from claude_openai.claude.process.launcher import ProcessSpec
 from claude_openai.claude.process.start_errors import start_error, why_not_started
 from claude_openai.claude.process.supervised import SupervisedProcess
@@ -50,6 +51,12 @@ class LiveProcess:
         self._process: SupervisedProcess | None = None
         self._ready = trio.Event()
         self._gone = trio.Event()
+        self._started_on = today()
+
+    @property
+    def outdated(self) -> bool:
+        """Whether midnight has passed since its start: Claude Code would tell Claude the new date after the prompt."""
+        return self._started_on != today()
 
     @property
     def alive(self) -> bool:

@@ -76,7 +76,9 @@ class Spares:
             self._end(next(iter(self._waiting)), "other models are asked for")
         while waiting:
             spare = waiting.pop()
-            if spare.alive:
+            if spare.outdated:
+                spare.end("the date has changed")
+            elif spare.alive:
                 return spare
         return None
 

@@ -1,10 +1,9 @@
 """Which conversation a request meets, how long one waits, and the processes that are started ahead of need."""
 
 import gc
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from math import inf
 from typing import Any, cast
 
@@ -12,10 +11,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from claude_openai.claude.process.launcher import ProcessSpec
-from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.claude.sdk.conversation import Conversation, ParkedCalls
-from claude_openai.claude.sdk.conversation_state import ConversationState, Phase, TurnOutcome
+from claude_openai.claude.sdk.conversation_state import Phase
 from claude_openai.claude.sdk.kept import KeptConversations
 from claude_openai.claude.sdk.live_process import LiveProcess
 from claude_openai.claude.sdk.spares import (
@@ -26,110 +23,35 @@ from claude_openai.claude.sdk.spares import (
     RETRY_S,
     Spares,
 )
-from claude_openai.claude.walls.file_calls import FileCalls
-from claude_openai.claude.walls.hook import ToolGuard
-from claude_openai.logs.log import NULL_LOG, Level, Log
-from claude_openai.logs.redaction import Redactor
-from claude_openai.protocol.openai.chat.request import parse_chat_request
-from claude_openai.protocol.openai.models import ModelCatalog
+from claude_openai.logs.log import NULL_LOG
 from claude_openai.protocol.turn.blocks import Block, Message, TextBlock, ToolUseBlock
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.turn.tools import ToolChoice
 from tests.blocks import result_block
+from tests.pure.claude.sdk.conversations import (
+    HELLO,
+    MODEL,
+    TOOLS,
+    Events,
+    StandIn,
+    StandInProcess,
+    asked,
+    calling,
+    going_on,
+    idle_one,
+    parked_one,
+    say,
+    spec,
+    with_results,
+)
 
 REFILL_DELAY_S = 1.0
 IDLE_LIMIT_S = 60.0
 PARKED_LIMIT_S = 600.0
-MODEL = "sonnet"
-TOOLS = [{"type": "function", "function": {"name": name}} for name in ("read", "glob")]
-
-
-@dataclass(eq=False)
-class StandInProcess:
-    """What the registry and the spares know of a process."""
-
-    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
-    failure: str = ""
-    died: bool = False
-    model: str = ""
-
-    @property
-    def alive(self) -> bool:
-        return not self.died and not self.scope.cancel_called
-
-    def expire_at(self, deadline: float) -> None:
-        self.scope.deadline = deadline
-
-    def end(self, reason: str) -> None:
-        self.scope.cancel(reason=reason)
-
-    async def close(self) -> None:
-        self.end("closed")
-
-
-class StandIn(Conversation):
-    """A conversation without a process, which has answered a request."""
-
-    def __init__(self, request: TurnRequest, *blocks: Block) -> None:
-        calls = tuple(block.id for block in blocks if isinstance(block, ToolUseBlock))
-        ident = "" if request.prompt.has_results else "id"
-        outcome = TurnOutcome(Message("assistant", blocks), ident, calls, (), exact=True, reusable=True)
-        self.answered = ConversationState.first(request, "session").after(request, outcome, alive=True)
-        self.stand_in = StandInProcess()
-        super().__init__(cast("LiveProcess", self.stand_in), self.answered, NULL_LOG)
-
-    def answer_again(self) -> None:
-        assert self.state == self.answered.taken()
-        self.state = self.answered
 
 
 def take(spares: Spares, model: str = MODEL) -> StandInProcess | None:
     return cast("StandInProcess | None", spares.take(model))
-
-
-class Events:
-    """A log, and the names of what it was told."""
-
-    def __init__(self) -> None:
-        self._lines: list[bytes] = []
-        self.log = Log(Level.DEBUG, self._lines.append, Redactor())
-
-    def of(self, event: str) -> list[dict[str, Any]]:
-        return [record for record in map(json.loads, self._lines) if record["event"] == event]
-
-
-def say(role: str, content: str | None, **more: Any) -> dict[str, Any]:
-    return {"role": role, "content": content, **more}
-
-
-def calling(*ids: str) -> dict[str, Any]:
-    calls = [{"id": i, "type": "function", "function": {"name": "read", "arguments": "{}"}} for i in ids]
-    return say("assistant", None, tool_calls=calls)
-
-
-def asked(*messages: dict[str, Any], **fields: Any) -> TurnRequest:
-    body = {"model": "sonnet", "messages": messages, "tools": TOOLS, **fields}
-    return parse_chat_request(json.dumps(body).encode(), ModelCatalog("sonnet", ()))
-
-
-HELLO = [say("system", "Be brief."), say("user", "Hi")]
-
-
-def idle_one() -> StandIn:
-    return StandIn(asked(*HELLO), TextBlock("Hello."))
-
-
-def parked_one(*ids: str) -> StandIn:
-    return StandIn(asked(*HELLO), *(ToolUseBlock(i, "read", "{}") for i in ids))
-
-
-def going_on(**fields: Any) -> TurnRequest:
-    return asked(*HELLO, say("assistant", "Hello."), say("user", "And?"), **fields)
-
-
-def with_results(*ids: str, calls: tuple[str, ...] = ("a", "b"), more: tuple[dict[str, Any], ...] = ()) -> TurnRequest:
-    results = [say("tool", "42", tool_call_id=i) for i in ids]
-    return asked(*HELLO, calling(*calls), *results, *more)
 
 
 @pytest.fixture
@@ -139,6 +61,14 @@ def events() -> Events:
 
 def registry(events: Events, kept: int = 8) -> KeptConversations:
     return KeptConversations(kept, IDLE_LIMIT_S, PARKED_LIMIT_S, events.log)
+
+
+def test_a_conversation_of_yesterday_is_not_taken_and_ends(events: Events) -> None:
+    kept, conversation = registry(events), idle_one()
+    kept.keep(conversation)
+    cast("StandInProcess", conversation.process).outdated = True
+    assert kept.take(going_on()) is None
+    assert not conversation.process.alive
 
 
 async def test_a_request_goes_on_with_the_conversation_that_answered_before_it(events: Events) -> None:
@@ -584,6 +514,20 @@ async def test_before_the_first_is_ready_there_is_none(events: Events, starter: 
     assert take(spares_for(2, starter, events)) is None
 
 
+async def test_a_spare_of_yesterday_is_not_given_out_and_ends(
+    events: Events, starter: Starter, autojump_clock: MockClock
+) -> None:
+    spares = spares_for(2, starter, events)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(spares.refill)
+        await wait_all_tasks_blocked()
+        first, second = starter.started
+        second.outdated = True
+        assert take(spares) is first
+        assert not second.alive
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_spare_that_died_is_not_given_out_and_is_replaced(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
@@ -748,11 +692,6 @@ async def test_on_a_machine_that_is_short_of_memory_no_spare_is_started_until_th
         await trio.sleep(2 * REFILL_DELAY_S)
         assert len(starter.started) == 1
         nursery.cancel_scope.cancel()
-
-
-def spec(opened: Any) -> ProcessSpec:
-    guard = ToolGuard(None, FileCalls(), NULL_LOG)
-    return ProcessSpec("session", MODEL, TurnSettings(), opened, "claude login", guard)
 
 
 def parked_with(*calls: str) -> tuple[StandIn, ParkedCalls]:

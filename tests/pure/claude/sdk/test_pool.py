@@ -18,16 +18,7 @@ from claude_openai.claude.transcript.session_file import Past
 from claude_openai.protocol.turn.blocks import Message, ThinkingBlock, ToolUseBlock
 from claude_openai.protocol.turn.events import TurnFailed
 from claude_openai.protocol.turn.request import TurnRequest
-from tests.pure.claude.sdk.test_kept import (
-    HELLO,
-    Events,
-    asked,
-    going_on,
-    idle_one,
-    parked_one,
-    spec,
-    with_results,
-)
+from tests.pure.claude.sdk.conversations import HELLO, Events, asked, going_on, idle_one, parked_one, spec, with_results
 
 BIND_WAIT_S = 3.0
 Pool = Callable[..., ConversationPool]

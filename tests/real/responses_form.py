@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-__all__ = ["as_message", "as_responses"]
+__all__ = ["CHAT", "RESPONSES", "as_message", "as_responses"]
+
+CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 
 _NAMES: Final = {"max_completion_tokens": "max_output_tokens"}
 _SAME: Final = ("model", "user", "parallel_tool_calls")

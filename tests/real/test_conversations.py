@@ -41,9 +41,8 @@ from tests.real.heard import (
     offered,
     turns_of,
 )
-from tests.real.responses_form import as_message, as_responses
+from tests.real.responses_form import CHAT, RESPONSES, as_message, as_responses
 from tests.real.stage import Stage
-from tests.real.test_field_shapes import CHAT, RESPONSES
 from tests.real.tool_turns import LIST, READ
 
 pytestmark = needs_claude

@@ -18,12 +18,12 @@ from tests.pictures import PNG, drawn
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, serving
 from tests.real.heard import is_statement_of_effort
+from tests.real.responses_form import CHAT, RESPONSES
 
 pytestmark = needs_claude
 
 PNG_URL: Final = data_url(PNG, "image/png")
 LARGE: Final = drawn("RGB", (9000, 40), "PNG")
-CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 SCHEMA: Final = {"type": "object", "properties": {"q": {"type": "string"}}}
 PEEK: Final = {"type": "function", "function": {"name": "peek", "description": "look at a thing", "parameters": SCHEMA}}
 GO: Final = {"role": "user", "content": "go"}

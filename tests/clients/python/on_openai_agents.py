@@ -1,8 +1,8 @@
 """The OpenAI Agents SDK, over chat completions and over the Responses API, which is its default."""
 
 from agents import (
+    Agent,
     AgentOutputSchema,
-    ClaudeOptions,
     OpenAIChatCompletionsModel,
     OpenAIResponsesModel,
     Runner,
@@ -46,7 +46,7 @@ PARIS = City(name="Paris", population=POPULATION)
 
 def agent(kind, model=MODEL, **settings):
     own = kind(model=model, openai_client=AsyncOpenAI(max_retries=0))
-    return ClaudeOptions(name="Tester", instructions="Be brief.", model=own, **settings)
+    return Agent(name="Tester", instructions="Be brief.", model=own, **settings)
 
 
 async def told(kind):

@@ -21,7 +21,7 @@ from cases import (
 )
 from openai import AsyncOpenAI
 from pydantic import BaseModel
-from pydantic_ai import ClaudeOptions, NativeOutput, PromptedOutput, ToolOutput
+from pydantic_ai import Agent, NativeOutput, PromptedOutput, ToolOutput
 from pydantic_ai.exceptions import ModelAPIError, ModelHTTPError
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.providers.openai import OpenAIProvider
@@ -39,7 +39,7 @@ PARIS = City(name="Paris", population=POPULATION)
 
 def agent(kind=OpenAIChatModel, model=MODEL, **settings):
     provider = OpenAIProvider(openai_client=AsyncOpenAI(max_retries=0))
-    return ClaudeOptions(kind(model, provider=provider), system_prompt="Be brief.", instructions="Be kind.", **settings)
+    return Agent(kind(model, provider=provider), system_prompt="Be brief.", instructions="Be kind.", **settings)
 
 
 async def told(kind=OpenAIChatModel):

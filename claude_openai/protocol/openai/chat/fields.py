@@ -110,10 +110,25 @@ def _stop(param: str, value: Any) -> None:
         raise wrong_value(param, f"at most {MAX_STOPS} sequences")
 
 
-@form({"type": ["string", "array"]})
+# Some clients leave the type out.
+_TEXT_TYPES: Final = ("text", "input_text", "output_text", "", None)
+_TEXT_PART: Final = {
+    "type": "object",
+    "required": ["text"],
+    "properties": {"type": {"enum": list(_TEXT_TYPES)}, "text": {"type": "string"}},
+}
+
+
+@form({"anyOf": [{"type": "string"}, {"type": "array", "items": _TEXT_PART}]})
 def _text_or_parts(param: str, value: Any) -> None:
     if not isinstance(value, (str, list)):
         raise wrong_type(param, "a string or an array of text parts", value)
+    for index, part in enumerate(value if isinstance(value, list) else ()):
+        if not isinstance(part, dict):
+            raise wrong_type(f"{param}[{index}]", "an object like {'type': 'text', 'text': ...}", part)
+        if part.get("type") not in _TEXT_TYPES:
+            raise unsupported_value(f"{param}[{index}].type", "Only parts of type 'text' can be carried here.")
+        string()(f"{param}[{index}].text", part.get("text"))
 
 
 @form({"type": "array", "items": {"enum": ["text"]}})

@@ -63,7 +63,7 @@ def registry(events: Events, kept: int = 8) -> KeptConversations:
     return KeptConversations(kept, IDLE_LIMIT_S, PARKED_LIMIT_S, events.log)
 
 
-def test_a_conversation_of_yesterday_is_not_taken_and_ends(events: Events) -> None:
+async def test_a_conversation_of_yesterday_is_not_taken_and_ends(events: Events) -> None:
     kept, conversation = registry(events), idle_one()
     kept.keep(conversation)
     cast("StandInProcess", conversation.process).outdated = True

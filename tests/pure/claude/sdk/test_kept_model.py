@@ -56,6 +56,7 @@ class StandInProcess:
     deadline: float = inf
     ended: bool = False
     died: bool = False
+    outdated: bool = False
 
     @property
     def alive(self) -> bool:

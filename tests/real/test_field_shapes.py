@@ -89,7 +89,7 @@ SHAPES: Final[dict[str, tuple[list[dict[str, Any]], list[tuple[str, list[Any]]]]
     "a result ends it": ([GO, called("c"), result("c")], [SAID_GO, CALLED, ("user", [["result", "R"]])]),
     "a call never got a result": (
         [GO, called("c", "d"), result("d"), says("user", "next")],
-        [SAID_GO, ("assistant", CALLED[1] * 2), ("user", [["result", "R"], ["result", NOTHING], "next"])],
+        [SAID_GO, ("assistant", CALLED[1] * 2), ("user", [["result", NOTHING], ["result", "R"], "next"])],
     ),
     "a message stands between a call and its result": (
         [GO, called("c"), says("user", "wait"), result("c"), result("c")],

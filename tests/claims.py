@@ -35,6 +35,10 @@ CLAIMS: Final = (
         ),
     ),
     Shown(
+        "No new date after midnight: conversations and spares of another day end, and the next turn is a replay",
+        ("real/test_priming.py::test_after_midnight_a_conversation_goes_on_in_a_new_process",),
+    ),
+    Shown(
         "One upstream call a turn, also where a process dies",
         (
             "real/test_conversations.py::test_claude_is_sent_what_the_request_says_and_nothing_else",

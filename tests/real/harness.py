@@ -31,6 +31,7 @@ from claude_openai.config import BACKENDS
 from claude_openai.logs.log import NULL_LOG
 from claude_openai.testing import Answer, MessagesApi, RecordedRequest, Reply, Script
 from tests.conditions import lacks, needs
+from tests.real.call import Call
 from tests.real.fake_cli import FAKE_CLAUDE
 from tests.real.left_over import reap_adopted
 
@@ -89,6 +90,10 @@ class Processes:
     def marked(self) -> list[int]:
         """Those that were given the variable, and their children: every `claude`, and the server if it is a command."""
         return [pid for pid in _pids() if self._mark in _read(pid, "environ").split(b"\0")]
+
+    def of_turns(self, api: MessagesApi) -> list[int]:
+        """Those of `marked` that talk to this stand-in; the others learn or check Claude Code's notes."""
+        return [pid for pid in self.marked() if f"ANTHROPIC_BASE_URL={api.base_url}".encode() in _read(pid, "environ")]
 
     def claudes(self) -> list[int]:
         """Those of Claude Code itself, without what they start."""
@@ -171,6 +176,20 @@ class Served:
 
     def log_text(self) -> str:
         return self.log_file.read_text("ascii")
+
+    async def whole_log(self) -> str:
+        """The log, with all that has been told to it by now: a thread writes it, in the order of telling."""
+        async with Call.open(self.url, None, "/health") as call:
+            assert await call.status() == 200
+            await call.body()
+        mark = call.headers["x-request-id"]
+        await until(lambda: mark in self.log_text(), "the log is written")
+        return self.log_text()
+
+    async def logged(self, event: str) -> list[dict[str, Any]]:
+        """The records of one kind in `whole_log`."""
+        records = map(json.loads, (await self.whole_log()).splitlines())
+        return [record for record in records if record["event"] == event]
 
     def most_processes(self) -> int:
         """How many processes of Claude there were at once at most, by the log, where an end stands when it is over."""

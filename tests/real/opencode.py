@@ -1,6 +1,5 @@
 """OpenCode, run against a server."""
 
-import json
 import os
 import subprocess
 from collections.abc import Mapping
@@ -40,6 +39,5 @@ async def opencode(project: Path, home: Path, *arguments: str, env: Mapping[str,
     return output
 
 
-def ways(served: Served) -> list[str]:
-    records = [json.loads(line) for line in served.log_text().splitlines()]
-    return [record["conversation"] for record in records if record["event"] == "run.answering"]
+async def ways(served: Served) -> list[str]:
+    return [record["conversation"] for record in await served.logged("run.answering")]

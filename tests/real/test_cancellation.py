@@ -116,7 +116,7 @@ async def nothing_is_left(served: Served) -> None:
     await until(lambda: not list(served.temporary.glob("*/*.jsonl")), "all transcripts are gone")
     await until(lambda: served.api.active == 0, "no upstream call is under way")
     await answers(served)
-    assert [line for line in served.log_text().splitlines() if '"level":"error"' in line] == []
+    assert [line for line in (await served.whole_log()).splitlines() if '"level":"error"' in line] == []
 
 
 @pytest.mark.long

@@ -75,7 +75,7 @@ async def test_tools_are_refused_with_the_backend_that_takes_them(tmp_path: Path
         assert (status, error["error"]["type"], error["error"]["param"]) == (400, "invalid_request_error", "tools")
         assert "--backend sdk" in error["error"]["message"]
         assert served.api.all_requests == []
-        assert "process.start" not in served.log_text()
+        assert "process.start" not in await served.whole_log()
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -130,14 +130,15 @@ async def test_the_effort_is_passed_on_and_each_turn_is_a_process_of_its_own(tmp
             assert (await answer(served, "Hi", reasoning_effort=effort))[0] == 200
             await served.processes.wait_no_claude()
         assert [request.body["output_config"]["effort"] for request in served.api.requests] == ["high", "low"]
-        assert served.log_text().count('"event":"process.start"') == 2
+        assert (await served.whole_log()).count('"event":"process.start"') == 2
 
 
 async def test_the_raw_frames_are_logged_at_trace_level(tmp_path: Path) -> None:
     async with serving(tmp_path, Reply(Text("one")), backend="cli") as served:
         assert (await answer(served, "Hi"))[0] == 200
+        written = await served.whole_log()
         for event in ("adapter.claude_args", "cli.write", "cli.message"):
-            assert f'"event":"{event}"' in served.log_text()
+            assert f'"event":"{event}"' in written
 
 
 async def test_a_prompt_that_is_not_read_does_not_hold_the_turn(tmp_path: Path) -> None:

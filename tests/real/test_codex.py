@@ -63,5 +63,5 @@ async def test_it_runs_a_command_and_follows_up_in_the_same_conversation(tmp_pat
         assert "It says: done" in await codex(served, tmp_path, "run it")
         assert (tmp_path / "project" / "out.txt").read_text() == "from the shell\n"
         assert "Followed." in await codex(served, tmp_path, "resume", "--last", "and now?")
-        assert ways(served) == ["new", "parked", "continued"]
+        assert await ways(served) == ["new", "parked", "continued"]
         assert len(served.api.requests) == 3

@@ -175,7 +175,7 @@ async def test_where_it_is_not_confined_bash_works_and_health_and_the_log_say_so
         found = await health(served.url)
         assert (found["confined"], found["confined_reason"]) == (False, reason)
         assert await told(served) == ["the words of b"]
-        (line,) = [line for line in served.log_text().splitlines() if '"confinement.tried"' in line]
+        (line,) = [line for line in (await served.whole_log()).splitlines() if '"confinement.tried"' in line]
     assert {"confined": False, "reason": reason}.items() <= json.loads(line).items()
 
 

@@ -330,7 +330,7 @@ async def test_a_turn_that_waits_ends_when_its_client_sends_the_results_with_wor
     _, way = await ask(kept, messages)
     assert way == "replayed"
     await until(lambda: len(kept.processes.claudes()) == 1, "only the one that answered is left")
-    assert '"event":"conversation.passed"' in kept.log_text()
+    assert '"event":"conversation.passed"' in await kept.whole_log()
 
 
 async def test_a_turn_that_waits_for_a_function_ends_when_the_result_comes_which_has_no_id(kept: Served) -> None:
@@ -344,7 +344,7 @@ async def test_a_turn_that_waits_for_a_function_ends_when_the_result_comes_which
     async with Call.open(kept.url, chat([*ASKED, message, result], functions=[function])) as call:
         assert await call.status() == 200
     await until(lambda: len(kept.processes.claudes()) == 1, "only the one that answered is left")
-    assert kept.log_text().count('"event":"conversation.passed"') == 1
+    assert (await kept.whole_log()).count('"event":"conversation.passed"') == 1
 
 
 @pytest.mark.long
@@ -406,4 +406,4 @@ async def test_a_spare_that_hangs_holds_its_request_up_for_moments_only(
         answer, way = await ask(served, ASKED)
         assert (way, said(answer), len(served.api.requests)) == ("new", "ok", 1)
         assert hung not in served.processes.marked()
-        assert "said nothing for 0.3 s" in served.log_text()
+        assert "said nothing for 0.3 s" in await served.whole_log()

@@ -214,7 +214,7 @@ async def test_what_a_process_leaves_is_gone_when_it_is(tmp_path: Path, backend:
         await interrupted_error(served.url, "bash, then hang", **bash)
         await served.processes.wait_no_claude()
         await is_soon_clean(user.home, user.before)
-        assert "process.files_left" not in served.log_text()
+        assert "process.files_left" not in await served.whole_log()
 
 
 @pytest.mark.long

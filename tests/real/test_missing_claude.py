@@ -47,14 +47,14 @@ async def test_a_server_without_claude_says_so_until_there_is_one(
         assert ADVICE in claude["message"]
         for stream in (False, True):
             await is_refused(served, says=ADVICE, stream=stream)
-        (warning,) = [line for line in served.log_text().splitlines() if '"claude.missing"' in line]
+        (warning,) = [line for line in (await served.whole_log()).splitlines() if '"claude.missing"' in line]
         assert ADVICE in warning
         (folder / "claude").symlink_to(fake_cli(tmp_path, ANSWER))
         assert await health(served.url) == {"found": True}
         async with Call.open(served.url, chat("Hi")) as call:
             status, completion = await call.answer()
         assert (status, completion["choices"][0]["message"]["content"]) == (200, "one two")
-        told = served.log_text()
+        told = await served.whole_log()
         assert told.count('"claude.missing"') == 1
         assert "traceback" not in told
         assert "spare.failed" not in told

@@ -104,7 +104,7 @@ async def test_an_answer_of_another_form_fails_no_turn_and_changes_nothing(tmp_p
         for _ in range(2):
             assert await ask(served, "claude-sonnet") == 200
         assert await models(served) == before
-        assert served.log_text().count('"event":"models.unreadable"') == 1
+        assert (await served.whole_log()).count('"event":"models.unreadable"') == 1
 
 
 async def test_a_probe_does_not_replace_what_a_process_of_the_account_reported(tmp_path: Path) -> None:

@@ -124,7 +124,7 @@ async def test_a_long_context_that_is_not_paid_for_is_done_without(
             messages += [answer["choices"][0]["message"], {"role": "user", "content": more}]
         assert [asks_for_1m(request) for request in served.api.requests] == [True, False, False]
         assert call.headers["x-claude-openai-conversation"] == ("continued" if backend == "sdk" else "replayed")
-        assert served.log_text().count('"event":"run.long_context_refused"') == 1
+        assert (await served.whole_log()).count('"event":"run.long_context_refused"') == 1
 
 
 @on_both_backends

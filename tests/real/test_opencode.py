@@ -52,7 +52,7 @@ async def test_it_reads_and_writes_files_with_its_own_tools_and_follows_up_in_th
         assert "Followed." in await opencode(project, home, "-c", "follow up")
         results = [message for message in served.api.requests[-1].messages if "tool_result" in json.dumps(message)]
         assert "the text of the file" in json.dumps(results[0])
-        found = ways(served)
+        found = await ways(served)
         assert sorted(found[:2]) == ["new", "new"]  # the title and the main request, at once
         assert found[2:] == ["parked", "parked", "continued"]
         assert len(served.api.requests) == 5

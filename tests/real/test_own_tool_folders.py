@@ -78,7 +78,7 @@ async def test_a_folder_that_is_replaced_while_its_request_waits_is_refused_and_
         async with Call.open(served.url, chat("Wait.", stream=True)) as slow, trio.open_nursery() as nursery:
             assert await slow.status() == 200
             await slow.until_text("one")
-            started = starts(served)
+            started = await served.logged("process.start")
             for number in range(len(asked)):
                 nursery.start_soon(wait_in_the_queue, served, number)
             await until(lambda: served.log_text().count('"event":"openai.effective_request"') == 6, "all of them wait")
@@ -87,12 +87,8 @@ async def test_a_folder_that_is_replaced_while_its_request_waits_is_refused_and_
         assert [(errors[n]["status"], errors[n]["code"], errors[n]["param"]) for n in range(len(asked))] == [
             (400, "folder_replaced", param) for _, param in asked
         ]
-        assert starts(served) == started
+        assert await served.logged("process.start") == started
         assert len(served.api.requests) == 1
-
-
-def starts(served: Served) -> int:
-    return served.log_text().count('"event":"process.start"')
 
 
 class Exchange:
@@ -316,5 +312,5 @@ async def test_a_claude_code_that_does_not_ask_before_it_uses_a_tool_is_ended(
         async with Call.open(served.url, chat("Work.", claude={"toolMode": "readonly"})) as call:
             status, answer = await call.answer()
         assert (status, answer["error"]["type"]) == (502, "upstream_error")
-        assert '"event":"sdk.own_tool_unasked"' in served.log_text()
+        assert '"event":"sdk.own_tool_unasked"' in await served.whole_log()
         await served.processes.wait_no_claude()

@@ -95,7 +95,7 @@ async def test_a_process_that_dies_before_its_prompt_is_replaced_once_and_by_a_n
         message = await failure(served)
         assert "exit status 3" in message
         assert "no memory" in message
-        assert served.log_text().count('"event":"conversation.replaced"') == 1
+        assert (await served.whole_log()).count('"event":"conversation.replaced"') == 1
         assert prompts(tmp_path) == 0
 
 
@@ -144,10 +144,10 @@ async def test_claude_is_called_once_by_a_turn_whose_process_is_killed(tmp_path:
     async with serving(tmp_path, max_idle_sessions=4, spares=spares) as served:
         for reply, heard in KILLED_AT[way]:
             messages = await begun(served, way)
-            calls, before = len(served.api.requests), served.log_text().count(heard)
+            calls, before = len(served.api.requests), (await served.whole_log()).count(heard)
             served.api.enqueue(reply)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(partial(kill_when_heard, served, calls + 1, heard, more_than=before))
                 assert "exit status -9" in await failure(served, messages, tools=[READ, LIST])
             assert len(served.api.requests) == calls + 1
-            assert f'"way":"{way}"' in served.log_text()
+            assert f'"way":"{way}"' in await served.whole_log()

@@ -80,7 +80,7 @@ async def test_a_conversation_reaches_claude_block_by_block_with_nothing_added(
             assert sent(request) == expected
             _, _, *system = request.body["system"]  # the first two are Claude Code's own
             assert [block["text"] for block in system] == ["You are Bob."]
-        assert len(events(served, "priming.learnt")) == 1
+        assert len(await served.logged("priming.learnt")) == 1
 
 
 async def test_a_spare_serves_every_kind_of_conversation(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ async def test_a_conversation_that_was_given_in_one_piece_goes_on_live_and_exact
         follow_up = [*messages, {"role": "assistant", "content": "ok"}, {"role": "user", "content": "And?"}]
         request = await ask(served, follow_up, tools=[LOOK])
         assert sent(request) == [*expected, ("assistant", [("text", "ok")]), ("user", [("text", "And?")])]
-        assert len(events(served, "process.start")) <= 2  # one may have learnt the notes
+        assert len(await served.logged("process.start")) <= 2  # one may have learnt the notes
 
 
 async def test_after_midnight_a_conversation_goes_on_in_a_new_process(
@@ -112,7 +112,7 @@ async def test_after_midnight_a_conversation_goes_on_in_a_new_process(
         follow_up = [ONE, {"role": "assistant", "content": "ok"}, {"role": "user", "content": "And?"}]
         request = await ask(served, follow_up)
         assert sent(request) == [SAID_ONE, ("assistant", [("text", "ok")]), ("user", [("text", "And?")])]
-        assert [record["way"] for record in events(served, "conversation.taken")] == ["new", "replayed"]
+        assert [record["way"] for record in await served.logged("conversation.taken")] == ["new", "replayed"]
 
 
 async def test_notes_that_do_not_help_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,7 +122,7 @@ async def test_notes_that_do_not_help_are_reported(tmp_path: Path, monkeypatch: 
         request = await ask(served, [ONE])
         assert sent(request)[0] == SAID_ONE
         await until(lambda: bool(events(served, "priming.incomplete")), "it is reported")
-        (report,) = events(served, "priming.incomplete")
+        (report,) = await served.logged("priming.incomplete")
         assert "# Environment" in report["added"][0]
 
 
@@ -137,7 +137,7 @@ async def test_a_cli_that_cannot_be_probed_answers_all_the_same(
     async with serving(tmp_path, learns=True) as served:
         for _ in range(2):
             assert sent(await ask(served, [ONE]))[0] == SAID_ONE
-        assert len(events(served, "priming.failed")) == 1  # it is not tried again for each request
+        assert len(await served.logged("priming.failed")) == 1  # it is not tried again for each request
 
 
 @pytest.mark.long
@@ -149,13 +149,13 @@ async def test_notes_are_learnt_again_the_next_day_and_for_a_cli_that_was_replac
     async with serving(tmp_path, learns=True, claude_command=str(claude)) as served:
         await ask(served, [ONE])
         await ask(served, [ONE])
-        assert len(events(served, "priming.learnt")) == 1
+        assert len(await served.logged("priming.learnt")) == 1
         monkeypatch.setattr(priming, "today", lambda: "2000-01-01")
         await ask(served, [ONE])
-        assert len(events(served, "priming.learnt")) == 2
+        assert len(await served.logged("priming.learnt")) == 2
         os.utime(claude, (0, 0))
         await ask(served, [ONE])
-        assert len(events(served, "priming.learnt")) == 3
+        assert len(await served.logged("priming.learnt")) == 3
 
 
 @pytest.mark.long
@@ -175,5 +175,5 @@ async def test_a_cli_that_is_too_old_is_reported_once_and_again_only_as_another(
     async with serving(tmp_path, learns=True) as served:
         for _ in range(5):
             await ask(served, [ONE])
-        reported = [event["message"].split()[0] for event in events(served, "claude.outdated")]
+        reported = [event["message"].split()[0] for event in await served.logged("claude.outdated")]
         assert reported == ["2.1.200", "2.1.210", "2.1.200"]

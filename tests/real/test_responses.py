@@ -216,7 +216,7 @@ async def test_the_openai_package_runs_a_tool_loop_with_what_it_was_given(kept: 
         return client.responses.create(model=MODEL, input=items, tools=tools).output_text
 
     assert await with_the_package(kept, loop) == "Cold and warm."
-    assert [way for way in kept.log_text().split() if '"parked"' in way]
+    assert [way for way in (await kept.whole_log()).split() if '"parked"' in way]
 
 
 async def test_the_openai_package_gets_the_form_that_it_asks_for(kept: Served) -> None:

@@ -41,18 +41,14 @@ def last_sent(served: Served) -> list[str]:
     return [text for _, content in sent(served.api.requests[-1]) for _, text in content]
 
 
-def starts(served: Served) -> int:
-    return served.log_text().count('"event":"process.start"')
-
-
 @pytest.mark.parametrize("last", ["three", "three, in other words"])
 async def test_the_last_message_is_answered_anew_by_the_same_process(kept: Served, last: str) -> None:
     messages: list[dict[str, Any]] = []
     await talk(kept, messages, "one", "two", "three")
-    before = starts(kept)
+    before = await kept.logged("process.start")
     assert await talk(kept, messages[:4], last) == "rewound"
     assert last_sent(kept) == ["one", "ok", "two", "ok", last]
-    assert starts(kept) == before
+    assert await kept.logged("process.start") == before
 
 
 async def test_it_goes_on_from_there(kept: Served) -> None:
@@ -123,4 +119,4 @@ async def test_one_that_claude_code_does_not_take_back_is_replaced(
     monkeypatch.setattr(ProcessTransport, "rewind", refuse)
     assert await talk(kept, messages[:4], "other") == "replayed"
     assert last_sent(kept) == ["one", "ok", "two", "ok", "other"]
-    assert "it was not taken back: stale target" in kept.log_text()
+    assert "it was not taken back: stale target" in await kept.whole_log()

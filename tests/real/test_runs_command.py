@@ -53,7 +53,7 @@ async def test_a_run_is_followed_and_cancelled_while_it_streams_and_both_outlive
                 await read(tail, "Hello")
                 cancelled = await user("cancel", second[4:])
                 assert cancelled == type(cancelled)(0, f"{second} cancelled\n", "")
-                assert set(user.processes.marked()) <= {server.pid, tail.pid}
+                assert set(user.processes.of_turns(user.api)) <= {server.pid, tail.pid}
                 error, done = await call.events()
                 assert isinstance(error, dict)
                 assert (error["error"]["code"], done) == ("run_cancelled", "[DONE]")
@@ -116,11 +116,11 @@ async def test_a_parked_run_is_completed_by_its_results_or_cancelled_with_its_pr
             ("completed", "parked"),
             ("completed", "new"),
         ]
-        before = user.processes.marked()
+        before = user.processes.of_turns(user.api)
         run_id, _ = await call_a_tool(server.base_url, user)
-        assert len(user.processes.marked()) > len(before)
+        assert len(user.processes.of_turns(user.api)) > len(before)
         assert (await user("cancel", run_id)).stdout == f"{run_id} cancelled\n"
-        assert set(user.processes.marked()) <= set(before)
+        assert set(user.processes.of_turns(user.api)) <= set(before)
         assert (await statuses(user))[0] == "cancelled"
         raw = [json.loads(line)["type"] for line in (await user("tail", "--raw", run_id)).stdout.splitlines()]
         assert raw[:4] == ["asked", "running", "answering", "tool_call"]

@@ -61,7 +61,7 @@ async def ends_with(call: Call, code: str) -> None:
 
 def turns(user: Shell) -> list[int]:
     """The processes of turns: those of the user's but for the server."""
-    return [pid for pid in user.processes.marked() if pid != user.server().pid]
+    return [pid for pid in user.processes.of_turns(user.api) if pid != user.server().pid]
 
 
 @pytest.mark.long

@@ -237,6 +237,5 @@ async def test_a_bundled_claude_that_was_gone_for_a_moment_is_used_again(
             if move:
                 move[0].rename(move[1])
             assert b"one two" in await ask(served.url, chat("Hi"))
-        records = [json.loads(line) for line in served.log_text().splitlines()]
-        started = [record["argv"][0] for record in records if record["event"] == "adapter.claude_args"]
+        started = [record["argv"][0] for record in await served.logged("adapter.claude_args")]
         assert started == [str(bundled), str(on_path), str(bundled)]

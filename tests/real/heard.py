@@ -44,8 +44,7 @@ OWN_SYSTEM: Final = (
     re.compile(r"You are a Claude agent, built on Anthropic's Claude Agent SDK\."),
 )
 PREFIX: Final = "mcp__openai__"
-# Efforts and bounds that nobody asked for are the model's own.
-LOW: Final = "low"
+LONG, LONG_BETA = "[1m]", "context-1m"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +59,13 @@ class Heard:
     effort: str | None
 
 
-def heard(request: RecordedRequest, *, bounds: Iterable[int]) -> Heard:
+def heard(request: RecordedRequest, *, bounds: Iterable[int], efforts: Iterable[str] = ()) -> Heard:
     """What the stand-in was sent, without Claude Code's own two lines of the system prompt.
 
     Args:
         request: as it came.
-        bounds: the values of `max_tokens` that clients ask for.
+        bounds: the values of `max_tokens` that clients ask for; another is the model's own.
+        efforts: likewise.
     """
     body = request.body
     messages = [message for message in request.messages if not is_statement_of_effort(message)]
@@ -73,12 +73,12 @@ def heard(request: RecordedRequest, *, bounds: Iterable[int]) -> Heard:
     tools = [_tool(tool["name"], tool["description"], tool["input_schema"]) for tool in body.get("tools", ())]
     effort = body.get("output_config", {}).get("effort")
     return Heard(
-        model=request.model.split("-")[1],
+        model=request.model.split("-")[1] + LONG * (LONG_BETA in request.headers.get("anthropic-beta", "")),
         system=tuple(text for text in _texts(body.get("system", [])) if not _is_one_of(OWN_SYSTEM, text)),
         tools=tuple(sorted(tools)),
-        turns=_joined((m["role"], map(_sent_block, _blocks(m["content"]))) for m in messages),
+        turns=_joined((m["role"], map(_sent_block, _without_thoughts(m))) for m in messages),
         max_tokens=body["max_tokens"] if body["max_tokens"] in bounds else None,
-        effort=LOW if effort == LOW else None,
+        effort=effort if effort in efforts else None,
     )
 
 
@@ -91,7 +91,7 @@ def meant(body: Mapping[str, Any]) -> Heard:
     """What a chat request says that Claude is to hear."""
     system = [message["content"] for message in body["messages"] if message["role"] == "system"]
     return Heard(
-        model=body["model"].split("-")[1],
+        model=body["model"].split("-")[1] + LONG * body["model"].endswith(LONG),
         system=(*(["\n\n".join(system)] if system else []), *([MUST_CALL] if must_call(body) else [])),
         tools=tuple(sorted(offered(body))),
         turns=turns_of(body["messages"]),
@@ -150,6 +150,14 @@ def _part(part: Mapping[str, Any]) -> Block:
         return ("text", part["text"])
     head, _, data = part["image_url"]["url"].partition(",")
     return _picture(head.removeprefix("data:").removesuffix(";base64"), data)
+
+
+def _without_thoughts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The blocks of a message but for Claude's own thoughts, which no request brings; they go in front."""
+    blocks = _blocks(message["content"])
+    said = [block for block in blocks if block["type"] != "thinking"]
+    assert message["role"] == "assistant" or said == blocks
+    return said
 
 
 def _sent_block(block: Mapping[str, Any]) -> Block:

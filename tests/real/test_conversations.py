@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from claude_openai.protocol.claude_code.call_policies import MUST_CALL
-from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text, ToolUse
+from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text, Thinking, ToolUse
 from tests.media_files import PICTURE
 from tests.real.call import Call
 from tests.real.harness import Served, needs_claude, until
@@ -52,10 +52,31 @@ Wire: TypeAlias = dict[str, Any]
 
 EXAMPLES: Final = int(os.environ.get("CONVERSATION_EXAMPLES", "0"))
 NAMES: Final = ("ann", "bob", "cyd")
-KEPT, RUNNING = 3, 2
+LONG_CONTEXT: Final = "claude-sonnet-4-6[1m]"
+RUNNING = 2
 SPARES = 2  # one for each of two models
 PROBES = 1  # learns the notes of a model
-SETTINGS: Final[dict[str, Any]] = {"spares": 1, "max_idle_sessions": KEPT, "max_concurrency": RUNNING}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of server.
+
+    Attributes:
+        kept: how many conversations wait at most.
+        expire: they end at once, unless the next request is faster.
+        has_tools: it can offer tools to Claude.
+    """
+
+    kept: int
+    settings: Mapping[str, Any]
+    expire: bool = False
+    has_tools: bool = True
+
+
+KEEPING: Final = Kind(3, {"max_idle_sessions": 3, "spares": 1})
+EXPIRING: Final = Kind(3, {**KEEPING.settings, "session_ttl_ms": 1, "tool_result_ttl_ms": 1}, expire=True)
+CLI: Final = Kind(0, {"backend": "cli"}, has_tools=False)
 
 READ_OTHERWISE: Final = {"type": "function", "function": {"name": "read", "description": "Read a page"}}
 TOOLS: Final[dict[str, list[Any]]] = {
@@ -69,15 +90,16 @@ ONLY_READ: Final = {"type": "function", "function": {"name": "read"}}
 # What may be asked for beside the messages; None leaves it out.
 FIELDS: Final[dict[str, Sequence[Any]]] = {
     "user": (None, "one", "other"),
-    "model": ("claude-sonnet", "claude-opus", "claude-opus-5"),
+    "model": ("claude-sonnet", "claude-opus", "claude-opus-5", LONG_CONTEXT),
     "system": ((), ("Be brief.",), ("Be brief.", "Be kind.")),
     "tools": tuple(TOOLS),
     "tool_choice": (None, "auto", "none", "required", "read"),
     "parallel_tool_calls": (None, False),
     "max_completion_tokens": (None, 1234, 2345),
-    "reasoning_effort": (None, "low"),
+    "reasoning_effort": (None, "low", "max"),
 }
 BOUNDS: Final = tuple(bound for bound in FIELDS["max_completion_tokens"] if bound)
+EFFORTS: Final = tuple(effort for effort in FIELDS["reasoning_effort"] if effort)
 
 # A turn that Claude is corrected in goes on in its conversation to its end, with words that no request has. So none is
 # corrected here: Claude calls where it must, one tool where it may call one, with arguments that fit.
@@ -107,6 +129,7 @@ class Plan:
 
     text: str
     calls: int
+    thought: str = ""
 
     def answer(self, tools: Sequence[str], number: int, *, must_call: bool) -> tuple[str, list[Any]]:
         """The text, and id, name and arguments of each call.
@@ -126,9 +149,10 @@ class Plan:
 
 
 PLANS: Final = (Plan("Well.", 0), Plan("Well.\n\n", 0), Plan("", 1), Plan("Let me see.", 2), Plan("Let me see.", 1))
+THINKING: Final = (Plan("Well.", 0, "Hm."), Plan("", 1, "What is there?"))
 NOTHING: Final = "nothing"
 EVENTS: Final = ("the server is started again", "a process dies", "strangers come")
-plans = st.sampled_from(PLANS)
+plans = st.sampled_from((*PLANS, *THINKING))
 events = st.sampled_from([NOTHING] * 6 + list(EVENTS))
 AS_CALLED, BACKWARDS = "in the order of the calls", "backwards"
 ways = st.sampled_from([AS_CALLED, BACKWARDS, "with a word more"])
@@ -143,6 +167,7 @@ class Client:
     """One client: what it asks for, and its conversation, which may end in calls that wait for their results."""
 
     name: str
+    has_tools: bool
     fields: dict[str, Any] = field(
         default_factory=lambda: {name: values[0] for name, values in FIELDS.items()} | {"tools": "two"}
     )
@@ -165,7 +190,7 @@ class Client:
         asked = {name: value for name, value in self.fields.items() if value is not None}
         system = [{"role": "system", "content": text} for text in asked.pop("system")]
         tools, choice = TOOLS[asked.pop("tools")], asked.pop("tool_choice", None)
-        if tools:
+        if tools and self.has_tools:
             asked["tools"] = tools
             if choice is not None:
                 asked["tool_choice"] = ONLY_READ if choice == "read" else choice
@@ -211,11 +236,12 @@ class Waiting:
 class ConversationPool(RuleBasedStateMachine):
     """`waiting` is the model, the least recently used first; `held` all that any conversation of this server has."""
 
-    def __init__(self, stage: Stage, folder: Path) -> None:
+    def __init__(self, stage: Stage, kind: Kind, folder: Path) -> None:
         super().__init__()
         self.stage = stage
+        self.kind = kind
         self.folder = folder
-        self.clients = [Client(name) for name in NAMES]
+        self.clients = [Client(name, kind.has_tools) for name in NAMES]
         self.strangers = itertools.count(1)
         self.asked = itertools.count(1)
         self.waiting: list[Waiting] = []
@@ -235,7 +261,8 @@ class ConversationPool(RuleBasedStateMachine):
         text, calls = self.plan.answer(request.tools, number, must_call=MUST_CALL in request.system_text)
         waits = [] if self.gate is None else [Pause(self.gate)]
         uses = [ToolUse(call, name, arguments) for call, name, arguments in calls]
-        return Reply(*([Text(text)] if text else []), *uses, before_headers=waits)
+        thinking = [Thinking(self.plan.thought)] if self.plan.thought else []
+        return Reply(*thinking, *([Text(text)] if text else []), *uses, before_headers=waits)
 
     # The rules.
 
@@ -355,7 +382,9 @@ class ConversationPool(RuleBasedStateMachine):
     async def _start(self) -> None:
         self.waiting.clear()
         self.held.clear()
-        await self.stage.start(self.folder, self.reply, KEPT + RUNNING + SPARES + PROBES, **SETTINGS)
+        most = self.kind.kept + RUNNING + SPARES + PROBES
+        settings = {"max_concurrency": RUNNING, "models": (LONG_CONTEXT,), **self.kind.settings}
+        await self.stage.start(self.folder, self.reply, most, **settings)
 
     def _happens(self, what: str) -> None:
         match what:
@@ -364,9 +393,9 @@ class ConversationPool(RuleBasedStateMachine):
             case "a process dies":
                 self.stage.run(self._kill, len(self.waiting))
             case "strangers come":
-                for _ in range(KEPT):
+                for _ in range(self.kind.kept):
                     asked = [{"role": "user", "content": str(next(self.strangers))}]
-                    self._ask(PLANS[0], Client("stranger", messages=asked))
+                    self._ask(PLANS[0], Client("stranger", self.kind.has_tools, messages=asked))
 
     async def _restart(self) -> None:
         await self.stage.stop()
@@ -456,13 +485,14 @@ class ConversationPool(RuleBasedStateMachine):
             self._check_answer(body, message)
             self._keep(body, message, sure=len(asking) == 1)
             client.messages = [*(m for m in body["messages"] if m["role"] != "system"), message]
-        await until(lambda: len(self.served.processes.claudes()) <= KEPT + SPARES, "the evicted are gone")
+        kept = 0 if self.kind.expire else self.kind.kept
+        await until(lambda: len(self.served.processes.claudes()) <= kept + SPARES, "those that are not kept are gone")
 
     def _keep(self, body: Mapping[str, Any], message: Wire, *, sure: bool) -> None:
         key = Key.of(body, turns_of([*body["messages"], message]))
         self.held.add(key)
-        self.waiting.append(Waiting(key, sure))
-        del self.waiting[:-KEPT]
+        self.waiting.append(Waiting(key, sure and not self.kind.expire))
+        del self.waiting[: max(0, len(self.waiting) - self.kind.kept)]
 
     def _check(self, bodies: Sequence[Mapping[str, Any]], requests: Sequence[RecordedRequest]) -> None:
         """Hold what the stand-in was sent against what was asked."""
@@ -470,7 +500,7 @@ class ConversationPool(RuleBasedStateMachine):
         wanted = [meant(body) for body in bodies]
         for request in requests:
             # Which request is whose, where several came at once, shows in what there is to compare.
-            one = heard(request, bounds=BOUNDS)
+            one = heard(request, bounds=BOUNDS, efforts=EFFORTS)
             assert one in wanted, (one, wanted)
             wanted.remove(one)
         asked = json.dumps(bodies)
@@ -501,28 +531,38 @@ def continues(body: Mapping[str, Any]) -> bool:
     return len({kind == "result" for kind, *_ in meant(body).turns[-1][1]}) == 1
 
 
-async def on_stage(folders: pytest.TempPathFactory, run: Callable[[Any], None]) -> None:
+async def on_stage(folders: pytest.TempPathFactory, kind: Kind, run: Callable[[Any], None]) -> None:
     """Run something in a thread that sets up machines, while this program runs their servers."""
     async with Stage.open() as stage:
 
         class OnStage(ConversationPool):
             def __init__(self) -> None:
-                super().__init__(stage, folders.mktemp("conversations"))
+                super().__init__(stage, kind, folders.mktemp("conversations"))
 
         await trio.to_thread.run_sync(run, OnStage)
 
 
 @pytest.mark.long
-async def test_claude_is_sent_what_the_request_says_and_nothing_else(tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.mark.parametrize(
+    ("kind", "examples"),
+    [
+        pytest.param(KEEPING, 4, id="conversations are kept"),
+        pytest.param(EXPIRING, 2, id="conversations expire"),
+        pytest.param(CLI, 2, id="each turn is a process of its own"),
+    ],
+)
+async def test_claude_is_sent_what_the_request_says_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, kind: Kind, examples: int
+) -> None:
     chosen = settings(
-        max_examples=EXAMPLES or 4,
+        max_examples=EXAMPLES or examples,
         stateful_step_count=10,
         derandomize=not EXAMPLES,
         database=None,
         suppress_health_check=list(HealthCheck),
         phases=(Phase.generate, Phase.shrink) if EXAMPLES else (Phase.generate,),
     )
-    await on_stage(tmp_path_factory, lambda machine: run_state_machine_as_test(machine, settings=chosen))
+    await on_stage(tmp_path_factory, kind, lambda machine: run_state_machine_as_test(machine, settings=chosen))
 
 
 def results_come_after_a_restart_and_more_is_said(machine: ConversationPool) -> None:
@@ -531,6 +571,13 @@ def results_come_after_a_restart_and_more_is_said(machine: ConversationPool) -> 
     machine.says(0, SECRET, NOTHING, PLANS[2])
     machine.brings_results(0, RESULTS[-2:], AS_CALLED, NOTHING, True, PLANS[3])
     machine.brings_results(0, RESULTS[1:3], AS_CALLED, NOTHING, False, PLANS[0])
+
+
+def claude_thinks_between_its_calls(machine: ConversationPool) -> None:
+    machine.two_ask_the_same_and_differ_in_one_thing_at_most(("reasoning_effort", "max"), "Hi", THINKING[1])
+    machine.brings_results(1, RESULTS[:2], AS_CALLED, NOTHING, False, THINKING[1])
+    machine.brings_results(1, RESULTS[:2], AS_CALLED, "the server is started again", True, THINKING[0])
+    machine.changes_something_and_goes_on(1, "model", 2, THINKING[1])
 
 
 def everything_that_tells_conversations_apart_changes(machine: ConversationPool) -> None:
@@ -542,7 +589,12 @@ def everything_that_tells_conversations_apart_changes(machine: ConversationPool)
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "sequence", [results_come_after_a_restart_and_more_is_said, everything_that_tells_conversations_apart_changes]
+    "sequence",
+    [
+        results_come_after_a_restart_and_more_is_said,
+        claude_thinks_between_its_calls,
+        everything_that_tells_conversations_apart_changes,
+    ],
 )
 async def test_a_sequence_that_tells(
     tmp_path_factory: pytest.TempPathFactory, sequence: Callable[[ConversationPool], None]
@@ -554,4 +606,4 @@ async def test_a_sequence_that_tells(
         finally:
             conversations.teardown()
 
-    await on_stage(tmp_path_factory, run)
+    await on_stage(tmp_path_factory, KEEPING, run)

@@ -20,11 +20,10 @@ from typing import Final
 from claude_openai.errors import ConfigError
 from claude_openai.line_writer import json_line
 from claude_openai.logs.redaction import Json, Redactor
-from claude_openai.logs.writer import LogWriter, open_log_file
+from claude_openai.logs.writer import DEFAULT_LIMITS, LogLimits, LogWriter, open_log_file
 
 __all__ = ["NULL_LOG", "Level", "Log", "captured_stdlib", "open_log", "traceback_of"]
 
-FLUSH_S = 2.0
 _STDOUT = 1
 _RESERVED = frozenset({"time", "level", "event"})
 
@@ -147,17 +146,23 @@ def _own_fd(path: Path | None, fd: int) -> int:
 
 @contextlib.contextmanager
 def open_log(
-    level: Level | None, path: Path | None = None, *, secrets: Iterable[str] = (), fd: int = _STDOUT
+    level: Level | None,
+    path: Path | None = None,
+    *,
+    secrets: Iterable[str] = (),
+    fd: int = _STDOUT,
+    limits: LogLimits = DEFAULT_LIMITS,
 ) -> Iterator[Log]:
     """A log to `path`, or to `fd` without one, and the thread that writes it.
 
-    Leaving waits up to `FLUSH_S` seconds for the last records: leave it outside of the event loop.
+    Leaving waits up to `limits.flush_s` seconds for the last records: leave it outside of the event loop.
 
     Args:
         level: the least level to write; None for no log at all.
         path: created with its folder if missing, readable by its owner alone; appended to if not.
         secrets: values that are masked wherever they appear, see `Redactor`.
         fd: standard output; not closed.
+        limits: how much may wait and be written.
 
     Raises:
         ConfigError: the file cannot be opened or is a symbolic link, or standard output is closed.
@@ -165,11 +170,11 @@ def open_log(
     if level is None:
         yield NULL_LOG
         return
-    writer = LogWriter(_own_fd(path, fd), path, _dropped_line)
+    writer = LogWriter(_own_fd(path, fd), path, _dropped_line, limits)
     try:
         yield Log(level, writer.put, Redactor(secrets))
     finally:
-        writer.close(FLUSH_S)
+        writer.close()
 
 
 class _Message:

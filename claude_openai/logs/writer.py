@@ -2,11 +2,11 @@
 
 What cannot be written is dropped and counted; `count_line` makes the record that reports it once there is room again.
 
-A file never grows beyond `FILE_BYTES`: before the lines that would make it, it is renamed to FILE.1 in place of the
-older FILE.1, and a new FILE is begun. Where that fails, it is said once and the file grows. Several servers may write
-to one FILE: each appends whole lines, one of them renames, under a lock, and the others find that what they have open
-is FILE no longer and open the new one, within `ROTATION_CHECK_S` or when the old one is full. Until then their lines
-go to FILE.1, which may so exceed the bound by what they write in that moment.
+A file never grows beyond `LogLimits.file_bytes`: before lines that would exceed it are written, the file is renamed to
+FILE.1, replacing the previous one, and a new FILE is begun. If that fails, the failure is reported once and the file
+grows. Several servers may write to one FILE: each appends whole lines, and one of them renames, under a lock. The
+others notice that their open file is no longer at FILE, within `rotation_check_s` or when it is full, and open the new
+one. Until then their lines go to FILE.1, which may exceed the bound by what they write in that moment.
 """
 
 import contextlib
@@ -18,24 +18,43 @@ import stat
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from claude_openai.errors import ConfigError
 from claude_openai.file_access import make_private_folder, open_unfollowed
 from claude_openai.line_writer import LineFile, WriterThread
 
-__all__ = ["LogWriter", "open_log_file"]
+__all__ = ["DEFAULT_LIMITS", "LogLimits", "LogWriter", "open_log_file"]
 
-QUEUE_BYTES = 8 * 1024 * 1024
-FILE_BYTES = 32 * 1024 * 1024  # more than the queue, so that whatever was queued fits in a file
-BATCH_BYTES = 64 * 1024
-ROTATION_CHECK_S = 1.0
 _STDERR = 2
 _REASONS = {
     errno.ELOOP: "it is a symbolic link",
     errno.EACCES: "it belongs to another user, or may not be written to",
 }
 _APPEND = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+
+
+@dataclass(frozen=True, slots=True)
+class LogLimits:
+    """The limits of a log.
+
+    Attributes:
+        queue_bytes: what may wait to be written; lines beyond it are dropped.
+        file_bytes: the size of a file; more than the queue and a batch, so that all that is queued fits in one file.
+        batch_bytes: how much is written at once.
+        rotation_check_s: how often the writer checks that the file is still at its path.
+        flush_s: how long closing the log waits for the last lines.
+    """
+
+    queue_bytes: int = 8 * 1024 * 1024
+    file_bytes: int = 32 * 1024 * 1024
+    batch_bytes: int = 64 * 1024
+    rotation_check_s: float = 1.0
+    flush_s: float = 2.0
+
+
+DEFAULT_LIMITS = LogLimits()
 
 
 def open_log_file(path: Path) -> int:
@@ -83,15 +102,19 @@ class LogWriter:
         fd: where the lines go; the writer owns it and closes it at its end.
         path: the file `fd` was opened from; when it is moved, deleted or full, a new one is begun in its place.
         count_line: makes the line that reports a number of dropped records.
+        limits: see there.
     """
 
-    def __init__(self, fd: int, path: Path | None, count_line: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, fd: int, path: Path | None, count_line: Callable[[int], bytes], limits: LogLimits = DEFAULT_LIMITS
+    ) -> None:
+        self._limits = limits
         self._file = LineFile(fd)
         self._path = path
         self._count_line = count_line
         self._next_check = 0.0
         self._thread: WriterThread[bytes] = WriterThread(
-            "log-writer", self._write_batch, max_queued=QUEUE_BYTES, max_batch=BATCH_BYTES
+            "log-writer", self._write_batch, max_queued=limits.queue_bytes, max_batch=limits.batch_bytes
         )
 
     def put(self, line: bytes) -> None:
@@ -99,12 +122,12 @@ class LogWriter:
         if not self._thread.put(line, len(line)):
             self._file.count_lost(1)
 
-    def close(self, timeout_s: float) -> None:
-        """Write what is queued, waiting at most `timeout_s` seconds for it; says on stderr when it gave up."""
-        if self._thread.close(timeout_s):
+    def close(self) -> None:
+        """Write what is queued, waiting at most `flush_s` seconds for it; says on stderr when it gave up."""
+        if self._thread.close(self._limits.flush_s):
             os.close(self._file.fd)
         else:
-            _say(f"the log could not be written within {timeout_s:g} s; its last records are lost")
+            _say(f"the log could not be written within {self._limits.flush_s:g} s; its last records are lost")
 
     # Everything below runs on the thread.
 
@@ -128,7 +151,7 @@ class LogWriter:
     def _follow_path(self) -> None:
         if self._path is None or time.monotonic() < self._next_check:
             return
-        self._next_check = time.monotonic() + ROTATION_CHECK_S
+        self._next_check = time.monotonic() + self._limits.rotation_check_s
         if not self._is_at(self._path):
             self._reopen(self._path)
 
@@ -143,7 +166,7 @@ class LogWriter:
             state = os.fstat(self._file.fd)
         except OSError:  # writing will tell
             return False
-        return stat.S_ISREG(state.st_mode) and state.st_size > 0 and state.st_size + size > FILE_BYTES
+        return stat.S_ISREG(state.st_mode) and state.st_size > 0 and state.st_size + size > self._limits.file_bytes
 
     def _rotate(self) -> None:
         if self._path is None:

@@ -6,17 +6,17 @@ from typing import Final
 
 __all__ = ["available_mb"]
 
-_MEMINFO: Final = Path("/proc/meminfo")
-_CGROUP: Final = Path("/sys/fs/cgroup")
+MEMINFO: Final = Path("/proc/meminfo")
+CGROUP: Final = Path("/sys/fs/cgroup")
 
 
-def available_mb() -> int | None:
+def available_mb(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int | None:
     """What can still be used, in MiB, bounded by the container's limit; None where it cannot be told."""
     found = []
     with suppress(OSError, StopIteration, ValueError):
-        lines = _MEMINFO.read_text().splitlines()
+        lines = meminfo.read_text().splitlines()
         found.append(next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) // 1024)
     with suppress(OSError, ValueError):  # "max": there is no limit
-        limit, used = (int((_CGROUP / name).read_text()) for name in ("memory.max", "memory.current"))
+        limit, used = (int((cgroup / name).read_text()) for name in ("memory.max", "memory.current"))
         found.append(max(0, limit - used) // 1024**2)
     return min(found, default=None)

@@ -49,9 +49,14 @@ class Thinking:
 
 
 class ThinkingStore:
-    """What Claude thought before its latest calls, at most `MAX_CHARS` in all."""
+    """What Claude thought before its latest calls.
 
-    def __init__(self) -> None:
+    Args:
+        max_chars: the size of all that is kept; the oldest go first.
+    """
+
+    def __init__(self, max_chars: int = MAX_CHARS) -> None:
+        self._max_chars = max_chars
         self._kept: OrderedDict[_Key, tuple[ThinkingBlock, ...]] = OrderedDict()
         self._size = 0
 
@@ -62,7 +67,7 @@ class ThinkingStore:
         self._drop((user, frozenset(calls)))
         self._kept[user, frozenset(calls)] = thinking
         self._size += _size(thinking)
-        while self._size > MAX_CHARS:
+        while self._size > self._max_chars:
             self._drop(next(iter(self._kept)))
 
     def restored(self, user: str | None, turns: Sequence[Message]) -> tuple[Message, ...]:

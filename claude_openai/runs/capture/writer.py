@@ -70,16 +70,19 @@ class RunWriter:
         max_age_s: seconds after which a run is removed.
         max_bytes: what all files together may hold.
         log: told when a run could not be captured.
+        queue_chars: what may wait to be written, in characters.
     """
 
-    def __init__(self, folder: Path, *, max_age_s: float, max_bytes: int, log: Log) -> None:
+    def __init__(
+        self, folder: Path, *, max_age_s: float, max_bytes: int, log: Log, queue_chars: int = QUEUE_CHARS
+    ) -> None:
         self._folder = folder
         self._max_age_s = max_age_s
         self._max_bytes = max_bytes
         self._log = log
         self._next_prune = 0.0
         self._thread: WriterThread[tuple[Capture, _Entry]] = WriterThread(
-            "run-writer", self._write_batch, max_queued=QUEUE_CHARS, gather_s=BATCH_S, idle_s=IDLE_PRUNE_S
+            "run-writer", self._write_batch, max_queued=queue_chars, gather_s=BATCH_S, idle_s=IDLE_PRUNE_S
         )
 
     def begin(self, run_id: str, asked: dict[str, Any]) -> Capture:

@@ -18,10 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import ConfigError
-from claude_openai.logs import log as logs
-from claude_openai.logs import writer as log_writer
 from claude_openai.logs.log import NULL_LOG, Level, Log, captured_stdlib, open_log
 from claude_openai.logs.redaction import MASK, Redactor
+from claude_openai.logs.writer import LogLimits, open_log_file
 from tests.conditions import needs
 
 WAIT_S = 10
@@ -285,7 +284,7 @@ def test_a_file_that_vanishes_while_it_is_opened_is_made_anew(tmp_path: Path, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "open", vanishing)
-        os.close(log_writer.open_log_file(path))
+        os.close(open_log_file(path))
 
 
 @pytest.mark.parametrize(("plant", "reason"), PLANTED)
@@ -293,13 +292,11 @@ def test_a_file_that_was_planted_in_place_of_the_log_is_not_written_and_said_onc
     tmp_path: Path,
     plant: Callable[[Path], None],
     reason: str,
-    monkeypatch: pytest.MonkeyPatch,
     writes: "queue.SimpleQueue[bytes]",
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(log_writer, "ROTATION_CHECK_S", 0)
     path, old = tmp_path / "log", tmp_path / "old"
-    with open_log(Level.DEBUG, path) as log:
+    with open_log(Level.DEBUG, path, limits=LogLimits(rotation_check_s=0)) as log:
         log.debug("first")
         writes.get(timeout=WAIT_S)
         path.rename(old)
@@ -333,12 +330,9 @@ def test_a_closed_standard_output_is_refused() -> None:
         open_log(Level.DEBUG, fd=writer).__enter__()
 
 
-def test_a_moved_or_deleted_file_is_begun_anew(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: "queue.SimpleQueue[bytes]"
-) -> None:
-    monkeypatch.setattr(log_writer, "ROTATION_CHECK_S", 0)
+def test_a_moved_or_deleted_file_is_begun_anew(tmp_path: Path, writes: "queue.SimpleQueue[bytes]") -> None:
     path, old = tmp_path / "log", tmp_path / "log.1"
-    with open_log(Level.DEBUG, path) as log:
+    with open_log(Level.DEBUG, path, limits=LogLimits(rotation_check_s=0)) as log:
         log.debug("first")
         writes.get(timeout=WAIT_S)
         path.rename(old)
@@ -354,13 +348,11 @@ def test_a_moved_or_deleted_file_is_begun_anew(
 
 def test_a_file_replaced_by_a_link_is_not_followed_and_said_once(
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     writes: "queue.SimpleQueue[bytes]",
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(log_writer, "ROTATION_CHECK_S", 0)
     path, old = tmp_path / "log", tmp_path / "old"
-    with open_log(Level.DEBUG, path) as log:
+    with open_log(Level.DEBUG, path, limits=LogLimits(rotation_check_s=0)) as log:
         log.debug("first")
         writes.get(timeout=WAIT_S)
         path.rename(old)
@@ -399,10 +391,9 @@ def test_no_level_is_no_log(tmp_path: Path) -> None:
     assert not (tmp_path / "log").exists()
 
 
-def test_a_pipe_nobody_reads_holds_up_nobody_and_the_dropped_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_writer, "QUEUE_BYTES", 200_000)
+def test_a_pipe_nobody_reads_holds_up_nobody_and_the_dropped_are_counted() -> None:
     pipe, total = Pipe(), 5000
-    with open_log(Level.DEBUG, fd=pipe.writer) as log:
+    with open_log(Level.DEBUG, fd=pipe.writer, limits=LogLimits(queue_bytes=200_000)) as log:
         for number in range(total):
             log.debug("x", number=number, text="y" * 500)
         pipe.start_reading()
@@ -415,12 +406,9 @@ def test_a_pipe_nobody_reads_holds_up_nobody_and_the_dropped_are_counted(monkeyp
     assert len(numbers) < total
 
 
-def test_leaving_a_log_nobody_reads_is_bounded_and_said(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(logs, "FLUSH_S", 0.01)
+def test_leaving_a_log_nobody_reads_is_bounded_and_said(capfd: pytest.CaptureFixture[str]) -> None:
     reader, writer = os.pipe()
-    with open_log(Level.DEBUG, fd=writer) as log:
+    with open_log(Level.DEBUG, fd=writer, limits=LogLimits(flush_s=0.01)) as log:
         for _ in range(200):
             log.debug("x", text="y" * 1000)
     assert "could not be written within 0.01 s" in capfd.readouterr().err
@@ -514,12 +502,9 @@ def test_what_was_lost_at_the_very_end_is_still_counted(
     assert (json.loads(last)["event"], json.loads(last)["dropped"]) == ("log.dropped", 1)
 
 
-def test_the_queue_has_room_again_for_what_was_written(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: "queue.SimpleQueue[bytes]"
-) -> None:
-    monkeypatch.setattr(log_writer, "QUEUE_BYTES", 1000)
+def test_the_queue_has_room_again_for_what_was_written(tmp_path: Path, writes: "queue.SimpleQueue[bytes]") -> None:
     path = tmp_path / "log"
-    with open_log(Level.DEBUG, path) as log:
+    with open_log(Level.DEBUG, path, limits=LogLimits(queue_bytes=1000)) as log:
         for number in range(100):
             log.debug("x", number=number)
             writes.get(timeout=WAIT_S)

@@ -7,6 +7,7 @@ import queue
 import stat
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from claude_openai.logs import writer as log_writer
-from claude_openai.logs.writer import LogWriter, open_log_file
+from claude_openai.logs.writer import DEFAULT_LIMITS, LogLimits, LogWriter, open_log_file
 
 WAIT_S = 10
 LIMIT = 1000
+# Each line is a batch, and the path is checked once, with the first line.
+SMALL = LogLimits(batch_bytes=1, file_bytes=LIMIT, rotation_check_s=3600, flush_s=WAIT_S)
 
 
 @pytest.fixture(autouse=True)
-def _small_files(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Each line is a batch, a file holds `LIMIT` bytes, and FILE is looked at once, with the first line."""
-    monkeypatch.setattr(log_writer, "BATCH_BYTES", 1)
-    monkeypatch.setattr(log_writer, "FILE_BYTES", LIMIT)
-    monkeypatch.setattr(log_writer, "ROTATION_CHECK_S", 3600)
+def _no_thread_is_left() -> Iterator[None]:
     yield
     for thread in threading.enumerate():
         if thread.name == "log-writer":
@@ -60,10 +58,10 @@ def line(number: int, size: int = 100) -> bytes:
 
 
 def write_all(path: Path, lines: list[bytes]) -> None:
-    writer = LogWriter(open_log_file(path), path, dropped)
+    writer = LogWriter(open_log_file(path), path, dropped, SMALL)
     for each in lines:
         writer.put(each)
-    writer.close(WAIT_S)
+    writer.close()
 
 
 def numbers(path: Path) -> list[int]:
@@ -80,7 +78,7 @@ def older(path: Path) -> Path:
 
 def test_the_bound_of_a_file_is_more_than_all_that_can_be_queued(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    assert log_writer.FILE_BYTES > log_writer.QUEUE_BYTES + log_writer.BATCH_BYTES
+    assert DEFAULT_LIMITS.file_bytes > DEFAULT_LIMITS.queue_bytes + DEFAULT_LIMITS.batch_bytes
 
 
 def test_a_full_file_becomes_the_older_one_and_no_third_is_left(tmp_path: Path) -> None:
@@ -156,7 +154,7 @@ def test_a_file_that_cannot_be_rotated_is_said_once_and_grows(
 def test_a_rotation_that_failed_is_made_as_soon_as_it_can_be(tmp_path: Path, writes: "queue.SimpleQueue[int]") -> None:
     path = tmp_path / "log"
     older(path).mkdir()
-    writer = LogWriter(open_log_file(path), path, dropped)
+    writer = LogWriter(open_log_file(path), path, dropped, SMALL)
     for number in range(15):
         writer.put(line(number))
     for _ in range(16):  # one of them is what is said on standard error
@@ -166,7 +164,7 @@ def test_a_rotation_that_failed_is_made_as_soon_as_it_can_be(tmp_path: Path, wri
     fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if the failure had left it locked
     os.close(other)
     writer.put(line(15))
-    writer.close(WAIT_S)
+    writer.close()
     assert (numbers(older(path)), numbers(path)) == (list(range(15)), [15])
 
 
@@ -188,18 +186,17 @@ def test_a_new_file_that_cannot_be_begun_is_said_once_and_the_older_one_goes_on(
 
 
 def test_a_file_that_somebody_moves_is_begun_anew_and_rotated_as_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: "queue.SimpleQueue[int]"
+    tmp_path: Path, writes: "queue.SimpleQueue[int]"
 ) -> None:
-    monkeypatch.setattr(log_writer, "ROTATION_CHECK_S", 0)
     path, moved = tmp_path / "log", tmp_path / "log-2026"
-    writer = LogWriter(open_log_file(path), path, dropped)
+    writer = LogWriter(open_log_file(path), path, dropped, replace(SMALL, rotation_check_s=0))
     for number in range(8):
         writer.put(line(number))
         writes.get(timeout=WAIT_S)
     path.rename(moved)
     for number in range(8, 23):
         writer.put(line(number))
-    writer.close(WAIT_S)
+    writer.close()
     assert [numbers(each) for each in (moved, older(path), path)] == [
         list(range(8)),
         list(range(8, 18)),
@@ -214,7 +211,7 @@ def test_one_rotates_and_the_other_does_not_rotate_the_new_file_away(
     tmp_path: Path, writes: "queue.SimpleQueue[int]"
 ) -> None:
     path = tmp_path / "log"
-    first, second = (LogWriter(open_log_file(path), path, dropped) for _ in range(2))
+    first, second = (LogWriter(open_log_file(path), path, dropped, SMALL) for _ in range(2))
 
     def put(writer: LogWriter, number: int) -> None:
         writer.put(line(number))
@@ -224,8 +221,8 @@ def test_one_rotates_and_the_other_does_not_rotate_the_new_file_away(
     for number in range(1, 12):
         put(first, number)
     put(second, 12)  # what it has open is the older file now, and full
-    first.close(WAIT_S)
-    second.close(WAIT_S)
+    first.close()
+    second.close()
     assert (numbers(older(path)), numbers(path)) == (list(range(10)), [10, 11, 12])
 
 
@@ -235,37 +232,37 @@ def test_while_another_rotates_lines_go_to_the_file_that_is_open(
     path = tmp_path / "log"
     other = open_log_file(path)
     fcntl.flock(other, fcntl.LOCK_EX)
-    writer = LogWriter(open_log_file(path), path, dropped)
+    writer = LogWriter(open_log_file(path), path, dropped, SMALL)
     for number in range(12):
         writer.put(line(number))
         writes.get(timeout=WAIT_S)
     os.close(other)
     writer.put(line(12))
-    writer.close(WAIT_S)
+    writer.close()
     assert (numbers(older(path)), numbers(path)) == (list(range(12)), [12])
     assert capfd.readouterr().err == ""
 
 
 def test_two_at_once_lose_and_split_nothing_over_a_rotation(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    writers = [LogWriter(open_log_file(path), path, dropped) for _ in range(2)]
+    writers = [LogWriter(open_log_file(path), path, dropped, SMALL) for _ in range(2)]
     for number in range(8):
         for index, writer in enumerate(writers):
             writer.put(line(2 * number + index))
     for writer in writers:
-        writer.close(WAIT_S)
+        writer.close()
     assert sorted([*numbers(older(path)), *numbers(path)]) == list(range(16))
     assert {each.name for each in tmp_path.iterdir()} == {"log", "log.1"}
 
 
 def test_two_at_once_leave_two_files_of_whole_lines_after_many_rotations(tmp_path: Path) -> None:
     path = tmp_path / "log"
-    writers = [LogWriter(open_log_file(path), path, dropped) for _ in range(2)]
+    writers = [LogWriter(open_log_file(path), path, dropped, SMALL) for _ in range(2)]
     for number in range(500):
         for writer in writers:
             writer.put(line(number))
     for writer in writers:
-        writer.close(WAIT_S)
+        writer.close()
     assert {each.name for each in tmp_path.iterdir()} == {"log", "log.1"}
     assert len(numbers(older(path))) >= LIMIT // 100
     assert 499 in numbers(older(path)) + numbers(path)

@@ -4,16 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from claude_openai.claude.process import free_memory as memory
+from claude_openai.claude.process.free_memory import available_mb
 
 MB = 1024**2
 
 
 @pytest.fixture
-def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def cgroup(tmp_path: Path) -> Path:
     (tmp_path / "meminfo").write_text("MemTotal: 9000000 kB\nMemAvailable:  2048000 kB\n")
-    monkeypatch.setattr(memory, "_MEMINFO", tmp_path / "meminfo")
-    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
     return tmp_path
 
 
@@ -26,10 +24,10 @@ def test_it_is_what_the_machine_has_and_no_more_than_the_container_may_use(
 ) -> None:
     (cgroup / "memory.max").write_text(f"{limit}\n")
     (cgroup / "memory.current").write_text(f"{used}\n")
-    assert memory.available_mb() == left
+    assert available_mb(cgroup / "meminfo", cgroup) == left
 
 
 def test_where_there_are_no_such_files_it_cannot_be_told(cgroup: Path) -> None:
-    assert memory.available_mb() == 2000
+    assert available_mb(cgroup / "meminfo", cgroup) == 2000
     (cgroup / "meminfo").unlink()
-    assert memory.available_mb() is None
+    assert available_mb(cgroup / "meminfo", cgroup) is None

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from claude_openai.claude.transcript import thinking_store as thoughts
 from claude_openai.claude.transcript.message_form import content_block
 from claude_openai.claude.transcript.thinking_store import Thinking, ThinkingStore
 from claude_openai.protocol.turn.blocks import Message, TextBlock, ThinkingBlock, ToolUseBlock
@@ -81,9 +80,8 @@ def test_a_turn_without_calls_or_without_thinking_leaves_nothing() -> None:
     assert kept.restored(None, [turn(), turn("a")]) == (turn(), turn("a"))
 
 
-def test_the_oldest_is_forgotten_when_there_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thoughts, "MAX_CHARS", 10)
-    kept = ThinkingStore()
+def test_the_oldest_is_forgotten_when_there_is_too_much() -> None:
+    kept = ThinkingStore(max_chars=10)
     for call in ("a", "b", "a", "c"):
         kept.keep(None, [call], (ThinkingBlock("12345", MODEL),))
     remembered = [call for call in "abc" if kept.restored(None, [turn(call)]) != (turn(call),)]

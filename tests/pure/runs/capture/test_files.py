@@ -389,8 +389,7 @@ def test_what_waits_for_a_disk_that_hangs_is_bounded_and_the_end_is_kept(
         return real(fd, data)
 
     monkeypatch.setattr(os, "write", write)
-    monkeypatch.setattr(run_writer, "QUEUE_CHARS", 30_000)
-    with writing(tmp_path) as written:
+    with writing(tmp_path, queue_chars=30_000) as written:
         capture = written.writer.begin(ID, {"id": ID})
         assert hangs.wait(WAIT_S)
         for _ in range(1000):

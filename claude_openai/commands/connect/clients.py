@@ -1,4 +1,4 @@
-"""The clients that `connect` knows: where the configuration of each belongs, and how it is tried.
+"""The clients that `connect` knows: where the configuration of each is, and how to try it.
 
 Data, and little else: a new client is an entry of `CLIENTS`, and a function in `client_texts`.
 """
@@ -23,6 +23,7 @@ from claude_openai.commands.connect.client_texts import (
     opencode_text,
     zed_text,
 )
+from claude_openai.commands.connect.merging import Items
 
 __all__ = ["CLIENTS", "Client", "Places"]
 
@@ -58,11 +59,12 @@ class Client:
 
     Attributes:
         title: its own name, and what it is.
-        form: "json", "toml", "yaml"; "shell" and "text" are for people, and belong into no file.
+        form: "json", "toml", "yaml"; "shell" and "text" are for people, and are not written to a file.
         text: the configuration.
         usage: what to do then; one line each.
         place: the file.
-        own: the keys that lead to the part of the file that is ours alone.
+        own: the keys that lead to the part where our values replace others; elsewhere what is there is kept.
+        items: the list to which an item is added, if the configuration has one.
     """
 
     title: str
@@ -71,6 +73,7 @@ class Client:
     usage: Callable[[Target], list[str]]
     place: Callable[[Places], Path] | None = None
     own: tuple[str, ...] = ()
+    items: Items | None = None
 
 
 def _opencode_place(places: Places) -> Path:
@@ -91,7 +94,7 @@ def _codex_usage(to: Target) -> list[str]:
 def _continue_usage(to: Target) -> list[str]:
     lines = ["Choose Claude Code in Continue's list of models."]
     if to.needs_key:
-        lines.append(f"Put {KEY_VARIABLE}=... into ~/.continue/.env (mode 0600), unless your editor has the variable.")
+        lines.append(f"Put {KEY_VARIABLE}=... in ~/.continue/.env (mode 0600), unless your editor has the variable.")
     return lines
 
 
@@ -142,11 +145,20 @@ CLIENTS: Final[Mapping[str, Client]] = {
         continue_text,
         _continue_usage,
         lambda places: places.home / ".continue" / "config.yaml",
+        ("models",),
+        Items(("models",), (("name",),)),
     ),
     "aider": Client(
         "Aider, pair programming in the terminal", "yaml", aider_text, _aider_usage, _here(".aider.conf.yml")
     ),
-    "llm": Client("llm, prompts on the command line", "yaml", llm_text, _llm_usage, _llm_place),
+    "llm": Client(
+        "llm, prompts on the command line",
+        "yaml",
+        llm_text,
+        _llm_usage,
+        _llm_place,
+        items=Items((), (("model_id",),)),
+    ),
     "zed": Client(
         "Zed, an editor",
         "json",
@@ -161,6 +173,9 @@ CLIENTS: Final[Mapping[str, Client]] = {
         litellm_text,
         lambda _: ["litellm --config litellm_config.yaml"],
         lambda places: places.project / "litellm_config.yaml",
+        ("model_list",),
+        # A deployment of the same name at another provider is the user's, and stays.
+        Items(("model_list",), (("model_name",), ("litellm_params", "model"))),
     ),
     "openai": Client(
         "the OpenAI SDKs, and all programs that use their variables",

@@ -1,7 +1,7 @@
-"""`connect`: the configuration that makes a client use this server, printed, or merged into the client's file.
+"""`connect`: print the configuration that makes a client use this server, merge it into the client's file, or undo that.
 
-On standard output is the configuration and nothing else, so that it can go into a file or a shell; what to do with it
-is on standard error.
+Standard output has the configuration and nothing else, so that it can be piped to a file or a shell; hints for people
+are on standard error. With --write, --remove and --dry-run standard output says what was changed.
 """
 
 import re
@@ -15,8 +15,9 @@ from urllib.parse import urlsplit
 from claude_openai.commands import command_parser
 from claude_openai.commands.connect.client_texts import KEY_VARIABLE, Target, by_id, is_model_name
 from claude_openai.commands.connect.clients import CLIENTS, Client, Places
-from claude_openai.commands.connect.config_files import read_config, replace_config
-from claude_openai.commands.connect.merging import MergeRefused, merged
+from claude_openai.commands.connect.connecting import Outcome, disconnect, write_client
+from claude_openai.commands.connect.documents import MergeRefused
+from claude_openai.commands.connect.merging import shown
 from claude_openai.commands.instance.health import models_of
 from claude_openai.commands.instance.record import find_instance, instance_folder
 from claude_openai.config import config_from, is_loopback, local_url
@@ -29,12 +30,13 @@ PORT: Final = 8000
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Print the configuration of a client, or write it; without a client, list them all."""
-    parser = command_parser("connect", "Without a client it lists those it knows.")
+    """Print the configuration of a client, write it or remove it; without a client, list the clients."""
+    parser = command_parser("connect", "Without a client it lists the clients that it knows.")
     parser.add_argument("client", metavar="CLIENT", nargs="?", help=", ".join(CLIENTS))
-    parser.add_argument(
-        "--write", action="store_true", help="merge it into the client's file; a backup stays beside it"
-    )
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--write", action="store_true", help="merge it into the client's file")
+    action.add_argument("--remove", action="store_true", help="undo what --write changed")
+    parser.add_argument("--dry-run", action="store_true", help="with --write or --remove: print a diff, change nothing")
     parser.add_argument(
         "--global", dest="is_global", action="store_true", help="your own file, where a project can have one, too"
     )
@@ -42,24 +44,33 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     parser.add_argument(
         "--model", metavar="NAME", default=DEFAULT_MODEL, help=f"what the client asks for [{DEFAULT_MODEL}]"
     )
-    given = parser.parse_args(list(argv))
-    if given.client is None:
-        if given.write:
-            raise ConfigError("connect: --write needs a client (claude-openai connect lists them)")
+    options = parser.parse_args(list(argv))
+    if options.client is None:
+        if options.write or options.remove or options.dry_run:
+            raise ConfigError("connect: which client?", hint="claude-openai connect lists them")
         _list()
         return 0
-    client = CLIENTS.get(given.client)
+    client = CLIENTS.get(options.client)
     if client is None:
-        raise ConfigError(f"connect: {given.client!r} is not a client it knows (claude-openai connect lists them)")
-    if not is_model_name(given.model):
-        raise ConfigError(f"--model: {given.model!r} is not the name of a model")
-    target = _target(given.url, given.model, environ)
-    places = Places(_home(), Path.cwd(), environ, given.is_global)
+        raise ConfigError(f"connect: unknown client: {options.client!r}", hint="claude-openai connect lists them")
+    if options.dry_run and not (options.write or options.remove):
+        raise ConfigError("connect: --dry-run needs --write or --remove")
+    if not is_model_name(options.model):
+        raise ConfigError(f"--model: {options.model!r} is not the name of a model")
+    places = Places(_home(), Path.cwd(), environ, options.is_global)
     path = None if client.place is None else client.place(places)
-    if given.write:
-        _write(given.client, client, target, path)
+    if not (options.write or options.remove):
+        _print(options.client, client, _target(options.url, options.model, environ), path)
+        return 0
+    if path is None:
+        raise ConfigError(
+            f"connect: {options.client} has no file to write to", hint="run it without --write, and see how"
+        )
+    within = None if options.is_global or path.parent != places.project else places.project
+    if options.remove:
+        _remove(options.client, client, path, within, dry=options.dry_run)
     else:
-        _print(given.client, client, target, path)
+        _write(options.client, client, _target(options.url, options.model, environ), path, within, dry=options.dry_run)
     return 0
 
 
@@ -70,7 +81,7 @@ def _list() -> None:
 
 
 def _target(url: str | None, model: str, environ: Mapping[str, str]) -> Target:
-    """The server that is named, or runs, or would run."""
+    """The server at the URL; without one, the server that is running, or would run with these variables."""
     if url is None:
         instance = find_instance(instance_folder(environ))
         if instance is not None:
@@ -102,35 +113,51 @@ def _home() -> Path:
 def _print(name: str, client: Client, target: Target, path: Path | None) -> None:
     print(client.text(target), end="", flush=True)
     if path is not None:
-        _say(f"# This belongs into {path}; `claude-openai connect {name} --write` puts it there.")
+        _say(f"# Put this in {path}, or run `claude-openai connect {name} --write`.")
     _say_usage(client, target)
 
 
-def _write(name: str, client: Client, target: Target, path: Path | None) -> None:
-    if path is None:
-        raise ConfigError(f"connect: {name} has no file to write into", hint="leave --write out, and see what it needs")
-    text = client.text(target)
+def _write(name: str, client: Client, target: Target, path: Path, within: Path | None, *, dry: bool) -> None:
     try:
-        old = read_config(path)
-        new, kept = merged(client.form, old.text, text, client.own)
-        if old.status is not None and new == old.text:
-            print(f"already connected: {path}")
-        else:
-            backup = replace_config(old, new)
-            print(f"connected: {path}")
-            if backup is not None:
-                print(f"backup: {backup}")
+        outcome = write_client(name, client, target, path, within, dry=dry)
     except MergeRefused as error:
-        print(text, end="", flush=True)
-        raise MergeRefused(f"{path} is left as it is: {error}", hint="add by hand what is printed above") from None
-    for key in kept:
-        _say(f"# {key} is yours, and stays as it is.")
+        print(client.text(target), end="", flush=True)
+        raise MergeRefused(f"{path} was not changed: {error}", hint="add by hand what is printed above") from None
+    if dry:
+        print(outcome.diff(), end="")
+        return
+    print(f"connected: {path}" if outcome.is_change else f"already connected, nothing changed: {path}")
+    _print_changes(outcome)
+    if outcome.is_change:
+        _say(f"# To undo this: claude-openai connect {name} --remove")
     _say_usage(client, target)
+
+
+def _remove(name: str, client: Client, path: Path, within: Path | None, *, dry: bool) -> None:
+    try:
+        outcome = disconnect(name, client, path, within, dry=dry)
+    except MergeRefused as error:
+        raise MergeRefused(f"{path} was not changed: {error}") from None
+    if outcome is None:
+        print(f"nothing to remove: connect has not written to {path}")
+    elif dry:
+        print(outcome.diff(), end="")
+    else:
+        print(f"removed: {path}" if outcome.after is None else f"disconnected: {path}")
+        _print_changes(outcome)
+
+
+def _print_changes(outcome: Outcome) -> None:
+    for what, paths in outcome.changes.items():
+        for path in paths:
+            # What is inside of a mapping that is named goes without saying.
+            if not any(path[:length] in paths for length in range(1, len(path))):
+                print(f"  {what}: {shown(path)}{' (your value)' if what == 'left' else ''}")
 
 
 def _say_usage(client: Client, target: Target) -> None:
     if target.needs_key and client.form != "text":
-        _say(f"# The key of the server is expected in {KEY_VARIABLE}; it is written nowhere.")
+        _say(f"# Set {KEY_VARIABLE} to the key of the server; connect writes it to no file.")
     lines = client.usage(target)
     if lines:
         _say("# Then:", *lines)

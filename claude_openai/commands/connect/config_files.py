@@ -1,22 +1,21 @@
-"""Reading and replacing a configuration file of another program: whole or not at all, with a backup beside it.
+"""Reading and replacing a configuration file of another program: whole or not at all.
 
-Only a plain file of this user is touched, and no link is followed: a project that was cloned may hold one that leads
-anywhere. Knows files; knows no format.
+Only a plain file of this user is changed. A symbolic link is followed where dotfiles managers use one: the file that it
+leads to is replaced, and the link stays. In a project it must not lead out of the project, since a cloned repository
+may hold a link to any file. Knows files; knows no format.
 """
 
 import contextlib
-import itertools
 import os
 import stat
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from claude_openai.commands.connect.merging import MergeRefused
+from claude_openai.commands.connect.documents import MergeRefused
 from claude_openai.file_access import open_unfollowed
 
-__all__ = ["ConfigFile", "read_config", "replace_config"]
+__all__ = ["ConfigFile", "read_config", "remove_config", "replace_config"]
 
 MAX_CONFIG_BYTES: Final = 1024 * 1024
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -43,14 +42,21 @@ class ConfigFile:
             raise MergeRefused("it is not UTF-8") from None
 
 
-def read_config(path: Path) -> ConfigFile:
+def read_config(path: Path, within: Path | None = None) -> ConfigFile:
     """Read the file, if there is one.
 
+    Args:
+        path: of the file, or of a symbolic link to it.
+        within: the folder that a link must not lead out of.
+
+    Returns:
+        The file; its path is the one that the link leads to.
+
     Raises:
-        MergeRefused: what is there is not a plain file of this user.
+        MergeRefused: it is not a plain file of this user, or must not be followed.
     """
     if path.is_symlink():
-        raise MergeRefused(f"it is a symbolic link to {str(path.readlink())!r}, which is not followed")
+        path = _followed(path, within)
     try:
         fd = open_unfollowed(path)
     except FileNotFoundError:
@@ -59,8 +65,10 @@ def read_config(path: Path) -> ConfigFile:
         raise MergeRefused(f"it cannot be read: {error.strerror}") from None
     try:
         status = os.fstat(fd)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-            raise MergeRefused("it is not a plain file of yours")
+        if not stat.S_ISREG(status.st_mode):
+            raise MergeRefused("it is not a plain file")
+        if status.st_uid != os.geteuid():
+            raise MergeRefused(f"it belongs to another user (uid {status.st_uid})")
         if status.st_nlink > 1:
             raise MergeRefused("it has another hard link, which would keep the old content")
         data = _content_of(fd)
@@ -71,11 +79,13 @@ def read_config(path: Path) -> ConfigFile:
     return ConfigFile(path, data, status)
 
 
-def replace_config(old: ConfigFile, text: str) -> Path | None:
-    """Put the text in the file's place, with its mode.
+def replace_config(old: ConfigFile, text: str, mode: int = 0o666) -> None:
+    """Put the text in the file's place, with the mode and group of the old file.
 
-    Returns:
-        The backup of what was there, None if there was nothing.
+    Args:
+        old: the file as it was read.
+        text: its new content.
+        mode: of a new file, less the umask.
 
     Raises:
         MergeRefused: it cannot be written, or was changed since it was read.
@@ -84,24 +94,48 @@ def replace_config(old: ConfigFile, text: str) -> Path | None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        backup = None if old.status is None else _backed_up(old)
-        fd = open_unfollowed(temporary, _CREATE, mode=0o666)
+        fd = open_unfollowed(temporary, _CREATE, mode=mode)
         try:
             with os.fdopen(fd, "wb") as file:
                 if old.status is not None:
+                    with contextlib.suppress(PermissionError):  # a group that this user is not in any more
+                        os.fchown(fd, -1, old.status.st_gid)
                     os.fchmod(fd, stat.S_IMODE(old.status.st_mode))
                 file.write(text.encode())
                 file.flush()
                 os.fsync(fd)
-            if not _is_unchanged(old):
-                raise MergeRefused("it was changed in this moment", hint="try again")
+            _check_unchanged(old)
             temporary.replace(path)
         finally:
             with contextlib.suppress(OSError):
                 temporary.unlink()
     except OSError as error:
         raise MergeRefused(f"it cannot be written: {error.strerror}") from None
-    return backup
+
+
+def remove_config(old: ConfigFile) -> None:
+    """Remove the file.
+
+    Raises:
+        MergeRefused: it cannot be removed, or was changed since it was read.
+    """
+    _check_unchanged(old)
+    try:
+        old.path.unlink(missing_ok=True)
+    except OSError as error:
+        raise MergeRefused(f"it cannot be removed: {error.strerror}") from None
+
+
+def _followed(link: Path, within: Path | None) -> Path:
+    try:
+        path = link.resolve(strict=True)
+    except (OSError, RuntimeError):
+        raise MergeRefused(f"it is a symbolic link to {str(link.readlink())!r}, which cannot be opened") from None
+    if link.lstat().st_uid != os.geteuid():
+        raise MergeRefused("it is a symbolic link of another user")
+    if within is not None and not path.is_relative_to(within.resolve()):
+        raise MergeRefused(f"it is a symbolic link to {str(path)!r}, outside of the project")
+    return path
 
 
 def _content_of(fd: int) -> bytes:
@@ -109,18 +143,9 @@ def _content_of(fd: int) -> bytes:
         return file.read(MAX_CONFIG_BYTES + 1)
 
 
-def _backed_up(old: ConfigFile) -> Path:
-    assert old.status is not None  # noqa: S101 - of the caller
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    for number in itertools.count(1):
-        backup = old.path.with_name(f"{old.path.name}.bak-{stamp}{'' if number == 1 else f'-{number}'}")
-        with contextlib.suppress(FileExistsError):
-            fd = open_unfollowed(backup, _CREATE)
-            with os.fdopen(fd, "wb") as file:
-                os.fchmod(fd, stat.S_IMODE(old.status.st_mode))
-                file.write(old.data)
-            return backup
-    raise AssertionError("unreachable")
+def _check_unchanged(old: ConfigFile) -> None:
+    if not _is_unchanged(old):
+        raise MergeRefused("it was changed at the same moment", hint="try again")
 
 
 def _is_unchanged(old: ConfigFile) -> bool:

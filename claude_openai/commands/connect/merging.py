@@ -1,143 +1,180 @@
-"""Putting a client's configuration into a file that has one already: the new text, or why it is left to its owner.
+"""Which values of a client's configuration to change, and which to change back. Pure functions of parsed data.
 
-Pure functions of texts. What is not ours stays as it is: a value that the owner chose is kept, a file that cannot be
-read back to the same meaning is refused.
+A list whose items have names of their own (`Items`) counts as a mapping here, so that our item is found again.
 """
 
-import json
-import re
-import tomllib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from claude_openai.errors import StartError
+from claude_openai.commands.connect.documents import MergeRefused, Opaque
 
-__all__ = ["MergeRefused", "merged"]
+__all__ = ["Items", "Keys", "Unmerged", "Written", "merge", "shown", "unmerge"]
 
-_INDENT: Final = re.compile(r"^\{\s*?\n([ \t]+)\"")
+Keys = tuple[str, ...]
 
 
-class MergeRefused(StartError):
-    """The file must be changed by hand; the text says why, in one line."""
+@dataclass(frozen=True, slots=True)
+class Items:
+    """A list of a client's configuration.
+
+    Attributes:
+        path: the keys that lead to it.
+        identity: the paths inside an item whose values name it.
+    """
+
+    path: Keys
+    identity: tuple[Keys, ...]
+
+    def as_mapping(self, data: Any) -> Any:
+        """The data with the list as a mapping from `[name]` to item."""
+        return _replaced(data, self.path, lambda value: self._named(value) if isinstance(value, list) else value)
+
+    def as_list(self, data: Any) -> Any:
+        """What `as_mapping` was made of."""
+        return _replaced(data, self.path, lambda value: list(value.values()) if isinstance(value, dict) else value)
+
+    def _named(self, items: list[Any]) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for index, item in enumerate(items):
+            names = [_at(item, path) for path in self.identity]
+            key = f"[{', '.join(names)}]" if all(isinstance(name, str) for name in names) else f"[#{index}]"
+            result[f"[#{index}]" if key in result else key] = item
+        return result
 
 
-def merged(form: str, old: str, wanted: str, own: Sequence[str]) -> tuple[str, list[str]]:
-    """The text of the file with our part in it.
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A value that was written.
+
+    Attributes:
+        path: where.
+        value: what; {} for a mapping or list, whose content is listed by itself.
+        is_replaced: there was another value, `old`.
+    """
+
+    path: Keys
+    value: Any
+    is_replaced: bool = False
+    old: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unmerged:
+    """Data without what was written: the new data; what was removed, restored, and left to the user."""
+
+    data: dict[str, Any]
+    removed: list[Keys]
+    restored: list[Keys]
+    left: list[Keys]
+
+
+def merge(there: Any, wanted: Mapping[str, Any], own: Keys) -> tuple[dict[str, Any], list[Written], list[Keys]]:
+    """Add `wanted` to the data.
 
     Args:
-        form: "json", "toml" or "yaml".
-        old: what is there, "" for nothing.
-        wanted: our part, a text that is complete in itself.
-        own: the keys that lead to the part that is ours alone.
+        there: the data of the file.
+        wanted: what the client needs.
+        own: the keys that lead to the part where `wanted` counts; elsewhere a value that is there is kept.
 
     Returns:
-        The text, `old` itself if all is there; and the dotted names of values that the owner chose otherwise.
+        The new data; the values that were written; the paths of values that were kept, and differ.
 
     Raises:
-        MergeRefused: it cannot be done safely.
+        MergeRefused: a value is there that cannot hold what is wanted.
     """
-    if not old.strip():
-        return wanted, []
-    return _FORMS[form](old, wanted, own)
-
-
-def _json(old: str, wanted: str, own: Sequence[str]) -> tuple[str, list[str]]:
-    try:
-        there = json.loads(old, object_pairs_hook=_without_twins, parse_float=_no_float, parse_constant=_no_float)
-    except (ValueError, RecursionError) as error:
-        raise MergeRefused(f"it is not plain JSON that can be written back unchanged ({error})") from None
     if not isinstance(there, dict):
-        raise MergeRefused("it holds no JSON object")
-    kept: list[str] = []
-    new = _joined(there, json.loads(wanted), own, (), kept)
-    if new == there:
-        return old, kept
-    indent = _INDENT.match(old)
-    text = json.dumps(new, indent=indent[1] if indent else 2, ensure_ascii=not _is_encodable(new))
-    return text + ("\n" if old.endswith("\n") else ""), kept
+        raise MergeRefused("it does not hold what its client reads")
+    written: list[Written] = []
+    kept: list[Keys] = []
+    return _merge(there, wanted, own, (), written, kept), written, kept
 
 
-def _joined(
-    there: Mapping[str, Any], wanted: Mapping[str, Any], own: Sequence[str], path: tuple[str, ...], kept: list[str]
+def _merge(
+    there: dict[str, Any], wanted: Mapping[str, Any], own: Keys, at: Keys, written: list[Written], kept: list[Keys]
 ) -> dict[str, Any]:
-    """Both; where they differ ours counts inside of our own part, and the owner's elsewhere."""
     result = dict(there)
     for key, value in wanted.items():
-        here = (*path, key)
+        path = (*at, key)
         if key not in there:
             result[key] = value
+            written.extend(Written(*each) for each in _leaves(path, value))
         elif isinstance(value, dict) and isinstance(there[key], dict):
-            result[key] = _joined(there[key], value, own, here, kept)
-        elif there[key] != value:
-            if here[: len(own)] == tuple(own):
-                result[key] = value
-            elif isinstance(value, dict):
-                raise MergeRefused(f"{'.'.join(here)} is no object in it")
+            result[key] = _merge(there[key], value, own, path, written, kept)
+        elif there[key] == value:
+            continue
+        elif isinstance(value, dict) and there[key] is not None:
+            raise MergeRefused(f"{shown(path)} is not a mapping or list that can be added to")
+        elif path[: len(own)] == own or isinstance(value, dict):
+            if _holds_opaque(there[key]):
+                raise MergeRefused(f"{shown(path)} has a value that could not be restored")
+            result[key] = value
+            (_, first), *rest = _leaves(path, value)
+            written.append(Written(path, first, True, there[key]))
+            written.extend(Written(*each) for each in rest)
+        else:
+            kept.append(path)
+    return result
+
+
+def unmerge(there: Any, written: Sequence[Written]) -> Unmerged:
+    """Take out of the data what was written, as far as it is still the same."""
+    if not isinstance(there, dict):
+        raise MergeRefused("it does not hold what its client reads")
+    result = Unmerged(_copied(there), [], [], [])
+    for each in sorted(written, key=lambda each: -len(each.path)):
+        *parents, key = each.path
+        parent = _at(result.data, parents)
+        if not isinstance(parent, dict) or key not in parent:
+            continue
+        if parent[key] == each.value:
+            if each.is_replaced:
+                parent[key] = each.old
             else:
-                kept.append(".".join(here))
+                del parent[key]
+            (result.restored if each.is_replaced else result.removed).append(each.path)
+        elif each.value != {}:
+            result.left.append(each.path)
+        else:
+            found = [path for path, value in _leaves(each.path, parent[key]) if value != {} or path == each.path]
+            result.left.extend(path for path in found[1:] or found if path not in result.left)
     return result
 
 
-def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key stands twice in one object")
-    return result
+def shown(path: Sequence[str]) -> str:
+    """A path as the user reads it: `models[Claude Code].apiBase`."""
+    return "".join(key if key.startswith("[") or not index else f".{key}" for index, key in enumerate(path))
 
 
-def _no_float(text: str) -> float:
-    value = float(text)
-    if repr(value) != text:
-        raise ValueError(f"the number {text} would be written another way")
-    return value
+def _leaves(path: Keys, value: Any) -> Iterator[tuple[Keys, Any]]:
+    """The paths and values of all that is in a value; mappings come before their content, as {}."""
+    yield path, {} if isinstance(value, dict) else value
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _leaves((*path, str(key)), item)
 
 
-def _is_encodable(value: Any) -> bool:
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _toml(old: str, wanted: str, own: Sequence[str]) -> tuple[str, list[str]]:
-    try:
-        there = tomllib.loads(old)
-    except ValueError as error:
-        raise MergeRefused(f"it is not valid TOML ({error})") from None
-    ours = tomllib.loads(wanted)
-    value: Any = there
-    for key in own:
+def _at(value: Any, path: Sequence[str]) -> Any:
+    for key in path:
         value = value.get(key) if isinstance(value, dict) else None
-    if value == _at(ours, own):
-        return old, []
-    if value is not None:
-        raise MergeRefused(f"the table [{'.'.join(own)}] is there with other values")
-    new = old + ("" if old.endswith("\n") else "\n") + "\n" + wanted
-    try:
-        is_same = tomllib.loads(new) == _joined(there, ours, own, (), [])
-    except ValueError:
-        is_same = False
-    if not is_same:
-        raise MergeRefused(f"the table [{'.'.join(own)}] cannot be added at its end")
-    return new, []
-
-
-def _at(value: Any, keys: Sequence[str]) -> Any:
-    for key in keys:
-        value = value[key]
     return value
 
 
-def _yaml(old: str, wanted: str, own: Sequence[str]) -> tuple[str, list[str]]:
-    # Without a parser nothing but our own text can be told from the owner's.
-    if f"\n{wanted}" in f"\n{old.rstrip()}\n":
-        return old, []
-    raise MergeRefused("it is a YAML file with something in it, which is changed by hand")
+def _replaced(data: Any, path: Keys, change: Any) -> Any:
+    if not path:
+        return change(data)
+    if not isinstance(data, dict) or path[0] not in data:
+        return data
+    return {**data, path[0]: _replaced(data[path[0]], path[1:], change)}
 
 
-_FORMS: Final[Mapping[str, Callable[[str, str, Sequence[str]], tuple[str, list[str]]]]] = {
-    "json": _json,
-    "toml": _toml,
-    "yaml": _yaml,
-}
+def _copied(value: Any) -> Any:
+    return {key: _copied(item) for key, item in value.items()} if isinstance(value, dict) else value
+
+
+def _holds_opaque(value: Any) -> bool:
+    if isinstance(value, dict):
+        return any(_holds_opaque(key) or _holds_opaque(item) for key, item in value.items())
+    if isinstance(value, list):
+        return any(map(_holds_opaque, value))
+    return isinstance(value, Opaque | float)

@@ -11,7 +11,7 @@ import pytest
 
 from claude_openai.commands.connect.client_texts import KEY_VARIABLE, Target
 from claude_openai.commands.connect.clients import CLIENTS, Places
-from claude_openai.commands.connect.merging import merged
+from claude_openai.commands.connect.connecting import merged
 from tests.readme_tables import README
 
 OPEN = Target("http://127.0.0.1:8000/v1", "claude-sonnet", needs_key=False)
@@ -43,8 +43,8 @@ def test_every_configuration_names_the_server_and_its_model_and_no_key(name: str
 @pytest.mark.parametrize("name", [name for name, client in CLIENTS.items() if client.place])
 def test_what_was_written_is_complete_a_second_time(name: str) -> None:
     client = CLIENTS[name]
-    once, _ = merged(client.form, "", client.text(KEYED), client.own)
-    assert merged(client.form, once, client.text(KEYED), client.own) == (once, [])
+    once, _, _ = merged(client, "", client.text(KEYED))
+    assert merged(client, once, client.text(KEYED)) == (once, [], [])
 
 
 def test_opencode_gets_what_the_readme_shows() -> None:

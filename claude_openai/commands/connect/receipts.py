@@ -1,0 +1,99 @@
+"""What `connect` wrote to a file and what was there before, kept so that `--remove` can undo it.
+
+One file of mode 0600 for each client and configuration file, below `~/.claude-openai/connected`. It holds the original
+content, which can hold keys. Nothing in the client's file tells whose a value is, or what it replaced.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from claude_openai.commands.connect.config_files import read_config, replace_config
+from claude_openai.commands.connect.documents import MergeRefused
+from claude_openai.commands.connect.merging import Written
+from claude_openai.commands.state.paths import home_folder
+from claude_openai.file_access import make_private_folder
+
+__all__ = ["Receipt", "digest", "load_receipt", "receipt_path", "save_receipt", "with_more"]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What was written to a file.
+
+    Attributes:
+        file: its path.
+        is_new: there was no file.
+        original: its text before, None if it was changed by others between two writes.
+        after: the digest of its text as written last.
+        written: the values.
+    """
+
+    file: str
+    is_new: bool
+    original: str | None
+    after: str
+    written: tuple[Written, ...]
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def receipt_path(client: str, file: Path) -> Path:
+    return home_folder() / "connected" / f"{client}-{digest(str(file))[:16]}.json"
+
+
+def with_more(old: Receipt | None, before: str, new: Receipt) -> Receipt:
+    """The receipt of a file that was written again.
+
+    Args:
+        old: of the writes before.
+        before: the text that was there before the last one.
+        new: of the last one alone.
+    """
+    if old is None:
+        return new
+    values = {each.path: each for each in old.written}
+    for each in new.written:
+        known = values.get(each.path)
+        if known is not None and each.is_replaced and each.old == known.value:
+            values[each.path] = replace(known, value=each.value)
+        else:
+            values[each.path] = each
+    original = old.original if digest(before) == old.after else None
+    return replace(new, is_new=old.is_new, original=original, written=tuple(values.values()))
+
+
+def load_receipt(path: Path) -> Receipt | None:
+    """The receipt, None if there is none.
+
+    Raises:
+        MergeRefused: it cannot be read.
+    """
+    try:
+        text = read_config(path).text
+        return _receipt(json.loads(text)) if text else None
+    except (MergeRefused, ValueError, TypeError, KeyError) as error:
+        raise MergeRefused(f"the record of what connect wrote, {path}, cannot be used: {error}") from None
+
+
+def save_receipt(path: Path, receipt: Receipt) -> None:
+    """Write the receipt, or refuse.
+
+    Raises:
+        MergeRefused: it cannot be written.
+    """
+    try:
+        make_private_folder(path.parent)
+        replace_config(read_config(path), json.dumps(asdict(receipt)), 0o600)
+    except (MergeRefused, OSError) as error:
+        raise MergeRefused(f"the record that --remove needs, {path}, cannot be written: {error}") from None
+
+
+def _receipt(found: dict[str, Any]) -> Receipt:
+    written: Sequence[dict[str, Any]] = found.pop("written")
+    return Receipt(**found, written=tuple(Written(**{**each, "path": tuple(each["path"])}) for each in written))

@@ -68,44 +68,52 @@ async def test_it_writes_the_models_that_the_running_server_knows_if_it_has_the_
         assert (list(without_key["models"]), without_key["options"]["baseURL"]) == (USUAL, f"{server.base_url}/v1")
 
 
-async def test_a_second_time_changes_nothing_and_the_first_names_its_backup(tmp_path: Path) -> None:
+async def test_it_names_what_it_changes_a_second_time_changes_nothing_and_remove_undoes_it(tmp_path: Path) -> None:
     async with shell(tmp_path) as type_:
-        path = type_.folder / "opencode.json"
-        before = '{"theme": "mine", "model": "other/model"}\n'
+        path = type_.folder / "opencode.jsonc"
+        before = '{\n  "theme": "mine", // dark\n  "model": "other/model",\n}\n'
         path.write_text(before)
+        said = await type_("connect", "opencode", "--write", "--dry-run", env=KEY)
+        assert (said.code, f"+++ {path}" in said.stdout, path.read_text()) == (0, True, before)
         said = await type_("connect", "opencode", "--write", env=KEY)
         assert said.code == 0, said.stderr
-        assert "model is yours" in said.stderr
-        connected, backup = said.stdout.splitlines()
-        assert connected == f"connected: {path}"
-        (kept,) = type_.folder.glob("opencode.json.bak-*")
-        assert (backup, kept.read_text()) == (f"backup: {kept}", before)
-        merged = json.loads(path.read_text())
-        assert (merged["theme"], merged["model"]) == ("mine", "other/model")
-        assert merged["provider"]["claude"]["options"]["apiKey"] == "{env:CLAUDE_OPENAI_API_KEY}"
-        files = sorted(type_.folder.iterdir())
+        assert said.stdout.splitlines() == [
+            f"connected: {path}",
+            "  added: $schema",
+            "  added: small_model",
+            "  added: provider",
+            "  left: model (your value)",
+        ]
+        written = path.read_text()
+        assert written.startswith('{\n  "theme": "mine", // dark\n  "model": "other/model",\n')
+        assert '"apiKey": "{env:CLAUDE_OPENAI_API_KEY}"' in written
         again = await type_("connect", "opencode", "--write", env=KEY)
-        assert again.stdout == f"already connected: {path}\n"
-        assert sorted(type_.folder.iterdir()) == files
-        assert json.loads(path.read_text()) == merged
+        assert again.stdout.splitlines()[0] == f"already connected, nothing changed: {path}"
+        assert path.read_text() == written
+        removed = await type_("connect", "opencode", "--remove")
+        assert (removed.code, removed.stdout.splitlines()[0]) == (0, f"disconnected: {path}")
+        assert path.read_text() == before
+        nothing = await type_("connect", "opencode", "--remove")
+        assert (nothing.code, nothing.stdout) == (0, f"nothing to remove: connect has not written to {path}\n")
+        assert list(type_.folder.iterdir()) == [path]
 
 
 async def test_a_file_that_it_cannot_change_is_left_and_what_to_add_is_printed(tmp_path: Path) -> None:
     async with shell(tmp_path) as type_:
-        commented = type_.folder / "opencode.jsonc"
-        commented.write_text("{ // mine\n}")
+        path = type_.folder / "opencode.json"
+        path.write_text('{ // mine\n  "a" 1}')
         said = await type_("connect", "opencode", "--write")
         assert said.code == 1
-        assert "not plain JSON" in said.stderr
+        assert "not valid JSON at line 2, column 7" in said.stderr
         assert "provider" in json.loads(said.stdout)
-        assert commented.read_text() == "{ // mine\n}"
-        commented.unlink()
+        assert path.read_text() == '{ // mine\n  "a" 1}'
+        path.unlink()
         target = tmp_path / "outside"
         target.write_text("{}")
-        (type_.folder / "opencode.json").symlink_to(target)
+        path.symlink_to(target)
         said = await type_("connect", "opencode", "--write")
         assert (said.code, target.read_text()) == (1, "{}")
-        assert "symbolic link" in said.stderr
+        assert "outside of the project" in said.stderr
 
 
 @pytest.mark.parametrize(
@@ -113,7 +121,10 @@ async def test_a_file_that_it_cannot_change_is_left_and_what_to_add_is_printed(t
     [
         ("nobody",),
         ("--write",),
+        ("--remove",),
         ("cline", "--write"),
+        ("opencode", "--dry-run"),
+        ("opencode", "--write", "--remove"),
         ("opencode", "--url", "127.0.0.1:8000"),
         ("opencode", "--url", "http://user:secret@host"),
         ("opencode", "--url", "http://host:port"),

@@ -1,4 +1,4 @@
-"""`connect`: print the configuration that makes a client use this server, merge it into the client's file, or undo that.
+"""`connect`: print a client's configuration, merge it into the client's file, or undo that.
 
 Standard output has the configuration and nothing else, so that it can be piped to a file or a shell; hints for people
 are on standard error. With --write, --remove and --dry-run standard output says what was changed.

@@ -55,7 +55,7 @@ def with_more(old: Receipt | None, before: str, new: Receipt) -> Receipt:
         before: the text that was there before the last one.
         new: of the last one alone.
     """
-    if old is None:
+    if old is None or new.is_new or before == old.original:
         return new
     values = {each.path: each for each in old.written}
     for each in new.written:

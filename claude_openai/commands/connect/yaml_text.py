@@ -16,7 +16,7 @@ _ALIAS: Final = "alias"
 _PLAIN_TAGS: Final = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "bool", "null")}
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """Composes nodes; an alias is a node of its own, so that each node has one place in the text."""
 
     def __init__(self, text: str) -> None:
@@ -35,7 +35,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
-class _Dumper(yaml.SafeDumper):
+class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
     """Indents the items of a list."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
@@ -79,7 +79,7 @@ def _data(node: Any) -> Any:
     if node.tag not in _PLAIN_TAGS:
         return Opaque(node.tag, node.value)
     try:
-        return yaml.SafeLoader("").construct_object(node)
+        return yaml.constructor.SafeConstructor().construct_object(node)
     except (ValueError, yaml.YAMLError):
         return Opaque(node.tag, node.value)
 

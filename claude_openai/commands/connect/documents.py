@@ -1,6 +1,6 @@
 """Changing a configuration file's text so that it holds other data, and touching nothing but what differs.
 
-Pure functions of texts. The three forms (`json_text`, `yaml_text`, `toml_text`) parse a text, and change one value of it.
+Pure functions of texts. Each form (`json_text`, `yaml_text`, `toml_text`) parses a text, and changes one value of it.
 `rewrite` finds out which values to change, and parses again after each change: a text whose other data would change is
 refused.
 """

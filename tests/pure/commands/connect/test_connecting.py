@@ -142,6 +142,8 @@ def read(name: str, text: str) -> Any:
 
 
 def contains(there: Any, wanted: Any) -> bool:
+    if wanted in (None, {}, []):
+        return True
     if isinstance(wanted, dict):
         return isinstance(there, dict) and all(key in there and contains(there[key], wanted[key]) for key in wanted)
     if isinstance(wanted, list) and wanted and isinstance(wanted[0], dict):
@@ -150,7 +152,8 @@ def contains(there: Any, wanted: Any) -> bool:
 
 
 def comments(text: str) -> list[str]:
-    return re.findall(r"(?:#|//|/\*)[^\r\n]*", text)
+    """What stands in comments; a string of JSON may look like one."""
+    return [found for found in re.findall(r'"(?:\\.|[^"\\])*"|(//[^\r\n]*|/\*.*?\*/|#[^\r\n]*)', text) if found]
 
 
 @pytest.mark.parametrize(("name", "text"), CASES)
@@ -164,22 +167,18 @@ def test_a_written_file_is_what_its_client_needs_and_is_restored_byte_for_byte(
     once = path.read_bytes().decode()
     wanted, before = read(name, CLIENTS[name].text(TARGET)), read(name, text)
     there = read(name, once)
-    kept = {"name", "version", "schema"} if isinstance(before, dict) and name == "continue" else set()
-    if isinstance(wanted, dict):
-        wanted = {key: value for key, value in wanted.items() if key not in kept or key not in (before or {})}
+    if name == "continue":  # the name and version of the user's configuration stay
+        there = {**there, **{key: value for key, value in wanted.items() if key != "models" and key in (before or {})}}
     assert contains(there, wanted)
-    if isinstance(before, dict) and name != "aider":
-        assert all(
-            key in there and (there[key] == value or value in ({}, [], None) or contains(there[key], value))
-            for key, value in before.items()
-        )
+    there = read(name, once)
+    if name != "aider":  # whose values are replaced
+        assert contains(there, before)
     assert set(comments(text)) <= set(comments(once))
     if "\r\n" in text:
         assert "\n" not in once.replace("\r\n", "")
     assert not write(name, path)
     assert path.read_bytes().decode() == once
     assert write(name, path, MOVED)
-    assert contains(read(name, path.read_text("utf-8")), {} if name == "llm" else {}) or name == "llm"
     assert MOVED.url in path.read_text("utf-8")
     assert TARGET.url not in path.read_text("utf-8")
     remove(name, path)
@@ -229,7 +228,7 @@ def test_a_dry_run_shows_the_change_and_makes_none(name: str, tmp_path: Path, ho
     write(name, path)
     removal = disconnect(name, CLIENTS[name], path, None, dry=True)
     assert removal is not None
-    assert f"+++ /dev/null" in removal.diff()
+    assert "+++ /dev/null" in removal.diff()
     assert path.exists()
 
 

@@ -13,6 +13,7 @@ from claude_openai.commands.connect.documents import Form, InvalidText, MergeRef
 __all__ = ["TOML"]
 
 _PLACE: Final = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
+_HEADER: Final = re.compile(r"^[ \t]*\[", re.MULTILINE)
 
 
 def _parse(text: str) -> Any:
@@ -69,10 +70,17 @@ def _changed(text: str, path: Path, value: Any) -> str:
 def _tables(path: Path, value: dict[str, Any]) -> str:
     if value and all(isinstance(item, dict) for item in value.values()):
         return "\n".join(_tables((*path, key), item) for key, item in value.items())
-    return f"[{'.'.join(tomlkit.key(str(key)).as_string() for key in path)}]\n{tomlkit.dumps(value)}"
+    return f"[{_dotted(path)}]\n{tomlkit.dumps(value)}"
+
+
+def _dotted(path: Path) -> str:
+    return ".".join(tomlkit.key(str(key)).as_string() for key in path)
 
 
 def _delete(text: str, path: Path) -> str:
+    headers = list(re.finditer(rf"^[ \t]*\[{re.escape(_dotted(path))}(?:\.[^\]\n]+)?\].*\n?", text, re.MULTILINE))
+    if len(headers) == 1:
+        return _without_table(text, headers[0].start(), headers[0].end())
     try:
         document = tomlkit.parse(text)
         at: Any = document
@@ -82,6 +90,19 @@ def _delete(text: str, path: Path) -> str:
         return document.as_string()
     except (TOMLKitError, ValueError, KeyError, TypeError):
         raise MergeRefused(f"{'.'.join(map(str, path))} cannot be removed") from None
+
+
+def _without_table(text: str, start: int, end: int) -> str:
+    """The text without a table; tomlkit would take the comments after it away, too."""
+    following = _HEADER.search(text, end)
+    at = end
+    for line in text[end : following.start() if following else len(text)].splitlines(keepends=True):
+        at += len(line)
+        if line.strip() and not line.lstrip().startswith("#"):
+            end = at
+    if text[:start].endswith("\n\n"):
+        start -= 1  # the line that was left empty before it
+    return text[:start] + text[end:]
 
 
 TOML: Final = Form("TOML", _parse, _put, _delete)

@@ -1,4 +1,4 @@
-"""Every client's configuration in files as users have them: merged, read by the client's parser, and taken out again."""
+"""Each client's configuration in files as users have them: merged, read by the client's parser, taken out again."""
 
 import json
 import re
@@ -75,7 +75,8 @@ YAML_LISTS: Final = {
         "deep dashes": "models:\n    -   name: A\n        model: x\nname: Mine\n",
     },
     "litellm": {
-        "the same name elsewhere": "model_list:\n- model_name: claude-sonnet\n  litellm_params:\n    model: anthropic/x\n"
+        "the same name elsewhere": "model_list:\n- model_name: claude-sonnet\n  litellm_params:\n"
+        "    model: anthropic/x\n"
         "    api_key: os.environ/KEY\n\nlitellm_settings: &s\n  drop_params: true\ngeneral: *s\n",
     },
     "llm": {
@@ -83,7 +84,8 @@ YAML_LISTS: Final = {
         "a flow list": "[{model_id: a, model_name: b}]",
     },
     "aider": {
-        "other models": 'model: "gpt-4o" # mine\nopenai-api-key: sk-mine\nweak-model: o3\n# openai-api-base: x\ndark-mode: true\n',
+        "other models": 'model: "gpt-4o" # mine\nopenai-api-key: sk-mine\nweak-model: o3\n'
+        "# openai-api-base: x\ndark-mode: true\n",
     },
 }
 
@@ -384,5 +386,5 @@ def test_a_link_is_followed_and_stays(tmp_path: Path) -> None:
     with pytest.raises(MergeRefused, match="outside of the project"):
         read_config(link, tmp_path / "home")
     target.unlink()
-    with pytest.raises(MergeRefused, match="symbolic link to .* cannot be opened"):
+    with pytest.raises(MergeRefused, match=r"symbolic link to .* cannot be opened"):
         read_config(link)

@@ -78,9 +78,19 @@ def _dotted(path: Path) -> str:
 
 
 def _delete(text: str, path: Path) -> str:
-    headers = list(re.finditer(rf"^[ \t]*\[{re.escape(_dotted(path))}(?:\.[^\]\n]+)?\].*\n?", text, re.MULTILINE))
-    if len(headers) == 1:
-        return _without_table(text, headers[0].start(), headers[0].end())
+    expected: Any = tomllib.loads(text)
+    parent = expected
+    for key in path[:-1]:
+        parent = parent[key]
+    del parent[path[-1]]
+    header = rf"^[ \t]*\[{re.escape(_dotted(path))}(?:\.[^\]\n]+)?\].*\n?"
+    for found in re.finditer(header, text, re.MULTILINE):
+        without = _without_table(text, found.start(), found.end())
+        try:
+            if tomllib.loads(without) == expected:
+                return without
+        except tomllib.TOMLDecodeError:
+            continue  # it stood in a string
     try:
         document = tomlkit.parse(text)
         at: Any = document

@@ -105,7 +105,9 @@ def _replace(text: str, parent: Any, node: Any, value: Any) -> str:
         return _with_lines(text, at, _block(value, _column(text, _entry_starts(text, parent)[0]) + 2))
     space = " " if start == end else ""
     style = getattr(node, "style", None)
-    return f"{text[:start]}{space}{_inline(value, style)}{text[end:]}"
+    # In a flow collection, brackets in a plain scalar would need quotes.
+    shown = _inline([value])[1:-1] if parent.flow_style else _inline(value, style)
+    return f"{text[:start]}{space}{shown}{text[end:]}"
 
 
 def _append(text: str, root: Any, parent: Any, values: list[Any], addition: Any) -> str:

@@ -333,7 +333,7 @@ def test_a_value_changed_between_two_writes_is_the_one_that_is_restored(tmp_path
 def test_a_receipt_that_cannot_be_written_keeps_the_file_from_being_changed(tmp_path: Path, home: Path) -> None:
     home.write_text("not a folder")
     path = tmp_path / "config"
-    with pytest.raises(MergeRefused, match="--remove"):
+    with pytest.raises(MergeRefused, match="the record"):
         write("aider", path)
     assert not path.exists()
 

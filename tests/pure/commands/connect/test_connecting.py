@@ -155,7 +155,7 @@ def contains(there: Any, wanted: Any) -> bool:
 
 def comments(text: str) -> list[str]:
     """What stands in comments; a string of JSON may look like one."""
-    return [found for found in re.findall(r'"(?:\\.|[^"\\])*"|(//[^\r\n]*|/\*.*?\*/|#[^\r\n]*)', text) if found]
+    return [found for found in re.findall(r'"(?:\\.|[^"\\])*"|((?<!:)//[^\r\n]*|/\*.*?\*/|#[^\r\n]*)', text) if found]
 
 
 @pytest.mark.parametrize(("name", "text"), CASES)

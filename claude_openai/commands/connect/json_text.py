@@ -7,7 +7,6 @@ whole file again (json-five) or only read (json-with-comments).
 import json
 import re
 from dataclasses import dataclass
-from json.decoder import scanstring
 from typing import Any, Final
 
 from claude_openai.commands.connect.documents import Form, InvalidText, MergeRefused, Path, position
@@ -108,9 +107,10 @@ class _Scanner:
 
     def string(self, at: int) -> tuple[str, int]:
         try:
-            return scanstring(self.text, at + 1, True)
+            text, end = json.JSONDecoder().raw_decode(self.text, at)
         except json.JSONDecodeError as error:
             raise InvalidText("JSON", error.lineno, error.colno, error.msg) from None
+        return str(text), end
 
     def skip(self, at: int) -> int:
         space = _SPACE.match(self.text, at)

@@ -16,7 +16,7 @@ _ALIAS: Final = "alias"
 _PLAIN_TAGS: Final = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "bool", "null")}
 
 
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]
+class _Loader(yaml.SafeLoader):
     """Composes nodes; an alias is a node of its own, so that each node has one place in the text."""
 
     def __init__(self, text: str) -> None:
@@ -25,9 +25,10 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
         self.anchors_of: dict[int, str] = {}
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        event = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        is_alias = isinstance(event, yaml.AliasEvent)
         node = super().compose_node(parent, index)  # raises for an unknown alias
-        if isinstance(event, yaml.AliasEvent):
+        if is_alias:
             self.aliases.add(event.anchor)
             return yaml.ScalarNode(_ALIAS, event.anchor, event.start_mark, event.end_mark)
         if event.anchor is not None:
@@ -35,7 +36,7 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
         return node
 
 
-class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
+class _Dumper(yaml.SafeDumper):
     """Indents the items of a list."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:

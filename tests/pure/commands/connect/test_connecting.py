@@ -359,6 +359,8 @@ def test_any_data_of_the_users_survives_a_write_and_a_structural_removal(
     folder = tmp_path_factory.mktemp("any")
     for name in ("opencode", "aider"):
         text = json.dumps(data, indent=indent) if name == "opencode" else yaml.safe_dump(data, default_flow_style=flow)
+        if name == "aider" and re.search(r"^\s*\? ", text, re.MULTILINE):
+            continue  # explicit keys, which are refused: PyYAML writes an empty or a long key so
         path = folder / name
         path.write_text(text)
         write(name, path)

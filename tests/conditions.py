@@ -141,6 +141,8 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "curl": (lambda: shutil.which("curl") is not None, "install curl"),
     "/dev/full": (Path("/dev/full").exists, "only Linux has a disk that is always full"),
     "IPv6": (_has_ipv6, "the loopback interface has no ::1"),
+    "fish": (lambda: shutil.which("fish") is not None, "install fish"),
+    "groff": (lambda: shutil.which("groff") is not None, "install groff"),
     "git": (lambda: shutil.which("git") is not None, "install git"),
     "little-endian": (lambda: sys.byteorder == "little", "the examples of /proc/net/tcp are of such a machine"),
     "mount": (_mounts, "only root can mount a tmpfs, on Linux, and not in every container"),
@@ -161,6 +163,7 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
         "Linux, where it lets users make namespaces and mount in them",
     ),
     "systemd-analyze": (lambda: shutil.which("systemd-analyze") is not None, "install systemd"),
+    "zsh": (lambda: shutil.which("zsh") is not None, "install zsh"),
 }
 
 

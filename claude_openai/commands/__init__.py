@@ -1,27 +1,26 @@
-"""The command line: which command is meant, and its exit code. The only place that prints, and that knows signals.
+"""The command line: runs the command and returns its exit code. Only this package prints.
 
-A command is a module with a `run`; it is loaded when it is called, so that none pays for what another needs. Without a
-command the server runs.
+The commands are listed in `table`. Without a command the server starts in the foreground.
 
 Exit codes: 0 after a stop, 1 when something cannot be done (such as a start), 2 for a bad flag, variable or command,
 128 + N when a second signal N ended the server at once, or a signal a start in the background, 130 when Ctrl-C ended
 another command, 141 when nobody reads the output.
 """
 
-import argparse
 import errno
-import importlib
 import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final, TextIO
 
-from claude_openai.config.setting import Parser
+from claude_openai.commands.table import COMMANDS, command_parser, main_parser, run_command, visible_commands
+from claude_openai.config.suggestions import did_you_mean
 from claude_openai.errors import ConfigError, StartError, leaves
 
-__all__ = ["COMMANDS", "EXIT_SIGNAL", "command_parser", "has_flag", "main", "main_parser", "say", "without_flags"]
+__all__ = ["COMMANDS", "EXIT_SIGNAL", "command_parser", "has_flag", "main", "not_running", "say", "without_flags"]
 
 EXIT_CANNOT: Final = 1
 EXIT_BAD_VALUE: Final = 2
@@ -30,21 +29,6 @@ EXIT_SIGNAL: Final = 128
 
 # How standard output fails: nobody reads it, or there is no room. Files that a command writes tell of it themselves.
 _OUTPUT_FAILED: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-
-# Name -> module in this package, and a line of help; "" for what only the program itself calls.
-COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
-    "status": ("status", "say whether a server runs, where, and how it is"),
-    "stop": ("stop", "end the server, with time for its running turns"),
-    "restart": ("restart", "end the server in the background, and start it again"),
-    "runs": ("runs", "list the runs, the newest first"),
-    "tail": ("tail", "print what a run says"),
-    "cancel": ("cancel", "end a run"),
-    "logs": ("logs", "print the log of the server, or of the last one"),
-    "doctor": ("doctor.command", "say what keeps a server from working here, and how to mend it"),
-    "connect": ("connect.command", "print, or write, the configuration that makes a client use this server"),
-    "service": ("service", "print a unit for systemd or launchd that keeps a server running"),
-    "daemon": ("daemon", ""),
-}
 
 
 def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
@@ -78,20 +62,13 @@ def say(*lines: str) -> None:
             print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
-def main_parser() -> Parser:
-    """A parser for the program itself, whose help names the commands."""
-    lines = [f"  {name:<10}{text}" for name, (_, text) in COMMANDS.items() if text]
-    return Parser(
-        usage="%(prog)s [flags]\n       %(prog)s COMMAND [flags]",
-        epilog="\n".join(["commands (claude-openai COMMAND --help tells more):", *lines]),
-        formatter_class=_HelpFormatter,
-    )
+def not_running(folder: Path) -> str:
+    """Return the line that says that no server is running.
 
-
-def command_parser(name: str, more: str = "") -> Parser:
-    """A parser for the flags of a command; `more` is said after its line in the help."""
-    text = COMMANDS[name][1]
-    return Parser(prog=f"claude-openai {name}", description=f"{text[:1].upper()}{text[1:]}. {more}".strip())
+    Args:
+        folder: where its files would be; it differs where TMPDIR does.
+    """
+    return f"claude-openai is not running (no server has its files in {folder}, which TMPDIR sets)"
 
 
 def without_flags(argv: Sequence[str]) -> tuple[str, ...]:
@@ -119,13 +96,6 @@ def has_flag(argv: Sequence[str], flag: str) -> bool:
     return any(word.partition("=")[0] == flag for word in argv)
 
 
-class _HelpFormatter(argparse.HelpFormatter):
-    """Wraps all texts but the list of commands."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        return text if "\n" in text else super()._fill_text(text, width, indent)
-
-
 def _code(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     code = 0
     try:
@@ -149,13 +119,12 @@ def _output_failed(error: OSError) -> int:
 
 
 def _run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    module, rest = "serve", argv
-    if argv and not argv[0].startswith("-"):
-        if argv[0] not in COMMANDS:
-            raise ConfigError(f"{argv[0]!r} is not a command (claude-openai --help lists them)")
-        module, rest = COMMANDS[argv[0]][0], argv[1:]
-    code: int = importlib.import_module(f"claude_openai.commands.{module}").run(rest, environ)
-    return code
+    if not argv or argv[0].startswith("-"):
+        return run_command("serve", argv, environ, main_parser(environ))
+    if argv[0] not in COMMANDS:
+        hint = f"{did_you_mean(argv[0], visible_commands())} `claude-openai --help` lists the commands"
+        raise ConfigError(f"unknown command: {argv[0]!r}", hint=hint.strip())
+    return run_command(argv[0], argv[1:], environ)
 
 
 def _forget_unsaid() -> None:

@@ -5,20 +5,26 @@ from collections.abc import Mapping, Sequence
 
 from claude_openai.commands import command_parser
 from claude_openai.commands.state.run_source import ServerRuns, check_id, run_named, runs_of
+from claude_openai.config.setting import Parser
 from claude_openai.errors import StartError
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
+
+
+def parser() -> Parser:
+    """Return the parser of the command's own flags."""
+    parser = command_parser("cancel", "Cancel a run: its client gets an error, and its processes are killed.")
+    parser.add_argument("run", metavar="RUN", help="id of the run, or the beginning of it")
+    return parser
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """0 if it was cancelled, 1 if it had ended before, or could not be."""
-    parser = command_parser("cancel")
-    parser.add_argument("run", metavar="RUN", help="its id, or the beginning of it")
-    given = parser.parse_args(list(argv))
+    """Cancel the run. Exit codes: 0 if it was cancelled, 1 if it had already ended or was not found."""
+    given = parser().parse_args(list(argv))
     check_id(given.run)
     runs = runs_of(None, environ)
     if not isinstance(runs, ServerRuns):
-        raise StartError("no server runs, so there is nothing to cancel")
+        raise StartError("no server is running, so there is no run to cancel")
     run_id = run_named(runs, given.run)
     record = runs.cancel(run_id)
     status = "gone" if record is None else record.status

@@ -16,24 +16,37 @@ from typing import BinaryIO, Final
 from claude_openai.commands import command_parser
 from claude_openai.commands.instance.record import find_instance, instance_folder
 from claude_openai.commands.state.paths import LOG_FILE, home_folder
+from claude_openai.config.setting import Parser
 from claude_openai.errors import ConfigError, StartError
 from claude_openai.file_access import READ_BYTES
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
 
 DEFAULT_LINES: Final = 50
 POLL_MS: Final = 200
 _STDOUT: Final = 1
 
 
-def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Print the last lines, and with -f what comes, until Ctrl-C or until nobody reads it."""
-    parser = command_parser("logs")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on with what is written from now on")
-    parser.add_argument(
-        "-n", "--lines", metavar="N", default=str(DEFAULT_LINES), help="lines to begin with; default 50"
+def parser() -> Parser:
+    """Return the parser of the command's own flags."""
+    parser = command_parser(
+        "logs",
+        "Print the last lines of the server's log file; without a server, those of the last one in the background.",
     )
-    given = parser.parse_args(list(argv))
+    parser.add_argument("-f", "--follow", action="store_true", help="print new lines as they are written, until Ctrl-C")
+    parser.add_argument(
+        "-n",
+        "--lines",
+        metavar="N",
+        default=str(DEFAULT_LINES),
+        help=f"number of lines to print first (default: {DEFAULT_LINES})",
+    )
+    return parser
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Print the last lines, and with -f new ones until Ctrl-C or until the output has no reader."""
+    given = parser().parse_args(list(argv))
     if not given.lines.isdecimal():
         raise ConfigError(f"--lines: {given.lines!r} is not a whole number of at least 0")
     _print(_log_file(environ), int(given.lines), follow=given.follow)

@@ -13,19 +13,24 @@ from claude_openai.commands.instance.record import Instance, instance_folder
 from claude_openai.commands.start import log_file_of, start
 from claude_openai.commands.stop import started_instance, stop
 from claude_openai.config import SETTINGS, Config, config_from
-from claude_openai.config.setting import with_flags
+from claude_openai.config.setting import HELP_ALL, Parser, with_flags
 from claude_openai.errors import StartError
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
+
+
+def parser() -> Parser:
+    """Return the parser of the command's own flags."""
+    return command_parser(
+        "restart",
+        "Stop the server in the background and start it again. Without flags it keeps its flags, the settings from its "
+        "environment variables, and its folder.",
+    )
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Replace the server in the background; if none runs, start one. Exit codes as of a start."""
-    parser = command_parser(
-        "restart",
-        "Without flags it gets those it had, the settings of its variables, and the folder it was started in.",
-    )
-    with_flags(parser, SETTINGS).parse_args(list(argv))
+    """Replace the server in the background; if none is running, start one. Exit codes are those of a start."""
+    with_flags(parser(), SETTINGS, every=HELP_ALL in argv).parse_args(list(argv))
     folder = instance_folder(environ)
     instance = started_instance(folder)
     if instance is not None and not instance.background:

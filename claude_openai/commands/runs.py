@@ -13,11 +13,12 @@ from typing import Final
 
 from claude_openai.commands import command_parser
 from claude_openai.commands.state.run_source import add_folder_flag, runs_of, visible
+from claude_openai.config.setting import Parser
 from claude_openai.errors import ConfigError
 from claude_openai.runs.capture.files import MAX_LISTED, read_limit
 from claude_openai.runs.capture.records import RunRecord
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
 
 DEFAULT_RUNS: Final = 20
 HEAD: Final = ("RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED", "TIME", "TOKENS", "ERROR")
@@ -27,12 +28,23 @@ EXPENDABLE: Final = ("BACKEND", "WAY", "STARTED", "TOKENS", "MODEL")
 _COLOURS: Final = {"queued": "33", "running": "32", "parked": "36", "failed": "31", "cancelled": "35"}
 
 
-def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    parser = command_parser("runs")
-    parser.add_argument("--json", action="store_true", help="an array of objects")
-    parser.add_argument("-n", dest="limit", metavar="N", default=str(DEFAULT_RUNS), help=f"how many [{DEFAULT_RUNS}]")
+def parser() -> Parser:
+    """Return the parser of the command's own flags."""
+    parser = command_parser("runs", "List the runs, newest first.")
+    parser.add_argument("--json", action="store_true", help="print an array of JSON objects instead of a table")
+    parser.add_argument(
+        "-n",
+        dest="limit",
+        metavar="N",
+        default=str(DEFAULT_RUNS),
+        help=f"number of runs to list, at most {MAX_LISTED} (default: {DEFAULT_RUNS})",
+    )
     add_folder_flag(parser)
-    given = parser.parse_args(list(argv))
+    return parser
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    given = parser().parse_args(list(argv))
     limit = read_limit(given.limit)
     if limit is None:
         raise ConfigError(f"-n: {given.limit!r} is not a whole number from 1 to {MAX_LISTED}")

@@ -19,18 +19,19 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from claude_openai._version import __version__
-from claude_openai.commands import main_parser, say, without_flags
+from claude_openai.commands import command_parser, say, without_flags
 from claude_openai.commands.instance.lock import Claim, claiming
 from claude_openai.commands.instance.record import AlreadyRunning, Instance, instance_files, instance_folder
 from claude_openai.commands.state.output_folder import remember_folder
 from claude_openai.commands.state.stderr_file import keep_words
 from claude_openai.config import SETTINGS, Config, config_from, ignored_variables, local_url
+from claude_openai.config.setting import Parser
 from claude_openai.errors import ClaudeMissing, ConfigError, StartError
 
 if TYPE_CHECKING:
     import trio
 
-__all__ = ["run", "serve_here"]
+__all__ = ["parser", "run", "serve_here"]
 
 CONTROL_KEY_BYTES: Final = 32
 # Whoever tidies the temporary folder up takes the files from a server that runs; then nobody could stop it.
@@ -44,9 +45,20 @@ VERSION_S: Final = 5.0
 UNFOUND: Final = "status, stop and the like cannot find this server: {}"
 
 
-def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Serve until a signal says otherwise, or start a server that does."""
-    config = config_from(argv, environ, main_parser())
+def parser() -> Parser:
+    """Return the parser of the command's own flags."""
+    return command_parser("serve", "Start the server in the foreground; the same as claude-openai without a command.")
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str], flags_parser: Parser | None = None) -> int:
+    """Serve until a signal stops it; with --background, start a server that does.
+
+    Args:
+        argv: flags.
+        environ: environment variables.
+        flags_parser: for the flags and the help; by default that of the command `serve`.
+    """
+    config = config_from(argv, environ, flags_parser or parser())
     for ignored, hint in ignored_variables(environ):
         say(f"claude-openai: warning: {ignored}; {hint}")
     if config.background:

@@ -15,9 +15,10 @@ from claude_openai.commands import command_parser, has_flag, without_flags
 from claude_openai.commands.instance.processes import BEYOND_DRAIN_S
 from claude_openai.commands.state.paths import ENVIRONMENT_FILE, LOG_FILE, STDERR_FILE, home_folder
 from claude_openai.config import SETTINGS, config_from
+from claude_openai.config.setting import Parser
 from claude_openai.errors import ConfigError
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
 
 # The service manager kills later than `stop` does.
 KILL_LATER_S: Final = 5
@@ -37,7 +38,7 @@ SYSTEMD: Final = """\
 # To remove it:
 #   systemctl --user disable --now claude-openai
 #   rm ~/.config/systemd/user/claude-openai.service
-# Keys and other variables, such as CLAUDE_OPENAI_API_KEY=..., belong into ~/.claude-openai/{file} (mode 0600).
+# Keys and other variables, such as CLAUDE_OPENAI_API_KEY=..., go into ~/.claude-openai/{file} (mode 0600).
 # Claude's own tools, for requests that ask for them, work in ~/.claude-openai/{workspace} and nowhere else, unless
 # {prefixes} names other folders there, or the flag does here.
 
@@ -69,7 +70,7 @@ LAUNCHD: Final = f"""\
        launchctl bootstrap gui/$(id -u) ~/Library/LaunchAgents/{LABEL}.plist
      To remove it:
        launchctl bootout gui/$(id -u)/{LABEL}; rm ~/Library/LaunchAgents/{LABEL}.plist
-     Keys and other variables, such as CLAUDE_OPENAI_API_KEY=..., belong into ~/.claude-openai/{ENVIRONMENT_FILE}
+     Keys and other variables, such as CLAUDE_OPENAI_API_KEY=..., go into ~/.claude-openai/{ENVIRONMENT_FILE}
      (mode 0600). Claude's own tools, for requests that ask for them, work in ~/.claude-openai/{WORKSPACE} and nowhere
      else, unless {PREFIXES.variables[0]} names other folders there. -->
 """
@@ -81,19 +82,27 @@ LAUNCHD_SCRIPT: Final = (
 )
 
 
+def parser() -> Parser:
+    """Return the parser of the command's own flags."""
+    parser = command_parser(
+        "service",
+        "Print a unit for systemd or launchd that keeps a server running, with the flags of the server that are given.",
+    )
+    parser.add_argument("--print", action="store_true", help="print the unit (required; nothing is installed)")
+    parser.add_argument("--systemd", action="store_true", help="print a unit for systemd (default: except on macOS)")
+    parser.add_argument("--launchd", action="store_true", help="print a unit for launchd (default: on macOS)")
+    return parser
+
+
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Print the unit."""
-    parser = command_parser("service", "All other flags are passed on to the server.")
-    parser.add_argument("--print", action="store_true", help="print it; nothing is installed")
-    parser.add_argument("--systemd", action="store_true", help="for systemd, whatever the platform")
-    parser.add_argument("--launchd", action="store_true", help="for launchd, whatever the platform")
-    given, flags = parser.parse_known_args(list(argv))
-    if not given.print or (given.systemd and given.launchd):
-        raise ConfigError("service: use `claude-openai service --print`, with --systemd or --launchd if need be")
+    given, flags = parser().parse_known_args(list(argv))
     config = config_from(flags, _as_in_a_service(flags, environ))
+    if not given.print or (given.systemd and given.launchd):
+        raise ConfigError("service: expected --print, and at most one of --systemd and --launchd")
     if without_flags(flags) != tuple(flags):
         raise ConfigError(
-            "service: no key and no --background in a unit",
+            "service: a unit cannot have --api-key or --background",
             hint=f"put CLAUDE_OPENAI_API_KEY=... into {str(home_folder() / ENVIRONMENT_FILE)!r}",
         )
     command = [sys.executable, "-P", "-m", "claude_openai", *flags]

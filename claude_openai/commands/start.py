@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Final
 
 import claude_openai
-from claude_openai.commands import EXIT_SIGNAL, has_flag, say, without_flags
+from claude_openai.commands import EXIT_SIGNAL, command_parser, has_flag, say, without_flags
 from claude_openai.commands.instance.health import Answers, ask
 from claude_openai.commands.instance.processes import openers
 from claude_openai.commands.instance.record import AlreadyRunning, Instance, find_instance, instance_folder
 from claude_openai.commands.state.paths import LOG_FILE, home_folder
-from claude_openai.config import Config
+from claude_openai.config import Config, config_from
+from claude_openai.config.setting import Parser
 from claude_openai.errors import StartError
 
-__all__ = ["daemon_argv", "log_file_of", "start"]
+__all__ = ["daemon_argv", "log_file_of", "parser", "run", "start"]
 
 START_TIMEOUT_S: Final = 30.0
 ANSWER_POLL_S: Final = 0.02
@@ -34,6 +35,16 @@ END_TIMEOUT_S: Final = 5.0
 EXIT_CODES: Final = (1, 2)
 SHOWN_LOG_LINES: Final = 10
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def parser() -> Parser:
+    """Return the parser of the command's own flags."""
+    return command_parser("start", "Start the server in the background; the same as claude-openai --background.")
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Start the server in the background. Exit codes as of `start`."""
+    return start(config_from(argv, environ, parser()), argv, environ)
 
 
 def start(config: Config, argv: Sequence[str], environ: Mapping[str, str]) -> int:

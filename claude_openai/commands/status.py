@@ -1,25 +1,35 @@
-"""`status`: whether a server runs, where, and how it is. For scripts and prompts, so it loads next to nothing."""
+"""`status`: whether a server is running, and its health. Shell prompts call it, so it imports as little as possible."""
 
 import json
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from claude_openai.commands import command_parser
+from claude_openai.commands import command_parser, not_running
 from claude_openai.commands.instance.health import ask
 from claude_openai.commands.instance.installed import RESTART_HINT, outdated
 from claude_openai.commands.instance.record import Instance, find_instance, instance_folder
+from claude_openai.config.setting import Parser
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
+
+
+def parser() -> Parser:
+    """Return the parser of the command's own flags."""
+    parser = command_parser(
+        "status", "Show whether a server is running, its address and its health. Exit code 0 if it is healthy, else 1."
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON object instead of text")
+    return parser
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Print a line, and one a warning, or a JSON object. 0 if a server runs and is healthy, else 1."""
-    parser = command_parser("status")
-    parser.add_argument("--json", action="store_true", help="print a JSON object instead of a line")
-    as_json = parser.parse_args(list(argv)).json
-    status = _status(find_instance(instance_folder(environ)))
-    print(json.dumps(status) if as_json else "\n".join(_lines(status)))
+    """Print a line and the warnings, or a JSON object. 0 if a server is running and healthy, else 1."""
+    as_json = parser().parse_args(list(argv)).json
+    folder = instance_folder(environ)
+    status = _status(find_instance(folder))
+    print(json.dumps(status) if as_json else "\n".join(_lines(status, folder)))
     return 0 if status["running"] and status["health"] == "ok" else 1
 
 
@@ -42,9 +52,9 @@ def _status(instance: Instance | None) -> dict[str, Any]:
     }
 
 
-def _lines(status: Mapping[str, Any]) -> list[str]:
+def _lines(status: Mapping[str, Any], folder: Path) -> list[str]:
     if not status["running"]:
-        return ["claude-openai is not running"]
+        return [not_running(folder)]
     runs = ", ".join(f"{number} {state}" for state, number in (status["runs"] or {}).items())
     return [
         f"claude-openai {status['version']} runs: pid {status['pid']}, {status['base_url']}, "

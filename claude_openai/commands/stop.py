@@ -7,7 +7,7 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from typing import Final
 
-from claude_openai.commands import command_parser, say
+from claude_openai.commands import command_parser, not_running, say
 from claude_openai.commands.instance.lock import remove_left_behind
 from claude_openai.commands.instance.processes import BEYOND_DRAIN_S, Held, descendants, has_open, wait_gone
 from claude_openai.commands.instance.record import (
@@ -17,9 +17,10 @@ from claude_openai.commands.instance.record import (
     is_claimed,
     pid_file,
 )
+from claude_openai.config.setting import Parser
 from claude_openai.errors import StartError
 
-__all__ = ["run", "started_instance", "stop"]
+__all__ = ["parser", "run", "started_instance", "stop"]
 
 KILLED_S: Final = 5.0
 CLEANED_UP_S: Final = 10.0
@@ -29,14 +30,19 @@ INSTANCE_POLL_S: Final = 0.02
 QUICK_S: Final = 3.0
 
 
+def parser() -> Parser:
+    """Return the parser of the command's own flags."""
+    return command_parser("stop", "Stop the server after its running turns, which get the time of --drain-timeout-ms.")
+
+
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Stop the server. 0 when none runs any more, 1 if that could not be had."""
-    command_parser("stop").parse_args(list(argv))
+    """Stop the server. 0 if none is running any more."""
+    parser().parse_args(list(argv))
     folder = instance_folder(environ)
     instance = started_instance(folder)
     if instance is None:
         remove_left_behind(folder)
-        print("claude-openai is not running")
+        print(not_running(folder))
         return 0
     stop(instance, folder)
     print(f"claude-openai (pid {instance.pid}) has stopped")

@@ -10,18 +10,24 @@ from typing import Any
 
 from claude_openai.commands import command_parser, say
 from claude_openai.commands.state.run_source import RunSource, add_folder_flag, run_named, runs_of, visible
+from claude_openai.config.setting import Parser
 from claude_openai.runs.capture.records import read_line
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
+
+
+def parser() -> Parser:
+    """Return the parser of the command's own flags."""
+    parser = command_parser("tail", "Print the captured output of a run.")
+    parser.add_argument("run", metavar="RUN", help="id of the run, or the beginning of it")
+    parser.add_argument("-f", "--follow", action="store_true", help="print new output until the run has ended")
+    parser.add_argument("--raw", action="store_true", help="print the captured records, one JSON object per line")
+    add_folder_flag(parser)
+    return parser
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    parser = command_parser("tail")
-    parser.add_argument("run", metavar="RUN", help="its id, or the beginning of it")
-    parser.add_argument("-f", "--follow", action="store_true", help="go on until the run has ended")
-    parser.add_argument("--raw", action="store_true", help="the captured records, one JSON object a line")
-    add_folder_flag(parser)
-    given = parser.parse_args(list(argv))
+    given = parser().parse_args(list(argv))
     runs = runs_of(given.output_dir, environ)
     run_id = run_named(runs, given.run)
     shown = _Shown(raw=given.raw)

@@ -1,32 +1,41 @@
-"""What a setting is: its flag, its variables, its default and its help, and how they are read and shown.
+"""A setting: its flag, variables, default and help, and how its value is read.
 
-Knows no setting by name but the key, which is never shown; the table of them is in `config`.
+The table of all settings is in `config.table`.
 """
 
 import argparse
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from itertools import groupby
+from typing import Any, Final, NoReturn
 
+from claude_openai.config.suggestions import did_you_mean
 from claude_openai.errors import ConfigError
 
-__all__ = ["Parser", "Setting", "with_flags"]
+__all__ = ["HELP_ALL", "SWITCH_METAVAR", "Parser", "Setting", "with_flags"]
+
+HELP_ALL: Final = "--help-all"
+SWITCH_METAVAR: Final = "yes|no"
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting: where it comes from, how it is read, what its help says.
+    """One setting: where its value comes from, how it is read, and its help.
 
     Attributes:
-        name: its own name, from which the flag and the variable are made.
-        field: the field of Config it sets. Two settings for one field are two ways to give it, and exclude each other.
-        variables: environment variables, the first that is set and not empty counts.
-        convert: text to value; raises ValueError with what would be right.
-        metavar: shown in --help; "" for a switch.
+        name: the name that the flag and the variable are made from.
+        field: the field of Config that it sets. Two settings with one field exclude each other.
+        variables: environment variables; the first that is set and not empty counts.
+        convert: text to value; raises ValueError, whose text says what is expected.
+        metavar: placeholder of the value in the help; "" for a switch.
+        help: what it does, with the unit of its value.
         default: the value if none is given; for `of_command`, its text.
         flag: the flag, "" if there is none.
         of_command: a default for the command line only, as text; "" to use Config's.
         is_foreign: whether the value of a variable, given by its name, was set for another program; it is ignored.
+        choices: the values that `convert` accepts, if they can be listed.
+        group: title of its group of flags in the help.
+        is_common: whether the short help shows it.
     """
 
     name: str
@@ -39,10 +48,13 @@ class Setting:
     flag: str = ""
     of_command: str = ""
     is_foreign: Callable[[str, str], bool] = lambda _name, _value: False
+    choices: tuple[str, ...] = ()
+    group: str = ""
+    is_common: bool = False
 
     @property
     def shown_default(self) -> str:
-        """The default as one would type it, "" if there is none."""
+        """The default as a user would type it, "" if there is none."""
         if isinstance(self.default, bool):
             return "yes" if self.default else "no"
         if isinstance(self.default, tuple):
@@ -51,10 +63,11 @@ class Setting:
 
     @property
     def label(self) -> str:
+        """The flag and the variables, for error messages."""
         return " / ".join(([self.flag] if self.flag else []) + [" or ".join(self.variables)])
 
     def find(self, flag_value: str | None, environ: Mapping[str, str]) -> tuple[str | None, str]:
-        """The text given for this setting and the flag or variable it came from; (None, "") if it was not given."""
+        """Return the text of this setting, and its source: the flag or a variable. (None, "") if it is not set."""
         if flag_value is not None:
             return flag_value, self.flag
         for name in self.variables:
@@ -64,7 +77,7 @@ class Setting:
         return None, ""
 
     def ignored(self, environ: Mapping[str, str]) -> list[tuple[str, str]]:
-        """A sentence and a hint for each of its variables whose value was set for another program."""
+        """Return a sentence and a hint for each variable of this setting that was set for another program."""
         found = [(name, environ[name]) for name in self.variables if environ.get(name)]
         return [
             (f"{name}={value!r} is ignored: it was not set for this program", f"use {self.flag}")
@@ -73,6 +86,11 @@ class Setting:
         ]
 
     def read(self, raw: str, source: str) -> Any:
+        """Convert a text.
+
+        Raises:
+            ConfigError: the text is not a value of this setting.
+        """
         try:
             return self.convert(raw)
         except ValueError as error:
@@ -81,7 +99,7 @@ class Setting:
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, whose errors are a ConfigError of one line."""
+    """An ArgumentParser that raises ConfigError, with a suggestion for a mistyped flag."""
 
     def __init__(
         self,
@@ -89,29 +107,90 @@ class Parser(argparse.ArgumentParser):
         description: str = "A local server that lets any OpenAI client use Claude Code.",
         **others: Any,
     ) -> None:
-        super().__init__(prog=prog, description=description, allow_abbrev=False, **others)
+        super().__init__(prog=prog, description=description, allow_abbrev=False, formatter_class=_Formatter, **others)
+
+    def parse_args(  # type: ignore[override] - the overloads differ in the namespace, which nobody passes
+        self, args: Sequence[str] | None = None, namespace: None = None
+    ) -> argparse.Namespace:
+        """Parse flags.
+
+        Raises:
+            ConfigError: one line that names the argument, with the nearest flag.
+        """
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            self._refuse(unknown)
+        return parsed
 
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(f"{' '.join(message.split())} ({self.prog} --help lists the flags)")
+        raise ConfigError(" ".join(message.split()), hint=self._where_flags_are())
+
+    def _refuse(self, unknown: Sequence[str]) -> NoReturn:
+        flags = [word for word in unknown if word.startswith("-")]
+        if not flags:
+            self.error(f"unexpected argument: {unknown[0]!r}")
+        flag = flags[0].partition("=")[0]
+        visible = (name for name in self._option_string_actions if name.startswith("--"))
+        hint = did_you_mean(flag, visible)
+        raise ConfigError(f"unknown flag: {flag!r}", hint=f"{hint} {self._where_flags_are()}".strip())
+
+    def _where_flags_are(self) -> str:
+        every = HELP_ALL if HELP_ALL in self._option_string_actions else "--help"
+        return f"`{self.prog} {every}` lists the flags"
 
 
-def with_flags(parser: argparse.ArgumentParser, settings: Iterable[Setting]) -> argparse.ArgumentParser:
-    """The parser, with a flag for each setting that has one."""
-    from claude_openai._version import __version__
+def with_flags(parser: Parser, settings: Iterable[Setting], *, every: bool = False) -> Parser:
+    """Add a flag to the parser for each setting that has one, in the groups of the table.
 
-    parser.add_argument("--version", action="version", version=f"claude-openai {__version__}")
-    for setting in settings:
-        if setting.flag:
-            _add_flag(parser, setting)
+    Args:
+        parser: its help shows the common flags.
+        settings: the table.
+        every: the help shows all flags instead, each with its variables.
+    """
+    parser.add_argument(HELP_ALL, action="help", help="show all flags, with their environment variables")
+    for title, members in groupby(settings, lambda setting: setting.group):
+        in_group = list(members)
+        flagless = [f"{setting.label}: {_full_help(setting)}" for setting in in_group if not setting.flag]
+        group = parser.add_argument_group(title, " ".join(flagless) if every and flagless else None)
+        for setting in in_group:
+            if setting.flag:
+                _add_flag(group, setting, every=every)
     return parser
 
 
-def _add_flag(parser: argparse.ArgumentParser, setting: Setting) -> None:
-    shown = f"; default {setting.shown_default}" if setting.metavar and setting.shown_default else ""
-    text = f"{setting.help} [{' or '.join(setting.variables)}{shown}]".replace("%", "%%")
-    if setting.metavar:
-        parser.add_argument(setting.flag, dest=setting.name, metavar=setting.metavar, help=text)
+def _add_flag(group: "argparse._ArgumentGroup", setting: Setting, *, every: bool) -> None:
+    if every:
+        text = _full_help(setting)
+    elif setting.is_common:
+        has_default = setting.metavar and setting.shown_default
+        text = setting.help + (f" (default: {setting.shown_default})" if has_default else "")
     else:
-        no_flag = "--no-" + setting.flag.removeprefix("--")
-        parser.add_argument(setting.flag, dest=setting.name, nargs="?", const="1", metavar="yes|no", help=text)
-        parser.add_argument(no_flag, dest=setting.name, action="store_const", const="0", help=argparse.SUPPRESS)
+        text = argparse.SUPPRESS
+    text = text.replace("%", "%%")
+    if setting.metavar:
+        group.add_argument(setting.flag, dest=setting.name, metavar=setting.metavar, help=text)
+        return
+    no_flag = "--no-" + setting.flag.removeprefix("--")
+    group.add_argument(setting.flag, dest=setting.name, nargs="?", const="1", metavar=SWITCH_METAVAR, help=text)
+    group.add_argument(no_flag, dest=setting.name, action="store_const", const="0", help=argparse.SUPPRESS)
+
+
+def _full_help(setting: Setting) -> str:
+    return f"{setting.help} (default: {setting.shown_default or 'none'}; {', '.join(setting.variables)})"
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Keeps the lines of description and epilog, and breaks no word at a hyphen: flags and paths stay whole."""
+
+    def __init__(self, prog: str, **others: Any) -> None:
+        super().__init__(prog, max_help_position=26, **others)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        import textwrap
+
+        return textwrap.wrap(text, width, break_on_hyphens=False, break_long_words=False)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        # Indented lines, such as a list of commands, are not wrapped.
+        lines = text.splitlines()
+        return "\n".join(line if line.startswith(" ") else "\n".join(self._split_lines(line, width)) for line in lines)

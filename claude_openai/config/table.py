@@ -1,17 +1,16 @@
-"""The table of all settings, and the Config that flags and variables amount to.
+"""The table of all settings, and how a Config is built from flags and variables.
 
-`SETTINGS` is the one place where a setting has its flag, its variables, its default and its help: the parser, `--help`
-and the README's table are made from it.
+`SETTINGS` defines flag, variables, default, group and help of each setting. The parser, the help texts, the man page,
+the completion scripts and the documentation are generated from it.
 """
 
-import argparse
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any, Final
 
 from claude_openai.config.config import BACKENDS, CONFINE, LEAST, LOG_LEVELS, Config
-from claude_openai.config.setting import Parser, Setting, with_flags
+from claude_openai.config.setting import HELP_ALL, Parser, Setting, with_flags
 from claude_openai.config.values import (
     choice,
     command,
@@ -33,21 +32,19 @@ __all__ = ["SETTINGS", "config_from", "ignored_variables"]
 OUTPUT_DIR: Final = "~/.claude-openai/output"
 
 
-def config_from(
-    argv: Sequence[str], environ: Mapping[str, str], parser: argparse.ArgumentParser | None = None
-) -> Config:
-    """Build the one Config: flags win over variables, variables over defaults.
+def config_from(argv: Sequence[str], environ: Mapping[str, str], parser: Parser | None = None) -> Config:
+    """Build the Config: flags win over variables, variables over defaults.
 
     Args:
         argv: flags.
         environ: variables.
-        parser: takes the flags, for a --help of its own.
+        parser: gets the flags of the table; it may have others of its own, and its own help.
 
     Raises:
         ConfigError: one line that names the flag and the variable of a bad value.
-        SystemExit: after --help and --version.
+        SystemExit: after a flag that prints something, such as --help.
     """
-    given = vars(with_flags(parser or Parser(), SETTINGS).parse_args(list(argv)))
+    given = vars(with_flags(parser or Parser(), SETTINGS, every=HELP_ALL in argv).parse_args(list(argv)))
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for setting in SETTINGS:
@@ -69,7 +66,7 @@ def config_from(
 
 
 def ignored_variables(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    """A sentence and a hint for each variable of a setting whose value was set for another program."""
+    """Return a sentence and a hint for each variable of a setting that was set for another program."""
     return [ignored for setting in SETTINGS for ignored in setting.ignored(environ)]
 
 
@@ -87,6 +84,8 @@ def _setting(
     sets: str | None = None,
     of_command: str = "",
     is_foreign: Callable[[str, str], bool] = lambda _name, _value: False,
+    choices: tuple[str, ...] = (),
+    is_common: bool = False,
 ) -> Setting:
     return Setting(
         name=name,
@@ -99,6 +98,8 @@ def _setting(
         flag="--" + name.replace("_", "-") if flag is None else flag,
         of_command=of_command,
         is_foreign=is_foreign,
+        choices=choices,
+        is_common=is_common,
     )
 
 
@@ -106,13 +107,21 @@ def _number(name: str, metavar: str, help_text: str) -> Setting:
     return _setting(name, whole(LEAST[name]), metavar, help_text)
 
 
+def _choice(name: str, choices: tuple[str, ...], metavar: str, help_text: str, *, is_common: bool = False) -> Setting:
+    return _setting(name, choice(*choices), metavar, help_text, choices=choices, is_common=is_common)
+
+
+def _group(title: str, *settings: Setting) -> tuple[Setting, ...]:
+    return tuple(replace(setting, group=title) for setting in settings)
+
+
 def _is_service_link(_name: str, value: str) -> bool:
-    """`tcp://10.0.0.1:8000`, which Kubernetes sets as NAME_PORT in every container beside a service of that name."""
+    """Whether it is like `tcp://10.0.0.1:8000`: Kubernetes sets NAME_PORT to that for each service."""
     return "://" in value
 
 
 def _is_debug_of_others(name: str, value: str) -> bool:
-    """`DEBUG=express:*`: the name is used by much of Node, for the parts of a program that are to tell more."""
+    """Whether it is like `DEBUG=express:*`, by which Node programs choose the modules that log."""
     if name != "DEBUG":
         return False
     try:
@@ -123,90 +132,171 @@ def _is_debug_of_others(name: str, value: str) -> bool:
 
 
 SETTINGS: Final[tuple[Setting, ...]] = (
-    _setting("host", str.strip, "HOST", "address to listen on; other than loopback needs a key"),
-    _setting(
-        "port",
-        whole(LEAST["port"], 65535),
-        "PORT",
-        "port to listen on; 0 takes a free one",
-        "PORT",
-        is_foreign=_is_service_link,
+    *_group(
+        "network",
+        _setting(
+            "host",
+            str.strip,
+            "HOST",
+            "address to listen on; any other than loopback requires an API key",
+            is_common=True,
+        ),
+        _setting(
+            "port",
+            whole(LEAST["port"], 65535),
+            "PORT",
+            "port to listen on; 0: a free one",
+            "PORT",
+            is_foreign=_is_service_link,
+            is_common=True,
+        ),
+        _setting(
+            "api_key",
+            key,
+            "KEY",
+            "key that clients must send as a bearer token; without it, none is required",
+            "API_KEY",
+        ),
+        _setting("api_key_file", key_in_file, "PATH", "file to read the API key from", sets="api_key", is_common=True),
+        _setting(
+            "allowed_hosts",
+            words,
+            "NAMES",
+            "comma-separated names to accept in the Host header besides loopback names",
+        ),
+        _setting(
+            "cors_origins",
+            words,
+            "ORIGINS",
+            "comma-separated web origins whose pages may call the server in a browser",
+        ),
     ),
-    _setting("api_key", key, "KEY", "key that clients must send as a bearer token (none: no key is asked)", "API_KEY"),
-    _setting("api_key_file", key_in_file, "PATH", "file that holds that key, in its place", sets="api_key"),
-    _setting(
-        "backend", choice(*BACKENDS), "NAME", "how Claude Code is driven: sdk, or cli: a process a turn, no tools"
+    *_group(
+        "Claude Code",
+        _setting(
+            "demo",
+            switch,
+            "",
+            "answer from a built-in stand-in; needs no account",
+            is_common=True,
+        ),
+        _choice(
+            "backend",
+            BACKENDS,
+            "NAME",
+            "how Claude Code is run: sdk (the Agent SDK) or cli (a new process for each turn, without tools)",
+        ),
+        _setting(
+            "default_model",
+            text,
+            "MODEL",
+            "model to use when a request asks for 'claude'",
+            "CLAUDE_DEFAULT_MODEL",
+            is_common=True,
+        ),
+        _setting(
+            "models",
+            words,
+            "NAMES",
+            "comma-separated model names to offer instead of those that Claude Code reports; unknown ones are passed "
+            "on unchanged",
+            variable="CLAUDE_MODELS_OVERRIDE",
+            flag="",
+        ),
+        _setting(
+            "claude_command",
+            command,
+            "PATH",
+            "the claude program to run; without it, the one that comes with the SDK, or else the one on PATH",
+            "CLAUDE_COMMAND",
+        ),
+        _setting(
+            "pass_env",
+            words,
+            "NAMES",
+            "comma-separated names of environment variables to pass on to Claude Code in every turn",
+        ),
     ),
-    _setting("default_model", text, "MODEL", "what the model name 'claude' stands for", "CLAUDE_DEFAULT_MODEL"),
-    _setting(
-        "models",
-        words,
-        "NAMES",
-        "model names to list, comma-separated, in place of the built-in ones; new ones go to Claude Code as they are",
-        variable="CLAUDE_MODELS_OVERRIDE",
-        flag="",
+    *_group(
+        "limits",
+        _number("max_concurrency", "N", "maximum number of turns that run at the same time"),
+        _number("max_queue_size", "N", "maximum number of requests that wait for a turn; more are answered 429"),
+        _number(
+            "process_timeout_ms",
+            "MS",
+            "longest silence of Claude Code in a turn, in milliseconds; then the answer is 504",
+        ),
+        _number(
+            "turn_timeout_ms", "MS", "longest duration of a turn, in milliseconds; then the answer is 504; 0: no limit"
+        ),
+        _number("drain_timeout_ms", "MS", "time that running turns get to end when the server stops, in milliseconds"),
+        _number("max_request_bytes", "BYTES", "largest request body, in bytes; larger ones are answered 413"),
     ),
-    _setting(
-        "claude_command",
-        command,
-        "PATH",
-        "the claude program to run (none: the one that comes with the SDK, or on PATH)",
-        "CLAUDE_COMMAND",
+    *_group(
+        "conversations",
+        _number("max_idle_sessions", "N", "maximum number of idle conversations kept open, at about 200 MB each"),
+        _number("session_ttl_ms", "MS", "time that an idle conversation is kept open, in milliseconds"),
+        _number("tool_result_ttl_ms", "MS", "time that a conversation waits for the results of tools, in milliseconds"),
+        _number(
+            "spares",
+            "N",
+            "number of claude processes to start ahead for each of the last two models, at about 200 MB each",
+        ),
     ),
-    _setting(
-        "pass_env",
-        words,
-        "NAMES",
-        "more of the server's variables, comma-separated, that reach Claude Code in every turn",
+    *_group(
+        "Claude's own tools",
+        _setting(
+            "allowed_working_directory_prefixes",
+            folders,
+            "PATHS",
+            "comma-separated folders where a request may let Claude's own tools work; without it, the current folder",
+            variable="CLAUDE_OPENAI_ALLOWED_WORKING_DIR_PREFIXES",
+        ),
+        _setting(
+            "allowed_permission_modes", modes, "MODES", "comma-separated permission modes that a request may ask for"
+        ),
+        _setting(
+            "allow_bypass_permissions", switch, "", "allow a request to ask for the permission mode bypassPermissions"
+        ),
+        _choice(
+            "confine",
+            CONFINE,
+            "WHEN",
+            "run turns with Bash inside bubblewrap: auto (if bubblewrap works), require (otherwise refuse them) or off",
+        ),
+        _setting("show_tool_use", switch, "", "report each use of Claude's own tools as reasoning text"),
     ),
-    _number("max_concurrency", "N", "turns that run at the same time"),
-    _number("max_queue_size", "N", "requests that may wait for a turn; more are answered 429"),
-    _number("process_timeout_ms", "MS", "longest time of a turn without a sign of life from Claude, in ms; then 504"),
-    _number("turn_timeout_ms", "MS", "longest time of a turn in all, in ms; then 504 (0: no limit)"),
-    _number("drain_timeout_ms", "MS", "time for running turns to end when the server is stopped, in ms"),
-    _number("max_idle_sessions", "N", "conversations kept open between requests, at about 200 MB each"),
-    _number("session_ttl_ms", "MS", "how long a conversation is kept open for the next request, in ms"),
-    _number("tool_result_ttl_ms", "MS", "how long one that called tools waits for their results, in ms"),
-    _number("spares", "N", "claude processes started ahead for each of the last two models, at about 200 MB each"),
-    _number("max_request_bytes", "BYTES", "largest request body, in bytes; more is answered 413"),
-    _setting("allowed_hosts", words, "NAMES", "more names for the Host header, comma-separated, beside loopback"),
-    _setting("cors_origins", words, "ORIGINS", "web origins that may call from a browser, comma-separated (none: no)"),
-    _setting(
-        "allowed_working_directory_prefixes",
-        folders,
-        "PATHS",
-        "folders, comma-separated, that a request may let Claude's own tools work in (none: the current one)",
-        variable="CLAUDE_OPENAI_ALLOWED_WORKING_DIR_PREFIXES",
+    *_group(
+        "log",
+        _setting("log", switch, "", "write a log, one JSON object per line"),
+        _choice(
+            "log_level",
+            LOG_LEVELS,
+            "LEVEL",
+            "lowest level to log: trace, debug, info, warning or error",
+            is_common=True,
+        ),
+        _setting("log_file", path, "PATH", "log to this file instead of standard output", is_common=True),
+        _setting(
+            "debug",
+            switch,
+            "",
+            "log at level debug, whatever --log-level says",
+            "DEBUG",
+            is_foreign=_is_debug_of_others,
+        ),
+        _setting("trace", switch, "", "log at level trace, whatever --log-level and --debug say"),
+        _setting("trace_file", path, "PATH", "log to this file at level trace, whatever --log-file says"),
     ),
-    _setting("allowed_permission_modes", modes, "MODES", "permission modes, comma-separated, a request may ask for"),
-    _setting("allow_bypass_permissions", switch, "", "let a request ask for bypassPermissions too"),
-    _setting(
-        "confine",
-        choice(*CONFINE),
-        "WHEN",
-        "run turns with Bash in bubblewrap: auto, if it works here; require, and refuse them if not; off",
-    ),
-    _setting("show_tool_use", switch, "", "tell what Claude's own tools do as reasoning (--no-show-tool-use: do not)"),
-    _setting("demo", switch, "", "try it without an account: answers come from a stand-in inside this process"),
-    _setting("log", switch, "", "write a log, one JSON object a line (--no-log: none)"),
-    _setting("log_level", choice(*LOG_LEVELS), "LEVEL", "least level to log: trace, debug, info, warning, error"),
-    _setting("log_file", path, "PATH", "write the log to this file instead of standard output"),
-    _setting(
-        "debug",
-        switch,
-        "",
-        "log at debug level, whatever --log-level says",
-        "DEBUG",
-        is_foreign=_is_debug_of_others,
-    ),
-    _setting("trace", switch, "", "log at trace level, whatever --log-level and --debug say"),
-    _setting("trace_file", path, "PATH", "log at trace level to this file, whatever --log-file says"),
-    _setting("background", switch, "", "start the server in the background, and return once it is ready"),
-    _setting(
-        "output_dir",
-        folder,
-        "PATH",
-        "folder where the output of each run is captured for 7 days, 256 MiB at most (none: nowhere)",
-        of_command=OUTPUT_DIR,
+    *_group(
+        "server",
+        _setting("background", switch, "", "start in the background, return once it is ready", is_common=True),
+        _setting(
+            "output_dir",
+            folder,
+            "PATH",
+            "folder for the output of runs, which is kept for 7 days, 256 MiB at most; 'none' keeps nothing",
+            of_command=OUTPUT_DIR,
+        ),
     ),
 )

@@ -1,13 +1,14 @@
-"""The text of a flag or a variable -> its value.
+"""Converters from the text of a flag or variable to its value.
 
-Each raises ValueError with what would be right, as the end of a sentence that names the setting. Knows no setting.
+Each raises ValueError; its text completes a sentence that begins with the name of the setting.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from claude_openai.config.suggestions import did_you_mean
 from claude_openai.protocol.turn.claude_options import PERMISSION_MODES
 
 KEY_FILE_BYTES: Final = 8192
@@ -32,10 +33,15 @@ def whole(low: int, high: float = math.inf) -> Callable[[str], int]:
 def choice(*allowed: str) -> Callable[[str], str]:
     def convert(raw: str) -> str:
         if raw.lower() not in allowed:
-            raise ValueError(f"is not one of {', '.join(allowed)}")
+            raise ValueError(_not_one_of(raw, allowed))
         return raw.lower()
 
     return convert
+
+
+def _not_one_of(word: str, allowed: Sequence[str]) -> str:
+    hint = did_you_mean(word, allowed)
+    return f"is not one of {', '.join(allowed)}{f'; {hint}' if hint else ''}"
 
 
 def switch(raw: str) -> bool:
@@ -53,7 +59,7 @@ def words(raw: str) -> tuple[str, ...]:
 def modes(raw: str) -> tuple[str, ...]:
     unknown = [word for word in words(raw) if word not in PERMISSION_MODES]
     if unknown:
-        raise ValueError(f"has {unknown[0]!r}, which is not one of {', '.join(PERMISSION_MODES)}")
+        raise ValueError(f"has {unknown[0]!r}, which {_not_one_of(unknown[0], PERMISSION_MODES)}")
     return words(raw)
 
 
@@ -81,7 +87,7 @@ def key_in_file(raw: str) -> str:
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     if len(content) > KEY_FILE_BYTES:
-        raise ValueError(f"is larger than {KEY_FILE_BYTES} bytes: that is no key")
+        raise ValueError(f"is larger than {KEY_FILE_BYTES} bytes, so it is not a key file")
     try:
         return key(content.decode(errors="replace").removesuffix("\n").removesuffix("\r"))
     except ValueError as error:
@@ -92,7 +98,7 @@ def path(raw: str) -> Path:
     try:
         return Path(text(raw)).expanduser()
     except RuntimeError:
-        raise ValueError("names the home folder of somebody who is not known here") from None
+        raise ValueError("names the home folder of an unknown user") from None
 
 
 def folder(raw: str) -> Path | None:

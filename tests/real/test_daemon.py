@@ -83,9 +83,9 @@ async def test_it_starts_answers_refuses_a_second_one_and_stops(tmp_path: Path) 
         assert user.processes.all() == []
         assert user.files() == []
         gone = await user("status")
-        assert (gone.code, gone.stdout) == (1, "claude-openai is not running\n")
+        assert (gone.code, gone.stdout) == (1, commands.not_running(user.temporary) + "\n")
         again = await user("stop")
-        assert (again.code, again.stdout) == (0, "claude-openai is not running\n")
+        assert (again.code, again.stdout) == (0, commands.not_running(user.temporary) + "\n")
         assert names(log.parent) == ["claude-openai.err", "claude-openai.log", "output"]
 
 
@@ -145,7 +145,7 @@ async def test_a_killed_server_leaves_no_claude_and_files_that_nobody_believes(t
         for path in user.temporary.iterdir():
             path.write_text(path.read_text().replace(str(told.pid), str(bystander.pid)))
         assert not user.is_running()
-        assert (await user("stop")).stdout == "claude-openai is not running\n"
+        assert (await user("stop")).stdout == commands.not_running(user.temporary) + "\n"
         assert user.files() == []
         again = await user.start("--drain-timeout-ms", "100")
         # A turn that goes on is no reason for `stop` to leave anything.
@@ -502,7 +502,7 @@ def test_its_script_takes_the_variables_of_the_users_file(tmp_path: Path, capsys
     assert mode(tmp_path / ".claude-openai") == mode(tmp_path / ".claude-openai" / "workspace") == 0o700
 
 
-@pytest.mark.parametrize("name", [name for name, (_, text) in commands.COMMANDS.items() if text])
+@pytest.mark.parametrize("name", [name for name, command in commands.COMMANDS.items() if command.summary])
 def test_every_command_is_in_the_help_and_has_its_own(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     texts = []
     for argv in (["--help"], [name, "--help"]):

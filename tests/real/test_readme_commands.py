@@ -78,5 +78,5 @@ async def test_the_trio_program_starts_a_server_and_leaves_nothing_behind() -> N
 
 
 async def test_the_command_that_shows_the_help_knows_every_flag() -> None:
-    shown = await output_of(sys.executable, "-m", "claude_openai", "--help")
+    shown = await output_of(sys.executable, "-m", "claude_openai", "--help-all")
     assert all(flag in shown for flag in re.findall(r"^\| `(--[a-z-]+)", README, re.MULTILINE))

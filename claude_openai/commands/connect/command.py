@@ -21,30 +21,40 @@ from claude_openai.commands.connect.merging import shown
 from claude_openai.commands.instance.health import models_of
 from claude_openai.commands.instance.record import find_instance, instance_folder
 from claude_openai.config import config_from, is_loopback, local_url
+from claude_openai.config.setting import Parser
+from claude_openai.config.suggestions import did_you_mean
 from claude_openai.errors import ConfigError
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
 
 DEFAULT_MODEL: Final = "claude-sonnet"
 PORT: Final = 8000
 
 
-def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Print the configuration of a client, write it or remove it; without a client, list the clients."""
-    parser = command_parser("connect", "Without a client it lists the clients that it knows.")
-    parser.add_argument("client", metavar="CLIENT", nargs="?", help=", ".join(CLIENTS))
+def parser() -> Parser:
+    """Return the parser of the command's own flags."""
+    parser = command_parser(
+        "connect",
+        "Print, or write, the configuration that makes a client use this server. Without a client, list the clients.",
+    )
+    parser.add_argument("client", metavar="CLIENT", nargs="?", help=f"one of {', '.join(CLIENTS)}")
     action = parser.add_mutually_exclusive_group()
-    action.add_argument("--write", action="store_true", help="merge it into the client's file")
+    action.add_argument("--write", action="store_true", help="merge the configuration into the client's file")
     action.add_argument("--remove", action="store_true", help="undo what --write changed")
     parser.add_argument("--dry-run", action="store_true", help="with --write or --remove: print a diff, change nothing")
     parser.add_argument(
-        "--global", dest="is_global", action="store_true", help="your own file, where a project can have one, too"
+        "--global", dest="is_global", action="store_true", help="use the file of the user instead of the project's"
     )
-    parser.add_argument("--url", metavar="URL", help="of the server (none: that of the one that runs)")
+    parser.add_argument("--url", metavar="URL", help="URL of the server (default: that of the running server)")
     parser.add_argument(
-        "--model", metavar="NAME", default=DEFAULT_MODEL, help=f"what the client asks for [{DEFAULT_MODEL}]"
+        "--model", metavar="NAME", default=DEFAULT_MODEL, help=f"model to configure (default: {DEFAULT_MODEL})"
     )
-    options = parser.parse_args(list(argv))
+    return parser
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Print the configuration of a client, write it or remove it; without a client, list the clients."""
+    options = parser().parse_args(list(argv))
     if options.client is None:
         if options.write or options.remove or options.dry_run:
             raise ConfigError("connect: which client?", hint="claude-openai connect lists them")
@@ -52,7 +62,8 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         return 0
     client = CLIENTS.get(options.client)
     if client is None:
-        raise ConfigError(f"connect: unknown client: {options.client!r}", hint="claude-openai connect lists them")
+        hint = did_you_mean(options.client, CLIENTS) or f"expected one of {', '.join(CLIENTS)}"
+        raise ConfigError(f"connect: unknown client: {options.client!r}", hint=hint)
     if options.dry_run and not (options.write or options.remove):
         raise ConfigError("connect: --dry-run needs --write or --remove")
     if not is_model_name(options.model):

@@ -16,6 +16,7 @@ from claude_openai.claude.process.environment import named_environment
 from claude_openai.claude.process.program import find_claude, login_command
 from claude_openai.claude.process.version import LEAST, RENEW, Version, parse_version, shortcoming, show_version
 from claude_openai.claude.walls.confinement import try_confinement
+from claude_openai.commands.bounded_run import run_bounded
 from claude_openai.commands.doctor.checks import Finding
 from claude_openai.config import Config
 from claude_openai.errors import ClaudeMissing, ConfigError
@@ -111,17 +112,7 @@ def _way(told: Mapping[str, Any]) -> str:
 
 
 def _said(claude: Path, env: Mapping[str, str], *argv: str) -> "subprocess.CompletedProcess[str]":
-    # Its own process group is not needed: neither command starts anything.
-    return subprocess.run(  # noqa: S603 - the program that runs the turns
-        [str(claude), *argv],
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=CLAUDE_TIMEOUT_S,
-        check=False,
-    )
+    return run_bounded([str(claude), *argv], env, CLAUDE_TIMEOUT_S)
 
 
 def _reason(error: OSError | subprocess.TimeoutExpired) -> str:

@@ -14,28 +14,36 @@ from claude_openai.commands.doctor.checks import Finding, machine_checks
 from claude_openai.commands.doctor.checks_claude import claude_checks, confinement_check, program_check
 from claude_openai.commands.doctor.checks_server import port_check, server_checks
 from claude_openai.config import SETTINGS, Config, config_from, ignored_variables
+from claude_openai.config.setting import Parser
 from claude_openai.errors import ConfigError
 
-__all__ = ["run"]
+__all__ = ["parser", "run"]
 
 
-def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Print a line a check, or a JSON object. 0 if nothing FAILs, else 1."""
-    parser = command_parser("doctor", "All other flags are those of the server: `claude-openai --help` lists them.")
-    parser.add_argument("--json", action="store_true", help="print a JSON object instead of lines")
+def parser() -> Parser:
+    """Return the parser of the command's own flags."""
+    parser = command_parser(
+        "doctor", "Check whether a server with the given flags would work here, and print what to do if not."
+    )
+    parser.add_argument("--json", action="store_true", help="print a JSON object instead of text")
     parser.add_argument(
         "--round-trip",
         action="store_true",
-        help="send one tiny completion, too, to the server on --port, or without it to the one that runs, or to one "
-        "started for it; that costs a few tokens, and nothing with --demo",
+        help="also send a short request to the server on --port, or else to the running server, or else to one that is "
+        "started for it; it costs a few tokens, except with --demo",
     )
     parser.add_argument(
         "--self-test",
         action="store_true",
-        help="only try each kind of turn on this Claude Code, against a stand-in for Claude on loopback: no account "
-        "is needed, nothing is billed, and ~/.claude is not touched",
+        help="only run each kind of turn on the installed Claude Code, against a stand-in for Claude's API on "
+        "loopback; needs no account and costs nothing",
     )
-    given, flags = parser.parse_known_args(list(argv))
+    return parser
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Print a line for each check, or a JSON object. 0 if no check fails, else 1."""
+    given, flags = parser().parse_known_args(list(argv))
     checks = _self_test(flags, environ) if given.self_test else _checks(flags, environ, ask=given.round_trip)
     failed = any(check.state == "FAIL" for check in checks)
     if given.json:

@@ -111,7 +111,10 @@ def _file_lines(fd: int, *, follow: bool) -> Iterator[bytes]:
 
 def add_folder_flag(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        _SETTING.flag, dest=_SETTING.name, metavar=_SETTING.metavar, help="read the files of this folder, ask no server"
+        _SETTING.flag,
+        dest=_SETTING.name,
+        metavar=_SETTING.metavar,
+        help="read the runs from this folder, not from the server",
     )
 
 

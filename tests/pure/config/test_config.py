@@ -95,7 +95,7 @@ def _folder_of_key_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 
 def test_the_table_has_every_setting_and_no_name_twice() -> None:
-    assert [setting.name for setting in SETTINGS] == list(ROWS)
+    assert sorted(setting.name for setting in SETTINGS) == sorted(ROWS)
     names = [name for setting in SETTINGS for name in (*setting.variables, setting.flag) if name]
     assert len(set(names)) == len(names)
 
@@ -243,16 +243,47 @@ def test_a_command_line_that_is_not_understood_is_told_in_one_line(argv: list[st
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_help_shows_every_flag_variable_and_default(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_all_shows_every_flag_variable_and_default_in_groups(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        config_from(["--help"], {})
+        config_from(["--help-all"], {})
     assert not caught.value.code
     shown = " ".join(capsys.readouterr().out.split())
     for setting in SETTINGS:
-        if setting.flag:
-            assert all(name in shown for name in (setting.flag, *setting.variables))
-    assert "default 127.0.0.1" in shown
-    assert "default None" not in shown
+        names = [setting.flag] if setting.flag else []
+        assert all(name in shown for name in (*names, *setting.variables))
+        assert f"(default: {setting.shown_default or 'none'}; {setting.variables[0]}" in shown
+        assert f" {setting.group}: " in shown
+
+
+def test_short_help_shows_common_flags_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        config_from(["--help"], {})
+    shown = capsys.readouterr().out
+    listed = {setting.flag for setting in SETTINGS if setting.flag and f"\n  {setting.flag} " in shown}
+    assert listed == {setting.flag for setting in SETTINGS if setting.is_common}
+
+
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [
+        (["--prot", "80"], "unknown flag: '--prot'; did you mean --port?"),
+        (["--prot=80"], "unknown flag: '--prot'; did you mean --port?"),
+        (["--no-lgo"], "did you mean --no-log?"),
+        (["--log-level", "debgu"], "; did you mean debug?"),
+        (["--allowed-permission-modes", "acceptedits"], "; did you mean acceptEdits?"),
+        (["--backend", "sdkk"], "; did you mean sdk?"),
+    ],
+)
+def test_mistyped_flag_or_value_gets_a_suggestion(argv: list[str], hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_from(argv, {})
+    assert hint in str(caught.value)
+
+
+def test_word_like_no_other_gets_no_suggestion() -> None:
+    with pytest.raises(ConfigError) as caught:
+        config_from(["--xyzzy"], {})
+    assert "did you mean" not in str(caught.value)
 
 
 def test_a_public_address_needs_a_key() -> None:

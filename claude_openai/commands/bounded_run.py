@@ -1,0 +1,45 @@
+"""Runs a program for its output, within a time limit."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+__all__ = ["run_bounded"]
+
+
+def run_bounded(
+    argv: Sequence[str], environ: Mapping[str, str], timeout_s: float
+) -> "subprocess.CompletedProcess[str]":
+    """Run a program and return its exit code and output.
+
+    The program gets a process group of its own, which is killed when the time is over. `subprocess.run` kills the
+    program alone, and then waits without limit for children of it that hold the pipes.
+
+    Args:
+        argv: the program and its arguments.
+        environ: all its environment variables.
+        timeout_s: in seconds.
+
+    Raises:
+        OSError: the program cannot be started.
+        subprocess.TimeoutExpired: it has not ended in time; it was killed.
+    """
+    with subprocess.Popen(  # noqa: S603 - callers pass the program that runs the turns
+        list(argv),
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    ) as process:
+        try:
+            stdout, stderr = process.communicate(timeout=timeout_s)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(list(argv), process.returncode, stdout, stderr)

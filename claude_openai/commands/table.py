@@ -138,7 +138,5 @@ class _VersionAction(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: Any = None
     ) -> None:
-        from claude_openai.commands.version import print_versions
-
-        print_versions(getattr(namespace, "claude_command", None), self.const)
+        _module("version").print_versions(getattr(namespace, "claude_command", None), self.const)
         parser.exit()

@@ -109,7 +109,7 @@ class Parser(argparse.ArgumentParser):
     ) -> None:
         super().__init__(prog=prog, description=description, allow_abbrev=False, formatter_class=_Formatter, **others)
 
-    def parse_args(  # type: ignore[override] - the overloads differ in the namespace, which nobody passes
+    def parse_args(  # type: ignore[override]  # the overloads differ in the namespace alone
         self, args: Sequence[str] | None = None, namespace: None = None
     ) -> argparse.Namespace:
         """Parse flags.

@@ -136,7 +136,7 @@ def test_with_no_server_nothing_can_be_cancelled(
     environ: dict[str, str], capsys: pytest.CaptureFixture[str], given: str
 ) -> None:
     assert main(["cancel", given], environ) == 1
-    assert capsys.readouterr().err == "claude-openai: no server runs, so there is nothing to cancel\n"
+    assert capsys.readouterr().err == "claude-openai: no server is running, so there is no run to cancel\n"
 
 
 @pytest.mark.parametrize(

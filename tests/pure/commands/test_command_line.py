@@ -1,8 +1,9 @@
 """The table of commands: help, suggestions, completion scripts and the manual page."""
 
+import os
+import select
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -198,11 +199,16 @@ def test_version_does_not_wait_for_a_claude_code_that_hangs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(version, "TIMEOUT_S", 0.5)
-    # A child that outlives the program and holds its output, as `subprocess.run` would wait for.
-    claude = program(tmp_path, f"sleep {LIMIT_S} & wait")
-    began = time.monotonic()
+    alive = tmp_path / "alive"
+    os.mkfifo(alive)
+    reader = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)
+    # `subprocess.run` would wait for the child, which holds the output; both hold the FIFO.
+    claude = program(tmp_path, f"exec 3> '{alive}'; sleep {LIMIT_S} & wait")
     assert f"Claude Code did not answer within 0.5 s ({claude})" in output(capsys, "--version", CLAUDE_COMMAND=claude)
-    assert time.monotonic() - began < LIMIT_S / 2
+    poll = select.poll()
+    poll.register(reader, select.POLLHUP)
+    assert poll.poll(LIMIT_S * 1000 / 3), "the child is left"
+    os.close(reader)
 
 
 def test_bounded_run_gives_output_and_exit_code(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from claude_openai.commands.instance.health import Answers, ask
 from claude_openai.commands.instance.processes import openers
 from claude_openai.commands.instance.record import AlreadyRunning, Instance, find_instance, instance_folder
 from claude_openai.commands.state.paths import LOG_FILE, home_folder
-from claude_openai.config import Config, config_from
+from claude_openai.commands.table import run_command
+from claude_openai.config import Config
 from claude_openai.config.setting import Parser
 from claude_openai.errors import StartError
 
@@ -44,7 +45,7 @@ def parser() -> Parser:
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Start the server in the background. Exit codes as of `start`."""
-    return start(config_from(argv, environ, parser()), argv, environ)
+    return run_command("serve", [*argv, "--background"], environ, parser())
 
 
 def start(config: Config, argv: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -346,6 +346,15 @@ async def test_why_it_does_not_start_is_printed(tmp_path: Path) -> None:
         assert not user.is_running()
 
 
+async def test_start_runs_the_server_in_the_background(tmp_path: Path) -> None:
+    async with shell(tmp_path) as user:
+        started = await user("start", "--demo", "--port", "0")
+        assert (started.code, "runs in the background (demo" in started.stdout) == (0, True)
+        assert user.server().background
+        assert (await user("stop")).code == 0
+        assert user.files() == []
+
+
 async def test_one_that_does_not_get_ready_in_time_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -40,7 +40,7 @@ from claude_openai.protocol.turn.request import TurnRequest
 __all__ = ["CliBackend"]
 
 NO_TOOLS = (
-    "The CLI backend cannot offer tools to Claude. Start the server with the SDK backend (--backend sdk), or send no "
+    "The CLI backend cannot offer tools to Claude. Start the server with the SDK backend (--backend sdk), or leave out "
     "'tools'."
 )
 
@@ -207,7 +207,7 @@ class CliTurn:
     def _note_initialized(self, record: Mapping[str, Any]) -> None:
         response = record.get("response") or {}
         if response.get("subtype") == "error":
-            raise RecordError(f"it refused to be initialized: {response.get('error')}")
+            raise RecordError(f"it refused `initialize`: {response.get('error')}")
         self._initialized = True
 
     async def _next_record(self) -> dict[str, Any]:

@@ -181,7 +181,7 @@ class LogWriter:
         except BlockingIOError:  # another server is at it
             return
         except OSError as error:
-            self._complain(f"the log file cannot be rotated and grows: {error.strerror or error}")
+            self._complain(f"the log file cannot be rotated and grows too large: {error.strerror or error}")
             return
         self._reopen(self._path)
 

@@ -79,8 +79,8 @@ class Liveness:
         last = f"the last was {self._what}, {ago:.1f} s ago" if self._what else "there was none since the turn began"
         if trio.current_time() >= self._ends_at:
             message = (
-                f"The turn took longer than {self._total_s:g} s (--turn-timeout-ms). Of the signs of life that Claude "
-                f"Code gave, {last}."
+                f"The turn took longer than {self._total_s:g} s (--turn-timeout-ms). Signs of life from Claude Code: "
+                f"{last}."
             )
             return TurnTimeout(message, code="turn_timeout", may_retry=False)
         message = f"Claude Code gave no sign of life for {self._silence_s:g} s (--process-timeout-ms); {last}."

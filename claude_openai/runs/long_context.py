@@ -19,8 +19,8 @@ __all__ = ["LongContext"]
 
 REMEMBERED_S: Final = 3600.0
 WHY_SHORT: Final = (
-    "The account has no usage credits for more than 200,000 tokens: shorten the conversation, or turn them on at "
-    "https://claude.ai/settings/usage (this server asks again within the hour)."
+    "The account has no usage credits for more than 200,000 tokens: shorten the conversation, or enable credits at "
+    "https://claude.ai/settings/usage (this server tries again within the hour)."
 )
 
 

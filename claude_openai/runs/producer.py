@@ -158,11 +158,11 @@ class Producer:
 
     async def _stop_here(self) -> None:
         # An exception from an `Emit` would pass through the backend, whose nurseries wrap it; a cancel does not.
-        self._run.scope.cancel(reason="nobody reads the answer any more")
+        self._run.scope.cancel(reason="the response is no longer read")
         await trio.lowlevel.checkpoint()
 
 
 def _bug(run: Run) -> ApiError:
-    message = "The turn failed by a bug of this server; its log has the details."
+    message = "The turn failed because of a bug in this server; see the server's log."
     # Clients repeat a server_error by themselves, in a stream too; a turn that has begun is paid for.
     return UpstreamError(message, code="internal_error") if run.answering else InternalError(message)

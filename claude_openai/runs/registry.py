@@ -121,7 +121,7 @@ class Runs:
             await run.done.wait()  # until then it is not known whether it is parked
             parked = run.parked
             if parked is None or run.state != "parked":
-                raise RunEnded(f"{run.id} has ended already: it is {run.state}.")
+                raise RunEnded(f"The run {run.id} has already ended: its state is {run.state}.")
             run.note_end("cancelled", error, "tool_calls")
             await parked.close()
 

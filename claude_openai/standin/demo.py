@@ -31,15 +31,15 @@ def demo_reply(request: RecordedRequest) -> Reply:
 def _answer(request: RecordedRequest) -> str:
     # The CLI puts a line for the bookkeeping in front of the prompt, and tells the environment in a message of its own.
     system_lines = [line for line in request.system_text.splitlines() if not line.startswith("x-anthropic-")]
-    said, system = _clip(request.last_user_text), _clip(" ".join(system_lines))
-    message = f"You said: {said}" if said else "Your last message held no text."
+    text, system = _clip(request.last_user_text), _clip(" ".join(system_lines))
+    message = f"You said: {text}" if text else "Your last message has no text."
     count = sum(message.get("role") in ("user", "assistant") for message in request.messages)
     messages = "1 message" if count == 1 else f"{count} messages"
     prompt = f"the system prompt “{system}”" if system else "no system prompt"
     tools = f"the tools {', '.join(request.tools)}" if request.tools else "no tools"
     return (
         "[demo] This is the demo of claude-openai: a script wrote this answer, no Claude account was used. "
-        f"{message}\n\nI was sent {messages}, {prompt} and {tools}."
+        f"{message}\n\nThe request had {messages}, {prompt} and {tools}."
     )
 
 

@@ -25,7 +25,7 @@ __all__ = ["MessagesApi", "Script"]
 Script: TypeAlias = Callable[[RecordedRequest], Answer]
 
 OK = Reply("ok")
-NOT_A_MESSAGE = HttpError(400, "invalid_request_error", "The body is not a JSON object, or an empty one.")
+NOT_A_MESSAGE = HttpError(400, "invalid_request_error", "The body is not a JSON object, or the object is empty.")
 # The CLI would retry a plain 500 ten times.
 SCRIPT_FAILED = HttpError(500, "api_error", "The script of the stand-in failed.", {"x-should-retry": "false"})
 LAST_WORD_S = 5  # for telling the client so, before the stand-in fails

@@ -96,8 +96,8 @@ def _response(body: bytes, status: int, headers: Mapping[str, str]) -> Iterator[
 
 
 def _error_body(error: HttpError | UpstreamErrorEvent, identity: AnswerIdentity) -> dict[str, Any]:
-    told = {"type": error.type, "message": error.message}
-    return {"type": "error", "error": told, "request_id": identity.request_id}
+    body = {"type": error.type, "message": error.message}
+    return {"type": "error", "error": body, "request_id": identity.request_id}
 
 
 def _events(reply: Reply, identity: AnswerIdentity) -> Iterator[bytes | Wait]:

@@ -93,8 +93,8 @@ async def test_what_the_mode_does_not_allow_is_refused_to_claude_and_logged(
         answer = await ask(served, toolMode="all", permissionMode="default")
         assert answer["choices"][0]["message"]["content"] == "I look.\n\nDone."
         refusals = _results(served.api.requests[-1])
-        assert [("nobody can be asked" in text) for text in refusals] == [True, False, True]
-        assert "outside of the folders" in refusals[1]
+        assert [("no one to approve it" in text) for text in refusals] == [True, False, True]
+        assert "outside the allowed folders" in refusals[1]
         assert os.listdir(work) == ["a.txt"]  # noqa: PTH208 - in an async test
         asked = '"event":"sdk.can_use_tool"'
         await until(lambda: served.log_text().count(asked) == 2, "the log tells of each")

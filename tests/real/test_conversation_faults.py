@@ -406,4 +406,4 @@ async def test_a_spare_that_hangs_holds_its_request_up_for_moments_only(
         answer, way = await ask(served, ASKED)
         assert (way, said(answer), len(served.api.requests)) == ("new", "ok", 1)
         assert hung not in served.processes.marked()
-        assert "said nothing for 0.3 s" in await served.whole_log()
+        assert "did not answer within 0.3 s" in await served.whole_log()

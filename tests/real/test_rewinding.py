@@ -119,4 +119,4 @@ async def test_one_that_claude_code_does_not_take_back_is_replaced(
     monkeypatch.setattr(ProcessTransport, "rewind", refuse)
     assert await talk(kept, messages[:4], "other") == "replayed"
     assert last_sent(kept) == ["one", "ok", "two", "ok", "other"]
-    assert "it was not taken back: stale target" in await kept.whole_log()
+    assert "the conversation was not rewound: stale target" in await kept.whole_log()

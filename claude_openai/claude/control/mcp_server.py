@@ -88,7 +88,7 @@ class ToolServer:
         try:
             return self._checker.problem(name, load_finite(arguments))
         except (ValueError, RecursionError):
-            return "The arguments are not JSON that can be used. Call it again with a JSON object."
+            return "The arguments are not valid JSON, or nested too deeply. Call the tool again with a JSON object."
 
     def give(self, results: Sequence[ToolResultBlock]) -> None:
         """Results, to the calls that wait, or kept for those that are still to come."""
@@ -111,13 +111,14 @@ class ToolServer:
                 self._reply(request_id, number, {})
             case method:
                 self._respond(
-                    request_id, {"id": number, "error": {"code": METHOD_NOT_FOUND, "message": f"no method {method}"}}
+                    request_id,
+                    {"id": number, "error": {"code": METHOD_NOT_FOUND, "message": f"unknown method {method}"}},
                 )
 
     def _call(self, request_id: str, number: Any, params: Mapping[str, Any]) -> None:
         call_id = (params.get("_meta") or {}).get("claudecode/toolUseId")
-        if call_id is None:  # nobody could ever bring its result
-            self._reply(request_id, number, _error("The call has no id."))
+        if call_id is None:  # the client could not be asked for its result
+            self._reply(request_id, number, _error("This call has no id, so it cannot be answered."))
             return
         self._asked[str(call_id)] = (request_id, number)
         self._answer_what_waits()

@@ -35,7 +35,7 @@ def record_of(line: bytes, log: Log) -> dict[str, Any] | None:
     try:
         record: dict[str, Any] = json.loads(line)
     except ValueError as error:
-        raise RecordError(f"it wrote broken JSON: {line[:100].decode(errors='replace')}") from error
+        raise RecordError(f"its output is not valid JSON: {line[:100].decode(errors='replace')}") from error
     return record
 
 
@@ -69,9 +69,7 @@ def effects_of_record(record: Mapping[str, Any], reader: TurnReader) -> Sequence
     try:
         return _effects(record, reader)
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise RecordError(
-            f"it wrote a record of type {record.get('type')!r} that cannot be read ({error!r})"
-        ) from error
+        raise RecordError(f"its output has an invalid record of type {record.get('type')!r}: {error!r}") from error
 
 
 def _effects(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:

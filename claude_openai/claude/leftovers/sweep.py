@@ -124,7 +124,7 @@ class Leftovers:
             raise ValueError(str(error)) from None
         # They name what is removed.
         if not re.fullmatch(_UUID, left.session) or not all(map(OF_ITS_OWN_CHOICE.fullmatch, left.made)):
-            raise ValueError(f"not a session, or not names in Claude Code's folder: {left.session!r}, {left.made!r}")
+            raise ValueError(f"invalid session id or names in Claude Code's folder: {left.session!r}, {left.made!r}")
         return left
 
 
@@ -230,7 +230,7 @@ def sweep_ledger(private: Path, *, just_killed: bool) -> list[str]:
         while is_alive(left.pid, left.started) and time.monotonic() < deadline:
             time.sleep(_POLL_S)
         if is_alive(left.pid, left.started):
-            failures.append(f"process {left.pid} has not ended")
+            failures.append(f"process {left.pid} is still running")
         else:
             failures += sweep(left, ended=time.time() if just_killed else None)
     return failures

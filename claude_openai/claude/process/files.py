@@ -80,7 +80,7 @@ class ProcessFiles:
             yield files
         finally:
             # In a thread, since there may be thousands, and others stream meanwhile.
-            failures = [f"{temporary}: not within {FILES_REMOVE_WAIT_S:g} s"]
+            failures = [f"{temporary}: not removed within {FILES_REMOVE_WAIT_S:g} s"]
             with trio.move_on_after(FILES_REMOVE_WAIT_S, shield=True):
                 try:
                     failures = await run_in_thread(files._remove, abandon_on_cancel=True)
@@ -104,7 +104,7 @@ class ProcessFiles:
         try:
             self._ledger.put(left)
         except OSError as error:
-            self._log.warning("process.files_left", reason=f"not in the ledger: {error.strerror or error}")
+            self._log.warning("process.files_left", reason=f"cannot write the ledger entry: {error.strerror or error}")
 
     def _remove(self) -> list[str]:
         """Blocks; returns what could not be removed, and why."""

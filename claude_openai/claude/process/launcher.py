@@ -132,7 +132,7 @@ class Launcher:
         try:
             return find_claude(self._command)
         except ConfigError as error:
-            raise ClaudeMissing(f"Claude Code is gone: {error}.", may_retry=False) from None
+            raise ClaudeMissing(f"Claude Code is no longer installed where it was: {error}.", may_retry=False) from None
 
     def status(self) -> Mapping[str, Any]:
         """What a backend's `status` is: whether there is a program, or how to get one, and whether Bash is confined.
@@ -263,7 +263,7 @@ class Launcher:
             with trio.move_on_after(REMOVE_WAIT_S, shield=True) as waiting:
                 await run_in_thread(partial(shutil.rmtree, folder, ignore_errors=True), abandon_on_cancel=True)
             if waiting.cancelled_caught:
-                self._log.warning("process.files_left", reason=f"{folder}: not within {REMOVE_WAIT_S:g} s")
+                self._log.warning("process.files_left", reason=f"{folder}: not removed within {REMOVE_WAIT_S:g} s")
 
     @asynccontextmanager
     async def _process(

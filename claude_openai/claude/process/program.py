@@ -24,7 +24,7 @@ def find_claude(command: str | None) -> Path:
             raise ConfigError(
                 f"--claude-command / CLAUDE_OPENAI_CLAUDE_COMMAND or CLAUDE_COMMAND: {command!r} is not a program that "
                 "can be run",
-                hint="leave it out to use the one that comes with the SDK",
+                hint="leave it out to use the program that comes with the SDK",
             )
         return Path(found).absolute()
     bundled = _bundled_claude()
@@ -33,8 +33,8 @@ def find_claude(command: str | None) -> Path:
     found = shutil.which("claude")
     if found is None:
         raise ClaudeMissing(
-            "No Claude Code was found: the installed claude-agent-sdk brings none for this platform, and there is no "
-            "'claude' on PATH",
+            "Claude Code was not found: the installed claude-agent-sdk does not include it for this platform, and PATH "
+            "has no 'claude'",
             hint="Install it with `npm install -g @anthropic-ai/claude-code` (the server need not be restarted), or "
             "name it with --claude-command.",
             may_retry=False,

@@ -41,7 +41,7 @@ def _signal_hint(why: str) -> str:
     if found is None:
         return ""
     lacks = "disk space (ulimit -f)" if int(found[1]) == signal.SIGXFSZ else "memory, processes or threads"
-    return f"a program is ended by {signal.strsignal(int(found[1]))!r} when it lacks {lacks}"
+    return f"{signal.strsignal(int(found[1]))!r} usually means that the system lacks {lacks}"
 
 
 def _age_hint(why: str) -> str:

@@ -81,9 +81,9 @@ class SupervisedProcess:
         with trio.move_on_after(LAST_WORDS_WAIT_S):
             await self.wait_exit()
             await self._stderr_ended.wait()  # they come another way, which may be the slower one
-        code, words = self.exit_code, self.stderr_tail
-        ended = "its output ended" if code is None else f"it ended with exit status {code}"
-        return f"{ended}; its last words: {words}" if words else ended
+        code, stderr = self.exit_code, self.stderr_tail
+        ended = "it closed its output" if code is None else f"it ended with exit status {code}"
+        return f"{ended}; end of its standard error: {stderr}" if stderr else ended
 
     async def stop(self, *, grace_s: float) -> None:
         """End it and all that descends from it. Shielded; returns when nothing is left, after `grace_s` + 2 s at most.

@@ -20,12 +20,12 @@ LEAST_REWINDING: Final[Version] = (2, 1, 250)
 LEAST_ONE_CALL: Final[Version] = (2, 1, 187)
 # 2.1.260 puts the date before the first message, 2.1.280 sends its environment beside results of live tools.
 LEAST_EXACT: Final[Version] = (2, 1, 282)
-RENEW: Final = "renew it with `npm install -g @anthropic-ai/claude-code`, or leave --claude-command out"
+RENEW: Final = "update it with `npm install -g @anthropic-ai/claude-code`, or leave out --claude-command"
 
 _LACKS: Final = (
     (LEAST_EXACT, "Claude is told the date before each conversation"),
     (LEAST_ONE_CALL, "an answer with a JSON schema takes a second call"),
-    (LEAST_REWINDING, "a conversation that was edited is started anew"),
+    (LEAST_REWINDING, "an edited conversation needs a new process"),
 )
 
 
@@ -43,7 +43,7 @@ def show_version(version: Version) -> str:
 def shortcoming(version: Version) -> str:
     """What a version lacks, on one line; "" if it lacks nothing."""
     if version < LEAST:
-        return f"{show_version(version)} is too old to answer; it needs {show_version(LEAST)} or newer"
+        return f"{show_version(version)} is too old; expected {show_version(LEAST)} or newer"
     lacks = [lack for least, lack in _LACKS if version < least]
     if not lacks:
         return ""

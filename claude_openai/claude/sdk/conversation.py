@@ -92,7 +92,7 @@ class Conversation:
         except Exception as error:  # noqa: BLE001 - the SDK raises the bare class for a failed control request
             self._log.error("sdk.error", kind=type(error).__name__, error=error)
             if not turn.reader.ended:
-                await emit(TurnFailed(InternalError(f"The turn could not be run: {error}")))
+                await emit(TurnFailed(InternalError(f"The Agent SDK failed: {error}")))
         self.state = self.state.after(request, turn.outcome(), alive=self.process.alive)
 
     async def _rewind(self, transport: ProcessTransport, messages: int) -> None:
@@ -101,5 +101,5 @@ class Conversation:
         newest = next(ident for ident in reversed(ids) if ident)
         refusal = await transport.rewind(ids[messages], newest)
         if refusal:
-            raise NotAsked(f"it was not taken back: {refusal}")
+            raise NotAsked(f"the conversation was not rewound: {refusal}")
         self.state = self.state.rewound_to(messages)

@@ -67,7 +67,7 @@ class KeptConversations:
         for conversation in passed:
             self._log.debug("conversation.passed")
             self._kept.remove(conversation)
-            conversation.process.end("the client has gone past its calls")
+            conversation.process.end("the client continued without the results of its calls")
         return passed
 
     def keep(self, conversation: Conversation) -> list[Conversation]:

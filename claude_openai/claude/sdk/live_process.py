@@ -96,7 +96,7 @@ class LiveProcess:
         with trio.move_on_after(within_s) as waiting:
             await self._ready.wait()
         if waiting.cancelled_caught:
-            self.failure = f"a waiting process said nothing for {within_s:g} s"
+            self.failure = f"a waiting process did not answer within {within_s:g} s"
             self._log.warning("conversation.failed", error=self.failure)
             self.end(self.failure)
 

@@ -73,7 +73,7 @@ class Spares:
         waiting = self._waiting.pop(model, [])
         self._waiting[model] = waiting
         while len(self._waiting) > MODELS:
-            self._end(next(iter(self._waiting)), "other models are asked for")
+            self._end(next(iter(self._waiting)), "other models are requested")
         while waiting:
             spare = waiting.pop()
             if spare.outdated:
@@ -118,7 +118,7 @@ class Spares:
             if model in self._waiting:
                 self._waiting[model].append(spare)
             else:
-                spare.end("other models were asked for")
+                spare.end("other models were requested")
             return 0
         self._log.warning("spare.failed", error=spare.failure)
         await trio.sleep(self._retry_s)  # whoever asks meanwhile starts a process anyway
@@ -129,7 +129,7 @@ class Spares:
         self._log.debug("spare.idle", count=self.count)
         last = next(reversed(self._waiting))
         for model in tuple(self._waiting):
-            self._end(model, "no request has come for long")
+            self._end(model, f"no request for {IDLE_S:g} s")
         self._waiting[last] = []
 
     def _end(self, model: str, reason: str) -> None:

@@ -195,7 +195,7 @@ class ProcessTransport(Transport):
 class _Rewinding:
     request_id: str
     answered: trio.Event = field(default_factory=trio.Event)
-    refusal: str = f"there was no answer within {REWIND_WAIT_S:g} s"
+    refusal: str = f"no answer within {REWIND_WAIT_S:g} s"
 
     def takes(self, message: Mapping[str, Any]) -> bool:
         response = message.get("response") or {}

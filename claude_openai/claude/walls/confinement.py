@@ -82,5 +82,5 @@ def _obstacle_in(folder: Path, bwrap: str, environ: Mapping[str, str]) -> str:
     )
     if done.returncode == 0:
         return ""
-    said = " ".join(done.stderr.split())[:200]
-    return f"{bwrap} does not work here: {said or f'exit status {done.returncode}'}"
+    stderr = " ".join(done.stderr.split())[:200]
+    return f"{bwrap} does not work here: {stderr or f'exit status {done.returncode}'}"

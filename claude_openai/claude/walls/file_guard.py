@@ -90,7 +90,7 @@ class FileGuard:
             case "TaskStop" | "WebFetch" | "WebSearch":
                 pass  # no files; the tool mode has them
             case _:
-                raise Denied(f"The tool {name} is not known to the server.")
+                raise Denied(f"The server does not know the tool {name}.")
         return None
 
     def _check_file(self, asked: Mapping[str, Any], key: str) -> dict[str, Any] | None:
@@ -113,7 +113,7 @@ class FileGuard:
     def _check_glob(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
         pattern = asked["tool_input"]["pattern"]
         if _UNCLEAR_PATTERN.search(pattern):
-            raise Denied(f"The pattern {pattern!r} may lead out of the folder. Give the folder as 'path'.")
+            raise Denied(f"The pattern {pattern!r} may match files outside the folder. Pass the folder as 'path'.")
         folder = self._search_path(asked)
         self._check_inside(folder)
         _check_kind(folder, folders=True)
@@ -141,20 +141,20 @@ class FileGuard:
         root = next((root for root in self._options.roots if real.is_relative_to(root.path)), None)
         if root is None:
             folders = ", ".join(root.path for root in self._options.roots) or "none"
-            raise Denied(f"{real} is outside of the folders that are allowed here: {folders}.")
+            raise Denied(f"{real} is outside the allowed folders: {folders}.")
         found = os.lstat(root.path)
         if (found.st_dev, found.st_ino) != (root.device, root.inode):
-            raise Denied(f"The folder {root.path} was replaced by another one.")
+            raise Denied(f"The folder {root.path} has been replaced by another folder.")
 
     def _check_command(self, command: str) -> None:
         # A repository's settings make `git status` run programs, and Claude Code takes it for harmless. Spellings that
         # only the shell understands, such as g""it, are left to the rules of `permission_rules`.
         if self._options.permission_mode != "bypassPermissions" and _GIT.search(command):
-            raise Denied("git is not available here: the settings of a repository can make it run any program.")
+            raise Denied("git is not available here: a repository's settings can make it run any program.")
 
     def _check_sub_agent(self, given: Mapping[str, Any]) -> None:
         if self._options.permission_mode != "bypassPermissions" and given.get("isolation") is not None:
-            raise Denied("Sub-agents work in the folder itself. Leave out 'isolation'.")
+            raise Denied("Isolated sub-agents are not available here. Leave out 'isolation'.")
 
     def _is_for_claude_code(self, asked: Mapping[str, Any], real: Path) -> bool:
         """Whether it is a file of Claude Code's own that Claude is told to use, outside of the folders."""
@@ -217,7 +217,7 @@ def _resolve(path: Path) -> Path:
 
 def _check_not_special(path: Path) -> None:
     if any(path.is_relative_to(folder) for folder in _SPECIAL_FOLDERS):
-        raise Denied(f"{path} is not a file of a project.")
+        raise Denied(f"{path} is a system file, not a file of a project.")
 
 
 def _check_kind(real: Path, *, files: bool = False, folders: bool = False) -> None:

@@ -89,7 +89,7 @@ def check_roots(roots: Iterable[Root]) -> None:
         if not _is_still(root):
             raise BadRequest(
                 f"'{root.param}': the folder {root.path!r} was moved, removed or replaced after it was checked. "
-                "Nothing was started. Send the request again.",
+                "Claude was not asked; send the request again.",
                 code="folder_replaced",
                 param=root.param,
             )

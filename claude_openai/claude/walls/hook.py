@@ -23,12 +23,12 @@ from claude_openai.logs.log import Log
 
 __all__ = ["ToolGuard"]
 
-NOBODY: Final = (
-    "This needs a permission that the request did not give, and nobody can be asked. Do without it, or tell the user "
-    "what you would have done."
+NOT_PERMITTED: Final = (
+    "Permission denied: this request does not allow the call, and there is no one to approve it. Continue without it, "
+    "or tell the user what you would have done."
 )
-UNDECIDED: Final = "The call could not be checked, so it is denied."
-TOO_SLOW: Final = "The file system did not answer in time."
+UNCHECKED: Final = "Denied: the call could not be checked."
+TOO_SLOW: Final = "Denied: the file system did not answer in time."
 # A result that was too long for the conversation, and where it is (2.1.332).
 LONG_RESULT: Final = re.compile(r"<persisted-output>\n[^\n]+: [^\n]*/(projects/[^/\n]+/[^/\n]+)/tool-results/[^/\n]+\n")
 HOOK: Final = "own_tools"
@@ -76,7 +76,7 @@ class ToolGuard:
         if request["subtype"] == "can_use_tool":
             self._log.info("sdk.can_use_tool", tool=request.get("tool_name"), allowed=False)
             self._log.trace("sdk.can_use_tool_input", tool=request.get("tool_name"), input=request.get("input"))
-            answer: dict[str, Any] = {"behavior": "deny", "message": NOBODY}
+            answer: dict[str, Any] = {"behavior": "deny", "message": NOT_PERMITTED}
         else:
             answer = await self._hook_answer(request)
         response = {"subtype": "success", "request_id": frame.get("request_id"), "response": answer}
@@ -153,7 +153,7 @@ class ToolGuard:
             reason = TOO_SLOW
         except Exception as error:  # noqa: BLE001 - whatever it is, the call must not be made
             self._log.warning("sdk.own_tool_undecided", tool=tool, error=error)
-            reason = UNDECIDED
+            reason = UNCHECKED
         else:
             return {} if changed is None else _output(updatedInput=changed)
         self._log.info("sdk.own_tool_denied", tool=tool, reason=reason)
@@ -162,7 +162,7 @@ class ToolGuard:
 
     async def _checked(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
         if self._files is None or asked["hook_event_name"] != "PreToolUse":
-            raise Denied(UNDECIDED)
+            raise Denied(UNCHECKED)
         changed = await self._calls.run(self._files.check, asked)
         for plan in self._files.plans:
             self.made(plan)

@@ -59,8 +59,8 @@ class ToolWalls:
         """
         if request.options.has_bash and self._confinement.required and not self._confinement.bwrap:
             raise Forbidden(
-                "'claude.toolMode' may not be 'all': this server must confine Bash (--confine require), and cannot: "
-                f"{self._confinement.reason}.",
+                "'claude.toolMode' cannot be 'all': the server was started with --confine require, and Bash cannot be "
+                f"confined: {self._confinement.reason}.",
                 code="cannot_confine",
                 param="claude.toolMode",
             )

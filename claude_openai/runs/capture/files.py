@@ -25,7 +25,7 @@ SUFFIX: Final = ".ndjson"
 HEAD_BYTES: Final = 16 * 1024
 TAIL_BYTES: Final = 64 * 1024
 _UNFINISHED: Final = {
-    "message": "The server ended before the run did, or could not write its end.",
+    "message": "The server ended before the run did, or could not write the run's end record.",
     "type": "server_error",
     "param": None,
     "code": "server_ended",
@@ -43,7 +43,7 @@ def open_folder(folder: Path) -> Iterator[int]:
     try:
         status = os.fstat(fd)
         if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            raise PermissionError(f"{str(folder)!r} is another user's, or others may write to it")
+            raise PermissionError(f"{str(folder)!r} belongs to another user, or other users may write to it")
         yield fd
     finally:
         os.close(fd)
@@ -69,7 +69,7 @@ def open_run(folder_fd: int, run_id: str, flags: int = os.O_RDONLY) -> int:
         ValueError: the id has not the form of one.
     """
     if not RUN_ID.fullmatch(run_id):
-        raise ValueError(f"{run_id!r} is not the id of a run")
+        raise ValueError(f"invalid run id {run_id!r}; expected `run_` and 24 hex digits")
     fd = open_unfollowed(run_id + SUFFIX, flags, dir_fd=folder_fd)
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():

@@ -98,7 +98,7 @@ class RunWriter:
     def close(self) -> None:
         """Write what is queued, waiting at most `WRITE_OUT_S` seconds for it."""
         if not self._thread.close(WRITE_OUT_S):
-            self._log.warning("runs.not_captured", reason="the last of it could not be written in time")
+            self._log.warning("runs.not_captured", reason="the last records could not be written in time")
 
     # Everything below runs on the thread.
 

@@ -148,7 +148,9 @@ def test_a_file_that_cannot_be_rotated_is_said_once_and_grows(
     write_all(path, [line(number) for number in range(30)])
     assert numbers(path) == list(range(30))
     told = capfd.readouterr().err.splitlines()
-    assert [text.startswith("claude-openai: the log file cannot be rotated and grows: ") for text in told] == [True]
+    assert [
+        text.startswith("claude-openai: the log file cannot be rotated and grows too large: ") for text in told
+    ] == [True]
 
 
 def test_a_rotation_that_failed_is_made_as_soon_as_it_can_be(tmp_path: Path, writes: "queue.SimpleQueue[int]") -> None:

@@ -297,7 +297,7 @@ def test_the_demo_says_that_it_is_one_and_what_it_was_sent() -> None:
     text = demo_text(recorded({"system": system, "messages": messages, "tools": [{"name": "f"}, {"name": "g"}]}))
     assert text.startswith("[demo] This is the demo of claude-openai: ")
     assert "no Claude account was used. You said: Hi there\n" in text
-    assert text.endswith("I was sent 1 message, the system prompt “Be brief.” and the tools f, g.")
+    assert text.endswith("The request had 1 message, the system prompt “Be brief.” and the tools f, g.")
 
 
 def test_the_demo_streams_in_less_than_a_second_however_long_its_answer() -> None:

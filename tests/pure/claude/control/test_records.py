@@ -207,7 +207,7 @@ def test_a_line_that_is_no_object_is_a_notice(line: bytes) -> None:
 
 @pytest.mark.parametrize("line", [b'{"type": broken', b"{", b'  {"a": "\xff"}', b'{} {"a": 1}'])
 def test_a_line_that_begins_like_an_object_and_is_none_is_an_error(line: bytes) -> None:
-    with pytest.raises(RecordError, match="broken JSON"):
+    with pytest.raises(RecordError, match="not valid JSON"):
         logged(line, Level.DEBUG)
 
 

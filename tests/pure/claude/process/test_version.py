@@ -30,7 +30,7 @@ def test_a_version_is_read_from_what_claude_prints(output: str, version: tuple[i
 
 
 def test_versions_are_compared_by_their_numbers() -> None:
-    assert shortcoming((2, 1, 99)) == "2.1.99 is too old to answer; it needs 2.1.169 or newer"
+    assert shortcoming((2, 1, 99)) == "2.1.99 is too old; expected 2.1.169 or newer"
     assert shortcoming((2, 2)) == shortcoming((3, 0, 0)) == shortcoming(LEAST_EXACT) == ""
 
 
@@ -49,5 +49,5 @@ def test_all_but_the_oldest_are_said_to_answer() -> None:
 
 
 def test_a_flag_that_claude_does_not_know_is_a_matter_of_its_age() -> None:
-    error = RuntimeError("it ended with exit status 1; its last words: error: unknown option '--safe-mode'")
+    error = RuntimeError("it ended with exit status 1; end of its standard error: error: unknown option '--safe-mode'")
     assert why_not_started(error).endswith(f"this Claude Code is too old; {RENEW}")

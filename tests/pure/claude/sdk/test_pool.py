@@ -187,7 +187,7 @@ async def test_lease_of_a_silent_spare_can_be_replaced_after_a_bounded_wait(
         assert trio.current_time() == before + BIND_WAIT_S
         assert (lease.route, lease.replaceable) == ("new", True)
         assert lease.conversation.process.client is None
-        assert lease.conversation.process.failure == "a waiting process said nothing for 3 s"
+        assert lease.conversation.process.failure == "a waiting process did not answer within 3 s"
         assert not lease.conversation.process.alive
     assert not lease.conversation.process.alive
 

@@ -188,7 +188,7 @@ def test_a_folder_that_was_replaced_is_not_the_one_that_was_allowed(top: Path) -
     assert "replaced" in denied(it, top, "Read", file_path=f"{top}/work/f.txt")
     (top / "work").rename(top / "outside")
     (top / "work").symlink_to(top / "outside")
-    assert "outside of the folders" in denied(it, top, "Read", file_path=f"{top}/work/f.txt")
+    assert "outside the allowed folders" in denied(it, top, "Read", file_path=f"{top}/work/f.txt")
 
 
 def test_without_checked_folders_there_is_no_file_to_read(top: Path) -> None:

@@ -185,7 +185,7 @@ async def test_a_permission_that_a_mode_asks_for_is_refused() -> None:
     answer = await guarded.guard.answer(frame)
     assert answer["response"]["subtype"] == "success"
     assert answer["response"]["response"]["behavior"] == "deny"
-    assert "nobody can be asked" in answer["response"]["response"]["message"]
+    assert "no one to approve it" in answer["response"]["response"]["message"]
     assert guarded.events() == [("info", "sdk.can_use_tool")]
 
 
@@ -282,7 +282,7 @@ async def test_the_real_check_runs_behind_it(tmp_path: Path) -> None:
     guarded = Guarded()
     files = FileGuard(ClaudeOptions(tool_mode="readonly"), home=str(tmp_path), config=str(tmp_path / ".claude"))
     guarded.guard = ToolGuard(files, FileCalls(), guarded.guard._log)
-    assert "outside of the folders" in reason(await guarded.ask())
+    assert "outside the allowed folders" in reason(await guarded.ask())
 
 
 SESSION = "0f1e2d3c-4b5a-4697-8877-665544332211"

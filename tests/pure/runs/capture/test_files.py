@@ -203,7 +203,7 @@ def test_an_end_is_known_by_its_type_and_not_by_what_is_said() -> None:
 def test_a_bad_id_never_reaches_the_file_system(tmp_path: Path, bad: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with open_folder(tmp_path) as folder_fd:
         monkeypatch.setattr(os, "open", lambda *_, **__: pytest.fail("a file was opened"))
-        with pytest.raises(ValueError, match="not the id of a run"):
+        with pytest.raises(ValueError, match="invalid run id"):
             open_run(folder_fd, bad)
         monkeypatch.undo()
 

@@ -1,1 +1,1 @@
-"""How a turn is run. The only folder that knows the Agent SDK, the CLI, and processes."""
+"""Runs turns. The only folder that uses the Agent SDK, the CLI and child processes."""

@@ -1,8 +1,8 @@
-"""The CLI backend: each turn is one `claude` process, from its start to its end, spoken to without the Agent SDK.
+"""The CLI backend: each turn runs in a `claude` process of its own, without the Agent SDK.
 
-Knows the few frames that a turn needs and when its process may leave by itself; what the records mean is `records`' and
-`TurnReader`'s business. It keeps no conversations and cannot offer tools: a call waits for its result in a live
-process, and that is the SDK backend.
+This module writes the few frames that a turn needs and decides when its process may exit; `records` and `TurnReader`
+interpret the records. The backend keeps no conversations and cannot offer tools: a call waits for its result in a live
+process, which needs the SDK backend.
 """
 
 import json
@@ -46,11 +46,11 @@ NO_TOOLS = (
 
 
 class CliBackend(Backend):
-    """Runs turns through `claude` itself.
+    """Runs each turn in a new `claude` process.
 
     Args:
         launcher: starts the processes.
-        primer: knows what Claude Code would add to a conversation.
+        primer: learns the notes that Claude Code would add to a conversation.
     """
 
     name = "cli"
@@ -92,7 +92,7 @@ class CliBackend(Backend):
                 )
                 async with spawn.open() as process:
                     await CliTurn(request, process, emit, reader, spawn, log).run()
-        except ApiError as error:  # there is no Claude Code, or the folder is another
+        except ApiError as error:  # Claude Code is missing, or a folder was replaced
             await emit(TurnFailed(error))
         except OSError as error:
             log.warning("sdk.error", kind="not_started", error=error)
@@ -100,13 +100,13 @@ class CliBackend(Backend):
 
 
 class CliTurn:
-    """One turn over a process that was just started.
+    """One turn in a newly started process.
 
     Args:
         request: what to answer.
-        process: owned by the caller, who ends it.
+        process: owned and ended by the caller.
         emit: takes the events.
-        reader: of this turn.
+        reader: reads this turn's records.
         spawn: how the process was started.
         log: bound to the run; raw frames at trace level.
     """
@@ -135,9 +135,9 @@ class CliTurn:
         self._nursery: trio.Nursery
 
     async def run(self) -> None:
-        """Ask, and tell what is answered; returns when the turn is over."""
+        """Write the prompt and emit the answer's events; return when the turn is over."""
         async with trio.open_nursery() as self._nursery:
-            self._nursery.start_soon(self._ask)  # beside the reading: a prompt can be longer than both pipes
+            self._nursery.start_soon(self._ask)  # concurrently with reading: a prompt can be longer than both pipes
             await self._answer()
             self._nursery.cancel_scope.cancel(reason="the turn is over")
 
@@ -155,7 +155,7 @@ class CliTurn:
         try:
             await self._process.write(lines.encode())
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            # It reads no more. Either it is gone, or it would never answer; the end of its output tells.
+            # The process closed its input: it is gone, or will never answer. Wait for the end of its output.
             await self._process.why_gone()
             self._process.kill()
 
@@ -180,7 +180,7 @@ class CliTurn:
             if self._guard.takes(record):
                 self._nursery.start_soon(self._answer_question, record)
             else:
-                # Before it goes on from results by itself, Claude Code asks which tools there are: none.
+                # Before it continues from tool results, Claude Code lists the tools; there are none.
                 self._toolbox.control_request(record)
             return
         effects = await effects_of(record, self._reader)
@@ -197,7 +197,7 @@ class CliTurn:
     async def _carry_out(self, effect: Effect) -> None:
         match effect:
             case AnswerCall():
-                pass  # of a tool that is not there; Claude Code says so itself
+                pass  # a call of a tool that does not exist; Claude Code answers it
             case AskClaude(text):
                 self._reader.ask_again()
                 self._nursery.start_soon(self._write, user_frame([{"type": "text", "text": text}]))
@@ -213,7 +213,7 @@ class CliTurn:
     async def _next_record(self) -> dict[str, Any]:
         """
         Raises:
-            RecordError: it says nothing more, or nothing that makes sense.
+            RecordError: the output ended or is invalid.
         """
         record = None
         while record is None:
@@ -229,7 +229,7 @@ class CliTurn:
     async def _next_lines(self) -> list[bytes]:
         chunk = await self._process.read()
         if not chunk:
-            # No clean end of output is expected: the turn's result comes first, and then nobody reads.
+            # An end of output before the turn's result is an error; after the result nothing is read.
             raise RecordError(await self._process.why_gone())
         try:
             return self._framer.feed(chunk)
@@ -238,7 +238,7 @@ class CliTurn:
 
 
 def _frames(request: TurnRequest, guard: ToolGuard) -> list[dict[str, Any]]:
-    """The system prompt, and the message to answer."""
+    """Return the frames of the system prompt and of the message to answer."""
     bind: dict[str, Any] = {"subtype": "initialize", "systemPrompt": [request.system], **guard.hooks()}
     if request.output is not None:
         bind["jsonSchema"] = request.output.for_claude()

@@ -1,14 +1,14 @@
-"""Claude Code's own notes, learnt from the installed CLI, so that a process can be primed to send none of them.
+"""Learns Claude Code's own notes from the installed CLI, so that a process can be primed to send none of them.
 
-Claude Code adds notes of its own to a conversation: the environment, the model, the date. It adds none that the
-transcript it resumes from already has, and it repeats a note from there in the form in which it was `rendered`. So a
-process that resumes from the same notes, each rendered as a blank, sends nothing but the client's conversation
-(from `LEAST_EXACT` on; `tests/real/test_priming.py` shows it on the bundled CLI).
+Claude Code adds notes to a conversation: the environment, the model, the date. It omits a note that is already in the
+transcript it resumes from, and repeats that note in the form in which it was `rendered`. So a process that resumes from
+the same notes, each rendered as a blank, sends only the client's conversation (from `LEAST_EXACT` on;
+`tests/real/test_priming.py` shows it on the bundled CLI).
 
-What the notes say depends on the CLI, the working folder and the model, so they are not guessed: the CLI runs one turn
-against a stand-in for Claude's API on loopback, and the notes are read from its session file. That takes about half a
-second for each model, once a day, and makes no call to Claude. A second turn, which is primed with them, then checks
-that the CLI adds nothing.
+The content of the notes depends on the CLI, the working folder and the model, so they are learnt: the CLI runs one turn
+against a stand-in for Claude's API on loopback, and the notes are read from its session file. This takes about half a
+second for each model, once a day, and makes no call to Claude. A second turn, primed with the notes, then checks that
+the CLI adds nothing.
 """
 
 import json
@@ -35,15 +35,15 @@ from claude_openai.threads import run_in_thread
 
 __all__ = ["Primer", "StandIn", "today"]
 
-# A turn against the stand-in takes half a second; this is for a machine that is very busy.
+# A turn against the stand-in takes half a second; the bound is for a very busy machine.
 PROBE_S: Final = 30.0
-# Of more models the notes are not kept: a client may ask for any name that looks like one.
+# A bound, because clients may send any plausible model name.
 MAX_MODELS: Final = 32
-# A turn does not wait longer for notes, and is not primed then.
+# After this wait a turn runs without being primed.
 WAIT_S: Final = 5.0
-# For how long a CLI that could not be probed is not probed again.
+# After a failed probe.
 PRIMING_RETRY_S: Final = 300.0
-# The turn that the notes were learnt for goes first.
+# Lets the turn that waited for the notes run first.
 CHECK_DELAY_S: Final = 5.0
 PRIMING_PROMPT: Final = "x"
 
@@ -57,7 +57,7 @@ class _Request(Protocol):
 
 
 class StandIn(Protocol):
-    """A stand-in for Claude's API: its address, and what it was sent."""
+    """A stand-in for Claude's API: its address and the requests that it received."""
 
     @property
     def base_url(self) -> str: ...
@@ -67,12 +67,12 @@ class StandIn(Protocol):
 
 
 class Primer:
-    """Knows the notes of each model, and learns those that it does not know, as long as `run` runs.
+    """Holds the notes of each model; `run` learns the missing ones.
 
     Args:
         launcher: starts the processes.
-        stand_in: runs a stand-in that answers with a short text, for as long as a block.
-        log: told what was learnt, and what failed.
+        stand_in: a context manager that runs a stand-in, which answers with a short text.
+        log: records what was learnt and what failed.
     """
 
     def __init__(
@@ -89,29 +89,29 @@ class Primer:
         self._to_check, self._learnt = trio.open_memory_channel[_Key](math.inf)
 
     async def run(self) -> None:
-        """Learn what is asked for, and check it some time afterwards, until it is cancelled."""
+        """Learn requested notes, and check them some time later, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._check_all)
-            # One at a time: several would only slow each other down.
+            # One at a time: concurrent probes would only slow each other down.
             async for key in self._wanted:
                 await self._learn(key)
                 self._learning.pop(key).set()
 
     async def notes_for(self, request: TurnRequest) -> Notes:
-        """The notes for the process that answers a request.
+        """Return the notes for the process that answers a request.
 
-        There are none for a request with Claude's own tools: Claude works in the environment that the notes describe.
+        A request with Claude's own tools gets none: there Claude needs the environment that the notes describe.
 
         Raises:
-            ClaudeMissing: there is no program.
+            ClaudeMissing: Claude Code is not installed.
         """
         return () if request.options.needs_own_process else await self.notes(request.claude_model)
 
     async def notes(self, model: str) -> Notes:
-        """The notes for a process of this model; none if they cannot be learnt, and the process is not primed then.
+        """Return the notes for a process of this model; none, which leaves it unprimed, if they cannot be learnt.
 
         Raises:
-            ClaudeMissing: there is no program.
+            ClaudeMissing: Claude Code is not installed.
         """
         key = self._key(model)
         if key not in self._known and trio.current_time() >= self._failed_at.get(key, -math.inf) + PRIMING_RETRY_S:
@@ -134,7 +134,7 @@ class Primer:
                 self._log.warning("priming.incomplete", model=key[0], added=added)
 
     def _key(self, model: str) -> _Key:
-        """All that the notes depend on and that can change while the server runs."""
+        """Return everything that the notes depend on and that can change while the server runs."""
         program = self._launcher.program()
         try:
             found = program.stat()
@@ -146,36 +146,36 @@ class Primer:
         began = trio.current_time()
         try:
             notes = await self._probe(key[0])
-            # Notes of another day, or of a program that was replaced, are never asked for again.
-            still = [known for known in self._known if known[1:] == key[1:]]
-            self._known = {known: self._known[known] for known in still[1 - MAX_MODELS :]}
+            # Drop the notes of earlier days and of replaced programs: they are not used again.
+            current = [learnt for learnt in self._known if learnt[1:] == key[1:]]
+            self._known = {learnt: self._known[learnt] for learnt in current[1 - MAX_MODELS :]}
             self._known[key] = notes
             self._log.debug("priming.learnt", model=key[0], notes=len(notes), ms=_ms_since(began))
             self._to_check.send_nowait(key)
-        except* Exception as group:  # noqa: BLE001 - whatever it is, turns are answered without notes
+        except* Exception as group:  # noqa: BLE001 - turns are answered without notes then
             now = trio.current_time()
-            self._failed_at = {known: at for known, at in self._failed_at.items() if now < at + PRIMING_RETRY_S}
+            self._failed_at = {failed: at for failed, at in self._failed_at.items() if now < at + PRIMING_RETRY_S}
             self._failed_at[key] = now
             self._note_failure(key, group)
 
     def _note_failure(self, key: _Key, group: BaseExceptionGroup[Any]) -> None:
         self._log.warning("priming.failed", model=key[0], error="; ".join(str(error) for error in leaves(group)))
 
-    def _note_version(self, told: str) -> None:
-        """Once for each program: another may take its place."""
-        version, self._last_version = self._last_version, told
-        parsed = parse_version(told)
-        if told != version and parsed is not None and (lacks := shortcoming(parsed)):
+    def _note_version(self, version: str) -> None:
+        """Warn once for each version, because the program may be replaced while the server runs."""
+        last, self._last_version = self._last_version, version
+        parsed = parse_version(version)
+        if version != last and parsed is not None and (lacks := shortcoming(parsed)):
             self._log.warning("claude.outdated", message=lacks)
 
     async def _probe(self, model: str) -> Notes:
-        """Run one turn, and read the notes that Claude Code has put into its session file."""
+        """Run one turn, and return the notes that Claude Code wrote into its session file."""
         async with self._stand_in() as api, self._launcher.temporary_folder() as config_folder:
             await self._turn(model, api, config_folder, resume=None)
             return await run_in_thread(_notes_in, config_folder)
 
     async def _added(self, model: str, notes: Notes) -> list[str]:
-        """Run one turn that is primed with the notes; the texts that Claude Code has sent beside its prompt."""
+        """Run one turn primed with the notes, and return the texts that Claude Code sent besides the prompt."""
         async with (
             self._stand_in() as api,
             self._launcher.temporary_folder() as config_folder,
@@ -191,11 +191,11 @@ class Primer:
             async with spawn.open() as process:
                 await process.write(_frames())
                 self._note_version(await _until_result(process, spawn.note, self._log))
-                await process.stop(grace_s=GRACE_S)  # it completes the session file as it leaves
+                await process.stop(grace_s=GRACE_S)  # the session file is complete when the process exits
 
 
 async def _until_result(process: SupervisedProcess, note: Callable[[Mapping[str, Any]], None], log: Log) -> str:
-    """Returns the version that Claude Code tells, "" if it tells none."""
+    """Read records up to the turn's result; return Claude Code's version, "" if no record has it."""
     framer, version = LineFramer(), ""
     while chunk := await process.read():
         for line in framer.feed(chunk):
@@ -228,7 +228,7 @@ def _texts(message: Mapping[str, Any]) -> list[str]:
 
 
 def today() -> str:
-    """The local date, which Claude Code tells Claude whenever it has changed."""
+    """Return the local date; Claude Code sends it to Claude whenever it changes."""
     return time.strftime("%Y-%m-%d")
 
 

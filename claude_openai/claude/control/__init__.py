@@ -1,1 +1,1 @@
-"""Claude Code's control protocol: its records, and the client's tools as an MCP server."""
+"""Claude Code's control protocol: its records, and an MCP server with the client's tools."""

@@ -1,4 +1,4 @@
-"""The lines in which Claude Code is given a message to answer."""
+"""The frames that send Claude Code a message to answer."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -8,24 +8,24 @@ from claude_openai.protocol.turn.blocks import Message, ToolResultBlock
 
 __all__ = ["message_of", "user_frame"]
 
-# A blank is not sent: Claude answers what stands in the transcript before it.
+# Claude Code does not send a blank text, so Claude answers the end of the transcript.
 BLANK_TEXT: Final = {"type": "text", "text": " "}
 
 
 def message_of(prompt: Message) -> list[dict[str, Any]]:
-    """The content of the message that follows the past of a process, in which the results of tools are already."""
+    """Return the content blocks of the prompt, without tool results, which are part of the transcript."""
     blocks = [content_block(block) for block in prompt.blocks if not isinstance(block, ToolResultBlock)]
     return blocks or [dict(BLANK_TEXT)]
 
 
 def user_frame(content: Sequence[Mapping[str, Any]], ident: str = "") -> dict[str, Any]:
-    """A line with a message of the user.
+    """Return the frame of a user message.
 
     Args:
         content: the blocks of the message.
-        ident: the id by which a conversation can be taken back to before it; "" for none.
+        ident: message id, by which the conversation can be rewound to before it; "" for none.
     """
-    # Composed by the client: otherwise '@file' and '/command' in it would be obeyed.
+    # Without `client_composed` Claude Code would expand '@file' and '/command' in the text.
     return {
         "type": "user",
         "message": {"role": "user", "content": list(content)},

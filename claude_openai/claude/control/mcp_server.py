@@ -1,13 +1,13 @@
-"""The client's tools as an MCP server inside this process, and the calls that wait for the client's results.
+"""An in-process MCP server with the client's tools, whose calls wait for the client's results.
 
-Claude Code asks for tools over its control protocol (`mcp_message`). This is the whole of the server that it talks to:
-it lists the tools and takes calls. A call waits until its result is given: by the client's next request, or by the turn
-for a call that does not fit, so that Claude corrects itself. Results are kept by id, since Claude Code calls some tools
-only after others have returned. All bookkeeping is synchronous; what is to be written goes to a channel.
+Claude Code sends MCP messages over its control protocol (`mcp_message`); this server lists the tools and accepts calls.
+A call waits for its result, which comes with the client's next request, or from the turn if the arguments are invalid,
+so that Claude corrects them. Results are kept by id, because Claude Code makes some calls only after others have
+returned. All bookkeeping is synchronous; output goes to a channel.
 
-Trap: what Claude Code passes on is not what Claude wrote. It makes "5" a 5 where the schema asks for a number, and of
-arguments that are no object it makes an empty one. So a call is judged once, by what Claude wrote and the client would
-get, and never again by what comes here.
+Trap: the arguments that arrive here are not those that Claude wrote. Claude Code turns "5" into 5 where the schema has
+a number, and replaces arguments that are not an object with an empty object. So each call is checked once, by the
+arguments that Claude wrote and the client gets, and not again here.
 """
 
 import json
@@ -25,17 +25,17 @@ from claude_openai.protocol.turn.tools import Tool
 __all__ = ["ToolServer", "fit_in_mcp_result"]
 
 PROTOCOL_VERSION = "2025-11-25"
-# Calls wait on a person. The server's own bound ends them long before this one.
+# A call may wait for a person. The server's own bound (`--tool-result-ttl-ms`) is much shorter.
 CALL_TIMEOUT_MS = 24 * 3600 * 1000
-# The largest limit that Claude Code accepts; a longer result goes into a file, which Claude is told to read.
+# The largest limit that Claude Code accepts. It writes a longer result to a file and has Claude read that.
 MAX_RESULT_CHARS = 500_000
 METHOD_NOT_FOUND = -32601
 
 
 def fit_in_mcp_result(results: Sequence[ToolResultBlock]) -> bool:
-    """Whether Claude Code passes these results of tools on as they are, in a turn that waits for them.
+    """Whether Claude Code forwards these tool results unchanged in a turn that waits for them.
 
-    In a transcript it takes longer ones too, documents, and pictures that are fetched by Claude.
+    A transcript may also have longer results, documents, and pictures by URL.
     """
     return all(
         all(isinstance(part, TextBlock) or (part.kind == "image" and part.media_type) for part in result.parts)
@@ -48,19 +48,19 @@ class ToolServer:
     """The tools of one conversation.
 
     Args:
-        tools: those that Claude is to see.
-        write: takes a line for Claude Code, without waiting.
+        tools: the tools to offer to Claude.
+        write: queues a line for Claude Code, without waiting.
     """
 
     def __init__(self, tools: Sequence[Tool], write: Callable[[str], None]) -> None:
         self._checker = ArgumentChecker(tools, time.thread_time)
         self._tools = [_described(tool) for tool in tools]
         self._write = write
-        self._asked: dict[str, tuple[str, Any]] = {}
+        self._waiting: dict[str, tuple[str, Any]] = {}
         self._results: dict[str, ToolResultBlock] = {}
 
     def bind(self) -> dict[str, Any]:
-        """Fields for `initialize`. The manifest saves the round trips of a first listing."""
+        """Return fields for `initialize`. The manifest saves the round trips of a first listing."""
         if not self._tools:
             return {}
         manifest = {"initializeResult": _hello(), "toolsListResult": {"tools": self._tools}}
@@ -71,7 +71,7 @@ class ToolServer:
         }
 
     def control_request(self, frame: Mapping[str, Any]) -> bool:
-        """Take a control request of Claude Code; False if it is not for a tool."""
+        """Handle a control request from Claude Code; return False if it is not an MCP message."""
         request = frame.get("request") or {}
         if request.get("subtype") != "mcp_message":
             return False
@@ -79,7 +79,7 @@ class ToolServer:
         return True
 
     def problem(self, name: str, arguments: str) -> str | None:
-        """What is wrong with a call, in words for Claude; None if it is the client's.
+        """Return what is wrong with a call, as a message for Claude; None if the call is valid.
 
         Args:
             name: the client's name of the tool.
@@ -91,7 +91,7 @@ class ToolServer:
             return "The arguments are not valid JSON, or nested too deeply. Call the tool again with a JSON object."
 
     def give(self, results: Sequence[ToolResultBlock]) -> None:
-        """Results, to the calls that wait, or kept for those that are still to come."""
+        """Answer the waiting calls with these results, and keep the rest for later calls."""
         for result in results:
             self._results[result.call_id] = result
         self._answer_what_waits()
@@ -120,13 +120,13 @@ class ToolServer:
         if call_id is None:  # the client could not be asked for its result
             self._reply(request_id, number, _error("This call has no id, so it cannot be answered."))
             return
-        self._asked[str(call_id)] = (request_id, number)
+        self._waiting[str(call_id)] = (request_id, number)
         self._answer_what_waits()
 
     def _answer_what_waits(self) -> None:
-        # In the order of the calls: Claude Code passes results on in the order in which they come.
-        for call_id in [asked for asked in self._asked if asked in self._results]:
-            request_id, number = self._asked.pop(call_id)
+        # In the order of the calls: Claude Code forwards results in the order of their arrival.
+        for call_id in [waiting for waiting in self._waiting if waiting in self._results]:
+            request_id, number = self._waiting.pop(call_id)
             result = self._results.pop(call_id)
             failed = {"isError": True} if result.is_error else {}
             self._reply(request_id, number, {"content": _contents(result), **failed})
@@ -163,7 +163,7 @@ def _hello() -> dict[str, Any]:
 
 
 def _described(tool: Tool) -> dict[str, Any]:
-    # Without the hint Claude Code would call one tool after another, each only when the one before has returned.
+    # Without `readOnlyHint` Claude Code would make calls one at a time, each after the previous one has returned.
     return {
         "name": tool.name,
         "description": tool.description,

@@ -1,7 +1,4 @@
-"""Parses the records that Claude Code writes, one JSON object a line, and feeds them to `TurnReader`.
-
-Knows the fields of the raw records and nothing of turns or processes. Both backends come here.
-"""
+"""Parses Claude Code's records, one JSON object a line, and feeds them to `TurnReader`. Both backends use it."""
 
 import json
 import time
@@ -19,14 +16,14 @@ __all__ = ["RecordError", "effects_of", "effects_of_record", "record_of"]
 
 
 class RecordError(Exception):
-    """A line that looks like a record and is none; the text says what was wrong."""
+    """An invalid record; the text says what is wrong."""
 
 
 def record_of(line: bytes, log: Log) -> dict[str, Any] | None:
-    """The record of a line, without its end; None for what is no record, which the log gets.
+    """Parse a line, without its newline. Lines that are not records are logged, and None is returned.
 
     Raises:
-        RecordError: it looks like a record and is none.
+        RecordError: the line begins like a record but is not valid JSON.
     """
     if not line.lstrip().startswith(b"{"):
         # Some builds of the CLI print notices between the records.
@@ -40,9 +37,10 @@ def record_of(line: bytes, log: Log) -> dict[str, Any] | None:
 
 
 async def effects_of(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
-    """As `effects_of_record`, in a thread where calls or an answer are checked against the client's schemas.
+    """Call `effects_of_record`, in a thread if calls or an answer are checked against the client's schemas.
 
-    Claude Code waits then. In all other cases it does not, and must be stopped at once where the turn is over.
+    Claude Code waits for the outcome of those checks. For other records it does not wait, so they are handled at once:
+    a turn that is over must be stopped immediately.
     """
     if not _is_checked(record):
         return effects_of_record(record, reader)
@@ -64,7 +62,7 @@ def effects_of_record(record: Mapping[str, Any], reader: TurnReader) -> Sequence
     """Feed one record to the reader, and return the effects.
 
     Raises:
-        RecordError: it has not the fields that its kind has.
+        RecordError: the record lacks fields of its type.
     """
     try:
         return _effects(record, reader)
@@ -112,7 +110,7 @@ def _effects(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
 
 
 def _error(record: Mapping[str, Any]) -> str | None:
-    """What Claude Code calls the failure that a message tells of; where it is about money, its finer name."""
+    """Return Claude Code's name of a message's failure; for billing failures the more specific name."""
     finer = record.get("api_error")
     return finer if finer in MONEY_KINDS else record.get("error")
 

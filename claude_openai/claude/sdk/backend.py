@@ -1,4 +1,4 @@
-"""The SDK backend: each turn is one of a live conversation, which the pool lends.
+"""The SDK backend: each turn runs in a live conversation, leased from the pool.
 
 The SDK is imported before `run` (`preload`), since that takes half a second. Failures become `TurnFailed` events.
 """
@@ -29,15 +29,15 @@ class SdkBackend(Backend):
 
     Args:
         launcher: starts the processes.
-        primer: renders the notes that Claude Code would add to a conversation.
-        settings: bounds of what is kept open.
-        log: for what belongs to no run.
+        primer: learns the notes that Claude Code would add to a conversation.
+        settings: bounds of the processes that are kept.
+        log: for events outside of runs.
     """
 
     name = "sdk"
     modules = (
         "claude_openai.claude.sdk.pool",
-        "anyio._backends._trio",  # by the SDK, for its first turn
+        "anyio._backends._trio",  # the SDK imports it in its first turn
     )
 
     def __init__(self, launcher: Launcher, primer: Primer, settings: SdkSettings, log: Log) -> None:

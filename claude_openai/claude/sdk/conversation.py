@@ -1,4 +1,4 @@
-"""A conversation: a live process, and the state of what it holds. One lease at a time runs a turn with `answer`."""
+"""A conversation: a live process and its state. The holder of its lease runs turns with `answer`."""
 
 import weakref
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ __all__ = ["Conversation", "ParkedCalls"]
 
 @dataclass(frozen=True, slots=True)
 class ParkedCalls:
-    """The calls that a conversation waits with, for the run that made them; keeps nothing alive."""
+    """The unanswered calls of a parked conversation, for the run that made them. Holds a weak reference only."""
 
     conversation: "weakref.ref[Conversation]"
     state: ConversationState
@@ -41,8 +41,8 @@ class Conversation:
     """See the module.
 
     Args:
-        process: its process; it is closed by whoever has the lease.
-        state: changes with each turn.
+        process: its process; the holder of the lease closes it.
+        state: replaced by each turn.
         log: for failures of the SDK.
     """
 
@@ -52,21 +52,21 @@ class Conversation:
         self._log = log
 
     def parked(self) -> ParkedCalls | None:
-        """The calls of its last turn, if it waits for their results."""
+        """Return the calls of its last turn, if it waits for their results."""
         return ParkedCalls(weakref.ref(self), self.state) if self.state.phase is Phase.PARKED else None
 
     async def answer(self, request: TurnRequest, route: Route, emit: Emit, *, replaceable: bool) -> None:
-        """Run one turn. Its outcome is in `state`; a turn that was cut off leaves it busy.
+        """Run one turn. Its outcome is in `state`; a cancelled turn leaves the state busy.
 
         Args:
-            request: what to answer; its history is the one this conversation holds.
-            route: how the request came here.
+            request: what to answer; its history is the one that this conversation holds.
+            route: how the turn got this process.
             emit: takes the events.
             replaceable: if Claude was not asked, raise instead of failing the turn.
 
         Raises:
-            NotAsked: nothing was emitted, and the process ended before anything of the prompt was written to it.
-                Once it was written, whether Claude was asked is unknown, and the turn fails.
+            NotAsked: nothing was emitted, and the process ended before any of the prompt was written to it. Once some
+                was written, it is unknown whether Claude was asked, and the turn fails.
         """
         client = self.process.client
         if client is None:
@@ -96,7 +96,7 @@ class Conversation:
         self.state = self.state.after(request, turn.outcome(), alive=self.process.alive)
 
     async def _rewind(self, transport: ProcessTransport, messages: int) -> None:
-        """Go back to the first so many messages."""
+        """Rewind the conversation to its first `messages` messages."""
         ids = self.state.message_ids
         newest = next(ident for ident in reversed(ids) if ident)
         refusal = await transport.rewind(ids[messages], newest)

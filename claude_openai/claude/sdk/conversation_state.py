@@ -1,12 +1,12 @@
-"""The state of a conversation: what its process holds, and which requests it can answer.
+"""The state of a conversation: the history that its process holds, and the requests that it can answer.
 
                     turn ended
     first request --> BUSY ----> IDLE, PARKED ----> BUSY
                         |                    taken
                         +------> BROKEN
 
-Pure: a transition returns a new state. That the process has ended is no phase; it can happen in each of them, and
-`LiveProcess.alive` tells it.
+Pure: a transition returns a new state. The end of the process is not a phase, because it can happen in all of them; see
+`LiveProcess.alive`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -24,16 +24,16 @@ from claude_openai.protocol.turn.request import TurnRequest
 
 __all__ = ["TRANSITIONS", "ConversationState", "Identity", "Phase", "TurnOutcome", "identity_of"]
 
-# A conversation that holds many more messages is kept for its own client. Each exchange is two messages.
+# A conversation with more messages beyond the request's is kept for its own client. Each exchange is two messages.
 MAX_REWOUND_MESSAGES = 8
 Identity = tuple[object, ...]
 
 
 class Phase(Enum):
-    BUSY = auto()  # leased; it has no end of its own, and is closed unless its turn ends well
+    BUSY = auto()  # leased; closed unless its turn ends well
     IDLE = auto()  # its turn is over; it can take a message
     PARKED = auto()  # it waits for the results of the calls in `pending`
-    BROKEN = auto()  # its last turn ended so that no other can follow
+    BROKEN = auto()  # no further turn is possible after the last one
 
 
 TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
@@ -46,14 +46,14 @@ TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
 
 @dataclass(frozen=True, slots=True)
 class TurnOutcome:
-    """What a turn leaves behind.
+    """The outcome of a turn.
 
     Attributes:
         answer: the message that the client will send back.
-        message_id: id of the prompt; "" for results of tools, which belong to their calls.
-        calls: ids of the calls that the client is to answer.
-        thinking: what Claude thought before them.
-        exact: Claude has seen of this turn what the client has, and nothing more.
+        message_id: id of the prompt; "" for tool results, which belong to their calls.
+        calls: ids of the calls that the client must answer.
+        thinking: Claude's thinking before the calls.
+        exact: Claude has seen exactly what the client has of this turn.
         reusable: Claude Code is ready for a prompt or for the results.
     """
 
@@ -71,13 +71,13 @@ class ConversationState:
 
     Attributes:
         identity: see `identity_of`.
-        message_ids: for each message of the history its id, "" for one that the conversation cannot be rewound to.
-        history: all messages that it holds, the last answer included.
-        pending: ids of the calls of its last turn that wait for results.
-        thinking: what Claude thought before them.
-        settings: of its last turn.
-        exact: Claude has seen what the client has, and nothing more. Otherwise the turn is played to its end, over all
-            calls and results, and the next request gets a new process.
+        message_ids: the id of each message of the history; "" if the conversation cannot be rewound to it.
+        history: all messages that the conversation holds, the last answer included.
+        pending: ids of the calls of the last turn that wait for results.
+        thinking: Claude's thinking before these calls.
+        settings: the settings of the last turn.
+        exact: Claude has seen exactly what the client has. Otherwise the turn is finished, through all its calls and
+            results, and the next request is replayed in a new process.
     """
 
     identity: Identity
@@ -91,14 +91,14 @@ class ConversationState:
 
     @classmethod
     def first(cls, request: TurnRequest, session: str) -> "ConversationState":
-        """The state of a process whose first request this is; `session` is the id of its transcript."""
+        """Return the state of a process with its first request; `session` is the id of its transcript."""
         return cls(identity_of(request), message_ids(session, request.turns))
 
     def taken(self) -> "ConversationState":
         return self._moved_to(Phase.BUSY, pending=(), thinking=())
 
     def rewound_to(self, messages: int) -> "ConversationState":
-        """The state with the first so many messages."""
+        """Return the state with the first `messages` messages only."""
         return replace(self, message_ids=self.message_ids[:messages])
 
     def after(self, request: TurnRequest, outcome: TurnOutcome, *, alive: bool) -> "ConversationState":
@@ -123,12 +123,12 @@ class ConversationState:
         return replace(self, phase=phase, **changes)
 
     def route_for(self, request: TurnRequest) -> Route | None:
-        """How a request that follows the history can go on; None if its prompt does not fit."""
+        """Return the route of a request that follows the history; None if its prompt does not fit."""
         results = [block for block in request.prompt.blocks if isinstance(block, ToolResultBlock)]
         if self.phase is Phase.IDLE:
             return None if results else "continued"
         fits = (
-            self.settings == TurnSettings.of(request)  # a turn goes on with those that it began with
+            self.settings == TurnSettings.of(request)  # settings cannot change within a turn
             and {result.call_id for result in results} == set(self.pending)
             and len(results) == len(request.prompt.blocks)
             and fit_in_mcp_result(results)
@@ -136,9 +136,9 @@ class ConversationState:
         return "parked" if fits else None
 
     def can_rewind_to(self, messages: tuple[Message, ...]) -> bool:
-        """Whether these, in canonical form, are a beginning of the history that the conversation can be taken back to.
+        """Whether these messages, in canonical form, are a prefix of the history to which it can be rewound.
 
-        It cannot be taken back to nothing, nor to before results of tools, which belong to their calls.
+        It cannot be rewound to an empty history, nor to before tool results, which belong to their calls.
         """
         count = len(messages)
         if self.phase is not Phase.IDLE or not 0 < count < len(self.history) <= count + MAX_REWOUND_MESSAGES:
@@ -146,22 +146,22 @@ class ConversationState:
         return bool(self.message_ids[count]) and self.history[:count] == messages
 
     def is_passed_by(self, request: TurnRequest, messages: Sequence[Message]) -> bool:
-        """Whether a request whose messages, in canonical form, are these goes beyond the calls that wait.
+        """Whether a request with these messages, in canonical form, continues beyond the waiting calls.
 
-        It brings their results in a way that they cannot take, such as beside text or with other settings, or under the
-        ids that `functions` get. No other request will bring those results.
+        Such a request has the results in a form that the calls cannot take: beside text, with other settings, or under
+        the ids of `functions`. No other request will bring the results.
         """
         beginning = messages[: len(self.history)]
         if self.phase is not Phase.PARKED or len(messages) == len(beginning):
             return False
         if not request.functions:
             return beginning == self.history
-        # A function call has no id of its own: an equal conversation may be another caller's.
+        # Function calls have no ids, so an equal conversation may belong to another caller.
         return self.identity == identity_of(request) and _without_ids(beginning) == _without_ids(self.history)
 
 
 def identity_of(request: TurnRequest) -> Identity:
-    """What must be equal, beside the history, for a request to meet a live conversation."""
+    """Return everything besides the history that must be equal for a request to continue a conversation."""
     return (
         request.user,
         request.claude_model,

@@ -1,9 +1,9 @@
-"""The conversations that wait for a request, within bounds in number and in time.
+"""The conversations that wait for a request, bounded in number and time.
 
-All methods are synchronous, so two requests never get the same conversation, and a cancel cannot come in between. A
-request meets one only if everything is equal: the caller, the model, the system prompt, the tools, the options, and the
-whole history, our own last answer included. One that holds a few messages more is rewound: a message was edited, or
-another answer is wanted.
+All methods are synchronous, so two requests never get the same conversation, and a cancel cannot split the bookkeeping.
+A request continues a conversation only if the caller, the model, the system prompt, the tools, the options and the
+whole history, with our last answer, are equal. A conversation with a few messages more is rewound: its client edited a
+message, or wants another answer.
 """
 
 from collections.abc import Callable
@@ -25,10 +25,10 @@ class KeptConversations:
     """The idle and the parked conversations, the least recently used first.
 
     Args:
-        limit: how many may wait.
-        idle_s: seconds until an idle one ends.
-        parked_s: seconds until a parked one ends.
-        log: told of those that are ended.
+        limit: the number of conversations that may wait.
+        idle_s: seconds until an idle conversation is ended.
+        parked_s: seconds until a parked conversation is ended.
+        log: records the conversations that are ended.
         now: the time in seconds, on trio's clock.
     """
 
@@ -46,7 +46,7 @@ class KeptConversations:
         return {"idle": phases.count(Phase.IDLE), "parked": phases.count(Phase.PARKED)}
 
     def take(self, request: TurnRequest) -> tuple[Conversation, Route] | None:
-        """Take out the conversation that the request continues, if there is one."""
+        """Remove and return the conversation that the request continues, with its route; None if there is none."""
         self._drop_dead()
         identity, messages = identity_of(request), canonical(request.turns)
         same = [conversation for conversation in self._kept if conversation.state.identity == identity]
@@ -60,7 +60,7 @@ class KeptConversations:
         return self._taken(min(longer, key=lambda conversation: len(conversation.state.history))), "rewound"
 
     def end_passed(self, request: TurnRequest) -> list[Conversation]:
-        """End and return the parked conversations whose results will not come, as the request goes beyond them."""
+        """End and return the parked conversations that the request continues without the results they wait for."""
         self._drop_dead()
         messages = canonical((*request.turns, request.prompt))
         passed = [kept for kept in self._kept if kept.state.is_passed_by(request, messages)]
@@ -71,7 +71,7 @@ class KeptConversations:
         return passed
 
     def keep(self, conversation: Conversation) -> list[Conversation]:
-        """Let an idle or parked one wait; beyond the limit the least recently used are ended, and returned."""
+        """Keep an idle or parked conversation; end and return the least recently used ones beyond the limit."""
         conversation.process.expire_at(self._now() + self._wait_s[conversation.state.phase])
         self._drop_dead()
         self._kept.append(conversation)

@@ -1,7 +1,7 @@
-"""The owner of one process and of the SDK's client over it.
+"""Owns one process and its SDK client.
 
-The process starts without a request and waits: system prompt, tools and format come with the first one, so a process
-can be started before there is any. The task in `live` belongs to the server's nursery, never to a request.
+The process starts without a request: system prompt, tools and output format come with the first request, so it can be
+started ahead of need. The task in `live` belongs to the server's nursery, never to a request.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from claude_openai.protocol.turn.request import TurnRequest
 
 __all__ = ["LiveProcess"]
 
-# The process is gone within the kill ladder's 3 s; then the task has only to return.
+# The process is killed within 3 s (`SupervisedProcess.stop`); the rest is for the task to return.
 CLOSE_WAIT_S = 6.0
 
 
@@ -35,8 +35,8 @@ class LiveProcess:
     """See the module.
 
     Attributes:
-        spec: how it is started.
-        client: once it is bound to its first request.
+        spec: how the process is started.
+        client: the client, once bound to a first request.
         failure: why there is no client.
     """
 
@@ -55,22 +55,22 @@ class LiveProcess:
 
     @property
     def outdated(self) -> bool:
-        """Whether midnight has passed since its start: Claude Code would tell Claude the new date after the prompt."""
+        """Whether midnight has passed since its start: then Claude Code would add the new date after the prompt."""
         return self._started_on != today()
 
     @property
     def alive(self) -> bool:
-        """Whether it runs, and has not been told to end."""
+        """Whether the process runs and is not being ended."""
         running = self._process is not None and self._process.running
         return running and not self._gone.is_set() and not self._scope.cancel_called
 
     @property
     def start_error(self) -> ApiError:
-        """The error for a client whose request found no usable process; the request itself may be at fault."""
+        """The error for a request without a usable process; the request itself may be the cause."""
         return self._refusal or start_error(self.failure)
 
     async def live(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Own process and client until they are ended, expire, or the process dies; started once the process runs."""
+        """Own process and client until ended, expired, or the process dies; report started once the process runs."""
         try:
             with self._scope:
                 await self._hold(task_status)
@@ -86,10 +86,10 @@ class LiveProcess:
         self._log.debug("conversation.gone")
 
     async def bind(self, request: TurnRequest, within_s: float = inf) -> None:
-        """Give it its first request; returns when there is a client, or none can be.
+        """Bind the process to its first request; return when there is a client or a failure.
 
         Args:
-            request: not sent; it names the system prompt, the tools and the format.
+            request: gives the system prompt, the tools and the output format; it is not sent.
             within_s: seconds after which a process that does not answer is ended.
         """
         self._bind.send_nowait(request)
@@ -101,15 +101,15 @@ class LiveProcess:
             self.end(self.failure)
 
     def expire_at(self, deadline: float) -> None:
-        """End it by itself at this time, on trio's clock."""
+        """End the process at this time of trio's clock."""
         self._scope.deadline = deadline
 
     def end(self, reason: str) -> None:
-        """End it; `close` waits for that."""
+        """Begin to end the process; `close` waits for it."""
         self._scope.cancel(reason=reason)
 
     async def close(self) -> None:
-        """End it; returns when the process is gone. Shielded and bounded."""
+        """End the process and return when it is gone. Shielded and bounded."""
         self.end("the conversation is closed")
         with trio.move_on_after(CLOSE_WAIT_S, shield=True) as waiting:
             await self._gone.wait()
@@ -125,7 +125,7 @@ class LiveProcess:
                 await self._serve(process, request)
 
     async def _wait_first_request(self, process: SupervisedProcess) -> TurnRequest | None:
-        """The request, or None if the process died before."""
+        """Wait for the request; return None if the process dies first."""
         request = None
         async with trio.open_nursery() as nursery:
 
@@ -139,7 +139,7 @@ class LiveProcess:
         return request
 
     async def _serve(self, process: SupervisedProcess, request: TurnRequest) -> None:
-        """Connect a client, for as long as the process runs."""
+        """Connect a client and hold it while the process runs."""
         send, receive = trio.open_memory_channel[str](inf)
         ask, questions = trio.open_memory_channel[Mapping[str, Any]](inf)
         toolbox, guard = ToolServer(request.tools, send.send_nowait), self.spec.guard
@@ -154,7 +154,7 @@ class LiveProcess:
             return frame.get("type") == "control_request" and toolbox.control_request(frame)
 
         transport = ProcessTransport(process, _binding(request, toolbox, guard), self._log, take)
-        # With a transport of ours the SDK applies no option that is a flag; `command_line` gives those.
+        # With a custom transport the SDK ignores options that are flags; `command_line` sets those.
         client = ClaudeSDKClient(ClaudeAgentOptions(verbatim_prompts=True), transport=transport)
         async with client, trio.open_nursery() as nursery, ending(client.receive_messages()) as messages:
             nursery.start_soon(_write_all, receive, transport)
@@ -162,7 +162,7 @@ class LiveProcess:
             self.client = ConnectedClient(client, messages, process, transport, toolbox, self.spec.settings)
             self._ready.set()
             await process.wait_exit()
-            async with self.client.reading:  # a turn under way hears of the death from the SDK
+            async with self.client.reading:  # the SDK reports the death to a running turn
                 nursery.cancel_scope.cancel()
 
 

@@ -19,14 +19,14 @@ RECORD: Final = "claude_openai_record"
 
 
 def wrapped(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The record as a message that the SDK passes on unchanged. Control messages are left to the SDK."""
+    """Wrap a record in a message that the SDK passes on unchanged. Control messages stay as they are."""
     if record.get("type") in ("control_response", "control_request", "control_cancel_request"):
         return dict(record)
     return {"type": "system", "subtype": RECORD, "record": record}
 
 
 def unwrapped(message: Message) -> Mapping[str, Any]:
-    """The record that was wrapped; an empty one for a message that the SDK made itself."""
+    """Return the wrapped record; an empty one for a message of the SDK's own."""
     if isinstance(message, SystemMessage) and message.subtype == RECORD:
         record: Mapping[str, Any] = message.data["record"]
         return record

@@ -1,4 +1,4 @@
-"""Leases of conversations: one that was kept, one in a spare process, or one in a process of its own."""
+"""Leases conversations: kept ones, new ones in spares, and new ones in processes started for the request."""
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,12 +29,12 @@ __all__ = ["ConversationPool", "Lease"]
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A conversation that one turn has for itself.
+    """A conversation for the exclusive use of one turn.
 
     Attributes:
-        route: how the request came to it.
-        replaceable: its process had waited, and may have died meanwhile: the turn can be run in a new one.
-        past: what the process is given with its first request; None if it has had that.
+        route: how the turn got its process.
+        replaceable: the process had been waiting and may have died; then the turn can run in a new process.
+        past: what the process gets with its first request; None if it has it already.
     """
 
     conversation: Conversation
@@ -44,18 +44,18 @@ class Lease:
 
 
 class ConversationPool:
-    """Starts, lends and keeps conversations.
+    """Starts, leases and keeps conversations.
 
     Args:
         launcher: starts the processes.
-        primer: renders the notes that Claude Code would add to a conversation.
-        settings: bounds of what is kept open.
-        log: for what belongs to no run.
+        primer: learns the notes that Claude Code would add to a conversation.
+        settings: bounds of the processes that are kept.
+        log: for events outside of runs.
         nursery: owns the processes.
 
     Attributes:
         kept: the conversations that wait for a request.
-        spares: the processes that wait for a first one.
+        spares: the processes that wait for their first request.
     """
 
     def __init__(
@@ -77,21 +77,21 @@ class ConversationPool:
 
     @asynccontextmanager
     async def lease(self, request: TurnRequest, log: Log, *, in_new_process: bool = False) -> AsyncIterator[Lease]:
-        """Lend a conversation for one turn; at the end of the block it is kept or closed.
+        """Lease a conversation for one turn; at the end of the block it is kept or closed.
 
         The end of the block waits, shielded and bounded, for the processes that it closes: the caller holds a slot,
-        and more processes than slots must not run.
+        and there must not be more processes than slots.
 
         Args:
-            request: the turn's.
+            request: the request of the turn.
             log: bound to the run.
-            in_new_process: start a process, whatever waits.
+            in_new_process: start a new process even if a waiting one fits.
 
         Raises:
-            ClaudeMissing: there is no program.
+            ClaudeMissing: Claude Code is not installed.
             OSError: the transcript cannot be written.
         """
-        # The file of a past stays until the turn ends: when Claude Code reads it is not known.
+        # The transcript stays until the turn ends, because it is unknown when Claude Code reads it.
         async with AsyncExitStack() as files:
             lease = None if in_new_process else self._kept_one(request)
             if lease is None:
@@ -106,7 +106,7 @@ class ConversationPool:
                     await conversation.process.close()
 
     def _returned(self, conversation: Conversation, request: TurnRequest) -> list[Conversation]:
-        """Keep the conversation if it can be asked again; the conversations to close."""
+        """Keep the conversation if it can be used again; return the conversations to close."""
         state = conversation.state
         self._thinking.keep(request.user, state.pending, state.thinking)
         if state.phase in (Phase.IDLE, Phase.PARKED) and self._settings.kept:
@@ -114,14 +114,14 @@ class ConversationPool:
         return [conversation]
 
     def _kept_one(self, request: TurnRequest) -> Lease | None:
-        """A lease of the conversation that the request continues: parked, continued or rewound."""
+        """Lease the conversation that the request continues: parked, continued or rewound."""
         found = None if request.options.reset_session else self.kept.take(request)
         return None if found is None else Lease(*found, replaceable=True)
 
     async def _unbound_one(
         self, request: TurnRequest, files: AsyncExitStack, log: Log, *, in_new_process: bool
     ) -> Lease:
-        """A lease of one whose process has had no request: new or replayed."""
+        """Lease a conversation whose process has had no request: new or replayed."""
         for passed in self.kept.end_passed(request):
             files.push_async_callback(passed.process.close)
         turns = self._thinking.restored(request.user, past_of(request))
@@ -156,7 +156,7 @@ class ConversationPool:
             return None
 
     async def _start(self, spec: ProcessSpec) -> LiveProcess:
-        """Start a process; one that could not be started is returned too, and is not alive."""
+        """Start a process. If that fails it is returned all the same, and is not alive."""
         process = LiveProcess(spec, self._log)
         await self._nursery.start(process.live)
         return process

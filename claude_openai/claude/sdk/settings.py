@@ -1,4 +1,4 @@
-"""Bounds of what the SDK backend keeps open."""
+"""Bounds of the processes that the SDK backend keeps."""
 
 from dataclasses import dataclass
 
@@ -7,18 +7,18 @@ __all__ = ["SdkSettings"]
 
 @dataclass(frozen=True, slots=True)
 class SdkSettings:
-    """How many processes wait, and for how long.
+    """The number of waiting processes and their time limits.
 
     Attributes:
         kept: conversations that wait for their next request, idle and parked together.
-        idle_s: seconds after which an idle one is closed.
-        parked_s: seconds after which one that waits for results of tools is closed.
-        spares: processes per model that wait for a new conversation.
-        default_model: the model of the first spares, as Claude Code knows it.
-        bind_wait_s: seconds that a spare may take to answer its first request. It needs 0.1 s; the SDK would wait for
-            a minute.
-        refill_delay_s: seconds before a spare that was taken is replaced. A start costs half a second of a core, which
-            the turn that took the spare needs first.
+        idle_s: seconds after which an idle conversation is closed.
+        parked_s: seconds after which a parked conversation is closed.
+        spares: spares per model.
+        default_model: the model of the first spares, by Claude Code's name.
+        bind_wait_s: seconds in which a spare must answer its first request. It needs 0.1 s; the SDK would wait for a
+            minute.
+        refill_delay_s: seconds before a used spare is replaced. A start costs half a second of a core, which the turn
+            in the used spare needs first.
     """
 
     kept: int

@@ -1,8 +1,7 @@
-"""Processes started ahead of need, so that a new conversation does not wait for one.
+"""Processes started ahead of need, so that a new conversation does not wait for a start.
 
-A spare waits for its past and its first request. There are some for each of the models that were asked for last. A
-spare that is taken is replaced; a failure to start one is logged; on a machine that is short of memory, and after some
-time without a request, there are none.
+A spare waits for its past and its first request. There are spares for each of the last requested models. A used spare
+is replaced, and a failed start is logged. Without free memory, and after some time without a request, there are none.
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,14 +14,14 @@ from claude_openai.logs.log import Log
 
 __all__ = ["Spares"]
 
-# A waiting process weighs about 100 MB of its own; one that starts, more.
+# A waiting process has about 100 MB of private memory, a starting one more.
 MIN_AVAILABLE_MB = 1024
-# Without a request for this long the spares are ended; the next request starts them again.
+# After this time without a request the spares are ended; the next request starts them again.
 IDLE_S = 900.0
-# After a start that failed, and twice as long after each that follows.
+# The wait after a failed start; it doubles with each further failure.
 RETRY_S = 5.0
 MAX_RETRY_S = 320.0
-# How often those that have died are looked for.
+# The interval in which dead spares are detected.
 CHECK_S = 60.0
 # Clients such as OpenCode ask a small model for titles between the turns of a large one.
 MODELS = 2
@@ -32,12 +31,13 @@ class Spares:
     """Keeps up to `count` unbound processes for each of the last `MODELS` models.
 
     Args:
-        count: how many of a model.
-        start: starts one of a model; gives one that is not alive when it cannot, None when there is no program.
-        log: told of failures and of short memory.
-        model: the one to begin with.
-        refill_delay_s: seconds before one that was taken is replaced.
-        available_mb: the free memory in MB, None if it is unknown.
+        count: spares per model.
+        start: starts a process of a model. Returns a process that is not alive if the start failed, None if Claude
+            Code is not installed.
+        log: records failures and shortages of memory.
+        model: the first model.
+        refill_delay_s: seconds before a used spare is replaced.
+        available_mb: returns the free memory in MiB, None if it is unknown.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Spares:
         self._log = log
         self._refill_delay_s = refill_delay_s
         self._available_mb = available_mb
-        self._waiting: dict[str, list[LiveProcess]] = {model: []}  # the model that was asked for last at the end
+        self._waiting: dict[str, list[LiveProcess]] = {model: []}  # the last requested model is at the end
         self._wanted = trio.Event()
         self._last_taken = 0.0
         self._retry_s = RETRY_S
@@ -63,11 +63,11 @@ class Spares:
 
     @property
     def count(self) -> int:
-        """How many are ready."""
+        """The number of spares that are ready."""
         return sum(spare.alive for spares in self._waiting.values() for spare in spares)
 
     def take(self, model: str) -> LiveProcess | None:
-        """A spare of the model, if one is ready; another is started in its place."""
+        """Return a spare of the model if one is ready; `refill` replaces it."""
         self._last_taken = trio.current_time()
         self._wanted.set()
         waiting = self._waiting.pop(model, [])
@@ -83,7 +83,7 @@ class Spares:
         return None
 
     async def refill(self) -> None:
-        """Keep the number up, until it is cancelled."""
+        """Start missing spares until cancelled."""
         self._last_taken = trio.current_time()
         while self._count:
             self._wanted = trio.Event()
@@ -96,7 +96,7 @@ class Spares:
                 await self._pause(pause_s)
 
     def _short_of(self) -> str | None:
-        """The model that was asked for last of those that have too few spares."""
+        """Return the most recently requested model with too few spares; None if all have enough."""
         return next((model for model in reversed(self._waiting) if len(self._waiting[model]) < self._count), None)
 
     async def _pause(self, seconds: float) -> None:
@@ -109,9 +109,9 @@ class Spares:
             await trio.sleep(self._refill_delay_s)
 
     async def _start_one(self, model: str) -> float:
-        """Start one; how many seconds to wait before the next."""
+        """Start a spare; return the seconds to wait before the next start."""
         spare = await self._start(model)
-        if spare is None:  # the next request may find it
+        if spare is None:  # not installed; the next request checks again
             return IDLE_S
         if spare.alive:
             self._retry_s = RETRY_S
@@ -121,7 +121,7 @@ class Spares:
                 spare.end("other models were requested")
             return 0
         self._log.warning("spare.failed", error=spare.failure)
-        await trio.sleep(self._retry_s)  # whoever asks meanwhile starts a process anyway
+        await trio.sleep(self._retry_s)  # requests in the meantime start their own processes
         self._retry_s = min(2 * self._retry_s, MAX_RETRY_S)
         return 0 if trio.current_time() < self._last_taken + IDLE_S else CHECK_S
 

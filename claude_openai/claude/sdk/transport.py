@@ -1,10 +1,10 @@
-"""The SDK's Transport over a process of ours.
+"""An SDK Transport over a supervised process.
 
-The SDK's own transport starts the process, in no session of its own, and kills the child alone. Ours is handed a
-running `SupervisedProcess` and only carries lines. It adds to the `initialize` request what the CLI takes there and the
-Python SDK does not send: so the system prompt goes by standard input, not in argv, where Linux allows 128 KiB, and a
-process started ahead can be bound late. The SDK calls `write` from several tasks, `read_messages` from a trio system
-task, and `close` under an unbounded shield, so every wait in here is bounded.
+The SDK's own transport starts the process, without a new session, and kills only the child. This one gets a running
+`SupervisedProcess` and only carries lines. It adds fields to the `initialize` request that the CLI accepts but the
+Python SDK does not send: so the system prompt goes by standard input and not in argv, where Linux allows 128 KiB, and a
+process that was started ahead of need can be bound late. The SDK calls `write` from several tasks, `read_messages` from
+a trio system task, and `close` under an unbounded shield, so every wait in here is bounded.
 """
 
 import json
@@ -29,7 +29,7 @@ from claude_openai.protocol.claude_code.signs_of_life import Signs
 
 __all__ = ["ProcessTransport"]
 
-# How the lines begin that ask nothing of Claude: what the process is told of its settings.
+# Prefix of lines that do not ask Claude anything, such as settings for the process.
 _OF_NO_TURN = '{"type": "control_request"'
 # It takes 9 ms (2.1.332).
 REWIND_WAIT_S = 2.0
@@ -42,7 +42,7 @@ class ProcessTransport(Transport):
         process: owned by the caller; `close` ends it.
         bind: fields to add to the `initialize` request.
         log: raw frames at trace level.
-        take: is shown each message, and takes those that are not the SDK's; False leaves one to the SDK.
+        take: called with each message; returns whether it handled the message. Others go to the SDK.
     """
 
     def __init__(
@@ -82,14 +82,14 @@ class ProcessTransport(Transport):
             self._written_since = 0
 
     async def rewind(self, target: str, newest: str) -> str:
-        """Take the conversation back to before a message.
+        """Rewind the conversation to before a message.
 
         Args:
             target: id of the message.
-            newest: id of the last message that was asked. Without it Claude Code goes back to before that one only.
+            newest: id of the last prompt. Without it Claude Code only rewinds to before that prompt.
 
         Returns:
-            Why it was not taken back; "" if it was.
+            Why the conversation was not rewound; "" if it was.
         """
         self._rewinding = _Rewinding(f"rewind_{uuid.uuid4().hex}")
         request = {
@@ -107,14 +107,14 @@ class ProcessTransport(Transport):
         return _Messages(self)
 
     async def end_input(self) -> None:
-        """Only `close` ends the input: the SDK calls this for its empty opening stream too."""
+        """Do nothing: the SDK also calls this for its empty opening stream. `close` ends the input."""
 
     async def close(self) -> None:
         await self._process.stop(grace_s=self._grace_s)
 
     @contextmanager
     def observed(self, emit: Emit) -> Iterator[None]:
-        """Within the block a turn is asked: its signs of life go to `emit`."""
+        """Report the signs of life of a turn to `emit` for the length of the block."""
         self._emit, self._signs, self._written_since = emit, Signs(), None
         try:
             yield
@@ -123,11 +123,11 @@ class ProcessTransport(Transport):
 
     @property
     def asked(self) -> bool:
-        """Whether Claude may have been asked in the turn under way.
+        """Whether Claude may have been asked in the current turn.
 
-        The prompt, or the first of the results, was written to the process, and the process has not died before it read
-        that line to its end. That it was written is not enough: the pipe of a process that is killed stays open until
-        the last of its threads is gone.
+        This is so if the prompt, or the first tool result, was written, unless the process died before it read that
+        line to its end. The write alone does not show it: the pipe of a killed process stays open until the last of its
+        threads is gone.
         """
         return self._written_since is not None and self._process.unread <= self._written_since
 
@@ -136,10 +136,10 @@ class ProcessTransport(Transport):
         self._grace_s = 0.0
 
     def turn_ended(self, *, in_order: bool) -> None:
-        """Nothing more will be read until the next turn.
+        """Stop reading until the next turn.
 
         Args:
-            in_order: Claude Code knows it too, and leaves by itself when its input ends.
+            in_order: Claude Code has ended the turn too, so it exits when its input ends.
         """
         self._turn_ended = True
         self._grace_s = GRACE_S if in_order else 0
@@ -153,16 +153,16 @@ class ProcessTransport(Transport):
         return json.dumps(frame) + "\n"
 
     async def next_lines(self) -> list[bytes]:
-        """The lines that the process completes next, which may be none.
+        """Read a chunk and return the lines that it completes, maybe none.
 
         Raises:
-            ClaudeSDKError: it says nothing more, or a line is too long.
+            ClaudeSDKError: the output ended, or a line is too long.
         """
         chunk = await self._process.read()
         if not chunk:
             if self._turn_ended:
                 await trio.sleep_forever()  # the SDK would log an error; it cancels this when it closes
-            # No clean end of output is expected: the turn's result comes first, and then nobody reads.
+            # An end of output before the turn's result is an error; after the result nothing is read.
             raise ProcessError(await self._process.why_gone(), exit_code=self._process.exit_code)
         try:
             return self._framer.feed(chunk)
@@ -170,10 +170,10 @@ class ProcessTransport(Transport):
             raise CLIConnectionError(str(error)) from error
 
     def parsed(self, line: bytes) -> dict[str, Any] | None:
-        """The message of a line; None for what is no message.
+        """Parse a line; return None if it is not a message for the SDK.
 
         Raises:
-            CLIJSONDecodeError: it looks like one and is not.
+            CLIJSONDecodeError: the line begins like a record but is not valid JSON.
         """
         try:
             message = record_of(line, self._log)
@@ -208,7 +208,7 @@ class _Rewinding:
 
 
 class _Messages:
-    """Not a generator: the SDK leaves it unfinished, and a generator would be left to the garbage collector."""
+    """An iterator and not a generator, because the SDK does not finish it: the garbage collector would close it."""
 
     def __init__(self, transport: ProcessTransport) -> None:
         self._transport = transport

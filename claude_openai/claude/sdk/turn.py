@@ -1,7 +1,7 @@
-"""One turn of a live conversation: what is asked, what is done about what comes, how it ends.
+"""Runs one turn in a live conversation.
 
-Carries out the effects that the pure core returns, and knows what the client will send back as our answer. What Claude
-Code's records mean is `TurnReader`'s business; whose process it is, `conversation`'s.
+Writes the prompt, passes the records to `TurnReader`, carries out the effects that it returns, and keeps the answer in
+the form in which the client will send it back.
 """
 
 import json
@@ -51,10 +51,10 @@ __all__ = ["ConnectedClient", "SdkTurn"]
 
 @dataclass(slots=True)
 class ConnectedClient:
-    """A client that is connected.
+    """A connected SDK client.
 
     Attributes:
-        counted: tokens already reported to the requests of a turn of Claude Code that waits for results.
+        counted: tokens of Claude Code's current turn that were already reported to earlier requests.
     """
 
     client: ClaudeSDKClient
@@ -68,14 +68,14 @@ class ConnectedClient:
 
 
 class SdkTurn:
-    """One turn over a client.
+    """One turn with a connected client.
 
     Args:
         request: what to answer.
         opened: the conversation's client; only this turn reads from it.
         emit: takes the events.
-        route: how the request came to the conversation.
-        login: the command that logs Claude Code in, for messages.
+        route: how the turn got its process.
+        login: the command that logs Claude Code in, for error messages.
     """
 
     def __init__(self, request: TurnRequest, opened: ConnectedClient, emit: Emit, *, route: Route, login: str) -> None:
@@ -105,7 +105,7 @@ class SdkTurn:
         )
 
     def outcome(self) -> TurnOutcome:
-        """What the turn leaves, once it is over."""
+        """Return the outcome of the turn, once it is over."""
         one_only = self._one_call_only
         dropped = not self._calls and is_dropped("".join(self._text))
         return TurnOutcome(
@@ -118,20 +118,20 @@ class SdkTurn:
         )
 
     def _answer(self) -> Message:
-        # As the client will send it back, in canonical form: all text is one block before the calls.
+        # The canonical form of what the client will send back: all text in one block before the calls.
         text = paired("".join(self._text))
         texts: list[Block] = [TextBlock(text)] if text.strip() else []
         calls = (ToolUseBlock(c.id, c.name, canonical_arguments(json.loads(c.arguments))) for c in self._calls)
         return Message("assistant", (*texts, *calls))
 
     async def run(self) -> None:
-        """Ask, and tell what is answered, to the end of the turn.
+        """Write the prompt and emit the answer's events; return when the turn is over.
 
         Raises:
-            ClaudeSDKError: the process ended, or stopped making sense.
+            ClaudeSDKError: the process ended, or its output is invalid.
         """
         async with self._opened.reading:
-            # Locked before anything is written: else the conversation could end between the request and its reading.
+            # Locked before the first write: otherwise the conversation could end between write and read.
             if not self._opened.process.running:
                 raise CLIConnectionError(await self._opened.process.why_gone())
             await self._begin()
@@ -162,7 +162,7 @@ class SdkTurn:
     def _note_end(self) -> None:
         state = self.reader.state
         self._opened.transport.turn_ended(in_order=state is State.IDLE)
-        # At the end of Claude Code's own turn its result has counted everything.
+        # The result at the end of Claude Code's own turn counts everything.
         self._opened.counted = Usage() if state is State.IDLE else sum_of(self._opened.counted, self.reader.usage)
         if state is State.STOPPED:
             self._opened.process.kill()  # 20 ms later Claude Code makes another call
@@ -203,5 +203,5 @@ class SdkTurn:
 
 
 async def _stream_of(frame: dict[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-    """The form in which the SDK takes a message that is more than a text."""
+    """Yield the frame: the SDK takes a message with more than text only as a stream."""
     yield frame

@@ -1,1 +1,1 @@
-"""A history as the session file that Claude Code resumes from."""
+"""Writes a history as the session file that Claude Code resumes from."""

@@ -1,11 +1,11 @@
-"""A transcript that is written after the process that resumes from it was started.
+"""A transcript that is written after the start of the process that resumes from it.
 
-Starting Claude Code takes most of the time of giving a history anew, and it opens the transcript last. So a process can
-be started ahead, on a FIFO: it waits there for somebody to write. When a history comes, an ordinary file takes the
-FIFO's name, for a process that has not come so far and for what it looks up in the file later, and the process that
-waits is given the same text through the FIFO (measured on `claude-code` 2.1.332; a test shows it on the bundled one).
+Most of the time of a replay is the start of Claude Code, which opens the transcript last. So a process can be started
+ahead of need with a FIFO as its transcript: it blocks until the FIFO is written. When a history comes, a regular file
+replaces the FIFO at its path, for a process that has not opened it yet and for later reads; a process that waits gets
+the same text through the FIFO (measured on `claude-code` 2.1.332; a test shows it on the bundled one).
 
-Knows files; what a transcript says is `session_file`'s business. Linux only: nobody has measured it elsewhere.
+`session_file` makes the content. Linux only, because it was not measured elsewhere.
 """
 
 import errno
@@ -31,10 +31,10 @@ class LateTranscript:
     """The transcript of one process.
 
     Args:
-        folder: private; the files in it are made by `waiting` and removed at its end.
+        folder: private; `waiting` makes the files in it and removes them at its end.
 
     Attributes:
-        path: what the process is told to resume from.
+        path: the transcript path for the command line of the process.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -44,10 +44,10 @@ class LateTranscript:
 
     @contextmanager
     def waiting(self) -> Iterator[None]:
-        """The process may be started within the block, and is gone at its end.
+        """Make the FIFO. The process must start and end within the block.
 
         Raises:
-            OSError: the folder's file system has no FIFOs.
+            OSError: the folder's file system does not support FIFOs.
         """
         try:
             os.mkfifo(self._fifo, 0o600)
@@ -59,7 +59,7 @@ class LateTranscript:
 
     @asynccontextmanager
     async def given(self, past: Past, cwd: Path) -> AsyncIterator[None]:
-        """Give the process its past; once, for as long as its turn.
+        """Write the past for the process. Call once; the file exists for the length of the block, which is the turn.
 
         Raises:
             OSError: the file cannot be written.
@@ -81,13 +81,13 @@ class LateTranscript:
             self.path.unlink(missing_ok=True)
 
     async def _write(self, text: bytes) -> bool:
-        """Whether the process waited for it."""
+        """Write to the FIFO; return whether the process was waiting for it."""
         try:
             fd = os.open(self._fifo, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:  # the process is gone, as whoever asks it will see
+        except FileNotFoundError:  # the process is gone, which its next use reports
             return False
         except OSError as error:
-            if error.errno == errno.ENXIO:  # nobody has opened it, and whoever will finds the file
+            if error.errno == errno.ENXIO:  # not opened yet; the process will open the regular file
                 return False
             raise
         try:
@@ -98,7 +98,7 @@ class LateTranscript:
                 except BlockingIOError:
                     await trio.lowlevel.wait_writable(fd)
         except BrokenPipeError:
-            pass  # it died
+            pass  # the process died
         finally:
             trio.lowlevel.notify_closing(fd)
             os.close(fd)

@@ -1,7 +1,7 @@
-"""A turn as a message of Claude's API, in the form in which Claude Code sends it in a live conversation.
+"""Makes messages of Claude's API in the form in which Claude Code sends them in a live conversation.
 
-A history that is given anew is written in this form, so that it has the prompt-cache prefix of the live turns
-(`tests/real/test_replays.py` compares the two on the bundled CLI). Knows nothing of files.
+Replays use this form, so that they share the prompt-cache prefix of the live turns (`tests/real/test_replays.py`
+compares the two on the bundled CLI).
 """
 
 import json
@@ -24,7 +24,7 @@ from claude_openai.protocol.turn.tools import MAX_NAME_CHARS
 
 __all__ = ["content_block", "is_dropped", "is_usable_id", "made_id", "message_form"]
 
-# Claude Code drops an answer of this text alone, and writes another in its place where it is the last (2.1.332).
+# Claude Code drops an answer that has only this text, and replaces it if it is the last message (2.1.332).
 DROPPED: Final = "(no content)"
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -32,17 +32,17 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_-]")
 
 
 def message_form(turn: Message, ident: str, calls: Sequence[ToolUseBlock] = ()) -> dict[str, Any]:
-    """A message as Claude Code sends it in the live conversation, which the prompt cache knows.
+    """Return a message as Claude Code sends it in a live conversation, for a hit in the prompt cache.
 
     Args:
-        turn: whose message it is.
-        ident: of the message.
-        calls: those of the turn before, in whose order results stand.
+        turn: the message to convert.
+        ident: the message's id.
+        calls: the calls of the previous message; results are put in their order.
     """
     places = {call.id: place for place, call in enumerate(calls)}
 
     def place(block: Block) -> int:
-        # The API wants results before words, whatever the client has.
+        # The API requires results before text; clients may have another order.
         return places.get(block.call_id, -1) if isinstance(block, ToolResultBlock) else len(places)
 
     names = {call.id: call.name for call in calls}
@@ -52,7 +52,7 @@ def message_form(turn: Message, ident: str, calls: Sequence[ToolUseBlock] = ()) 
         message |= {
             "id": f"msg_{ident.replace('-', '')[:24]}",
             "type": "message",
-            # Claude Code leaves thinking out if its message was another model's.
+            # Claude Code omits thinking if its message is from another model.
             "model": next((block.model for block in turn.blocks if isinstance(block, ThinkingBlock)), "claude"),
             "stop_reason": "tool_use" if message["content"][-1]["type"] == "tool_use" else "end_turn",
             "stop_sequence": None,
@@ -62,12 +62,12 @@ def message_form(turn: Message, ident: str, calls: Sequence[ToolUseBlock] = ()) 
 
 
 def is_dropped(text: str) -> bool:
-    """Whether Claude Code takes an answer of this text out of the conversation."""
+    """Whether Claude Code removes an answer with this text from the conversation."""
     return text.strip() == DROPPED
 
 
 def _not_dropped(turn: Message) -> Iterator[Block]:
-    """The blocks of a turn, those that Claude Code would drop in two parts."""
+    """Yield the blocks of a message; a text that Claude Code would drop is split into two blocks."""
     drops = turn.role == "assistant" and all(isinstance(b, TextBlock) and is_dropped(b.text) for b in turn.blocks)
     for block in turn.blocks:
         if drops and isinstance(block, TextBlock):
@@ -93,7 +93,7 @@ def _tool_name(name: str) -> str:
 
 
 def content_block(block: Block) -> dict[str, Any]:
-    """A block as Claude's API spells it."""
+    """Return a block in the format of Claude's API."""
     match block:
         case TextBlock():
             return {"type": "text", "text": block.text}
@@ -119,15 +119,15 @@ def _source(block: MediaBlock) -> dict[str, Any]:
     return {"type": kind, "media_type": block.media_type, "data": block.data}
 
 
-def _safe_id(given: str) -> str:
-    return given if is_usable_id(given) else made_id(given)
+def _safe_id(call_id: str) -> str:
+    return call_id if is_usable_id(call_id) else made_id(call_id)
 
 
-def is_usable_id(given: str) -> bool:
-    """Whether Claude's API takes it: letters, digits, '_' and '-' only. Other models make others."""
-    return bool(_ID.fullmatch(given))
+def is_usable_id(call_id: str) -> bool:
+    """Whether Claude's API accepts the id: letters, digits, '_' and '-' only. Other models use more characters."""
+    return bool(_ID.fullmatch(call_id))
 
 
-def made_id(given: str) -> str:
-    """An id that Claude's API takes, the same for the same text."""
-    return "call_" + sha256(given.encode()).hexdigest()[:24]
+def made_id(call_id: str) -> str:
+    """Return an id that Claude's API accepts, always the same for the same input."""
+    return "call_" + sha256(call_id.encode()).hexdigest()[:24]

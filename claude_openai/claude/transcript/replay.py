@@ -1,4 +1,4 @@
-"""Which messages of a request a process resumes from."""
+"""Selects the messages of a request that a process resumes from."""
 
 from claude_openai.protocol.turn.blocks import Message, ToolResultBlock
 from claude_openai.protocol.turn.request import TurnRequest
@@ -7,9 +7,9 @@ __all__ = ["past_of"]
 
 
 def past_of(request: TurnRequest) -> tuple[Message, ...]:
-    """The turns that a process which has none of them resumes from.
+    """Return the messages that a new process resumes from.
 
-    The results of tools are among them: in a message, Claude Code would drop them.
+    Tool results of the prompt are included: in a prompt message Claude Code would drop them.
     """
     results = tuple(block for block in request.prompt.blocks if isinstance(block, ToolResultBlock))
     return (*request.turns, Message("user", results)) if results else request.turns

@@ -1,8 +1,8 @@
-"""A history as the transcript file that Claude Code resumes from, so that it is given as real turns.
+"""Writes a history as the transcript file that Claude Code resumes from, so that Claude gets real turns.
 
-Knows the lines of Claude Code's own session files (measured: `claude-code` 2.1.330 loads one from any path, copies
-nothing and writes nothing back). Knows nothing of who asks. The file holds private words: mode 0600, and gone as soon
-as the turn is.
+The lines are those of Claude Code's own session files (measured: `claude-code` 2.1.330 loads one from any path, and
+neither copies it nor writes to it). The file holds private text: its mode is 0600, and it is removed when the turn
+ends.
 """
 
 import json
@@ -30,10 +30,10 @@ from claude_openai.threads import run_in_thread
 
 __all__ = ["Notes", "Past", "message_ids", "transcript_file", "transcript_lines", "write_private"]
 
-# Claude Code's own notes, as they stand in its session files.
+# Claude Code's own notes, as in its session files.
 Notes: TypeAlias = tuple[Mapping[str, Any], ...]
 
-# Claude's API takes no conversation that the assistant begins, as some clients have it with a greeting.
+# Claude's API rejects a conversation that begins with the assistant; some clients begin with a greeting.
 BEGINNING: Final = Message("user", (TextBlock("(The conversation begins.)"),))
 UNSENT: Final = Message("assistant", (TextBlock("-"),))
 
@@ -46,7 +46,7 @@ class Past:
 
     Attributes:
         turns: the history, which may end in the results of tools.
-        notes: those that Claude Code is not to send.
+        notes: notes that Claude Code must not send.
     """
 
     turns: tuple[Message, ...]
@@ -58,7 +58,7 @@ class Past:
 
 @asynccontextmanager
 async def transcript_file(folder: Path, past: Past, cwd: Path) -> AsyncIterator[Path | None]:
-    """Write a past to a new file for as long as the block; None if there is nothing to write.
+    """Write a past to a file that exists for the length of the block; yield None if the past is empty.
 
     Raises:
         OSError: the file cannot be written.
@@ -76,7 +76,7 @@ async def transcript_file(folder: Path, past: Past, cwd: Path) -> AsyncIterator[
 
 
 def transcript_lines(session: str, past: Past, cwd: Path) -> Iterator[str]:
-    """The lines of the file, each the child of the one before."""
+    """Yield the lines of the file, each linked to the previous one as its parent."""
     parent: str | None = None
     now = datetime.now(UTC)
     for kind, content, number in _entries(past):
@@ -98,9 +98,9 @@ def transcript_lines(session: str, past: Past, cwd: Path) -> Iterator[str]:
 
 
 def message_ids(session: str, turns: Sequence[Message]) -> tuple[str, ...]:
-    """For each turn the id of its message, by which a process can be taken back to before it.
+    """Return for each message the id by which a process can be rewound to before it.
 
-    It is "" where that is impossible: for the assistant's turns, and for results, which belong to their call.
+    The id is "" where that is impossible: for the assistant's messages, and for results, which belong to their calls.
     """
     return tuple(
         _message_id(session, number) if turn.role == "user" and not turn.has_results else ""
@@ -113,12 +113,12 @@ def _message_id(session: str, number: int) -> str:
 
 
 def _entries(past: Past) -> Iterator[tuple[str, dict[str, Any], int | None]]:
-    """Kind and content of each line, and the number of its turn."""
+    """Yield type, content and message number of each line; the number is None for lines that are not the client's."""
     for note in past.notes:
-        # A note is sent as it was rendered, and of a blank nothing is sent. An empty list would be rendered again.
+        # Claude Code sends a note as it was rendered, and nothing for a blank. It would render an empty list again.
         yield "attachment", {"attachment": note, "rendered": [{"content": " "}], "renderedRole": "system"}, None
-    # After the first user turn Claude Code sends a system message of what was attached to it. With nothing attached it
-    # sends an empty one, which it never does of its own sessions; the date is the least that those have.
+    # After the first user message Claude Code sends a system message with its attachments. Without any it would send
+    # an empty one, which it never does in its own sessions; those have at least the date.
     date = None if past.notes else {"attachment": {"type": "date", "date": time.strftime("%Y-%m-%d")}}
     turns = past.turns
     numbered: list[tuple[int | None, Message]] = list(enumerate(_with_ids_of_their_own(turns)))
@@ -132,15 +132,15 @@ def _entries(past: Past) -> Iterator[tuple[str, dict[str, Any], int | None]]:
             yield "attachment", date, None
             date = None
     if not turns or turns[-1].role == "user":
-        # An answer that is never sent: what follows it is a new turn, and not the rest of the user's.
+        # This answer is never sent. It makes Claude Code take what follows as a new turn, not as part of the last one.
         yield "assistant", {"message": message_form(UNSENT, str(uuid.uuid4())), "isVirtual": True}, None
 
 
 def _with_ids_of_their_own(turns: Sequence[Message]) -> Iterator[Message]:
-    """The turns, each call with an id that no other has: some clients count anew in each message.
+    """Yield the messages with unique call ids, because some clients restart their numbering in each message.
 
-    Of equal ids Claude Code keeps the first, and with an id `x` it loses the result of any `x_2` (measured). A result
-    goes to the call of the assistant turn before it.
+    Of equal ids Claude Code keeps only the first, and with an id `x` it loses the result of `x_2` (measured). A result
+    belongs to the call of the preceding assistant message.
     """
     free = _FreeIds(block.id for turn in turns for block in turn.blocks if isinstance(block, ToolUseBlock))
     new_ids: dict[str, deque[str]] = {}
@@ -162,29 +162,29 @@ def _with_ids_of_their_own(turns: Sequence[Message]) -> Iterator[Message]:
 
 
 class _FreeIds:
-    """Ids for calls: the client's own where nothing speaks against it."""
+    """Assigns ids to calls: the client's own where it can be used."""
 
-    def __init__(self, given: Iterable[str]) -> None:
-        self._given = set(given)
+    def __init__(self, call_ids: Iterable[str]) -> None:
+        self._call_ids = set(call_ids)
         self._used: set[str] = set()
         self._repeats: Counter[str] = Counter()
 
-    def take(self, given: str) -> str:
-        new_id = given if self._is_good(given) else made_id(given)
+    def take(self, call_id: str) -> str:
+        new_id = call_id if self._is_good(call_id) else made_id(call_id)
         while new_id in self._used:
-            # Counted: each made of the one before would be looked for along all of them.
-            self._repeats[given] += 1
-            new_id = made_id(f"{given} {self._repeats[given]}")
+            # Count per id: deriving each new id from the previous one would take quadratic time.
+            self._repeats[call_id] += 1
+            new_id = made_id(f"{call_id} {self._repeats[call_id]}")
         self._used.add(new_id)
         return new_id
 
-    def _is_good(self, given: str) -> bool:
-        counted = _COUNTED.fullmatch(given)
-        return is_usable_id(given) and not (counted and counted[1] in self._given)
+    def _is_good(self, call_id: str) -> bool:
+        counted = _COUNTED.fullmatch(call_id)
+        return is_usable_id(call_id) and not (counted and counted[1] in self._call_ids)
 
 
 def write_private(path: Path, lines: Iterable[str]) -> None:
-    """Write a new file that nobody else can read; blocks."""
+    """Write a new file with mode 0600. Blocks."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.writelines(lines)

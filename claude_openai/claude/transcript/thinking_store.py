@@ -1,9 +1,8 @@
-"""The thinking of our own tool turns, kept to be given back when their history is given anew.
+"""Keeps the thinking of tool turns, for replays of their history.
 
-Claude wants the thinking before a call, signed by itself, back with the call's result; no client can send it. So what
-Claude thought before it called is kept by the ids of the calls, which Claude makes and nobody guesses, and put back
-into a history that has exactly these calls of the same caller. Bounded in size, the oldest go first. It knows stream
-events and turns; it does not read what Claude thinks.
+Claude requires the signed thinking before a call together with the call's result, and no client can send it. So the
+thinking is stored by caller and call ids, which Claude makes and which cannot be guessed, and is put back into a
+history with exactly these calls of the same caller. The store is bounded in size and drops the oldest entries first.
 """
 
 import json
@@ -43,13 +42,13 @@ class Thinking:
                 self._blocks[-1]["signature"] = text
 
     def blocks(self) -> tuple[ThinkingBlock, ...]:
-        """Those that Claude takes back: an unsigned one it would refuse."""
+        """Return the signed blocks; Claude refuses unsigned ones."""
         signed = (block for block in self._blocks if block.get("signature") or block.get("data"))
         return tuple(ThinkingBlock(json.dumps(block), self._model) for block in signed)
 
 
 class ThinkingStore:
-    """What Claude thought before its latest calls.
+    """The thinking before Claude's latest calls.
 
     Args:
         max_chars: the size of all that is kept; the oldest go first.
@@ -61,7 +60,7 @@ class ThinkingStore:
         self._size = 0
 
     def keep(self, user: str | None, calls: Sequence[str], thinking: tuple[ThinkingBlock, ...]) -> None:
-        """Keep the thinking that came before these calls."""
+        """Store the thinking that preceded these calls."""
         if not calls or not thinking:
             return
         self._drop((user, frozenset(calls)))
@@ -71,7 +70,7 @@ class ThinkingStore:
             self._drop(next(iter(self._kept)))
 
     def restored(self, user: str | None, turns: Sequence[Message]) -> tuple[Message, ...]:
-        """The turns, with the thinking that is known put before the calls."""
+        """Return the messages with the stored thinking before the calls."""
         return tuple(self._restored(user, turn) for turn in turns)
 
     def _restored(self, user: str | None, turn: Message) -> Message:

@@ -1,7 +1,7 @@
-"""How `claude` is started so that a turn sees the client's words and nothing else, and costs one upstream call.
+"""The flags and environment of `claude`: a turn has only the client's messages, and costs one upstream call.
 
-The only place that knows the CLI's flags and environment. Both backends start it this way. Each entry has its reason
-beside it, and a test on the bundled CLI that shows it at work.
+Both backends use them, and they are defined nowhere else. Each entry has its reason beside it, and a test on the
+bundled CLI that shows its effect.
 """
 
 import json
@@ -18,7 +18,7 @@ __all__ = ["claude_argv", "claude_environment"]
 _OPTIONS = (
     *("--output-format", "stream-json", "--input-format", "stream-json", "--verbose"),
     "--include-partial-messages",  # the text token by token
-    *("--allowedTools", "mcp__openai__*"),  # the client's own, which it runs itself
+    *("--allowedTools", "mcp__openai__*"),  # the client's tools, which the client runs
     "--setting-sources=",  # no settings, hooks or CLAUDE.md of the user or the folder
     "--strict-mcp-config",  # no MCP servers of the user
     "--safe-mode",  # no skills, plugins, agents, commands; the login still works
@@ -30,43 +30,43 @@ _ESSENTIAL_ONLY = "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"
 
 _ENVIRONMENT = {
     "CLAUDE_CODE_ENTRYPOINT": "sdk-py",
-    # Without it a second, billed request asks for a session title.
+    # Without it Claude Code sends a second, billed request for a session title.
     _ESSENTIAL_ONLY: "1",
     "DISABLE_AUTOUPDATER": "1",
-    # Otherwise a placeholder tool of its own stands among the client's.
+    # Otherwise Claude Code adds a placeholder tool to the client's.
     "ENABLE_TOOL_SEARCH": "false",
-    # What fails is reported, not repeated in another way: each of these would be one more billed call.
+    # Report failures instead of trying other ways: each of these would be one more billed call.
     "CLAUDE_CODE_MAX_RETRIES": "2",
     "CLAUDE_CODE_DISABLE_NONSTREAMING_FALLBACK": "1",
     "CLAUDE_CODE_DISABLE_REFUSAL_FALLBACK": "1",
     "CLAUDE_CODE_DISABLE_REFUSAL_RETRY": "1",
     "CLAUDE_CODE_NO_MODEL_FALLBACK": "1",
     "CLAUDE_CODE_DISABLE_MODEL_ACCESS_FALLBACK": "1",
-    # A history that is too long is the client's to shorten: OpenCode and others do, when they are told.
+    # The client shortens a history that is too long: OpenCode and others do so after the error.
     "DISABLE_COMPACT": "1",
     "DISABLE_AUTO_COMPACT": "1",
     "CLAUDE_CODE_DISABLE_AUTO_MEMORY": "1",
-    # An agent or a command that runs on after its turn would be paid for, and end in somebody else's turn.
+    # An agent or a command that outlives its turn would be billed, and end in another request's turn.
     "CLAUDE_CODE_DISABLE_BACKGROUND_TASKS": "1",
-    # A longer result of a tool would be put into a file, and Claude told to read that. How long one may be is the
-    # client's affair, and the model's.
+    # Claude Code would put a longer tool result into a file and have Claude read that. The client and the model limit
+    # its length.
     "MAX_MCP_OUTPUT_TOKENS": "100000000",
-    # The description of a client's tool would be cut after 4,096 characters; one of OpenCode's has 4,641.
+    # Claude Code would cut tool descriptions after 4,096 characters; one of OpenCode's has 4,641.
     "CLAUDE_CODE_MAX_MCP_DESCRIPTION_LENGTH": "100000000",
-    # Otherwise each process writes a file of a built-in plugin under a lock, which stays when it is killed meanwhile.
+    # Otherwise each process writes a file of a built-in plugin under a lock, which remains if the process is killed.
     # (Not documented; 2.1.332.)
     "CLAUDE_CODE_AGENTS_MD_ROWS_EVERY_PROCESS": "1",
 }
 
-# Without it "<total_tokens>... tokens left" follows every result of a tool. Not where Claude has tools of its own: plan
-# mode is told of in the same way.
+# Without it "<total_tokens>... tokens left" follows every tool result. Not set for turns with Claude's own tools:
+# Claude Code announces plan mode in the same way.
 _WITHOUT_OWN_TOOLS = {"CLAUDE_CODE_DISABLE_ATTACHMENTS": "1"}
 
-# Without it Claude's API sends an argument of a call only when it is whole, and Claude Code passes no pings on: minutes
-# of silence while Claude writes a file (github/copilot-cli#4286: 330 s), which would be taken for a hang.
+# Without it Claude's API sends each argument of a call only when complete, and Claude Code forwards no pings: minutes
+# of silence while Claude writes a file (github/copilot-cli#4286: 330 s), which look like a hang.
 _UNLESS_SET = {"CLAUDE_CODE_ENABLE_FINE_GRAINED_TOOL_STREAMING": "1"}
 
-# The modes in which Claude Code asks Claude, call by call, whether a tool may be used: without that it refuses.
+# The modes in which Claude Code asks Claude about the safety of each tool call, and denies it without an answer.
 _JUDGED_MODES = ("auto", "plan")
 _INSTEAD_OF_ESSENTIAL_ONLY = {
     "CLAUDE_CODE_DISABLE_TERMINAL_TITLE": "1",
@@ -75,7 +75,7 @@ _INSTEAD_OF_ESSENTIAL_ONLY = {
 }
 
 
-# What leads the CLI to an account or another upstream; dropped where a stand-in answers instead.
+# Variables that lead the CLI to an account or another upstream; cleared if a stand-in answers.
 ACCOUNT_VARIABLES = (
     *("ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_MODEL", "ANTHROPIC_UNIX_SOCKET"),
     *("CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CODE_OAUTH_REFRESH_TOKEN", "CLAUDE_CODE_CUSTOM_OAUTH_URL"),
@@ -97,22 +97,22 @@ def claude_argv(
     session: str | None = None,
     session_file: bool = False,
 ) -> list[str]:
-    """The command line of a process.
+    """Return the command line of a process.
 
     Args:
         claude: the program.
         model: passed on as it is; never begins with '-'.
-        settings: of its first turn.
-        options: which tools of its own it has, where, and what they may do.
-        rules: what they are kept from, as the `permissions` of its settings.
+        settings: settings of its first turn.
+        options: Claude's own tools, their folders and permission mode.
+        rules: the `permissions` of its settings, which restrict these tools.
         resume: a transcript file with the history.
-        session: the id of its session; without effect with `resume`, where the file says it.
-        session_file: whether it writes one, in its configuration folder.
+        session: session id; ignored with `resume`, because the file has the id.
+        session_file: whether it writes a session file, in its configuration folder.
     """
     argv = [str(claude), *_OPTIONS, "--tools", ",".join(TOOLS[options.tool_mode]), "--model", model]
     argv += ["--permission-mode", options.permission_mode or "dontAsk"]
     if options.has_tools:
-        argv += ["--permission-prompt-tool", "stdio"]  # what it would ask for is asked of us
+        argv += ["--permission-prompt-tool", "stdio"]  # permission prompts come as control requests
     if rules:
         argv += ["--settings", json.dumps({"permissions": rules})]
     for folder in options.add_dirs:
@@ -131,13 +131,13 @@ def claude_argv(
 def claude_environment(
     base: Mapping[str, str], *, extra: Mapping[str, str], cwd: Path, options: ClaudeOptions = NO_CLAUDE_OPTIONS
 ) -> dict[str, str]:
-    """The environment of a turn: what passes of the server's own, made hermetic.
+    """Return the environment of a turn: what it inherits from the server, and the variables of this module.
 
     Args:
         base: the server's environment.
-        extra: wins over everything that is not of the request.
-        cwd: the folder the child starts in.
-        options: of the request.
+        extra: overrides everything that does not come from the request.
+        cwd: the folder in which the child starts.
+        options: the `claude` options of the request.
     """
     inherited = inherited_environment(base, own_tools=options.has_tools)
     more = {} if options.has_tools else _WITHOUT_OWN_TOOLS
@@ -155,13 +155,13 @@ def claude_environment(
 def _judge_environment(options: ClaudeOptions, base: Mapping[str, str]) -> dict[str, str]:
     if not options.has_tools or options.permission_mode not in _JUDGED_MODES:
         return {}
-    # The safety check of these modes is no essential traffic to Claude Code. Whoever set the variable themselves keeps
-    # it; for the others what it would do is had one by one.
+    # Claude Code counts the safety check of these modes as nonessential traffic. If the user set the variable, keep it.
+    # Otherwise set its other effects one by one.
     return {_ESSENTIAL_ONLY: base.get(_ESSENTIAL_ONLY, ""), **_INSTEAD_OF_ESSENTIAL_ONLY}
 
 
 def stand_in_environment(base_url: str, config_folder: Path) -> dict[str, str]:
-    """Extra variables that make the CLI talk to a stand-in, without touching the user's own login and settings."""
+    """Return extra variables that direct the CLI to a stand-in, away from the user's login and settings."""
     return {
         **dict.fromkeys(ACCOUNT_VARIABLES, ""),
         "ANTHROPIC_BASE_URL": base_url,

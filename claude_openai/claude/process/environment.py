@@ -1,13 +1,12 @@
-"""Which variables of the server's environment reach `claude`, and why.
+"""Selects the variables of the server's environment that reach `claude`, with the reasons.
 
-Claude Code reads about 380 documented variables and a thousand others. Many of them take precedence over the flags and
-control requests that carry what a client asked for: with `CLAUDE_CODE_EFFORT_LEVEL=high` every `reasoning_effort` is
-high. So a turn without tools of Claude's own gets a list of what passes. A turn with them runs the user's builds and
-tests, so it gets the user's environment, without what would override a request: of the names that are Claude Code's own
-only those that are listed.
+Claude Code reads about 380 documented variables and a thousand others. Many of them override the flags and control
+requests that carry a client's fields: with `CLAUDE_CODE_EFFORT_LEVEL=high` every `reasoning_effort` is high. So a turn
+without Claude's own tools gets only the listed variables. A turn with these tools runs the user's builds and tests, so
+it gets the user's environment except for variables that would override a request: of Claude Code's own variables only
+those that are listed.
 
-Knows names, not values. They are those of https://code.claude.com/docs/en/env-vars, and of the program (2.1.332) where
-they are not documented.
+The names are from https://code.claude.com/docs/en/env-vars, and from the program (2.1.332) if they are not documented.
 """
 
 from collections.abc import Collection, Mapping
@@ -25,7 +24,7 @@ class Reach(Enum):
     NO_TURN = "no turn"
 
 
-# Why, and the names. A `*` stands for any end of a name; of several patterns that fit, the longest decides.
+# Reasons, and the names. A `*` stands for any end of a name; the longest matching pattern decides.
 _TABLE: Final[Mapping[Reach, Mapping[str, str]]] = {
     Reach.EVERY_TURN: {
         "the user": "HOME USER LOGNAME USERNAME SHELL __CF_USER_TEXT_ENCODING",
@@ -117,27 +116,27 @@ _LONGEST_FIRST: Final = sorted(_BY_PREFIX, key=len, reverse=True)
 
 
 def reach(name: str) -> Reach:
-    """The turns that a variable of this name reaches."""
+    """Return the turns that a variable of this name reaches."""
     if name in _BY_NAME:
         return _BY_NAME[name]
     return _BY_PREFIX[next(prefix for prefix in _LONGEST_FIRST if name.startswith(prefix))]
 
 
 def named_environment(environ: Mapping[str, str], names: Collection[str]) -> dict[str, str]:
-    """What a turn keeps of it because somebody has named it."""
+    """Return the variables that `--pass-env` names."""
     return {name: environ[name] for name in names if name in environ}
 
 
 def inherited_environment(environ: Mapping[str, str], *, own_tools: bool) -> dict[str, str]:
-    """What a turn keeps of the server's environment.
+    """Return the variables that a turn inherits.
 
     Args:
-        environ: the server's.
-        own_tools: the turn has tools of Claude's own.
+        environ: the server's environment.
+        own_tools: whether the turn has Claude's own tools.
     """
     reached = (Reach.EVERY_TURN, Reach.OWN_TOOLS) if own_tools else (Reach.EVERY_TURN,)
     inherited = {name: value for name, value in environ.items() if reach(name) in reached}
     if not inherited.get(_CONFIG_FOLDER):
-        # Claude Code takes an empty one for the current folder, and its login is not there.
+        # Claude Code reads an empty value as the current folder, which has no login.
         inherited.pop(_CONFIG_FOLDER, None)
     return inherited

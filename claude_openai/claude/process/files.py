@@ -1,7 +1,6 @@
-"""The files of one process: its folder for temporary files, and what it leaves in the user's folders.
+"""The files of one process: its temporary folder, and what it leaves in the user's folders.
 
-Knows when they are removed, and which variables tell the process where they are. What a process leaves is `leftovers`'
-business.
+This module sets the variables that name these files, and removes the files. `leftovers` lists what a process leaves.
 """
 
 import os
@@ -24,24 +23,24 @@ from claude_openai.threads import NoThreadError, run_in_thread
 
 __all__ = ["ProcessFiles"]
 
-# What is not removed by then is removed when the server stops: it is in the private folder, or in the ledger.
+# Files that are left after this are removed when the server stops: they are in the private folder or the ledger.
 FILES_REMOVE_WAIT_S: Final = 5.0
 
 
 class ProcessFiles:
-    """Made by `open`.
+    """The files of one process, made by `open`.
 
     Args:
-        temporary: the process's folder for temporary files.
-        session: the id of its session.
-        env: its environment, but for the variables that name its files.
-        has_own_tools: it runs commands for Claude.
-        ledger: the server's.
-        log: told what could not be removed.
+        temporary: the process's temporary folder.
+        session: its session id.
+        env: its environment, without the variables that name its files.
+        has_own_tools: whether it runs commands for Claude.
+        ledger: the server's ledger.
+        log: records what could not be removed.
 
     Attributes:
         temporary: see above.
-        env: all of its environment.
+        env: its complete environment.
     """
 
     def __init__(
@@ -57,11 +56,11 @@ class ProcessFiles:
         self.env = {**env, "TMPDIR": str(temporary), "CLAUDE_CODE_TMPDIR": str(temporary)}
         self._mark = ""
         if has_own_tools:
-            # A last folder to look for programs in, which does not exist. A snapshot of a shell that has it is ours.
+            # A folder that does not exist, at the end of PATH. It marks the shell snapshots of this process.
             self._mark = str(temporary / "bin")
             self.env["PATH"] = f"{env.get('PATH', os.defpath)}{os.pathsep}{self._mark}"
         else:
-            # Claude Code's logs of tool calls would be in the user's caches. A command needs the true ones.
+            # Claude Code writes logs of tool calls into the user's cache folder. Commands need the real folder.
             self.env["XDG_CACHE_HOME"] = str(temporary)
 
     @classmethod
@@ -69,7 +68,7 @@ class ProcessFiles:
     async def open(
         cls, private: Path, session: str, env: Mapping[str, str], *, has_own_tools: bool, ledger: Ledger, log: Log
     ) -> "AsyncIterator[ProcessFiles]":
-        """For a process that lives within the block; its files are removed at the end.
+        """Make the files of a process that lives within the block; remove them at the end.
 
         Raises:
             OSError: the private folder cannot be written to.
@@ -79,7 +78,7 @@ class ProcessFiles:
         try:
             yield files
         finally:
-            # In a thread, since there may be thousands, and others stream meanwhile.
+            # In a thread: there may be thousands of files, while other turns stream.
             failures = [f"{temporary}: not removed within {FILES_REMOVE_WAIT_S:g} s"]
             with trio.move_on_after(FILES_REMOVE_WAIT_S, shield=True):
                 try:
@@ -90,12 +89,12 @@ class ProcessFiles:
                 log.warning("process.files_left", reason=failure)
 
     def started(self, process: SupervisedProcess, cwd: Path) -> None:
-        """The process has just been started, in this folder. From now on the server may be killed."""
+        """Record the started process in the ledger, for the case that the server is killed."""
         self._process = process
         self._write_down(Leftovers.of(process.pid, self._spawned, self._session, self.env, cwd, self._mark))
 
     def made(self, name: str) -> None:
-        """The process has made a file or a folder of this name in Claude Code's folder, see `OF_ITS_OWN_CHOICE`."""
+        """Record a file or folder that the process made in Claude Code's folder, see `OF_ITS_OWN_CHOICE`."""
         if self._left is not None and name not in self._left.made:
             self._write_down(replace(self._left, made=(*self._left.made, name)))
 
@@ -107,7 +106,7 @@ class ProcessFiles:
             self._log.warning("process.files_left", reason=f"cannot write the ledger entry: {error.strerror or error}")
 
     def _remove(self) -> list[str]:
-        """Blocks; returns what could not be removed, and why."""
+        """Remove the files; return what could not be removed, and why. Blocks."""
         shutil.rmtree(self.temporary, ignore_errors=True)
         if self._left is None or self._process is None or self._process.running:
             return []

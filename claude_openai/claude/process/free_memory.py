@@ -1,4 +1,4 @@
-"""How much memory this machine, or this container, has left. Knows Linux's files; elsewhere it cannot be told."""
+"""The free memory of this machine or container. Linux only."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -11,7 +11,7 @@ CGROUP: Final = Path("/sys/fs/cgroup")
 
 
 def available_mb(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int | None:
-    """What can still be used, in MiB, bounded by the container's limit; None where it cannot be told."""
+    """Return the available memory in MiB, bounded by the container's limit; None if it is unknown."""
     found = []
     with suppress(OSError, StopIteration, ValueError):
         lines = meminfo.read_text().splitlines()

@@ -1,11 +1,11 @@
-"""The server's side of the guardian process: starts it, and asks it for programs.
+"""The server's side of the guardian process: starts it, and requests programs from it.
 
-A program is known here by a socket, its `Link`, and never by its number: the far end belongs to the supervisor of the
-program, which says on it what happens, and kills all that descends from the program when the link ends. So whatever is
-lost on the way from the request to the owner of the link, by a cancel or the death of the server, ends the program too.
+A program is identified here by a socket, its `Link`, and never by its pid. The other end belongs to the program's
+supervisor, which reports events on it, and kills the program with all its descendants when the link closes. So a link
+that is lost between the request and its owner, by a cancel or the death of the server, ends the program too.
 The program itself is killed by a pidfd, if there is one: Claude Code makes another, billed call about 20 ms after some
 answers, and on a busy machine the supervisor would be too late.
-What the guardian does is told in `guardian_program`.
+`guardian_program` describes the guardian.
 """
 
 import errno
@@ -30,8 +30,8 @@ from claude_openai.protocol.claude_code.line_framer import LineFramer
 
 __all__ = ["Guardian", "Link", "Started", "guarding"]
 
-# Read when the server starts: a guardian that is started again must be the one that this version can talk to, though
-# another may have been installed meanwhile. It is sent, and not an argument, which everybody would see in `ps`.
+# Read when the server starts: a restarted guardian must match this version, even if another one was installed since.
+# It is sent over the socket, because `ps` would show it as an argument.
 PROGRAM = Path(supervisor.__file__).read_bytes()
 SWEEP = Path(leftovers.__file__).read_bytes()
 READ_PROGRAM = """
@@ -43,13 +43,13 @@ control.detach()
 exec(compile(program, "supervisor.py", "exec"))
 """
 
-# A program is started in a few ms, unless the machine is out of memory or the guardian was stopped.
+# A start takes a few ms, unless the machine is out of memory or the guardian was stopped.
 GUARDIAN_START_S = 20.0
 START_TRIES = 3
-# From the end of the guardian's socket to its own, and how often it is looked for.
+# The time for the guardian to exit after its socket closes, and the interval in which that is checked.
 DYING_S = 1.0
 DEATH_POLL_S = 0.01
-# The guardian has at most some files to remove; it never takes this long.
+# At its end the guardian only removes some files, which takes much less.
 GUARDIAN_END_S = 5.0
 LINE_BYTES = 512
 ANCILLARY_BYTES = socket.CMSG_SPACE(4)  # one descriptor
@@ -57,14 +57,14 @@ CLOSE_ON_EXEC = socket.MSG_CMSG_CLOEXEC if sys.platform == "linux" else 0
 
 
 class GuardianGone(Exception):
-    """There was no answer to a request: the guardian, or the supervisor that was to answer, has died."""
+    """A request got no answer: the guardian, or the supervisor that should answer, has died."""
 
 
 class Link:
-    """What holds a program. Everything that descends from it ends when this is closed, or the server dies.
+    """The connection to a program's supervisor. The program and its descendants end when it is closed.
 
     Args:
-        near: one end of a socket pair, whose other end is its supervisor's.
+        near: one end of a socket pair; the supervisor has the other end.
     """
 
     def __init__(self, near: socket.socket) -> None:
@@ -74,11 +74,11 @@ class Link:
         self._pidfds: list[int] = []
 
     async def send(self, data: bytes) -> None:
-        with suppress(trio.BrokenResourceError):  # the next line says so
+        with suppress(trio.BrokenResourceError):  # `next_line` reports it
             await self._stream.send_all(data)
 
     async def next_line(self) -> str:
-        """What the supervisor says next; "" when it has ended, and with it all that descends from the program."""
+        """Return the supervisor's next line; "" once the supervisor and all descendants of the program have ended."""
         while not self._lines:
             try:
                 data, ancillary, _, _ = await self._stream.socket.recvmsg(LINE_BYTES, ANCILLARY_BYTES, CLOSE_ON_EXEC)
@@ -93,7 +93,7 @@ class Link:
         return self._lines.popleft().decode()
 
     def kill(self) -> None:
-        """Have everything killed; what the supervisor says of it can still be read."""
+        """Have the program and its descendants killed; the supervisor's lines can still be read."""
         for pidfd in self._pidfds:
             with suppress(OSError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
@@ -108,12 +108,12 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A program that runs.
+    """A running program.
 
     Attributes:
-        pid: its number, for messages only; once it has ended it may be another process's.
-        link: says `exited CODE`, and ends when nothing is left of it.
-        stdin: of the program, and so on.
+        pid: for messages only; the pid may be reused after the program's end.
+        link: brings `exited CODE`, and ends when no descendant is left.
+        stdin: the program's standard input; likewise `stdout` and `stderr`.
     """
 
     pid: int
@@ -123,17 +123,17 @@ class Started:
     stderr: trio.lowlevel.FdStream
 
     def close(self) -> None:
-        """Close all four. What is left of the program then is for its supervisor to end."""
+        """Close the link and the pipes. The supervisor then ends the program."""
         for each in (self.stdin, self.stdout, self.stderr, self.link):
             each.close()
 
 
 class Guardian:
-    """The guardian process, started again when somebody has killed it.
+    """The guardian process, which is restarted if it was killed.
 
     Args:
-        folder: removed when the server has ended, in whatever way.
-        log: told when it had to be started again.
+        folder: the guardian removes it after the server has ended or died.
+        log: records restarts of the guardian.
 
     Raises:
         OSError: it cannot be started.
@@ -149,15 +149,15 @@ class Guardian:
         return self._process.pid
 
     async def start(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> Started:
-        """Start a program, in a session of its own, under a supervisor.
+        """Start a program in a new session, under a supervisor.
 
         Args:
-            argv: its command line, the program with its full path.
-            env: all of its environment.
-            cwd: where it starts; resolved by the process that becomes the program.
+            argv: its command line, with the full path of the program.
+            env: its complete environment.
+            cwd: its working folder; resolved by the process that becomes the program.
 
         Raises:
-            OSError: it could not be started, or the guardian could not.
+            OSError: the program or the guardian could not be started.
         """
         words = [os.fsencode(word) for word in argv]
         variables = {os.fsencode(name): os.fsencode(value) for name, value in env.items()}
@@ -172,7 +172,7 @@ class Guardian:
         raise OSError(errno.ECHILD, "its supervisor was killed", argv[0])
 
     def close(self) -> None:
-        """End the guardian, and with it all that it has started. Blocks for the few ms that takes."""
+        """End the guardian and everything it started. Blocks for a few ms."""
         self._control.close()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(GUARDIAN_END_S)
@@ -197,7 +197,7 @@ class Guardian:
                     raise GuardianGone
 
     def _hand_over(self, unless_started: ExitStack) -> tuple[socket.socket, list[int]]:
-        """Give the guardian the far ends of a link and of three pipes.
+        """Send the guardian the far ends of a link and of three pipes.
 
         Args:
             unless_started: closes the near ends.
@@ -217,7 +217,7 @@ class Guardian:
                 far.callback(os.close, far_end)
                 near_ends.append(near_end)
                 far_ends.append(far_end)
-            if self._control.fileno() < 0:  # the last one could not be started
+            if self._control.fileno() < 0:  # the last start of a guardian failed
                 raise GuardianGone
             try:
                 socket.send_fds(self._control, [b"+"], far_ends)
@@ -226,7 +226,7 @@ class Guardian:
             return link, near_ends
 
     async def _revive(self, process: "subprocess.Popen[bytes]") -> None:
-        """Start another guardian if this one has died, unless that was done already."""
+        """Start another guardian if this one has died, unless another task has done so."""
         with trio.move_on_after(DYING_S):
             while process.poll() is None:  # noqa: ASYNC110 - seldom, and there is no event
                 await trio.sleep(DEATH_POLL_S)
@@ -259,11 +259,11 @@ class Guardian:
 
 @contextmanager
 def guarding(folder: Path, log: Log) -> Iterator[Guardian]:
-    """Run a guardian for as long as the block.
+    """Run a guardian for the length of the block.
 
     Args:
         folder: removed when the block, or the server, ends.
-        log: told when the guardian had to be started again.
+        log: records restarts of the guardian.
     """
     guardian = Guardian(folder, log)
     try:

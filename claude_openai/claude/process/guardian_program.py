@@ -1,29 +1,29 @@
-"""The guardian process: it starts each `claude`, and ends every process that descends from it.
+"""The guardian process: it starts each `claude`, and ends all of its descendants.
 
-This file is a program of its own (`python -I -S`); the server runs it as one child, passes it requests over a socket
-(`guardian`), and knows nothing of process numbers. It uses the standard library only, and little of it: every process
-below is a fork of this small interpreter.
+This file is a program (`python -I -S`); the server runs it as one child, and sends it requests over a socket
+(`guardian`), without using pids. It imports little of the standard library and nothing else: every process below is a
+fork of this small interpreter.
 
-- The *guardian* forks a *supervisor* for each request. When the server is gone, in whatever way, its socket ends: the
+- The *guardian* forks a *supervisor* for each request. When the server ends or dies, the guardian's socket closes: the
   guardian waits for the supervisors and removes the private folder.
-- A *supervisor* is the parent of one `claude`, and a subreaper (prctl(2), Linux): what loses its parent, by `setsid`,
-  `nohup` or a double fork, becomes a child of the supervisor, not of init. It reaps all of them. Once `claude` has
-  ended, or its socket has (the server closes it to kill, and the kernel closes it when the server dies), it kills its
-  children until waitpid(2) says that there are none. That is the guarantee: nothing can leave but through death.
-- The guardian is a subreaper too: the children of a supervisor that somebody killed become its own, and are killed.
+- A *supervisor* is the parent of one `claude`, and a subreaper (prctl(2), Linux): a descendant that loses its parent,
+  by `setsid`, `nohup` or a double fork, becomes a child of the supervisor, not of init. It reaps all of them. Once
+  `claude` has ended, or its socket has closed (the server closes it to kill, and the kernel closes it when the server
+  dies), it kills its children until waitpid(2) reports none. So no descendant can survive.
+- The guardian is a subreaper too: the children of a killed supervisor become its own, and are killed.
 
-Why so. The server itself must not be a subreaper: a program that embeds it would become the parent of orphans that are
-not ours, and could not tell them from its own children. `claude` as its own subreaper (the flag survives exec) would do
-for killing, but it never reaps: an ended background command would stay a zombie, and `kill -0 PID`, by which scripts
-wait for an end, would succeed for ever. An interpreter started for each `claude` would give the same guarantee with
-less code, and cost more than forks of one. In one run, medians of 30, to the first answer of a `cat` and in memory that
-is nobody else's: started by the server itself 1.7 ms; by a fork 5.4 ms and 1.7 MB; by an interpreter each 51 ms and
-5.2 MB. The guardian has 6 MB.
+Alternatives. The server itself must not be a subreaper: a program that embeds it would become the parent of foreign
+orphans, and could not distinguish them from its own children. `claude` as its own subreaper (the flag survives exec)
+would suffice for killing, but it never reaps: an ended background command would stay a zombie, and `kill -0 PID`, by
+which scripts wait for an end, would always succeed. An interpreter for each `claude` would give the same guarantee with
+less code, at a higher cost than forks of one. In one run, medians of 30, time to the first answer of a `cat` and
+private memory: started by the server 1.7 ms; by a fork 5.4 ms and 1.7 MB; by an interpreter each 51 ms and 5.2 MB. The
+guardian has 6 MB.
 
-Killing by number is safe here, and only here: a child that was not reaped keeps its number, and nobody else reaps it.
+Killing by pid is safe here, and only here: a child keeps its pid until it is reaped, and only its parent reaps it.
 
-Without a subreaper (macOS), what descends from `claude` is looked up once, before it is killed: what has left its
-parent by then, or outlives a `claude` that ended by itself in a session of its own, is not found.
+Without a subreaper (macOS), the descendants of `claude` are looked up once, before it is killed. A process that has
+left its parent by then is not found, nor is one in a new session that outlives a `claude` that exited.
 """
 
 import ctypes
@@ -45,26 +45,27 @@ PIPES = 3  # standard input, output and error of the program
 
 PR_SET_CHILD_SUBREAPER = 36
 
-# While children are being killed, they are looked for again this often, beside each time that one dies.
+# While children are being killed, look for more in this interval, and after each death.
 LOOK_AGAIN_S = 1.0
-# The server is gone: a supervisor that has not ended by then is killed, and at twice that the folder is removed anyway.
+# After the server's end, supervisors that still run after this time are killed; after twice the time the folder is
+# removed anyway.
 SUPERVISORS_END_S = 3.0
 
 
 class Deaths:
-    """Wakes a waiting process when one of its children dies. There can be one in a process."""
+    """Wakes a waiting process when one of its children dies. One instance per process."""
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe()
         for end in (self._read, self._write):
             os.set_blocking(end, False)
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        # Handlers that do nothing, not SIG_IGN: exec resets them, and `claude` starts with the default.
+        # Empty handlers instead of SIG_IGN: exec resets them, so `claude` starts with the defaults.
         for number in (signal.SIGCHLD, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
 
     def wait(self, other: socket.socket | None, timeout_s: float | None) -> bool:
-        """Wait for a death, for the socket, or for the time; whether the socket can be read."""
+        """Wait for a death, the socket, or the timeout; return whether the socket is readable."""
         watched = [self._read] if other is None else [self._read, other.fileno()]
         readable = select.select(watched, [], [], timeout_s)[0]
         with suppress(BlockingIOError):
@@ -79,12 +80,12 @@ class Deaths:
 
 
 def guard(control: socket.socket, sweep: bytes, folder: str) -> None:
-    """Fork a supervisor for each message on `control`; when it ends, see that all have ended, and remove their files.
+    """Fork a supervisor for each message on `control`; when it closes, end all supervisors and remove their files.
 
     Args:
         control: each message is one byte and four descriptors: the supervisor's socket, and the program's standard
             input, output and error.
-        sweep: the text of the program that removes what the processes of a killed server left (`leftovers`).
+        sweep: source of the program that removes the files of a killed server's processes (`leftovers`).
         folder: the server's private folder, removed at the end.
     """
     become_subreaper()
@@ -99,7 +100,7 @@ def guard(control: socket.socket, sweep: bytes, folder: str) -> None:
             supervisors.clear()
             deadline += SUPERVISORS_END_S
         if any_left and (any(ended.values()) or not supervisors):
-            # A supervisor was killed, and its children have come to us.
+            # A supervisor was killed, and its children became ours.
             kill_children(spared=supervisors)
         if not server_lives and (not any_left or time.monotonic() > deadline):
             break
@@ -112,13 +113,13 @@ def guard(control: socket.socket, sweep: bytes, folder: str) -> None:
                 deadline = time.monotonic() + SUPERVISORS_END_S
     if any(name.endswith(".json") for name in listed(f"{folder}/ledger")):
         subprocess.run([sys.executable, "-I", "-S", "-c", sweep, folder], check=False)  # noqa: S603 - our own program
-    import shutil  # only now: it is not small, and every fork would carry it
+    import shutil  # imported late: it is large, and every fork would carry it
 
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def fork_supervisor(control: socket.socket, deaths: Deaths, descriptors: Sequence[int]) -> set[int]:
-    """Its number; none if there could be no process, which the server is told."""
+    """Return the supervisor's pid; an empty set if the fork failed, which is reported to the server."""
     orders = socket.socket(fileno=descriptors[0])
     pipes = descriptors[1:]
     try:
@@ -142,16 +143,15 @@ def fork_supervisor(control: socket.socket, deaths: Deaths, descriptors: Sequenc
 
 
 def supervise(orders: socket.socket, pipes: Sequence[int], *, subreaper: bool = True) -> None:
-    """Start one program and reap all that descends from it; returns when none of it is left.
+    """Start one program and reap all its descendants; return when none is left.
 
     Answers on `orders`, a line each: `started PID` or `failed ERRNO program|folder`, then `exited CODE`. A pidfd of the
     program comes with `started` (Linux).
 
     Args:
-        orders: brings the request, which is the marshalled (argv, env, cwd), all in bytes; when it ends, all are
-            killed.
-        pipes: standard input, output and error of the program; closed here once it has them.
-        subreaper: False does as where the system has none.
+        orders: brings the request, the marshalled (argv, env, cwd), all in bytes; when it closes, all are killed.
+        pipes: standard input, output and error of the program; closed here once the program has them.
+        subreaper: False behaves as on a system without subreapers.
     """
     os.setsid()
     subreaper = subreaper and become_subreaper()
@@ -172,20 +172,20 @@ def supervise(orders: socket.socket, pipes: Sequence[int], *, subreaper: bool = 
             kill_children(deep=not subreaper)
         if deaths.wait(None if killing else orders, LOOK_AGAIN_S if killing else None):
             killing = True
-            if subreaper:  # what it leaves becomes ours when it is dead; before, a search would be for nothing
+            if subreaper:  # its children become ours when it is dead; a search before that finds none
                 os.kill(leader, signal.SIGKILL)
                 deaths.wait(None, LOOK_AGAIN_S)
 
 
 def start(orders: socket.socket, pipes: Sequence[int]) -> int:
-    """The number of the program that the server asks for, 0 if it could not be started or nobody asks any more."""
+    """Start the requested program; return its pid, 0 if the start failed or the server has closed the socket."""
     request = receive(orders)
     if not request:
         return 0
     argv, env, cwd = marshal.loads(request)  # noqa: S302 - from our own parent
     try:
         stdin, stdout, stderr = pipes
-        program = subprocess.Popen(  # noqa: S603 - what to start is the server's to say
+        program = subprocess.Popen(  # noqa: S603 - the server decides what to start
             argv,
             stdin=stdin,
             stdout=stdout,
@@ -200,7 +200,7 @@ def start(orders: socket.socket, pipes: Sequence[int]) -> int:
     finally:
         for pipe in pipes:
             os.close(pipe)
-    program.returncode = 0  # it is `reap` that waits for it, and not this object when it is collected
+    program.returncode = 0  # `reap` waits for it, so this object must not when it is collected
     descriptors = []
     if sys.platform == "linux":
         with suppress(OSError):  # no descriptor is left, or an old kernel
@@ -212,12 +212,12 @@ def start(orders: socket.socket, pipes: Sequence[int]) -> int:
 
 
 def message(content: bytes) -> bytes:
-    """A message as `receive` takes it."""
+    """Frame a message for `receive`."""
     return len(content).to_bytes(HEADER_BYTES) + content
 
 
 def receive(link: socket.socket) -> bytes:
-    """The next message; b"" if it does not come whole."""
+    """Return the next message; b"" if it is incomplete."""
     size = int.from_bytes(link.recv(HEADER_BYTES, socket.MSG_WAITALL))
     content = link.recv(size, socket.MSG_WAITALL)
     return content if len(content) == size else b""
@@ -229,7 +229,7 @@ def answer(orders: socket.socket, line: str, descriptors: Sequence[int] = ()) ->
 
 
 def reap() -> tuple[dict[int, int], bool]:
-    """The exit codes of children that have died, negative for a signal, and whether any child is left."""
+    """Reap dead children; return their exit codes by pid, negative for a signal, and whether any child is left."""
     ended: dict[int, int] = {}
     while True:
         try:
@@ -242,11 +242,11 @@ def reap() -> tuple[dict[int, int], bool]:
 
 
 def kill_children(*, spared: Collection[int] = (), deep: bool = False) -> None:
-    """Kill the children of this process, and the process group of each. Theirs become ours then; call it again.
+    """Kill the children of this process, and the process group of each. Call again: their children become ours.
 
     Args:
-        spared: not these.
-        deep: also the children of children, for where they would become init's.
+        spared: pids that are not killed.
+        deep: also kill the children of children, for systems where they would become children of init.
     """
     parents = dict(processes())
     found = [os.getpid()]
@@ -257,7 +257,7 @@ def kill_children(*, spared: Collection[int] = (), deep: bool = False) -> None:
 
 
 def kill_group(member: int) -> None:
-    """Kill a process and its group: in one step, so that nothing in there can fork meanwhile."""
+    """Kill a process and its group in one step, so that no member can fork in between."""
     with suppress(ProcessLookupError, PermissionError):
         group = os.getpgid(member)
         if group != os.getpgrp():
@@ -267,35 +267,35 @@ def kill_group(member: int) -> None:
 
 
 def processes() -> list[tuple[int, int]]:
-    """Number and parent of every process."""
+    """Return pid and parent pid of every process."""
     if sys.platform != "linux":
         command = ["/bin/ps", "-A", "-o", "pid=,ppid="]
         lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout.splitlines()  # noqa: S603
         return [(int(pid), int(parent)) for pid, parent in map(str.split, lines)]
     found = []
-    for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib is not small either
+    for name in os.listdir("/proc"):  # noqa: PTH208 - pathlib is large
         if name.isdigit():
             with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:  # noqa: PTH123
-                # The name, in parentheses, may hold anything.
+                # The name, in parentheses, may have any characters.
                 found.append((int(name), int(file.read().rpartition(b")")[2].split()[1])))
     return found
 
 
 def listed(folder: str) -> list[str]:
     try:
-        return os.listdir(folder)  # noqa: PTH208 - pathlib is not small
+        return os.listdir(folder)  # noqa: PTH208 - pathlib is large
     except OSError:
         return []
 
 
 def become_subreaper() -> bool:
-    """Whether what loses its parent below this process will come to it."""
+    """Make this process the parent of orphaned descendants; return whether the system supports that."""
     return sys.platform == "linux" and not ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
 def main() -> None:
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # what the server blocks would be inherited
-    # By standard input, so that no number of a descriptor has to be passed; the folder is the last argument.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a mask of the server's would be inherited
+    # The socket is standard input, so that no descriptor number has to be passed; the folder is the last argument.
     control = socket.socket(fileno=0)
     guard(control, receive(control), sys.argv[-1])
 

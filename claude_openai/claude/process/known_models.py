@@ -1,13 +1,13 @@
-"""Keeps the catalog of models up to date with what the processes of Claude Code report; no process is started for it.
+"""Updates the catalog of models from the records of Claude Code's processes, without starting one.
 
-Each process answers `initialize` with the models that it offers, and each result has the limits of the models that were
-used. So a new Claude Code brings its models without a release of this server.
+Each process answers `initialize` with the models that it offers, and each result has the limits of the used models. So
+a new Claude Code brings its models without a release of this server.
 
 Only a process with the account's own login and settings knows the account's models. The list depends on the provider
 (Bedrock and Vertex AI have their own ids) and on `additionalModelOptionsCache` in the user's `.claude.json` (2.1.332;
-`tests/real/test_models.py`). The probes of `priming` have neither: they list what their version offers with an API key.
-That is better than the table, and available before the first turn, which may name a new model. So a probe's answer is
-used until a process of the account has answered, and ignored from then on.
+`tests/real/test_models.py`). The probes of `priming` have neither: they list the models of their version for an API
+key. That is better than the table, and available before the first turn, which may name a new model. So a probe's answer
+is used until a process of the account has answered, and ignored after that.
 """
 
 from collections.abc import Mapping
@@ -21,11 +21,11 @@ __all__ = ["KnownModels"]
 
 
 class KnownModels:
-    """Owns the current catalog, and replaces it when more is known.
+    """Owns the current catalog, and replaces it when records report more.
 
     Args:
-        catalog: the one to start with.
-        log: gets the names of models that are added.
+        catalog: the initial catalog.
+        log: records the names of added models.
     """
 
     def __init__(self, catalog: ModelCatalog, log: Log) -> None:
@@ -39,7 +39,7 @@ class KnownModels:
         return self._catalog
 
     def note(self, record: Mapping[str, Any], *, started_with: str, of_account: bool = True) -> None:
-        """Take what a record of Claude Code says of models; any other record is ignored. Raises nothing.
+        """Update the catalog from a record of Claude Code; ignore records without models. Raises nothing.
 
         Args:
             record: as parsed from its output.
@@ -58,7 +58,7 @@ class KnownModels:
                     self._replace(self._catalog.with_models(models, started_with))
             case {"type": "result", "modelUsage": usage}:
                 limits = read_limits(usage)
-                # A single entry also belongs to the name asked for, such as `best`, which is in no list.
+                # A single entry also has the limits of the requested name, such as `best`, which is not listed.
                 named = dict.fromkeys([started_with], *limits.values()) if len(limits) == 1 else {}
                 self._catalog = self._catalog.with_limits({**limits, **named})
 

@@ -1,7 +1,7 @@
-"""How the process of a turn is started: which program, with what past, in which folder. Both backends use it.
+"""Prepares the process of a turn: its program, past and folder. Both backends use it.
 
-Knows where the parts lie on the disk; what the flags and variables are is `command_line`'s business, what is said to
-the process the backends'. A program that is not there is looked for again at each start.
+`command_line` has the flags and variables; the backends talk to the process. The program is looked up at each start,
+because it may be installed or replaced while the server runs.
 """
 
 import shutil
@@ -37,9 +37,9 @@ from claude_openai.threads import run_in_thread
 
 __all__ = ["GRACE_S", "Launcher", "ProcessSpec"]
 
-# A turn that is over leaves by itself in about 60 ms once its input ends.
+# After a turn the process exits in about 60 ms once its input ends.
 GRACE_S = 1.0
-# What is not removed by then is removed when the server stops, with the private folder.
+# Files that are left after this are removed with the private folder when the server stops.
 REMOVE_WAIT_S = 5.0
 
 
@@ -49,17 +49,17 @@ def _ignore(_: Mapping[str, Any]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """How a process is started.
+    """A process to start.
 
     Attributes:
-        session: the id of its session, which a transcript that it resumes from has too.
-        model: what it starts with.
-        settings: what it starts with.
-        open: gives `supervised` for it.
-        login: the command that logs it in.
-        guard: answers what it asks about its own tools.
-        give_past: for one that waits for its past: gives it, for as long as its turn.
-        note: to be called with each record that it writes.
+        session: session id, the same as in a transcript that it resumes from.
+        model: its first model.
+        settings: the settings that it starts with.
+        open: starts it, as the context manager `supervised`.
+        login: the command that logs Claude Code in.
+        guard: answers its control requests about Claude's own tools.
+        give_past: for a process that waits for its past: writes it, for the length of the turn.
+        note: to be called with each record that the process writes.
     """
 
     session: str
@@ -76,17 +76,17 @@ class Launcher:
     """Starts `claude`.
 
     Args:
-        command: the program to run, by name or path; None for the one that is found.
-        folder: private folder for transcripts; `folder / "cwd"` is where the processes start, and stays empty.
+        command: the program to run, by name or path; None to look it up.
+        folder: private folder for transcripts; the processes start in `folder / "cwd"`, which stays empty.
         environ: the server's environment.
-        extra_env: variables that win over it.
-        guardian: starts the processes, and ends what is left of them.
-        walls: keep their tools in their folders.
-        models: gets the records that they write.
-        log: for what belongs to no run.
+        extra_env: variables that override it.
+        guardian: starts the processes, and ends their descendants.
+        walls: keep Claude's own tools in their folders.
+        models: gets the records of the processes.
+        log: for events outside of runs.
 
     Raises:
-        ConfigError: the command is no program.
+        ConfigError: the command cannot be run.
     """
 
     def __init__(
@@ -120,14 +120,14 @@ class Launcher:
 
     @property
     def processes(self) -> int:
-        """How many of its processes are alive."""
+        """The number of live processes."""
         return sum(process.running for process in self._processes)
 
     def program(self) -> Path:
-        """The program to run, as things are now: it may be replaced, or installed elsewhere, while the server runs.
+        """Look up the program, because it may be replaced or installed elsewhere while the server runs.
 
         Raises:
-            ClaudeMissing: there is none.
+            ClaudeMissing: Claude Code is not installed.
         """
         try:
             return find_claude(self._command)
@@ -135,9 +135,10 @@ class Launcher:
             raise ClaudeMissing(f"Claude Code is no longer installed where it was: {error}.", may_retry=False) from None
 
     def status(self) -> Mapping[str, Any]:
-        """What a backend's `status` is: whether there is a program, or how to get one, and whether Bash is confined.
+        """Return a backend's `status`: whether Claude Code is installed, or how to install it, and whether Bash is
+        confined.
 
-        Not where the program is: anybody may ask.
+        The path of the program is left out, because the status needs no key.
         """
         try:
             self.program()
@@ -147,7 +148,7 @@ class Launcher:
         return {"claude": claude, **self._walls.status}
 
     def check(self, request: TurnRequest) -> None:
-        """Refuse a turn that could not be run as it has to be.
+        """Refuse a turn that cannot be run as required.
 
         Raises:
             Forbidden: with the reason.
@@ -155,7 +156,7 @@ class Launcher:
         self._walls.check(request)
 
     def transcript(self, past: Past) -> AbstractAsyncContextManager[Path | None]:
-        """A past as a file for as long as the block; None if it is empty.
+        """Write a past to a file that exists for the length of the block; yield None if the past is empty.
 
         Raises:
             OSError: it cannot be written.
@@ -174,15 +175,15 @@ class Launcher:
         """Prepare a process; nothing runs until it is opened, which raises OSError if it cannot be started.
 
         Args:
-            model: as Claude Code knows it.
-            settings: of its first turn; left out for a process that is to run several, since those given at its start
-                cannot be changed.
-            options: its folders, its own tools and what they may do.
-            resume: the transcript of what was said before.
-            log: told the command line.
+            model: Claude Code's name of the model.
+            settings: settings of its first turn. Leave them out for a process with several turns: settings from the
+                command line cannot be changed.
+            options: folders, Claude's own tools and their permission mode.
+            resume: the transcript with the history.
+            log: records the command line.
 
         Raises:
-            ClaudeMissing: there is no program.
+            ClaudeMissing: Claude Code is not installed.
         """
         claude = self.program()
         settings = settings or TurnSettings()
@@ -190,7 +191,7 @@ class Launcher:
         env = claude_environment(self._environ, extra=self._extra_env, cwd=cwd, options=options)
         env |= settings.environment
         guard, rules = self._walls.guard(options, env)
-        # A transcript is called after its session.
+        # A transcript is named after its session.
         session = str(uuid.uuid4()) if resume is None else resume.stem
         argv = claude_argv(
             claude, model=model, settings=settings, options=options, rules=rules, resume=resume, session=session
@@ -202,7 +203,7 @@ class Launcher:
         return ProcessSpec(session, model, settings, opened, login_command(claude), guard, note=note)
 
     def spawn_spare(self, model: str, notes: Notes, *, log: Log) -> ProcessSpec:
-        """Prepare a process that waits for its past; where it cannot wait for one it has none, but the notes.
+        """Prepare a spare that waits for its past; without FIFOs it gets only the notes, and no past.
 
         See `spawn`.
         """
@@ -223,7 +224,7 @@ class Launcher:
         @asynccontextmanager
         async def opened() -> AsyncIterator[SupervisedProcess]:
             async with (
-                self.transcript(Past((), notes)) as transcript,  # its session is of no use: it has no turns
+                self.transcript(Past((), notes)) as transcript,  # its session id is not needed: it has no turns
                 self.spawn(model, resume=transcript, log=log).open() as process,
             ):
                 yield process
@@ -234,10 +235,10 @@ class Launcher:
         """Prepare a process that talks to a stand-in, and has a session file in its configuration folder; see `spawn`.
 
         Args:
-            model: as Claude Code knows it.
-            base_url: where the stand-in is.
-            config_folder: the process's own.
-            resume: the transcript of what was said before.
+            model: Claude Code's name of the model.
+            base_url: address of the stand-in.
+            config_folder: configuration folder of this process alone.
+            resume: the transcript with the history.
         """
         claude = self.program()
         session = str(uuid.uuid4()) if resume is None else resume.stem
@@ -251,7 +252,7 @@ class Launcher:
 
     @asynccontextmanager
     async def temporary_folder(self) -> AsyncIterator[Path]:
-        """A folder in the private one, for as long as the block.
+        """Make a folder in the private folder, for the length of the block.
 
         Raises:
             OSError: it cannot be made.
@@ -297,5 +298,5 @@ class Launcher:
                         yield process
                     finally:
                         self._processes.discard(process)
-            if refusal is not None:  # raised within the block, it would come in a group
+            if refusal is not None:  # raised inside the block it would be wrapped in a group
                 raise refusal

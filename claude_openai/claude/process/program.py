@@ -11,14 +11,14 @@ __all__ = ["find_claude", "login_command"]
 
 
 def find_claude(command: str | None) -> Path:
-    """The `claude` program to run: the one named, else the SDK's own, else the one on PATH.
+    """Return the `claude` program to run: `command`, else the SDK's own, else the first on PATH.
 
     Raises:
-        ConfigError: the one named is not there or cannot be run.
-        ClaudeMissing: none is found.
+        ConfigError: `command` does not exist or cannot be run.
+        ClaudeMissing: there is no `claude`.
     """
     if command is not None:
-        # Not by way of a Path, to which './claude' is 'claude', and that is looked for on PATH.
+        # A Path would turn './claude' into 'claude', which is looked up on PATH.
         found = shutil.which(os.path.expanduser(command))  # noqa: PTH111
         if found is None:
             raise ConfigError(
@@ -52,7 +52,7 @@ def _bundled_claude() -> Path | None:
 
 
 def login_command(claude: Path) -> str:
-    """What to type to log this `claude` in."""
+    """Return the shell command that logs this `claude` in."""
     on_path = shutil.which("claude")
     same = on_path is not None and Path(on_path).resolve() == claude.resolve()
     return "claude auth login" if same else f"{claude} auth login"

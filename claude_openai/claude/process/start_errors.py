@@ -1,4 +1,4 @@
-"""Errors of a process that could not be started, and what helps."""
+"""Errors of processes that could not be started, with hints."""
 
 import re
 import signal
@@ -9,23 +9,23 @@ from claude_openai.shortages import described, shortage_hint
 
 __all__ = ["NotAsked", "start_error", "why_not_started"]
 
-# `process` tells of a signal so, as `subprocess` does.
+# A negative exit status is a signal, as in `subprocess`.
 _ENDED_BY_SIGNAL = re.compile(r"ended with exit status -(\d+)")
-# How Claude Code ends when it does not know a flag of ours.
+# From Claude Code's error if it does not know a flag of ours.
 _UNKNOWN_FLAG = "unknown option"
 
 
 class NotAsked(Exception):
-    """Claude was not asked, since the process that waited cannot be used; another can be tried. Tells why."""
+    """The waiting process cannot be used, and Claude was not asked, so another process can be tried."""
 
 
 def start_error(why: str) -> UpstreamError:
-    """The error for a process that never came as far as a turn."""
+    """Return the error for a process that ended before its turn began."""
     return UpstreamError(f"Claude Code could not be started: {why}.")
 
 
 def why_not_started(error: BaseException) -> str:
-    """The reason for `start_error`, and what helps."""
+    """Return the reason for `start_error`, with a hint."""
     why = described(error)
     hint = (
         shortage_hint(error)

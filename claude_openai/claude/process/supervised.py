@@ -1,8 +1,8 @@
-"""One supervised process: started by the guardian, with drained pipes, and an end that is certain and bounded.
+"""One supervised process: started by the guardian, with drained pipes and a bounded end.
 
-Knows pipes and waits, nothing of what is said over the pipes, and no signals: those are the supervisor's
-(`guardian_program`), which kills all that descends from the process when the process ends or when it is told to. Here
-every wait of the ladder that ends it is bounded, and giving up is logged; the supervisor goes on by itself then.
+The supervisor (`guardian_program`) sends the signals: it kills the process with all its descendants on request, and
+kills the descendants when the process ends. Here every wait for that is bounded, and giving up is logged; the
+supervisor then continues alone.
 """
 
 import fcntl
@@ -30,8 +30,8 @@ class SupervisedProcess:
     """A running process. Made by `supervised`, which owns its tasks.
 
     Attributes:
-        exit_code: once it has ended.
-        unread: then, how many of the bytes that were written to it it has not read.
+        exit_code: set once the process has ended.
+        unread: the number of written bytes that the process had not read when it ended.
     """
 
     def __init__(self, started: Started, log: Log) -> None:
@@ -54,20 +54,20 @@ class SupervisedProcess:
 
     @property
     def stderr_tail(self) -> str:
-        """The last words on standard error, at most 4 KiB."""
+        """The end of its standard error, at most 4 KiB."""
         return b"".join(self._tail)[-STDERR_TAIL_BYTES:].decode(errors="replace").strip()
 
     async def write(self, data: bytes) -> None:
         """Write all of it.
 
         Raises:
-            trio.BrokenResourceError: the process reads no more.
+            trio.BrokenResourceError: the process has closed its input.
         """
         async with self._writing:
             await self._stdin.send_all(data)
 
     async def read(self) -> bytes:
-        """Some of its standard output, b"" at the end."""
+        """Return a chunk of its standard output, b"" at the end."""
         try:
             return bytes(await self._stdout.receive_some(READ_BYTES))
         except (trio.ClosedResourceError, trio.BrokenResourceError):
@@ -77,22 +77,22 @@ class SupervisedProcess:
         await self._exited.wait()
 
     async def why_gone(self) -> str:
-        """How it ended and its last words, for messages, once its pipes have ended."""
+        """Wait for the end of its pipes; describe how it ended, with the end of its standard error."""
         with trio.move_on_after(LAST_WORDS_WAIT_S):
             await self.wait_exit()
-            await self._stderr_ended.wait()  # they come another way, which may be the slower one
+            await self._stderr_ended.wait()  # standard error may end later than standard output
         code, stderr = self.exit_code, self.stderr_tail
         ended = "it closed its output" if code is None else f"it ended with exit status {code}"
         return f"{ended}; end of its standard error: {stderr}" if stderr else ended
 
     async def stop(self, *, grace_s: float) -> None:
-        """End it and all that descends from it. Shielded; returns when nothing is left, after `grace_s` + 2 s at most.
+        """End the process and its descendants. Shielded; returns when none is left, after `grace_s` + 2 s at most.
 
-        There is no SIGTERM on the way: Claude Code answers it with one more upstream call if tool calls are open, and
-        it has nothing to save. It answers the end of its input in the same way, so that is for one at rest only.
+        SIGTERM is not used: Claude Code answers it with one more upstream call if tool calls are open, and it has
+        nothing to save. It answers the end of its input in the same way, so a grace period is for an idle process only.
 
         Args:
-            grace_s: how long it may take to leave by itself when its input ends; 0 kills it at once.
+            grace_s: seconds in which it may exit after its input ends; 0 kills it at once.
         """
         leaves = [(self._stdin.close, grace_s)] if grace_s else []
         with trio.CancelScope(shield=True):
@@ -107,13 +107,13 @@ class SupervisedProcess:
                 self._watching.cancel()
 
     def kill(self) -> None:
-        """Have it and all that descends from it killed; `stop` waits for the end."""
+        """Have the process and its descendants killed; `stop` waits for the end."""
         self._link.kill()
 
     async def watch(self) -> None:
-        """Wait for its death, and for that of all it started. Goes on when its request is cancelled."""
+        """Wait for the end of the process and of its descendants, even if its request is cancelled."""
         with self._watching:
-            exited = await self._link.next_line()  # none if somebody killed its supervisor, and it with that
+            exited = await self._link.next_line()  # "" if its supervisor was killed, which kills the process too
             self.exit_code = int(exited.removeprefix("exited ")) if exited else None
             self.unread = _unread(self._stdin)
             self._exited.set()
@@ -136,10 +136,10 @@ class SupervisedProcess:
 async def supervised(
     argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, guardian: Guardian, log: Log
 ) -> AsyncIterator[SupervisedProcess]:
-    """Run a process for as long as the block; afterwards it and all that descends from it are gone.
+    """Run a process for the length of the block; afterwards the process and its descendants are gone.
 
     Raises:
-        OSError: it could not be started.
+        OSError: the process could not be started.
     """
     started = await guardian.start(argv, env=env, cwd=cwd)
     try:
@@ -160,5 +160,5 @@ async def supervised(
 def _unread(pipe: trio.lowlevel.FdStream) -> int:
     try:
         return int.from_bytes(fcntl.ioctl(pipe.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
-    except (OSError, ValueError):  # the system does not say; it is closed
+    except (OSError, ValueError):  # not supported by the system; the pipe is closed
         return 0

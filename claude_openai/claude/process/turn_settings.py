@@ -11,13 +11,13 @@ __all__ = ["TurnSettings"]
 
 @dataclass(frozen=True, slots=True)
 class TurnSettings:
-    """What a process can be told anew for each turn.
+    """The settings of a process that can change with each turn.
 
     Attributes:
         effort: OpenAI's `reasoning_effort`; None leaves it to Claude Code.
-        max_tokens: bound of an answer; None, or more than the model's own, is the model's own.
-        long_context: more than 200,000 tokens may be used. To be told before the first call: after it a process goes on
-            asking for the 1M context of a model with `[1m]` (2.1.332).
+        max_tokens: bound of an answer; None, or more than the model's limit, means the model's limit.
+        long_context: whether more than 200,000 tokens may be used. Must be set before the first call: after it a
+            process continues to request the 1M context of a model with `[1m]` (2.1.332).
     """
 
     effort: str | None = None
@@ -34,18 +34,18 @@ class TurnSettings:
 
     @property
     def environment(self) -> dict[str, str]:
-        """For a process that starts with it; an empty value takes back an earlier one."""
+        """Return the variables for a process that starts with these settings; an empty value resets an earlier one."""
         short = {} if self.long_context else {_SHORT_CONTEXT: "1"}
         return {_MAX_TOKENS: "" if self.max_tokens is None else str(self.max_tokens), **short}
 
     def frame(self) -> dict[str, Any]:
-        """The control request that tells it to a running process, before a turn."""
+        """Return the control request that applies the settings to a running process before a turn."""
         settings = {"effortLevel": self.level, "env": self.environment}
         request = {"subtype": "apply_flag_settings", "settings": settings}
         return {"type": "control_request", "request_id": f"settings_{uuid.uuid4().hex}", "request": request}
 
 
-# Claude Code has no less than low; it thinks as it sees fit then.
+# `low` is Claude Code's lowest level; it still decides itself whether to think.
 _EFFORTS = {"none": "low", "minimal": "low"}
 _MAX_TOKENS = "CLAUDE_CODE_MAX_OUTPUT_TOKENS"
 _SHORT_CONTEXT = "CLAUDE_CODE_DISABLE_1M_CONTEXT"

@@ -1,7 +1,7 @@
-"""Which versions of Claude Code can be used, and what the older of them lack.
+"""The versions of Claude Code that can be used, and what the older of them lack.
 
 The bounds were found by bisecting the versions on npm with `claude-openai doctor --self-test`, which runs each kind of
-turn. Knows no processes: who asks runs `claude --version`.
+turn.
 """
 
 import re
@@ -14,9 +14,9 @@ Version: TypeAlias = tuple[int, ...]
 
 # 2.1.168 ends with "error: unknown option '--safe-mode'"; 2.1.169 answers each kind of turn.
 LEAST: Final[Version] = (2, 1, 169)
-# 2.1.185 does not take `rewind_conversation` at all, 2.1.245 not in a conversation that began with a history.
+# 2.1.185 does not support `rewind_conversation`; 2.1.245 does, but not in a conversation that began with a history.
 LEAST_REWINDING: Final[Version] = (2, 1, 250)
-# 2.1.186 asks Claude once more after an answer that has a form.
+# 2.1.186 makes one more call after a structured output.
 LEAST_ONE_CALL: Final[Version] = (2, 1, 187)
 # 2.1.260 puts the date before the first message, 2.1.280 sends its environment beside results of live tools.
 LEAST_EXACT: Final[Version] = (2, 1, 282)
@@ -30,18 +30,18 @@ _LACKS: Final = (
 
 
 def parse_version(output: str) -> Version | None:
-    """The version in what `claude --version` prints, like "2.1.332 (Claude Code)"; None if there is none."""
+    """Parse the output of `claude --version`, like "2.1.332 (Claude Code)"; return None if it has no version."""
     found = re.match(r"\s*(\d+(?:\.\d+)+)", output)
     return None if found is None else tuple(map(int, found[1].split(".")))
 
 
 def show_version(version: Version) -> str:
-    """As Claude Code writes it, like "2.1.332"."""
+    """Format a version like "2.1.332"."""
     return ".".join(map(str, version))
 
 
 def shortcoming(version: Version) -> str:
-    """What a version lacks, on one line; "" if it lacks nothing."""
+    """Return what a version lacks, on one line; "" for a version that lacks nothing."""
     if version < LEAST:
         return f"{show_version(version)} is too old; expected {show_version(LEAST)} or newer"
     lacks = [lack for least, lack in _LACKS if version < least]

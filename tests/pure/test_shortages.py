@@ -38,7 +38,8 @@ def test_what_is_no_shortage_sends_to_doctor(error: Exception) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "words"), [(9, "'Killed' when it lacks memory"), (6, "when it lacks memory"), (25, "disk space")]
+    ("status", "words"),
+    [(9, "'Killed' usually means that the system lacks memory"), (6, "lacks memory"), (25, "disk space")],
 )
 def test_a_process_that_a_signal_ended_is_told_to_lack_something(status: int, words: str) -> None:
     assert words in why_not_started(RuntimeError(f"it ended with exit status -{status}; end of its standard error: x"))

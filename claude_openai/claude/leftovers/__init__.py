@@ -1,1 +1,1 @@
-"""What a `claude` that was killed leaves in the user's folders, and its removal."""
+"""Removes the files that a killed `claude` leaves in the user's folders."""

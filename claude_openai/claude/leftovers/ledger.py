@@ -1,7 +1,7 @@
-"""The processes that a server has started and not yet swept up after, written down for whoever must do it instead.
+"""Records the processes whose files are not removed yet, so that another process can remove them.
 
-A file for each process, in a folder of the server's private folder; see `leftovers`. What is found there by a later
-server, in a folder that others can write to, is believed only if it is this user's alone.
+There is a file for each process, in a folder of the server's private folder; see `leftovers`. A later server finds it
+in a folder that others can write to, and uses it only if it belongs to this user alone.
 """
 
 import json
@@ -26,19 +26,19 @@ from claude_openai.claude.leftovers.sweep import (
 
 __all__ = ["PRIVATE_FOLDER", "Ledger", "recover"]
 
-# A server's private folder is called so, with a random end.
+# The prefix of a server's private folder; a random part follows.
 PRIVATE_FOLDER: Final = "claude-openai-"
 _SERVER: Final = "server"
 
 
 class Ledger:
-    """Written by the server.
+    """The ledger of a server.
 
     Args:
         private: the server's private folder.
 
     Raises:
-        OSError: it cannot be written to.
+        OSError: the folder is not writable.
     """
 
     def __init__(self, private: Path) -> None:
@@ -48,10 +48,10 @@ class Ledger:
         (self._folder / _SERVER).write_text(json.dumps(server))
 
     def put(self, left: Leftovers) -> None:
-        """Write down a process, or what more is known of it.
+        """Write or update the entry of a process.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the entry cannot be written.
         """
         entry = self._entry(left)
         new = entry.with_suffix(".new")
@@ -67,13 +67,13 @@ class Ledger:
 
 
 def recover(parent: Path) -> list[str]:
-    """Sweep up after servers that were killed together with their guardians, and remove their private folders.
+    """Remove the files and private folders of servers that were killed together with their guardians.
 
     Args:
-        parent: where the private folders are. Others may write to it, and nothing of theirs is believed.
+        parent: the folder of the private folders. Others may write to it, so files of other users are ignored.
 
     Returns:
-        What could not be removed, and why.
+        What could not be removed, with the reasons.
     """
     failures = []
     for folder in beginning_with(PRIVATE_FOLDER, parent):
@@ -92,7 +92,7 @@ def _is_private(folder: Path) -> bool:
 
 
 def _is_in_use(folder: Path) -> bool:
-    """True also if nobody can tell: the folder may be another version's, or have just been made."""
+    """Whether a server uses the folder. True in doubt: it may be of another version, or have just been made."""
     try:
         server = json.loads((folder / LEDGER / _SERVER).read_bytes())
         if is_alive(int(server["pid"]), str(server["started"])):

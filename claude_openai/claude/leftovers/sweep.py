@@ -1,15 +1,15 @@
-"""What a `claude` leaves in the user's folders, and its removal.
+"""Removes the files that a `claude` leaves in the user's folders.
 
-Claude Code removes most of its files when it ends by itself, and none when it is killed: its entry in the list of
-running sessions, with a key and a socket, and the snapshot of the user's shell. Some it never removes: a folder for
-each session that used Bash, logs of tool calls. Other sessions of the user keep their files in the same folders, so a
-file is removed only if it tells what no other process has: a pid together with its start time, the random id of the
+Claude Code removes most of its files when it exits, and none when it is killed: its entry in the list of running
+sessions, with a key and a socket, and the snapshot of the user's shell. Some it never removes: a folder for each
+session that used Bash, and logs of tool calls. Other sessions of the user keep files in the same folders, so a file is
+removed only if it has an identifier that no other process has: a pid together with its start time, the random id of the
 session, or the random name of the process's temporary folder.
 
-What is known of a process lies in the server's ledger for as long as it lives, see `ledger`. If the server is killed,
-the guardian runs this file as a program: so it uses the standard library only, and nothing else of this package.
+The identifiers are in the server's ledger while the process lives, see `ledger`. If the server is killed, the guardian
+runs this file as a program, so it imports only the standard library, and nothing else of this package.
 
-All of it blocks. The names are those of Claude Code 2.1.332; `tests/real/test_leftovers.py` fails when they change.
+All functions block. The names are those of Claude Code 2.1.332; `tests/real/test_leftovers.py` fails when they change.
 """
 
 import json
@@ -38,39 +38,39 @@ __all__ = [
     "sweep_ledger",
 ]
 
-# In the server's private folder, and the names in it.
+# The ledger's name in the server's private folder, and the names in it.
 LEDGER: Final = "ledger"
 ENTRY: Final = ".json"
-# Of a file that is looked through; a snapshot of a shell with many functions has 200 KB.
+# The part of a file that is searched; the snapshot of a shell with many functions has 200 KB.
 _READ_BYTES: Final = 4 * 1024 * 1024
-# From SIGKILL to the end of a process, which takes as long as the kernel needs to free its memory.
+# From SIGKILL to the end of a process: the kernel has to free its memory.
 _DYING_S: Final = 2.0
 _POLL_S: Final = 0.01
-# The time of a file is that of the kernel's last tick.
+# File times have the resolution of the kernel's tick.
 _TICK_S: Final = 0.1
-# Claude Code cuts a longer name of a folder, and adds a hash.
+# Claude Code cuts longer folder names, and adds a hash.
 _NAME_CHARS: Final = 200
 _UUID: Final = "[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-# In Claude Code's folder: what a process chooses the names of.
+# Files and folders in Claude Code's folder whose names the process chooses.
 OF_ITS_OWN_CHOICE: Final = re.compile(rf"plans/(?!\.)[^/\n]+\.md|projects/(?!\.)[^/\n]+/{_UUID}")
 
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """What tells the files of one process from those of all others.
+    """The identifiers of a process's files.
 
     Attributes:
-        pid: of the process.
-        started: its start time as the kernel counts it; "" where there is no /proc.
-        spawned: a moment before its start, in seconds of the wall clock.
-        session: the id of its session, a random UUID.
+        pid: pid of the process.
+        started: its start time in the kernel's units; "" without /proc.
+        spawned: a time before its start, in seconds of the wall clock.
+        session: its session id, a random UUID.
         config: Claude Code's folder for settings and sessions.
-        home: the user's.
+        home: the user's home folder.
         runtime: the user's folder for sockets; "" if there is none.
         caches: Claude Code's folder for logs.
-        project: what Claude Code calls the process's working folder in names of folders.
-        mark: a path with a random name that is in the PATH of its shells; "" if it has no tools of its own.
-        made: what it was seen to make under names of its own choice, in `config`: plans, and folders of long results.
+        project: Claude Code's name for the working folder, as part of folder names.
+        mark: a path with a random name that is in the PATH of its shells; "" without Claude's own tools.
+        made: observed files and folders in `config` whose names it chose: plans, and folders of long results.
     """
 
     pid: int
@@ -87,11 +87,11 @@ class Leftovers:
 
     @classmethod
     def of(cls, pid: int, spawned: float, session: str, env: Mapping[str, str], cwd: Path, mark: str) -> "Leftovers":
-        """What a process will leave that was just started with this environment, in this folder."""
+        """Return the identifiers of a process that was just started with this environment, in this folder."""
         home = env.get("HOME") or str(Path.home())
         caches = f"{home}/Library/Caches" if sys.platform == "darwin" else env.get("XDG_CACHE_HOME") or f"{home}/.cache"
         try:
-            # The folder itself is not looked at: it may lie on a disk that does not answer.
+            # The folder itself is not accessed: its disk may not answer.
             folder = str(Path(f"/proc/{pid}/cwd").readlink())
         except OSError:
             folder = os.path.realpath(cwd)
@@ -104,7 +104,7 @@ class Leftovers:
             home=home,
             runtime=env.get("XDG_RUNTIME_DIR", ""),
             caches=f"{caches}/claude-cli-nodejs",
-            # A character outside of the basic plane is two to JavaScript.
+            # Characters outside the basic plane count as two in JavaScript.
             project="".join(c if c.isascii() and c.isalnum() else "-" * (1 + (c > "\uffff")) for c in folder),
             mark=mark,
         )
@@ -114,30 +114,30 @@ class Leftovers:
         """Read an entry of a ledger.
 
         Raises:
-            OSError: it cannot be read.
-            ValueError: it is not whole, or of another version.
+            OSError: the entry cannot be read.
+            ValueError: the entry is incomplete, or of another version.
         """
         try:
             fields = json.loads(path.read_bytes())
             left = cls(**{**fields, "made": tuple(fields["made"])})
         except (TypeError, KeyError) as error:
             raise ValueError(str(error)) from None
-        # They name what is removed.
+        # Checked, because these names select what is removed.
         if not re.fullmatch(_UUID, left.session) or not all(map(OF_ITS_OWN_CHOICE.fullmatch, left.made)):
             raise ValueError(f"invalid session id or names in Claude Code's folder: {left.session!r}, {left.made!r}")
         return left
 
 
 def sweep(left: Leftovers, *, ended: float | None) -> list[str]:
-    """Remove what a process left that has ended.
+    """Remove the files of a process that has ended.
 
     Args:
-        left: what is known of it.
-        ended: a moment after its end, in seconds of the wall clock; None if none is known. Files that tell no more than
-            its pid are removed only if they were last written while it lived.
+        left: its identifiers.
+        ended: a time after its end, in seconds of the wall clock; None if unknown. Files with no identifier but its pid
+            are removed only if they were last written while it lived.
 
     Returns:
-        What could not be removed, and why.
+        What could not be removed, with the reasons.
     """
     failures: list[str] = []
     for folder, prefix, is_its_own in _files(left, ended):
@@ -153,7 +153,7 @@ def sweep(left: Leftovers, *, ended: float | None) -> list[str]:
 
 
 def _files(left: Leftovers, ended: float | None) -> Iterator[tuple[Path, str, Callable[[Path], bool]]]:
-    """Where its files are, how their names begin, and how they are told from others."""
+    """Yield folder, prefix of the name and check of the content for each kind of file."""
     config, session = Path(left.config), f'"sessionId":"{left.session}"'
 
     def tells(*words: str) -> Callable[[Path], bool]:
@@ -182,7 +182,7 @@ def _files(left: Leftovers, ended: float | None) -> Iterator[tuple[Path, str, Ca
 
 
 def _folders(left: Leftovers) -> Iterator[Path]:
-    """Folders that are its own with all that is in them."""
+    """Yield the folders that belong to the process with everything in them."""
     if left.mark:
         config = Path(left.config)
         projects = _of_project(config / "projects", left)
@@ -195,7 +195,7 @@ def _folders(left: Leftovers) -> Iterator[Path]:
 
 
 def _emptied(left: Leftovers) -> Iterator[Path]:
-    """Folders that Claude Code makes when it needs them, and that may now be empty."""
+    """Yield folders that Claude Code makes on demand, and that may be empty now."""
     for folder in _of_project(Path(left.caches), left):
         yield from (folder / "mcp-logs-openai", folder)
     if left.mark:
@@ -209,21 +209,21 @@ def _of_project(parent: Path, left: Leftovers) -> list[Path]:
 
 
 def processes_of(private: Path) -> Iterator[Leftovers]:
-    """The processes in the ledger of a server's private folder."""
+    """Yield the processes in the ledger of a server's private folder."""
     for path in (private / LEDGER).glob(f"*{ENTRY}"):
         with suppress(OSError, ValueError):
             yield Leftovers.read(path)
 
 
 def sweep_ledger(private: Path, *, just_killed: bool) -> list[str]:
-    """Sweep up after the processes of a server that is gone.
+    """Remove the files of the processes of a server that is gone.
 
     Args:
         private: the server's private folder.
-        just_killed: its processes were killed a moment ago, and are waited for, for 2 s all together.
+        just_killed: its processes were killed a moment ago; wait for their end, for 2 s in all.
 
     Returns:
-        What could not be removed, and why.
+        What could not be removed, with the reasons.
     """
     failures, deadline = [], time.monotonic() + _DYING_S * just_killed
     for left in processes_of(private):
@@ -249,7 +249,7 @@ def is_alive(pid: int, started: str) -> bool:
 
 
 def start_time(pid: int) -> str | None:
-    """Field 22 of /proc/PID/stat; None if there is no such process, or it has ended and waits to be reaped."""
+    """Return field 22 of /proc/PID/stat; None if the process does not exist or is a zombie."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
     except (OSError, ValueError):
@@ -273,7 +273,7 @@ def _was_written(path: Path, since: float, until: float = float("inf")) -> bool:
 
 
 def _text(path: Path) -> str:
-    """The beginning of a plain file; "" of everything else."""
+    """Return the beginning of a regular file; "" for anything else."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:

@@ -1,1 +1,1 @@
-"""What keeps Claude's own tools inside the folders of their request."""
+"""Keeps Claude's own tools inside the folders of their request."""

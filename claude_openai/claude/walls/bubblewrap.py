@@ -1,27 +1,25 @@
-"""What a confined `claude` sees of the machine: the command line of bubblewrap, made for one process.
+"""Makes the bubblewrap command line that confines one `claude` process.
 
-The whole of Claude Code runs inside, not only its Bash: so each of its tools, sub-agents and background commands has
-the same view, there is no path to check and none to race with, and all of its processes are in a PID namespace that the
-kernel ends with it. (Claude Code's own sandbox, the alternative, holds Bash alone, lets it read the whole disk unless
-told otherwise, and makes it useless where namespaces are missing instead of saying so.)
+All of Claude Code runs inside, not only its Bash: so its tools, sub-agents and background commands have the same view,
+there is no path check and no race with one, and all of its processes are in a PID namespace that the kernel ends with
+it. (The alternative, Claude Code's own sandbox, confines Bash alone, lets it read the whole disk by default, and
+without namespaces makes Bash unusable instead of reporting it.)
 
 The view starts empty, and has
-
 - the system, read-only: programs, libraries, configuration; no /run, /var, /srv, /mnt, no other home;
-- the folders of the request, writable, at their own paths; in the one to work in nothing is resolved again: what is
-  bound is the folder that bubblewrap was started in;
-- HOME, empty and writable, and gone with the process: a list of what is secret in a home can only be incomplete, and
-  what is written there (a shell's startup file, a hook of Claude Code, an autostart entry) would run outside later. In
-  it, read-only: git's configuration, and the toolchains, which are told by the PATH of the server; a build is what Bash
-  is for, and it would find no compiler otherwise;
-- Claude Code's configuration, of this process alone: the login file itself, writable, since a login is renewed in
-  place, and a copy of the account's settings. So whatever runs inside can read the login, as it can read the API key in
-  its environment: Claude Code could not work without;
-- its own temporary folder; an empty /tmp; the history; files that its variables name, such as certificates;
-- the network, the loopback addresses included, and with it abstract sockets.
+- the folders of the request, writable, at their own paths; the working folder is bound as the folder in which
+  bubblewrap was started, so its path is not resolved again;
+- HOME, empty and writable, which ends with the process: a list of the secrets in a home is always incomplete, and files
+  written there (a shell's startup file, a hook of Claude Code, an autostart entry) would run outside later. In it,
+  read-only: git's configuration, and the toolchains on the server's PATH, because builds with Bash need a compiler;
+- Claude Code's configuration for this process alone: the login file itself, writable, because logins are renewed in
+  place, and a copy of the account's settings. So programs inside can read the login, as they can read the API key in
+  the environment: Claude Code needs it;
+- its temporary folder; an empty /tmp; the history; files that its variables name, such as certificates;
+- the network with the loopback addresses, and with it abstract sockets.
 
-What is secret in a folder that must be visible (an allowed folder may be the home itself) is covered. Knows paths, and
-bubblewrap's flags; whether bubblewrap works here is `confinement`'s business.
+Secrets in a folder that must be visible (an allowed folder may be the home itself) are covered. `confinement` decides
+whether bubblewrap is used.
 """
 
 import os
@@ -42,27 +40,27 @@ _SYSTEM = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc", "/opt"),
     *("/nix", "/run/current-system", "/gnu", "/snap"),
 )
-# Often links to what is not in there.
+# Often links to files outside the view.
 _LINKED = ("/etc/resolv.conf", "/etc/hosts", "/etc/localtime", "/etc/ssl/certs", "/etc/ssl/ca-bundle.pem")
 _EMPTY = ("/tmp", "/var/tmp")  # noqa: S108 - of the namespace
 _SECRETS_OF_SYSTEM = ("/etc/shadow", "/etc/gshadow", "/etc/ssh", "/etc/ssl/private")
-# Beside those that are denied by rules too.
+# Besides those that permission rules deny too.
 _MORE_SECRETS_OF_HOME = (
     *(".cargo/credentials", ".cargo/credentials.toml", ".config/git/credentials", ".docker", ".claude-openai"),
     *(".mozilla", ".config/google-chrome", ".config/chromium", ".bash_history", ".zsh_history"),
 )
 _OF_GIT = (".gitconfig", ".config/git/config", ".config/git/ignore", ".config/git/attributes")
-# What programs on PATH need that does not lie beside them.
+# Files of programs on PATH that are not beside the programs.
 _OF_TOOLCHAINS = (".rustup", ".local/lib", *(f".local/share/{name}" for name in ("fnm", "mise", "pipx", "pnpm", "uv")))
 _FOLDERS_OF_PROGRAMS = ("bin", "sbin", "shims")
 
-# Variables of Claude Code and of what it uses for its connection whose value is a path.
+# Variables of Claude Code and of its connections whose value is a path.
 _NAMED = (
     *("NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE", "SSL_CERT_DIR", "CURL_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "GIT_SSL_CAINFO"),
     *("CLAUDE_CODE_CLIENT_CERT", "CLAUDE_CODE_CLIENT_KEY", "GOOGLE_APPLICATION_CREDENTIALS", "AWS_CA_BUNDLE"),
     *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE"),
 )
-# The login of a cloud, where Claude is asked there.
+# Logins of clouds, for Claude on their services.
 _CLOUDS = {
     "CLAUDE_CODE_USE_BEDROCK": ".aws",
     "CLAUDE_CODE_USE_VERTEX": ".config/gcloud",
@@ -72,15 +70,15 @@ _CLOUDS = {
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one process may see beside the system. All paths are full ones.
+    """The paths that one process may see besides the system. All are absolute.
 
     Attributes:
-        program: of Claude Code.
-        cwd: where it works, writable; bubblewrap is started in it.
-        writable: its further folders.
-        readable: its history.
-        temporary: its own temporary folder.
-        hidden: files and folders of the server, not to be seen even if they lie in a folder that is.
+        program: the program of Claude Code.
+        cwd: the working folder, writable; bubblewrap is started in it.
+        writable: further folders of the request.
+        readable: the transcript with its history.
+        temporary: its temporary folder.
+        hidden: files and folders of the server, hidden even inside visible folders.
     """
 
     program: Path
@@ -92,23 +90,23 @@ class View:
 
 
 class _Mounts:
-    """What is to be seen at which path. What lies deeper is mounted later, so it is what counts there."""
+    """The mounts by path. Deeper paths are mounted later, so they take precedence."""
 
     def __init__(self) -> None:
         self._flags: dict[Path, tuple[str, ...]] = {}
         self._replaced: set[Path] = set()
 
     def bind(self, path: Path, *, writable: bool = False) -> None:
-        """Show what is there. If it is gone by then it is left out."""
+        """Show a path; it is left out if it does not exist at the start."""
         self._bind(path, path, writable)
 
     def replace(self, path: Path, source: Path) -> None:
-        """Show something else there, writable."""
+        """Show `source` at the path, writable."""
         self._replaced.add(path)
         self._bind(path, source, writable=True)
 
     def work_in(self, path: Path) -> None:
-        """Show the folder that bubblewrap is started in there, writable."""
+        """Show the folder in which bubblewrap is started at the path, writable."""
         self._bind(path, Path("/proc/self/cwd"), writable=True)
 
     def _bind(self, path: Path, source: Path, writable: bool) -> None:
@@ -118,7 +116,7 @@ class _Mounts:
         self._flags[path] = (kind, str(path))
 
     def cover(self, path: Path) -> None:
-        """Hide what is there, if anything is and it would be seen."""
+        """Hide a path that exists and would be visible."""
         path = Path(os.path.realpath(path))
         if path not in self._flags and self.shows(path) and path.exists():
             if path.is_dir():
@@ -127,7 +125,7 @@ class _Mounts:
                 self._flags[path] = ("--dev-bind", os.devnull, str(path))  # read by programs as an empty file
 
     def shows(self, path: Path) -> bool:
-        """Whether what is there would be seen."""
+        """Whether the path would be visible."""
         nearest = next((each for each in (path, *path.parents) if each in self._flags), None)
         return nearest is not None and nearest not in self._replaced and "bind" in self._flags[nearest][0]
 
@@ -137,13 +135,13 @@ class _Mounts:
 
 
 def enclosed(bwrap: str, argv: Sequence[str], env: Mapping[str, str], view: View) -> list[str]:
-    """The command line that runs another one in bubblewrap. Makes folders in `view.temporary`; blocks for as long.
+    """Return a command line that runs `argv` in bubblewrap. Makes folders in `view.temporary`. Blocks.
 
     Args:
-        bwrap: bubblewrap, by its full path.
-        argv: what is to run.
+        bwrap: the full path of bubblewrap.
+        argv: the command line to confine.
         env: its environment.
-        view: what it may see.
+        view: the paths that it may see.
 
     Raises:
         OSError: the folders could not be made.
@@ -201,18 +199,18 @@ def _show_programs(mounts: _Mounts, home: Path, path_variable: str, roots: Seque
 
 
 def _show_claude(mounts: _Mounts, program: Path, home: Path) -> None:
-    """The program, as the link that it may be, and what lies beside the file: a script needs its package."""
+    """Show the program, also if it is a link, and the files beside it: a script needs its package."""
     for path in (program, Path(os.path.realpath(program))):
         mounts.bind(path if home.is_relative_to(path.parent) else path.parent)
 
 
 def _show_config(mounts: _Mounts, home: Path, env: Mapping[str, str], temporary: Path) -> None:
-    """Claude Code's folder and file, of this process alone but for the login."""
+    """Show Claude Code's folder and file as those of this process alone, except for the login."""
     named = env.get("CLAUDE_CONFIG_DIR", "")
     folder = Path(named).absolute() if named else home / ".claude"
     account = (folder if named else home) / ".claude.json"
     private = _made(temporary / "config")
-    for path in (folder, Path(os.path.realpath(folder))):  # `file_guard` gives resolved paths to Claude Code
+    for path in (folder, Path(os.path.realpath(folder))):  # `file_guard` passes resolved paths to Claude Code
         mounts.replace(path, private)
     mounts.bind(Path(env.get("CLAUDE_SECURESTORAGE_CONFIG_DIR") or folder) / ".credentials.json", writable=True)
     profiles = Path(env.get("ANTHROPIC_CONFIG_DIR") or home / ".config/anthropic")

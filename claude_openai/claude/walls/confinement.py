@@ -1,7 +1,7 @@
-"""Whether Bash of Claude's own tools can be confined on this machine, which is tried once, when the server starts.
+"""Finds out, once when the server starts, whether Bash can be confined on this machine.
 
-A bubblewrap that is there is not enough: containers and some distributions refuse user namespaces, or a /proc of one's
-own. So what is tried is the view of a turn, with a program that ends at once.
+An installed bubblewrap is not enough: containers and some distributions refuse user namespaces, or a new /proc. So the
+check runs a program that exits at once in the view of a turn.
 """
 
 import shutil
@@ -21,12 +21,12 @@ TRY_TIMEOUT_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """How the turns that have Bash are run.
+    """Whether turns with Bash are confined.
 
     Attributes:
-        bwrap: bubblewrap, by its full path; "" where they are not confined.
-        reason: why not; "" if they are.
-        required: they are refused where they cannot be confined.
+        bwrap: the full path of bubblewrap; "" if turns are not confined.
+        reason: why turns are not confined; "" if they are.
+        required: whether turns that cannot be confined are refused.
     """
 
     bwrap: str
@@ -35,16 +35,16 @@ class Confinement:
 
     @property
     def status(self) -> dict[str, Any]:
-        """What `/health` tells."""
+        """Return the fields for `/health`."""
         return {"confined": True} if self.bwrap else {"confined": False, "confined_reason": self.reason}
 
 
 def try_confinement(mode: str, environ: Mapping[str, str], folder: Path | None = None) -> Confinement:
-    """Find out. Blocks for a few ms, 5 s at most.
+    """Check whether bubblewrap works. Blocks for a few ms, 5 s at most.
 
     Args:
         mode: the setting: "auto", "require" or "off".
-        environ: of a turn, more or less.
+        environ: an environment like that of a turn.
         folder: for temporary files; by default the system's.
     """
     if mode == "off":
@@ -67,9 +67,9 @@ def _obstacle(bwrap: str, environ: Mapping[str, str], folder: Path | None) -> st
 def _obstacle_in(folder: Path, bwrap: str, environ: Mapping[str, str]) -> str:
     cwd = folder / "cwd"
     cwd.mkdir()
-    # Of all programs, it is bubblewrap itself that is certain to be there.
+    # Run bubblewrap inside itself: it is the one program that certainly exists.
     view = View(program=Path(bwrap), cwd=cwd, writable=[], readable=[], temporary=folder, hidden=[])
-    done = subprocess.run(  # noqa: S603 - constant, but for where bubblewrap is
+    done = subprocess.run(  # noqa: S603 - constant, except for the path of bubblewrap
         enclosed(bwrap, [bwrap, "--version"], environ, view),
         cwd=cwd,
         stdin=subprocess.DEVNULL,

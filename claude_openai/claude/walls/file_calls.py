@@ -1,7 +1,7 @@
-"""File system calls in threads, each bounded in time.
+"""Runs file system calls in threads, each bounded in time.
 
 On a network file system, or behind an automounter, a call can hang for minutes. It must not block the event loop, and
-the threads that hang must not be taken from those that the rest of the program uses.
+hanging threads must not use up the threads of the rest of the program.
 """
 
 from collections.abc import Callable

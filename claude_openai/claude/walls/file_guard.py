@@ -1,11 +1,11 @@
 """Decides, before each call of one of Claude Code's own tools, whether it stays inside the folders of its request.
 
-Permission modes decide what is asked for, not where: `plan`, `auto` and `bypassPermissions` read any file of the user.
-So every call is checked here first, in every mode and from sub-agents too (`hook` receives the hook). A call is
-denied, or left to its permission mode; nothing is ever allowed here. Paths are compared after all symbolic links are
-resolved, and Claude Code is given the resolved path, so that a link exchanged in the meantime is not followed.
+Permission modes restrict kinds of calls, not folders: `plan`, `auto` and `bypassPermissions` read any file of the user.
+So every call is checked here first, in every mode and from sub-agents too (`hook` receives the hook). A call is denied,
+or left to its permission mode; this module never allows one. Paths are compared after all symbolic links are resolved,
+and Claude Code gets the resolved path, so that a link that is replaced in the meantime is not followed.
 
-Knows the inputs of the tools and the file system. Every method blocks on file system calls.
+Every method blocks on file system calls.
 """
 
 import os
@@ -22,7 +22,7 @@ from claude_openai.protocol.turn.claude_options import ClaudeOptions
 
 __all__ = ["Denied", "FileGuard"]
 
-# The input that holds the path. Claude Code has made it absolute, but has not resolved links.
+# The input with the path. Claude Code makes the path absolute, but does not resolve links.
 _PATH_INPUTS: Final = {"Read": "file_path", "Edit": "file_path", "Write": "file_path", "NotebookEdit": "notebook_path"}
 _SPECIAL_FOLDERS: Final = tuple(map(Path, ("/proc", "/sys", "/dev")))
 # `..`, `~`, an absolute path behind a brace, and escapes in an absolute pattern.
@@ -53,7 +53,7 @@ class FileGuard:
 
     @property
     def plans(self) -> list[str]:
-        """The names of the plans that the process may have made, in the folder where it keeps its own files."""
+        """The names of plans that the process may have made, relative to its configuration folder."""
         return [f"plans/{path.name}" for path in self._plans.copy()]
 
     def check(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -64,11 +64,11 @@ class FileGuard:
                 are read.
 
         Returns:
-            The input to make the call with, None to leave it as it is.
+            The changed input for the call; None to leave it unchanged.
 
         Raises:
             Denied: the call must not be made.
-            Exception: it could not be checked, so it must not be made either.
+            Exception: the call could not be checked, so it must not be made either.
         """
         name: str = asked["tool_name"]
         given: Mapping[str, Any] = asked["tool_input"]
@@ -88,7 +88,7 @@ class FileGuard:
             case "Agent":
                 self._check_sub_agent(given)
             case "TaskStop" | "WebFetch" | "WebSearch":
-                pass  # no files; the tool mode has them
+                pass  # not about files; the tool mode allows them
             case _:
                 raise Denied(f"The server does not know the tool {name}.")
         return None
@@ -117,7 +117,7 @@ class FileGuard:
         folder = self._search_path(asked)
         self._check_inside(folder)
         _check_kind(folder, folders=True)
-        # The search begins where the pattern stops being the path of something that exists.
+        # Glob starts to search where the pattern stops being the path of an existing file.
         begins = _resolve(folder / pattern)
         self._check_inside(begins)
         changed = _with(asked, "path", folder)
@@ -126,7 +126,7 @@ class FileGuard:
         return changed
 
     def _search_path(self, asked: Mapping[str, Any]) -> Path:
-        """The resolved path that Glob or Grep searches. Its input comes as the model wrote it, or not at all."""
+        """Return the resolved path that Glob or Grep searches. The input is as the model wrote it, or missing."""
         cwd, given = Path(asked["cwd"]), asked["tool_input"].get("path")
         if not cwd.is_absolute():
             raise Denied(f"{cwd} is not an absolute path.")
@@ -147,8 +147,8 @@ class FileGuard:
             raise Denied(f"The folder {root.path} has been replaced by another folder.")
 
     def _check_command(self, command: str) -> None:
-        # A repository's settings make `git status` run programs, and Claude Code takes it for harmless. Spellings that
-        # only the shell understands, such as g""it, are left to the rules of `permission_rules`.
+        # A repository's settings can make `git status` run programs, and Claude Code considers it harmless. Spellings
+        # that only a shell understands, such as g""it, are left to the rules of `permission_rules`.
         if self._options.permission_mode != "bypassPermissions" and _GIT.search(command):
             raise Denied("git is not available here: a repository's settings can make it run any program.")
 
@@ -157,7 +157,8 @@ class FileGuard:
             raise Denied("Isolated sub-agents are not available here. Leave out 'isolation'.")
 
     def _is_for_claude_code(self, asked: Mapping[str, Any], real: Path) -> bool:
-        """Whether it is a file of Claude Code's own that Claude is told to use, outside of the folders."""
+        """Whether it is one of Claude Code's files outside the folders that Claude is directed to: plans, long
+        results."""
         name = asked["tool_name"]
         if not real.is_relative_to(_real(self._config)):
             return False
@@ -168,9 +169,9 @@ class FileGuard:
         )
 
     def _is_long_result(self, real: Path, transcript: Path) -> bool:
-        """A tool result that was too long for the conversation: `projects/FOLDER/UUID/tool-results/NAME`.
+        """Whether it is a tool result that was too long for the conversation: `projects/FOLDER/UUID/tool-results/NAME`.
 
-        FOLDER is that of the transcript. UUID cannot be guessed, and only the result itself tells it (2.1.332).
+        FOLDER is that of the transcript. UUID cannot be guessed, and only the result itself has it (2.1.332).
         """
         sessions = _real(transcript.parent)
         if sessions.parent != _real(self._config / "projects") or not real.is_relative_to(sessions):
@@ -181,7 +182,7 @@ class FileGuard:
         return False
 
     def _is_plan(self, real: Path, name: str) -> bool:
-        """A plan of this process, `plans/NAME.md`. Of new names, the mode allows Write only the one it has chosen."""
+        """Whether it is a plan, `plans/NAME.md`. The mode lets Write create only a plan whose name it has chosen."""
         if real.parent != _real(self._config / "plans") or real.suffix != ".md":
             return False
         if name == "Write" and not os.path.lexists(real):
@@ -194,11 +195,11 @@ def _real(path: Path) -> Path:
 
 
 def _resolve(path: Path) -> Path:
-    """The path without symbolic links; of a path that does not exist, the existing part is resolved.
+    """Resolve symbolic links; for a path that does not exist, in its existing part.
 
     Raises:
-        Denied: `..` follows a folder that does not exist, which the kernel and Claude Code take in different ways; or
-            it begins in /proc, whose links lead to other places for other processes.
+        Denied: `..` follows a folder that does not exist, which the kernel and Claude Code treat differently; or the
+            path begins in /proc, whose links lead to other places for other processes.
         OSError: a link is dangling or circular, or a folder on the way cannot be searched.
     """
     _check_not_special(path)
@@ -221,7 +222,7 @@ def _check_not_special(path: Path) -> None:
 
 
 def _check_kind(real: Path, *, files: bool = False, folders: bool = False) -> None:
-    """Refuse pipes and devices, which may block Claude Code for ever. A missing file is for Claude Code to report."""
+    """Refuse pipes and devices, which may block Claude Code forever. Claude Code itself reports a missing file."""
     try:
         mode = real.lstat().st_mode
     except FileNotFoundError:
@@ -231,6 +232,6 @@ def _check_kind(real: Path, *, files: bool = False, folders: bool = False) -> No
 
 
 def _with(asked: Mapping[str, Any], key: str, real: Path) -> dict[str, Any] | None:
-    """The tool's input with the resolved path; None if that is what it has, or what stands for it."""
+    """Return the tool's input with the resolved path; None if the input, or its default, has that path already."""
     given: Mapping[str, Any] = asked["tool_input"]
     return None if given.get(key, asked["cwd"]) == str(real) else {**given, key: str(real)}

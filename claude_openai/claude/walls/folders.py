@@ -1,9 +1,8 @@
-"""The folders of a request, between their check and the start of the process that works in them.
+"""Guards the folders of a request between their check and the start of the process that works in them.
 
-By the time a request gets its slot, a path that was checked may name another folder. So the working folder is kept open
-from the check on, and the process is started in whatever the descriptor refers to; all folders are compared once more,
-right before the start, with what was checked. Knows files; which folders are allowed is decided by
-`web/claude_options_access`.
+When a request gets its slot, a checked path may lead to another folder. So the working folder is kept open after the
+check, and the process is started in the folder of the descriptor; all folders are compared with the checked ones again
+right before the start. `web/claude_options_access` decides which folders are allowed.
 """
 
 import os
@@ -21,15 +20,15 @@ from claude_openai.protocol.turn.claude_options import Root
 
 __all__ = ["BY_DESCRIPTOR", "HeldFolder", "check_roots", "folder_not_available", "folder_of", "root_of"]
 
-# Other systems have no /proc to name a descriptor by. There the folders are compared before and after the start, before
-# anything is written to the process: an exchange that is undone within those milliseconds goes unnoticed.
+# Other systems have no path to a descriptor in /proc. There the folders are compared before and after the start, before
+# anything is written to the process: a replacement that is undone within those milliseconds is not noticed.
 BY_DESCRIPTOR: Final = sys.platform == "linux"
 
 
 class HeldFolder:
-    """A folder that is kept open: its inode number cannot be reused, and a process can be started in it.
+    """A folder that is kept open, so that its inode number cannot be reused, and a process can be started in it.
 
-    `open` may run in a thread that was abandoned. Whichever of `open` and `close` comes last closes the descriptor.
+    `open` may run in an abandoned thread. The later one of `open` and `close` closes the descriptor.
 
     Attributes:
         descriptor: None before `open` and after `close`.
@@ -44,7 +43,7 @@ class HeldFolder:
         """Open the folder and return the descriptor.
 
         Raises:
-            OSError: it cannot be opened, is not a folder, or is a symbolic link.
+            OSError: the path cannot be opened, is not a folder, or is a symbolic link.
         """
         descriptor = open_unfollowed(path, os.O_RDONLY | os.O_DIRECTORY)
         with self._lock:
@@ -68,10 +67,10 @@ def root_of(path: str, param: str, descriptor: int | None = None) -> Root:
     Args:
         path: absolute, without symbolic links.
         param: the field of the request that names it.
-        descriptor: of the folder, if it is open.
+        descriptor: a descriptor of the folder, if it is open.
 
     Raises:
-        OSError: it does not exist, or is not a folder.
+        OSError: the folder does not exist, or the path is not a folder.
     """
     found = os.lstat(path) if descriptor is None else os.fstat(descriptor)
     if not stat.S_ISDIR(found.st_mode):
@@ -80,7 +79,7 @@ def root_of(path: str, param: str, descriptor: int | None = None) -> Root:
 
 
 def check_roots(roots: Iterable[Root]) -> None:
-    """Check that each path still leads to the folder that was checked, and over no link. Blocking.
+    """Check that each path still leads to the checked folder, without links. Blocks.
 
     Raises:
         BadRequest: with the field of the first one that does not.
@@ -96,13 +95,13 @@ def check_roots(roots: Iterable[Root]) -> None:
 
 
 def folder_not_available(param: str) -> BadRequest:
-    """The error for a file system that does not answer."""
+    """Return the error for a file system that does not answer."""
     message = f"'{param}': the file system of a folder did not answer within {FILE_CALL_S:g} s."
     return BadRequest(message, code="folder_not_available", param=param)
 
 
 def folder_of(descriptor: int) -> Path:
-    """A path to the folder that a descriptor refers to, whatever its name is now, for a child process to start in."""
+    """Return a path to a descriptor's folder, independent of its current name, as a child's working folder."""
     return Path(f"/proc/{os.getpid()}/fd/{descriptor}")
 
 

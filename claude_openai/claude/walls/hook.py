@@ -1,10 +1,10 @@
-"""Answers the control requests in which Claude Code asks about its own tools.
+"""Answers Claude Code's control requests about its own tools.
 
 `hook_callback`: a PreToolUse hook, registered in `initialize`, is called before every call, in every permission mode
-and for sub-agents too; `file_guard` decides. `can_use_tool`: Claude Code would ask a person for permission, and nobody
-is there, so it is refused. The hook never answers `allow`, which would override the permission mode.
+and for sub-agents too; `file_guard` decides. `can_use_tool`: Claude Code wants to ask a person for permission, which is
+impossible here, so it is denied. The hook never answers `allow`, which would override the permission mode.
 
-Trap: by default Claude Code runs the tool if the hook's answer is an error or malformed, and waits for ever if there is
+Trap: by default Claude Code runs the tool if the hook's answer is an error or malformed, and waits forever if there is
 none. So every failure in here is a denial, and the hook is registered with a timeout and `onFailure` (2.1.332).
 """
 
@@ -29,7 +29,7 @@ NOT_PERMITTED: Final = (
 )
 UNCHECKED: Final = "Denied: the call could not be checked."
 TOO_SLOW: Final = "Denied: the file system did not answer in time."
-# A result that was too long for the conversation, and where it is (2.1.332).
+# A tool result that was too long for the conversation, with its path (2.1.332).
 LONG_RESULT: Final = re.compile(r"<persisted-output>\n[^\n]+: [^\n]*/(projects/[^/\n]+/[^/\n]+)/tool-results/[^/\n]+\n")
 HOOK: Final = "own_tools"
 # Longer than `FILE_CALL_S`. Claude Code does not make a call whose hook has not answered by then.
@@ -37,15 +37,15 @@ HOOK_TIMEOUT_S: Final = 10
 
 
 class ToolGuard:
-    """Answers one Claude Code process.
+    """Answers the requests of one process.
 
     Args:
-        files: checks the calls; None for a process without tools of its own.
+        files: checks the calls; None for a process without Claude's own tools.
         calls: runs `files`, which blocks.
-        log: records what is refused.
+        log: records denials.
 
     Attributes:
-        made: told the name of each file and folder that the process makes in Claude Code's own folder for its tools.
+        made: called with the name of each file and folder that the process makes in Claude Code's folder for its tools.
     """
 
     def __init__(self, files: FileGuard | None, calls: FileCalls, log: Log) -> None:
@@ -57,7 +57,7 @@ class ToolGuard:
         self._asked: set[str] = set()
 
     def hooks(self) -> dict[str, Any]:
-        """Fields of the `initialize` request."""
+        """Return fields for the `initialize` request."""
         if self._files is None:
             return {}
         entry = {"matcher": None, "hookCallbackIds": [HOOK], "timeout": HOOK_TIMEOUT_S, "onFailure": "block"}
@@ -71,7 +71,7 @@ class ToolGuard:
         )
 
     async def answer(self, frame: Mapping[str, Any]) -> dict[str, Any]:
-        """The control response to a request that `takes` accepts. Raises nothing but Cancelled."""
+        """Return the control response to a request that `takes` accepts. Raises only Cancelled."""
         request = frame["request"]
         if request["subtype"] == "can_use_tool":
             self._log.info("sdk.can_use_tool", tool=request.get("tool_name"), allowed=False)
@@ -88,8 +88,8 @@ class ToolGuard:
         """Answer requests concurrently until the channel is closed.
 
         Args:
-            frames: what `takes` has accepted.
-            write: takes the line of an answer, without waiting.
+            frames: requests that `takes` accepts.
+            write: queues the line of an answer, without waiting.
         """
 
         async def answer(frame: Mapping[str, Any]) -> None:
@@ -102,8 +102,8 @@ class ToolGuard:
     def does_not_ask(self, record: Mapping[str, Any]) -> bool:
         """Whether a record shows that Claude Code runs tools without calling the hook, so that it must be killed.
 
-        A safety net for other versions: `initialize` was answered without registering the hook, or there is the result
-        of a tool for which it was not called.
+        A safety net for other versions: `initialize` was answered without registering the hook, or a tool has a result
+        although the hook was not called.
         """
         if self._files is None:
             return False
@@ -151,7 +151,7 @@ class ToolGuard:
             reason = str(denied)
         except trio.TooSlowError:
             reason = TOO_SLOW
-        except Exception as error:  # noqa: BLE001 - whatever it is, the call must not be made
+        except Exception as error:  # noqa: BLE001 - after any failure the call must not be made
             self._log.warning("sdk.own_tool_undecided", tool=tool, error=error)
             reason = UNCHECKED
         else:

@@ -8,7 +8,7 @@ from claude_openai.protocol.turn.claude_options import ToolMode
 __all__ = ["TOOLS"]
 
 
-# The built-in tools by mode. Those that are missing from all of them talk to a person, a terminal or a later day.
+# The built-in tools by mode. Tools that need a person, a terminal or a later time are in none of them.
 _READING = ("Read", "Glob", "Grep")
 _WRITING = (*_READING, "Edit", "Write", "NotebookEdit")
 TOOLS: Final[Mapping[ToolMode, tuple[str, ...]]] = {

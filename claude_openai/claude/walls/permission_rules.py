@@ -1,9 +1,9 @@
 """Claude Code's own permission rules for a process with tools: a second wall, independent of the hook.
 
 Claude Code applies deny rules before it calls a hook, in every permission mode and with links resolved. `Edit` needs
-that: it reads the file before the hook is called, and in `bypassPermissions` its error tells whether a guess at the
+that: it reads the file before the hook is called, and in `bypassPermissions` its error reveals whether a guess at the
 content was right. So the usual places of secrets are denied by rules too. An ask rule for `git` covers spellings that
-only a shell parser sees through.
+only a shell parser recognizes.
 
 Pure: paths in, rules out. In a rule, `//` begins an absolute path, and a folder stands for everything in it.
 """
@@ -26,8 +26,8 @@ SECRETS_OF_HOME: Final = (
     *(".netrc", ".git-credentials", ".npmrc", ".pypirc", ".pgpass", ".password-store", ".local/share/keyrings"),
     *(".vault-token", ".terraform.d", ".config/claude", ".claude.json", ".claude-openai/environment"),
 )
-# In Claude Code's own folder. Not `plans` and `projects/*/*/tool-results`: a deny rule knows no exceptions, and there
-# Claude Code has its tools write plans and read long results.
+# In Claude Code's own folder. Not `plans` and `projects/*/*/tool-results`: deny rules cannot have exceptions, and there
+# Claude Code's tools write plans and read long results.
 _OF_CLAUDE_CODE: Final = (
     *(".credentials.json", ".claude.json", "backups", "history.jsonl", "settings.json", "settings.local.json"),
     *("projects/*/*.jsonl", "projects/*/memory", "projects/*/*/subagents", "file-history", "paste-cache", "plugins"),
@@ -42,8 +42,8 @@ class Secrets:
     """What Claude Code's own tools must not read or change.
 
     Attributes:
-        of_server: belongs to the server.
-        of_user: belongs to its user; not kept where it lies in an allowed folder and `are_folders_named`.
+        of_server: secrets of the server.
+        of_user: secrets of its user; not protected inside an allowed folder if `are_folders_named`.
         are_folders_named: the allowed folders were configured, so the default, the current folder, does not apply.
     """
 
@@ -53,21 +53,21 @@ class Secrets:
 
 
 def secrets_of_user(home: str, config: str) -> tuple[Secret, ...]:
-    """The usual places of secrets.
+    """Return the usual places of secrets.
 
     Args:
         home: HOME of the process.
-        config: the folder where the process keeps its own files.
+        config: the configuration folder of the process.
     """
     usual = f"{home}/.claude"
-    # The process needs nothing from a folder that is not its own.
+    # A process with another configuration folder needs no file in the usual one.
     of_claude_code = [(config, name) for name in _OF_CLAUDE_CODE] + ([] if config == usual else [(usual, "")])
     return (*of_claude_code, *((home, name) for name in SECRETS_OF_HOME))
 
 
 def permission_rules(options: ClaudeOptions, secrets: Secrets) -> dict[str, list[str]]:
-    """The `permissions` object of Claude Code's settings."""
-    # A deny rule knows no exceptions, so there is none for a place that an allowed folder lies in.
+    """Return the `permissions` object of Claude Code's settings."""
+    # Deny rules cannot have exceptions, so a place that contains an allowed folder gets none.
     kept = [secret for secret in _kept(options, secrets) if not _is_inside(options, secret)]
     rules = {"deny": [f"{tool}(/{_pattern(secret)})" for secret in kept for tool in ("Read", "Edit")]}
     if options.permission_mode != "bypassPermissions":

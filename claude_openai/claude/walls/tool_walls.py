@@ -1,7 +1,6 @@
-"""What keeps the tools of a process in its folders: the hook, the rules, and the confinement of Bash, put together.
+"""Combines the walls that keep the tools of a process in its folders: hook, permission rules, confinement of Bash.
 
-Where a wall is one of Claude Code's own (`permission_rules`), the hook (`hook`) stands before it, and the other
-way round: neither relies on the other.
+The hook (`hook`) and Claude Code's own rules (`permission_rules`) are independent: neither relies on the other.
 """
 
 import os
@@ -25,7 +24,7 @@ from claude_openai.protocol.turn.request import TurnRequest
 
 __all__ = ["Enclose", "ToolWalls"]
 
-# The command line of a confined process, from its own, its environment and its temporary folder. Blocks.
+# Returns the command line of a confined process from the plain one, the environment and the temporary folder. Blocks.
 Enclose: TypeAlias = Callable[[Sequence[str], Mapping[str, str], Path], Sequence[str]]
 
 
@@ -33,10 +32,10 @@ class ToolWalls:
     """The walls of all processes of a server.
 
     Args:
-        confinement: how processes that have Bash are run.
-        secrets: files and folders of the server's own, which Claude's own tools are kept from.
+        confinement: whether processes with Bash are confined.
+        secrets: files and folders of the server that Claude's own tools must not access.
         are_folders_named: see `Secrets`.
-        log: for what belongs to no run.
+        log: for events outside of runs.
     """
 
     def __init__(self, confinement: Confinement, secrets: Sequence[Path], *, are_folders_named: bool, log: Log) -> None:
@@ -52,7 +51,7 @@ class ToolWalls:
         return self._confinement.status
 
     def check(self, request: TurnRequest) -> None:
-        """Refuse a turn that would have to be confined, and cannot be.
+        """Refuse a turn that must be confined, and cannot be.
 
         Raises:
             Forbidden: with the reason.
@@ -66,10 +65,10 @@ class ToolWalls:
             )
 
     def guard(self, options: ClaudeOptions, env: Mapping[str, str]) -> tuple[ToolGuard, Mapping[str, Sequence[str]]]:
-        """The hook and the rules for one process.
+        """Return the hook and the permission rules for one process.
 
         Args:
-            options: its tools.
+            options: its tools and folders.
             env: its environment.
         """
         if not options.has_tools:
@@ -86,7 +85,7 @@ class ToolWalls:
         return ToolGuard(files, self._file_calls, self._log), permission_rules(options, secrets)
 
     def enclosing(self, claude: Path, options: ClaudeOptions, cwd: Path, resume: Path | None) -> Enclose | None:
-        """How to confine one process; None for one that need not be, or cannot be."""
+        """Return a function that confines one process; None if it need not or cannot be confined."""
         if not options.has_bash or not self._confinement.bwrap:
             return None
 
@@ -104,7 +103,7 @@ class ToolWalls:
         return enclose
 
     async def refusal(self, options: ClaudeOptions) -> ApiError | None:
-        """Why the folders of a process are no longer those that were checked; None if they are."""
+        """Return an error if the folders of a process are no longer the checked ones."""
         if not options.roots:
             return None
         try:

@@ -226,7 +226,7 @@ def test_the_clients_own_tools_and_structured_output_pass_and_any_other_is_denie
 
 def test_a_tool_that_the_table_of_checks_lacks_is_denied(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("claude_openai.claude.walls.file_guard.TOOLS", {"all": ("Telepathy",)})
-    assert "not known" in denied(guard(top), top, "Telepathy")
+    assert "does not know" in denied(guard(top), top, "Telepathy")
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""Runs: who may run now, one run as one `async with`, and what is kept of it in memory and on disk."""
+"""Runs: their admission, each run as an `async with`, and their records in memory and on disk."""

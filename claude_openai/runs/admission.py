@@ -1,8 +1,7 @@
-"""Who may run now, who waits, who is turned away.
+"""Admits requests: to a slot, to the queue, or not at all.
 
 The decision is synchronous and the wait is not: `admit` counts a request in or raises at once, so no cancel can split
-it, and the waiting happens later, in the task that will run the turn, in the order of arrival. Knows numbers only; no
-runs, no HTTP.
+it, and the waiting happens later, in the task that will run the turn, in the order of arrival.
 """
 
 from collections.abc import Iterator
@@ -16,11 +15,11 @@ __all__ = ["Admission"]
 
 
 class Admission:
-    """The slots and the queue before them. `rejected` counts who was turned away, by error code.
+    """The slots and the queue for them. `rejected` counts rejected requests by error code.
 
     Args:
         max_concurrency: slots.
-        max_queue_size: how many may wait for one.
+        max_queue_size: how many requests may wait for a slot.
     """
 
     def __init__(self, max_concurrency: int, max_queue_size: int) -> None:
@@ -50,7 +49,7 @@ class Admission:
         the place is free.
 
         Raises:
-            ShuttingDown: nobody is let in any more.
+            ShuttingDown: the server accepts no new requests.
             QueueFull: all slots are taken and the queue is full.
         """
         if self.draining:
@@ -69,12 +68,12 @@ class Admission:
         return self._place()
 
     async def wait_idle(self) -> None:
-        """Return when nobody runs or waits."""
+        """Wait until no request runs or waits."""
         while self._admitted:
             await self._idle.wait()
 
     def slot(self) -> trio.CapacityLimiter:
-        """What to enter with `async with` to wait for a slot, first come first served."""
+        """Enter it with `async with` to wait for a slot, in the order of arrival."""
         return self._limiter
 
     @contextmanager

@@ -1,8 +1,8 @@
-"""How long a turn may go on: a bound of the time without a sign of life, and a bound of the whole.
+"""Bounds the time of a turn: the time without a sign of life, and the total time.
 
-A turn that works is not cut, however long it takes; one in which nothing happens is. Signs of life come many thousand
-times a second, and to move a deadline costs trio ten times as much as to read its clock. So a sign only notes the time,
-and a task that sleeps until the turn would be overdue looks whether it is.
+A turn with signs of life may take any time by default; a turn without them is cancelled. Signs of life come many
+thousand times a second, and moving a deadline costs trio ten times as much as reading its clock. So a sign only stores
+the time, and a task sleeps until the turn would be overdue and checks it then.
 """
 
 from collections.abc import Iterator
@@ -20,8 +20,8 @@ class Liveness:
     """Watches one turn; its time begins now.
 
     Args:
-        silence_s: longest time without a sign of life.
-        total_s: longest time in all, waits for the client included; 0 for no bound.
+        silence_s: longest time without a sign of life, in seconds.
+        total_s: longest total time in seconds, with waits for the client; 0 for no bound.
 
     Attributes:
         expired: the error, once the turn has been cancelled for one of the two.
@@ -38,23 +38,23 @@ class Liveness:
         self.expired: TurnTimeout | None = None
 
     def note(self, what: str) -> None:
-        """Take in an event of the turn; `what` names it in the error message."""
+        """Note an event of the turn; `what` is its name for the error message."""
         self._what, self._last = what, trio.current_time()
 
     def alive(self, what: str, for_s: float) -> None:
-        """Take in a sign of life from the backend.
+        """Note a sign of life from the backend.
 
         Args:
-            what: names it in the error message.
-            for_s: seconds after which the next is expected; until then silence does not count. Replaces what the sign
-                before it announced.
+            what: its name for the error message.
+            for_s: seconds until the next sign is expected; until then silence does not count. Replaces the value of the
+                previous sign.
         """
         self.note(what)
         self._busy_until = self._last + for_s
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """The client does not take what it is sent: within the block nothing is expected of Claude."""
+        """Do not count the time within the block, in which the client does not read."""
         self._held = True
         try:
             yield
@@ -63,9 +63,9 @@ class Liveness:
             self._last = trio.current_time()
 
     async def watch(self, turn: trio.CancelScope) -> None:
-        """Cancel the turn when it is overdue; returns then, and otherwise runs until it is cancelled itself."""
+        """Cancel the turn when it is overdue, and return; otherwise run until cancelled."""
         while (overdue_at := self._overdue_at()) > trio.current_time():  # noqa: ASYNC110 - signs set no event: cost
-            # Not longer: the next sign may take back the wait that was announced.
+            # Not longer, because the next sign may shorten an announced wait.
             await trio.sleep_until(min(overdue_at, trio.current_time() + self._silence_s))
         self.expired = self._error()
         turn.cancel(reason=self.expired.message)

@@ -1,9 +1,8 @@
-"""Doing without the long context where the account has no credits for it.
+"""Avoids the long context if the account has no credits for it.
 
-Claude's API refuses such a request at once and bills nothing, but it does so again each time. So one that is refused is
-run once more without the long context, and for an hour the turns of that model do without it from the start. Claude
-Code then refuses by itself, without a call, what is longer than 200,000 tokens, and clients that are told so shorten
-the conversation.
+Claude's API refuses such a request immediately and without billing, each time. So a refused request is run once more
+without the long context, and for an hour the turns of that model run without it from the start. Claude Code then
+refuses conversations longer than 200,000 tokens without a call, and clients shorten them after that error.
 """
 
 from dataclasses import replace
@@ -31,12 +30,12 @@ class LongContext:
         self._without_until: dict[str, float] = {}
 
     def applied_to(self, request: TurnRequest) -> TurnRequest:
-        """The request as it is to be run now."""
+        """Return the request as it should run now."""
         until = self._without_until.get(request.claude_model, -inf)
         return self.without(request) if trio.current_time() < until else request
 
     def is_refused(self, request: TurnRequest, error: ApiError) -> bool:
-        """Whether the request failed for its long context, which is then remembered; it may be run without it."""
+        """Whether the request failed because of its long context and can run without it; remembers the model."""
         if not request.long_context or not isinstance(error, LongContextRefused):
             return False
         self._without_until[request.claude_model] = trio.current_time() + REMEMBERED_S
@@ -48,7 +47,7 @@ class LongContext:
 
     @staticmethod
     def explained(request: TurnRequest, error: ApiError) -> ApiError:
-        """The error of a request that was run without it, with the reason if it is too long."""
+        """Return the error of a request without long context, with the reason if it was too long."""
         if request.long_context or not isinstance(error, ContextTooLong):
             return error
         return ContextTooLong(f"{error.message.rstrip('.')}. {WHY_SHORT}", param=error.param)

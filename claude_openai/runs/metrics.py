@@ -1,8 +1,7 @@
-"""What one server counts, for whoever watches it.
+"""The counters of one server.
 
-Plain numbers, counted where things happen and read when somebody asks; each server has its own. Knows the events of a
-turn and how a run ends; how the numbers are written down is `web/prometheus.py`'s business. What can be read elsewhere
-at any time, such as how many wait, is not counted here. Labels are bounded: nothing that a client names becomes one.
+Plain numbers, which `web/prometheus.py` formats. Values that can be read elsewhere at any time, such as the length of
+the queue, are not counted here. Labels are bounded: no name from a client becomes one.
 """
 
 from bisect import bisect_left
@@ -29,7 +28,7 @@ Labels: TypeAlias = tuple[str, ...]
 
 BUCKETS_S: Final = (0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0)
 WAYS: Final = ("new", "replayed", "continued", "rewound", "parked")
-# The client left, or took nothing; somebody ended the run at the server; the server stopped.
+# The client left, or did not read; an operator cancelled the run; the server stopped.
 CANCELLATIONS: Final = ("client_left", "client_stalled", "run_cancelled", "shutting_down")
 TOKENS: Final = ("input", "cache_read", "cache_write", "output")
 
@@ -64,7 +63,7 @@ class Metrics:
         self.reasoning_tokens = 0
 
     def note_request(self, route: str, status: int, seconds: float) -> None:
-        """An answered request.
+        """Count an answered request.
 
         Args:
             route: its template, never its path.
@@ -88,8 +87,8 @@ class TurnMeter:
 
     Args:
         metrics: where it counts.
-        backend: the name of what runs it.
-        arrived: when its request came, by trio's clock.
+        backend: name of the backend.
+        arrived: time of the request, on trio's clock.
     """
 
     metrics: Metrics
@@ -100,7 +99,7 @@ class TurnMeter:
     _ended: bool = False
 
     def note(self, event: Event) -> None:
-        """Take in the next event of its turn."""
+        """Measure the next event of the turn."""
         match event:
             case TextDelta() | ReasoningDelta() | ToolCall():
                 if not self._said_something:
@@ -114,7 +113,7 @@ class TurnMeter:
                 self.metrics.note_usage(event.usage)
 
     def end(self, outcome: str, error: ApiError | None) -> None:
-        """It has ended; a run that is parked may end a second time, by being cancelled."""
+        """Count the end of the run. A parked run may end a second time, when it is cancelled."""
         if not self._ended:
             self._ended = True
             self.metrics.turn_seconds[self.backend, outcome].add(trio.current_time() - self.arrived)

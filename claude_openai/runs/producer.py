@@ -1,7 +1,7 @@
 """Runs the turn of one run and passes its events on to the response.
 
-The producer never raises: a failure is a TurnFailed event, and a turn that raises, or returns without an end, has
-failed. Nothing here cancels a scope that encloses the response (see `registry`).
+The producer never raises: a failure is a TurnFailed event, also if the turn raises or returns without a final event.
+It never cancels a scope that encloses the response (see `registry`).
 """
 
 from collections.abc import Callable
@@ -29,10 +29,10 @@ from claude_openai.runs.run import Run
 
 __all__ = ["Producer"]
 
-# The last event of a cancelled run must not wait for a client that has stopped reading.
+# A bound for the last event of a cancelled run, in case the client has stopped reading.
 LAST_EVENT_TIMEOUT_S = 1.0
 
-# What the events are called in the message of a time-out.
+# Names of the events in the message of a timeout.
 _NAMES: Final[dict[type[Event], str]] = {
     TurnStarted: "the beginning of the answer",
     TextDelta: "text",
@@ -47,11 +47,11 @@ class Producer:
     """The `Emit` of one turn.
 
     Args:
-        run: to whom the turn belongs.
-        send: to the response; owned by the caller.
-        note: told of each event that is sent.
-        long_context: which models do without it.
-        stall_s: seconds that the client may take nothing.
+        run: the run of the turn.
+        send: channel to the response; owned by the caller.
+        note: called with each event that is sent.
+        long_context: knows the models that run without the long context.
+        stall_s: seconds after which a client that does not read fails the run.
         log: bound to the run.
     """
 
@@ -78,7 +78,7 @@ class Producer:
         self._liveness: Liveness
 
     async def run(self, backend: Backend, request: TurnRequest, liveness: Liveness) -> None:
-        """Run the turn; returns when nothing of it is left."""
+        """Run the turn; return when nothing of it is left."""
         self._liveness, self._cutter = liveness, StopSequenceEvents(request.stop)
         self._request = self._long_context.applied_to(request)
         failure = await self._run_turn(backend)
@@ -112,7 +112,7 @@ class Producer:
         self._liveness.alive(what, for_s)
 
     async def end(self, event: TurnFailed) -> None:
-        """Send the last event, if the response takes it in time."""
+        """Send the last event, unless the response does not take it in time."""
         self._note(event)
         with trio.move_on_after(LAST_EVENT_TIMEOUT_S):
             try:
@@ -121,7 +121,7 @@ class Producer:
                 self._log.debug("run.unheard")
 
     async def _run_turn(self, backend: Backend) -> ApiError:
-        """Run it; the error that it has ended with, unless it has said so itself."""
+        """Run the turn; return its error, for the case that it has not emitted a final event."""
         failure: ApiError = InternalError("The backend stopped without a final event.")
         with trio.CancelScope() as self._scope:
             try:
@@ -129,8 +129,8 @@ class Producer:
                     nursery.start_soon(self._liveness.watch, self._scope)
                     self._run.parked = await backend.turn(self._request, self, self._log)
                     nursery.cancel_scope.cancel()
-            # A bug in a backend must still end the stream. One in its cleanup comes in a group with Cancelled, which
-            # goes on from here by itself.
+            # A bug in a backend must still end the stream. If the bug is in its cleanup it comes in a group with
+            # Cancelled, which `except*` raises again.
             except* Exception as bugs:  # noqa: BLE001
                 for error in leaves(bugs):
                     self._log.error("run.crashed", error=error, traceback=traceback_of(error))
@@ -157,12 +157,12 @@ class Producer:
             await trio.lowlevel.checkpoint()
 
     async def _stop_here(self) -> None:
-        # An exception from an `Emit` would pass through the backend, whose nurseries wrap it; a cancel does not.
+        # The nurseries of the backend would wrap an exception from an `Emit`; they do not wrap a cancel.
         self._run.scope.cancel(reason="the response is no longer read")
         await trio.lowlevel.checkpoint()
 
 
 def _bug(run: Run) -> ApiError:
     message = "The turn failed because of a bug in this server; see the server's log."
-    # Clients repeat a server_error by themselves, in a stream too; a turn that has begun is paid for.
+    # Clients automatically retry a `server_error`, in a stream too; a turn that has begun is billed already.
     return UpstreamError(message, code="internal_error") if run.answering else InternalError(message)

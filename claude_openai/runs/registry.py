@@ -1,12 +1,12 @@
-"""The registry of runs: a request's way through admission and a backend, as one `async with`.
+"""The registry of runs: takes a request through admission and a backend, as one `async with`.
 
 The run belongs to its request: leaving the block, or cancelling the request, cancels the run's nursery and with it the
-turn. The slot and the place in the registry belong to the producer task, not to the response, which a client that reads
-nothing can pin. The producer never raises: failures are TurnFailed events. The registry holds the producer's own cancel
-scope, because nothing of ours may cancel a scope that encloses an ASGI send: that can break the connection's state.
+turn. The slot and the place in the registry belong to the producer task, not to the response, which a client that does
+not read can block. The producer never raises: failures are TurnFailed events. The registry cancels the producer's own
+scope, and never a scope that encloses an ASGI send, because that can break the connection's state.
 
-The registry also knows the last runs that ended, and whether one's conversation still waits for the results of its tool
-calls: then the run is parked. What a run says goes to its file too, if there is a writer.
+The registry also keeps the last ended runs. A run whose conversation still waits for the results of its tool calls is
+parked. With a writer, the events of runs also go to their files.
 """
 
 import math
@@ -36,25 +36,25 @@ from claude_openai.runs.run import Run
 
 __all__ = ["CHANNEL_EVENTS", "LOGIN_DOUBT_S", "RunLimits", "Runs"]
 
-# Events that may wait for a slow reader before the turn has to.
+# Events that are buffered for a slow reader before the turn waits.
 CHANNEL_EVENTS = 512
-# A cancelled run's process is gone within the kill ladder's 3 s.
+# The process of a cancelled run is killed within 3 s (`SupervisedProcess.stop`).
 CANCEL_WAIT_S = 6.0
-# Ended runs that are still known without their files.
+# Ended runs that are kept in memory.
 KEPT_RUNS = 500
-# After this, `/ready` forgets a refused login: a balancer that sends no more turns would never see it mended.
+# After this time `/ready` ignores a refused login: a load balancer that sends no more turns would never see it fixed.
 LOGIN_DOUBT_S = 300.0
 USER_CHARS = 256
 
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """How long things may take, in seconds.
+    """Time limits, in seconds.
 
     Attributes:
-        silence_s: a turn that has a slot, without a sign of life.
-        total_s: such a turn in all; 0 for no bound.
-        stall_s: a client, without taking anything of its answer.
+        silence_s: for a turn with a slot, without a sign of life.
+        total_s: for such a turn in all; 0 for no bound.
+        stall_s: for a client that does not read its answer.
     """
 
     silence_s: float
@@ -67,13 +67,13 @@ class RunLimits:
 
 
 class Runs:
-    """The registry of runs, and the only way to make one.
+    """The registry of runs, which also makes them.
 
     Args:
         backend: runs the turns.
-        admission: who may run now.
-        limits: of a turn.
-        writer: writes down what runs say; None for nowhere.
+        admission: slots and queue.
+        limits: time limits of a turn.
+        writer: captures runs; None for no capture.
     """
 
     def __init__(
@@ -91,34 +91,35 @@ class Runs:
 
     @property
     def login_refused(self) -> bool:
-        """Whether Claude refused the login of a turn, not long ago, and has answered none since."""
+        """Whether Claude refused the login of a turn within `LOGIN_DOUBT_S`, and has answered no turn since."""
         return trio.current_time() < self._login_refused_until
 
     def all(self) -> list[Run]:
-        """Those under way and the last that ended."""
+        """Return the current runs and the last ended ones."""
         return [*self._ended.values(), *self._active.values()]
 
     def get(self, run_id: str) -> Run | None:
         return self._active.get(run_id) or self._ended.get(run_id)
 
     def counts(self) -> dict[str, int]:
-        """How many are running, queued and parked."""
+        """Return the number of running, queued and parked runs."""
         states = [run.state for run in self.all()]
         return {state: states.count(state) for state in ("running", "queued", "parked")}
 
     async def cancel(self, run: Run, error: ApiError) -> None:
-        """End a run, or the conversation that it left parked; returns when the process is gone, or after
-        `CANCEL_WAIT_S`, when whoever holds it has given up and said so in the log.
+        """End a run, or the conversation that it left parked.
+
+        Return when the process is gone, or after `CANCEL_WAIT_S`, when its owner has given up and logged that.
 
         Raises:
-            RunEnded: there is nothing to end.
+            RunEnded: the run has ended and is not parked.
         """
         with trio.move_on_after(CANCEL_WAIT_S):
             if not run.ended:
                 run.cancel(error)
                 await run.done.wait()
                 return
-            await run.done.wait()  # until then it is not known whether it is parked
+            await run.done.wait()  # only then it is known whether the run is parked
             parked = run.parked
             if parked is None or run.state != "parked":
                 raise RunEnded(f"The run {run.id} has already ended: its state is {run.state}.")
@@ -131,16 +132,16 @@ class Runs:
 
     @asynccontextmanager
     async def open(self, request: TurnRequest, log: Log, arrived: float | None = None) -> AsyncIterator[Run]:
-        """Start a run and give it for as long as the block.
+        """Start a run and yield it; it ends with the block.
 
         Args:
             request: what to answer.
             log: bound to the request.
-            arrived: when the request came, by trio's clock; by default now.
+            arrived: time of the request, on trio's clock; by default now.
 
         Raises:
-            QueueFull, ShuttingDown: at once, before anything was started.
-            ApiError: the backend can never answer this; there is no run.
+            QueueFull, ShuttingDown: immediately, before anything is started.
+            ApiError: the backend can never answer the request; there is no run.
         """
         self.backend.check(request)
         send, receive = trio.open_memory_channel[Event](CHANNEL_EVENTS)
@@ -197,7 +198,7 @@ class Runs:
                 log.debug("run.end", state=run.state)
 
     def _keep(self, run: Run) -> None:
-        # Without its errors: the tracebacks of those that were raised hold the whole request.
+        # Without its errors, because their tracebacks hold the whole request.
         self._ended[run.id] = replace(run, error=None, cancelled_by=None)
         while len(self._ended) > KEPT_RUNS:
             del self._ended[next(iter(self._ended))]

@@ -1,8 +1,4 @@
-"""One run as the registry knows it: what it is, how far it has come, what of it is kept.
-
-Knows the events of a turn and the records that tell of it. Who makes a run, and when it may run, is `registry`'s
-business.
-"""
+"""One run: its state, its log lines, its measures and its capture. `registry` makes and starts runs."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -32,12 +28,12 @@ __all__ = ["Run"]
 
 @dataclass(slots=True, eq=False)
 class Run:
-    """A run. `events` and `error`, once the turn has failed, are for the response; the rest is the registry's.
+    """A run. The response uses `events` and, once the turn has failed, `error`; the registry uses the rest.
 
     Attributes:
-        meter: measures it.
+        meter: measures the run.
         parked: the conversation that its answer left waiting for results.
-        done: set when it has ended and its process is gone.
+        done: set when the run has ended and its process is gone.
     """
 
     record: RunRecord
@@ -66,11 +62,11 @@ class Run:
         return self.record.status in ("completed", "failed", "cancelled")
 
     def view(self) -> RunRecord:
-        """The run as it stands, for whoever asks."""
+        """Return the current record of the run."""
         return replace(self.record, status="parked") if self.state == "parked" else self.record
 
     def cancel(self, error: ApiError) -> None:
-        """End it from outside its request; its client gets the error."""
+        """End the run from outside its request; its client gets the error."""
         if self.cancelled_by is None:
             self.cancelled_by = error
             self.scope.cancel(reason=error.message)
@@ -80,7 +76,7 @@ class Run:
         self._keep({"type": "running"})
 
     def note(self, event: Event, log: Log) -> None:
-        """Take in the next event of its turn."""
+        """Update the run, its log and its capture from the next event of its turn."""
         self.meter.note(event)
         match event:
             case TextDelta() if self.capture is not None:
@@ -102,7 +98,7 @@ class Run:
                 self.note_end("completed", finish_reason=event.finish_reason)
                 log.debug("openai.response", finish_reason=event.finish_reason, usage=event.usage)
             case TurnFailed(error):
-                # What Claude has begun to answer is paid for: clients must not repeat it by themselves.
+                # A turn that Claude has begun to answer is billed: clients must not retry it automatically.
                 error.may_retry = error.may_retry and not self.answering
                 self.error = error
                 self.note_end("failed" if self.cancelled_by is None else "cancelled", error)

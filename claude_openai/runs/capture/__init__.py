@@ -1,1 +1,1 @@
-"""What runs say, on disk: records, files, and the thread that writes them."""
+"""Captures runs on disk: the records, the files, and the thread that writes them."""

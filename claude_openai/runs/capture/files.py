@@ -1,9 +1,9 @@
-"""The folder of runs: which there are, how each ended, what it said, and which are too many.
+"""Reads and prunes the folder of captured runs.
 
-One file a run, named by its id. Whoever writes one holds a lock on it until the run has ended, so a file without an end
-and without a lock is of a server that is gone, and no run is ever shown as running for ever. The folder and the files
-must be the user's own and no links: nothing is followed out of the folder. Never writes a file, and never raises for
-what is in one. What a run says is written by `writer`, which has the folder pruned too.
+There is one file per run, named by its id. Its writer holds a lock on it until the run has ended, so a file without an
+end record and without a lock is of a server that is gone, and its run is not shown as running. The folder and the files
+must belong to the user and must not be links: no link is followed out of the folder. This module writes no files, and
+invalid content never raises. `writer` writes the files, and calls `prune`.
 """
 
 import os
@@ -34,10 +34,10 @@ _UNFINISHED: Final = {
 
 @contextmanager
 def open_folder(folder: Path) -> Iterator[int]:
-    """A descriptor of the folder, for the block.
+    """Open the folder and yield its descriptor.
 
     Raises:
-        OSError: it is not there, is a link, is another user's, or others may write to it.
+        OSError: the folder does not exist, is a link, belongs to another user, or others may write to it.
     """
     fd = open_unfollowed(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -50,7 +50,7 @@ def open_folder(folder: Path) -> Iterator[int]:
 
 
 def run_ids(folder_fd: int) -> list[tuple[float, str]]:
-    """When each run was last written to, in seconds since 1970, and its id; the newest first."""
+    """Return time of the last write (seconds since 1970) and id of each run, the newest first."""
     found = []
     with os.scandir(folder_fd) as entries:
         for entry in entries:
@@ -62,11 +62,11 @@ def run_ids(folder_fd: int) -> list[tuple[float, str]]:
 
 
 def open_run(folder_fd: int, run_id: str, flags: int = os.O_RDONLY) -> int:
-    """A descriptor of the run's file; the caller closes it.
+    """Return a descriptor of the run's file; the caller closes it.
 
     Raises:
-        OSError: there is none that is ours.
-        ValueError: the id has not the form of one.
+        OSError: there is no such file of this user.
+        ValueError: the id is invalid.
     """
     if not RUN_ID.fullmatch(run_id):
         raise ValueError(f"invalid run id {run_id!r}; expected `run_` and 24 hex digits")
@@ -79,13 +79,13 @@ def open_run(folder_fd: int, run_id: str, flags: int = os.O_RDONLY) -> int:
 
 
 def read_limit(text: str) -> int | None:
-    """How many runs to list, None if the text is not a whole number from 1 to `MAX_LISTED`."""
+    """Parse the number of runs to list; return None if it is not an integer from 1 to `MAX_LISTED`."""
     limit = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
     return limit if 1 <= limit <= MAX_LISTED else None
 
 
 def list_runs(folder: Path, limit: int, but: Collection[str] = ()) -> list[RunRecord]:
-    """The runs last written to, at most `limit`, without those named in `but`; none if the folder cannot be read."""
+    """Return at most `limit` runs, the last written first, without those in `but`; none if the folder is unreadable."""
     found: list[RunRecord] = []
     with suppress(OSError), open_folder(folder) as folder_fd:
         for _, run_id in run_ids(folder_fd):
@@ -98,10 +98,10 @@ def list_runs(folder: Path, limit: int, but: Collection[str] = ()) -> list[RunRe
 
 
 def find_run(folder: Path, run_id: str) -> RunRecord | None:
-    """The run of that id, None if none was kept.
+    """Return the run of this id, None if it was not captured.
 
     Raises:
-        ValueError: the id has not the form of one.
+        ValueError: the id is invalid.
     """
     with suppress(OSError), open_folder(folder) as folder_fd:
         return _read(folder_fd, run_id)
@@ -109,7 +109,8 @@ def find_run(folder: Path, run_id: str) -> RunRecord | None:
 
 
 def prune(folder_fd: int, *, max_age_s: float, max_bytes: int) -> None:
-    """Remove the runs that are too old, and the oldest when all are too large; never one that is being written."""
+    """Remove runs that are too old, and the oldest ones beyond `max_bytes` in all; never a run that is being
+    written."""
     oldest_first = run_ids(folder_fd)[::-1]
     sizes = {run_id: _file_size(folder_fd, run_id) for _, run_id in oldest_first}
     total, too_old = sum(sizes.values()), time.time() - max_age_s
@@ -126,7 +127,7 @@ def _read(folder_fd: int, run_id: str) -> RunRecord | None:
     except OSError:
         return None
     try:
-        alive = is_locked(fd)  # first: a run that ends from here on has its end in the file
+        alive = is_locked(fd)  # checked first: the file of a run that ends after this has its end record
         record = _ended(fd) or _unfinished(fd, alive=alive)
     except OSError:
         return None
@@ -138,13 +139,13 @@ def _read(folder_fd: int, run_id: str) -> RunRecord | None:
 def _ended(fd: int) -> RunRecord | None:
     size = os.fstat(fd).st_size
     tail = os.pread(fd, TAIL_BYTES, max(0, size - TAIL_BYTES))
-    lines = tail.split(b"\n")[:-1]  # what has no newline is not whole
+    lines = tail.split(b"\n")[:-1]  # without a newline a line is incomplete
     last = next((line for line in reversed(lines) if is_end(line)), None)
     return None if last is None else RunRecord.from_json(read_line(last))
 
 
 def _unfinished(fd: int, *, alive: bool) -> RunRecord | None:
-    """What the head of the file says, for a run that goes on or was cut off."""
+    """Return the record of a running or interrupted run, from the head of its file."""
     fields: dict[str, Any] = {"status": "queued"}
     for line in os.pread(fd, HEAD_BYTES, 0).split(b"\n"):
         match read_line(line):

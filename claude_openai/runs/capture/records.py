@@ -1,8 +1,8 @@
-"""What a run is to whoever looks at it, and the lines that are kept of it.
+"""The public record of a run, and the lines of its file.
 
-A run's file is one JSON object a line: `asked`, then what happened in order, then `end`. Each line has `t`, in ms since
-the run was asked for, and `type`. The last `end` counts: a run that was parked may be cancelled after its answer. The
-prompt is never kept. Pure: knows no files, no clock and no server, and imports little, since the commands use it too.
+A run's file has one JSON object a line: `asked`, then the events in order, then `end`. Each line has `t`, in ms since
+the request, and `type`. The last `end` counts: a parked run may be cancelled after its answer. The prompt is never
+stored. Pure, and with few imports, since the commands use it too.
 """
 
 import json
@@ -28,10 +28,10 @@ class RunRecord:
     """One run, as `claude-openai runs --json` shows it.
 
     Attributes:
-        model: as the client named it.
-        conversation: the way the turn took, None before Claude answered.
-        started_at: when it was asked for, in seconds since 1970.
-        ended_at: when its answer ended, None before.
+        model: the client's name of the model.
+        conversation: the route of the turn, None before Claude answered.
+        started_at: time of the request, in seconds since 1970.
+        ended_at: time of the answer's end, None before.
         usage: OpenAI's usage object.
         error: OpenAI's error object, without its envelope.
     """
@@ -66,7 +66,7 @@ class RunRecord:
 
     @classmethod
     def from_json(cls, given: Mapping[str, Any]) -> "RunRecord | None":
-        """The record, or None if it is none: files may be damaged, and a server may be another version."""
+        """Parse a record; return None if it is invalid: files may be damaged, a server may be of another version."""
         try:
             ended, usage, error, way = (given.get(name) for name in ("ended_at", "usage", "error", "conversation"))
             status = given["status"]
@@ -88,19 +88,19 @@ class RunRecord:
 
 
 def record_of_event(event: TurnStarted | ToolCall) -> dict[str, Any]:
-    """What is kept of an event that is not a delta."""
+    """Return the record of an event that is not a delta."""
     if isinstance(event, TurnStarted):
         return {"type": "answering", "model": event.model, "conversation": event.conversation}
     return {"type": "tool_call", "id": event.id, "name": event.name, "arguments": event.arguments}
 
 
 def line_of(at_ms: float, record: Mapping[str, Any]) -> bytes:
-    """The line of a record, `at_ms` after the run was asked for."""
+    """Return the line of a record, `at_ms` after the request."""
     return json_line({"t": round(at_ms), **record})
 
 
 def read_line(line: bytes) -> dict[str, Any]:
-    """The record of a line; one without a type if the line is damaged."""
+    """Parse a line; return a record without a type if it is damaged."""
     try:
         record = json.loads(line)
     except (ValueError, RecursionError):
@@ -117,7 +117,7 @@ def _iso(seconds: float) -> str:
 
 
 def _ms(seconds: float) -> int:
-    """As whole as `_iso` shows it, so that a duration is the same from a server and from a file."""
+    """Round to ms like `_iso`, so that a duration is the same from a server and from a file."""
     return round(_seconds(_iso(seconds)) * 1000)
 
 

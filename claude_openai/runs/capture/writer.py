@@ -1,8 +1,8 @@
-"""What runs say, written to their files as it comes by a `WriterThread`: no run waits for a disk, or fails by one.
+"""Writes the events of runs to their files in a `WriterThread`: no run waits for a disk, or fails because of one.
 
-A moment's deltas come together into one record, so that a fast stream costs few writes; the thread keeps each file open
-and locked until its run has ended. A disk that is full, or a folder that cannot be used, is reported to the log once a
-minute and nowhere else; how a run ended is then written over its last records. The thread also has the folder pruned.
+Deltas within `BATCH_S` are merged into one record, so that a fast stream costs few writes; the thread keeps each file
+open and locked until its run has ended. A full disk or an unusable folder is reported only in the log, once a minute;
+the end record of a run then overwrites its last records. The thread also prunes the folder.
 """
 
 import fcntl
@@ -24,9 +24,9 @@ from claude_openai.runs.capture.records import line_of
 __all__ = ["Capture", "RunWriter"]
 
 QUEUE_CHARS: Final = 8 * 1024 * 1024
-# What a delta that waits costs in memory beside its text.
+# The memory of a queued delta besides its text.
 DELTA_CHARS: Final = 256
-# What follows a run live is later by this, at most; a fast stream is merged by it.
+# The longest delay for readers that follow a run; deltas within it are merged.
 BATCH_S: Final = 0.05
 PRUNE_EVERY_S: Final = 60.0
 IDLE_PRUNE_S: Final = 3600.0
@@ -36,7 +36,7 @@ _DELTAS: Final[dict[str, dict[str, Any]]] = {kind: {"type": kind} for kind in ("
 
 
 class _Entry(NamedTuple):
-    """What waits to be written: `at` in seconds of `time.monotonic`; a delta's text is not in its record yet."""
+    """A queued record: `at` in seconds of `time.monotonic`; a delta's text is not in its record yet."""
 
     at: float
     record: dict[str, Any]
@@ -46,7 +46,7 @@ class _Entry(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Capture:
-    """One run's file. The run's side calls `put` and `put_text`; the rest is the writer's."""
+    """One run's file. The run calls `put` and `put_text`; the writer uses the rest."""
 
     run_id: str
     writer: "RunWriter"
@@ -54,11 +54,11 @@ class Capture:
     file: LineFile = field(default_factory=LineFile)
 
     def put(self, record: dict[str, Any], *, last: bool = False) -> None:
-        """Have a record written, without waiting; `last` ends the file."""
+        """Queue a record, without waiting; `last` ends the file."""
         self.writer.put(self, _Entry(time.monotonic(), record, is_last=last), len(record.get("arguments", "")))
 
     def put_text(self, kind: Literal["text", "reasoning"], text: str) -> None:
-        """Have a delta written, without waiting."""
+        """Queue a delta, without waiting."""
         self.writer.put(self, _Entry(time.monotonic(), _DELTAS[kind], text), len(text) + DELTA_CHARS)
 
 
@@ -66,11 +66,11 @@ class RunWriter:
     """The thread behind the files of runs. It ends with `close`, or with the process.
 
     Args:
-        folder: where the files go; made with the first run, 0700 whatever the umask.
+        folder: folder of the files; made with the first run, with mode 0700 independent of the umask.
         max_age_s: seconds after which a run is removed.
-        max_bytes: what all files together may hold.
-        log: told when a run could not be captured.
-        queue_chars: what may wait to be written, in characters.
+        max_bytes: bound of the size of all files together.
+        log: records runs that could not be captured.
+        queue_chars: bound of what waits to be written, in characters.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class RunWriter:
         )
 
     def begin(self, run_id: str, asked: dict[str, Any]) -> Capture:
-        """Begin a run's file with what was asked."""
+        """Begin a run's file with the record `asked`."""
         capture = Capture(run_id, self)
         capture.put({"type": "asked", **asked})
         return capture
@@ -124,7 +124,7 @@ class RunWriter:
             unwritten, error = capture.file.write(b"".join(lines)), capture.file.error
         except OSError as failure:
             error = failure
-        # The line that reports the lost comes last, before an end.
+        # The line with the number of lost records comes last, before an end record.
         capture.file.count_lost(unwritten - (reported if unwritten <= is_last else bool(reported)))
         if unwritten and error is not None:
             self._complain(capture, error)
@@ -142,7 +142,7 @@ class RunWriter:
         flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT | os.O_EXCL if is_new else 0)
         with open_folder(self._folder) as folder_fd:
             capture.file.fd = open_run(folder_fd, capture.run_id, flags)
-        if is_new:  # else a parked run was cancelled, or the file could not be made when it was time
+        if is_new:  # otherwise a parked run was cancelled, or the file could not be made earlier
             os.fchmod(capture.file.fd, 0o600)
         with suppress(OSError):  # some file systems have no locks
             fcntl.flock(capture.file.fd, fcntl.LOCK_EX)
@@ -160,7 +160,7 @@ class RunWriter:
 
 
 def _merged_deltas(entries: list[_Entry]) -> Iterator[tuple[float, dict[str, Any]]]:
-    """When and what, with deltas of one kind that follow each other as one."""
+    """Yield time and record of each entry, with consecutive deltas of one kind merged."""
     for _, group in groupby(entries, key=lambda entry: id(entry) if entry.text is None else id(entry.record)):
         first, *others = group
         if first.text is None:
@@ -170,17 +170,17 @@ def _merged_deltas(entries: list[_Entry]) -> Iterator[tuple[float, dict[str, Any
 
 
 def _end_in_place(fd: int, end: bytes, lost: int, at_ms: float) -> None:
-    """Write the end of a run over its last words, where a full disk leaves no other room: how it ended matters more.
+    """Overwrite the last records of a run with its end record, which matters more, if the disk is full.
 
     Raises:
-        OSError: that cannot be done either.
+        OSError: the file cannot be overwritten either.
     """
     size = os.fstat(fd).st_size
-    # With room for the number of the lost, which is known only when it is seen what is written over.
+    # Leave room for the number of lost records, which is known only once the overwritten part is read.
     room = len(end) + len(line_of(at_ms, {"type": "lost", "records": lost + size})) + 1
     place = max(0, size - room)
     lost += os.pread(fd, room, place).count(b"\n") + 1
-    # In the middle of a line: what is left of that one is no record.
+    # The new text may begin inside a line; the rest of that line is not a record.
     data = b"\n" + line_of(at_ms, {"type": "lost", "records": lost}) + end
     fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) & ~os.O_APPEND)
     if os.pwrite(fd, data, place) == len(data):

@@ -1,8 +1,8 @@
-"""Check docker-compose.yml, and run an unpacked image the way it says, with the kernel's own namespaces.
+"""Check docker-compose.yml, and run an unpacked image according to it, with the kernel's namespaces.
 
-For machines without Docker, and for test.sh, which calls it. It knows what this compose file uses and no more: a mount
-and a PID namespace, a root that is only read, tmpfs and bind mounts, no capabilities, no new privileges. The network is
-the machine's own, so ports are not mapped, and there is no memory limit.
+For machines without Docker, and for test.sh, which calls it. It supports only the features of this compose file: a
+mount and a PID namespace, a read-only root, tmpfs and bind mounts, no capabilities, no new privileges. The network is
+the machine's, so ports are not mapped, and there is no memory limit.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def _expect(found: object, right: object, what: str) -> None:
 
 
 def check() -> None:
-    """Hold the file against what the README promises; a difference ends the program with exit code 1."""
+    """Compare the file with the README; a difference ends the program with exit code 1."""
     home = {"HOME": "/home/me", "PWD": "/here"}
     try:
         service(home)
@@ -121,7 +121,7 @@ def as_user(image: Mapping[str, Any], extra: Mapping[str, str]) -> list[str]:
 
 
 def run(root: Path, image: Mapping[str, Any], extra: Mapping[str, str]) -> None:
-    """Become the container: replaces this process, and ends with it."""
+    """Replace this process with the container."""
     found = service(os.environ)
     uid, _, gid = image["config"]["User"].partition(":")
     given = {k: os.environ.get(k) if v is None else v for k, v in found["environment"].items()}
@@ -135,7 +135,7 @@ def run(root: Path, image: Mapping[str, Any], extra: Mapping[str, str]) -> None:
         script += [f"mkdir -p {root}{target}", f"mount -t tmpfs -o noexec,nosuid,nodev,{options} tmpfs {root}{target}"]
     for volume in found["volumes"]:
         source, target = shlex.quote(volume["source"]), f"{root}{volume['target']}"
-        # A new volume belongs to whom the folder in the image does.
+        # A new volume belongs to the owner of the folder in the image.
         new = f"-t tmpfs -o nodev,uid={uid},gid={gid} tmpfs"
         script += [f"mkdir -p {target}", f"mount {'--bind ' + source if volume['type'] == 'bind' else new} {target}"]
         if volume.get("read_only"):
@@ -148,7 +148,7 @@ def run(root: Path, image: Mapping[str, Any], extra: Mapping[str, str]) -> None:
 
 
 def execute(pid: str, image: Mapping[str, Any], extra: Mapping[str, str], command: list[str]) -> None:
-    """Run a command inside of the container of process `pid`; by default the image's HEALTHCHECK."""
+    """Run a command in the container of process `pid`; by default the image's HEALTHCHECK."""
     command = command or image["Docker"]["config"]["Healthcheck"]["Test"][1:]
     inside = [*as_user(image, extra), *command]
     os.execvp("nsenter", ["nsenter", f"--target={pid}", "--mount", "--pid", "--root", *inside])  # noqa: S606, S607

@@ -1,4 +1,4 @@
-"""Exit code 0 if the server in this container answers on /health. No proxy variable leads it astray."""
+"""Exit with code 0 if the server in this container answers on /health. Proxy variables are not used."""
 
 import os
 import sys

@@ -1,1 +1,1 @@
-"""The log: records of JSON, without secrets, written by a thread of their own."""
+"""The log: JSON records without secrets, written by a separate thread."""

@@ -2,9 +2,9 @@
 
 A record is `time`, `level`, `event` and the fields of the call, cleaned by `redaction` in the call itself and written
 by a thread of `writer`. A call never waits and never fails; below the level it costs a comparison. At `info` a
-request leaves one line, `debug` shows what was asked and answered, `trace` the raw frames.
+request leaves one line, `debug` shows requests and answers, `trace` the raw frames.
 
-It knows nothing of what is logged, and reads no configuration. It imports neither trio nor the SDK.
+The log reads no configuration, and imports neither trio nor the SDK.
 """
 
 import contextlib
@@ -39,7 +39,7 @@ class Level(IntEnum):
 
 
 def traceback_of(error: BaseException) -> str:
-    """For the log: where a bug is."""
+    """Return the traceback of an error, for the log."""
     return "".join(traceback.format_exception(error))
 
 
@@ -49,13 +49,13 @@ _NAMES: Final = {level: level.name.lower() for level in Level}
 
 
 class Log:
-    """Where events are told, as `log.debug("openai.request", model=..., stream=True)`.
+    """Logs events, as in `log.debug("openai.request", model=..., stream=True)`.
 
-    Fields may hold anything, see `redaction`. A field named like a key of the record gets an underscore at its end.
+    Fields may have any value, see `redaction`. A field named like a key of the record gets a trailing underscore.
 
     Args:
-        level: the least level that is written; above all levels for none.
-        put: takes one finished line, newline included, without waiting.
+        level: the lowest level that is written; a value above all levels turns the log off.
+        put: queues one finished line, newline included, without waiting.
         redactor: cleans fields, and the event's name.
         fields: cleaned fields for every record.
     """
@@ -75,11 +75,11 @@ class Log:
         return self._level
 
     def enabled(self, level: Level) -> bool:
-        """Whether a record of this level would be written; for callers whose fields cost something to build."""
+        """Whether a record of this level would be written; for callers whose fields are expensive."""
         return level >= self._level
 
     def bind(self, /, **fields: object) -> "Log":
-        """A log that adds these fields to every record; they are cleaned once, now."""
+        """Return a log that adds these fields to every record; they are cleaned once, now."""
         if self._level >= _OFF:
             return self
         return Log(self._level, self._put, self._redactor, {**self._fields, **self._cleaned(fields)})
@@ -105,7 +105,7 @@ class Log:
             self._write(_ERROR, event, fields)
 
     def log(self, level: Level, event: str, /, **fields: object) -> None:
-        """For callers whose level is a value."""
+        """Log an event at a level that is a variable."""
         if self._level <= level:
             self._write(level, event, fields)
 
@@ -135,7 +135,7 @@ def _dropped_line(count: int) -> bytes:
 
 
 def _own_fd(path: Path | None, fd: int) -> int:
-    """A descriptor of our own: after `>&-` the number of standard output may soon be that of a client's socket."""
+    """Return a descriptor of our own: after `>&-` a client's socket may get the number of standard output."""
     if path is not None:
         return open_log_file(path)
     try:
@@ -153,13 +153,13 @@ def open_log(
     fd: int = _STDOUT,
     limits: LogLimits = DEFAULT_LIMITS,
 ) -> Iterator[Log]:
-    """A log to `path`, or to `fd` without one, and the thread that writes it.
+    """Open a log to `path`, or to `fd` without a path, with the thread that writes it.
 
-    Leaving waits up to `limits.flush_s` seconds for the last records: leave it outside of the event loop.
+    The end of the block waits up to `limits.flush_s` seconds for the last records: do not leave it on the event loop.
 
     Args:
-        level: the least level to write; None for no log at all.
-        path: created with its folder if missing, readable by its owner alone; appended to if not.
+        level: the lowest level to write; None for no log.
+        path: the log file; created with its folder if missing, readable by its owner only; otherwise appended to.
         secrets: values that are masked wherever they appear, see `Redactor`.
         fd: standard output; not closed.
         limits: how much may wait and be written.
@@ -178,7 +178,7 @@ def open_log(
 
 
 class _Message:
-    """The text of a library's record, as a repr: the redactor guards those, whatever the arguments raise."""
+    """The text of a library's record, as a repr: the redactor catches exceptions of reprs."""
 
     def __init__(self, record: logging.LogRecord) -> None:
         self._record = record
@@ -209,7 +209,7 @@ class _Bridge(logging.Handler):
 
 @contextlib.contextmanager
 def captured_stdlib(log: Log) -> Iterator[None]:
-    """Sends what libraries log through the root logger into `log`, down to its level, and puts all back at the end."""
+    """Send records of the root logger to `log`, down to its level; restore the root logger at the end."""
     root = logging.getLogger()
     bridge, level_before = _Bridge(log), root.level
     root.addHandler(bridge)

@@ -1,10 +1,10 @@
-"""What the log may show: any value as plain JSON of bounded size, with its secrets masked.
+"""Converts any value to plain JSON of bounded size, with its secrets masked, for the log.
 
-Under a key named like a secret, or after such a flag in an argument list, everything is masked; in every text, keys
-included, so is what `secret_spans` finds, and wherever they appear the exact secrets given at construction. `None` and
-booleans stay, and so do numbers under names like `max_tokens`.
+Values of keys that are named like secrets, or after such a flag in an argument list, are masked completely. In all
+texts, keys included, the spans of `secret_spans` are masked, and the exact secrets passed to the constructor. `None`
+and booleans stay, and so do numbers under names like `max_tokens`.
 
-Pure, and knows nothing of levels, records or files. It cannot know a secret that is neither named, shaped nor given.
+Pure. A secret is not recognized if neither its name nor its shape shows it and it was not passed to the constructor.
 """
 
 import math
@@ -25,22 +25,22 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 
 MASK: Final = "[redacted]"
 MAX_TEXT: Final = 16 * 1024  # characters of one string
-MIN_SECRET: Final = 6  # characters; masking anything shorter would shred every record
+MIN_SECRET: Final = 6  # characters; masking shorter values would damage every record
 _MAX_TOTAL_TEXT = 256 * 1024  # characters of all strings in one value
 _MAX_KEY = 256
 _MAX_CACHED_KEY = 64
 _MAX_NODES = 10_000
 _MAX_DEPTH = 20
 _MAX_INT_BITS = 1024
-_MAX_BYTES = 1024 * 1024  # decoded at most; the text of them is cut again
-_MARGIN = 4096  # characters read past a cut, so that a secret lying across it is seen whole
+_MAX_BYTES = 1024 * 1024  # decoded at most; the decoded text is cut again
+_MARGIN = 4096  # characters read beyond a cut, so that a secret across it is complete
 
 _SAFE_REPR = reprlib.Repr()  # a repr that never raises
 _SAFE_REPR.maxother = sys.maxsize  # its own cut would come before the masking
 
 
 class Redactor:
-    """Turns any value into plain JSON without secrets; never raises, and never changes what it is given.
+    """Turns any value into plain JSON without secrets; never raises, and never changes the value.
 
     Args:
         secrets: exact values to mask wherever they appear; those shorter than `MIN_SECRET` characters are left out.
@@ -52,18 +52,18 @@ class Redactor:
         self._known_key = lru_cache(maxsize=512)(self._read_key)
 
     def __call__(self, value: object) -> Json:
-        """The value as the log may show it, bounded in depth, in number of values and in length.
+        """Return the value for the log, bounded in depth, in number of values and in length.
 
-        Dataclasses and named tuples become objects like dicts; what JSON does not know becomes its masked repr.
+        Dataclasses and named tuples become objects like dicts; values that JSON lacks become their masked repr.
         """
         return _Walk(self).value(value, 0)
 
     def fields(self, fields: dict[str, object]) -> dict[str, Json]:
-        """The fields of a record, cleaned alike."""
+        """Return the cleaned fields of a record."""
         return _Walk(self).mapping(fields, 0)
 
     def text(self, text: str, limit: int = MAX_TEXT) -> str:
-        """The text with secrets masked, cut after `limit` characters with a note of its length."""
+        """Return the text with secrets masked, cut after `limit` characters with a note of its length."""
         window = text[: limit + self._margin]
         masked = _masked(window, self._spans(window))
         if len(text) <= limit:
@@ -73,7 +73,7 @@ class Redactor:
         return f"{masked[:limit]}... [clipped: {len(text)} characters]"
 
     def key(self, key: str) -> tuple[str, NameKind]:
-        """A key as it may be shown, and what it says about its value."""
+        """Return a key for the log, and what its name implies for its value."""
         return self._known_key(key) if len(key) <= _MAX_CACHED_KEY else self._read_key(key)
 
     def _read_key(self, key: str) -> tuple[str, NameKind]:
@@ -90,7 +90,7 @@ class Redactor:
 
 
 def _forms(secret: str) -> set[str]:
-    """A secret as JSON, repr and an address would write it."""
+    """Return a secret as it appears in JSON, in a repr and in a URL."""
     escaped = {dumps(secret)[1:-1], dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
     return {secret, quote(secret, safe="", errors="replace"), *escaped}
 
@@ -113,7 +113,7 @@ def _key_text(key: object) -> str:
 
 
 class _Walk:
-    """The cleaning of one value, with what is left of its budget."""
+    """Cleans one value, within a budget."""
 
     __slots__ = ("_nodes", "_redactor", "_room")
 
@@ -199,7 +199,7 @@ class _Walk:
         return MASK
 
     def _announcement(self, item: object, *, pair: bool) -> NameKind:
-        """What an item says about the next one."""
+        """Return what an item implies for the next one."""
         if type(item) is bytes:
             item = item[: _MAX_CACHED_KEY + 1].decode("latin-1")
         if type(item) is not str or len(item) > _MAX_CACHED_KEY or not (pair or item.startswith("-")):

@@ -1,14 +1,14 @@
-"""Where in a text the secrets stand: text -> spans, and which names announce a secret.
+"""Finds secrets in a text as spans, and names that announce a secret.
 
 Three signs. A *name* with its value: `password: x`, `"api_key": "x"`, `API_KEY=x`, `--api-key x`, `('x-api-key', 'x')`,
 `Cookie: x` up to the end of the line. A *shape*: keys of known makers, JSON Web Tokens, private key blocks. The *user
 part* of an address. In doubt a span is too long, never too short; a number after a name like `max_tokens` is a count
 and stays.
 
-Pure, and knows nothing of records or of how spans are masked.
+Pure.
 
-Trap: every span is looked for in the original text, independent of the others. Replacing one pattern after the other
-would let the first (`token: Bearer`) eat the word by which the second knows what follows.
+Trap: every span is searched in the original text, independently of the others. If patterns were replaced one after the
+other, the first (`token: Bearer`) would remove the word by which the second recognizes the secret.
 """
 
 import re
@@ -67,7 +67,7 @@ _SHAPES = tuple(
 
 
 def kind_of_name(name: str) -> NameKind:
-    """What a key, flag or header says about its value: `secret`, `count` (numbers are not secret), or nothing."""
+    """Classify a key, flag or header by its name: `secret`, `count` (numbers are not secret) or `plain`."""
     if _SECRET_NAME.search(_NOT_ALNUM.sub("", name).lower()) is None:
         return "plain"
     return "count" if _COUNT.search(name) else "secret"
@@ -78,7 +78,7 @@ def is_number(text: str) -> bool:
 
 
 def secret_spans(text: str) -> list[Span]:
-    """The places of everything that looks like a secret, in no order and possibly overlapping."""
+    """Return the spans of everything that looks like a secret, unordered and possibly overlapping."""
     lowered = text.lower()
     if len(lowered) != len(text):  # the one letter that grows when lowered
         lowered = text.replace("\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}", "I").lower()
@@ -106,10 +106,10 @@ def _shaped(text: str, shape: re.Pattern[str], starts: Iterator[int]) -> Iterato
 
 
 def _named_values(text: str, starts: list[int]) -> Iterator[Span]:
-    """The values after names; `starts` are the places where a name may begin, ascending.
+    """Yield the spans of values after names; `starts` are the positions where a name may begin, ascending.
 
-    Names inside an unquoted value are looked at again only where a quote or bracket opens, those inside a quoted one
-    never: that keeps the time linear in the text, whoever wrote it.
+    Names inside an unquoted value are read again only where a quote or bracket opens, those inside a quoted value
+    never: that keeps the time linear in the text, also for hostile texts.
     """
     covered, covered_bare = 0, True
     for start in starts:

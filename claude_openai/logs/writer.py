@@ -1,6 +1,7 @@
 """The log's lines to a file or standard output, by a `WriterThread`: a call that logs never waits and never fails.
 
-What cannot be written is dropped and counted; `count_line` makes the record that reports it once there is room again.
+Lines that cannot be written are dropped and counted; `count_line` makes the record that reports them once writing works
+again.
 
 A file never grows beyond `LogLimits.file_bytes`: before lines that would exceed it are written, the file is renamed to
 FILE.1, replacing the previous one, and a new FILE is begun. If that fails, the failure is reported once and the file
@@ -40,8 +41,8 @@ class LogLimits:
     """The limits of a log.
 
     Attributes:
-        queue_bytes: what may wait to be written; lines beyond it are dropped.
-        file_bytes: the size of a file; more than the queue and a batch, so that all that is queued fits in one file.
+        queue_bytes: bound of the lines that wait to be written; further lines are dropped.
+        file_bytes: the size of a file; more than the queue and a batch, so that all queued lines fit in one file.
         batch_bytes: how much is written at once.
         rotation_check_s: how often the writer checks that the file is still at its path.
         flush_s: how long closing the log waits for the last lines.
@@ -58,10 +59,10 @@ DEFAULT_LIMITS = LogLimits()
 
 
 def open_log_file(path: Path) -> int:
-    """The file open for appending: new ones 0600 in new folders 0700, whatever the umask; old ones keep their mode.
+    """Open the file for appending. New files get mode 0600, new folders 0700, independent of the umask.
 
     Raises:
-        ConfigError: it cannot be opened, is a link, or was made by another user, who could read what is written.
+        ConfigError: the file cannot be opened, is a link, or was made by another user, who could read the log.
     """
     try:
         make_private_folder(path.parent)
@@ -69,7 +70,7 @@ def open_log_file(path: Path) -> int:
             fd = open_unfollowed(path, _APPEND | os.O_EXCL)
             os.fchmod(fd, 0o600)
         except FileExistsError:
-            # With O_CREAT the kernel too refuses another's file in a folder that all share (fs.protected_regular).
+            # With O_CREAT the kernel also refuses another user's file in a shared folder (fs.protected_regular).
             fd = open_unfollowed(path, _APPEND)
     except OSError as error:
         raise _cannot_write(path, _REASONS.get(error.errno or 0) or error.strerror or str(error)) from error
@@ -81,7 +82,7 @@ def open_log_file(path: Path) -> int:
 
 
 def _why_not_ours(found: os.stat_result) -> str:
-    """Why a file that is open may have been planted; "" if it was not. A device is root's."""
+    """Return why another user may have planted an open file; "" if that is excluded. Devices belong to root."""
     if found.st_uid not in (os.geteuid(), 0):
         return f"it belongs to another user (uid {found.st_uid})"
     if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
@@ -99,10 +100,10 @@ class LogWriter:
     """The thread behind a log. It starts at once and ends with `close`, or with the process.
 
     Args:
-        fd: where the lines go; the writer owns it and closes it at its end.
-        path: the file `fd` was opened from; when it is moved, deleted or full, a new one is begun in its place.
+        fd: descriptor to write to; the writer owns it and closes it at its end.
+        path: the path of `fd`; when the file is moved, deleted or full, a new one is begun at this path.
         count_line: makes the line that reports a number of dropped records.
-        limits: see there.
+        limits: bounds of the queue, the file and the waits.
     """
 
     def __init__(
@@ -118,12 +119,12 @@ class LogWriter:
         )
 
     def put(self, line: bytes) -> None:
-        """Queue a line that ends in a newline, or drop it when the queue is full; after `close` nothing is written."""
+        """Queue a line with its newline, or drop it if the queue is full or after `close`."""
         if not self._thread.put(line, len(line)):
             self._file.count_lost(1)
 
     def close(self) -> None:
-        """Write what is queued, waiting at most `flush_s` seconds for it; says on stderr when it gave up."""
+        """Write the queued lines, waiting at most `flush_s` seconds; report on stderr if that was too short."""
         if self._thread.close(self._limits.flush_s):
             os.close(self._file.fd)
         else:
@@ -140,7 +141,7 @@ class LogWriter:
             self._file.count_lost(-dropped)
 
     def _write(self, lines: bytes) -> int:
-        """Write the lines and return how many of them were lost."""
+        """Write the lines; return the number of lost ones."""
         if lines and self._would_overflow(len(lines) + self._file.is_torn):
             self._rotate()
         lost = self._file.write(lines)
@@ -174,11 +175,11 @@ class LogWriter:
         try:
             fcntl.flock(self._file.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             try:
-                if self._is_at(self._path):  # else another server was first, and FILE is a new one already
+                if self._is_at(self._path):  # otherwise another server has already begun a new FILE
                     self._path.rename(f"{self._path}.1")
             finally:
                 fcntl.flock(self._file.fd, fcntl.LOCK_UN)
-        except BlockingIOError:  # another server is at it
+        except BlockingIOError:  # another server is rotating it
             return
         except OSError as error:
             self._complain(f"the log file cannot be rotated and grows too large: {error.strerror or error}")
@@ -200,7 +201,7 @@ class LogWriter:
 
 
 def _say(text: str) -> None:
-    """One line on stderr, unless that would block: it is often the same full pipe."""
+    """Write one line to stderr, unless that would block: stderr is often the same full pipe."""
     with contextlib.suppress(OSError, ValueError):
         if sys.__stderr__ is not None and select.select([], [_STDERR], [], 0)[1]:
             os.write(_STDERR, f"claude-openai: {text}\n".encode(errors="backslashreplace"))

@@ -1,8 +1,7 @@
-"""One HTTP/1.1 connection to the stand-in: requests in, answers out, and a client that leaves is noticed at once.
+"""One HTTP/1.1 connection to the stand-in, which notices immediately if the client leaves.
 
-This is h11 over a trio socket. It knows framing, keep-alive, batching and how to drop a connection; it knows no
-routes, no messages and no scripts beyond their waits. A client that closes only its sending half counts as gone, as
-it does for most servers.
+This is h11 over a trio socket: framing, keep-alive, batching, and faults of the connection. A client that closes only
+its sending half counts as gone, as it does for most servers.
 """
 
 import enum
@@ -19,7 +18,7 @@ from claude_openai.standin.recorded import RecordedRequest
 from claude_openai.standin.script import Cut, Pause, Wait
 from claude_openai.standin.wire import Head, Item
 
-SEND_BYTES = 65_536  # what goes out in one call when no wait lies between; each delta stays an SSE event of its own
+SEND_BYTES = 65_536  # sent in one call if there is no wait in between; each delta is still a separate SSE event
 
 _Sent: TypeAlias = h11.Response | h11.InformationalResponse | h11.Data | h11.EndOfMessage
 
@@ -47,7 +46,7 @@ class Connection:
         self._disconnected = False
 
     async def next_request(self) -> RecordedRequest | None:
-        """The next request, body included; None when there will be none and the stream is to be closed."""
+        """Return the next request with its body; None at the end, when the stream must be closed."""
         if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
             self._h11.start_next_cycle()
         elif self._h11.our_state is not h11.IDLE:
@@ -61,7 +60,7 @@ class Connection:
             return None
 
     async def answer(self, items: Iterable[Item]) -> AnswerOutcome:
-        """Send `items` while watching for the client to leave, which ends every wait and every send."""
+        """Send `items`; a client that leaves ends every wait and every send."""
         complete = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch, nursery.cancel_scope)
@@ -104,7 +103,7 @@ class Connection:
         answering.cancel()
 
     async def _send_items(self, items: Iterable[Item]) -> bool:
-        """Whether the answer was sent to its end."""
+        """Send the items; return whether the answer was sent completely."""
         body = bytearray()
         for item in items:
             if isinstance(item, bytes):
@@ -122,7 +121,7 @@ class Connection:
                     return False
                 await _wait(item)
         self._put_body(body)
-        # In one call with the last of the body: a client that leaves once it has its message has had the whole answer.
+        # In one call with the end of the body: a client that leaves after its message has the whole answer.
         self._put(h11.EndOfMessage())
         await self._flush()
         return True
@@ -146,7 +145,7 @@ class Connection:
             self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
     async def _refuse(self, error: h11.RemoteProtocolError) -> None:
-        """Tell a client that does not speak HTTP, when that can still be told."""
+        """Send an error to a client that does not speak HTTP, if that is still possible."""
         if self._h11.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return
         try:

@@ -1,6 +1,6 @@
-"""What `claude-openai --demo` answers: a reply that says it is a demo and shows what Claude would have been sent.
+"""The answers of `claude-openai --demo`: each says that it is a demo and summarizes the request to Claude.
 
-One pure function of the recorded request: the same request always gets the same words and the same counts.
+A pure function of the recorded request: the same request always gets the same text and the same counts.
 """
 
 import re
@@ -16,7 +16,7 @@ ALL_PAUSES_S = 0.8  # a long answer streams faster, never longer
 
 
 def demo_reply(request: RecordedRequest) -> Reply:
-    """A script for `MessagesApi`: streams, word by word within a second, what the request held.
+    """A script for `MessagesApi`: stream a summary of the request, word by word within a second.
 
     Its token counts are counts of words.
     """
@@ -29,7 +29,7 @@ def demo_reply(request: RecordedRequest) -> Reply:
 
 
 def _answer(request: RecordedRequest) -> str:
-    # The CLI puts a line for the bookkeeping in front of the prompt, and tells the environment in a message of its own.
+    # The CLI puts a line for billing before the prompt, and the environment into a separate message.
     system_lines = [line for line in request.system_text.splitlines() if not line.startswith("x-anthropic-")]
     text, system = _clip(request.last_user_text), _clip(" ".join(system_lines))
     message = f"You said: {text}" if text else "Your last message has no text."
@@ -44,6 +44,6 @@ def _answer(request: RecordedRequest) -> str:
 
 
 def _clip(text: str) -> str:
-    """The text on one line, its end left out when it is long."""
+    """Return the text on one line, cut if it is long."""
     line = " ".join(text.split())
     return line if len(line) <= CLIP_CHARS else f"{line[: CLIP_CHARS - 1]}…"

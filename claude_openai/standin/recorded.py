@@ -1,7 +1,6 @@
-"""A request as the stand-in received it, and what became of its answer.
+"""A request that the stand-in received, and the state of its answer.
 
-This module knows the shape of a Messages API request well enough to find the texts in it, whatever form they were
-sent in. It knows nothing of sockets, and does not judge: a request that makes no sense is recorded all the same.
+The texts of the request are found in any form that the Messages API accepts. Invalid requests are recorded too.
 """
 
 import json
@@ -18,19 +17,19 @@ __all__ = ["RecordedRequest"]
 class RecordedRequest:
     """One HTTP request, complete.
 
-    The three events are set once the last byte is with the kernel, and a client may see the end a moment earlier: await
-    them rather than ask.
+    The three events are set once the kernel has the last byte, and a client may see the end a moment earlier: await
+    them instead of reading them.
 
     Attributes:
         method: the HTTP method.
         path: without the query.
-        query: what stood after the `?`, or nothing.
-        headers: names in lower case; a name that came twice has its values joined with `, `.
+        query: the part after `?`, or "".
+        headers: names in lower case; values of repeated names are joined with `, `.
         raw: the body as bytes.
         body: the body as a JSON object; empty when it is not one.
         finished: set when the whole answer was sent.
-        disconnected: set when the client went away before that.
-        ended: set when nothing more will be sent: after one of the two above, a `Cut`, or the end of the stand-in.
+        disconnected: set when the client left before that.
+        ended: set when no more is sent: after one of the two above, a `Cut`, or the end of the stand-in.
     """
 
     method: str
@@ -57,12 +56,12 @@ class RecordedRequest:
 
     @property
     def is_message(self) -> bool:
-        """Whether it asks for a message: the one kind of request that a script answers."""
+        """Whether it is a request for a message, the only kind that scripts answer."""
         return self.method == "POST" and self.path == "/v1/messages"
 
     @property
     def model(self) -> str:
-        """The model that was asked for, or nothing."""
+        """The requested model, or ""."""
         model = self.body.get("model")
         return model if isinstance(model, str) else ""
 
@@ -76,23 +75,23 @@ class RecordedRequest:
 
     @property
     def system_text(self) -> str:
-        """All text of `system`, one block a line."""
+        """All text of `system`, one line per block."""
         return "\n".join(_texts(self.body.get("system")))
 
     @property
     def last_user_text(self) -> str:
-        """All text of the last message of the user, one block a line; tool results are not counted as text."""
+        """All text of the last user message, one line per block, without tool results."""
         users = [message for message in self.messages if message.get("role") == "user"]
         return "\n".join(_texts(users[-1].get("content"))) if users else ""
 
     @property
     def tools(self) -> list[str]:
-        """The names of the tools that were offered, in order."""
+        """The names of the tools of the request, in order."""
         return [str(tool.get("name")) for tool in _list(self.body.get("tools")) if isinstance(tool, dict)]
 
     @property
     def prompt_words(self) -> int:
-        """Words in `system` and all messages: the stand-in's idea of a token count, the same on every run."""
+        """The number of words in `system` and all messages: a deterministic token count."""
         texts = [self.system_text, *(text for message in self.messages for text in _texts(message.get("content")))]
         return sum(len(text.split()) for text in texts)
 

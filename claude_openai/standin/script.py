@@ -1,10 +1,9 @@
-"""The words a script is written in: what the stand-in Messages API answers, and how it goes wrong.
+"""The vocabulary of scripts: the answers and faults of the stand-in Messages API.
 
-A script is data. A `Reply` is a row of content blocks; inside a block stand the deltas, one string each, and between
-any two deltas or blocks may stand an interruption: a pause, a hang, a dropped connection, bytes that do not belong
-there. An `HttpError` is an answer that never gets as far as a message. This module knows the terms of the Messages
-API and its error types. It does not know the bytes (`wire.py`), sockets, requests or trio: anything with an async
-`wait()` can end a pause.
+A script is data. A `Reply` is a sequence of content blocks. A block has deltas, one string each, and between deltas or
+blocks there may be interruptions: a pause, a hang, a dropped connection, garbage bytes. An `HttpError` is an error
+instead of a message. `wire.py` makes the bytes. This module does not import trio: anything with an async `wait()` can
+end a pause.
 """
 
 import math
@@ -51,7 +50,7 @@ class Waitable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Everything before this is sent, then nothing more until `until`: seconds, or an event.
+    """Send everything before this, then wait for `until`: seconds, or an event.
 
     Raises:
         ValueError: the seconds are negative, infinite or not a number.
@@ -66,16 +65,16 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Hang:
-    """Everything before this is sent, then nothing more, for as long as the client stays."""
+    """Send everything before this, then wait until the client leaves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """The connection is dropped in the middle of the answer.
+    """Drop the connection in the middle of the answer.
 
     Attributes:
-        reset: False closes it, so that all that was sent still arrives; True resets it, and the kernel may throw away
-            what the client has not read yet.
+        reset: False closes it, so that everything sent still arrives; True resets it, and the kernel may discard what
+            the client has not read yet.
     """
 
     reset: bool = False
@@ -83,7 +82,7 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Garbage:
-    """Bytes put into the body of the answer as they are."""
+    """Raw bytes in the body of the answer."""
 
     data: bytes
 
@@ -132,7 +131,7 @@ class ToolUse:
 
     Attributes:
         id: what the result refers to, like `toolu_01`.
-        name: the tool's full name, as the request lists it.
+        name: the tool's full name in the request.
         input: the arguments.
         fragments: the arguments as they are streamed, one string a delta, and interruptions between them as in `Text`.
             Without them `input` is sent as one delta. They need not be valid JSON, nor agree with `input`.
@@ -167,10 +166,10 @@ class Reply:
         steps: content blocks, and interruptions between them; a bare string is a `Text` of one delta.
         stop_reason: when None, `tool_use` if a tool is called, else `end_turn`.
         usage: token counts.
-        model: the model that claims to answer; None repeats the one that was asked for.
+        model: the model in the answer; None repeats the requested one.
         headers: further response headers, such as `anthropic-ratelimit-unified-status`.
-        before_headers: what happens before even the status line is sent.
-        before_stop: what happens in a stream between `message_delta`, which gives the stop reason, and `message_stop`.
+        before_headers: waits before the status line.
+        before_stop: interruptions of a stream between `message_delta`, with the stop reason, and `message_stop`.
     """
 
     steps: tuple[Block | Interruption, ...]
@@ -211,7 +210,7 @@ class HttpError:
         type: Anthropic's error type, like `rate_limit_error`.
         message: the text of the error.
         headers: further response headers. `x-should-retry: false` stops the retries of Anthropic's own clients.
-        before_headers: what happens before even the status line is sent.
+        before_headers: waits before the status line.
     """
 
     status: int

@@ -1,9 +1,8 @@
-"""A stand-in for the Anthropic Messages API on loopback, for the real Claude Code CLI to talk to.
+"""A stand-in for the Anthropic Messages API on loopback, for the real Claude Code CLI.
 
-It records every request and answers by a script, faults included. It knows the routes, and that each connection is a
-task of its nursery. What an answer says stands in `script.py`, how that looks in bytes in `wire.py`, how it is sent
-in `connection.py`, which requests the service would refuse in `validation.py`. It checks no key and counts no real
-tokens.
+It records every request and answers by a script, faults included; each connection is a task of its nursery. `script.py`
+defines answers, `wire.py` encodes them, `connection.py` sends them, and `validation.py` refuses requests that the
+service would refuse. It checks no key and counts no real tokens.
 """
 
 from collections import deque
@@ -28,28 +27,28 @@ OK = Reply("ok")
 NOT_A_MESSAGE = HttpError(400, "invalid_request_error", "The body is not a JSON object, or the object is empty.")
 # The CLI would retry a plain 500 ten times.
 SCRIPT_FAILED = HttpError(500, "api_error", "The script of the stand-in failed.", {"x-should-retry": "false"})
-LAST_WORD_S = 5  # for telling the client so, before the stand-in fails
+LAST_WORD_S = 5  # seconds to send the error to the client before the stand-in fails
 
 
 class MessagesApi:
-    """The stand-in: give it a script, point `ANTHROPIC_BASE_URL` at `base_url`, look at `requests`.
+    """The stand-in: pass a script, set `ANTHROPIC_BASE_URL` to `base_url`, and read `requests`.
 
-    Enqueued answers are given first, in order; then `reply` decides. A script that raises is a mistake of the harness:
-    the client gets status 500 with the request not to retry, the exception is kept in `errors`, and then it leaves
-    `serve()`, so that the nursery around it, and with it the test, fails with the true cause.
+    Enqueued answers come first, in order; then `reply` decides. An exception of the script is a bug of the harness: the
+    client gets status 500 with `x-should-retry: false`, the exception is stored in `errors` and raised from `serve()`,
+    so that the surrounding nursery, and with it the test, fails with the cause.
 
-    What the true API would refuse is refused with status 400 and kept in `refused`; no answer is used up by it.
+    Requests that the real API would refuse get status 400 and are listed in `refused`; they do not use up an answer.
 
     Args:
         reply: one answer for every message, or a function from the request to its answer. It must not block.
-        remember: False keeps no request, for a stand-in that runs for long.
-        strict: False answers whatever is asked.
+        remember: False stores no requests, for a stand-in that runs for a long time.
+        strict: False also answers requests that the API would refuse.
 
     Attributes:
         requests: the `POST /v1/messages` requests, oldest first.
-        all_requests: every request, the CLI's `HEAD` among them.
-        errors: what `reply` raised.
-        refused: what was wrong with requests that the API would refuse.
+        all_requests: every request, with the CLI's `HEAD`.
+        errors: exceptions of `reply`.
+        refused: the problems of requests that the API would refuse.
         active: how many answers to `requests` are being sent, paused or hanging.
     """
 
@@ -87,7 +86,7 @@ class MessagesApi:
         """Serve until cancelled: `base_url = await nursery.start(api.serve)`.
 
         Raises:
-            OSError: no port is to be had on 127.0.0.1.
+            OSError: no port is available on 127.0.0.1.
             ExceptionGroup: the script raised.
         """
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -97,21 +96,21 @@ class MessagesApi:
 
     @property
     def base_url(self) -> str:
-        """Where it listens, or last did, like `http://127.0.0.1:40123`.
+        """The current or last address, like `http://127.0.0.1:40123`.
 
         Raises:
-            RuntimeError: it has not been served yet.
+            RuntimeError: `serve` has not started yet.
         """
         if self._port is None:
             raise RuntimeError("the stand-in has no address before serve() has started")
         return f"http://127.0.0.1:{self._port}"
 
     def enqueue(self, *answers: Answer) -> None:
-        """Answer the next messages with these, one each, before `reply` is asked again."""
+        """Answer the next messages with these, one each, before `reply` is used again."""
         self._enqueued.extend(answers)
 
     async def wait_for_request(self, n: int = 1) -> RecordedRequest:
-        """The `n`-th message request, counted from 1, as soon as it has come; waits for ever if it never does."""
+        """Wait for the `n`-th message request, counted from 1, and return it. Not bounded in time."""
         while len(self.requests) < n:
             await self._arrival.wait()
         return self.requests[n - 1]
@@ -128,7 +127,7 @@ class MessagesApi:
                     await self._answer(connection, request, self._route(request))
 
     def _route(self, request: RecordedRequest) -> Iterator[Item]:
-        """The answer to everything that no script answers."""
+        """Return the answer to a request that scripts do not answer."""
         if request.is_message:
             return self._render(NOT_A_MESSAGE, request)
         if request.method == "HEAD":

@@ -1,10 +1,9 @@
-"""What the Messages API refuses: `problem_of` tells what is wrong with a request's body, in the words of the API.
+"""Refuses requests that the Messages API would refuse: `problem_of` returns the problem with the API's own text.
 
-Knows the rules that a conversation can break, whatever was said in it: who speaks, which results belong to which calls,
-what may not be empty, how ids and tools may be called. Adjacent messages of one role are one to the API. Those of role
-`system`, which Claude Code sends, come after the user's and before the assistant's; one that sets no more than the
-effort may stand anywhere. It does not know which models or fields there are, what a picture must be, or how long a
-request may be. Where it is not known that the API refuses something, it passes.
+The checks cover the structure of a conversation: roles, results and their calls, empty parts, ids and tool names. The
+API treats adjacent messages of one role as one message. Messages of role `system`, which Claude Code sends, come after
+the user's and before the assistant's; one that only sets the effort may be anywhere. Models, fields, pictures and sizes
+are not checked. A request passes unless it is known that the API refuses it.
 """
 
 import json
@@ -30,7 +29,7 @@ _Turn: TypeAlias = tuple[str, list[tuple[str, _Block]]]
 
 
 def problem_of(body: Mapping[str, Any]) -> str | None:
-    """The first thing for which the API would answer 400 `invalid_request_error`; None if there is nothing.
+    """Return the first problem for which the API would answer 400 `invalid_request_error`; None if there is none.
 
     Args:
         body: of a `POST /v1/messages`.
@@ -74,7 +73,7 @@ def _in_messages(messages: Sequence[Any]) -> Iterator[str]:
         yield "messages: at least one message is required"
         return
     shapes = [problem for index, message in enumerate(messages) for problem in _shape(index, message)]
-    if shapes:  # what follows can then not be told
+    if shapes:  # the other checks need valid shapes
         yield from shapes
         return
     placed = [(index, message) for index, message in enumerate(messages) if not _is_effort(message)]
@@ -118,7 +117,7 @@ def _is_effort(message: Mapping[str, Any]) -> bool:
 
 
 def _in_places(roles: Sequence[tuple[int, str]]) -> Iterator[str]:
-    """Who speaks after whom."""
+    """Check the order of roles."""
     if roles and roles[0][1] != "user":
         yield 'messages: first message must use the "user" role'
     for (_, before), (index, role) in pairwise(roles):
@@ -129,7 +128,7 @@ def _in_places(roles: Sequence[tuple[int, str]]) -> Iterator[str]:
 
 
 def _turns(messages: Sequence[Mapping[str, Any]]) -> Iterator[_Turn]:
-    """What is said, without the system's messages."""
+    """Yield the turns, without system messages."""
     said = [(index, message) for index, message in enumerate(messages) if message["role"] != "system"]
     for role, group in groupby(said, key=lambda pair: str(pair[1]["role"])):
         yield role, [block for index, message in group for block in _blocks(index, message["content"])]
@@ -164,7 +163,7 @@ def _in_block(role: str, place: str, block: _Block) -> Iterator[str]:
                 yield f"{place}.tool_result.tool_use_id: String should match pattern '^[a-zA-Z0-9_-]+$'"
             content = block.get("content")
             for number, part in enumerate(content if isinstance(content, list) else []):
-                # A result that is blank is one all the same; only nothing at all is refused here.
+                # Blank text is accepted in results; only empty text is refused.
                 if isinstance(part, Mapping) and part.get("type") == "text" and not part.get("text"):
                     yield f"{place}.tool_result.content.{number}: text content blocks must be non-empty"
 
@@ -177,7 +176,7 @@ def _in_text(place: str, text: str) -> Iterator[str]:
 
 
 def _in_order(turns: Sequence[_Turn]) -> Iterator[str]:
-    """Results come before all else that the user says, and calls after all text of the assistant's."""
+    """Check that results come first in user messages, and calls last in assistant messages."""
     for role, blocks in turns:
         for (_, earlier), (place, block) in pairwise(blocks):
             if role == "user" and block["type"] == "tool_result" and earlier["type"] != "tool_result":

@@ -1,8 +1,7 @@
-"""A script's answer as the Messages API puts it on the wire: response heads, SSE events, one JSON body.
+"""Encodes a script's answer like the Messages API: response heads, SSE events, a JSON body.
 
-`render()` turns an answer into one flat row of what to do next: a `Head`, bytes of the body, or a wait. Whoever sends
-it needs to know nothing of messages, and this module knows nothing of sockets, HTTP framing, batching or clocks.
-Nothing is rendered ahead of need, so an answer of 100,000 deltas takes no more memory than its text.
+`render()` turns an answer into a flat sequence of actions: a `Head`, bytes of the body, or a wait. `connection.py`
+carries them out. Rendering is lazy, so an answer of 100,000 deltas takes no more memory than its text.
 """
 
 import json
@@ -49,11 +48,11 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class AnswerIdentity:
-    """What tells one answer from another.
+    """The ids of an answer.
 
     Attributes:
-        model: the model that was asked for.
-        message_id: like `msg_01`; the CLI takes messages with the same id for one.
+        model: the requested model.
+        message_id: like `msg_01`; to the CLI messages with the same id are one message.
         request_id: like `req_01`.
     """
 
@@ -66,7 +65,7 @@ Item: TypeAlias = Head | bytes | Wait
 
 
 def render(answer: Answer, identity: AnswerIdentity, *, stream: bool) -> Iterator[Item]:
-    """What to send for `answer`, in order: waits, one `Head`, then bytes and waits."""
+    """Yield the actions for `answer`, in order: waits, one `Head`, then bytes and waits."""
     if isinstance(answer, HttpError):
         yield from _refusal(answer, identity)
     elif stream:
@@ -80,7 +79,7 @@ def render(answer: Answer, identity: AnswerIdentity, *, stream: bool) -> Iterato
 
 
 def render_json(body: object, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Iterator[Item]:
-    """A complete JSON response."""
+    """Yield the actions of a complete JSON response."""
     yield from _response(json.dumps(body).encode(), status, headers or {})
 
 
@@ -101,7 +100,7 @@ def _error_body(error: HttpError | UpstreamErrorEvent, identity: AnswerIdentity)
 
 
 def _events(reply: Reply, identity: AnswerIdentity) -> Iterator[bytes | Wait]:
-    """The SSE events of a streamed message; an error event ends it at once."""
+    """Yield the SSE events of a streamed message; an error event ends it immediately."""
     so_far = replace(reply.usage, output_tokens=1, thinking_tokens=0)
     opening = _message(reply, identity, [], None, _usage(so_far))
     yield _event({"type": "message_start", "message": opening})
@@ -114,7 +113,7 @@ def _events(reply: Reply, identity: AnswerIdentity) -> Iterator[bytes | Wait]:
 
 
 def _message_events(reply: Reply) -> Iterator[bytes | Interruption]:
-    """What follows the opening: the blocks and the end, with the interruptions where they stand."""
+    """Yield the events after the opening: blocks and end, with their interruptions."""
     index = 0
     for step in reply.steps:
         yield from _block_events(step, index)
@@ -127,7 +126,7 @@ def _message_events(reply: Reply) -> Iterator[bytes | Interruption]:
 
 
 def _block_events(step: Block | Interruption, index: int) -> Iterator[bytes | Interruption]:
-    """The events of one block, with the interruptions where they stand; a loose interruption as it is."""
+    """Yield the events of one block, with their interruptions; an interruption between blocks is passed on."""
     block: dict[str, Any]
     if isinstance(step, Text):
         block, delta, key = {"type": "text", "text": ""}, "text_delta", "text"
@@ -140,8 +139,8 @@ def _block_events(step: Block | Interruption, index: int) -> Iterator[bytes | In
         yield step
         return
     yield _event({"type": "content_block_start", "index": index, "content_block": block})
-    # Benchmarks stream 100,000 deltas: only the text itself is encoded anew for each. JSON's escapes for all but ASCII
-    # let a script send half a surrogate pair, too.
+    # Benchmarks stream 100,000 deltas, so only the text is encoded for each. JSON's ASCII escapes also let a script
+    # send half a surrogate pair.
     before = _event({"type": "content_block_delta", "index": index, "delta": {"type": delta, key: ""}})
     before, after = before[: -len(b'""}}\n\n')], b"}}\n\n"
     for piece in _pieces(step):
@@ -153,7 +152,7 @@ def _block_events(step: Block | Interruption, index: int) -> Iterator[bytes | In
 
 
 def _whole(reply: Reply, identity: AnswerIdentity) -> Iterator[Item]:
-    """A message that is not streamed: the waits first, garbage in front of the JSON."""
+    """Yield the actions of a message that is not streamed: first the waits, then garbage, then the JSON."""
     garbage = b""
     for step in reply.steps:
         for piece in _pieces(step):
@@ -180,7 +179,7 @@ def _pieces(step: Block | Interruption) -> Sequence[Piece]:
 
 
 def _content(block: Block) -> dict[str, Any]:
-    """A content block as it stands in a whole message."""
+    """Return a content block of a complete message."""
     if isinstance(block, ToolUse):
         return {"type": "tool_use", "id": block.id, "name": block.name, "input": dict(block.input)}
     text = "".join(piece for piece in block.pieces if isinstance(piece, str))

@@ -1,4 +1,4 @@
-"""For harnesses, ours and others': a stand-in for the Anthropic Messages API, and a backend that needs no Claude Code.
+"""For test harnesses: a stand-in for the Anthropic Messages API, and a backend that needs no Claude Code.
 
     async with MessagesApi.serving(Reply("Hello", usage=Usage(output_tokens=1))) as api:
         ...  # run Claude Code with ANTHROPIC_BASE_URL=api.base_url and any ANTHROPIC_API_KEY
@@ -7,7 +7,7 @@
     backend = ScriptedBackend(full_turn("Hel", Pause(2), "lo"))
     urls = await nursery.start(partial(serve, Config(port=0), backend=backend))
 
-Importing this needs trio and h11 and nothing else.
+Importing this needs only trio and h11.
 """
 
 from claude_openai.standin.recorded import RecordedRequest

@@ -1,10 +1,10 @@
-"""A backend whose turns are scripts: for timing, faults and clocks, where no Claude Code is wanted.
+"""A backend whose turns are scripts, for tests of timing, faults and clocks without Claude Code.
 
     backend = ScriptedBackend(full_turn("Hel", Pause(2), "lo"))
     urls = await nursery.start(partial(serve, Config(port=0), backend=backend))
 
-It speaks in the program's own events, sends them as they stand, in order or not, and records what became of each turn.
-It starts no process and reads no clock but trio's, so that a mock clock rules it. It knows nothing of HTTP or SSE.
+It sends the program's own events unchanged, also in an invalid order, and records the outcome of each turn. It starts
+no process and reads only trio's clock, so that a mock clock controls it.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -26,18 +26,18 @@ MODEL = "claude-scripted"
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """The backend raises this: what a bug of a backend looks like."""
+    """The backend raises this, like a bug of a backend."""
 
     error: BaseException
 
 
 @dataclass(frozen=True, slots=True)
 class Alive:
-    """A sign of life that no client sees, such as the announcement of a retry.
+    """A sign of life that clients do not see, such as the announcement of a retry.
 
     Attributes:
-        what: names it.
-        for_s: seconds that the backend may be silent after it, beyond the usual.
+        what: its name.
+        for_s: seconds of silence that are allowed after it, beyond the usual time.
     """
 
     what: str = "a sign of life"
@@ -50,36 +50,36 @@ Outcome: TypeAlias = Literal["running", "returned", "cancelled", "raised"]
 
 
 def deltas(count: int, text: str = "x") -> list[TurnStep]:
-    """Many deltas with no wait between them."""
+    """Return `count` deltas without waits between them."""
     return [TextDelta(text)] * count
 
 
 def full_turn(
     *steps: str | TurnStep, finish_reason: FinishReason = "stop", usage: Usage | None = None
 ) -> tuple[TurnStep, ...]:
-    """The script of a turn that completes: a start, the steps, an end.
+    """Return the script of a turn that completes: a start, the steps, an end.
 
     Args:
         steps: a string is one delta.
-        finish_reason: how it ends.
-        usage: what it cost; by default 10 tokens in and 5 out.
+        finish_reason: the finish reason of the end.
+        usage: tokens; by default 10 in and 5 out.
     """
-    said = (TextDelta(step) if isinstance(step, str) else step for step in steps)
+    events = (TextDelta(step) if isinstance(step, str) else step for step in steps)
     end = TurnCompleted(finish_reason, usage or Usage(input_tokens=10, output_tokens=5))
-    return (TurnStarted(MODEL), *said, end)
+    return (TurnStarted(MODEL), *events, end)
 
 
 @dataclass(eq=False, slots=True)
 class ScriptedTurn:
-    """One turn, and what became of it.
+    """One turn and its outcome.
 
     Attributes:
-        request: what was asked.
-        emitted: how many events have been taken.
+        request: the request of the turn.
+        emitted: number of events that were accepted.
         outcome: how the script ended; a cancelled turn is `cancelled` before its cleanup begins.
-        cancel_reason: the reason the canceller gave; None when the turn was not cancelled, or by a deadline.
-        stopped: set when the script has ended, in whatever way; the cleanup may still go on.
-        ended: set when the turn has left nothing behind.
+        cancel_reason: reason of the cancel; None if the turn was not cancelled, or cancelled by a deadline.
+        stopped: set when the script has ended in any way; the cleanup may still run.
+        ended: set when nothing of the turn is left.
     """
 
     request: TurnRequest
@@ -99,9 +99,9 @@ class ScriptedBackend(Backend):
 
     Attributes:
         turns: all turns, oldest first.
-        active: turns that have begun and have not ended, cleanup included.
+        active: turns that have begun and not ended, cleanup included.
         most_active: the largest value of `active` so far.
-        parked: what each turn says that it left waiting for the results of its calls.
+        parked: the conversation that each turn returns as parked.
     """
 
     name = "scripted"
@@ -131,7 +131,7 @@ class ScriptedBackend(Backend):
         return self.parked
 
     async def wait_for_turn(self, n: int = 1) -> ScriptedTurn:
-        """The `n`-th turn, counted from 1, as soon as it has begun."""
+        """Wait until the `n`-th turn, counted from 1, has begun, and return it."""
         while len(self.turns) < n:
             await self._arrival.wait()
         return self.turns[n - 1]

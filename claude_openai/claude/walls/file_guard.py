@@ -71,7 +71,7 @@ class FileGuard:
             Exception: the call could not be checked, so it must not be made either.
         """
         name: str = asked["tool_name"]
-        given: Mapping[str, Any] = asked["tool_input"]
+        tool_input: Mapping[str, Any] = asked["tool_input"]
         if own_name(name) is not None or name == STRUCTURED_OUTPUT:
             return None
         if name not in TOOLS[self._options.tool_mode]:
@@ -84,9 +84,9 @@ class FileGuard:
             case "Glob":
                 return self._check_glob(asked)
             case "Bash":
-                self._check_command(given["command"])
+                self._check_command(tool_input["command"])
             case "Agent":
-                self._check_sub_agent(given)
+                self._check_sub_agent(tool_input)
             case "TaskStop" | "WebFetch" | "WebSearch":
                 pass  # not about files; the tool mode allows them
             case _:
@@ -127,14 +127,14 @@ class FileGuard:
 
     def _search_path(self, asked: Mapping[str, Any]) -> Path:
         """Return the resolved path that Glob or Grep searches. The input is as the model wrote it, or missing."""
-        cwd, given = Path(asked["cwd"]), asked["tool_input"].get("path")
+        cwd, path = Path(asked["cwd"]), asked["tool_input"].get("path")
         if not cwd.is_absolute():
             raise Denied(f"{cwd} is not an absolute path.")
-        if given is None:
+        if path is None:
             return _resolve(cwd)
-        if given == "~" or given.startswith("~/"):
-            given = self._home + given[1:]
-        return _resolve(cwd / given)
+        if path == "~" or path.startswith("~/"):
+            path = self._home + path[1:]
+        return _resolve(cwd / path)
 
     def _check_inside(self, real: Path) -> None:
         _check_not_special(real)
@@ -152,8 +152,8 @@ class FileGuard:
         if self._options.permission_mode != "bypassPermissions" and _GIT.search(command):
             raise Denied("git is not available here: a repository's settings can make it run any program.")
 
-    def _check_sub_agent(self, given: Mapping[str, Any]) -> None:
-        if self._options.permission_mode != "bypassPermissions" and given.get("isolation") is not None:
+    def _check_sub_agent(self, tool_input: Mapping[str, Any]) -> None:
+        if self._options.permission_mode != "bypassPermissions" and tool_input.get("isolation") is not None:
             raise Denied("Isolated sub-agents are not available here. Leave out 'isolation'.")
 
     def _is_for_claude_code(self, asked: Mapping[str, Any], real: Path) -> bool:
@@ -233,5 +233,5 @@ def _check_kind(real: Path, *, files: bool = False, folders: bool = False) -> No
 
 def _with(asked: Mapping[str, Any], key: str, real: Path) -> dict[str, Any] | None:
     """Return the tool's input with the resolved path; None if the input, or its default, has that path already."""
-    given: Mapping[str, Any] = asked["tool_input"]
-    return None if given.get(key, asked["cwd"]) == str(real) else {**given, key: str(real)}
+    tool_input: Mapping[str, Any] = asked["tool_input"]
+    return None if tool_input.get(key, asked["cwd"]) == str(real) else {**tool_input, key: str(real)}

@@ -65,18 +65,18 @@ class RunRecord:
         }
 
     @classmethod
-    def from_json(cls, given: Mapping[str, Any]) -> "RunRecord | None":
+    def from_json(cls, data: Mapping[str, Any]) -> "RunRecord | None":
         """Parse a record; return None if it is invalid: files may be damaged, a server may be of another version."""
         try:
-            ended, usage, error, way = (given.get(name) for name in ("ended_at", "usage", "error", "conversation"))
-            status = given["status"]
-            if not RUN_ID.fullmatch(given["id"]) or status not in STATUSES:
+            ended, usage, error, way = (data.get(name) for name in ("ended_at", "usage", "error", "conversation"))
+            status = data["status"]
+            if not RUN_ID.fullmatch(data["id"]) or status not in STATUSES:
                 return None
             return cls(
-                id=given["id"],
-                backend=str(given["backend"]),
-                model=str(given["model"]),
-                started_at=_seconds(given["started_at"]),
+                id=data["id"],
+                backend=str(data["backend"]),
+                model=str(data["model"]),
+                started_at=_seconds(data["started_at"]),
                 status=status,
                 conversation=None if way is None else str(way),
                 ended_at=None if ended is None else _seconds(ended),

@@ -1,16 +1,16 @@
 """A local server that lets any OpenAI client use Claude Code.
 
-A request goes `web` -> `protocol/openai` -> `runs` -> `claude`, and its answer goes back as events
-(`protocol/turn/events`) through a memory channel. `.github/ARCHITECTURE.md` in the repository has the steps.
+A request passes through `web`, `protocol/openai`, `runs` and `claude`. The answer comes back as events
+(`protocol/turn/events`) through a memory channel. `.github/ARCHITECTURE.md` in the repository lists the steps.
 
-- `errors`, `config`: failures as the client gets them, and the settings.
+- `errors`, `config`: the errors that clients see, and the settings.
 - `protocol`: translation between OpenAI's APIs and Claude Code's records. Pure: no I/O.
 - `claude`: runs turns, in live conversations over the Agent SDK or in one CLI process for each turn.
 - `runs`: admission, the registry of runs, metrics, and the files of runs. A run belongs to its request: when the client
-  leaves, the request's nursery is cancelled, with it the turn, and with it the process and all that descends from it.
+  disconnects, the request's nursery is cancelled, which ends the turn, its process and the descendants of the process.
 - `web`: HTTP, access control, routes.
-- `logs`: the log, without secrets.
-- `server`: puts the parts together. `commands`: flags, signals, exit codes, and the commands for a running server.
+- `logs`: the log, with secrets redacted.
+- `server`: the composition root. `commands`: flags, signals, exit codes, and the commands for a running server.
 - `standin`: a stand-in for Claude's Messages API, for the demo and for probes. `testing`: the same for test suites.
 
 As a library: `urls = await nursery.start(claude_openai.serve, claude_openai.Config(port=0))`.
@@ -28,7 +28,7 @@ __all__ = ["Config", "__version__", "serve"]
 
 
 def __getattr__(name: str) -> Any:
-    # `serve` brings the whole HTTP stack; a command such as --help must not pay for it.
+    # `serve` imports the whole HTTP stack, which would slow down commands such as --help.
     if name == "serve":
         from claude_openai.server import serve
 

@@ -1,10 +1,9 @@
-"""What can go wrong, as the client is told it.
+"""The errors that clients and users see.
 
-Every failure that reaches a client is one of these classes, and each carries all that the answer needs: HTTP status,
-OpenAI `type`, `code` and `param`, and the headers that steer a client's retries. This module knows the vocabulary of
-OpenAI's error object and nothing of HTTP servers, trio or Claude. The choice of `type` is deliberate: inside a stream
-OpenCode retries `server_error`, `rate_limit_error`, `overloaded_error` and `service_unavailable_error`, and nothing
-else, so a turn that was already paid for must fail with a type that is not in that list.
+Every failure that reaches a client is an `ApiError`. It holds the whole error response: the HTTP status, OpenAI's
+`type`, `code` and `param`, and the headers that control a client's retries. The choice of `type` matters: inside a
+stream OpenCode retries only `server_error`, `rate_limit_error`, `overloaded_error` and `service_unavailable_error`, so
+a turn that was already paid for must fail with a type that is not in this list.
 """
 
 from typing import Any, ClassVar
@@ -44,11 +43,11 @@ UNAVAILABLE_RETRY_AFTER_S = 5
 
 
 class _ShellError(Exception):
-    """A failure for the person at the shell; as text it is one line, "problem; hint".
+    """An error printed by a command; `str()` is one line, "problem; hint".
 
     Args:
         problem: what is wrong.
-        hint: what to do about it, "" if that is not known.
+        hint: how to fix it, "" if unknown.
     """
 
     def __init__(self, problem: str, *, hint: str = "") -> None:
@@ -58,21 +57,21 @@ class _ShellError(Exception):
 
 
 class ConfigError(_ShellError):
-    """A flag or variable has a value the server cannot run with."""
+    """A flag or variable has an invalid value."""
 
 
 class StartError(_ShellError):
-    """The server cannot start here and now (port taken), or a command cannot do what it is for."""
+    """The server cannot start, for example because its port is in use, or a command cannot do its work."""
 
 
 class ApiError(Exception):
-    """A failure with its place in OpenAI's error object.
+    """A failure that is sent to the client as OpenAI's error object.
 
     Args:
         problem: what happened, and unless there is a `hint`, what to do next.
-        hint: what to do next, as a sentence of its own; `message` is "problem. hint", shown to the user as it is.
-        code: OpenAI's machine-readable code, or the class's own.
-        param: the field of the request at fault, like `messages[2].content`.
+        hint: what to do next, a whole sentence. `message` is "problem. hint"; clients show it to their users.
+        code: machine-readable code; by default `default_code` of the class.
+        param: the invalid field of the request, for example `messages[2].content`.
         retry_after_s: seconds for the `Retry-After` header.
         may_retry: False sends `x-should-retry: false`, which the OpenAI SDKs obey.
     """
@@ -101,7 +100,7 @@ class ApiError(Exception):
         self.may_retry = may_retry
 
     def body(self) -> dict[str, Any]:
-        """The error object; all four keys are always there (ErrorResponse in OpenAI's schema)."""
+        """Return the error object. All four keys are required (ErrorResponse in OpenAI's schema)."""
         return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}
 
     def headers(self) -> dict[str, str]:
@@ -114,7 +113,7 @@ class ApiError(Exception):
 
 
 class BadRequest(ApiError):
-    """400, never 422: the SDKs raise another class for 422."""
+    """400, never 422, for which the OpenAI SDKs raise a different class."""
 
     status = 400
     type = "invalid_request_error"
@@ -161,7 +160,7 @@ class MethodNotAllowed(ApiError):
 
 
 class RunEnded(ApiError):
-    """What was to be cancelled has ended."""
+    """The run to cancel has already ended."""
 
     status = 409
     type = "invalid_request_error"
@@ -169,8 +168,8 @@ class RunEnded(ApiError):
 
 
 class RunCancelled(ApiError):
-    """Somebody at the server ended the run. 410, because clients repeat a 409, 429 and every 5xx by themselves, and a
-    400 would say that the request was wrong."""
+    """The run was cancelled on the server. 410, because clients retry 409, 429 and 5xx automatically, and the request
+    was valid, which excludes 400."""
 
     status = 410
     type = "cancelled_error"
@@ -196,7 +195,7 @@ class QueueFull(ApiError):
 
 
 class RateLimited(ApiError):
-    """Claude's own rate limit, with the wait it named."""
+    """Claude's rate limit is reached; `retry_after_s` is Claude's wait."""
 
     status = 429
     type = "rate_limit_error"
@@ -204,7 +203,7 @@ class RateLimited(ApiError):
 
 
 class QuotaExhausted(ApiError):
-    """The account does not pay for it, now or at all: retrying at once cannot help."""
+    """The account's quota or credits do not cover the request; an immediate retry cannot succeed."""
 
     status = 429
     type = "insufficient_quota"
@@ -212,7 +211,7 @@ class QuotaExhausted(ApiError):
 
 
 class LongContextRefused(QuotaExhausted):
-    """The account has no credits for a context beyond 200,000 tokens; without it the turn may go through."""
+    """The account has no credits for a context of more than 200,000 tokens; the turn may succeed with a smaller one."""
 
 
 class Overloaded(ApiError):
@@ -228,7 +227,7 @@ class ShuttingDown(ApiError):
 
 
 class UpstreamAuth(ApiError):
-    """Claude refuses the login. 403 and not 401, which would look as if the key for this server were wrong."""
+    """Claude rejected the login. 403, because a 401 would mean that the key for this server is wrong."""
 
     status = 403
     type = "authentication_error"
@@ -236,7 +235,7 @@ class UpstreamAuth(ApiError):
 
 
 class UpstreamError(ApiError):
-    """Claude Code failed: it died, spoke garbage, or its upstream did."""
+    """Claude Code failed: its process died, its output was invalid, or Claude's API failed."""
 
     status = 502
     type = "upstream_error"
@@ -244,7 +243,7 @@ class UpstreamError(ApiError):
 
 
 class ClaudeMissing(UpstreamError):
-    """There is no Claude Code to run. The next turn looks again, so that installing one mends it."""
+    """Claude Code is not installed. Each turn searches again, so installing it is enough; no restart is needed."""
 
     status = 503
     default_code = "claude_not_found"
@@ -257,13 +256,13 @@ class TurnTimeout(ApiError):
 
 
 class InternalError(ApiError):
-    """A bug of ours."""
+    """A bug in this server."""
 
     default_code = "internal_error"
 
 
 def leaves(error: BaseException) -> list[BaseException]:
-    """The errors in a group, and in the groups in it; one that is no group is alone."""
+    """Return the errors of an exception group, nested groups included; for any other error, a list of that error."""
     if isinstance(error, BaseExceptionGroup):
         return [leaf for inner in error.exceptions for leaf in leaves(inner)]
     return [error]

@@ -1,6 +1,6 @@
-"""Opening files in folders that others can write to, and asking whether somebody holds a lock.
+"""Open files in folders that other users can write to, and test locks.
 
-Nothing that was planted is followed or waited for; what a file must be, its owner and mode, the callers say.
+Symbolic links are not followed and FIFOs are not waited for. Callers check the owner and the mode of a file.
 """
 
 import fcntl
@@ -11,19 +11,19 @@ from typing import Final
 
 __all__ = ["READ_BYTES", "is_locked", "make_private_folder", "open_unfollowed"]
 
-# Taken in by one read of a file or a connection.
+# Size of one read of a file or a connection.
 READ_BYTES: Final = 64 * 1024
-# O_NOFOLLOW: a link could be anyone's. O_NONBLOCK: a FIFO without the other side must not hang us.
+# O_NOFOLLOW: another user may have created a link. O_NONBLOCK: opening a FIFO without a peer must not block.
 _FLAGS: Final = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def open_unfollowed(path: str | Path, flags: int = os.O_RDONLY, *, mode: int = 0o600, dir_fd: int | None = None) -> int:
-    """`os.open` that follows no link and waits for no FIFO; a new file is its owner's alone, less the umask."""
+    """Open a file with `os.open`, without following a link or waiting for a FIFO. `mode` is for a new file."""
     return os.open(path, flags | _FLAGS, mode, dir_fd=dir_fd)
 
 
 def make_private_folder(folder: Path) -> None:
-    """Make a folder and those it is in: new ones are 0700, whatever the umask; old ones keep their mode."""
+    """Create a folder and its missing parents with mode 0700, whatever the umask. Existing ones keep their mode."""
     if folder.is_dir():
         return
     make_private_folder(folder.parent)
@@ -33,11 +33,13 @@ def make_private_folder(folder: Path) -> None:
 
 
 def is_locked(fd: int, *, keep: bool = False) -> bool:
-    """Whether somebody holds an exclusive lock on a file: not a number in it, but the lock proves that they live.
+    """Return whether a process holds an exclusive lock on a file.
+
+    A lock, unlike a pid in the file, proves that its holder lives. Return False on file systems without locks.
 
     Args:
-        fd: of the file.
-        keep: keep the shared lock that is taken to find out, if none does.
+        fd: the file.
+        keep: if there is no exclusive lock, keep the shared lock that the test takes.
     """
     try:
         fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -1,6 +1,6 @@
-"""Writes lines on a thread of its own, so that a caller never waits for a disk or a pipe and never fails by one.
+"""A thread that writes lines, so that callers never wait for a disk or a pipe and never see its errors.
 
-`put` only enters an item into a bounded queue. A finaliser run by the garbage collector may call it in the middle of
+`put` only adds an item to a bounded queue. A finaliser run by the garbage collector may call `put` in the middle of
 another `put` on the same thread: `SimpleQueue` and the re-entrant lock allow that.
 """
 
@@ -22,18 +22,18 @@ _encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circula
 
 
 def json_line(record: Mapping[str, Any]) -> bytes:
-    """A record as a line of ASCII, without control characters of a terminal, lone surrogates or odd line separators."""
+    """Encode a record as a line of ASCII: control characters, surrogates and U+2028 are escaped."""
     return f"{_encode(record)}\n".encode("ascii")
 
 
 class LineFile:
-    """A file descriptor that is given whole lines. After half a line the next starts on a new one.
+    """A file descriptor to which whole lines are written. After a partial line, the next write starts a new line.
 
     Attributes:
-        fd: the descriptor, -1 for none; it is opened and closed by the owner.
-        is_torn: it ends in half a line.
-        error: why lines could not be written the last time.
-        lost: lines that were lost and not reported, as the owner counts them by `count_lost` from any thread.
+        fd: the descriptor, -1 for none; the owner opens and closes it.
+        is_torn: the file ends in a partial line.
+        error: the last error of a write.
+        lost: lines that were lost and not yet reported. The owner counts them with `count_lost`, from any thread.
     """
 
     def __init__(self, fd: int = -1) -> None:
@@ -48,13 +48,13 @@ class LineFile:
             self.lost += count
 
     def write(self, lines: bytes) -> int:
-        """Write lines, each with its newline, and return how many could not be written."""
+        """Write lines, each ending in a newline, and return how many could not be written."""
         data = memoryview(b"\n" + lines if self.is_torn else lines)
         done = 0
         while done < len(data):
             try:
                 done += os.write(self.fd, data[done:])
-            except BlockingIOError:  # a parent made our standard output non-blocking
+            except BlockingIOError:  # a parent process made our standard output non-blocking
                 time.sleep(WRITE_RETRY_S)
             except OSError as error:
                 self.error = error
@@ -65,16 +65,17 @@ class LineFile:
 
 
 class WriterThread(Generic[T]):
-    """The queue and the thread, which starts at once and ends with `close`, or with the process.
+    """A bounded queue and the daemon thread that empties it. The thread starts at once and ends with `close`.
 
     Args:
-        name: of the thread.
-        write: takes what waits, in order, on the thread. It is also called with an empty list: at the end, and with
-            `idle_s` at the start, even before the constructor returns, and after so long without an item.
-        max_queued: what may wait in all, in the unit of the sizes given to `put`.
-        max_batch: a `write` gets no more items once their sizes reach this.
-        gather_s: seconds for which more items are waited for after the first, so that few writes take many.
-        idle_s: see `write`.
+        name: name of the thread.
+        write: called on the thread with the queued items, in order. It is called with an empty list at the end, and if
+            `idle_s` is set, also at the start, possibly before the constructor returns, and after `idle_s` without an
+            item.
+        max_queued: the largest sum of the sizes of queued items.
+        max_batch: a batch is complete once the sizes of its items reach this.
+        gather_s: seconds to wait for more items after the first, so that one write takes many.
+        idle_s: seconds; see `write`.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class WriterThread(Generic[T]):
         self._thread.start()
 
     def put(self, item: T, size: int) -> bool:
-        """Queue an item without waiting; False if it does not fit. One of size 0 always does."""
+        """Queue an item without waiting. Return False if it does not fit; an item of size 0 always fits."""
         with self._lock:
             fits = not size or self._queued + size <= self._max_queued
             if fits:
@@ -109,14 +110,14 @@ class WriterThread(Generic[T]):
         return fits
 
     def close(self, timeout_s: float) -> bool:
-        """Write what is queued, waiting at most `timeout_s` seconds for it; False if that was not enough."""
+        """Wait at most `timeout_s` seconds until the queue is written. Return False if it was not."""
         self._closing.set()
         self._queue.put(None)
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def may_complain(self, problem: str, every_s: float = math.inf) -> bool:
-        """Whether it is the first time for `every_s` seconds that this is asked for this problem."""
+        """Return True at most once in `every_s` seconds for each problem."""
         is_due = time.monotonic() >= self._complaints.get(problem, 0)
         if is_due:
             self._complaints[problem] = time.monotonic() + every_s

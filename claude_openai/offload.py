@@ -1,7 +1,7 @@
-"""Work that may take long, beside the event loop: in threads.
+"""Run CPU-bound work in threads, so that it does not block the event loop.
 
-What is worked on, and how much of it, is bounded by whoever does the work (`protocol.budget`, `protocol.json_size`). A
-thread that works holds the interpreter all the same, so there are few of them.
+The work itself must be bounded (`protocol.limits.budget`, `protocol.limits.json_size`). The threads share the
+interpreter lock with the event loop, so there are few of them.
 """
 
 from collections.abc import Callable
@@ -20,16 +20,16 @@ _limiter: Final = trio.lowlevel.RunVar[trio.CapacityLimiter]("claude_openai.offl
 
 
 class Offload(Protocol):
-    """Calls a function, and gives what it returns or raises."""
+    """Calls a function, and returns or raises its result."""
 
     async def __call__(self, work: Callable[[], T]) -> T: ...
 
 
 async def in_thread(work: Callable[[], T]) -> T:
-    """Call a function in a thread; a cancel waits for its end.
+    """Call a function in a thread. It is not interrupted by a cancel, which waits until it returns.
 
     Raises:
-        NoThreadError: the function was not called.
+        NoThreadError: no thread could be started; the function was not called.
     """
     try:
         limiter = _limiter.get()

@@ -1,7 +1,7 @@
-"""Modules that are needed some time after the start, imported while the server already listens.
+"""Imports modules that are not needed to listen, while the server already listens.
 
-After that nothing is imported for the first time: `pip install` of another version under a running server must not mix
-the two, and an import needs file descriptors, which may be short later. A test records what a server imports.
+Afterwards a server imports nothing for the first time (tested): `pip install` of another version under a running server
+must not mix the versions, and an import needs file descriptors, which may be exhausted later.
 """
 
 import importlib
@@ -21,18 +21,18 @@ NEEDED_LATER: Final = (
     "claude_openai.protocol.json_schema.claude_dialect",
     "claude_openai.protocol.json_schema.references",
     "claude_openai.web.prometheus",
-    "encodings.utf_8_sig",  # by `json`, for every body
+    "encodings.utf_8_sig",  # imported by `json`, for every body
 )
 IMPORT_RETRY_S: Final = 1.0
 
 
 async def preload(modules: Sequence[str], log: Log) -> None:
-    """Import these, and what all servers need later; returns when it is done.
+    """Import the modules, and those that every server needs later.
 
-    What the system lacks for it (descriptors, memory, threads) is waited for.
+    Retries every second while the system lacks descriptors, memory or threads.
 
     Raises:
-        ImportError: a module is missing: the installation is broken.
+        ImportError: a module is missing, so the installation is broken.
     """
     while True:
         try:
@@ -44,7 +44,7 @@ async def preload(modules: Sequence[str], log: Log) -> None:
 
 
 def _load(modules: Sequence[str]) -> None:
-    # The first check of a schema builds validators and compiles patterns, for which the first tools would wait.
+    # The first validation of a schema builds validators and compiles patterns, which would delay the first tools.
     importlib.import_module("claude_openai.protocol.json_schema.validation").usable_schema(
         '{"type":"object"}', Budget()
     )

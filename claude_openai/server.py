@@ -1,10 +1,10 @@
-"""The composition root: makes the parts, in order, and takes them down in the other.
+"""Composition root: builds the parts of the server and closes them in reverse order.
 
 `serve` owns everything that outlives a request: the log, the private folder, the guardian, the listeners, the
-connections. It installs no signal handlers and reads no flags; that is `commands`.
+connections. Signal handlers and flags belong to `commands`.
 
-Taking down: nobody is admitted any more; running turns may end, bounded; those left are cancelled and their clients
-told; then the connections are closed, and last the guardian goes, which kills what should not be there.
+Shutdown: new requests are rejected; running turns may end within the drain timeout; the rest are cancelled, and their
+clients get an error; then the connections are closed, and last the guardian, which kills processes that are left.
 """
 
 import os
@@ -49,10 +49,10 @@ __all__ = ["serve"]
 
 T = TypeVar("T")
 
-# After the drain the turns are cancelled. Their processes are gone within the kill ladder's 3 s; whoever holds one has
-# given up after 6 s (`conversation`, `registry`).
+# After the drain the turns are cancelled. A process is killed within 3 s, and its owner waits at most 6 s for it
+# (`conversation`, `registry`).
 RUNS_END_WAIT_S = 8.0
-# The start does not wait longer for what servers left that were killed; it goes on meanwhile.
+# How long the start waits for the cleanup after killed servers. The cleanup continues in its thread.
 RECOVER_WAIT_S = 2.0
 
 
@@ -70,14 +70,14 @@ async def serve(
 ) -> None:
     """Serve until cancelled, or until `stop` is set and the running turns have ended.
 
-    Cancelling ends the running turns at once; either way, when this returns no process and no socket is left.
+    Cancelling ends the running turns at once. In both cases no process and no socket is left when this returns.
 
     Args:
         config: the settings.
-        backend: runs the turns; by default what `config.backend` names.
-        stop: set it for a graceful end.
-        on_loaded: called once, some time after the server listens, when all modules that it needs are imported.
-        task_status: `await nursery.start(serve, config)` gives the base URLs once the server listens.
+        backend: runs the turns; by default the backend named by `config.backend`.
+        stop: set it for a graceful shutdown.
+        on_loaded: called once, after the server listens, when all modules that it needs are imported.
+        task_status: `await nursery.start(serve, config)` returns the base URLs once the server listens.
 
     Raises:
         StartError: the address cannot be bound, or the system lacks files, processes or disk space.
@@ -112,8 +112,8 @@ async def serve(
 
 
 async def _hold_connections(connections: Connections, listeners: Sequence[TcpListener], closing: trio.Event) -> None:
-    # Shielded: a cancel from outside must not reach into a send, which would break the connection's state. The end
-    # of `serve` sets `closing` on every path.
+    # Shielded: a cancel in the middle of a send would break the connection's state. `serve` sets `closing` on every
+    # path.
     with trio.CancelScope(shield=True):
         async with trio.open_nursery() as nursery:
             accepting = trio.CancelScope()
@@ -129,7 +129,7 @@ async def _hold_backend(backend: Backend, closing: trio.Event, on_loaded: Callab
         on_loaded()
         await backend.run()
 
-    # Shielded for the same reason: what a run has borrowed must not end before the run.
+    # Shielded for the same reason: a conversation must not end before the run that leases it.
     with trio.CancelScope(shield=True):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(run)
@@ -165,10 +165,10 @@ async def _end_runs(runs: Runs, admission: Admission, log: Log) -> None:
 
 @contextmanager
 def _starting() -> Iterator[None]:
-    """For what needs files, processes or threads, while nothing is served yet.
+    """Convert errors of the system (files, processes, threads) during the start.
 
     Raises:
-        StartError: the system lacks something.
+        StartError: the system is out of a resource, or refuses it.
     """
     try:
         with needing_a_thread():
@@ -179,7 +179,11 @@ def _starting() -> Iterator[None]:
 
 @asynccontextmanager
 async def _ended_in_a_thread(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
-    """For what waits for a disk or a process at its end, bounded by itself, while others use the event loop."""
+    """Enter a context manager here and leave it in a thread.
+
+    For managers whose exit waits for a disk or a process while other tasks use the event loop. The exit must be bounded
+    in time.
+    """
     with _starting():
         value = manager.__enter__()
     try:
@@ -203,12 +207,12 @@ async def _listening(config: Config) -> AsyncIterator[list[TcpListener]]:
 
 
 @asynccontextmanager
-async def _backend(config: Config, given: Backend | None, models: KnownModels, log: Log) -> AsyncIterator[Backend]:
-    if given is not None:
-        yield given
+async def _backend(config: Config, backend: Backend | None, models: KnownModels, log: Log) -> AsyncIterator[Backend]:
+    if backend is not None:
+        yield backend
         return
     if config.claude_command is not None:
-        find_claude(config.claude_command)  # now, since what is raised beside tasks comes in a group
+        find_claude(config.claude_command)  # before a nursery is open, which would wrap the error in a group
     with _starting():
         await _recover(log)
         private = tempfile.TemporaryDirectory(prefix=PRIVATE_FOLDER, ignore_cleanup_errors=True)
@@ -251,14 +255,14 @@ async def _backend(config: Config, given: Backend | None, models: KnownModels, l
 
 
 def _secrets(config: Config) -> list[Path]:
-    """The server's own files, beside the private folder, that Claude's own tools must not read or change."""
+    """Return the server's files outside the private folder that Claude's own tools must not read or change."""
     log_file = config.effective_log_file
     rotated = [] if log_file is None else [log_file, log_file.with_name(f"{log_file.name}.1")]
     return [*config.private_files, *([] if config.output_dir is None else [config.output_dir]), *rotated]
 
 
 async def _recover(log: Log) -> None:
-    """Sweep up after servers that were killed together with their guardians."""
+    """Remove the files of servers that were killed together with their guardians."""
     left = [f"not within {RECOVER_WAIT_S:g} s"]
     try:
         with trio.move_on_after(RECOVER_WAIT_S):
@@ -266,7 +270,7 @@ async def _recover(log: Log) -> None:
     except OSError as error:
         left = [str(error)]
     for each in left:
-        log.warning("process.files_left", reason=f"of a server that was killed: {each}")
+        log.warning("process.files_left", reason=f"files of a killed server: {each}")
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""What a system may lack for a moment, told from a bug: files, processes, memory, disk space. Knows error numbers."""
+"""Hints for errors of the system that are shortages and not bugs: files, processes, memory, disk space."""
 
 import errno
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ _HINTS: Final[Mapping[int, str]] = {
 
 
 def shortage_hint(error: BaseException) -> str:
-    """What helps against it, if the system lacks something; "" for every other error."""
+    """Return how to fix a shortage of the system, "" if the error is not one."""
     return _HINTS.get(error.errno or 0, "") if isinstance(error, OSError) else ""
 
 
 def described(error: BaseException) -> str:
-    """The error in words, without its number: `No space left on device: '/tmp/x'`."""
+    """Return the text of an error without its number: `No space left on device: '/tmp/x'`."""
     if not isinstance(error, OSError) or not error.strerror:
         return str(error)
     return error.strerror if error.filename is None else f"{error.strerror}: {error.filename!r}"

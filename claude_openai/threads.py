@@ -1,4 +1,4 @@
-"""Threads, where the system may have no more of them."""
+"""Threads, with an OSError in place of CPython's RuntimeError if the system refuses one."""
 
 import errno
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ _REFUSED: Final = "can't start new thread"
 
 
 class NoThreadError(OSError):
-    """No thread could be started: an error of the system, as it is for a process."""
+    """No thread could be started. An OSError (EAGAIN), as it is for a process."""
 
     def __init__(self) -> None:
         super().__init__(errno.EAGAIN, "no more processes or threads can be started")
@@ -25,10 +25,10 @@ class NoThreadError(OSError):
 
 @contextmanager
 def needing_a_thread() -> Iterator[None]:
-    """For a block that starts a thread.
+    """Convert the error of a block that starts a thread.
 
     Raises:
-        NoThreadError: it could not.
+        NoThreadError: the thread could not be started.
     """
     try:
         yield
@@ -39,10 +39,10 @@ def needing_a_thread() -> Iterator[None]:
 
 
 async def run_in_thread(function: Callable[[*Ts], T], *args: *Ts, abandon_on_cancel: bool = False) -> T:
-    """As `trio.to_thread.run_sync`.
+    """Do the same as `trio.to_thread.run_sync`.
 
     Raises:
-        NoThreadError: the function was not called.
+        NoThreadError: no thread could be started; the function was not called.
     """
     with needing_a_thread():
         return await trio.to_thread.run_sync(function, *args, abandon_on_cancel=abandon_on_cancel)

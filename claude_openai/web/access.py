@@ -1,9 +1,8 @@
-"""Who may call. A web page must not be able to use this server, nor may anybody without the key.
+"""Access control by headers: keeps out web pages and clients without the key.
 
-A browser lets any page send requests to 127.0.0.1; three things give such a request away, and each alone is refused: a
-Host that is not ours (a foreign name that resolves to 127.0.0.1), an Origin that is not ours, a body that is not
-declared as JSON (which a page can send without the browser asking first). Pure checks on headers; knows no route and no
-body.
+A browser lets any page send requests to 127.0.0.1. Each of these is rejected: a Host that is not ours (a foreign name
+that resolves to 127.0.0.1), an Origin that is not ours, and a body that is not declared as JSON, which a page may send
+without a preflight request.
 """
 
 import hmac
@@ -23,12 +22,12 @@ PREFLIGHT_MAX_AGE_S = 600
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The checks, in the order in which they are made. Each raises, or is content."""
+    """The checks, in the order in which `app` calls them."""
 
     config: Config
 
     def check_host(self, host: str | None, local_address: str) -> None:
-        """Refuse a Host header that names another machine; HTTP/1.0 may have none.
+        """Reject a Host header that names another machine. HTTP/1.0 requests may lack the header.
 
         Args:
             host: the header.
@@ -44,16 +43,16 @@ class Guard:
         if is_loopback(name) or name in ours or _same_address(name, local_address):
             return
         raise Forbidden(
-            f"The Host header {host!r} is not a name of this server. If it should be, start the server with "
-            f"--allowed-hosts {name}.",
+            f"The Host header {host!r} is not a name of this server",
+            hint=f"To allow it, start the server with --allowed-hosts {name}.",
             code="host_not_allowed",
         )
 
     def check_origin(self, headers: Headers) -> str | None:
-        """Refuse a request that a foreign web page made.
+        """Reject a request from a foreign web page.
 
         Returns:
-            The origin to answer in Access-Control-Allow-Origin, None for a request with no origin or our own.
+            The origin for Access-Control-Allow-Origin; None if there is no Origin header or it is our own origin.
 
         Raises:
             Forbidden: the page is not allowed.
@@ -68,8 +67,8 @@ class Guard:
             return None
         shown = "another site" if origin is None else origin
         raise Forbidden(
-            f"Requests from web pages of {shown} are not allowed. If this one should be, start the server with "
-            "--cors-origins ORIGIN.",
+            f"Requests from web pages of {shown} are not allowed",
+            hint="To allow an origin, start the server with --cors-origins ORIGIN.",
             code="origin_not_allowed",
         )
 
@@ -82,41 +81,45 @@ class Guard:
         if self.config.api_key is None:
             return
         if not _is_bearer(authorization, self.config.api_key):
-            said = "No API key was given" if not authorization else "The API key is wrong"
-            raise Unauthorized(f"{said}: send the server's key as 'Authorization: Bearer KEY'.")
+            problem = "The API key is wrong" if authorization else "The API key is missing"
+            raise Unauthorized(problem, hint="Send the server's key as 'Authorization: Bearer KEY'.")
 
     def check_control_key(self, authorization: str | None) -> None:
-        """As `check_key`, for the control routes, which exist only if there is a key: their own, or the server's.
+        """Compare the bearer token with the control key and the server's key, in constant time.
+
+        The control routes exist only if there is one of the two.
 
         Raises:
             Unauthorized: it is missing or wrong.
         """
         keys = [key for key in (self.config.control_key, self.config.api_key) if key is not None]
-        # All of them, so that the time does not tell which was right.
+        # Compare with all keys, so that the time does not show which one matched.
         fits = [_is_bearer(authorization, key) for key in keys]
         if keys and True not in fits:
             raise Unauthorized(
-                "The control routes need the server's key, or the one that 'claude-openai runs' finds, as "
-                "'Authorization: Bearer KEY'."
+                "The key for the control routes is missing or wrong",
+                hint="Use `claude-openai runs`, which finds the key, or send the server's key as "
+                "'Authorization: Bearer KEY'.",
             )
 
     def check_body_type(self, headers: Headers) -> None:
-        """Only plain JSON bodies.
+        """Reject bodies that are not declared as uncompressed JSON.
 
         Raises:
-            UnsupportedMediaType: another type, or a compressed body.
+            UnsupportedMediaType: another content type, or a compressed body.
         """
         kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind != "application/json":
             raise UnsupportedMediaType(
-                f"The body must be JSON: send 'Content-Type: application/json' (it was '{kind or 'missing'}')."
+                f"The Content-Type is {repr(kind) if kind else 'missing'}; expected 'application/json'",
+                hint="Send a JSON body with 'Content-Type: application/json'.",
             )
         if headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise UnsupportedMediaType("Compressed bodies are not taken: send the JSON as it is.")
+            raise UnsupportedMediaType("Compressed bodies are not supported", hint="Send uncompressed JSON.")
 
 
 def cors_headers(origin: str) -> dict[str, str]:
-    """For every response to an allowed origin."""
+    """Return the headers of every response to an allowed origin."""
     return {
         "access-control-allow-origin": origin,
         "access-control-expose-headers": (
@@ -127,7 +130,11 @@ def cors_headers(origin: str) -> dict[str, str]:
 
 
 def preflight_headers(requested: str) -> dict[str, str]:
-    """For the browser's question before the request."""
+    """Return the headers of the answer to a preflight request.
+
+    Args:
+        requested: the Access-Control-Request-Headers header.
+    """
     return {
         "access-control-allow-methods": "GET, POST",
         "access-control-allow-headers": requested or "authorization, content-type",
@@ -137,8 +144,8 @@ def preflight_headers(requested: str) -> dict[str, str]:
 
 def _is_bearer(authorization: str | None, key: str) -> bool:
     scheme, _, token = (authorization or "").partition(" ")
-    given, right = (sha256(text.strip().encode()).digest() for text in (token, key))
-    return scheme.lower() == "bearer" and hmac.compare_digest(given, right)
+    actual, expected = (sha256(text.strip().encode()).digest() for text in (token, key))
+    return scheme.lower() == "bearer" and hmac.compare_digest(actual, expected)
 
 
 def _without_port(host: str) -> str:

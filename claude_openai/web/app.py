@@ -1,7 +1,7 @@
-"""The app: which path does what, and every error in OpenAI's form.
+"""The Quart app: routes, views of the OpenAI APIs, and error responses.
 
-A view reads the request, opens a run on the exchange's stack, and makes a response of its events. It knows no Claude.
-Errors of any kind, Quart's own included, become the four-key error object in `_error_response`, and nowhere else.
+A view parses the request, opens a run on the exchange's stack, and turns the run's events into a response.
+`_error_response` turns all errors, Quart's own included, into OpenAI's error object.
 """
 
 import time
@@ -63,7 +63,7 @@ STREAM_HEADERS = {
 
 
 class App(QuartTrio):
-    """Quart with our connection. `exchange_log` is where each exchange's log comes from, `metrics` counts them."""
+    """Quart with our connection class. The log of each exchange is bound from `exchange_log`; `metrics` counts them."""
 
     asgi_http_class = HttpConnection
     exchange_log: Log
@@ -72,7 +72,7 @@ class App(QuartTrio):
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """The views, with what they need."""
+    """The views of the OpenAI APIs."""
 
     config: Config
     runs: Runs
@@ -80,15 +80,14 @@ class Views:
     options_guard: ClaudeOptionsGuard
     catalog: Callable[[], ModelCatalog]
     offload: Offload = in_thread
-    given: ItemStore = field(default_factory=ItemStore)
+    items: ItemStore = field(default_factory=ItemStore)
 
     async def models(self) -> Response:
         return json_response(self.catalog().model_list(self.started))
 
     async def model(self, model: str) -> Response:
-        return json_response(
-            self.catalog().model_object(model, self.started)
-        )  # of any that a completion takes, listed or not
+        # Any model that a completion accepts, listed or not.
+        return json_response(self.catalog().model_object(model, self.started))
 
     async def chat_completions(self) -> Response:
         exchange = exchange_of(request.scope)
@@ -107,22 +106,22 @@ class Views:
     async def responses(self) -> Response:
         exchange = exchange_of(request.scope)
         body = cast("bytes", await request.get_data())
-        catalog, recall = self.catalog(), self.given.recall
-        asked = await self.offload(lambda: parse_responses_request(body, catalog, recall))
-        chat = await self._admitted(asked.chat)
+        catalog, recall = self.catalog(), self.items.recall
+        parsed = await self.offload(lambda: parse_responses_request(body, catalog, recall))
+        chat = await self._admitted(parsed.chat)
         _log_request(exchange.log, chat, body)
         exchange.begin_turn()
         run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))
         exchange.headers["x-claude-openai-run"] = run.id
-        head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), asked.echo, asked.namespaces)
-        remember = self.given.remember if asked.stores else _forget
+        head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), parsed.echo, parsed.namespaces)
+        remember = self.items.remember if parsed.stores else _forget
         if chat.stream:
             return await self._streamed(run, ResponsesStream(head, _now, remember))
         return await self._whole(run, ResponsesObject(head, _now, remember))
 
     async def _admitted(self, chat: TurnRequest) -> TurnRequest:
         ends = (_address(request.scope.get("client")), _address(request.scope.get("server")))
-        # Entered before the run: it is over before the folder is let go.
+        # Entered before the run, so that the folder is closed after the run has ended.
         return await exchange_of(request.scope).stack.enter_async_context(self.options_guard.admitted(chat, *ends))
 
     async def _streamed(self, run: Run, chunks: Frames) -> Response:
@@ -159,19 +158,19 @@ def build_app(
 
     Args:
         config: the settings.
-        runs: where a completion is run.
-        log: bound to each exchange's request id.
-        status: what `/health` tells beside that the process answers.
-        catalog: gives the current models; by default those of `config`.
-        offload: how the body of a request is read.
+        runs: runs the completions.
+        log: for each exchange it is bound to the request id.
+        status: returns further fields of `/health`.
+        catalog: returns the current models; by default those of `config`.
+        offload: parses the bodies of requests.
     """
     app = App("claude_openai", static_folder=None)
     app.exchange_log, app.metrics = log, runs.metrics
-    app.url_map.merge_slashes = False  # it would answer with a redirect to a page of HTML
+    app.url_map.merge_slashes = False  # it redirects, with a body of HTML
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
     views = Views(config, runs, int(time.time()), ClaudeOptionsGuard(config), catalog or config.catalog, offload)
     app.add_url_rule("/v1/models", "models", views.models, methods=["GET"])
-    # Ids may hold slashes, encoded or not.
+    # Model names may contain slashes, encoded or not.
     app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])
     app.add_url_rule("/v1/chat/completions", "chat", views.chat_completions, methods=["POST"])
     app.add_url_rule("/v1/responses", "responses", views.responses, methods=["POST"])
@@ -194,8 +193,8 @@ def _install_guard(app: Quart, guard: Guard) -> None:
         if origin is not None:
             exchange.headers |= cors_headers(origin)
             if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
-                asked = request.headers.get("Access-Control-Request-Headers", "")
-                return Response(status=204, headers=preflight_headers(asked))
+                requested = request.headers.get("Access-Control-Request-Headers", "")
+                return Response(status=204, headers=preflight_headers(requested))
         if request.path.startswith(CONTROL_PREFIX):
             guard.check_control_key(request.headers.get("Authorization"))
         elif request.path not in OPEN_PATHS:
@@ -223,27 +222,30 @@ def _as_api_error(error: Exception, exchange: Exchange) -> ApiError:
     code = error.code if isinstance(error, HTTPException) else None
     where = f"{request.method} {request.path}"
     if code == 404:
-        return NotFound(f"Invalid URL ({where}). The API is at /v1/chat/completions, /v1/responses and /v1/models.")
+        return NotFound(
+            f"Invalid URL ({where})", hint="The API is at /v1/chat/completions, /v1/responses and /v1/models."
+        )
     if code == 405:
-        return MethodNotAllowed(f"{where} is not allowed; the Allow header lists the methods that are.")
+        return MethodNotAllowed(f"{where} is not allowed", hint="The Allow header lists the allowed methods.")
     if code == 413:
         limit = request.max_content_length
         return RequestTooLarge(f"The request body is larger than {limit} bytes (--max-request-bytes).")
     if code is not None and code < 500:
-        return BadRequest(f"The request could not be read: {error}")
+        return BadRequest(f"Invalid request: {error}")
     hint = shortage_hint(error)
     if hint:
         return Overloaded(
-            f"The server's system lacks something: {described(error)}; {hint}.",
+            f"The server is out of a resource: {described(error)}",
+            hint=f"On the server's machine: {hint}.",
             code="out_of_resources",
             retry_after_s=UNAVAILABLE_RETRY_AFTER_S,
         )
     exchange.log.error("http.crashed", error=error, traceback=traceback_of(error))
-    return InternalError(f"The server failed by a bug of its own; its log has the details under {exchange.id}.")
+    return InternalError("The server failed because of a bug", hint=f"Its log has the details under {exchange.id}.")
 
 
 def _address(end: Sequence[Any] | None) -> Address | None:
-    """An end of the connection as ASGI tells it; None for one that is not of TCP."""
+    """Read the address of one end of the connection from ASGI's scope. Return None if it is not TCP."""
     return (str(end[0]), int(end[1])) if end is not None and end[1] is not None else None
 
 
@@ -252,7 +254,7 @@ def _now() -> int:
 
 
 def _forget(item: Mapping[str, Any]) -> None:
-    """The client said `store: false`: it will not refer to anything."""
+    """Do nothing: with `store: false` the client will not refer to items."""
 
 
 def _log_request(log: Log, chat: TurnRequest, body: bytes) -> None:
@@ -278,7 +280,7 @@ def _log_request(log: Log, chat: TurnRequest, body: bytes) -> None:
 
 
 def _short(text: str | None) -> str | None:
-    # Nothing bounds it, and whatever is logged is searched for secrets.
+    # The length is not bounded otherwise, and the log searches each value for secrets.
     return None if text is None else text[:LOGGED_CHARS]
 
 

@@ -1,8 +1,7 @@
-"""What the `claude` object of a request may ask for: which clients, which folders, which permission modes.
+"""Checks the `claude` object of a request: the client, the folders and the permission mode must be allowed.
 
-Folders are compared after every symbolic link and `..` is resolved, component by component. What is passed on is the
-resolved path and the identity of the folder, so that another folder cannot take its place (`claude/walls/folders`).
-Knows the file system and the settings, not Claude.
+Folders are compared component by component, after symbolic links and `..` are resolved. The turn gets the resolved path
+and the identity of the folder, so that another folder cannot be put in its place (`claude/walls/folders`).
 """
 
 import errno
@@ -31,7 +30,7 @@ _PREFERRED_MODES: dict[str, tuple[PermissionMode, ...]] = {
     "safe": ("acceptEdits", "default", "plan"),
     "all": ("acceptEdits", "default", "plan"),
 }
-# Of the server, not faults of the folder.
+# Shortages of the server, which are not the client's mistake.
 _SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
@@ -40,9 +39,9 @@ class ClaudeOptionsGuard:
     """The checks.
 
     Attributes:
-        config: says what is allowed.
-        uid_of: gives the user at the other end of a connection, None if unknown. Blocking.
-        calls: runs what blocks.
+        config: the settings, with what is allowed.
+        uid_of: returns the user id at the other end of a connection, None if unknown. Blocking.
+        calls: runs blocking calls in threads.
     """
 
     config: Config
@@ -53,16 +52,16 @@ class ClaudeOptionsGuard:
     async def admitted(
         self, chat: TurnRequest, client: Address | None, server: Address | None
     ) -> AsyncIterator[TurnRequest]:
-        """Check a request; its working folder is kept open for as long as the block.
+        """Check a request. Its working folder is kept open until the block ends.
 
         Args:
             chat: the request.
-            client: the other end of its connection, None if unknown.
-            server: our end of its connection, None if unknown.
+            client: the client's address, None if unknown.
+            server: the server's address of the connection, None if unknown.
 
         Raises:
-            Forbidden: with the field, and what is allowed.
-            BadRequest: an allowed folder does not exist, or the file system does not answer.
+            Forbidden: a field is not allowed; the message names the field and the allowed values.
+            BadRequest: an allowed folder does not exist, or the file system does not respond.
         """
         if not chat.options.needs_own_process:
             yield chat
@@ -80,16 +79,20 @@ class ClaudeOptionsGuard:
             held.close()
 
     def checked(self, chat: TurnRequest, held: HeldFolder) -> TurnRequest:
-        """Resolve the folders of a request and choose its mode. Blocking; raises what `admitted` does.
+        """Resolve the folders of a request and choose its permission mode. Blocking.
 
         Args:
             chat: the request.
-            held: opens the working folder, if there is one.
+            held: opens the working folder, if there is one, and keeps it open.
+
+        Raises:
+            Forbidden: as `admitted`.
+            BadRequest: as `admitted`.
         """
         options = chat.options
-        asked = options.working_directory or (str(self._prefixes()[0]) if options.has_tools else "")
-        working = [self._root(asked, "claude.workingDirectory", held)] if asked else []
-        # Each once: they become arguments of a command, whose size is limited.
+        folder = options.working_directory or (str(self._prefixes()[0]) if options.has_tools else "")
+        working = [self._root(folder, "claude.workingDirectory", held)] if folder else []
+        # Without duplicates: they become arguments of a command, whose size is limited.
         roots = (self._root(each, f"claude.addDirs[{index}]") for index, each in enumerate(options.add_dirs))
         further = list(dict.fromkeys(roots))
         resolved = replace(
@@ -104,7 +107,10 @@ class ClaudeOptionsGuard:
         return replace(chat, options=resolved)
 
     async def _check_caller(self, client: Address | None, server: Address | None) -> None:
-        """Without a key, every user of this machine reaches the server, and could use the files of its user."""
+        """Without a key, allow Claude's own tools only to the user who runs the server.
+
+        Every user of the machine can connect, and could otherwise use the files of that user.
+        """
         if self.config.api_key is not None or self.config.allowed_working_directory_prefixes:
             return
         uid = None
@@ -112,50 +118,52 @@ class ClaudeOptionsGuard:
             with suppress(trio.TooSlowError):
                 uid = await self.calls.run(self.uid_of, client, server)
         if uid != os.geteuid():
-            who = "it cannot be told which user sent this request" if uid is None else f"user {uid} sent this request"
+            sender = "an unknown user" if uid is None else f"user {uid}"
             raise Forbidden(
-                "Claude's own tools work with the files of the user who runs the server, so without a key they are for "
-                f"that user only, and {who}. Start the server with a key (--api-key-file), or name the folders that "
-                "everybody on this machine may use (--allowed-working-directory-prefixes).",
+                "Without a key, Claude's own tools are only for the user who runs the server, because they use that "
+                f"user's files; this request is from {sender}",
+                hint="Start the server with a key (--api-key-file), or list the folders that every user of this "
+                "machine may use (--allowed-working-directory-prefixes).",
                 code="own_tools_not_allowed",
                 param="claude.toolMode",
             )
 
     def _mode(self, options: ClaudeOptions) -> PermissionMode | None:
         allowed = self.config.permission_modes
-        asked = options.permission_mode
-        if asked is None:
+        requested = options.permission_mode
+        if requested is None:
             preferred = _PREFERRED_MODES.get(options.tool_mode, ())
             return next((mode for mode in preferred if mode in allowed), None)
-        if asked not in allowed:
-            flag = "--allow-bypass-permissions" if asked == "bypassPermissions" else "--allowed-permission-modes"
+        if requested not in allowed:
+            flag = "--allow-bypass-permissions" if requested == "bypassPermissions" else "--allowed-permission-modes"
             raise Forbidden(
-                f"'claude.permissionMode' may not be '{asked}'; allowed are {', '.join(allowed) or 'none'}. "
-                f"The server's {flag} allows more.",
+                f"'claude.permissionMode' '{requested}' is not allowed; allowed: {', '.join(allowed) or 'none'}",
+                hint=f"The server's {flag} allows more.",
                 code="permission_mode_not_allowed",
                 param="claude.permissionMode",
             )
-        if asked == "bypassPermissions" and os.geteuid() == 0:
+        if requested == "bypassPermissions" and os.geteuid() == 0:
             raise Forbidden(
-                "Claude Code refuses 'bypassPermissions' to root. Run the server as another user.",
+                "Claude Code does not allow 'bypassPermissions' for root",
+                hint="Run the server as another user.",
                 code="permission_mode_not_allowed",
                 param="claude.permissionMode",
             )
-        return asked
+        return requested
 
-    def _root(self, asked: str, param: str, held: HeldFolder | None = None) -> Root:
-        # Whatever the system refuses to look up (a name that is too long, or not of its encoding; a link to itself; a
-        # folder without permission) is the client's mistake.
-        expected = "a folder that exists and that the server may enter"
+    def _root(self, folder: str, param: str, held: HeldFolder | None = None) -> Root:
+        # A path that the system cannot resolve (the name is too long or not in its encoding, the link refers to itself,
+        # the folder is not accessible) is the client's mistake.
+        expected = "an existing folder that the server may enter"
         try:
-            resolved = Path(os.path.realpath(asked))
+            resolved = Path(os.path.realpath(folder))
         except (OSError, ValueError):
-            raise wrong_value(param, expected, asked) from None
+            raise wrong_value(param, expected, folder) from None
         prefixes = self._prefixes()
         if not any(resolved.is_relative_to(prefix) for prefix in prefixes):
             raise Forbidden(
-                f"'{param}' {shorten(asked)} is outside of the allowed folders: {', '.join(map(str, prefixes))}. "
-                "The server's --allowed-working-directory-prefixes names them.",
+                f"'{param}' {shorten(folder)} is outside of the allowed folders: {', '.join(map(str, prefixes))}",
+                hint="The server's --allowed-working-directory-prefixes sets them.",
                 code="working_directory_not_allowed",
                 param=param,
             )
@@ -165,11 +173,11 @@ class ClaudeOptionsGuard:
         except OSError as error:
             if error.errno in _SHORTAGES:
                 raise
-            raise wrong_value(param, expected, asked) from None
+            raise wrong_value(param, expected, folder) from None
         if not os.access(path, os.X_OK):
-            raise wrong_value(param, expected, asked)
+            raise wrong_value(param, expected, folder)
         return root
 
     def _prefixes(self) -> list[Path]:
-        # Resolved anew each time: an allowed folder may itself be a link that is moved on.
+        # Resolved each time: an allowed folder may be a symbolic link whose target changes.
         return [Path(os.path.realpath(prefix)) for prefix in self.config.allowed_working_directory_prefixes or ["."]]

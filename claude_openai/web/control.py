@@ -1,8 +1,7 @@
-"""The control routes: which runs there are, what they say, and how one is ended.
+"""The control routes: list runs, show their output, and cancel them.
 
-For the commands of this program, with a key of their own or the server's; without a key they do not exist. Ids are
-checked for their form before anything is looked up, so no request reaches another file. Knows runs, their records and
-files; who may call is `access`'s business.
+They are for the commands of this program, and exist only if there is a key: the control key or the server's. The format
+of a run id is checked before a file is looked up, so that a request cannot name another file.
 """
 
 import os
@@ -20,6 +19,7 @@ from claude_openai.config import Config
 from claude_openai.errors import BadRequest, RunCancelled, RunNotFound
 from claude_openai.file_access import READ_BYTES
 from claude_openai.protocol.claude_code.line_framer import LineFramer
+from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.runs.capture.files import MAX_LISTED, find_run, list_runs, open_folder, open_run, read_limit
 from claude_openai.runs.capture.records import RUN_ID, is_end
 from claude_openai.runs.registry import Runs
@@ -32,19 +32,19 @@ __all__ = ["CONTROL_PREFIX", "add_control_routes", "has_control_routes"]
 
 CONTROL_PREFIX: Final = "/control/"
 DEFAULT_LIMIT: Final = 100
-# There is no event for what another thread has written. The writer itself lets deltas wait for half of this.
+# The capture's writer thread sends no event when it has written. It collects deltas for half of this time.
 FOLLOW_POLL_S: Final = 0.1
-# How long the last of an ended run may take to be written, or the first of a new one.
+# How long to wait for the first record of a new run, or the last of an ended one.
 WRITTEN_WITHIN_S: Final = 1.0
 
 
 def has_control_routes(config: Config) -> bool:
-    """Whether there are any: not without a key that protects them."""
+    """Return whether there is a key for the control routes; without one they do not exist."""
     return config.control_key is not None or config.api_key is not None
 
 
 def add_control_routes(app: Quart, config: Config, runs: Runs) -> None:
-    """Add them, if there is a key that protects them."""
+    """Add the control routes, if there is a key for them."""
     if not has_control_routes(config):
         return
     views = ControlViews(runs, config.output_dir)
@@ -57,7 +57,7 @@ def add_control_routes(app: Quart, config: Config, runs: Runs) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ControlViews:
-    """The views. What the registry knows wins over what a file says."""
+    """The views. For a run that is in the registry, its file is not read."""
 
     runs: Runs
     folder: Path | None
@@ -66,7 +66,7 @@ class ControlViews:
         return json_response(self.runs.counts())
 
     async def list(self) -> Response:
-        """The newest first, at most `limit`."""
+        """List the newest runs first, at most `limit`."""
         limit = _limit(request.args.get("limit"))
         known = {run.id: run.view() for run in self.runs.all()}
         kept = [] if self.folder is None else await run_in_thread(list_runs, self.folder, limit, frozenset(known))
@@ -84,7 +84,7 @@ class ControlViews:
         return json_response(record.to_json())
 
     async def output(self, run_id: str) -> Response:
-        """The captured records; with `follow=1` to the end of the run."""
+        """Return the captured records; with `follow=1`, stream them until the run ends."""
         _check_id(run_id)
         run = self.runs.get(run_id)
         fd = await self._open(run_id, run)
@@ -98,7 +98,7 @@ class ControlViews:
         run = self.runs.get(run_id)
         if run is None:
             raise _unknown(run_id)
-        await self.runs.cancel(run, RunCancelled("The run was cancelled at the server.", may_retry=False))
+        await self.runs.cancel(run, RunCancelled("The run was cancelled on the server.", may_retry=False))
         return json_response(run.view().to_json())
 
     async def _open(self, run_id: str, run: Run | None) -> int:
@@ -113,15 +113,15 @@ class ControlViews:
                     await trio.sleep(FOLLOW_POLL_S)
         if run is None:
             raise _unknown(run_id)
-        raise RunNotFound(f"What {run_id} says is not captured (--output-dir).", code="run_not_captured")
+        raise RunNotFound(f"The output of {run_id} is not captured (--output-dir).", code="run_not_captured")
 
 
 class RecordsBody(ResponseBody):
-    """A run's file as the body of a response, whole lines only.
+    """The whole lines of a run's file as the body of a response.
 
     Args:
-        fd: the file; not closed.
-        follow: the run to wait for; None to give what is there.
+        fd: the file; it is not closed.
+        follow: stream until this run ends; None to end at the end of the file.
     """
 
     def __init__(self, fd: int, follow: Run | None) -> None:
@@ -162,22 +162,24 @@ class RecordsBody(ResponseBody):
         return b"".join(line + b"\n" for line in lines)
 
 
-def _limit(given: str | None) -> int:
-    if given is None:
+def _limit(value: str | None) -> int:
+    if value is None:
         return DEFAULT_LIMIT
-    limit = read_limit(given)
+    limit = read_limit(value)
     if limit is None:
-        raise BadRequest(f"'limit' must be a whole number from 1 to {MAX_LISTED}.", param="limit")
+        raise BadRequest(
+            f"Invalid 'limit': {shorten(value)}; expected a whole number from 1 to {MAX_LISTED}.", param="limit"
+        )
     return limit
 
 
 def _check_id(run_id: str) -> None:
     if not RUN_ID.fullmatch(run_id):
-        raise BadRequest("Invalid run id. Expected 'run_' and 24 hex digits.", param="run_id")
+        raise BadRequest("Invalid run id; expected 'run_' and 24 hex digits.", param="run_id")
 
 
 def _unknown(run_id: str) -> RunNotFound:
-    return RunNotFound(f"There is no run {run_id}; `claude-openai runs` lists them.")
+    return RunNotFound(f"Run {run_id} does not exist", hint="`claude-openai runs` lists the runs.")
 
 
 def _open(folder: Path, run_id: str) -> int | None:

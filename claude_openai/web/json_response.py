@@ -1,4 +1,4 @@
-"""A JSON value as a response."""
+"""Responses with a JSON body."""
 
 from quart import Response
 from quart_trio.wrappers import TrioResponse

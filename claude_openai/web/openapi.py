@@ -1,7 +1,6 @@
-"""`GET /openapi.json`: what this server takes and answers, as OpenAPI 3.1.
+"""The OpenAPI 3.1 document of `GET /openapi.json`: paths and statuses.
 
-Paths, statuses and what belongs to which stand here, and a test compares them with the app's own; the schemas come from
-`openapi_schemas`. Pure: knows no app and no request.
+A test compares the paths with those of the app. The schemas are in `openapi_schemas`.
 """
 
 from collections.abc import Mapping
@@ -14,26 +13,26 @@ from claude_openai.web.openapi_schemas import NAME, STRING, JsonObject, ref, sch
 
 __all__ = ["openapi_document"]
 
-# What any request may be answered with, and what one that Claude answers may be answered with besides.
+# Statuses of the errors of all requests, and further ones of requests that run a turn.
 _ANY_ERRORS: Final = (400, 403, 404, 405, 500)
 _TURN_ERRORS: Final = (410, 413, 415, 429, 502, 503, 504)
 _KEY_ERRORS: Final = (401,)
 
 _REASONS: Final[Mapping[int, str]] = {
-    400: "The request is wrong; `param` names the field.",
+    400: "The request is invalid; `param` names the field.",
     401: "The key is missing or wrong.",
-    403: "The host, the origin, a folder, a mode or a tool is not allowed, or Claude refused the login.",
-    404: "There is no such path, model or run.",
-    405: "The path has other methods.",
-    409: "The run has ended.",
-    410: "The run was cancelled at the server.",
+    403: "The host, origin, folder, permission mode or tool is not allowed, or Claude rejected the login.",
+    404: "The path, model or run does not exist.",
+    405: "The method is not allowed for this path.",
+    409: "The run has already ended.",
+    410: "The run was cancelled on the server.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
-    429: "The queue is full, or Claude's limit is reached.",
-    500: "A bug of the server.",
+    429: "The queue is full, or Claude's rate limit or quota is reached.",
+    500: "Internal error: a bug in the server.",
     502: "Claude Code failed.",
-    503: "The server is stopping, Claude is overloaded, or there is no Claude Code.",
-    504: "The turn took too long.",
+    503: "The server is stopping, Claude is overloaded, or Claude Code was not found.",
+    504: "The turn timed out.",
 }
 
 
@@ -42,11 +41,11 @@ class Operation:
     """One method of one path.
 
     Attributes:
-        answer: content types of a 200, and their schemas; None for one that has none.
-        errors: statuses beside those that any request may be answered with.
-        body: the schema of the request's body.
-        open: it needs no key.
-        more: further answers.
+        answer: the schemas of a 200 response by content type, None for a content type without a schema.
+        errors: statuses in addition to those of all requests.
+        body: the schema of the request body.
+        open: whether it needs no key.
+        more: further responses.
     """
 
     method: str
@@ -65,7 +64,7 @@ def _json(name: str) -> dict[str, JsonObject]:
     return {"application/json": ref(name)}
 
 
-# A schema would be of all of it to some readers of this version, of one event to others.
+# Without a schema: tools disagree whether in OpenAPI 3.1 it describes the whole stream or one event.
 _EVENTS: Final[Mapping[str, JsonObject | None]] = {"text/event-stream": None}
 _METRICS: Final = {"text/plain": STRING, "application/openmetrics-text": STRING}
 _IN_PATH: Final = {"model": NAME, "run_id": {"type": "string", "pattern": f"^{RUN_ID.pattern}$"}}
@@ -73,7 +72,7 @@ _RUN_QUERY: Final = {"name": "limit", "in": "query", "schema": {"type": "integer
 _FOLLOW_QUERY: Final = {"name": "follow", "in": "query", "schema": {"enum": ["0", "1"]}}
 _NOT_READY: Final = {
     "503": {
-        "description": "Not ready; `reasons` says why.",
+        "description": "Not ready; `reasons` lists the reasons.",
         "content": {"application/json": {"schema": ref("Ready")}},
     }
 }
@@ -92,7 +91,7 @@ _OPERATIONS: Final = (
         "post",
         "/v1/responses",
         "createResponse",
-        "Create a response, as one object or as server-sent events. Responses are not stored.",
+        "Create a response, as one object or as server-sent events. Responses cannot be retrieved later.",
         {**_json("Response"), **_EVENTS},
         _TURN_ERRORS,
         ref("ResponseRequest"),
@@ -126,7 +125,7 @@ _CONTROL: Final = (
         "post",
         "/control/runs/{run_id}/cancel",
         "cancelRun",
-        "Cancel a run; its client gets an error.",
+        "Cancel a run. Its client gets an error.",
         _json("Run"),
         (409, 413, 415),
         {"type": "object"},
@@ -135,11 +134,11 @@ _CONTROL: Final = (
 
 
 def openapi_document(*, has_key: bool, has_control: bool) -> JsonObject:
-    """The document.
+    """Return the OpenAPI document.
 
     Args:
-        has_key: the server has a key.
-        has_control: it has the control routes, which always need one.
+        has_key: whether the server has a key.
+        has_control: whether it has the control routes, which always need a key.
     """
     paths: JsonObject = {}
     for operation in _OPERATIONS:

@@ -1,8 +1,8 @@
-"""The schemas of `GET /openapi.json`: bodies of requests, answers and errors.
+"""The schemas of the OpenAPI document: bodies of requests, responses and errors.
 
-The fields of a request come from the tables that check them. Answers are described as far as a client needs to tell
-them apart: their full form is OpenAI's own. A schema here may say less than the server checks, never more. Knows no
-path: which of these is taken and answered where stands in `openapi`.
+The fields of a request come from the tables that check them. Responses are described as far as a client needs to
+distinguish them; OpenAI's own schemas are complete. A schema here may be weaker than the server's checks, but not
+stricter.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,12 +24,12 @@ def _object(required: Iterable[str] = (), **properties: Any) -> JsonObject:
 
 
 def _all_of(**properties: Any) -> JsonObject:
-    """An object that has all of them."""
+    """Return the schema of an object whose properties are all required."""
     return _object(properties, **properties)
 
 
 def ref(name: str) -> JsonObject:
-    """A schema of the document, by its name."""
+    """Return a reference to a schema of the document."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
@@ -60,20 +60,20 @@ _MODEL: Final = _object(
 
 
 def _request(table: Mapping[str, Field], needed: str, special: Mapping[str, Any]) -> JsonObject:
-    """The schema of a body: null is as good as absent, unless the field is needed."""
+    """Return the schema of a request body. A field that is not needed may be null, which means the same as absent."""
     properties: JsonObject = {}
     for name, entry in table.items():
         schema = {**entry.check.schema, **special.get(name, {}), **(NAME if name == "model" else {})}
         refused = schema == {"not": {}}
         if name not in ("model", needed):
             schema = {"type": "null"} if refused else {"anyOf": [schema, {"enum": [*entry.unset, None]}]}
-        told = {Use.HONOURED: "", Use.IGNORED: "Accepted, without effect.", Use.REFUSED: "Not supported."}[entry.use]
-        properties[name] = schema | ({"description": told} if told else {})
+        note = {Use.HONOURED: "", Use.IGNORED: "Accepted, without effect.", Use.REFUSED: "Not supported."}[entry.use]
+        properties[name] = schema | ({"description": note} if note else {})
     return {**_object(("model", needed), **properties), "additionalProperties": True}
 
 
 def schemas() -> JsonObject:
-    """All that the document names."""
+    """Return all schemas of the document by name."""
     claude = {"$ref": "#/components/schemas/Claude"}
     effort = {"enum": [*get_args(ReasoningEffort), None]}
     return {
@@ -109,7 +109,7 @@ def schemas() -> JsonObject:
         "ChatCompletionRequest": {
             **_request(FIELDS, "messages", {"messages": {"items": ref("Message")}, "claude": claude}),
             "required": ["model"],
-            # A body of the other API is taken too.
+            # A body of the Responses API is accepted too.
             "anyOf": [{"required": ["messages"]}, {"required": ["input"]}],
         },
         "ChatCompletion": _all_of(

@@ -1,7 +1,7 @@
-"""The counts of a server as Prometheus reads them.
+"""The metrics of a server in Prometheus' formats.
 
-Loaded when the server listens already: the library costs some of the time to start. Its registry is the server's own,
-never the global one. Knows names and labels; what is counted, and where, is `metrics`' business.
+Imported after the server listens, because importing the library would delay the start. The registry is not the
+library's global one. The values are counted in `runs.metrics`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,29 +26,29 @@ BOUNDS: Final = (*map(str, BUCKETS_S), "+Inf")
 
 
 def exposition(runs: Runs, accept: str) -> tuple[bytes, str]:
-    """All there is to tell of a server.
+    """Return the metrics of a server.
 
     Args:
-        runs: the server's.
-        accept: the Accept header of who asks, which chooses between the two formats there are.
+        runs: the runs of the server.
+        accept: the client's Accept header, which selects Prometheus' text format or OpenMetrics.
 
     Returns:
         The body and its content type.
 
     Raises:
-        BadRequest: the header cannot be read.
+        BadRequest: the header is invalid.
     """
     registry = CollectorRegistry(auto_describe=False)
     registry.register(ServerCollector(runs))
     try:
         encode, content_type = choose_encoder(accept)
-    except (TypeError, ValueError):  # of a version that is no version
-        raise BadRequest(f"The Accept header cannot be read: {shorten(accept)}.", code="invalid_header") from None
+    except (TypeError, ValueError):  # the `version` parameter is not a version
+        raise BadRequest(f"Invalid Accept header: {shorten(accept)}.", code="invalid_header") from None
     return encode(registry), content_type
 
 
 class ServerCollector(Collector):
-    """Reads the numbers of a server at the time of the scrape."""
+    """Reads the metrics of a server at the time of the scrape."""
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
@@ -59,19 +59,19 @@ class ServerCollector(Collector):
         metrics = self._runs.metrics
         yield _histogram(
             "http_request_duration_seconds",
-            "From a request's arrival to the last byte of its answer.",
+            "Time from the arrival of a request to the last byte of its response.",
             ("route",),
             metrics.http_seconds,
         )
         yield _histogram(
             "time_to_first_token_seconds",
-            "From a request's arrival to the first piece of its answer: text, reasoning or a call.",
+            "Time from the arrival of a request to its first text, reasoning or tool call.",
             ("conversation", "backend"),
             metrics.first_token_seconds,
         )
         yield _histogram(
             "turn_duration_seconds",
-            "From a request's arrival to the end of its turn.",
+            "Time from the arrival of a request to the end of its turn.",
             ("backend", "outcome"),
             metrics.turn_seconds,
         )
@@ -81,15 +81,15 @@ class ServerCollector(Collector):
         info = GaugeMetricFamily(f"{PREFIX}build_info", "Always 1.", labels=("version", "backend"))
         info.add_metric((__version__, backend.name), 1)
         yield info
-        yield _gauge("http_requests_in_flight", "Requests under way, this one included.", runs.metrics.in_flight)
+        yield _gauge("http_requests_in_flight", "Requests in progress, this one included.", runs.metrics.in_flight)
         yield _gauge("turns_running", "Turns that have a slot.", runs.admission.running)
         yield _gauge("turns_queued", "Turns that wait for a slot.", runs.admission.queued)
         counts = backend.counts()
-        yield _gauge("processes", "Processes of Claude Code that are alive.", counts.get("processes", 0))
-        yield _gauge("spares", "Those of them that were started ahead and wait.", counts.get("spares", 0))
+        yield _gauge("processes", "Live processes of Claude Code.", counts.get("processes", 0))
+        yield _gauge("spares", "Live processes that were started ahead of need.", counts.get("spares", 0))
         kept = GaugeMetricFamily(
             f"{PREFIX}conversations_kept",
-            "Conversations that are kept open: idle, or parked with calls that wait for their results.",
+            "Conversations that are kept open: idle, or parked until the results of tool calls arrive.",
             labels=("state",),
         )
         for state in ("idle", "parked"):
@@ -99,19 +99,18 @@ class ServerCollector(Collector):
     def _counters(self) -> Iterator[Metric]:
         metrics, rejected = self._runs.metrics, self._runs.admission.rejected
         yield _counter(
-            "http_requests", "Answered requests; 499: the client left.", ("route", "status"), metrics.http_requests
+            "http_requests",
+            "Completed requests; status 499: the client disconnected.",
+            ("route", "status"),
+            metrics.http_requests,
         )
+        yield _counter("requests_rejected", "Rejected requests.", ("reason",), {(k,): n for k, n in rejected.items()})
+        yield _counter("conversations", "Started turns, by route.", ("conversation",), metrics.conversations)
+        yield _counter("turn_failures", "Failed turns, by error code.", ("code",), metrics.failures)
+        yield _counter("cancellations", "Cancelled turns, by reason.", ("reason",), metrics.cancellations)
+        yield _counter("tokens", "Tokens of completed turns; the kinds do not overlap.", ("kind",), metrics.tokens)
         yield _counter(
-            "requests_rejected", "Requests turned away.", ("reason",), {(k,): n for k, n in rejected.items()}
-        )
-        yield _counter(
-            "conversations", "Turns that began, by the way they took.", ("conversation",), metrics.conversations
-        )
-        yield _counter("turn_failures", "Turns that failed, by their error code.", ("code",), metrics.failures)
-        yield _counter("cancellations", "Turns that were cancelled.", ("reason",), metrics.cancellations)
-        yield _counter("tokens", "Tokens of completed turns; the kinds add up.", ("kind",), metrics.tokens)
-        yield _counter(
-            "reasoning_tokens", "The part of the output tokens spent on thinking.", (), {(): metrics.reasoning_tokens}
+            "reasoning_tokens", "Output tokens that were used for thinking.", (), {(): metrics.reasoning_tokens}
         )
 
 
@@ -126,10 +125,10 @@ def _counter(name: str, help_text: str, labels: Labels, counts: Mapping[Labels, 
     return family
 
 
-def _histogram(name: str, help_text: str, labels: Labels, spreads: Mapping[Labels, Histogram]) -> Metric:
+def _histogram(name: str, help_text: str, labels: Labels, histograms: Mapping[Labels, Histogram]) -> Metric:
     family = HistogramMetricFamily(PREFIX + name, help_text, labels=labels)
-    for values, spread in sorted(spreads.items()):
-        family.add_metric(values, buckets=_buckets(spread.counts), sum_value=spread.total_s)
+    for values, histogram in sorted(histograms.items()):
+        family.add_metric(values, buckets=_buckets(histogram.counts), sum_value=histogram.total_s)
     return family
 
 

@@ -1,7 +1,6 @@
-"""The paths for whoever runs the server: whether it lives, whether it can take work, what it counts, what it is,
-and what may be asked of it.
+"""The routes for operators: liveness, readiness, metrics, versions, and the OpenAPI document.
 
-None of them touches Claude. They are open, since a probe has no key, and say nothing secret; the counts alone are not.
+None of them uses Claude. All but the metrics need no key, because probes have none, and contain nothing secret.
 """
 
 import platform
@@ -22,31 +21,32 @@ from claude_openai.web.openapi import openapi_document
 
 __all__ = ["OPEN_PATHS", "BackendStatus", "add_operator_routes"]
 
-# Reachable without a key: they say nothing that the open port does not say.
+# Reachable without a key: they contain nothing secret.
 OPEN_PATHS: Final = frozenset({"/health", "/ready", "/version", "/openapi.json"})
 
 BackendStatus: TypeAlias = Callable[[], Mapping[str, Any]]
 
-_MEND: Final = {
-    "draining": "The server is stopping: running turns may end, new ones are refused. Ask another, or start it again.",
-    "no_cli": "There is no Claude Code to run: `npm install -g @anthropic-ai/claude-code` on the machine of this "
-    "server, or name one with --claude-command. No restart is needed.",
-    "not_logged_in": "Claude refused the last turn's login: run `claude auth login` on the machine of this server, or "
-    "give the server ANTHROPIC_API_KEY. The next turn that works clears this; without one it is in doubt again, and "
-    f"the server ready, after {LOGIN_DOUBT_S / 60:g} minutes.",
-    "queue_full": "All slots and the queue are taken: wait, or start the server with a larger --max-concurrency or "
+_MESSAGES: Final = {
+    "draining": "The server is stopping: running turns may end, new requests are rejected. Use another server, or "
+    "start this one again.",
+    "no_cli": "Claude Code was not found. Run `npm install -g @anthropic-ai/claude-code` on the machine of this "
+    "server, which needs no restart then, or start the server with --claude-command PATH.",
+    "not_logged_in": "Claude rejected the login of the last turn. Run `claude auth login` on the machine of this "
+    "server, or start it with ANTHROPIC_API_KEY. The next successful turn clears this; without a turn the server "
+    f"reports ready again after {LOGIN_DOUBT_S / 60:g} minutes, as the login may have been renewed.",
+    "queue_full": "All slots and the queue are full. Wait, or start the server with a larger --max-concurrency or "
     "--max-queue-size.",
 }
 
 
 def add_operator_routes(app: Quart, config: Config, runs: Runs, status: BackendStatus) -> None:
-    """Add them.
+    """Add the routes.
 
     Args:
-        app: where to.
+        app: the app.
         config: the settings.
-        runs: of the server.
-        status: what `/health` tells beside that the process answers.
+        runs: the runs of the server.
+        status: returns further fields of `/health`.
     """
     views = OperatorViews(config, runs, status, metadata.version("claude-agent-sdk"))
     app.add_url_rule("/health", "health", views.health, methods=["GET"])
@@ -58,21 +58,21 @@ def add_operator_routes(app: Quart, config: Config, runs: Runs, status: BackendS
 
 @dataclass(frozen=True, slots=True)
 class OperatorViews:
-    """The views, with what they need."""
+    """The views."""
 
     config: Config
     runs: Runs
     status: BackendStatus
-    # As it was at the start: what is on the disk later may be another version.
+    # Read at the start: another version may be installed while the server runs.
     sdk_version: str
 
     async def health(self) -> Response:
-        """Liveness: the process answers, whatever there is of Claude, which it never touches."""
+        """Report liveness: the process responds. Claude is not used, and its state does not matter."""
         return _fresh({"status": "ok", **self.status()})
 
     async def ready(self) -> Response:
-        """Readiness: a turn that came now would be taken, as far as the server knows without asking Claude."""
-        reasons = [{"reason": reason, "message": _MEND[reason]} for reason in self._reasons()]
+        """Report readiness: whether the server would accept a turn now, as far as it knows without using Claude."""
+        reasons = [{"reason": reason, "message": _MESSAGES[reason]} for reason in self._reasons()]
         return _fresh({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
 
     async def version(self) -> Response:
@@ -87,7 +87,7 @@ class OperatorViews:
         )
 
     async def metrics(self) -> Response:
-        # Here, since the library is not needed to listen (`preload`).
+        # Imported here, because listening does not need the library (see `preload`).
         from claude_openai.web.prometheus import exposition
 
         body, content_type = exposition(self.runs, request.headers.get("Accept", ""))

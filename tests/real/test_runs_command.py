@@ -60,7 +60,7 @@ async def test_a_run_is_followed_and_cancelled_while_it_streams_and_both_outlive
                 assert await tail.wait() == 1
                 assert tail.stderr is not None
                 told = (await tail.stderr.receive_some()).decode()
-        assert told == f"claude-openai: {second} was cancelled: The run was cancelled at the server.\n"
+        assert told == f"claude-openai: {second} was cancelled: The run was cancelled on the server.\n"
         running = await listed(user)
         assert [(run["id"], run["status"]) for run in running] == [(second, "cancelled"), (first, "completed")]
         assert running[0]["error"] == error["error"]

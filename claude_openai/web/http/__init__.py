@@ -1,1 +1,1 @@
-"""Connections and exchanges, below the app."""
+"""HTTP connections and exchanges, below the app."""

@@ -1,8 +1,7 @@
-"""A run's events as the body of a streamed response.
+"""The events of a run as the body of a streamed response.
 
-Knows channels and silence; the bytes of each event are the business of `ChunkStream` and its like. Events that are
-already waiting leave in one write, each still its own chunk: a fast stream costs few writes, a slow one is delayed by
-nothing.
+`Frames` encodes the events. Events that are already waiting are sent in one write, so that a fast stream needs few
+writes and a slow one is not delayed.
 """
 
 from types import TracebackType
@@ -23,7 +22,7 @@ IDLE_ROUNDS = 3
 
 
 class Frames(Protocol):
-    """A turn's events as bytes: `feed` each in order, until it has `ended`; `calls` are the tools called so far."""
+    """Encodes the events of a turn: `feed` each in order until `ended`. `calls` are the names of the called tools."""
 
     @property
     def calls(self) -> list[str]: ...
@@ -38,10 +37,10 @@ class EventStreamBody(ResponseBody):
     """The body of a streamed completion.
 
     Args:
-        first: the event the status line waited for, None if the wait was over before it came.
-        run: gives the other events.
-        chunks: turns events into bytes.
-        comment_interval_s: seconds of silence after which a comment keeps the stream alive.
+        first: the event that the status line waited for, None if the wait timed out.
+        run: source of the other events.
+        chunks: encodes events.
+        comment_interval_s: seconds without an event after which a comment is sent, to keep the connection alive.
     """
 
     def __init__(
@@ -76,21 +75,21 @@ class EventStreamBody(ResponseBody):
             event = await self._next_event()
         if event is None:
             return COMMENT
-        return await self._with_what_follows(self._chunks.feed(event)) or COMMENT
+        return await self._with_waiting_events(self._chunks.feed(event)) or COMMENT
 
     async def _next_event(self) -> Event | None:
         try:
             with trio.move_on_after(self._comment_interval_s):
                 return await self._events.receive()
         except trio.EndOfChannel:
-            # Never end a stream without an end: OpenCode asks again at once, in a hot loop. The last event of a run
-            # that was stopped finds no room when the client reads too slowly.
+            # The last event of a stopped run is lost if the client reads too slowly, because the channel is full. Never
+            # end the stream without a final event: OpenCode repeats the request at once, in a hot loop.
             return TurnFailed(self._run.error or InternalError("The backend stopped without a final event."))
         return None
 
-    async def _with_what_follows(self, written: bytes) -> bytes:
-        # A fast stream passes through several tasks, so little of it waits here at any one moment: going round a few
-        # times costs a slow stream some µs, and makes one write of many deltas of a fast one.
+    async def _with_waiting_events(self, written: bytes) -> bytes:
+        # Events pass through several tasks, so few wait in the channel at any one moment. A few checkpoints delay a
+        # slow stream by some µs, and let many deltas of a fast one be sent in one write.
         parts, size, idle_rounds = [written], len(written), 0
         while size < WRITE_BYTES and not self._chunks.ended and idle_rounds < IDLE_ROUNDS:
             try:

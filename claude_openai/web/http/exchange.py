@@ -1,18 +1,18 @@
-"""One HTTP exchange between hypercorn and Quart: its id, its exit stack, its disconnect, its `http.request` line.
+"""One HTTP exchange between hypercorn and Quart: its id, its exit stack, its disconnect, its `http.request` log line.
 
-Knows ASGI messages and nothing of routes. It repairs what the released quart-trio does to a connection (each has a test
-that shows when a new version changes it): hypercorn queues `http.disconnect` after the *last* chunk as well, quart-trio
-cancels the task that is still sending it, and so `Connection: close` never closes and idle connections never time out.
-So after the last chunk a disconnect cancels nothing. And no response is ever put under a timeout: a scope cancelled
-inside `http.response.start` breaks hypercorn's connection state.
+It works around two faults of the released quart-trio (each has a test that shows when a new version changes it).
+hypercorn queues `http.disconnect` also after the *last* chunk, and quart-trio then cancels the task that is still
+sending that chunk, so `Connection: close` never closes and idle connections never time out: here a disconnect after the
+last chunk cancels nothing. And a scope that is cancelled inside `http.response.start` breaks hypercorn's connection
+state: no response is sent under a timeout.
 
-Every exchange is answered with OpenAI's error object, also where Quart fails before it calls the app's error handler:
-it makes its request from the target and the `Host` header, and raises for some of them.
+Every failed exchange gets OpenAI's error object, even where Quart fails before it calls the app's error handler: it
+builds its request from the target and the `Host` header, and raises for some values of them.
 
-The end of the client's data (FIN) counts as its departure, as in nginx, Go, Node, hyper and uvicorn, because TCP does
-not tell a client that closed its sending side from one that is gone, and behind a proxy that passes a FIN on (Docker's
-port forwarding, `ssh -L`) nothing else may ever come. So a turn, which costs money, is cancelled at once, and the
-client, if it still reads, is told why. An exchange without a turn costs nothing and is answered.
+The end of the client's data (FIN) counts as a disconnect, as in nginx, Go, Node, hyper and uvicorn. TCP does not
+distinguish a client that closed its sending side from one that is gone, and behind a proxy that passes a FIN on
+(Docker's port forwarding, `ssh -L`) there may be no other signal. A turn costs money, so it is cancelled at once, and a
+client that still reads gets an error. An exchange without a turn is answered.
 """
 
 import re
@@ -38,14 +38,14 @@ from claude_openai.runs.metrics import Metrics
 __all__ = ["Exchange", "HttpConnection", "exchange_of", "route_of"]
 
 _SCOPE_KEY = "claude_openai.exchange"
-# nginx's number for a client that left; only the log ever sees it.
+# nginx's status for a client that disconnected. It appears in the log and in the metrics only.
 CLIENT_LEFT = 499
-# How long an exchange without a turn may go on after the end of the client's data.
+# How long an exchange without a turn may continue after the end of the client's data.
 ANSWER_AFTER_EOF_S = 1.0
 
 
 class ClientState(Enum):
-    """Where the client stands: its request is not complete; it waits for the answer; its data has ended."""
+    """State of the client: it is sending the request, it waits for the answer, or its data has ended."""
 
     SENDS = auto()
     WAITS = auto()
@@ -53,19 +53,19 @@ class ClientState(Enum):
 
 
 class Exchange:
-    """What belongs to one request from its first byte to its last.
+    """State of one request, from its arrival to the end of its response.
 
     Attributes:
         id: the request id, in the `x-request-id` header and in the log.
-        log: bound to the id, and to the client's own if it sent one.
-        stack: closed after the body was sent or the client has left, in the task that runs the view; what a view enters
-            here may hold a nursery.
-        headers: added to the response, whoever makes it.
-        arrived: when it came, by trio's clock.
-        route: the template of its path, for the counts; one word for all paths that are not served.
-        client: see there.
-        has_turn: the client's leaving cancels it at once.
-        abandoned: it was given up since the client has left.
+        log: bound to the id, and to the client's own id if it sent one.
+        stack: closed after the body was sent or the client disconnected, in the task that runs the view. Views may
+            enter context managers that hold a nursery.
+        headers: added to every response, error responses included.
+        arrived: when the request arrived, in seconds of trio's clock.
+        route: the template of the path, for the metrics; "unknown" for all paths that are not served.
+        client: state of the client.
+        has_turn: whether a disconnect cancels the exchange at once.
+        abandoned: whether the exchange was cancelled because the client disconnected.
     """
 
     def __init__(self, log: Log, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -82,10 +82,10 @@ class Exchange:
         self.abandoned = False
 
     def begin_turn(self) -> None:
-        """To be called before a turn is begun.
+        """Note that the exchange has a turn; call it before the turn starts.
 
         Raises:
-            BadRequest: the client has left.
+            BadRequest: the client has disconnected.
         """
         if self.client is ClientState.LEFT:
             self.abandoned = True
@@ -94,13 +94,13 @@ class Exchange:
 
 
 def _client_ids(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """The client's own id of the request, for the log: OpenAI allows 512 characters of ASCII."""
-    given = next((value for name, value in headers if name.lower() == b"x-client-request-id"), b"")
-    return {"client_request_id": given.decode("ascii")} if given.isascii() and 0 < len(given) <= 512 else {}
+    """Return the client's own id of the request, for the log. OpenAI allows 512 characters of ASCII."""
+    client_id = next((value for name, value in headers if name.lower() == b"x-client-request-id"), b"")
+    return {"client_request_id": client_id.decode("ascii")} if client_id.isascii() and 0 < len(client_id) <= 512 else {}
 
 
 def route_of(rule: str) -> str:
-    """The template of a path: `/v1/models/{model}` for werkzeug's `/v1/models/<path:model>`."""
+    """Return the template of a path: `/v1/models/{model}` for werkzeug's `/v1/models/<path:model>`."""
     return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
 
 
@@ -111,15 +111,15 @@ def exchange_of(scope: Any) -> Exchange:
 
 def client_left_error() -> ApiError:
     return BadRequest(
-        "The connection's sending side was closed before the answer, which counts as leaving. Keep both sides open "
-        "until the answer has come.",
+        "The client closed its sending side of the connection before the response, which counts as a disconnect",
+        hint="Keep both sides open until the response has ended.",
         code="client_closed_connection",
         may_retry=False,
     )
 
 
 class HttpConnection(TrioASGIHTTPConnection):
-    """Set as `asgi_http_class` of the app, which must have the attributes `exchange_log` and `metrics`."""
+    """The app's `asgi_http_class`. The app must have the attributes `exchange_log` and `metrics`."""
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         exchange = self._exchange = Exchange(self.app.exchange_log, self.scope["headers"])  # type: ignore[attr-defined]
@@ -128,9 +128,9 @@ class HttpConnection(TrioASGIHTTPConnection):
         metrics.in_flight += 1
 
         def log_exchange() -> None:
-            # At the last byte, or the disconnect: the turn's process may still be ending, which is nobody's wait.
-            is_unheard = exchange.abandoned or not exchange.finishing
-            status = CLIENT_LEFT if is_unheard or exchange.status is None else exchange.status
+            # At the last byte or the disconnect. The turn's process may end later, which no client waits for.
+            is_unsent = exchange.abandoned or not exchange.finishing
+            status = CLIENT_LEFT if is_unsent or exchange.status is None else exchange.status
             duration_s = trio.current_time() - exchange.arrived
             metrics.in_flight -= 1
             metrics.note_request(exchange.route, status, duration_s)
@@ -172,10 +172,10 @@ class HttpConnection(TrioASGIHTTPConnection):
     def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
         try:
             return super()._create_request_from_scope(send)
-        except (IndexError, ValueError):  # of a target such as '?x' or 'http://['
+        except (IndexError, ValueError):  # for targets such as '?x' or 'http://['
             target = self.scope["raw_path"].decode("latin-1")
             raise BadRequest(
-                f"The request target {shorten(target)} is neither a path nor a URL.", code="invalid_http"
+                f"Invalid request target: {shorten(target)}; expected a path or a URL.", code="invalid_http"
             ) from None
 
     async def handle_messages(  # type: ignore[override]
@@ -197,7 +197,7 @@ class HttpConnection(TrioASGIHTTPConnection):
         async with self._exchange.stack:
             try:
                 response = await self.app.handle_request(request)
-            except Exception as error:  # noqa: BLE001 - Quart raised it outside of the app's error handler
+            except Exception as error:  # noqa: BLE001 - Quart raised it outside the app's error handler
                 await self._refuse(self._outside_of_handlers(error), send)
             else:
                 await self._send_response(send, response)
@@ -206,13 +206,13 @@ class HttpConnection(TrioASGIHTTPConnection):
     def _outside_of_handlers(self, error: Exception) -> ApiError:
         exchange = self._exchange
         if isinstance(error, HTTPException) and error.code is not None and error.code < 500:
-            # The only one known: BadHost, for a name that no IDNA label can be made of, such as 'a..localhost'.
+            # The only known case is BadHost, for a name that IDNA cannot encode, such as 'a..localhost'.
             host = next((value for name, value in self.scope["headers"] if name.lower() == b"host"), b"")
             return BadRequest(
-                f"The Host header {shorten(host.decode('latin-1'))} is no host name.", code="invalid_http"
+                f"Invalid Host header: {shorten(host.decode('latin-1'))}; expected a host name.", code="invalid_http"
             )
         exchange.log.error("http.crashed", error=error, traceback=traceback_of(error))
-        return InternalError(f"The server failed by a bug of its own; its log has the details under {exchange.id}.")
+        return InternalError("The server failed because of a bug", hint=f"Its log has the details under {exchange.id}.")
 
     async def _refuse(self, error: ApiError, send: ASGISendCallable) -> None:
         self._exchange.log.debug(

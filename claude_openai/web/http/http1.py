@@ -1,9 +1,9 @@
 """One connection: hypercorn's HTTP/1.1 over a stream of ours.
 
-hypercorn's `serve` gives no way to reach a connection again. Here its `TCPServer` is run for each stream, and three
-things become possible: a client that takes nothing cannot hold a write for ever (hypercorn shields its writes without a
-bound), one that has left does not hold its socket for the idle time that was meant for its next request, and the server
-can close a connection when it stops or has too many. Knows streams; requests are hypercorn's and the app's business.
+hypercorn's `serve` keeps its connections private. Running its `TCPServer` for each stream adds three things: writes
+time out if the client does not read (hypercorn shields its writes without a timeout), the socket of a client that has
+disconnected is closed without waiting for the keep-alive timeout, and the server can close a connection when it stops
+or has too many.
 """
 
 from collections.abc import Callable
@@ -25,25 +25,29 @@ __all__ = ["GuardedStream", "Http1Server"]
 
 
 class GuardedStream(trio.abc.HalfCloseableStream):
-    """A stream whose writes give up on a peer that takes nothing, and that says when no request will follow.
+    """A stream whose writes time out, and which ends keep-alive at the end of the peer's data.
+
+    Args:
+        stream: the connection.
+        stall_s: seconds for one write.
 
     Attributes:
-        context: hypercorn's; once its `terminated` is set, the connection is not kept for a next request.
+        context: hypercorn's context. Once its `terminated` is set, the connection is not kept for another request.
     """
 
     def __init__(self, stream: trio.SocketStream, stall_s: float) -> None:
         self._stream = stream
         self._stall_s = stall_s
-        self.socket = stream.socket  # hypercorn asks it for the addresses
+        self.socket = stream.socket  # hypercorn reads the addresses from it
         self.context = WorkerContext(None)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         with trio.move_on_after(self._stall_s) as scope:
             await self._stream.send_all(data)
         if scope.cancelled_caught:
-            # Part of the data may have left, so the stream is of no more use.
+            # A part of the data may have been sent, so the stream is unusable.
             self.close()
-            raise trio.BrokenResourceError("the peer takes nothing")
+            raise trio.BrokenResourceError("the peer does not read")
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()
@@ -64,19 +68,19 @@ class GuardedStream(trio.abc.HalfCloseableStream):
         await self._stream.aclose()
 
     def close(self) -> None:
-        """At once, also under a task that is writing: it sees ClosedResourceError."""
+        """Close the socket at once. A task that is writing gets ClosedResourceError."""
         self.socket.close()
 
 
 class Http1Server(TCPServer):
-    """hypercorn's without HTTP/2, whose buffers hide that a client reads nothing.
+    """hypercorn's server of one connection, without HTTP/2, whose buffers hide that a client does not read.
 
     Args:
         app: the ASGI app.
-        config: hypercorn's.
+        config: hypercorn's configuration.
         stream: the connection.
-        log: told of what could not be read.
-        on_idle: called when an answer is complete and the connection waits for its next request.
+        log: gets a line for each malformed request.
+        on_idle: called when a response is complete and the connection waits for its next request.
     """
 
     def __init__(
@@ -94,8 +98,8 @@ class Http1Server(TCPServer):
 
     @property
     def waits_for_client(self) -> bool:
-        """Whether a request is still to come, or to be completed: closing the connection costs no answer."""
-        has_begun = hasattr(self, "protocol")  # not if the client was gone before `run`
+        """Whether no complete request has arrived, so that closing the connection loses no response."""
+        has_begun = hasattr(self, "protocol")  # unset if the client disconnected before `run`
         return has_begun and self._h11().connection.their_state in (h11.IDLE, h11.SEND_BODY)
 
     async def protocol_send(self, event: Event) -> None:
@@ -105,26 +109,26 @@ class Http1Server(TCPServer):
 
     async def _read_data(self) -> None:
         protocol = self._h11()
-        # An `Upgrade: h2c`, which Java's clients send with their first request, is ignored, as HTTP allows.
+        # Ignore `Upgrade: h2c`, which Java's clients send with their first request; HTTP allows that.
         protocol._check_protocol = _stay  # type: ignore[assignment]
-        # hypercorn's own answer is empty.
+        # hypercorn's own error response has no body.
         protocol._send_error_response = partial(_send_error, protocol, self._log)  # type: ignore[method-assign]
         await super()._read_data()
 
     def _h11(self) -> H11Protocol:
         protocol = self.protocol.protocol
         if not isinstance(protocol, H11Protocol):
-            raise TypeError(f"hypercorn begins a connection with {type(protocol).__name__}")
+            raise TypeError(f"hypercorn's protocol is {type(protocol).__name__}; expected H11Protocol")
         return protocol
 
 
 async def _stay(_request: object) -> None:
-    """Go on with HTTP/1.1."""
+    """Stay with HTTP/1.1."""
 
 
 async def _send_error(protocol: H11Protocol, log: Log, hint: int) -> None:
     status, headers, body = malformed_response(hint, log)
     response = h11.Response(status_code=status, headers=[*headers, (b"connection", b"close")])
-    # Composed without an await: the app may be about to answer too, if it is the body that cannot be read.
+    # Composed without an await: if the body is malformed, the app may be about to send its response.
     data = [protocol.connection.send(event) or b"" for event in (response, h11.Data(data=body), h11.EndOfMessage())]
     await protocol.send(RawData(data=b"".join(data)))

@@ -1,9 +1,9 @@
-"""Accepting connections, as many as there are file descriptors for.
+"""Accepts connections, up to a limit that follows from the limit of open files.
 
-A connection that crashes takes nothing else down (`http1` runs one). There is a limit, so that descriptors are left for
-Claude's processes and for files: at the limit a new connection takes the place of the one whose client has kept the
-server waiting longest for a request, and where every client waits for an answer, new ones wait in the kernel's queue.
-So a client that opens connections and sends half a request takes none away from those that send whole ones.
+The limit reserves file descriptors for Claude's processes and for files. At the limit, a new connection replaces the
+connection that has waited longest for a request; if every client waits for a response, new connections wait in the
+kernel's queue. So a client that opens connections and sends half a request does not displace clients that send whole
+ones. A crash of one connection (`http1`) does not affect the others.
 """
 
 import errno
@@ -27,39 +27,39 @@ from claude_openai.web.http.malformed import NO_WEBSOCKETS, malformed_response
 
 __all__ = ["Connections", "TcpListener", "connection_limit", "open_listeners", "urls_of"]
 
-# How long the exchanges that are ending may take before their connections are closed under them.
+# How long a stopping server waits for the last responses before it closes their connections.
 CLIENT_CLOSE_WAIT_S: Final = 1.0
-# Between two tries to accept while the system lacks something for it.
+# Between two attempts to accept while the system is out of descriptors or memory.
 ACCEPT_RETRY_S: Final = 0.1
-# What may happen a thousand times a second is logged once in this time.
+# Problems that may occur a thousand times a second are logged once in this time.
 COMPLAIN_EVERY_S: Final = 60.0
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
-# For the log, the pid file, captured runs and whatever is open for a moment only.
+# For the log, the pid file, captured runs and files that are open for a short time.
 RESERVED_DESCRIPTORS: Final = 64
-# A process of Claude: three pipes and a link to its supervisor, their other ends while it starts, the file of its run,
-# its folder and its transcript.
+# For each process of Claude: three pipes and a socket to its supervisor, their other ends while it starts, the file of
+# its run, its folder and its transcript.
 DESCRIPTORS_PER_PROCESS: Final = 12
-# An idle one costs about 45 kB of memory.
+# An idle connection uses about 45 kB of memory.
 MAX_CONNECTIONS: Final = 1000
-# Where there are few descriptors, so that the server can still be reached.
+# Even with few descriptors the server must be reachable.
 MIN_CONNECTIONS: Final = 16
 
 
 def connection_limit(config: Config) -> int:
-    """How many connections may be open at once, by the process's limit of open files (RLIMIT_NOFILE)."""
+    """Return how many connections may be open at once, by the process's limit of open files (RLIMIT_NOFILE)."""
     processes = config.max_concurrency + config.max_idle_sessions + 2 * config.spares
     kept = _open_descriptors() + RESERVED_DESCRIPTORS + DESCRIPTORS_PER_PROCESS * processes
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = math.inf if soft == resource.RLIM_INFINITY else soft
-    # As many as may be answered at once must have a place.
+    # At least as many as there are running and queued turns.
     wanted = max(MAX_CONNECTIONS, 2 * (config.max_concurrency + config.max_queue_size))
     return int(max(MIN_CONNECTIONS, min(wanted, limit - kept)))
 
 
 def _open_descriptors() -> int:
     try:
-        return len(os.listdir("/dev/fd"))  # noqa: PTH208 - names alone are wanted
+        return len(os.listdir("/dev/fd"))  # noqa: PTH208 - only the count is needed
     except OSError:
         return 0
 
@@ -72,7 +72,7 @@ class TcpListener:
         self.socket = listener.socket
 
     async def wait_for_client(self) -> None:
-        """Return when somebody waits to be accepted. (Without a free descriptor, `accept` fails for nobody too.)"""
+        """Wait until `accept` has a client. Without a free descriptor `accept` fails even if there is none."""
         await trio.lowlevel.wait_readable(self.socket)
 
     async def accept(self) -> trio.SocketStream:
@@ -84,9 +84,9 @@ class Connections:
 
     Args:
         app: the ASGI app.
-        config: for the timeouts.
-        log: told of crashes, and of what there is too much or too little of.
-        limit: how many may be open.
+        config: the settings, for the timeouts.
+        log: gets crashes, and shortages of connections or descriptors.
+        limit: how many connections may be open.
     """
 
     def __init__(self, app: ASGIFramework, config: Config, log: Log, limit: float = math.inf) -> None:
@@ -96,10 +96,10 @@ class Connections:
         self._hypercorn.keep_alive_timeout = config.idle_connection_ms / 1000
         self._hypercorn.include_server_header = False
         self._hypercorn.accesslog = None
-        # A logger, not a name: for a name hypercorn adds a handler of its own, which would write past our log.
+        # A logger and not its name: for a name hypercorn adds a handler, which would bypass our log.
         self._hypercorn.errorlog = logging.getLogger("hypercorn.error")
         self._limit = limit
-        # The one whose client was last heard to the end of a request, or accepted, the longest ago is the first.
+        # In the order in which they were accepted or became idle, the oldest first.
         self._open: dict[Http1Server, None] = {}
         self._changed = trio.Event()
         self._replaced = 0
@@ -107,13 +107,13 @@ class Connections:
         self._log = log
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        """Serve one connection until it ends. Only Cancelled leaves."""
+        """Serve one connection until it ends. Raises nothing but Cancelled."""
         guarded = GuardedStream(stream, self._stall_s)
         server = Http1Server(self._app, self._hypercorn, guarded, self._log, self._note_idle)
         self._open[server] = None
         try:
             await server.run()
-        except Exception as error:  # noqa: BLE001 - one connection's crash is not the server's
+        except Exception as error:  # noqa: BLE001 - the crash of one connection must not end the server
             self._log.error("http.connection_crashed", error=error, traceback=traceback_of(error))
         finally:
             self._open.pop(server, None)
@@ -121,13 +121,13 @@ class Connections:
             guarded.close()
 
     async def accept(self, listeners: Sequence[TcpListener], nursery: trio.Nursery) -> None:
-        """Accept for ever; connections live in the nursery."""
+        """Accept connections until cancelled, and serve them in the nursery."""
         async with trio.open_nursery() as accepting:
             for listener in listeners:
                 accepting.start_soon(self._accept_from, listener, nursery)
 
     async def close(self, nursery: trio.Nursery) -> None:
-        """Let idle connections go at once and busy ones a moment later, then close what is left."""
+        """Close idle connections at once, wait for the last responses of busy ones, then close the rest."""
         for server in list(self._open):
             await server.guarded.context.terminated.set()
         with trio.move_on_after(CLIENT_CLOSE_WAIT_S):
@@ -158,7 +158,7 @@ class Connections:
                 nursery.start_soon(self.serve, stream)
 
     def _replace_longest_waiting(self) -> bool:
-        """Close the connection whose client keeps the server waiting longest; False if none does."""
+        """Close the connection that has waited longest for a request. Return False if none waits for one."""
         server = next((server for server in self._open if server.waits_for_client), None)
         if server is None:
             return False
@@ -181,7 +181,7 @@ class Connections:
         self._changed = trio.Event()
 
     def _is_due(self, complaint: str) -> bool:
-        """Whether the last complaint of this kind is long enough ago for another one, which is then made."""
+        """Return True at most once in `COMPLAIN_EVERY_S` for each kind of complaint."""
         now = trio.current_time()
         if now < self._next_complaint.get(complaint, -math.inf):
             return False
@@ -190,10 +190,10 @@ class Connections:
 
 
 async def open_listeners(host: str, port: int) -> list[TcpListener]:
-    """Bind.
+    """Bind and listen.
 
     Raises:
-        StartError: the address is in use, or is not of this machine.
+        StartError: the address is in use, or is not an address of this machine.
     """
     try:
         return [TcpListener(listener) for listener in await trio.open_tcp_listeners(port, host=host)]
@@ -201,19 +201,19 @@ async def open_listeners(host: str, port: int) -> list[TcpListener]:
         if error.errno == errno.EADDRINUSE:
             raise StartError(
                 f"port {port} on {host} is in use, perhaps by another claude-openai",
-                hint="stop that, or choose another with --port (0 takes a free one)",
+                hint="stop the other program, or choose another port with --port (0 for any free port)",
             ) from None
         raise StartError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
 
 
 def urls_of(listeners: Sequence[TcpListener]) -> list[str]:
-    """The base URLs, with the ports that were really bound."""
+    """Return the base URLs, with the bound ports."""
     addresses = [listener.socket.getsockname() for listener in listeners]
     return [f"http://{f'[{a[0]}]' if ':' in a[0] else a[0]}:{a[1]}" for a in addresses]
 
 
 def _http_only(app: ASGIFramework, log: Log) -> ASGIFramework:
-    """There are no WebSockets here, and a web page can open one without being asked for its origin first."""
+    """Reject WebSockets before the app: a web page can open one without a preflight request."""
     handle: Callable[[Any, Any, Any], Awaitable[None]] = app
 
     async def only_http(scope: Any, receive: Any, send: Any) -> None:

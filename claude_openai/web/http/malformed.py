@@ -1,6 +1,6 @@
-"""The answer to what never became a request: bytes that are no HTTP, headers that are too long, WebSockets.
+"""Responses to requests that do not reach the app: malformed HTTP, headers that are too long, WebSockets.
 
-It never reaches the app, and has all the same an error object, an id, and a line in the log. Knows no connection.
+Like the app's errors they have an error object, a request id, and a line in the log.
 """
 
 import uuid
@@ -14,21 +14,28 @@ from claude_openai.protocol.openai.sse import encode_json
 __all__ = ["NO_WEBSOCKETS", "malformed_response"]
 
 NO_WEBSOCKETS: Final = Forbidden(
-    "There are no WebSockets here. Send POST requests; with 'stream': true the answer comes as server-sent events.",
+    "WebSockets are not supported",
+    hint="Send POST requests; with 'stream': true the response is a stream of server-sent events.",
     code="no_websockets",
 )
-_NO_HTTP: Final = BadRequest(
-    "Malformed HTTP/1.1 request. This server does not speak TLS: use http://.", code="invalid_http"
+_MALFORMED: Final = BadRequest(
+    "Malformed HTTP/1.1 request", hint="This server does not speak TLS: use http://.", code="invalid_http"
 )
-# By h11's hint at a status. Its 501 would be a failure of the server's, which clients repeat.
+# By h11's `error_status_hint`. A 501 becomes a 400, because clients retry every 5xx.
 _REASONS: Final[Mapping[int, tuple[int, ApiError]]] = {
     431: (
         431,
-        BadRequest("The headers of the request are too long. Send fewer, or shorter ones.", code="headers_too_long"),
+        BadRequest(
+            "The request headers are too long", hint="Send fewer headers, or shorter ones.", code="headers_too_long"
+        ),
     ),
     501: (
         400,
-        BadRequest("Only the transfer encoding 'chunked' is known here. Send that, or a length.", code="invalid_http"),
+        BadRequest(
+            "Unsupported Transfer-Encoding; expected 'chunked'",
+            hint="Send 'chunked', or a Content-Length.",
+            code="invalid_http",
+        ),
     ),
 }
 
@@ -36,18 +43,18 @@ _REASONS: Final[Mapping[int, tuple[int, ApiError]]] = {
 def malformed_response(
     hint: int, log: Log, error: ApiError | None = None
 ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
-    """Status, headers and body.
+    """Return the status, headers and body of a response, and log it.
 
     Args:
-        hint: h11's at the status.
-        log: told of it.
-        error: what is said; by default what the hint means.
+        hint: h11's `error_status_hint`.
+        log: gets the `http.error` line.
+        error: the error; by default the one for `hint`.
     """
-    status, said = (error.status, error) if error else _REASONS.get(hint, (400, _NO_HTTP))
+    status, problem = (error.status, error) if error else _REASONS.get(hint, (400, _MALFORMED))
     request_id = f"req_{uuid.uuid4().hex}"
     log.bind(request_id=request_id).debug(
-        "http.error", status=status, message=said.message, code=said.code, param=said.param
+        "http.error", status=status, message=problem.message, code=problem.code, param=problem.param
     )
-    body = encode_json(said.body())
+    body = encode_json(problem.body())
     headers = {"content-type": "application/json", "content-length": str(len(body)), "x-request-id": request_id}
     return status, [(name.encode(), value.encode()) for name, value in headers.items()], body

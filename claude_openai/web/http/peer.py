@@ -1,6 +1,6 @@
-"""The user at the other end of a TCP connection, if that end is on this machine and runs Linux.
+"""Finds the user at the other end of a TCP connection, on Linux, if that end is on this machine.
 
-The kernel lists the sockets of its network namespace with their owners. Knows that list, and nothing of HTTP.
+`/proc/net/tcp` and `/proc/net/tcp6` list the sockets of the network namespace with their owners.
 """
 
 import ipaddress
@@ -23,7 +23,7 @@ _STATES: Final = ("01", "04", "05")
 
 
 def uid_of_peer(client: Address, server: Address) -> int | None:
-    """The user id that owns the other end of a connection, None if unknown. Blocking.
+    """Return the user id that owns the other end of a connection, None if unknown. Blocking.
 
     Args:
         client: address of the other end.
@@ -32,7 +32,7 @@ def uid_of_peer(client: Address, server: Address) -> int | None:
     if sys.platform != "linux":
         return None
     with suppress(OSError, ValueError):
-        # Stands for every user that this user namespace does not map.
+        # The id that the kernel shows for all users that this user namespace does not map.
         unknown = int(_OVERFLOW_UID.read_text())
         uid = _owner(_lines(), client, server)
         return None if uid == unknown else uid
@@ -41,12 +41,12 @@ def uid_of_peer(client: Address, server: Address) -> int | None:
 
 def _lines() -> Iterator[str]:
     for table in _TABLES:
-        with suppress(FileNotFoundError), table.open() as lines:  # a kernel without IPv6 has only the first
+        with suppress(FileNotFoundError), table.open() as lines:  # a kernel without IPv6 has no tcp6
             yield from lines
 
 
 def _owner(lines: Iterable[str], client: Address, server: Address) -> int | None:
-    """The owner of the socket at `client` that is connected to `server`."""
+    """Return the owner of the socket at `client` that is connected to `server`."""
     # The client may have an IPv6 socket connected to our IPv4 address.
     wanted = {(_as_listed(client, mapped=mapped), _as_listed(server, mapped=mapped)) for mapped in (False, True)}
     for line in lines:
@@ -58,7 +58,7 @@ def _owner(lines: Iterable[str], client: Address, server: Address) -> int | None
 
 
 def _as_listed(address: Address, *, mapped: bool) -> str:
-    """An address as the kernel lists it: words of 32 bits in the machine's byte order, and the port."""
+    """Format an address as the kernel lists it: words of 32 bits in the machine's byte order, and the port."""
     host = ipaddress.ip_address(address[0].partition("%")[0])
     if isinstance(host, ipaddress.IPv6Address):
         host = host.ipv4_mapped or host

@@ -1,6 +1,6 @@
-"""The translation between OpenAI's wire format and Claude Code's, and nothing else.
+"""Translation between OpenAI's wire format and Claude Code's.
 
-Two rules hold in this folder. First: everything here is a pure function or a small synchronous state machine; nothing
-imports trio, quart, hypercorn, the SDK, a file, a clock or the environment. Second: the frozen events of `events.py`
-are the only currency between this folder and whoever runs a turn.
+Two rules hold in this folder. Everything is a pure function or a synchronous state machine: no trio, quart, hypercorn,
+SDK, files, clock or environment (checked by `lint-imports`). And a backend reports a turn only by the frozen events of
+`turn/events.py`.
 """

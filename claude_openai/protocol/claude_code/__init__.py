@@ -1,1 +1,1 @@
-"""Claude Code's stream of records, read into the events of a turn."""
+"""Reads Claude Code's stream of records into the events of a turn."""

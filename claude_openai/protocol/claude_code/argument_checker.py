@@ -13,8 +13,8 @@ class ArgumentChecker:
     """Checks the arguments of calls against the full schemas of the tools.
 
     Args:
-        tools: those that may be called.
-        clock: seconds, for the time that the patterns of a schema take.
+        tools: the tools that may be called.
+        clock: returns seconds; it bounds the time of a schema's patterns.
     """
 
     def __init__(self, tools: Sequence[Tool], clock: Callable[[], float]) -> None:
@@ -22,13 +22,13 @@ class ArgumentChecker:
         self._clock = clock
 
     def problem(self, name: str, arguments: object) -> str | None:
-        """What is wrong with a call, in words for Claude; None if nothing is."""
+        """Return a message for Claude about an invalid call, None if the call is valid."""
         validator = self._validators.get(name)
         if validator is None:
-            return f"There is no tool named {shorten(name)}."
+            return f"Unknown tool: {shorten(name)}. Call one of the available tools."
         if not isinstance(arguments, dict):
             return "The arguments must be a JSON object."
         problem = validator.problem(arguments, Budget(CHECK_STEPS, self._clock))
         if problem is None:
             return None
-        return f"The arguments do not match the tool's schema: {problem}. Call the tool with matching ones."
+        return f"The arguments do not match the tool's schema: {problem}. Call it again with arguments that match."

@@ -1,9 +1,9 @@
-"""Refusals that are about money: what Claude Code calls them, what the client is told, and what helps.
+"""Failures of billing: used-up plans, missing credits, spend limits.
 
-To Anthropic a used-up plan is a 429 and a plan that does not pay for the request a 400, so these would read as "slow
-down" and as "the request is malformed", and clients would repeat them or blame themselves. Claude Code gives some of
-them a name of its own (`api_error`, 2.1.332; earlier versions do not), which is surer than the words. The words are
-those of Claude's API and of Claude Code, as they stand in public reports; each case names one.
+Claude's API reports a used-up plan as a 429 and a request that the plan does not cover as a 400. Clients would take
+these for a rate limit, which they retry, and for a malformed request. Claude Code names some of them (`api_error`,
+2.1.332; not in earlier versions), which is more reliable than the text. The patterns match texts of Claude's API and of
+Claude Code from public reports; each case cites one.
 """
 
 import re
@@ -20,20 +20,20 @@ _USAGE = "https://claude.ai/settings/usage"
 
 @dataclass(frozen=True, slots=True)
 class MoneyCase:
-    """One kind of refusal.
+    """One kind of billing failure.
 
     Attributes:
-        kinds: Claude Code's names for it.
-        words: what its text has, where there is no name.
-        says: what is wrong, for the client.
-        do: what to do about it.
+        kinds: Claude Code's names of it.
+        words: pattern of its text, for versions without a name.
+        problem: what is wrong, for the client.
+        hint: what to do about it.
         error: the class of the client's error.
     """
 
     kinds: tuple[str, ...]
     words: re.Pattern[str]
-    says: str
-    do: str
+    problem: str
+    hint: str
     error: type[QuotaExhausted] = QuotaExhausted
 
 
@@ -48,16 +48,16 @@ WINDOW: Final = MoneyCase(
     # reached" (#10333), "Claude AI usage limit reached|1760004000" (#8835)
     _words(r"(?:hit|reached) your\b.{0,40}(?<!rate )\blimit|(?:usage|session|weekly|5-hour|opus|sonnet) limit reached"),
     "The usage limit of the plan is reached.",
-    f"Wait until it resets, turn on extra usage at {_USAGE}, or, if it is the limit of one model, use another.",
+    f"Wait until it resets, turn on extra usage at {_USAGE}, or, if the limit is for one model, use another model.",
 )
 
-# The first that fits counts: a spend limit and used-up credits are `usage_limit_reached` too, and only the words tell.
+# The first match counts: spend limits and used-up credits are `usage_limit_reached` too and differ only in their text.
 _CASES: Final[Sequence[MoneyCase]] = (
     MoneyCase(
         ("long_context_credits_required",),
         # "Extra usage is required for long context requests." (anthropics/claude-code#42616)
         _words(r"(?:extra usage|usage credits)(?: is| are)? required for (?:the )?(?:long|1M) context"),
-        "Claude wants usage credits for a context of more than 200,000 tokens.",
+        "Claude requires usage credits for a context of more than 200,000 tokens.",
         f"Turn them on at {_USAGE}, or shorten the conversation.",
         LongContextRefused,
     ),
@@ -65,14 +65,14 @@ _CASES: Final[Sequence[MoneyCase]] = (
         (),
         # "Third-party apps now draw from your extra usage, not your plan limits." (anthropics/claude-code#45048)
         _words(r"third-party apps\b.{0,20}\bextra usage"),
-        "Anthropic takes this request for one of a third-party app, which the plan does not pay for, and there is no "
-        "extra usage that would.",
-        f"Add extra usage at {_USAGE}, or give this server ANTHROPIC_API_KEY.",
+        "Anthropic treats this request as one of a third-party app. The plan does not cover it, and the account has no "
+        "extra usage.",
+        f"Add extra usage at {_USAGE}, or start this server with ANTHROPIC_API_KEY.",
     ),
     MoneyCase(
         ("model_requires_usage_credits",),
         _words(r"requires usage credits|usage credits are required"),
-        "This model is paid with usage credits, and the account has none, or has them turned off.",
+        "This model requires usage credits, and the account has none, or they are turned off.",
         f"Turn them on at {_USAGE}, or use another model.",
     ),
     MoneyCase(
@@ -81,7 +81,7 @@ _CASES: Final[Sequence[MoneyCase]] = (
         # workspace API usage limits. You will regain access on 2026-06-01" (#55998)
         _words(r"spend(?:ing)? limit|monthly usage limit|your specified .{0,20}usage limits"),
         "A spend limit of the account or of its organization is reached.",
-        f"Raise it at {_USAGE}, for a key at https://platform.claude.com/settings/limits, or wait until it resets.",
+        f"Raise it at {_USAGE} (for an API key: https://platform.claude.com/settings/limits), or wait until it resets.",
     ),
     MoneyCase(
         (),
@@ -94,28 +94,28 @@ _CASES: Final[Sequence[MoneyCase]] = (
         ("billing_error",),
         # "Your credit balance is too low to access the Anthropic API." (anthropics/claude-code#54566)
         _words(r"credit balance (?:is )?too low"),
-        "The credit balance of the account is too low, or its billing is not in order.",
-        "See https://platform.claude.com/settings/billing. An ANTHROPIC_API_KEY in the server's environment wins over "
-        "its login: remove it to use the plan.",
+        "The credit balance of the account is too low, or there is a problem with its billing.",
+        "See https://platform.claude.com/settings/billing. An ANTHROPIC_API_KEY in the server's environment takes "
+        "precedence over its login: remove it to use the plan.",
     ),
     WINDOW,
 )
-# The names that stand beside a coarser one, which they replace.
+# Claude Code reports these together with a less specific name, which they replace.
 MONEY_KINDS: Final = frozenset(kind for case in _CASES for kind in case.kinds)
 
 _BILLING: Final = next(case for case in _CASES if "billing_error" in case.kinds)
 _PAYMENT_REQUIRED: Final = 402
-# The statuses under which Claude's API refuses for money; None is Claude Code's own refusal.
+# Statuses of Claude's API for billing failures; None if Claude Code rejects the request itself.
 _STATUSES: Final = (None, 400, _PAYMENT_REQUIRED, 403, 429)
 
 
 def money_case(kind: str, status: int | None, text: str) -> MoneyCase | None:
-    """The case of a failure; None if it is not about money.
+    """Return the case of a failure, None if it is not a billing failure.
 
     Args:
-        kind: Claude Code's name for it, "" for none.
-        status: of the call to Claude's API, None if there was none.
-        text: Claude Code's sentence about it.
+        kind: Claude Code's name of the failure, "" for none.
+        status: status of the call to Claude's API, None if there was no response.
+        text: Claude Code's error message.
     """
     for case in _CASES:
         if kind in case.kinds or (status in _STATUSES and case.words.search(text)):
@@ -124,10 +124,10 @@ def money_case(kind: str, status: int | None, text: str) -> MoneyCase | None:
 
 
 def resets_at(info: Mapping[str, Any]) -> float | None:
-    """When the limit that a `rate_limit_info` tells of resets, as a Unix time; None if nothing is refused or known.
+    """Return when the limit of a `rate_limit_info` resets, as a Unix time; None if it is not reached or unknown.
 
     Raises:
-        LookupError, ValueError, TypeError, AttributeError: it is none.
+        LookupError, ValueError, TypeError, AttributeError: `info` is malformed.
     """
     if info["status"] != "rejected":
         return None

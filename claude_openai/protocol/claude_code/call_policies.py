@@ -15,7 +15,7 @@ ONE_CALL_ONLY: Final = (
 
 
 class CallRequired:
-    """The answer must be a call. Text is held back until there is one; without one Claude is asked once more."""
+    """Requires a tool call. Text is buffered until there is a call; without one Claude gets one more message."""
 
     def __init__(self) -> None:
         self._held: list[Effect] = []
@@ -26,7 +26,7 @@ class CallRequired:
 
         Args:
             effect: the effect.
-            asked_again: Claude was asked once more already, by this filter or by Claude Code.
+            asked_again: Claude already got another message, by this filter or by Claude Code.
         """
         match effect:
             case _ if self._called:
@@ -40,7 +40,7 @@ class CallRequired:
             case TurnCompleted("stop"):
                 self._release()
                 return [_not_followed() if asked_again else AskClaude(MUST_CALL)]
-            case TurnCompleted():  # at the output limit, or refused: the text is all there is
+            case TurnCompleted():  # output limit or refusal: there will be no call
                 return [*self._release(), effect]
         return [effect]
 
@@ -50,7 +50,7 @@ class CallRequired:
 
 
 class OneCallOnly:
-    """Only the first call reaches the client. The others are answered in its place.
+    """Passes only the first call on to the client. The others are answered in the client's place.
 
     Attributes:
         answered: number of calls that were answered.
@@ -71,5 +71,5 @@ class OneCallOnly:
 
 
 def _not_followed() -> TurnFailed:
-    message = "Claude made no call although 'tool_choice' demands one, and made none when asked again."
+    message = "Claude did not call a tool although 'tool_choice' requires it, also after a second request."
     return TurnFailed(UpstreamError(message, code="tool_choice_not_followed"))

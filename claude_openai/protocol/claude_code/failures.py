@@ -1,8 +1,8 @@
-"""What Claude Code reports as failed -> the error the client gets.
+"""Maps failures that Claude Code reports to the client's errors.
 
-Claude Code reports a failed call to its upstream as an assistant message with the failure as its text; this table is
-what keeps such a text from being taken for an answer. It knows the CLI's words (`authentication_failed`, `rate_limit`,
-...), the HTTP status behind them, and OpenAI's error classes; it does not know how the records came.
+Claude Code reports a failed call to Claude's API as an assistant message whose text is the error, which must not reach
+the client as an answer. The mapping uses the CLI's error name (`authentication_failed`, `rate_limit`, ...), the HTTP
+status and the text.
 """
 
 import re
@@ -24,37 +24,37 @@ from claude_openai.protocol.claude_code.billing_failures import WINDOW, MoneyCas
 
 __all__ = ["Failure", "begun_error", "interrupted_error", "upstream_error"]
 
-# The OpenAI SDKs sleep up to 120 s on Retry-After and give up beyond it: a longer wait is a used-up quota to them.
+# The OpenAI SDKs sleep for a Retry-After of up to 120 s and ignore a longer one, which is reported as a used-up quota.
 MAX_RETRY_AFTER_S = 120
-# What a wait is called when Claude names none.
+# `Retry-After` if Claude sends none.
 DEFAULT_RETRY_AFTER_S = 5
 
-# The second: Claude Code sees for itself that it is too long, and asks nobody.
+# With `blocking_limit`, Claude Code itself finds the context too long and does not call Claude's API.
 _TOO_LONG_REASONS = ("prompt_too_long", "blocking_limit")
 _TOO_LONG = re.compile(r"prompt is too long|context window|maximum context length", re.IGNORECASE)
 _CONNECTION_LOST = re.compile(r"connection (to the api )?(was )?(lost|closed)|stream ended", re.IGNORECASE)
 _OVERLOADED = re.compile(r"\boverloaded\b", re.IGNORECASE)
-# OpenCode repeats what fails with one of these in its text, whatever the error's type is.
+# OpenCode repeats a request whose error message contains one of these, whatever the error's type is.
 _READ_AS_PASSING = re.compile(
     r"overloaded|rate.?limit|too many requests|429|50[0-9]|52[0-9]|internal error|server error|terminated|unavailable"
     r"|try again",
     re.IGNORECASE,
 )
 
-# What Claude Code puts before the words of Claude's API.
+# Claude Code's prefix of an error message of Claude's API.
 _PREFIX = re.compile(r"^API Error:(?: \d{3})? (?:(?:Request rejected \(429\)|Server is temporarily [^·]*) · )?")
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failed call as the CLI tells it.
+    """A failed call as reported by the CLI.
 
     Attributes:
-        kind: the CLI's own word for it (`authentication_failed`, `rate_limit`, ...), "" if it gave none.
-        status: HTTP status of the call to Claude, None if there was none.
-        text: the CLI's sentence about it.
+        kind: the CLI's error name (`authentication_failed`, `rate_limit`, ...), "" if there is none.
+        status: HTTP status of the call to Claude's API, None if there was no response.
+        text: the CLI's error message.
         reason: why the CLI ended the turn (`api_error`, `prompt_too_long`, ...).
-        retry_after_s: seconds to wait, where upstream or the CLI named them.
+        retry_after_s: seconds to wait, from Claude's API or the CLI; None if unknown.
     """
 
     kind: str = ""
@@ -68,36 +68,37 @@ def upstream_error(failure: Failure, *, login: str) -> ApiError:
     """Map a failure to the client's error.
 
     Args:
-        failure: what the CLI said.
+        failure: the CLI's report.
         login: the command that logs Claude Code in, for the message.
     """
-    status, said = failure.status, failure.text.strip() or "no detail was given"
-    if failure.reason in _TOO_LONG_REASONS or (status == 400 and _TOO_LONG.search(said)):
-        # Clients know it by these words: OpenCode by the first ones, LiteLLM by the others.
+    status, text = failure.status, failure.text.strip() or "no details"
+    if failure.reason in _TOO_LONG_REASONS or (status == 400 and _TOO_LONG.search(text)):
+        # Clients recognize the error by its text: OpenCode by "prompt is too long", LiteLLM by the rest.
         words = "prompt is too long: this model's maximum context length is exceeded."
-        return ContextTooLong(f"{words} Claude Code said: {said}", param="messages")
+        return ContextTooLong(f"{words} Claude Code reported: {text}", param="messages")
     case = money_case(failure.kind, status, failure.text)
     if case is not None:
         return _money_error(case, failure)
     if failure.kind == "authentication_failed" or status in (401, 403):
-        return _login_error(status, said, login)
+        return _login_error(status, text, login)
     if failure.kind == "rate_limit" or status == 429:
-        return _rate_limit(failure, said)
+        return _rate_limit(failure, text)
     if failure.kind == "model_not_found" or status == 404:
-        return ModelNotFound(f"{said} Ask GET /v1/models for the names that work.", param="model")
+        return ModelNotFound(f"{text} GET /v1/models lists the models.", param="model")
     if status == 413:
-        return RequestTooLarge(f"Claude refused the request as too large: {said}")
-    if status == 529 or (status is None and _OVERLOADED.search(said)):
-        return Overloaded(f"Claude is overloaded; try again soon. ({said})", retry_after_s=UNAVAILABLE_RETRY_AFTER_S)
+        return RequestTooLarge(f"Claude rejected the request as too large: {text}")
+    if status == 529 or (status is None and _OVERLOADED.search(text)):
+        return Overloaded(f"Claude is overloaded; try again soon. ({text})", retry_after_s=UNAVAILABLE_RETRY_AFTER_S)
     if status is not None and 400 <= status < 500:
-        return BadRequest(f"Claude refused the request: {said}")
-    return UpstreamError(f"Claude Code could not answer: {said}")
+        return BadRequest(f"Claude rejected the request: {text}")
+    return UpstreamError(f"Claude Code failed: {text}")
 
 
 def interrupted_error(why: str) -> UpstreamError:
-    """The error for a turn that Claude had begun to answer: it is paid for, and no client is to repeat it by itself.
+    """Return the error for a turn that failed after Claude had begun to answer.
 
-    What it may not say to the client stands in its notes, for the log.
+    The turn is already paid for, so clients must not repeat it automatically. Details that would make them do so are in
+    the notes of the error, for the log.
     """
     if not _READ_AS_PASSING.search(why):
         return UpstreamError(f"Claude broke off its answer: {why}", may_retry=False)
@@ -107,31 +108,31 @@ def interrupted_error(why: str) -> UpstreamError:
 
 
 def begun_error(error: ApiError) -> ApiError:
-    """What a failure is to a client to which Claude had begun to answer, see `interrupted_error`."""
+    """Return the error to send in place of `error` once Claude has begun to answer, see `interrupted_error`."""
     if isinstance(error, Overloaded):
-        # Not by its own code: OpenCode 1.18.33 repeats what has "overloaded" in its code, 6 times in two minutes.
-        told = UpstreamError("Claude broke off its answer: it is too busy.", may_retry=False)
+        # With another code: OpenCode 1.18.33 repeats errors with "overloaded" in the code, 6 times in two minutes.
+        begun = UpstreamError("Claude broke off its answer: it is too busy.", may_retry=False)
     elif isinstance(error, UpstreamError) and _CONNECTION_LOST.search(error.message):
-        told = UpstreamError("Claude broke off its answer: the connection to its API was lost.", may_retry=False)
+        begun = UpstreamError("Claude broke off its answer: the connection to its API was lost.", may_retry=False)
     else:
         return interrupted_error(error.message) if isinstance(error, RateLimited | UpstreamError) else error
-    told.add_note(error.message)
-    return told
+    begun.add_note(error.message)
+    return begun
 
 
-def _login_error(status: int | None, said: str, login: str) -> ApiError:
-    remedy = f"Run `{login}` on the machine of this server, or give the server ANTHROPIC_API_KEY, and try again."
+def _login_error(status: int | None, text: str, login: str) -> ApiError:
+    hint = f"Run `{login}` on the machine of this server, or start it with ANTHROPIC_API_KEY, and try again. ({text})"
     if status is None:
-        return UpstreamAuth(f"Claude Code is not logged in. {remedy} ({said})", may_retry=False)
-    return UpstreamAuth(f"Claude refused this server's login ({status}). {remedy} ({said})", may_retry=False)
+        return UpstreamAuth("Claude Code is not logged in", hint=hint, may_retry=False)
+    return UpstreamAuth(f"Claude rejected this server's login ({status})", hint=hint, may_retry=False)
 
 
 def _money_error(case: MoneyCase, failure: Failure) -> ApiError:
     wait = failure.retry_after_s
     resets = "" if wait is None else f" It resets in about {_duration(wait)}."
-    said = _PREFIX.sub("", failure.text.strip())
-    quoted = f" (Claude said: {said})" if said and not _READ_AS_PASSING.search(said) else ""
-    error = case.error(f"{case.says}{resets} {case.do}{quoted}", retry_after_s=wait, may_retry=False)
+    text = _PREFIX.sub("", failure.text.strip())
+    quoted = f" (Claude's message: {text})" if text and not _READ_AS_PASSING.search(text) else ""
+    error = case.error(f"{case.problem}{resets} {case.hint}{quoted}", retry_after_s=wait, may_retry=False)
     if not quoted:
         error.add_note(failure.text)
     return error
@@ -145,11 +146,11 @@ def _duration(seconds: int) -> str:
     return " ".join([f"{number} {unit}" for number, unit in parts if number][:2]) or "a minute"
 
 
-def _rate_limit(failure: Failure, said: str) -> ApiError:
+def _rate_limit(failure: Failure, text: str) -> ApiError:
     wait = failure.retry_after_s
     if wait is not None and wait > MAX_RETRY_AFTER_S:
         return _money_error(WINDOW, failure)
     return RateLimited(
-        f"Claude's rate limit is reached; try again after the wait. ({said})",
+        f"Claude's rate limit is reached; try again after the wait. ({text})",
         retry_after_s=DEFAULT_RETRY_AFTER_S if wait is None else wait,
     )

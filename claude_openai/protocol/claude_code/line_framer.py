@@ -1,19 +1,19 @@
-"""Bytes as they come -> whole lines. What stands in them is not known here."""
+"""Splits a stream of bytes into lines."""
 
 from typing import Final
 
 __all__ = ["LineFramer", "LineTooLong"]
 
-# One line holds at most one message; the largest are tool results with images.
+# A line is one record; the largest are tool results with images.
 MAX_LINE_BYTES: Final = 64 * 1024 * 1024
 
 
 class LineTooLong(Exception):
-    """A line of more than `MAX_LINE_BYTES`: whatever writes it is not Claude Code."""
+    """A line has more than `MAX_LINE_BYTES`, so the program that writes it is not Claude Code."""
 
 
 class LineFramer:
-    """Bytes as they come -> whole lines, without their end."""
+    """Splits a stream of bytes into lines, without their newlines."""
 
     def __init__(self, max_line_bytes: int = MAX_LINE_BYTES) -> None:
         self._max = max_line_bytes
@@ -21,10 +21,10 @@ class LineFramer:
         self._size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take some bytes and give the lines they complete, blank ones left out.
+        """Take bytes and return the lines that they complete, without blank lines.
 
         Raises:
-            LineTooLong: the line under way has grown beyond the limit.
+            LineTooLong: the incomplete line exceeds the limit.
         """
         head, newline, tail = data.rpartition(b"\n")
         if newline:

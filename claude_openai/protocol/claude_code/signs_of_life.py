@@ -1,8 +1,8 @@
-"""The records of Claude Code as signs of life: what each shows to be at work, and how long it may be silent after it.
+"""Reads Claude Code's records as signs of life: what each shows, and how long Claude Code may be silent after it.
 
-Facts about the records: the pings of Claude's API are not passed on. A retry is announced with its wait. A tool of
-Claude Code's own runs without a word between its call and its result, but for a heartbeat that a timer sends, however
-much it writes or does not; so a tool is given a time, and heartbeats show nothing.
+Claude Code does not pass on the pings of Claude's API, and announces a retry with its wait. While a tool of Claude
+Code's own runs, there are no records but a heartbeat that a timer sends, whether the tool makes progress or not. So
+heartbeats are ignored, and a tool has a fixed time.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ __all__ = ["TOOL_S", "Sign", "Signs"]
 TOOL_S: Final = 600.0
 MAX_TOOLS_CHARS: Final = 100
 
-# What a record is called in a message; others by their type.
+# Names of records in messages; other records are named by their type.
 _NAMES: Final[Mapping[tuple[str, str], str]] = {
     ("stream_event", "text_delta"): "text",
     ("stream_event", "thinking_delta"): "thinking",
@@ -39,8 +39,8 @@ class Sign:
     """A sign of life.
 
     Attributes:
-        what: names it.
-        for_s: seconds that may pass until the next one, beyond the usual.
+        what: its name in messages.
+        for_s: seconds that may pass until the next sign, if longer than usual.
     """
 
     what: str
@@ -48,13 +48,13 @@ class Sign:
 
 
 class Signs:
-    """Follows the records of one turn, agents included."""
+    """Follows the records of one turn, those of subagents included."""
 
     def __init__(self) -> None:
         self._at_work: dict[str, str] = {}  # the tools, by the id of their call
 
     def read(self, record: Mapping[str, Any]) -> Sign | None:
-        """What the next record shows; None for one that a timer sends."""
+        """Return the sign of life in the next record, None if a timer sent it."""
         kind = str(record.get("type"))
         if kind == "keep_alive" or record.get("heartbeat"):
             return None
@@ -83,7 +83,7 @@ def _detail(kind: str, record: Mapping[str, Any]) -> str:
 
 
 def _retry_s(record: Mapping[str, Any]) -> float:
-    """The wait that a retry announces, be it the turn's or one of an agent within it."""
+    """Return the wait in seconds that a retry announces, of the turn itself or of a subagent."""
     for place in (record, _mapping(record.get("subagent_retry"))):
         delay_ms = place.get("retry_delay_ms")
         if isinstance(delay_ms, int | float):

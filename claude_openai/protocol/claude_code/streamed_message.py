@@ -1,8 +1,7 @@
 """One message of Claude while it is streamed, block by block.
 
-When its stream breaks off, the blocks from some index on are abandoned: Claude will not see them. So text that need not
-be sent at once is buffered by block, with the thinking behind it, and calls are only looked at when the message has
-ended.
+When the stream breaks off, the blocks from some index on are abandoned: Claude will not see them. So text that need not
+be sent at once is buffered by block, with the thinking after it, and calls are read only when the message has ended.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,10 +33,10 @@ class CallBlock:
 
 
 class StreamedMessage:
-    """A message under way.
+    """A message that is being streamed.
 
     Args:
-        live: release text as it comes. Otherwise it is buffered until the message ends.
+        live: release text as it arrives. Otherwise it is buffered until the message ends.
         stops: stop sequences. Buffered text is released as soon as it contains one, since the answer ends there.
         own_name: maps Claude's name of a tool to the client's; None for a tool that is not the client's.
 
@@ -59,7 +58,7 @@ class StreamedMessage:
         self.complete = 0
 
     def feed(self, event: Mapping[str, Any]) -> list[AnswerDelta]:
-        """Take an event of a content block. Returns what can be sent to the client now."""
+        """Take an event of a content block. Return the deltas that can be sent to the client now."""
         match event["type"]:
             case "content_block_start":
                 self._begin(event["index"], event["content_block"])
@@ -71,13 +70,13 @@ class StreamedMessage:
         return []
 
     def rest(self, until: int | None = None) -> list[AnswerDelta]:
-        """The buffered blocks before `until`, by default all; empties the buffer."""
-        standing = [block for index, block in self._buffered.items() if until is None or index < until]
+        """Return the buffered blocks before `until`, by default all, and empty the buffer."""
+        blocks = [block for index, block in self._buffered.items() if until is None or index < until]
         self._buffered = {}
-        return [kind("".join(texts)) for kind, texts in standing]
+        return [kind("".join(texts)) for kind, texts in blocks]
 
     def calls(self, until: int | None = None) -> list[CallBlock]:
-        """The calls of the blocks before `until`, by default of the complete ones."""
+        """Return the calls of the blocks before `until`, by default of the complete blocks."""
         end = self.complete if until is None else until
         return [call for index, call in self._calls.items() if index < end]
 

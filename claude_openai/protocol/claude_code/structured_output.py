@@ -1,8 +1,8 @@
-"""An answer that must have a form, while it comes: what of it counts, and what Claude is told if it does not fit.
+"""Structured output of one turn: validates it, and composes the corrections for Claude.
 
-Claude Code has Claude give it as the call of a tool of its own, and checks it as far as it can; the check against the
-client's whole schema is made here, at the end. Prose beside it is nothing; before calls of tools it is what the client
-is told with them. Knows no records.
+Claude Code makes Claude return it by calling the tool `StructuredOutput`, and validates a simplified schema. The output
+is validated here against the client's whole schema. Text beside it is dropped, unless the message calls tools of the
+client: then it is sent with the calls.
 """
 
 from collections.abc import Callable
@@ -18,14 +18,14 @@ STRUCTURED_OUTPUT = "StructuredOutput"
 
 
 class StructuredAnswer:
-    """One answer.
+    """The structured output of one turn.
 
     Args:
-        problem_of: what is wrong with it, in words for Claude; None if it fits.
-        corrections: how often Claude may give it anew after Claude Code was content.
+        problem_of: returns a message for Claude about invalid output, None if it is valid.
+        corrections: how often Claude may correct output that Claude Code has accepted.
 
     Attributes:
-        text: the answer as Claude wrote it: JSON.
+        text: the output as Claude wrote it, JSON.
     """
 
     def __init__(self, problem_of: Callable[[object], str | None], corrections: int) -> None:
@@ -35,30 +35,30 @@ class StructuredAnswer:
         self.text = ""
 
     def hold(self, text: str) -> None:
-        """Take a piece of prose."""
+        """Buffer text beside the output."""
         self._prose.append(text)
 
     def prose(self) -> str:
-        """All of it since the last time."""
+        """Return the buffered text and empty the buffer."""
         prose, self._prose = "".join(self._prose), []
         return prose
 
-    def correction(self, given: object) -> str:
-        """What Claude is to be told about the answer that Claude Code has taken; "" if it fits.
+    def correction(self, output: object) -> str:
+        """Return the message for Claude about output that Claude Code has accepted, "" if it is valid.
 
         Raises:
-            UpstreamError: there is none, or it does not fit and Claude has tried often enough.
+            UpstreamError: there is no output, or it is invalid and there are no corrections left.
         """
-        if given is None:
+        if output is None:
             raise _not_followed(
-                "Claude did not answer in the form that 'response_format' asks for, nor when asked again."
+                "Claude did not return the output that 'response_format' requires, also when asked again."
             )
-        problem = self._problem_of(given)
+        problem = self._problem_of(output)
         if problem is None:
             return ""
         self._left -= 1
         if self._left < 0:
-            raise _not_followed(f"Claude kept answering in a form that does not fit 'response_format': {problem}")
+            raise _not_followed(f"Claude's output does not match 'response_format' after several attempts: {problem}")
         self._prose.clear()
         return f"The output does not match its JSON Schema: {problem}. Call the tool again with output that matches."
 
@@ -68,11 +68,14 @@ def _not_followed(message: str) -> UpstreamError:
 
 
 def output_check(form: OutputFormat | None, clock: Callable[[], float]) -> Callable[[object], str | None] | None:
-    """What says what is wrong with an answer, in words for Claude; None for an answer in text.
+    """Return the validator of structured output, None if the answer is text.
 
     Args:
-        form: that the answer must have.
-        clock: seconds, for the time that the patterns of a schema take.
+        form: the required format of the answer.
+        clock: returns seconds; it bounds the time of a schema's patterns.
+
+    Returns:
+        A function that returns a message for Claude about invalid output, None if the output is valid.
     """
     if form is None:
         return None

@@ -1,7 +1,7 @@
-"""Sorts the tool calls of a message: for the client, refused, or of Claude Code's own tools.
+"""Sorts the tool calls of a message: for the client, rejected, or of Claude Code's own tools.
 
-Calls are judged by what Claude wrote, and only when their message has ended: of one that breaks off, Claude Code may
-never make the call.
+Calls are validated as Claude wrote them, and only when their message has ended: if the stream of a message breaks off,
+Claude Code may never make its calls.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,16 +15,16 @@ from claude_openai.protocol.turn.events import ToolCall
 
 __all__ = ["MAX_CORRECTIONS", "ArgumentCheck", "CallJudge", "Judged"]
 
-# How often Claude may correct calls whose arguments do not fit, within one turn.
+# How often Claude may correct calls with invalid arguments within one turn.
 MAX_CORRECTIONS: Final = 3
 
-# Takes the tool's name and the arguments as Claude wrote them. Returns what is wrong, for Claude; None if nothing is.
+# Takes the name of the tool and the arguments as Claude wrote them. Returns a message for Claude, None if valid.
 ArgumentCheck: TypeAlias = Callable[[str, str], str | None]
 
 
 @dataclass(slots=True)
 class Judged:
-    """The calls of one message: the client's, the refusals of invalid ones, and those of Claude Code's own tools."""
+    """The calls of one message: calls for the client, answers to invalid calls, calls of Claude Code's own tools."""
 
     fitting: list[ToolCall] = field(default_factory=list)
     refused: list[AnswerCall] = field(default_factory=list)
@@ -36,7 +36,7 @@ class CallJudge:
 
     Args:
         check: see `ArgumentCheck`.
-        own_tools: Claude Code has tools of its own, so a name that is not the client's is no mistake.
+        own_tools: whether Claude Code has tools of its own, so that an unknown name is not an error.
     """
 
     def __init__(self, check: ArgumentCheck, *, own_tools: bool) -> None:
@@ -57,8 +57,8 @@ class CallJudge:
         return judged
 
     def note_correction(self) -> UpstreamError | None:
-        """No call of a message fits, so Claude will correct them; the error if it has done so too often."""
+        """Count a message without a valid call, which Claude will correct. Return an error after too many."""
         self._corrections += 1
         if self._corrections <= MAX_CORRECTIONS:
             return None
-        return UpstreamError("Claude kept calling tools with arguments that do not fit their schemas.")
+        return UpstreamError("Claude's tool calls do not match the schemas of the tools after several attempts.")

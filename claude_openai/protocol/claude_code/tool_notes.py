@@ -1,7 +1,7 @@
-"""What Claude Code does with its own tools, in a line for the one who waits.
+"""Notes about the use of Claude Code's own tools, for the client's user.
 
-OpenAI's API has no place for tools that a server runs; clients show reasoning, so the note is a piece of it. It tells
-the tool and what it is about, never what came of it.
+OpenAI's API has no field for tools that a server runs. Clients show reasoning, so a note is a reasoning delta. It names
+the tool and its subject, never its result.
 """
 
 import json
@@ -15,15 +15,15 @@ MAX_NOTE_CHARS: Final = 200
 _SUBJECTS: Final = ("file_path", "notebook_path", "path", "command", "pattern", "url", "query", "description")
 
 
-def tool_note(name: str, arguments: str, *, told: bool = True) -> ReasoningDelta:
-    """The note for a call.
+def tool_note(name: str, arguments: str, *, show: bool = True) -> ReasoningDelta:
+    """Return the note for a call.
 
     Args:
-        name: of the tool.
+        name: the name of the tool.
         arguments: JSON, as Claude wrote it.
-        told: False leaves the text out; the log still hears of the tool.
+        show: False leaves the text empty; the event then only names the tool, for the log.
     """
-    if not told:
+    if not show:
         return ReasoningDelta("", tool=name)
     subject = _subject(arguments)
     return ReasoningDelta(f"\n[{name}{': ' if subject else ''}{subject}]\n", tool=name)
@@ -31,9 +31,9 @@ def tool_note(name: str, arguments: str, *, told: bool = True) -> ReasoningDelta
 
 def _subject(arguments: str) -> str:
     try:
-        given = json.loads(arguments)
+        values = json.loads(arguments)
     except (ValueError, RecursionError):
         return ""
-    found = next((given[key] for key in _SUBJECTS if given.get(key)), "") if isinstance(given, dict) else ""
+    found = next((values[key] for key in _SUBJECTS if values.get(key)), "") if isinstance(values, dict) else ""
     line = " ".join(str(found).split())
     return line if len(line) <= MAX_NOTE_CHARS else f"{line[: MAX_NOTE_CHARS - 1]}…"

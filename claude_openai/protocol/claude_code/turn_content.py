@@ -1,7 +1,7 @@
-"""The content of one turn: what of Claude's messages goes to the client, and how calls are answered in its place.
+"""The content of one turn: which parts of Claude's messages go to the client, and how invalid calls are answered.
 
-Knows paragraphs, structured output, notes about Claude Code's own tools, and the checks of arguments. It knows neither
-states nor usage: `turn_reader` decides when a message ends.
+It handles paragraphs, structured output, notes about Claude Code's own tools, and the validation of arguments. States
+and usage are handled in `turn_reader`, which decides when a message ends.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,12 +28,12 @@ class TurnContent:
     Args:
         check: validates the arguments of a tool call.
         options: which tools of its own Claude Code runs within the turn.
-        output: validates an answer that must have a form; None for an answer in text.
+        output: validates structured output; None if the answer is text.
 
     Attributes:
-        formed: the answer must have a form.
+        formed: the answer must be structured output.
         has_text: text was sent to the client.
-        refused: a call was refused.
+        refused: a call was rejected.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class TurnContent:
         self.refused = False
 
     def show(self, pieces: Sequence[AnswerDelta]) -> list[Event]:
-        """The events for the client that pieces of a message become."""
+        """Return the events for the client of some deltas of a message."""
         events: list[Event] = []
         for piece in pieces:
             if not isinstance(piece, TextDelta):
@@ -61,14 +61,14 @@ class TurnContent:
         return events
 
     def end_with(self, calls: Sequence[CallBlock]) -> tuple[Input, list[Effect]]:
-        """End a message that has at least one call. Returns the input for the state machine, and the effects."""
+        """End a message that has at least one call. Return the input for the state machine, and the effects."""
         judged = self._judge.judge(call for call in calls if not self._is_output(call))
-        notes = [tool_note(call.claude_name, call.arguments, told=self._options.show_tool_use) for call in judged.own]
+        notes = [tool_note(call.claude_name, call.arguments, show=self._options.show_tool_use) for call in judged.own]
         self.refused = self.refused or bool(judged.refused)
         if judged.fitting:
             prose = "" if self._form is None else self._form.prose()
-            words = [TextDelta(prose)] if prose else []
-            return Input.CALLS, [*notes, *judged.refused, *words, *judged.fitting]
+            text = [TextDelta(prose)] if prose else []
+            return Input.CALLS, [*notes, *judged.refused, *text, *judged.fitting]
         error = self._judge.note_correction() if judged.refused else None
         if error is not None:
             return Input.FINISHED, [TurnFailed(error)]
@@ -76,11 +76,11 @@ class TurnContent:
         return Input.GOES_ON, [*notes, *judged.refused]
 
     def result(self, text: str, structured: object) -> list[Effect]:
-        """The effects of the result record. If the last one is AskClaude or TurnFailed, the answer is not complete.
+        """Return the effects of the result record. If the last is AskClaude or TurnFailed, the answer is not complete.
 
         Args:
-            text: the answer in text, in case it was not streamed.
-            structured: the answer that has a form.
+            text: the text of the answer, in case it was not streamed.
+            structured: the structured output.
         """
         if self._form is None:
             return [TextDelta(text)] if text and not self.has_text else []

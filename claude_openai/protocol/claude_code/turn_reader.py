@@ -1,15 +1,14 @@
-"""Reads what Claude Code writes during one turn, and says what is to be done. See `turn_states` for the state machine.
+"""Reads the records of one turn of Claude Code and returns effects. See `turn_states` for the state machine.
 
-The reader returns effects and performs none, and does not know where the records come from. Their meaning was observed
-with Claude Code 2.1.200, 2.1.300 and 2.1.332:
+The meaning of the records was observed with Claude Code 2.1.200, 2.1.300 and 2.1.332:
 
 - A failure looks like an answer: a synthetic assistant message, then a result of subtype `success` with `is_error`.
 - The `message_stop` of a stream that broke off carries the index from which on its blocks are abandoned. The blocks
   before it stand: Claude Code runs the calls among them, or has Claude continue the text, and otherwise asks again.
 - Before 2.1.300, and in a turn that fails with its stream, there is no such index: a `message_stop` without a stop
   reason before it means that all blocks are abandoned. Before 2.1.300 a message with a complete call gets no
-  `message_stop` until the call has its result; a synthetic message tells that it broke off.
-- After the output limit, a refusal, or an answer without text Claude Code makes another, billed call by itself.
+  `message_stop` until the call has its result; a synthetic message shows that it broke off.
+- After the output limit, a refusal, or an answer without text Claude Code makes another, billed call automatically.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +32,7 @@ NOT_FOR_AGENTS: Final = "Sub-agents cannot call this tool. Report what you need:
 STREAM_ENDED: Final = "the stream of its API ended before the answer was complete."
 NO_USAGE: Final = Usage()
 
-# Stop reasons after which Claude Code would make another call, which the client did not ask for.
+# Stop reasons after which Claude Code would make another, billed call.
 _FINAL_REASONS: Final[Mapping[str, FinishReason]] = {
     "max_tokens": "length",
     "model_context_window_exceeded": "length",
@@ -44,7 +43,7 @@ _UNFINISHED_REASONS: Final = ("tool_use", "pause_turn")
 
 
 def _no_tools(name: str, arguments: str) -> str | None:
-    return "There are no tools."
+    return "No tools are available."
 
 
 class TurnReader:
@@ -55,10 +54,10 @@ class TurnReader:
         check: validates the arguments of a tool call.
         own_name: maps Claude's name of a tool to the client's; None for a tool that is not the client's.
         options: which tools of its own Claude Code runs within the turn.
-        output: validates an answer that must have a form; None for an answer in text.
-        must_call: the answer must be a tool call. After an empty one Claude Code is allowed to ask once more.
-        conversation: how the request came to the conversation.
-        live: text is sent to the client as it comes, so it cannot be taken back.
+        output: validates structured output; None if the answer is text.
+        must_call: the answer must be a tool call. After an empty answer Claude Code may make one more call to Claude.
+        conversation: the route of the turn.
+        live: text is sent to the client as it arrives, so it cannot be withdrawn.
         stops: stop sequences; used when not `live`.
         counted: tokens already reported to earlier requests of the same turn of Claude Code.
 
@@ -100,7 +99,7 @@ class TurnReader:
 
     @property
     def exact(self) -> bool:
-        """Claude's view of the turn equals the client's: no call was refused, and no message was added."""
+        """Whether Claude's view of the turn equals the client's: no call was rejected, and no message was added."""
         return not (self.asked_again or self._injected or self._content.refused)
 
     @property
@@ -152,8 +151,8 @@ class TurnReader:
         return [AnswerCall(call_id, NOT_FOR_AGENTS) for call_id, name in calls if self._own_name(name) is not None]
 
     def retry(self, *, status: int | None, delay_ms: float, kind: str) -> Sequence[Effect]:
-        """Take the announcement that Claude Code will retry a call. Before the answer has begun, a refused login or
-        a rate limit ends the turn, since the client can wait better."""
+        """Take the announcement that Claude Code will retry a call. Before the answer has begun, a rejected login or
+        a rate limit ends the turn: the client gets the error at once and decides about the wait."""
         if self._message is not None:
             return self._break_off(self._message, 0)
         if status not in (401, 429) or not self._transition(Input.RETRY_REFUSED):
@@ -186,7 +185,7 @@ class TurnReader:
             text: the answer, or the error message.
             usage: tokens of Claude's messages.
             models: tokens by model since the last result, including those of subagents.
-            structured: the answer that has a form.
+            structured: the structured output.
         """
         failure = self._failure
         if is_error:
@@ -216,11 +215,11 @@ class TurnReader:
     def gone(self, why: str) -> TurnFailed:
         """The process ended, or wrote something unreadable, in the middle of the turn."""
         self._transition(Input.GONE)
-        said = f"Claude Code ended before the answer was complete: {why}"
-        return TurnFailed(interrupted_error(said) if self.started else UpstreamError(said))
+        message = f"Claude Code ended before the answer was complete: {why}"
+        return TurnFailed(interrupted_error(message) if self.started else UpstreamError(message))
 
     def _transition(self, what: Input) -> bool:
-        """Take a transition. Returns False if there is none; then there is no effect either."""
+        """Take a transition. Return False if there is none; then there is no effect either."""
         after = TRANSITIONS.get((self.state, what))
         if after is None:
             return False

@@ -33,7 +33,7 @@ class State(Enum):
     ANSWERED = auto()  # the last message has ended; the result record is to come
     IDLE = auto()  # the result record has come; Claude Code waits for a prompt
     PARKED = auto()  # Claude Code waits for the results of tool calls
-    STOPPED = auto()  # the turn is over, but Claude Code would go on: its process must be killed
+    STOPPED = auto()  # the turn has ended, but Claude Code would continue: its process must be killed
 
 
 class Input(Enum):
@@ -41,7 +41,7 @@ class Input(Enum):
     CALLS = auto()  # the message ends with calls for the client
     GOES_ON = auto()  # it ends, and Claude Code will request another: after its own tools, or after refused calls
     ANSWER = auto()  # it ends and is the answer
-    FINISHED = auto()  # it ends the turn, although Claude Code would go on
+    FINISHED = auto()  # it ends the turn, although Claude Code would continue
     BROKEN_OFF = auto()  # its stream breaks off; the client has nothing of the abandoned blocks
     WITHDRAWN = auto()  # its stream breaks off; the client has text of the abandoned blocks
     RETRY_REFUSED = auto()  # Claude Code will retry a call that was refused with 401 or 429

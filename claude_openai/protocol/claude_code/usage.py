@@ -1,4 +1,4 @@
-"""The token counts in Claude Code's records -> `Usage`."""
+"""Reads the token counts in Claude Code's records."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -8,7 +8,7 @@ from claude_openai.protocol.turn.events import Usage
 
 __all__ = ["TurnUsage", "counted", "sum_of"]
 
-# A field of `Usage` by its name in the counts of a model.
+# Fields of `Usage`, and their names in the counts of a model.
 _OF_A_MODEL: Final = {
     "input_tokens": "inputTokens",
     "cache_read_tokens": "cacheReadInputTokens",
@@ -23,7 +23,7 @@ def sum_of(one: Usage, other: Usage) -> Usage:
 
 
 def counted(counts: Mapping[str, Any], before: Usage) -> Usage:
-    """What a record counts, over what is known: counts are cumulative in a message, and a record repeats only some."""
+    """Update the usage of a message by a record. Counts are cumulative, and a record contains only some of them."""
     details = counts.get("output_tokens_details") or {}
 
     def count(value: object, known: int) -> int:
@@ -45,13 +45,13 @@ class TurnUsage:
         before: tokens already reported to earlier requests of the same turn of Claude Code.
 
     Attributes:
-        subagents: subagents were at work. Their messages are not streamed.
+        subagents: the turn used subagents, whose messages are not streamed.
     """
 
     def __init__(self, before: Usage) -> None:
         self._known = before  # the part of the next result's counts that is already reported or in `_spent`
         self._spent = Usage()
-        self._message = Usage()  # of the message under way, not yet in `_spent` and `_known`
+        self._message = Usage()  # of the current message, not yet in `_spent` and `_known`
         self.subagents = False
 
     @property
@@ -59,16 +59,16 @@ class TurnUsage:
         return sum_of(self._spent, self._message)
 
     def begin(self, counts: Mapping[str, Any]) -> None:
-        """A message begins."""
+        """Begin a message."""
         self._close_message()
         self._message = counted(counts, Usage())
 
     def add(self, counts: Mapping[str, Any]) -> None:
-        """Update the counts of the message under way."""
+        """Update the counts of the current message."""
         self._message = counted(counts, self._message)
 
     def settle(self, models: Mapping[str, Mapping[str, Any]] | None) -> None:
-        """Take the counts of all models since the last result. What is not known yet was spent by subagents."""
+        """Take the counts of all models since the last result. Counts beyond the known ones are those of subagents."""
         self._close_message()
         if self.subagents and models:
             in_all = Usage(*(sum(model.get(name) or 0 for model in models.values()) for name in _OF_A_MODEL.values()))

@@ -1,1 +1,1 @@
-"""JSON Schema: validation within bounds, and the dialect that Claude's API takes."""
+"""JSON Schema: validation with bounded work, and the dialect that Claude's API accepts."""

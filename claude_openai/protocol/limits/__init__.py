@@ -1,1 +1,1 @@
-"""Bounds on the work and the memory that one request can cost."""
+"""Bounds on the work and the memory of one request."""

@@ -1,1 +1,1 @@
-"""OpenAI's two APIs: what both share of reading a request and writing an answer."""
+"""OpenAI's two APIs; the modules of this folder itself are used by both."""

@@ -1,7 +1,7 @@
-"""The words of a 400: one builder for each way in which a request can be wrong.
+"""Builders of the 400 errors for invalid fields.
 
-Each names the field (`param`, a JSON path like `messages[2].content`), says what is wrong and what to send instead, and
-carries OpenAI's code for it. Knows no field.
+Each error has the field (`param`, a JSON path like `messages[2].content`), the problem, the expected value, and
+OpenAI's code.
 """
 
 from claude_openai.errors import BadRequest
@@ -11,7 +11,7 @@ __all__ = ["missing", "unsupported_parameter", "unsupported_value", "wrong_type"
 
 
 _JSON_TYPES: tuple[tuple[type, str], ...] = (
-    (bool, "a boolean"),  # before int, whose subclass it is
+    (bool, "a boolean"),  # before int, because bool is a subclass of int
     (int, "an integer"),
     (float, "a number"),
     (str, "a string"),
@@ -21,13 +21,13 @@ _JSON_TYPES: tuple[tuple[type, str], ...] = (
 
 
 def wrong_type(param: str, expected: str, value: object) -> BadRequest:
-    """The error for a value of the wrong JSON type; `expected` reads like "a string"."""
+    """Return the error for a value of the wrong JSON type. `expected` is a phrase like "a string"."""
     actual = next((name for kind, name in _JSON_TYPES if isinstance(value, kind)), "null")
     return BadRequest(f"Invalid type for '{param}': it is {actual}. Send {expected}.", code="invalid_type", param=param)
 
 
 def wrong_value(param: str, expected: str, value: str | float | None = None) -> BadRequest:
-    """The error for a value out of range; `value`, if given, is shown shortened."""
+    """Return the error for an invalid value. The message quotes `value`, shortened, unless it is None."""
     shown = "" if value is None else f": {shorten(value)}"
     return BadRequest(f"Invalid value for '{param}'{shown}. Send {expected}.", code="invalid_value", param=param)
 
@@ -39,10 +39,10 @@ def missing(param: str, advice: str) -> BadRequest:
 
 
 def unsupported_value(param: str, message: str) -> BadRequest:
-    """The error for one value of a field whose other values work."""
+    """Return the error for an unsupported value of a supported field."""
     return BadRequest(message, code="unsupported_value", param=param)
 
 
 def unsupported_parameter(param: str, message: str) -> BadRequest:
-    """The error for a field that has no effect here and cannot be ignored."""
+    """Return the error for a field that is not supported and must not be ignored."""
     return BadRequest(message, code="unsupported_parameter", param=param)

@@ -1,8 +1,7 @@
-"""The `claude` object of a request: what it asks of Claude Code beyond an answer.
+"""Parses the `claude` object of a request: options of Claude Code that OpenAI's API lacks.
 
-Knows the form of each key. Whether a folder or a mode is allowed is not said here: that needs the settings and the
-file system (`web/claude_options_access.py`). A key that is not known is refused: ignoring a mistyped folder would run
-tools in another.
+`web/claude_options_access.py` checks whether a folder or a permission mode is allowed. Unknown keys are rejected: if a
+mistyped folder were ignored, tools would run in another folder.
 """
 
 from collections.abc import Mapping
@@ -28,7 +27,7 @@ def read_claude_options(value: Mapping[str, Any]) -> ClaudeOptions:
     """Check the `claude` object.
 
     Raises:
-        BadRequest: naming the key that is unknown or malformed, like `claude.addDirs[1]`.
+        BadRequest: a key is unknown or malformed; `param` names it, like `claude.addDirs[1]`.
     """
     given = {key: each for key, each in value.items() if each is not None}
     for key in given:

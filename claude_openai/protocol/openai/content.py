@@ -1,10 +1,8 @@
-"""OpenAI message content -> the blocks Claude is given.
+"""Converts the content of OpenAI's messages to blocks for Claude.
 
-Knows the shapes `content` may have (a string, an array of parts, nothing), which parts a role may have, and that an
-assistant's words may stand in `refusal`. Parts in the form of Claude's own API are taken too: some clients send them
-here. It deliberately does not know the order of messages (`chat/messages.py`), the fields around them
-(`chat/request.py`), or what a picture is (`media.py`). Sound, which it cannot carry, is refused by name: an answer
-without it would be wrong.
+`content` may be a string, an array of parts, or absent; the text of an assistant may be in `refusal`. Parts in the
+format of Claude's own API are accepted too, because some clients send them. Audio is rejected, because an answer that
+ignores it would be wrong. Pictures and files are read by `media.py`.
 """
 
 import json
@@ -47,46 +45,46 @@ Reader: TypeAlias = Callable[[Part, str], Block | None]
 
 
 def system_texts(message: Mapping[str, Any], path: str) -> tuple[str, ...]:
-    """The texts of a system or developer message.
+    """Return the texts of a system or developer message.
 
     Raises:
-        BadRequest: naming the exact place of what is malformed or cannot be carried.
+        BadRequest: a part is malformed or unsupported; `param` names it.
     """
     return texts_of(message.get("content"), f"{path}.content")
 
 
 def texts_of(content: Any, place: str) -> tuple[str, ...]:
-    """The texts of content that may hold nothing else; none of those that are blank.
+    """Return the texts of content that may only contain text, without blank ones.
 
     Raises:
-        BadRequest: naming the exact place of what is malformed or cannot be carried.
+        BadRequest: a part is malformed or unsupported; `param` names it.
     """
     return tuple(block.text for block in _content_blocks(content, place, _SYSTEM_PARTS) if isinstance(block, TextBlock))
 
 
 def user_blocks(message: Mapping[str, Any], path: str) -> tuple[Block, ...]:
-    """The texts, pictures and files of a user message, in order; none if its content is null, absent or blank.
+    """Return the texts, pictures and files of a user message, in order; none if its content is null, absent or blank.
 
-    Blank texts are left out because Claude's API refuses text blocks without a visible character.
+    Blank texts are omitted because Claude's API rejects text blocks without a visible character.
 
     Args:
         message: the message object.
-        path: where it stands in the request, like `messages[2]`.
+        path: its path in the request, like `messages[2]`.
 
     Raises:
-        BadRequest: naming the exact place of what is malformed or cannot be carried.
+        BadRequest: a part is malformed or unsupported; `param` names it.
     """
     return _blocks(message, path, _USER_PARTS)
 
 
 def assistant_blocks(message: Mapping[str, Any], path: str) -> tuple[Block, ...]:
-    """What an assistant message said; its `refusal` stands in when there is nothing else.
+    """Return the content of an assistant message, or its `refusal` if there is no content.
 
     Raises:
         BadRequest: also for a reference to earlier audio.
     """
     if message.get("audio"):
-        raise unsupported_parameter(f"{path}.audio", "Earlier audio is not kept here. Send its transcript as text.")
+        raise unsupported_parameter(f"{path}.audio", "Earlier audio is not stored. Send its transcript as text.")
     blocks = _blocks(message, path, _ASSISTANT_PARTS)
     refusal = message.get("refusal")
     if blocks or refusal is None:
@@ -97,15 +95,15 @@ def assistant_blocks(message: Mapping[str, Any], path: str) -> tuple[Block, ...]
 
 
 def tool_use_blocks(message: Mapping[str, Any], path: str, budget: Budget) -> tuple[ToolUseBlock, ...]:
-    """The calls of an assistant message, in order.
+    """Return the tool calls of an assistant message, in order.
 
     Args:
         message: the message object.
-        path: where it stands in the request.
-        budget: of the request.
+        path: its path in the request.
+        budget: the budget of the request.
 
     Raises:
-        BadRequest: naming the exact place of what is malformed.
+        BadRequest: a call is malformed; `param` names the part.
     """
     calls = message.get("tool_calls")
     if calls is None:
@@ -119,7 +117,7 @@ def _tool_use(call: Any, where: str, budget: Budget) -> ToolUseBlock:
     if not isinstance(call, dict):
         raise wrong_type(where, "an object", call)
     if (call.get("type") or "function") != "function":
-        raise unsupported_value(f"{where}.type", "Only calls of type 'function' can be carried.")
+        raise unsupported_value(f"{where}.type", "Only calls of type 'function' are supported.")
     function = call.get("function")
     if not isinstance(function, dict):
         raise wrong_type(f"{where}.function", "an object with 'name' and 'arguments'", function)
@@ -131,11 +129,11 @@ def _tool_use(call: Any, where: str, budget: Budget) -> ToolUseBlock:
 
 
 def call_arguments(text: Any, place: str, budget: Budget) -> dict[str, Any]:
-    """The arguments of a call; those that are no JSON object under the name `arguments`.
+    """Return the arguments of a call. A value that is not a JSON object is wrapped under the key `arguments`.
 
     Raises:
-        BadRequest: `text` is neither a string, nor an object, nor null, or there is too much in it for the budget of
-            the request.
+        BadRequest: `text` is neither a string, nor an object, nor null, or has too many values for the budget of the
+            request.
     """
     if isinstance(text, dict):
         return text
@@ -150,28 +148,28 @@ def call_arguments(text: Any, place: str, budget: Budget) -> dict[str, Any]:
         raise BadRequest(message, code="invalid_value", param=place) from None
     except (ValueError, RecursionError):
         loaded = None
-    # Other models write arguments that are no JSON object; Claude's API takes nothing else.
+    # Other models write arguments that are not a JSON object; Claude's API accepts only objects.
     return loaded if isinstance(loaded, dict) else {"arguments": text}
 
 
 def tool_result_block(message: Mapping[str, Any], path: str) -> ToolResultBlock:
-    """The result in a message of role `tool`.
+    """Return the result in a message of role `tool`.
 
     Raises:
-        BadRequest: naming the exact place of what is malformed or cannot be carried.
+        BadRequest: a part is malformed or unsupported; `param` names it.
     """
     place = f"{path}.content"
     return result_block(message.get("tool_call_id"), f"{path}.tool_call_id", message.get("content"), place)
 
 
 def result_block(call_id: Any, id_place: str, content: Any, place: str) -> ToolResultBlock:
-    """The result of a call, wherever a request has its two parts.
+    """Return the result of a call, from its id and its content.
 
     Raises:
-        BadRequest: naming `id_place`, or what in `place` is malformed or cannot be carried.
+        BadRequest: the id or the content is malformed or unsupported; `param` is `id_place`, or is below `place`.
     """
     if call_id is None:
-        raise missing(id_place, "Send the id of the call that this is the result of.")
+        raise missing(id_place, "Send the id of the call to which this result belongs.")
     if not isinstance(call_id, str):
         raise wrong_type(id_place, "a string", call_id)
     if content in (None, []):
@@ -211,7 +209,7 @@ def _read_parts(parts: list[Any], path: str, readers: Mapping[str, Reader]) -> I
         if not isinstance(kind, str):
             raise wrong_type(f"{where}.type", "a string", kind)
         if kind not in readers:
-            message = f"A part of type {shorten(kind)} cannot be carried here. {_kinds(readers)}"
+            message = f"Parts of type {shorten(kind)} are not supported here. {_kinds(readers)}"
             raise unsupported_value(f"{where}.type", message)
         block = readers[kind](part, where)
         if block is not None:
@@ -243,13 +241,13 @@ def _as_json(value: Any) -> str:
 
 
 def _json(part: Part, where: str) -> TextBlock:
-    """A part with JSON, or one of an MCP server that is nothing but a link, as its text."""
+    """Convert a part with JSON, or a link of an MCP server, to text."""
     value = next((part[key] for key in ("json", "value", "data") if key in part), part)
     return TextBlock(value if isinstance(value, str) else _as_json(value))
 
 
 def _mcp_resource(part: Part, where: str) -> Block:
-    """A resource as MCP servers embed it: a text, or a file in base64."""
+    """Read an embedded resource of an MCP server: a text, or a file in base64."""
     resource, place = part.get("resource"), f"{where}.resource"
     if not isinstance(resource, dict):
         raise wrong_type(place, "an object with 'text' or 'blob'", resource)
@@ -260,7 +258,7 @@ def _mcp_resource(part: Part, where: str) -> Block:
 
 
 def _picture(part: Part, where: str) -> MediaBlock:
-    """A picture as Claude's API has it, or as MCP servers give it."""
+    """Read a picture in the format of Claude's API or of MCP servers."""
     if part.get("source") is None and part.get("data") is not None:
         return anthropic_media({"type": "image", "source": {"data": part["data"]}}, where)
     return anthropic_media(part, where)
@@ -281,7 +279,7 @@ def _anthropic_tool_result(part: Part, where: str) -> ToolResultBlock:
 
 
 def _nothing(part: Part, where: str) -> None:
-    """Thinking that a client echoes: Claude takes back only its own, signed."""
+    """Drop thinking that a client sends back: Claude's API accepts it only with its signature."""
 
 
 # The Responses API names its parts input_text and output_text; clients that speak both mix them up.

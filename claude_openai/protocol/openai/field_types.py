@@ -1,7 +1,7 @@
-"""The form of one value of a request: a boolean, a string, a number within its bounds.
+"""Types of the values of request fields: booleans, strings, numbers within bounds.
 
-Each check is called with the field's name and a value that is not null, and raises BadRequest if the value is not of
-its form; each says the same as JSON Schema, for `/openapi.json`. Knows no field.
+Each check is called with the name of the field and a value that is not null, and raises BadRequest if the value is
+invalid. Each has an equivalent JSON Schema, for `/openapi.json`.
 """
 
 import enum
@@ -36,7 +36,7 @@ Schema: TypeAlias = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A check, and the JSON Schema that takes the same values."""
+    """A check, and the JSON Schema that accepts the same values."""
 
     check: FieldCheck
     schema: Schema
@@ -46,7 +46,7 @@ class Form:
 
 
 def form(schema: Schema) -> Callable[[FieldCheck], Form]:
-    """Give a check its schema: `@form({"type": "boolean"})`."""
+    """Attach a schema to a check: `@form({"type": "boolean"})`."""
     return lambda check: Form(check, schema)
 
 
@@ -118,7 +118,7 @@ def string_or_object(param: str, value: Any) -> None:
 
 
 def only(check: Form, harmless: Collection[Any], message: str) -> Form:
-    """Refuse every value but the harmless ones, after its form has been checked; the message may name `{param}`."""
+    """Reject all values but the harmless ones, after `check` has passed. The message may contain `{param}`."""
 
     @form({**check.schema, "enum": list(harmless)} if harmless else {"not": {}})
     def refuse(param: str, value: Any) -> None:
@@ -139,10 +139,10 @@ class Use(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What is known of a field.
+    """An entry of the table of fields.
 
     Attributes:
-        use: what this server does with it.
+        use: what this server does with the field.
         check: called with the field's name and a value that is not null; raises BadRequest.
         unset: values that mean the same as null.
     """

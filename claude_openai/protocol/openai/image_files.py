@@ -1,8 +1,8 @@
-"""The files of pictures: which kind one is, and whether it is whole.
+"""Image files: detects their type, and whether they are complete.
 
-Claude Code decodes pictures, and puts a text in the place of one that it cannot read: then the answer is about nothing.
-Here the structure of a picture is followed from its header to its end, without decoding what is in it. That finds files
-which were cut short, and files which only begin like a picture. Knows the four kinds Claude takes; knows no request.
+Claude Code replaces an image that it cannot decode with a text, and Claude answers without having seen the image. This
+module walks the structure of a file from its header to its end without decoding the pixels, which detects truncated
+files and files that only begin like an image. It supports the four types that Claude accepts.
 """
 
 import re
@@ -27,31 +27,31 @@ _Size: TypeAlias = tuple[int, int]
 
 
 class DamagedPicture(Exception):
-    """The text says what is wrong."""
+    """The image is invalid; the text is a clause that describes the problem."""
 
 
-_CUT_SHORT: Final = "it is cut short"
+_CUT_SHORT: Final = "it is truncated"
 
 
 def picture_kind(raw: bytes) -> str:
-    """The media type that the first bytes tell, "" for what is no picture that Claude takes."""
+    """Return the media type by the first bytes, "" if it is not an image of a type that Claude accepts."""
     return next((kind for pattern, kind in _KINDS if pattern.match(raw)), "")
 
 
 def picture_size(kind: str, raw: bytes) -> tuple[int, int]:
-    """Width and height of a picture of this kind, in pixels.
+    """Return width and height in pixels of an image of this media type.
 
     Raises:
-        DamagedPicture: it is not whole, or has too many.
+        DamagedPicture: the file is incomplete, or has too many pixels.
     """
     try:
         width, height = _READERS[kind](raw)
     except IndexError:
         raise DamagedPicture(_CUT_SHORT) from None
     if not width or not height:
-        raise DamagedPicture("its header says that it has no pixels")
+        raise DamagedPicture("its header declares no pixels")
     if width * height > MAX_PIXELS:
-        raise DamagedPicture(f"{width} x {height} pixels are more than can be read")
+        raise DamagedPicture(f"{width} x {height} pixels are too many")
     return width, height
 
 
@@ -92,7 +92,7 @@ def _jpeg(raw: bytes) -> _Size:
         at += 2 + length
         if marker == 0xDA:
             break
-    # In what is coded an end cannot stand; after the end anything may.
+    # Entropy-coded data cannot contain FF D9; bytes after it are ignored.
     if raw.find(b"\xff\xd9", at) < 0:
         raise DamagedPicture(_CUT_SHORT)
     return size
@@ -118,7 +118,7 @@ def _gif(raw: bytes) -> _Size:
 
 
 def _gif_colors(flags: int) -> int:
-    """The bytes of the table of colors."""
+    """Return the size of the color table in bytes."""
     return 3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0
 
 

@@ -1,9 +1,8 @@
-"""The bytes of a request body -> a JSON object, or a 400 that says what is wrong with them.
+"""Parses a request body as a JSON object.
 
-Knows UTF-8 and JSON, and what of JSON nobody downstream could use: numbers that are not finite, too many values, nested
-too deep. Half of a surrogate pair, which JSON can spell and UTF-8 cannot, becomes U+FFFD, as Claude Code has it: it
-stands where some program has cut a text, and no client can take it out of its history. Knows no field. `null` always
-means absent, so fields that are null are left out here, once.
+Numbers that are not finite, too many values and too deep nesting are rejected. A lone surrogate, which JSON can express
+and UTF-8 cannot, becomes U+FFFD, as in Claude Code: it comes from a program that has truncated a text, and a client
+cannot remove it from its history. `null` means absent, so fields that are null are omitted.
 """
 
 import json
@@ -23,10 +22,10 @@ _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def load_object(body: bytes) -> dict[str, Any]:
-    """The body's fields without those that are null.
+    """Return the fields of the body that are not null.
 
     Raises:
-        BadRequest: it is not a JSON object that can be used.
+        BadRequest: the body is not a JSON object, or exceeds a bound.
     """
     try:
         text = body.decode("utf-8-sig")
@@ -37,7 +36,7 @@ def load_object(body: bytes) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise _invalid_json(f"The body is not valid JSON: {error}.") from None
     except ValueError:
-        raise _invalid_json("The body holds a number that is not finite or has too many digits.") from None
+        raise _invalid_json("The body contains a number that is not finite or has too many digits.") from None
     except RecursionError:
         message = f"The body is nested more than {MAX_DEPTH} deep. Send a flatter object."
         raise _invalid_json(message) from None
@@ -49,11 +48,11 @@ def load_object(body: bytes) -> dict[str, Any]:
 
 
 def load_finite(text: str) -> Any:
-    """The value of a JSON text.
+    """Parse a JSON text.
 
     Raises:
-        ValueError: it is not JSON, or holds a number that is not finite or has too many digits.
-        RecursionError: it is nested too deeply for whoever walks it.
+        ValueError: it is not JSON, or contains a number that is not finite or has too many digits.
+        RecursionError: it is nested too deeply.
     """
     loaded = _DECODER.decode(text)
     # What is nested deeper has more brackets.
@@ -86,7 +85,7 @@ _DECODER: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 
 def _replace_lone_surrogates(fields: dict[str, Any]) -> None:
-    stack: list[Any] = [fields]  # not recursive: the depth is the client's choice
+    stack: list[Any] = [fields]  # not recursive, because the client determines the depth
     while stack:
         holder = stack.pop()
         items = list(enumerate(holder) if isinstance(holder, list) else holder.items())

@@ -1,8 +1,8 @@
-"""Pictures and files of a request -> the blocks Claude is given.
+"""Converts pictures and files of a request to blocks for Claude.
 
-Knows `data:` URLs and how large a file may be. What a whole picture is, `image_files` knows; whose part it was is
-`content`'s business. Nothing is fetched here or by the server: an https URL goes to Claude as it is. A picture that is
-larger than Claude takes is made smaller, the same wherever it stands.
+The server fetches nothing: `data:` URLs are decoded, and https URLs are passed on to Claude. A picture that is larger
+than Claude accepts is made smaller, independent of its position, so that the history stays equal. `image_files` checks
+that a picture is complete.
 """
 
 import base64
@@ -54,7 +54,7 @@ def image_part(part: Mapping[str, Any], where: str) -> MediaBlock:
         value, place = value.get("url"), f"{place}.url"
     if value is None:
         if part.get("file_id"):
-            raise unsupported_value(f"{where}.file_id", "There are no stored files here: send the picture itself.")
+            raise unsupported_value(f"{where}.file_id", "Stored files are not supported. Send the picture itself.")
         raise missing(place, "Send a data: URL with the picture, or an https: URL.")
     if not isinstance(value, str):
         raise wrong_type(place, "a string", value)
@@ -78,7 +78,7 @@ def file_part(part: Mapping[str, Any], where: str) -> MediaBlock:
     data, name = inner.get("file_data"), inner.get("filename") or ""
     if data is None:
         if inner.get("file_id"):
-            raise unsupported_value(f"{place}.file_id", "There are no stored files here: send 'file_data'.")
+            raise unsupported_value(f"{place}.file_id", "Stored files are not supported. Send 'file_data'.")
         if inner.get("file_url") is not None:
             url = _fetched_by_claude(inner["file_url"], f"{place}.file_url", "an https: URL, or 'file_data'")
             return MediaBlock("document", "", url)
@@ -127,7 +127,7 @@ def _fetched_by_claude(url: Any, place: str, expected: str) -> str:
 
 
 def _image(raw: bytes, place: str) -> MediaBlock:
-    # By its bytes: Claude refuses one whose declared type is not what it is, and clients do mistake them.
+    # The type is detected from the bytes: clients declare wrong types, which Claude's API rejects.
     kind = picture_kind(raw)
     if not kind:
         raise wrong_value(place, _IMAGE_ADVICE)
@@ -136,7 +136,7 @@ def _image(raw: bytes, place: str) -> MediaBlock:
     try:
         size = picture_size(kind, raw)
     except DamagedPicture as error:
-        raise wrong_value(place, f"{_IMAGE_ADVICE} that is whole; of this one, {kind}, {error}") from None
+        raise wrong_value(place, f"{_IMAGE_ADVICE} that is complete; in this {kind} file, {error}") from None
     if len(raw) > MAX_SENT_IMAGE_BYTES or max(size) > MAX_SIDE:
         kind, raw = _shrunk(raw, place)
     return MediaBlock("image", kind, base64.b64encode(raw).decode())
@@ -173,7 +173,7 @@ def _is_data_url(text: str) -> bool:
 
 
 def _decoded(url: str, place: str, max_bytes: int) -> tuple[str, bytes]:
-    """The declared type and the bytes of a data: URL."""
+    """Return the declared type and the bytes of a data: URL."""
     head = _DATA_URL.match(url)
     if head is None:
         raise wrong_value(place, "a data: URL with its data, like data:image/png;base64,...", url[:40])
@@ -181,7 +181,7 @@ def _decoded(url: str, place: str, max_bytes: int) -> tuple[str, bytes]:
     decode = _from_base64 if "base64" in parameters else _from_escapes
     raw = decode(url[head.end() :], place, max_bytes)
     if not raw:
-        raise wrong_value(place, "something: the data is empty")
+        raise wrong_value(place, "data that is not empty")
     return head["type"].strip().lower(), raw
 
 

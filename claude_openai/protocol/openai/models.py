@@ -1,8 +1,8 @@
-"""The model names clients may ask for, and the name each stands for on Claude's command line.
+"""The model names that clients may use, and the name of each on Claude Code's command line.
 
-Knows the aliases, the shape of a Claude model id, and the models that Claude Code has listed; whether the account may
-use one is Claude's to say. Every name that leaves here is safe as one argument of a command: it is not empty, begins
-with no dash and holds no space or control character.
+A name is an alias, a Claude model id, or listed by Claude Code; Claude decides whether the account may use it. Every
+resolved name is safe as an argument of a command: it is not empty, does not begin with a dash, and contains no space or
+control character.
 """
 
 import re
@@ -93,16 +93,17 @@ class ModelCatalog:
         return replace(self, limits=dict([*kept, *limits.items()][-MAX_MODELS:]))
 
     def resolve(self, asked: str) -> str:
-        """The name to give to Claude for the one a client asked for.
+        """Return Claude Code's name of the model that a client requested.
 
         Raises:
-            ModelNotFound: it is no alias, no Claude model id, not in the override, and Claude Code has not listed it.
+            ModelNotFound: the name is neither an alias nor a Claude model id, nor in the override, nor listed by Claude
+                Code.
         """
         found = self._lookup(asked)
         if found is None and asked == DEFAULT_NAME:
             found = self._lookup(self.default_model)
         if found is None:
-            message = f"The model {shorten(asked)} does not exist. Ask GET /v1/models for the names this server knows."
+            message = f"The model {shorten(asked)} does not exist. GET /v1/models lists the models."
             raise ModelNotFound(message, param="model")
         return found
 

@@ -66,8 +66,6 @@ def object_schema(schema: Any, where: str, *, code: str, budget: Budget) -> tupl
 
 
 def too_much_work(where: str, error: TooMuchWork, code: str) -> BadRequest:
-    """The error for a schema with which the budget of the request is spent."""
-    message = (
-        f"'{where}' cannot be checked: it takes {error}, together with what stands before it. Send simpler schemas."
-    )
+    """Return the error for a schema that exceeds the budget of the request."""
+    message = f"'{where}' cannot be checked: the schemas of the request up to it take {error}. Send simpler schemas."
     return BadRequest(message, code=code, param=where)

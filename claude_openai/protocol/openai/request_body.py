@@ -1,4 +1,4 @@
-"""What the bodies of both APIs share: required fields, the table of fields, numbers."""
+"""Checks that are common to the bodies of both APIs: required fields, the table of fields, numbers."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,16 +13,16 @@ __all__ = ["checked_fields", "form_beside", "whole_number"]
 
 
 def checked_fields(fields: Mapping[str, Any], table: Mapping[str, Field], needed: str, advice: str) -> dict[str, Any]:
-    """The fields of a body that are set, each checked by its entry in the table.
+    """Return the fields of a body that are set, each checked by its entry in the table.
 
     Args:
-        fields: those that are not null.
-        table: the fields that are known.
-        needed: the one that must be there, beside the model.
-        advice: what to send in it.
+        fields: the fields that are not null.
+        table: the known fields.
+        needed: the required field, in addition to the model.
+        advice: the hint of the error if it is missing.
 
     Raises:
-        BadRequest: with the field at fault in `param`.
+        BadRequest: with the invalid field in `param`.
     """
     if fields.get("model") in (None, ""):
         raise BadRequest("you must provide a model parameter. GET /v1/models lists the names.", param="model")
@@ -36,7 +36,7 @@ def checked_fields(fields: Mapping[str, Any], table: Mapping[str, Field], needed
 
 
 def form_beside(choice: ToolChoice, output: OutputFormat | None) -> OutputFormat | None:
-    """The form of an answer that may have to be a call: beside a form, Claude can give the one and owe the other."""
+    """Return the format of the answer, None if a call is required: Claude could return the output and omit the call."""
     return None if choice.mode == "required" else output
 
 

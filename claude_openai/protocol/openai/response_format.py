@@ -1,7 +1,6 @@
-"""`response_format`: the form an answer must have.
+"""Reads `response_format`, the required format of the answer.
 
-Claude Code is given the schema as `claude_dialect` says it anew, and the answer is checked against the client's own.
-Knows names and types of forms, and nothing of JSON Schema.
+Claude Code gets the schema as rewritten by `claude_dialect`; the answer is validated against the client's own schema.
 """
 
 from collections.abc import Mapping
@@ -54,7 +53,7 @@ def json_schema_format(inner: Any, where: str, budget: Budget) -> OutputFormat:
     """
     if not isinstance(inner, dict):
         raise wrong_type(where, "an object with 'name' and 'schema'", inner)
-    named(inner, where, "Send a name for the form.", 64)
+    named(inner, where, "Send a name of the format.", 64)
     schema = inner.get("schema")
     if schema is None:
         raise missing(f"{where}.schema", "Send the JSON Schema of the answer.")
@@ -62,7 +61,7 @@ def json_schema_format(inner: Any, where: str, budget: Budget) -> OutputFormat:
 
 
 def _form(schema: Any, where: str, budget: Budget) -> OutputFormat:
-    # Adapted now, before anything is paid: a form that Claude Code cannot take would not be asked for.
+    # Rewritten before the turn costs anything: Claude Code silently drops structured output if the schema is invalid.
     from claude_openai.protocol.json_schema.claude_dialect import CannotBeTranslated, to_claude_schema
 
     code = "invalid_json_schema"

@@ -1,8 +1,7 @@
-"""A turn's events as a stream of chat.completion.chunk, in frames that are ready to be sent.
+"""Encodes the events of a turn as a stream of `chat.completion.chunk` objects in server-sent events.
 
-Knows what clients need of a stream. It ends with a `finish_reason` or an error object: without either, OpenCode asks
-anew at once, endlessly. With `include_usage` every chunk but the last says `"usage":null`; without it none has the key.
-The objects themselves are those of `completion`.
+A stream ends with a `finish_reason` or an error object; otherwise OpenCode repeats the request at once, endlessly. With
+`include_usage` every chunk but the last has `"usage":null`; without it no chunk has the key.
 """
 
 from typing import Any, assert_never
@@ -34,10 +33,10 @@ __all__ = ["ChunkStream"]
 class ChunkStream:
     """One turn as server-sent events: `feed` each event in order and send what it returns.
 
-    The role chunk comes once, before all others. Each delta that is not empty is one chunk, never joined with another.
-    The end is a chunk with `finish_reason`, the usage chunk if it was asked for, and `[DONE]`; or, for a turn that
-    failed, an error object and `[DONE]`. When Claude refuses, what it had said stays in `content`, `refusal` says so,
-    and the finish_reason is `content_filter`.
+    The role chunk is sent once, first. Each delta that is not empty is a separate chunk. The stream ends with a chunk
+    with `finish_reason`, the usage chunk if requested, and `[DONE]`; if the turn failed, with an error object and
+    `[DONE]`. If Claude declines to answer, the text sent so far stays in `content`, `refusal` is set, and the
+    finish_reason is `content_filter`.
 
     Args:
         head: id, time and model of the response.
@@ -60,11 +59,11 @@ class ChunkStream:
 
     @property
     def ended(self) -> bool:
-        """True once the turn's end was fed: there is nothing more to send."""
+        """Whether the end of the turn was fed, so that there is nothing more to send."""
         return self._ended
 
     def feed(self, event: Event) -> bytes:
-        """The frames that `event` becomes, which may be none.
+        """Return the frames of `event`, which may be empty.
 
         Raises:
             RuntimeError: the stream has ended; see `Completion.feed`.

@@ -1,8 +1,6 @@
-"""A turn's events as one chat.completion, and what that has in common with a stream of chunks (`chunks`).
+"""Collects the events of a turn in one `chat.completion`, and has the parts that it shares with `chunks`.
 
-Both are small state machines over `events`, and say the same thing in two shapes: what a client adds up from the chunks
-is what the one object holds. Knows OpenAI's response objects. Knows no clock and no randomness (ids and times come in
-with `ResponseHead`), and not who runs the turn or who sends the bytes.
+The deltas of a stream of chunks add up to the object. Ids and times come from `ResponseHead`.
 """
 
 from dataclasses import dataclass
@@ -31,15 +29,15 @@ __all__ = [
     "usage_object",
 ]
 
-# Claude says that it refuses, not why.
+# Claude's API reports a refusal without a reason.
 REFUSED = "Claude declined to answer this."
-# OpenAI has no field for thinking. Some clients read the one name, some the other; with both, none shows it twice.
+# OpenAI has no field for thinking. Clients read one of two names; none shows the text twice if it gets both.
 REASONING_KEYS: Final = ("reasoning_content", "reasoning")
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseHead:
-    """What every object of one response has in common.
+    """The fields that all objects of one response share.
 
     Attributes:
         id: unique for this response, `chatcmpl-...`.
@@ -56,7 +54,7 @@ class ResponseHead:
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:
-    """OpenAI's sums: its `prompt_tokens` contain the cached ones, Claude's `input_tokens` do not."""
+    """Return OpenAI's usage object. Its `prompt_tokens` include cached tokens; Claude's `input_tokens` do not."""
     prompt_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
     return {
         "prompt_tokens": prompt_tokens,
@@ -79,12 +77,12 @@ def usage_object(usage: Usage) -> dict[str, Any]:
 class Completion:
     """One turn as one chat.completion: `feed` each event in order, then take the `result`.
 
-    `message.content` is a string, empty if nothing was said, and null beside tool calls without text. The reasoning
-    keys are there only if there was any.
+    `message.content` is a string, empty if there is no text, and null if there are tool calls and no text. The keys for
+    reasoning exist only if there is reasoning.
 
     Args:
         head: id, time and model of the response.
-        functions: the client knows no tools: a call is told as a `function_call`.
+        functions: the client uses the older `functions`, so a call is reported as a `function_call`.
 
     Attributes:
         error: why the turn failed; None while it runs and when it completed.
@@ -101,14 +99,14 @@ class Completion:
 
     @property
     def ended(self) -> bool:
-        """True once the turn's end was fed: there is a `result` or an `error`."""
+        """Whether the end of the turn was fed, so that there is a `result` or an `error`."""
         return self._completed is not None or self.error is not None
 
     def feed(self, event: Event) -> None:
-        """Take in the next event.
+        """Take the next event.
 
         Raises:
-            RuntimeError: the turn has ended. Nothing follows a turn's end, so this is a bug of the caller.
+            RuntimeError: the turn has ended, so this is a bug of the caller.
         """
         if self.ended:
             raise RuntimeError(f"{type(event).__name__} after the end of the turn")
@@ -129,7 +127,7 @@ class Completion:
                 assert_never(event)
 
     def result(self) -> dict[str, Any]:
-        """The chat.completion object.
+        """Return the chat.completion object.
 
         Raises:
             ApiError: the turn failed; this is its `error`.

@@ -1,8 +1,7 @@
-"""Every field of OpenAI's create-chat-completion, and what becomes of it.
+"""All fields of OpenAI's create-chat-completion.
 
-`FIELDS` is the one place that says it: honoured, ignored because no answer is wrong for it, or refused because ignoring
-it would give an answer that is wrong in kind. Fields that are not in the table are ignored: clients send many of their
-own. This module knows the form of each field, not what is done with it.
+`FIELDS` decides for each field whether it is honoured, ignored because the answer is correct without it, or rejected
+because the answer would be wrong. Fields that are not in the table are ignored, because clients send many of their own.
 """
 
 from collections.abc import Mapping
@@ -83,7 +82,7 @@ def _reasoning(param: str, value: Any) -> None:
 
 
 def read_effort(fields: Mapping[str, Any]) -> ReasoningEffort | None:
-    """The effort that the checked fields of a request ask for, by whichever of its two names."""
+    """Return the requested effort from the checked fields of a request, under either of its two names."""
     effort: Any = fields.get("reasoning_effort", fields.get("reasoning", {}).get("effort"))
     return None if effort in _UNSET_EFFORTS else effort
 
@@ -92,7 +91,7 @@ def read_effort(fields: Mapping[str, Any]) -> ReasoningEffort | None:
 def _n(param: str, value: Any) -> None:
     integer(1)(param, value)
     if value > 1:
-        raise unsupported_value(param, "A request gets one choice here. Send n=1, or several requests.")
+        raise unsupported_value(param, "Only one choice per request is supported. Send n=1, or several requests.")
 
 
 @form(
@@ -127,7 +126,7 @@ def _text_or_parts(param: str, value: Any) -> None:
         if not isinstance(part, dict):
             raise wrong_type(f"{param}[{index}]", "an object like {'type': 'text', 'text': ...}", part)
         if part.get("type") not in _TEXT_TYPES:
-            raise unsupported_value(f"{param}[{index}].type", "Only parts of type 'text' can be carried here.")
+            raise unsupported_value(f"{param}[{index}].type", "Only parts of type 'text' are supported here.")
         string()(f"{param}[{index}].text", part.get("text"))
 
 
@@ -137,10 +136,10 @@ def _modalities(param: str, value: Any) -> None:
     for index, kind in enumerate(value):
         one_of("text", "audio")(f"{param}[{index}]", kind)
     if "audio" in value:
-        raise unsupported_value(param, "Claude answers in text only. Send ['text'] or leave it out.")
+        raise unsupported_value(param, "Claude answers in text only. Send ['text'] or omit the field.")
 
 
-_NOTHING_LIKE_IT: Final = "'{param}' is not supported: Claude Code has nothing like it. Leave it out."
+_NOTHING_LIKE_IT: Final = "'{param}' is not supported: Claude Code has no equivalent. Omit the field."
 
 FIELDS: Final[Mapping[str, Field]] = {
     "model": Field(Use.HONOURED, string()),

@@ -1,8 +1,8 @@
-"""Functions as OpenAI had them before tools: `functions`, `function_call`, and messages of role `function`.
+"""OpenAI's predecessor of tools: `functions`, `function_call`, and messages of role `function`.
 
-Old clients still send them. They are read as what they stand for now, one call at a time; the answer is told in the
-old form again (`completion.py`). A call had no id then, so it gets one from its place, and its result is the message
-after it.
+Old clients still send them. They are converted to tools, with one call at a time, and the answer is converted back
+(`completion.py`). These calls have no id, so the id is made from the position of the message, and the result is the
+message after it.
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ __all__ = ["modern_messages", "read_function_call", "read_functions"]
 
 
 def read_functions(value: Sequence[Any], budget: Budget) -> tuple[Tool, ...]:
-    """Check the `functions` of a request, whose budget is given.
+    """Check the `functions` of a request, within its budget.
 
     Raises:
-        BadRequest: naming the place, like `functions[2].parameters`.
+        BadRequest: with the invalid field in `param`, like `functions[2].parameters`.
     """
     if len(value) > MAX_TOOLS:
         raise wrong_value("functions", f"at most {MAX_TOOLS} functions")
@@ -35,7 +35,7 @@ def read_function_call(value: Any, tools: Sequence[Tool]) -> ToolChoice:
     """Check `function_call` against the functions.
 
     Raises:
-        BadRequest: it is malformed, or names a function that is not there.
+        BadRequest: it is malformed, or names an unknown function.
     """
     param = "function_call"
     if isinstance(value, str):
@@ -48,10 +48,10 @@ def read_function_call(value: Any, tools: Sequence[Tool]) -> ToolChoice:
 
 
 def modern_messages(messages: Sequence[Any]) -> list[Any]:
-    """The messages with calls and results of functions as those of tools; all others as they are.
+    """Return the messages, with calls and results of functions converted to those of tools.
 
     Raises:
-        BadRequest: naming what is malformed, like `messages[2].function_call.name`.
+        BadRequest: with the invalid field in `param`, like `messages[2].function_call.name`.
     """
     modern = []
     called: tuple[str, str] | None = None

@@ -1,10 +1,9 @@
-"""OpenAI's messages -> the system prompt, the turns before, and the prompt Claude is to answer.
+"""Converts OpenAI's `messages` to the system prompt, the history, and the prompt.
 
-Knows the roles and the order of a conversation. It deliberately does not know what content is made of (`content.py`),
-and it invents no text: a conversation that opens with the assistant's greeting keeps that turn first, and whoever
-hands the turns to Claude has to cope. A conversation ends with a user message; one that ends with the assistant's
-words asks Claude to continue them, which Claude Code cannot. Where nobody but the system has spoken, its last text is
-what Claude is asked, as OpenAI's models take it. A text of the system between other messages stays there.
+No text is added: a conversation that begins with the assistant's greeting keeps it, which the backend must handle. A
+conversation must end with a user message, because Claude Code cannot continue a message of the assistant. If there
+are only system messages, the last one is the prompt, as for OpenAI's models. A system message between other messages
+keeps its position. Content is read by `content.py`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -37,10 +36,10 @@ _ROLES: dict[str, ChatRole] = {
 
 
 def system_fields(fields: Mapping[str, Any]) -> list[str]:
-    """The texts that the fields beside a conversation add to the front of its system prompt.
+    """Return the texts that other fields of the request add to the front of the system prompt.
 
     Raises:
-        BadRequest: naming what in them is malformed.
+        BadRequest: with the invalid field in `param`.
     """
     names = ("instructions", "system")
     return [text for name in names for text in texts_of(fields.get(name), name)]
@@ -49,15 +48,15 @@ def system_fields(fields: Mapping[str, Any]) -> list[str]:
 def read_messages(messages: Sequence[Any], budget: Budget, system: Iterable[str] = ()) -> Transcript:
     """Turn the `messages` array of a request into a transcript; texts stay verbatim and in order.
 
-    Messages without text are left out, except that the last user message must have some.
+    Messages without text are omitted; the last user message must have text.
 
     Args:
-        messages: of the request.
-        budget: of the request.
+        messages: the messages.
+        budget: the budget of the request.
         system: texts of the system prompt before those of the messages.
 
     Raises:
-        BadRequest: naming the message, and the place in it, that is malformed or cannot be carried.
+        BadRequest: a message is malformed or unsupported; `param` names the part of it.
     """
     texts = list(system)
     pieces: list[RequestItem] = []
@@ -90,7 +89,7 @@ def _piece(message: Mapping[str, Any], role: ChatRole, path: str, budget: Budget
 
 
 def _named(blocks: tuple[Block, ...], name: Any, path: str) -> tuple[Block, ...]:
-    """Who speaks, in a conversation of several: Claude's API has no place for it but the text."""
+    """Add the name of the speaker to the text, because Claude's API has no field for it."""
     if name is None or not blocks:
         return blocks
     if not isinstance(name, str):

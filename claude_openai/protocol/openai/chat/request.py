@@ -1,7 +1,6 @@
-"""The bytes of POST /v1/chat/completions -> one TurnRequest, checked.
+"""Parses the body of POST /v1/chat/completions into a `TurnRequest`.
 
-Puts the pure parts together: `json_body` reads the bytes, `fields` knows each field, `messages` the messages, `models`
-the names. This module deliberately does not know headers, keys, size limits or compression.
+`json_body` reads the bytes, `fields` checks each field, `messages` reads the messages, `models` resolves the model.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,9 +38,9 @@ def read_chat_request(loaded: Mapping[str, Any], size: int, catalog: ModelCatalo
     """Check the fields of a request.
 
     Args:
-        loaded: those that are not null.
-        size: of the body, in bytes.
-        catalog: the names of models.
+        loaded: the fields that are not null.
+        size: size of the body in bytes.
+        catalog: the known models.
 
     Raises:
         BadRequest: with the field at fault in `param`.
@@ -77,7 +76,7 @@ def read_chat_request(loaded: Mapping[str, Any], size: int, catalog: ModelCatalo
 
 
 def _tools(fields: Mapping[str, Any], budget: Budget) -> tuple[tuple[Tool, ...], ToolChoice, bool]:
-    """The tools, the choice among them, and whether the client calls them functions."""
+    """Return the tools, the tool choice, and whether the client uses the older `functions`."""
     if fields.get("functions") and fields.get("tools"):
         raise wrong_value("functions", "either 'tools' or 'functions', which are their older form")
     if fields.get("functions"):

@@ -1,7 +1,7 @@
-"""Every field of OpenAI's create-response, and what becomes of it.
+"""All fields of OpenAI's create-response.
 
-As `fields.FIELDS` is for chat completions, and from it where both have the same field. Nothing is stored here, so a
-field that refers to something stored is refused: the request has to bring the whole conversation.
+The table corresponds to `FIELDS` of chat completions and takes the common fields from it. Conversations are not stored,
+so fields that refer to stored objects are rejected: the request must contain the whole conversation.
 """
 
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ __all__ = ["RESPONSES_FIELDS"]
 _SUMMARIES: Final = ("auto", "concise", "detailed")
 _VERBOSITIES: Final = ("low", "medium", "high")
 _NO_LOGPROBS: Final = "message.output_text.logprobs"
-_ALL_OF_IT: Final = "No conversation is stored here: send all of it in 'input'."
+_ALL_OF_IT: Final = "Conversations are not stored. Send the whole conversation in 'input'."
 
 
 @form({"anyOf": [{"type": "string", "pattern": "\\S"}, {"type": "array", "minItems": 1}]})
@@ -77,7 +77,7 @@ def _include(param: str, value: Any) -> None:
     for index, name in enumerate(value):
         string()(f"{param}[{index}]", name)
         if name == _NO_LOGPROBS:
-            raise unsupported_value(f"{param}[{index}]", "Claude gives no probabilities. Leave it out.")
+            raise unsupported_value(f"{param}[{index}]", "Claude's API has no log probabilities. Omit the value.")
 
 
 _THE_SAME: Final = (
@@ -95,8 +95,8 @@ RESPONSES_FIELDS: Final[Mapping[str, Field]] = {
     "max_output_tokens": FIELDS["max_tokens"],
     "previous_response_id": Field(Use.REFUSED, only(string(), ("",), _ALL_OF_IT)),
     "conversation": Field(Use.REFUSED, only(string_or_object, ("",), _ALL_OF_IT)),
-    "background": Field(Use.REFUSED, only(boolean, (False,), "A response ends with its request here. Leave it out.")),
-    "prompt": Field(Use.REFUSED, only(json_object, ({},), "No prompts are stored here. Send its text in 'input'.")),
+    "background": Field(Use.REFUSED, only(boolean, (False,), "Responses cannot run in the background. Omit it.")),
+    "prompt": Field(Use.REFUSED, only(json_object, ({},), "Prompts are not stored. Send the text in 'input'.")),
     "include": Field(Use.IGNORED, _include),  # but for probabilities: an answer that lacks them is no answer
     "max_tool_calls": Field(Use.IGNORED, integer(1)),  # it counts the tools that OpenAI runs
     "truncation": Field(Use.IGNORED, one_of("auto", "disabled"), UNSET_WORDS),

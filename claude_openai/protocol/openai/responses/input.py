@@ -1,7 +1,7 @@
-"""The `input` of a Responses request -> the system prompt, the turns before, and the prompt Claude is to answer.
+"""Converts the `input` of a Responses request to the system prompt, the history, and the prompt.
 
-Knows the items; what content is made of is `content`'s business, how they make turns `turns`', what a conversation must
-end with `transcript`'s. Reasoning is dropped: Claude takes back only its own, signed, which this server keeps itself.
+Reasoning items are dropped: Claude's API accepts thinking only with its signature, and this server keeps it itself.
+`content` reads the content of items, `turns` groups them, and `transcript` checks the end of the conversation.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -81,7 +81,7 @@ def read_input(value: str | Sequence[Any], system: Sequence[str], recall: Recall
         # A few bytes can refer to megabytes, and often to the same.
         recalled += 0 if found is item else item_chars(found)
         if recalled > MAX_STORED_CHARS:
-            raise wrong_value(path, "no references to more than is kept here")
+            raise wrong_value(path, "fewer references to stored items")
         if not _is_of_system(found):
             pieces.extend(RequestItem(role, path, "call_id", blocks) for role, blocks in _read(found, path, budget))
         elif pieces:
@@ -112,7 +112,7 @@ def _resolved(item: Any, path: str, recall: Recall) -> Mapping[str, Any]:
         return {"type": "reasoning"}
     found = recall(name)
     if found is None:
-        message = f"'{path}' refers to {shorten(name)}, which is not at hand: send the item itself (store: false)."
+        message = f"'{path}' refers to {shorten(name)}, which is not stored (any more). Send the item (store: false)."
         raise BadRequest(message, code="invalid_value", param=path)
     return found
 
@@ -156,7 +156,7 @@ def _read(item: Mapping[str, Any], path: str, budget: Budget) -> Iterator[tuple[
         case kind if kind in LEFT_OUT:
             pass
         case kind:
-            message = f"Items of type {shorten(kind)} are not supported here. Leave it out."
+            message = f"Items of type {shorten(kind)} are not supported. Omit the item."
             raise unsupported_value(f"{path}.type", message)
 
 

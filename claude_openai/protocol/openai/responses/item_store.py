@@ -1,8 +1,8 @@
-"""The items of the last answers, for requests that name them only by their ids.
+"""Stores the items of recent answers, for requests that refer to them by id.
 
-The AI SDK sends its own messages in full and ours as an `item_reference`, unless told `store: false`. Nothing else is
-stored, and this only in memory: within bounds, the oldest go first, and a request that refers to one that is gone is
-told to send it.
+The AI SDK sends the client's messages in full and ours as an `item_reference`, unless it is configured with
+`store: false`. Items are stored only in memory, within bounds; the oldest are dropped first. A request that refers to a
+dropped item gets an error with the advice to send the item.
 """
 
 from collections.abc import Mapping
@@ -15,11 +15,11 @@ MAX_STORED_CHARS: Final = 16 * 1024 * 1024
 
 
 class ItemStore:
-    """Finished messages and calls by their ids, which nobody but the client that was given them can guess.
+    """Finished messages and calls by their ids, which only the client that received them knows.
 
     Args:
-        max_items: how many are kept.
-        max_chars: of how many characters together.
+        max_items: the largest number of items.
+        max_chars: the largest number of characters of all items.
     """
 
     def __init__(self, max_items: int = MAX_ITEMS, max_chars: int = MAX_STORED_CHARS) -> None:
@@ -29,7 +29,7 @@ class ItemStore:
         self._chars = 0
 
     def remember(self, item: Mapping[str, Any]) -> None:
-        """Keep an item of an answer; reasoning is not, since a request may leave it out."""
+        """Store an item of an answer, except reasoning, which requests may omit."""
         if item["type"] == "reasoning":
             return
         self._items[item["id"]] = item

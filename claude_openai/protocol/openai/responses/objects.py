@@ -1,7 +1,7 @@
-"""The objects of the Responses API: a response, its items and the steps in which one comes, its usage.
+"""Objects of the Responses API: responses, items, the events of a streamed item, usage.
 
-Knows which keys each has. Knows no turn and no order of items: that is `stream`. Ids of items are made from
-the response's own, so that the whole answer and the stream of one response have the same.
+The ids of items are derived from the id of the response, so that the streamed and the whole response have the same ids.
+The order of items is decided in `stream`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,7 +96,7 @@ class ResponsesHead:
 
 @dataclass(frozen=True, slots=True)
 class PartForm:
-    """How a part of an item is spelled, whose text comes in pieces."""
+    """The field and event names of a part of an item, whose text is streamed."""
 
     part: Mapping[str, Any]
     key: str
@@ -109,7 +109,7 @@ class PartForm:
 
 @dataclass(frozen=True, slots=True)
 class ItemForm:
-    """How an item of parts is spelled: a message or reasoning."""
+    """The field and event names of an item with parts: a message or reasoning."""
 
     prefix: ItemPrefix
     item: Mapping[str, Any]
@@ -196,7 +196,7 @@ class ItemInProgress:
 
 
 def response_usage(usage: Usage) -> dict[str, Any]:
-    """OpenAI's sums: its `input_tokens` contain the cached ones, Claude's do not."""
+    """Return OpenAI's usage object. Its `input_tokens` include cached tokens; Claude's do not."""
     input_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
     return {
         "input_tokens": input_tokens,

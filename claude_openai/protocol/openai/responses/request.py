@@ -1,8 +1,7 @@
-"""The bytes of POST /v1/responses -> the same TurnRequest that a chat completion is, and what the answer repeats of it.
+"""Parses the body of POST /v1/responses into a `TurnRequest`, and the fields that the answer repeats.
 
-Puts the pure parts together, as `request` does for chat completions: everything behind it, live conversations and
-waiting tool calls included, knows one kind of request. Some clients, Cursor's agent mode among them, send such a body
-to the other API and want its answer in the form of that one. Knows no headers, and nothing of answers but their echo.
+Both APIs make the same `TurnRequest`, so backends do not distinguish them. Some clients, such as Cursor's agent mode,
+send a Responses body to the Chat Completions API and expect a chat completion as the answer.
 """
 
 from collections.abc import Mapping

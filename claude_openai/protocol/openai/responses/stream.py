@@ -1,10 +1,9 @@
-"""A turn's events as the Responses API says them: a stream of typed events, or one response object.
+"""Encodes the events of a turn for the Responses API, as a stream of typed events or as one response object.
 
-One state machine, `_AnswerSoFar`, makes the items and tells each step; `ResponsesStream` sends the steps, and
-`ResponsesObject` waits for the last. So what a client adds up from the stream is what the one object holds. Items come
-one after the other and are never open at the same time: Codex keeps one open item. Claude's thinking is a reasoning
-item with one summary, the form that clients show. Knows no randomness, and the time only by the clock it is given. A
-stream ends with one of `response.completed`, `response.incomplete` and `response.failed`, and nothing after it.
+One state machine, `_AnswerSoFar`, makes the items and their events. `ResponsesStream` sends the events, and
+`ResponsesObject` returns the final one, so that both have the same content. Items do not overlap, because Codex tracks
+one open item. Claude's thinking is a reasoning item with one summary, which clients show. A stream ends with one of
+`response.completed`, `response.incomplete` and `response.failed`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -138,7 +137,7 @@ class _AnswerSoFar:
             yield from self._refuse()
         yield from self._close(status)
         if all(item["type"] == "reasoning" for item in self._output):
-            # An answer without a word is an empty message: clients look for one.
+            # An empty answer has an empty message, because clients expect one.
             item = self._open = ItemInProgress(MESSAGE, self._head, len(self._output))
             yield from item.opened()
             yield from self._close(status)
@@ -149,7 +148,7 @@ class _AnswerSoFar:
         yield {"type": f"response.{status}", "response": self.final}
 
     def _refuse(self) -> Iterator[UnnumberedEvent]:
-        """A part of its own, which no client takes for the answer: what was said before stands in another one."""
+        """Add the refusal as a separate part, so that clients do not mistake it for the text of the answer."""
         if self._open is not None and self._open.form is MESSAGE:
             yield from self._open.next_part(REFUSAL)
         else:

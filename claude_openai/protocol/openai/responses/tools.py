@@ -1,9 +1,9 @@
-"""The tools of the Responses API -> those that Claude is to see.
+"""Converts the tools of the Responses API to tools for Claude.
 
-Knows the flat form of functions, and namespaces, which Codex sends: a function of one is offered under a name with its
-namespace before it, and a call of it is told with both. Tools that OpenAI runs, or whose calls have a form of their
-own, are refused by name: without them an answer would be wrong. One is left out: the web search of Codex, which comes
-with every request of it, wanted or not, and is told from others by a key; the answer lists the tools without it.
+Functions may be in namespaces, which Codex sends: Claude gets the function under a name with the namespace as prefix,
+and calls are reported with both names. Tools that OpenAI runs, or whose calls have a different format, are rejected,
+because an answer without them would be wrong. The exception is the web search that Codex adds to every request, which
+is recognized by a key: it is dropped, and the answer lists the tools without it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ class ResponsesTools:
 
 
 def joined_name(namespace: str, name: str) -> str:
-    """The name under which Claude sees a function of a namespace."""
+    """Return Claude's name of a function of a namespace."""
     return f"{namespace}__{name}"
 
 

@@ -85,11 +85,12 @@ def test_what_is_about_money_is_told_as_such_and_never_to_be_repeated(
 def test_what_claude_says_of_money_is_quoted_unless_it_reads_as_an_invitation_to_repeat() -> None:
     text = "API Error: Request rejected (429) · Extra usage is required for long context requests."
     assert (
-        "(Claude said: Extra usage is required for long" in upstream_error(Failure("", 429, text), login=LOGIN).message
+        "(Claude's message: Extra usage is required for long"
+        in upstream_error(Failure("", 429, text), login=LOGIN).message
     )
     text = "Your credit balance is too low; try again with more than $500."
     error = upstream_error(Failure("", 400, text), login=LOGIN)
-    assert "Claude said" not in error.message
+    assert "Claude's message" not in error.message
     assert error.__notes__ == [text]
 
 

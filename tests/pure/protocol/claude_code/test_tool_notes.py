@@ -119,7 +119,7 @@ def test_without_tools_of_its_own_a_foreign_name_is_a_mistake_that_claude_may_co
     turn = TurnReader(LOGIN, own_name=own_name)
     one = [message_start(), *call("Read", file_path="a"), message_delta("tool_use")]
     for _ in range(MAX_CORRECTIONS):
-        assert follow(turn, *one)[-1] == AnswerCall("toolu_1", "There are no tools.")
+        assert follow(turn, *one)[-1] == AnswerCall("toolu_1", "No tools are available.")
     assert isinstance(failure_of(follow(turn, *one)), UpstreamError)
 
 

@@ -359,7 +359,7 @@ def test_a_call_that_the_output_limit_cut_is_not_said() -> None:
 
 def test_without_tools_no_call_is_said() -> None:
     events = follow(TurnReader(LOGIN), message_start(), *use("a", "Bash", GOOD), message_delta("tool_use"))
-    assert events == [TurnStarted("claude-sonnet-4-5"), AnswerCall("a", "There are no tools.")]
+    assert events == [TurnStarted("claude-sonnet-4-5"), AnswerCall("a", "No tools are available.")]
 
 
 def test_arguments_outside_of_a_call_are_ignored() -> None:

@@ -1,10 +1,13 @@
-"""A JSON Schema of any kind -> one that Claude Code and Claude's API take, for an answer that must have a form.
+"""Rewrites a JSON Schema of any draft for structured output, so that Claude Code and Claude's API accept it.
 
-Claude Code compiles a schema strictly, by draft 7; one that it cannot compile makes the demand for a form vanish in
-silence. Claude's API wants it valid by draft 2020-12, with no alternatives at its top. So the schema is said anew in
-what all know: what is referred to stands in `$defs`, and what cannot be said becomes words in a `description`. Every
-answer that fits the client's schema fits this one too; it is checked against the client's own at the end. Loaded with
-the first form, since jsonschema takes a tenth of a second to import.
+Claude Code compiles a schema strictly, by draft 7; if it cannot compile it, it silently drops structured output.
+Claude's API requires a schema that is valid by draft 2020-12, without alternatives at the top. So the schema is
+rewritten with the keywords that both know: referenced schemas are moved to `$defs`, and keywords that cannot be
+expressed become text in a `description`.
+
+Invariant: every value that is valid under the client's schema is valid under the rewritten one. The answer is validated
+against the client's own schema at the end. Imported for the first schema, because importing jsonschema takes a tenth of
+a second.
 """
 
 import json
@@ -22,7 +25,7 @@ from claude_openai.protocol.limits.budget import Budget
 
 __all__ = ["CannotBeTranslated", "to_claude_schema"]
 
-# In the drafts that do not know the bounds they have been made of others.
+# Drafts 3 and 4 have no numeric bounds of this name; they are derived from other keywords.
 _SAID_ANYWAY: Final = frozenset(
     {"title", "description", "default", "examples", "$comment", "exclusiveMinimum", "exclusiveMaximum"}
 )
@@ -97,9 +100,9 @@ def _adapted(document: Document, budget: Budget) -> str:
         check_schema(adapted, draft_of({}), budget)
         _with_floats(adapted)
     except CannotBeResolved as error:
-        raise CannotBeTranslated(f"cannot be used: {error}. Put what it refers to into the schema itself.") from None
+        raise CannotBeTranslated(f"cannot be used: {error}. Include the referenced schema.") from None
     except Endless:
-        message = "refers to itself without end: some '$ref' leads back to its own schema. Take it out."
+        message = "refers to itself without end: a '$ref' leads back to its own schema. Remove it."
         raise CannotBeTranslated(message) from None
     except RecursionError:
         raise CannotBeTranslated("is nested too deeply. Send a flatter one.") from None
@@ -107,11 +110,9 @@ def _adapted(document: Document, budget: Budget) -> str:
         shown = str(error)[:MAX_WORDS_CHARS]
         raise CannotBeTranslated(f"cannot be used: {shown}. Send one that is valid by draft 2020-12.") from None
     except OverflowError:
-        raise CannotBeTranslated("holds a number that is too large. Send a smaller one.") from None
+        raise CannotBeTranslated("contains a number that is too large. Send a smaller one.") from None
     if _count(adapted) > MAX_CLAUDE_VALUES:
-        raise CannotBeTranslated(
-            f"is too large: Claude Code takes {MAX_CLAUDE_VALUES} values in it. Send a smaller one."
-        )
+        raise CannotBeTranslated(f"is too large: Claude Code accepts {MAX_CLAUDE_VALUES} values. Send a smaller one.")
     return json.dumps(adapted, separators=(",", ":"))
 
 
@@ -229,13 +230,13 @@ class _Adapter:
         said = _Said([part.schema for part in parts], all(part.whole for part in parts))
         if keyword != "oneOf" or said.whole:
             saying.say(keyword, said)
-        elif "anyOf" not in plain:  # of parts that lost something, several may fit where one should
+        elif "anyOf" not in plain:  # a weakened branch may match where it should not, so `oneOf` becomes `anyOf`
             saying.say("anyOf", said)
         else:
             saying.words[keyword] = plain[keyword]
 
     def _say_condition(self, saying: _Saying, keyword: str, plain: Mapping[str, Any], resolver: Resolver) -> None:
-        # One that lost something would forbid what is allowed.
+        # Negating a weakened schema would reject valid values, so it becomes text.
         condition = self._within(plain[keyword], resolver)
         for name in (keyword, *(("then", "else") if keyword == "if" else ())):
             if name in plain and condition.whole:

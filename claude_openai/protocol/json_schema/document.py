@@ -1,8 +1,8 @@
-"""One whole JSON Schema: it is valid, its patterns can be read, and what its references lead to is there and valid too.
+"""A whole JSON Schema, checked: it is valid, its patterns compile, and all its references lead to valid schemas.
 
-A reference may lead anywhere, by a pointer, an anchor or an id; also to a place that no keyword knows. `referencing`
-follows it, and nothing is ever fetched. Traps: that library is made for schemas of friends, so it is kept from what is
-none, and looks for all ids and anchors once, where it would look through the whole schema for each.
+A reference may be a pointer, an anchor or an id, and may lead to a place that is not the value of a keyword.
+`referencing` resolves it; nothing is fetched. That library is not made for untrusted schemas: it is called only with
+values that are schemas, and all ids and anchors are collected once, because it would search the whole schema for each.
 """
 
 from collections.abc import Iterator, Mapping
@@ -69,7 +69,7 @@ class Document:
         self._has_names = False
         self._check(schema, self.draft, budget)
         resource = self.draft.specification.create_resource(schema)
-        with _resolving("An '$id' in it is no URI"):
+        with _resolving("An '$id' in the schema is not a URI"):
             uri = resource.id() or ""
             registry = Registry().with_resource(uri, resource)
             if self._has_names:
@@ -87,7 +87,7 @@ class Document:
         """The place of a schema within another one, whose resolver is given."""
         if self._is_one:
             return Place(schema, resolver)
-        with _resolving("An '$id' in it is no URI"):
+        with _resolving("An '$id' in the schema is not a URI"):
             return Place(schema, resolver.in_subresource(self.draft.specification.create_resource(schema)))
 
     def target(self, reference: str, resolver: Resolver, budget: Budget) -> Place:
@@ -105,10 +105,10 @@ class Document:
         if len(reference) > MAX_URI_CHARS:
             raise CannotBeResolved(f"{shorten(reference)} is too long for a reference")
         budget.spend(min(reference.count("/"), MAX_DEPTH) ** 2)
-        with _resolving(f"{shorten(reference)} does not exist in it"):
+        with _resolving(f"{shorten(reference)} does not exist in the schema"):
             found = resolver.lookup(reference)
         if not isinstance(found.contents, dict | bool):
-            raise CannotBeResolved(f"{shorten(reference)} leads to what is no schema")
+            raise CannotBeResolved(f"{shorten(reference)} does not lead to a schema")
         if isinstance(found.contents, dict) and self.draft_at(found.contents) is None:
             self._check(found.contents, self.draft, budget)
         place = Place(found.contents, self.top.resolver if self._is_one else found.resolver)

@@ -1,4 +1,4 @@
-"""The drafts of JSON Schema, and which of them a schema is written by: 2020-12 unless it names another."""
+"""The drafts of JSON Schema, and how the draft of a schema is found: 2020-12 unless the schema names another."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
-"""The keywords of JSON Schema that jsonschema does not check as a server must: here within the bounds of a budget.
+"""Replacements for keywords of jsonschema that a server cannot use, with work bounded by a budget.
 
-Its own compare each value with each other one, match patterns without a limit of time, and count in floats. All others
-are used as they are. A keyword is called with the validator of the schema that it stands in, its value, what is
-checked, and that schema; it yields what does not fit.
+jsonschema compares all pairs of values, matches patterns without a time limit, and computes with floats. Its other
+keywords are used unchanged. A keyword is called with the validator of its schema, its value, the instance and the
+schema, and yields errors.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,7 @@
-"""Regular expressions of strangers, read and matched within bounds.
+"""Compiles and matches untrusted regular expressions within bounds.
 
-The library takes a time limit for a match, and none for reading a pattern: `a{1000000}` takes it a second and 270 MB,
-since it writes out what is repeated. So a pattern is measured before it is read.
+The library has a time limit for matching and none for compiling: `a{1000000}` takes a second and 270 MB, because it
+expands repetitions. So the size of a pattern is estimated before it is compiled.
 """
 
 import re
@@ -32,7 +32,7 @@ def pattern_problem(pattern: str) -> str | None:
     if len(pattern) > MAX_PATTERN_CHARS:
         return f"has more than {MAX_PATTERN_CHARS} characters"
     if _parts(pattern) > MAX_PATTERN_PARTS:
-        return "repeats too much"
+        return "has too many repetitions"
     return None
 
 

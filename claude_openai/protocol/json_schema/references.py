@@ -1,8 +1,7 @@
-"""What the references of a JSON Schema lead to, under names for one common `$defs`.
+"""Names the targets of the references of a JSON Schema, for one common `$defs`.
 
-A reference may lead to any place of a schema, by a pointer, an anchor or an id. Here each of these places gets a name,
-and waits to be said under it. Knows which keywords apply to the same value as the schema that they stand in,
-since a loop of references with no step into the value has no end. Fetches nothing.
+A reference may lead to any place of a schema, by a pointer, an anchor or an id. Each target gets a name and is queued
+to be rewritten under it. Loops of references that stay at the same value are detected, because they have no end.
 """
 
 import re

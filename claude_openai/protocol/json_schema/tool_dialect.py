@@ -1,8 +1,8 @@
-"""The schema of a tool as Claude's API takes it: of objects, with no alternatives at its top.
+"""Rewrites the schema of a tool for Claude's API, which does not accept alternatives at the top.
 
-Clients have such: a union of zod's or pydantic's becomes an `anyOf`. Then the properties of all alternatives are
-offered, none of them demanded, and what each demands is said in words. The arguments are still checked against the
-client's own schema. Knows those keywords, and runs no check itself.
+Clients send them: a union of zod or pydantic becomes an `anyOf`. The rewritten schema has the properties of all
+alternatives, none of them required, and describes the alternatives in text. Arguments are validated against the
+client's own schema.
 """
 
 import json

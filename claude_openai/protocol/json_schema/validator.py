@@ -1,8 +1,8 @@
-"""Does a value fit a JSON Schema: walks both, and counts the steps.
+"""Validates a value against a JSON Schema, and counts the steps.
 
-The functions of the keywords are given, jsonschema's among them (`keywords`); they call a validator back as they would
-jsonschema's. That one cannot be used: it has no bound, takes 10 µs for each step, and forgets what was put in place of
-its keywords where a schema within a schema names another draft.
+The keywords are functions, jsonschema's among them (`keywords`), which call this validator as they would call
+jsonschema's. jsonschema's own validator has no bound, needs 10 µs for each step, and loses replaced keywords where a
+subschema names another draft.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping

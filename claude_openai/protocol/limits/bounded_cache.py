@@ -1,4 +1,4 @@
-"""A cache that is bounded by the size of all that it holds."""
+"""A cache that is bounded by the total size of its values."""
 
 from typing import Final, Generic, TypeVar
 
@@ -14,7 +14,7 @@ class Kept(Generic[T]):
     """The values used last, by text. Safe in several threads, without a lock: each step is one operation on a dict.
 
     Args:
-        max_size: of all values together, in the unit that `put` is told.
+        max_size: the largest total size, in the unit of the sizes passed to `put`.
     """
 
     def __init__(self, max_size: int) -> None:
@@ -29,7 +29,7 @@ class Kept(Generic[T]):
         return entry[0]
 
     def put(self, key: str, value: T, size: int) -> None:
-        """Keep a value, and let those go that were not used for longest; one that is too large is not kept."""
+        """Store a value and drop the least recently used ones. A value that is too large is not stored."""
         if size > self._max_size:
             return
         self._entries[key] = (value, max(size, MIN_SIZE))

@@ -1,7 +1,7 @@
-"""A bound on the work that a request, or a check of arguments, may cause.
+"""A bound on the work of a request, or of a validation of arguments.
 
-A few lines of JSON Schema can ask for any amount of work: references that double, patterns that backtrack. So whatever
-walks a schema or a value spends steps from a budget, and stops when there are none left.
+A few lines of JSON Schema can cause any amount of work: references that double, patterns that backtrack. So code that
+walks a schema or a value spends steps from a budget, and stops when it is exhausted.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,14 +12,14 @@ __all__ = ["CHECK_STEPS", "Budget", "TooMuchWork", "request_budget"]
 
 # A step is one to two microseconds. Tool schemas of 750 KiB take a fifth of these, a form of that size two fifths.
 REQUEST_STEPS: Final = 2_000_000
-# A small request does not get as many: so much work in so few bytes is not meant well.
+# A small request gets fewer: so much work in so few bytes is an attack.
 SMALL_REQUEST_STEPS: Final = 200_000
 STEPS_PER_BYTE: Final = 10
 PATTERNS_S: Final = 0.5
 
 
 class TooMuchWork(Exception):
-    """The budget is spent; the text says of what there was too much."""
+    """The budget is exhausted; the text names the exceeded bound."""
 
 
 def _no_clock() -> float:
@@ -27,11 +27,12 @@ def _no_clock() -> float:
 
 
 class Budget:
-    """What may still be spent.
+    """A number of steps that may be spent.
 
     Args:
-        steps: how many there are.
-        clock: seconds, for the time that patterns take together; without one only each pattern is bounded.
+        steps: the number of steps.
+        clock: returns seconds, to bound the total time of patterns; without it only the time of each pattern is
+            bounded.
     """
 
     __slots__ = ("_clock", "_patterns_s", "_steps", "left")
@@ -48,7 +49,7 @@ class Budget:
     def spend(self, steps: int = 1) -> None:
         """
         Raises:
-            TooMuchWork: there are fewer left.
+            TooMuchWork: fewer steps are left.
         """
         self.left -= steps
         if self.left < 0:
@@ -69,7 +70,7 @@ class Budget:
 
 
 def request_budget(size: int) -> Budget:
-    """The budget of a request whose body has so many bytes."""
+    """Return the budget of a request by the size of its body in bytes."""
     return Budget(min(REQUEST_STEPS, SMALL_REQUEST_STEPS + STEPS_PER_BYTE * size))
 
 

@@ -1,6 +1,6 @@
-"""How much is in a JSON text, found before it is read: reading holds the interpreter for as long as it takes.
+"""Counts the values in a JSON text before it is parsed: `json.loads` holds the interpreter lock until it is done.
 
-Fewer values than a limit cannot take long, whatever they are; strings are read at the speed of memory.
+A limited number of values cannot take long to parse; strings are read at the speed of memory.
 """
 
 import re

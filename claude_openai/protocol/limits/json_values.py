@@ -1,4 +1,4 @@
-"""JSON values: which are equal, and how deep they are nested."""
+"""Equality and depth of JSON values."""
 
 import json
 import math
@@ -6,21 +6,21 @@ from typing import Any, Final
 
 __all__ = ["MAX_DEPTH", "is_deeper", "spelled", "with_whole_numbers"]
 
-# What walks a value takes a few calls for each level, of the 1000 that Python allows.
+# Recursive functions need a few calls for each level, of the 1000 that Python allows.
 MAX_DEPTH: Final = 256
 
 
 def spelled(value: Any) -> str:
-    """A text that equal values have in common, and no others: 1.0 is 1, and true is neither.
+    """Return a text that is the same for equal values only: 1.0 equals 1, and true equals neither.
 
-    By it many values are compared in a time that grows with their size. Python's own hashes of numbers would not do:
-    they are known, so numbers can be chosen that all have the same.
+    It allows comparing many values in linear time. Python's hashes of numbers are predictable, so a client could choose
+    numbers that collide.
     """
     return json.dumps(with_whole_numbers(value), sort_keys=True, separators=(",", ":"))
 
 
 def with_whole_numbers(value: Any, below: float = math.inf) -> Any:
-    """The value with its floats that are whole, and smaller than `below`, as integers."""
+    """Return the value with whole floats smaller than `below` converted to integers."""
     if isinstance(value, float) and value.is_integer() and abs(value) < below:
         return int(value)
     if isinstance(value, list):
@@ -31,7 +31,7 @@ def with_whole_numbers(value: Any, below: float = math.inf) -> Any:
 
 
 def is_deeper(value: Any, depth: int = MAX_DEPTH) -> bool:
-    """Whether arrays and objects are nested deeper than this."""
+    """Return whether arrays and objects are nested deeper than `depth` levels."""
     level = [value]
     for _ in range(depth + 1):
         level = [

@@ -1,9 +1,9 @@
-"""Makes pictures as small as Claude takes them.
+"""Makes pictures small enough for Claude.
 
-Claude Code shrinks what is too large in a prompt, and says so in a text beside it, but not in a history, where Claude's
-API refuses it. So every picture is made small enough before, wherever it stands, and Claude Code leaves it as it is.
-Equal pictures become equal ones, which keeps the prompt cache; those of the last requests are kept. Loaded with the
-first picture that is too large.
+Claude Code shrinks pictures that are too large in a prompt, and adds a text about it, but not in a history, where
+Claude's API rejects them. So every picture is made small enough here, wherever it is, and Claude Code does not change
+it. Equal pictures stay equal, which keeps the prompt cache valid; results of recent requests are cached. Imported with
+the first picture that is too large.
 """
 
 import io
@@ -25,7 +25,7 @@ _kept: Final[Kept[tuple[str, bytes]]] = Kept(KEPT_BYTES)
 
 
 class CannotBeShrunk(Exception):
-    """The picture cannot be read; the text says why."""
+    """The picture cannot be decoded; the text is the reason."""
 
 
 def shrunk(raw: bytes, *, max_side: int, max_bytes: int) -> tuple[str, bytes]:

@@ -1,7 +1,7 @@
 """Server-sent events as bytes: the frames of a stream, and the JSON inside them.
 
-Knows the framing (one `data:` line, then an empty line) and how JSON is spelled on the wire. Knows nothing of chunks,
-turns or sockets. No client looks for `id:` or `retry:`, and none of a chat for `event:`, so they are not written.
+A frame is one `data:` line and an empty line. Clients do not use `id:` or `retry:`, nor `event:` for chat completions,
+so these are not written.
 
 All JSON is compact and pure ASCII, on purpose:
 - U+2028, U+2029 and U+0085 stay escaped. Clients that cut a decoded text with a general "split lines" would cut there.
@@ -26,7 +26,7 @@ _ENCODER = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",",
 
 
 def encode_json(value: object) -> bytes:
-    """Compact ASCII JSON, for frames and for whole bodies alike.
+    """Encode a value as compact ASCII JSON, for frames and whole bodies.
 
     Raises:
         ValueError: `value` holds NaN or an infinity, which JSON does not have.
@@ -36,7 +36,7 @@ def encode_json(value: object) -> bytes:
 
 
 def data_frame(payload: bytes | Mapping[str, Any]) -> bytes:
-    """One event: `data: <payload>` and the empty line that ends it.
+    """Return one event: `data: <payload>` and the empty line that ends it.
 
     Args:
         payload: a JSON object, or bytes that are JSON already.
@@ -52,12 +52,12 @@ def data_frame(payload: bytes | Mapping[str, Any]) -> bytes:
 
 
 def error_frame(error: ApiError) -> bytes:
-    """A failure after the status line is gone: the usual error object, as one event."""
+    """Return the error object as one event, for a failure after the status line was sent."""
     return data_frame(error.body())
 
 
 def typed_frame(payload: Mapping[str, Any]) -> bytes:
-    """One event of the Responses API, whose `type` stands in an `event:` line too.
+    """Return one event of the Responses API, with its `type` in an `event:` line too.
 
     Raises:
         ValueError, TypeError: as `encode_json`.

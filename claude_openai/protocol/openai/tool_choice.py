@@ -1,4 +1,4 @@
-"""`tool_choice`, in each of the forms that clients send: those of OpenAI's two APIs and that of Claude's."""
+"""Reads `tool_choice` in the formats of OpenAI's two APIs and of Claude's API, all of which clients send."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -47,14 +47,14 @@ def _name_in(item: Mapping[str, Any]) -> Any:
 
 
 def allows_parallel_calls(fields: Mapping[str, Any]) -> bool:
-    """Whether one answer may call several tools; Claude's form of a choice says it too."""
+    """Return whether one answer may call several tools. Claude's format of a choice contains it too."""
     choice = fields.get("tool_choice")
     disabled = isinstance(choice, dict) and choice.get("disable_parallel_tool_use") is True
     return not disabled and bool(fields.get("parallel_tool_calls", True))
 
 
 def read_choice(value: Any, tools: tuple[Tool, ...]) -> tuple[tuple[Tool, ...], ToolChoice]:
-    """The tools that `tool_choice` leaves, and the choice among them.
+    """Return the tools that `tool_choice` allows, and the choice among them.
 
     Raises:
         BadRequest: it is malformed, or names a tool that is not there.
@@ -89,7 +89,7 @@ def _allowed(value: Mapping[str, Any], tools: Sequence[Tool], where: str) -> tup
 
 
 def offered_tools(tools: Sequence[Tool], choice: ToolChoice) -> tuple[Tool, ...]:
-    """Those that Claude is to see."""
+    """Return the tools to offer to Claude."""
     if choice.mode == "none":
         return ()
     return tuple(tool for tool in tools if choice.name in (None, tool.name))

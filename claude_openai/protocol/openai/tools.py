@@ -1,8 +1,4 @@
-"""The functions of the client, checked, and the check of the arguments Claude gives them.
-
-Knows names and `tool_choice`, in each of the forms that clients send: those of OpenAI's two APIs, and that of Claude's.
-JSON Schema is `json_schema`' business. Does not know how a tool is offered to Claude or who runs it.
-"""
+"""Reads and checks the client's tools, in the formats of OpenAI's two APIs and of Claude's API."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -40,10 +36,10 @@ def read_tools(value: Sequence[Any], budget: Budget) -> tuple[Tool, ...]:
 
 
 def without_repeats(tools: Iterable[tuple[str, Tool]]) -> tuple[Tool, ...]:
-    """The tools, each with the place of its function; one that comes twice is taken once.
+    """Return the tools without duplicates. Each tool comes with the path of its function.
 
     Raises:
-        BadRequest: two that differ have one name.
+        BadRequest: two different tools have the same name.
     """
     by_name: dict[str, Tool] = {}
     for where, tool in tools:

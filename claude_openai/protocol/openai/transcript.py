@@ -1,4 +1,4 @@
-"""Alternating messages of a request -> the conversation that Claude is to answer."""
+"""Makes a transcript of the alternating messages of a request."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby
@@ -20,7 +20,7 @@ def transcript_of(system: Iterable[str], said: Sequence[tuple[str, Message]], pa
         param: the field that holds them all.
 
     Raises:
-        BadRequest: the end is nothing that Claude could answer.
+        BadRequest: the conversation does not end with a message that Claude can answer.
     """
     texts = list(system)
     if texts and not said:

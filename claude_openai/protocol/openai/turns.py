@@ -1,12 +1,14 @@
-"""Pieces of a conversation, in the order of a request, -> turns that alternate, each result behind its call.
+"""Converts the items of a request, of both APIs, to alternating messages in which each result follows its call.
 
-Both APIs come here. A turn is what stands between two of the other side's. A result goes to the user's turn behind the
-assistant's that called, wherever it stood: Claude takes it nowhere else, and clients put messages between the two. What
-a chain of proxies says twice is taken once. A call that never got a result is told so, since Claude takes no call
-without one; but where a conversation ends with its calls, the client has forgotten a result. Results that come after
-other turns and end the conversation are what Claude is to answer, so their calls become the end of the assistant's last
-turn. What the system says in the middle is a part of the user's turn that it stands in, in the form in which Claude
-Code gives such texts; where it is all of the turn, it is what Claude is asked.
+- Adjacent items of one role become one message.
+- A result is moved to the user message after the call: Claude's API accepts it nowhere else, and clients put messages
+  between the two. Duplicates, from chains of proxies, are dropped.
+- A call without a result gets `NO_RESULT`, because Claude's API requires one. If the conversation ends with calls, a
+  missing result is an error of the client.
+- If results come after other messages and end the conversation, Claude must answer them, so their calls are moved to
+  the end of the last assistant message.
+- A system message in the middle becomes part of the user message around it, in the format in which Claude Code adds
+  such texts; if it is the whole message, it is the prompt.
 """
 
 from collections import Counter, deque

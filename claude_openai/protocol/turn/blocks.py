@@ -1,7 +1,6 @@
-"""Turns, and the blocks that they are made of: what Claude is given, whichever API the client spoke.
+"""Messages and their blocks, as Claude gets them, independent of the client's API.
 
-Knows their form and nothing of where they come from. Blocks are compared to find the conversation that a request
-continues, so equal content must be equal blocks.
+Blocks are compared to find the conversation that a request continues, so equal content must be equal blocks.
 """
 
 import json
@@ -27,7 +26,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class TextBlock:
-    """One piece of text, verbatim; never empty and, but in a tool's result, never only whitespace."""
+    """A text, verbatim. It is never empty, and never only whitespace except in the result of a tool."""
 
     text: str
 
@@ -74,9 +73,9 @@ ResultPart: TypeAlias = TextBlock | MediaBlock
 
 @dataclass(frozen=True, slots=True)
 class ToolResultBlock:
-    """What a call gave: texts, verbatim, none of them empty, and pictures; there may be nothing.
+    """The result of a call: texts, verbatim and not empty, and pictures; it may be empty.
 
-    `is_error` is known of results in the form of Claude's own API: OpenAI's says it in words.
+    `is_error` is only known for results in the format of Claude's API; OpenAI's API has no field for it.
     """
 
     call_id: str
@@ -88,7 +87,7 @@ class ToolResultBlock:
 class ThinkingBlock:
     """Claude's own thinking, signed, as the JSON of the block; never from a client, and never compared.
 
-    `model` is the full id of the model that thought: another does not get it.
+    `model` is the full id of the model that produced it; it is not sent to other models.
     """
 
     json: str

@@ -1,4 +1,4 @@
-"""What a request asks of Claude Code beyond an answer: its own tools, their folders, the effort."""
+"""Options of Claude Code in a request: its own tools, their folders, the effort."""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, get_args
@@ -24,7 +24,7 @@ PERMISSION_MODES: Final[tuple[str, ...]] = get_args(PermissionMode)
 
 @dataclass(frozen=True, slots=True)
 class Root:
-    """A folder that was checked, and what tells it from another that takes its name later.
+    """A folder that was checked, and its identity, to detect another folder that is put in its place later.
 
     Attributes:
         path: absolute, without symbolic links.
@@ -41,16 +41,16 @@ class Root:
 
 @dataclass(frozen=True, slots=True)
 class ClaudeOptions:
-    """How Claude Code is to work on this request.
+    """Options of Claude Code for one request.
 
     Attributes:
         working_directory: where its own tools work; "" for no particular folder.
         add_dirs: further folders for them.
         tool_mode: which of its own tools it has.
-        permission_mode: what they may do unasked; None for the mode that goes with the tools.
-        effort: how hard to think; None leaves it to `reasoning_effort`.
-        reset_session: do not go on with a live conversation.
-        tell_tools: tell the client what the tools do; the server's to say.
+        permission_mode: what they may do without permission; None for the default of the tool mode.
+        effort: the level of thinking; None for `reasoning_effort`.
+        reset_session: do not continue a live conversation.
+        show_tool_use: whether the client gets notes about the use of tools; set by the server's configuration.
         roots: the working folder and the further ones as they were checked; the tools stay inside of them.
         descriptor: open on the working folder for as long as the request.
     """
@@ -67,7 +67,7 @@ class ClaudeOptions:
 
     @property
     def needs_own_process(self) -> bool:
-        """Whether a process must have been started for it."""
+        """Whether these options can only be set when a process starts."""
         return self.has_tools or bool(self.working_directory or self.add_dirs or self.permission_mode)
 
     @property
@@ -76,7 +76,7 @@ class ClaudeOptions:
 
     @property
     def has_bash(self) -> bool:
-        """Whether it may run any program, which no check of a path can hold."""
+        """Whether it may run any program, for which checks of paths are not enough."""
         return self.tool_mode == "all"
 
 

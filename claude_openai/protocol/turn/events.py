@@ -1,8 +1,8 @@
-"""The events every backend speaks: what a turn says, in order, whoever runs it.
+"""The events of a turn, the same for every backend.
 
 A turn is `TurnStarted`, any number of deltas, and exactly one end: `TurnCompleted` or `TurnFailed`. A turn that fails
-before Claude answered has no `TurnStarted`. Nothing follows the end. Errors are events too, so that no exception
-crosses a channel.
+before Claude has answered has no `TurnStarted`. No event follows the end. Errors are events, so that exceptions do not
+have to cross a channel.
 """
 
 from dataclasses import dataclass, field
@@ -41,8 +41,8 @@ class TurnStarted:
 
     Attributes:
         model: the full Claude model id that answers, for the log.
-        conversation: the way the turn took, for the response header and the log.
-        usage: what is known of it so early: the prompt's part.
+        conversation: the route of the turn, for the response header and the log.
+        usage: the tokens that are known at the start: those of the prompt.
     """
 
     model: str
@@ -57,9 +57,9 @@ class TextDelta:
 
 @dataclass(frozen=True, slots=True)
 class ReasoningDelta:
-    """A piece of Claude's thinking, or a note of what it does meanwhile.
+    """A delta of Claude's thinking, or a note about the use of one of Claude Code's own tools.
 
-    `tool` is the name of the tool of Claude Code's own that the note tells of, "" for thinking.
+    `tool` is the name of that tool, "" for thinking.
     """
 
     text: str
@@ -68,7 +68,7 @@ class ReasoningDelta:
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A whole call, its arguments checked against the tool's schema before anybody sees it.
+    """A whole call, whose arguments were validated against the tool's schema.
 
     Attributes:
         id: Claude's own id, which the client's result must name.

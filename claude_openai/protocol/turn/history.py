@@ -10,7 +10,7 @@ __all__ = ["Transcript", "canonical"]
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """A conversation as Claude is to see it.
+    """A conversation as Claude gets it.
 
     Attributes:
         system: the texts of the system and developer messages before all others, joined by an empty line; may be "".
@@ -24,10 +24,10 @@ class Transcript:
 
 
 def canonical(turns: Iterable[Message]) -> tuple[Message, ...]:
-    """The turns for a comparison: adjacent texts of an assistant turn are one.
+    """Return the messages for a comparison, with adjacent texts of an assistant message joined.
 
-    What Claude says in one turn comes back in pieces if the client had it in pieces: on the Responses API, text that
-    comes after reasoning is a message of its own.
+    A client may send back the text of one turn in parts: on the Responses API, text after reasoning is a separate
+    message.
     """
     return tuple(_with_texts_joined(turn) for turn in turns)
 

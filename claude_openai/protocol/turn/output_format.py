@@ -1,4 +1,4 @@
-"""The form that an answer must have."""
+"""The required format of an answer."""
 
 import json
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ __all__ = ["OutputFormat"]
 
 @dataclass(frozen=True, slots=True)
 class OutputFormat:
-    """The form of an answer: a JSON object that fits a schema.
+    """The format of an answer: a JSON object that matches a schema.
 
     Attributes:
-        schema: the client's, as compact JSON.
-        adapted: as Claude Code takes it, as JSON too.
-        validator: checks answers against the client's.
+        schema: the client's schema, as compact JSON.
+        adapted: the schema rewritten for Claude Code, as JSON.
+        validator: validates answers against the client's schema.
     """
 
     schema: str

@@ -1,4 +1,4 @@
-"""The request for one turn, whichever API it came by."""
+"""The request for one turn, independent of the client's API."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,22 +16,22 @@ class TurnRequest:
     """One request in our own terms.
 
     Attributes:
-        model: the name the client asked for, echoed in the answer.
+        model: the model name that the client requested, repeated in the answer.
         claude_model: the name Claude is started with.
         system: the joined system and developer messages, "" if there are none.
         turns: the history before the prompt.
         prompt: the user turn to answer.
         stream: answer with server-sent events.
-        tools: those that Claude is to see, in the client's order.
+        tools: the tools offered to Claude, in the client's order.
         tool_choice: whether, and which, tool must be called.
         parallel_tool_calls: whether one answer may call several.
         include_usage: end the stream with a usage chunk.
         reasoning_effort: how long to think, None to leave it to the model.
         max_tokens: bound of the answer in tokens, thinking included; None for the model's own.
         stop: sequences before which the answer ends.
-        output: the form the answer must have, None for text, and where a tool must be called.
-        functions: the client speaks of functions, not yet of tools, and wants its answer so.
-        options: what is asked of Claude Code beyond an answer.
+        output: the required format of the answer, None for text, and if a tool must be called.
+        functions: the client uses the older `functions`, so the answer must too.
+        options: the options of Claude Code.
         user: the client's id for its user, by whichever of its two names.
         metadata: the client's own pairs, for the log.
         prompt_cache_key: the client's name for what it repeats, for the log.

@@ -1,7 +1,7 @@
-"""Stop sequences: where an answer that comes in pieces is cut.
+"""Applies stop sequences to a streamed answer.
 
-What a client sees is the same wherever the pieces end: the text is cut before the stop sequence that is complete first,
-and of two that are complete at once before the longer one. Who stops the turn then is not known here.
+The result does not depend on how the text is split into deltas: the text is cut before the stop sequence that is
+complete first, and if two are complete at the same character, before the longer one.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ CHARS_PER_TOKEN = 4
 
 
 class StopSequenceFilter:
-    """Takes pieces of text and gives what may be shown.
+    """Takes deltas of text and returns the text that may be sent.
 
     Args:
         stops: the sequences; none of them empty.
@@ -31,7 +31,7 @@ class StopSequenceFilter:
         self.found = False
 
     def feed(self, text: str) -> str:
-        """What may be shown after this piece. An end that may be the beginning of a stop sequence is held back."""
+        """Return the text to send after this delta. An end that may begin a stop sequence is held back."""
         if self.found:
             return ""
         text = self._held + text
@@ -44,7 +44,7 @@ class StopSequenceFilter:
         return shown
 
     def rest(self) -> str:
-        """What was held back, when nothing follows it."""
+        """Return the text that was held back, at the end of the text."""
         held, self._held = self._held, ""
         return held
 
@@ -56,7 +56,7 @@ def _beginning(text: str, stop: str) -> str:
 
 
 class StopSequenceEvents:
-    """Takes a turn's events and gives those that may be shown; after the cut the last is the turn's end.
+    """Filters the events of a turn. After the cut, the last event is the end of the turn.
 
     The output tokens of a turn that was cut are an estimate.
 

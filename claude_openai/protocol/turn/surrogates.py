@@ -13,7 +13,7 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def paired(text: str) -> str:
-    """The text with each surrogate pair as one character, and each lone surrogate as U+FFFD."""
+    """Return the text with each surrogate pair as one character, and each lone surrogate as U+FFFD."""
     if _SURROGATE.search(text) is None:
         return text
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
@@ -32,6 +32,6 @@ class PairJoiner:
         return paired(text)
 
     def rest(self) -> str:
-        """What is still held back: U+FFFD for the first half of a pair, else nothing."""
+        """Return U+FFFD if the first half of a pair is held back, otherwise ""."""
         half, self._half = self._half, ""
         return paired(half)

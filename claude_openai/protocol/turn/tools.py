@@ -1,4 +1,4 @@
-"""The client's tools, and which of them must be called."""
+"""The client's tools, and the tool choice."""
 
 import json
 from dataclasses import dataclass, field
@@ -39,7 +39,7 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class ToolChoice:
-    """`required` with a name asks for that tool; without, for any."""
+    """`required` with a name requires that tool; without a name, any tool."""
 
     mode: ChoiceMode = "auto"
     name: str | None = None

@@ -63,13 +63,13 @@ KEPT_DIALECT_CHARS: Final = 4 * 1024 * 1024
 
 
 class CannotBeTranslated(Exception):
-    """The schema cannot be said to Claude; the text continues a sentence that begins with its place."""
+    """The schema cannot be rewritten; the text continues a sentence that begins with its path."""
 
 
 def to_claude_schema(schema: str, document: Document, budget: Budget) -> str:
-    """A schema that is a valid one of objects, as Claude Code takes it, as JSON.
+    """Rewrite a schema of objects for Claude Code, as JSON.
 
-    What was adapted before is found again at the same cost, so that the answer does not depend on what came before.
+    Results are cached, and cost the same steps again, so that the outcome does not depend on earlier requests.
 
     Args:
         schema: the client's, as JSON.
@@ -117,7 +117,7 @@ def _adapted(document: Document, budget: Budget) -> str:
 
 
 class _Said(NamedTuple):
-    """One schema said anew; `whole` if nothing of it was lost."""
+    """A rewritten schema; `whole` if nothing of it was lost."""
 
     schema: Any
     whole: bool
@@ -125,7 +125,7 @@ class _Said(NamedTuple):
 
 @dataclass(slots=True)
 class _Saying:
-    """A schema while it is said: what is said of it, what becomes words, and whether all of it was said."""
+    """A schema while it is rewritten: kept keywords, keywords that become text, and whether nothing was lost."""
 
     said: dict[str, Any] = field(default_factory=dict)
     words: dict[str, Any] = field(default_factory=dict)
@@ -140,7 +140,7 @@ _Way: TypeAlias = Callable[[_Saying, str, Mapping[str, Any], Resolver], None]
 
 
 class _Adapter:
-    """Says one whole schema anew."""
+    """Rewrites one whole schema."""
 
     def __init__(self, document: Document, budget: Budget) -> None:
         self._budget = budget
@@ -275,7 +275,7 @@ def _in_plain_terms(schema: Mapping[str, Any], *, reference_alone: bool) -> dict
             plain[exclusive] = plain.pop(bound)
     if isinstance(plain.get("enum"), list):
         plain["enum"] = list({_spelled(value): value for value in plain["enum"]}.values())
-    if plain.get("enum") == []:  # nothing fits
+    if plain.get("enum") == []:  # no value is valid
         del plain["enum"]
         plain["not"] = _ANYTHING
     if "if" in plain and not {"then", "else"} & plain.keys():
@@ -284,7 +284,7 @@ def _in_plain_terms(schema: Mapping[str, Any], *, reference_alone: bool) -> dict
 
 
 def _spelled(value: Any) -> str:
-    """A spelling that equal values have in common."""
+    """Return a text that is the same for equal values only."""
     return json.dumps(_with_floats(value), sort_keys=True)
 
 

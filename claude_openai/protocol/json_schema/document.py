@@ -32,7 +32,7 @@ _NAMES: Final = frozenset({"$id", "id", "$anchor", "$dynamicAnchor"})
 
 
 class CannotBeResolved(Exception):
-    """A reference leads to nothing, or to what is no schema."""
+    """A reference does not lead to a schema."""
 
 
 class Place(NamedTuple):
@@ -80,22 +80,22 @@ class Document:
         self._follow_all(budget)
 
     def draft_at(self, schema: Any) -> Draft | None:
-        """The draft by which this very schema is valid; None if it is not one of the document."""
+        """Return the draft by which this schema object is valid, None if it is not in the document."""
         return self._drafts.get(id(schema))
 
     def inside(self, schema: Any, resolver: Resolver) -> Place:
-        """The place of a schema within another one, whose resolver is given."""
+        """Return the place of a subschema, from the resolver of the schema around it."""
         if self._is_one:
             return Place(schema, resolver)
         with _resolving("An '$id' in the schema is not a URI"):
             return Place(schema, resolver.in_subresource(self.draft.specification.create_resource(schema)))
 
     def target(self, reference: str, resolver: Resolver, budget: Budget) -> Place:
-        """What a reference leads to.
+        """Return the target of a reference.
 
         Raises:
-            CannotBeResolved: nothing, or something else than a schema.
-            InvalidSchema: a schema that is not valid, at a place that no keyword knows.
+            CannotBeResolved: the target does not exist or is not a schema.
+            InvalidSchema: the target is an invalid schema outside of all keywords.
             TooMuchWork: of the budget.
         """
         budget.spend(LOOK_UP_STEPS)
@@ -117,19 +117,19 @@ class Document:
         return place
 
     def recursive_target(self, resolver: Resolver, budget: Budget) -> Place:
-        """What a `$recursiveRef` leads to.
+        """Return the target of a `$recursiveRef`.
 
         Raises:
-            CannotBeResolved: nothing, or something else than a schema.
+            CannotBeResolved: the target does not exist or is not a schema.
             TooMuchWork: of the budget.
         """
         budget.spend(LOOK_UP_STEPS)
-        with _resolving("'$recursiveRef' leads to nothing"):
+        with _resolving("'$recursiveRef' does not lead to a schema"):
             found = lookup_recursive_ref(resolver)
         return Place(found.contents, self.top.resolver if self._is_one else found.resolver)
 
     def _check(self, schema: Any, draft: Draft, budget: Budget) -> None:
-        """Check a schema with all in it."""
+        """Check a schema and its subschemas."""
         check_schema(schema, draft, budget)
         waiting = [schema]
         while waiting:
@@ -148,7 +148,7 @@ class Document:
                     self._check(inner, own, budget)
 
     def _follow_all(self, budget: Budget) -> None:
-        """Look up every reference, since a value may meet any."""
+        """Resolve every reference, because any may be needed for a value."""
         waiting, seen = [self.top], set()
         while waiting:
             schema, resolver = waiting.pop()

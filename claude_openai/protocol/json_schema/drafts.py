@@ -17,12 +17,12 @@ MAX_URI_CHARS: Final = 2000
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draft:
-    """What one draft knows.
+    """The features of one draft.
 
     Attributes:
         validator: jsonschema's class for it.
         specification: how references are followed in it.
-        reference_alone: what stands beside a `$ref` says nothing.
+        reference_alone: keywords beside a `$ref` are ignored.
         whole_floats: 1.0 is an integer.
     """
 
@@ -32,11 +32,11 @@ class Draft:
     whole_floats: bool
 
     def knows(self, keyword: str) -> bool:
-        """The keyword says something."""
+        """Return whether the keyword is defined in this draft."""
         return keyword in self.validator.VALIDATORS
 
     def is_type(self, value: Any, name: str) -> bool:
-        """Whether a value is of a type; of one that is not known, which draft 3 allows, all are."""
+        """Return whether a value is of a type; True for unknown types, which draft 3 allows."""
         # jsonschema's own goes through Rust, which panics where Python would raise a RecursionError.
         match name:
             case "boolean":
@@ -53,13 +53,13 @@ class Draft:
 
 
 def draft_of(schema: Any, default: Draft | None = None) -> Draft:
-    """The draft that a schema names; the default, or the latest, if it names none that is known."""
+    """Return the draft that a schema names; the default, or the latest, if it names no known draft."""
     otherwise = _LATEST if default is None else default
     if not isinstance(schema, dict) or not _is_uri(schema.get("$schema")):
         return otherwise
     try:
         return _DRAFTS.get(validator_for(schema, default=None), otherwise)
-    except ValueError:  # no URI at all
+    except ValueError:  # not a URI
         return otherwise
 
 

@@ -40,7 +40,7 @@ MAX_REGEX_CHARS: Final = 1000
 
 
 def has_format(name: str, text: str, budget: Budget) -> bool:
-    """Whether the text is of the format; of one that is not known every text is.
+    """Return whether the text is of the format; True for unknown formats.
 
     Raises:
         TooMuchWork: of the budget.

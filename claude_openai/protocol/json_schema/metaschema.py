@@ -31,7 +31,7 @@ _SILENT: Final = frozenset(
 
 
 class InvalidSchema(Exception):
-    """The schema breaks a rule of its metaschema. `steps` lead to the place, the last one first."""
+    """The schema is invalid by its metaschema. `steps` is the path to the invalid place, the last step first."""
 
     def __init__(self, problem: str, *steps: str | int) -> None:
         super().__init__(problem)
@@ -83,7 +83,7 @@ class _Compiler:
         return self._rules[id(schema)]
 
     def _conjuncts(self, schema: Mapping[str, Any], resolver: Any) -> Iterator[tuple[Mapping[str, Any], Any]]:
-        """The schema and those of its `allOf`: in the last drafts a metaschema is put together of seven."""
+        """Return the schema and those of its `allOf`: in the latest drafts a metaschema consists of seven schemas."""
         if self._draft.reference_alone and "$ref" in schema:
             schema = {"$ref": schema["$ref"]}
         yield schema, resolver
@@ -156,7 +156,7 @@ def _place(found: Any) -> tuple[Any, Any]:
 
 
 def _anything(value: Any, budget: Budget) -> None:
-    """Every value is valid."""
+    """Accept every value."""
 
 
 def _all(rules: list[_Rule]) -> _Rule:
@@ -286,7 +286,7 @@ _SIMPLE: Final[Mapping[str, Callable[[Any], _Rule]]] = {
 
 
 def _shown(value: Any) -> str:
-    """The value, or what it is where it may be large."""
+    """Return the value, or its type if it may be large."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "an array"
     return shorten(value)

@@ -28,7 +28,7 @@ _kept: Final[Kept[tuple[Any]]] = Kept(2 * MAX_PATTERN_PARTS)
 
 
 def pattern_problem(pattern: str) -> str | None:
-    """Why a pattern will not be read; None if it is within bounds, whether it can be read or not."""
+    """Return the bound that a pattern exceeds, None if it is within bounds, whether it is valid or not."""
     if len(pattern) > MAX_PATTERN_CHARS:
         return f"has more than {MAX_PATTERN_CHARS} characters"
     if _parts(pattern) > MAX_PATTERN_PARTS:
@@ -37,7 +37,7 @@ def pattern_problem(pattern: str) -> str | None:
 
 
 def is_pattern(text: str, budget: Budget) -> bool:
-    """Whether a text is a pattern that can be read; true of one that is out of bounds.
+    """Return whether a text is a valid pattern; True for a pattern that exceeds a bound.
 
     Raises:
         TooMuchWork: of the budget.
@@ -46,7 +46,7 @@ def is_pattern(text: str, budget: Budget) -> bool:
 
 
 def has_match(pattern: str, text: str, budget: Budget) -> bool | None:
-    """Whether a pattern is in a text; None if it cannot be read, or takes too long.
+    """Return whether a pattern matches in a text; None if it is invalid or takes too long.
 
     Raises:
         TooMuchWork: of the budget, or patterns have taken too long together.
@@ -65,7 +65,7 @@ def has_match(pattern: str, text: str, budget: Budget) -> bool | None:
 
 
 def _read(pattern: str, budget: Budget) -> Any:
-    """The pattern, compiled; None if it is of another language's."""
+    """Return the compiled pattern, None if it is not valid in Python's dialect."""
     kept = _kept.get(pattern)
     if kept is None:
         parts = _parts(pattern)
@@ -79,7 +79,7 @@ def _read(pattern: str, budget: Budget) -> Any:
 
 
 def _parts(pattern: str) -> int:
-    """No fewer than the pattern has when what is repeated is written out."""
+    """Return an upper bound of the size of the pattern with its repetitions expanded."""
     found = [(group, count.lstrip("0") or "1") for group, count in _COUNT.findall(pattern)]
     if any(len(count) > 6 for _, count in found):
         return MAX_PATTERN_PARTS + 1

@@ -22,7 +22,7 @@ _ODD: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 class Endless(Exception):
-    """A schema refers to itself without a step into the value."""
+    """A schema refers to itself at the same value."""
 
 
 class Definitions:
@@ -49,11 +49,11 @@ class Definitions:
 
     @property
     def reference_alone(self) -> bool:
-        """In the schema's draft a reference is all there is."""
+        """Return whether the keywords beside a reference are ignored in the schema's draft."""
         return self._draft.reference_alone
 
     def knows(self, keyword: str) -> bool:
-        """The keyword says something in the schema's draft."""
+        """Return whether the keyword is defined in the schema's draft."""
         return self._draft.knows(keyword)
 
     def stands_at_top(self, schema: Mapping[str, Any]) -> None:
@@ -61,15 +61,15 @@ class Definitions:
         self._names[id(schema)] = "#"
 
     def inside(self, schema: Any, resolver: Resolver) -> Place:
-        """The place of a schema within another one, whose resolver is given."""
+        """Return the place of a subschema, from the resolver of the schema around it."""
         return self._document.inside(schema, resolver)
 
     def target(self, reference: str, resolver: Resolver) -> Place:
-        """What a reference leads to; raises as `Document.target`."""
+        """Return the target of a reference; raises as `Document.target`."""
         return self._document.target(reference, resolver, self._budget)
 
     def name(self, reference: str, resolver: Resolver) -> str:
-        """The reference to use in its stead; raises as `target` does."""
+        """Return the reference that replaces it; raises as `target` does."""
         place = self.target(reference, resolver)
         key = id(place.schema)  # of booleans too: there are two
         if key not in self._names:

@@ -15,10 +15,10 @@ ALTERNATIVES: Final = ("anyOf", "oneOf", "allOf")
 
 
 def tool_schema(parameters: str) -> dict[str, Any]:
-    """The schema that Claude is offered for a tool.
+    """Return the schema of a tool for Claude's API.
 
     Args:
-        parameters: the client's, as JSON.
+        parameters: the client's schema, as JSON.
     """
     schema: dict[str, Any] = json.loads(parameters)
     alternatives: dict[str, Any] = {keyword: schema[keyword] for keyword in ALTERNATIVES if keyword in schema}
@@ -30,13 +30,13 @@ def tool_schema(parameters: str) -> dict[str, Any]:
         for name, each in part.get("properties", {}).items():
             properties.setdefault(name, each)
     words = f"The arguments must also fit this JSON Schema: {json.dumps(alternatives, separators=(',', ':'))}"
-    said = "\n".join(filter(None, (str(schema.get("description", "")), words)))
+    description = "\n".join(filter(None, (str(schema.get("description", "")), words)))
     merged = {**properties, **schema.get("properties", {})}
-    return {"type": "object", **offered, "description": said, **({"properties": merged} if merged else {})}
+    return {"type": "object", **offered, "description": description, **({"properties": merged} if merged else {})}
 
 
 def _parts(alternatives: Mapping[str, Any], top: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The schemas among the alternatives, and what those of one step refer to."""
+    """Yield the schemas of the alternatives, with references of one step resolved."""
     for keyword in alternatives:
         for part in alternatives[keyword]:
             reference = part.get("$ref") if isinstance(part, dict) else None

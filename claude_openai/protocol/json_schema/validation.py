@@ -30,7 +30,7 @@ SCHEMA_CHARS_A_STEP: Final = 20
 
 
 class UnusableSchema(Exception):
-    """The schema cannot be used; the text continues a sentence that begins with its place."""
+    """The schema cannot be used; the text continues a sentence that begins with its path."""
 
 
 def usable_schema(schema: str, budget: Budget) -> "ArgumentValidator":
@@ -53,7 +53,7 @@ def usable_schema(schema: str, budget: Budget) -> "ArgumentValidator":
     except InvalidSchema as error:
         raise UnusableSchema(f"is not a valid JSON Schema: {str(error)[:PROBLEM_CHARS]}.") from None
     except (CannotBeResolved, RecursionError) as error:
-        message = f"cannot be used as a schema: {error}. Put what it refers to into the schema itself."
+        message = f"cannot be used as a schema: {error}. Include the referenced schema."
         raise UnusableSchema(message) from None
     validator.steps = budget.spent - before
     _kept.put(schema, validator, len(schema))
@@ -69,7 +69,7 @@ class ArgumentValidator:
 
     Attributes:
         document: the schema.
-        steps: what it took to find that it can be used.
+        steps: the steps that its check took.
         said_anew: the schema by draft 2020-12, if it had to be said anew, and the steps of that; see `tools`.
 
     Raises:
@@ -94,7 +94,7 @@ class ArgumentValidator:
         return Validator(self._plans, self.document.top, self.document.draft, budget).iter_errors(arguments)
 
     def problem(self, arguments: Mapping[str, Any], budget: Budget) -> str | None:
-        """What does not fit, in words for Claude; None if all does."""
+        """Return a message for Claude about invalid arguments, None if they are valid."""
         try:
             found = sorted(self.errors(arguments, budget), key=lambda error: error.json_path)
         except RecursionError:

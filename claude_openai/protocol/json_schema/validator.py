@@ -27,7 +27,7 @@ ERROR_STEPS: Final = 10
 
 
 class Plans:
-    """What is to be checked at each schema of a document, found once.
+    """The keywords of each schema of a document, collected once.
 
     Args:
         document: the schemas.
@@ -42,7 +42,7 @@ class Plans:
         self._spelled: dict[int, frozenset[str]] = {}
 
     def plan(self, schema: dict[str, Any], draft: Draft) -> list[tuple[Keyword, Any, int]]:
-        """The keywords with their values, and the size of each value."""
+        """Return the keywords with their values, and the size of each value."""
         plan = self._plans.get(id(schema))
         if plan is None:
             keywords = self._keywords_of(draft)
@@ -60,11 +60,11 @@ class Plans:
 
 
 class Validator:
-    """What checks values against one schema of a document.
+    """Validates values against one schema of a document.
 
     Attributes:
         schema: the schema, which may be a boolean.
-        budget: for the check under way.
+        budget: the budget of the current validation.
     """
 
     __slots__ = ("_draft", "_place", "_plans", "budget", "schema")
@@ -77,21 +77,21 @@ class Validator:
         self.budget = budget
 
     def at(self, schema: Any) -> "Validator":
-        """The validator of a schema within this one."""
+        """Return the validator of a subschema."""
         return self._of(self._plans.document.inside(schema, self._place.resolver))
 
     evolve = at  # jsonschema's name
 
     def follow(self, reference: str) -> "Validator":
-        """The validator of what a reference leads to; raises as `Document.target`."""
+        """Return the validator of the target of a reference; raises as `Document.target`."""
         return self._of(self._plans.document.target(reference, self._place.resolver, self.budget))
 
     def follow_recursive(self) -> "Validator":
-        """The validator of what a `$recursiveRef` leads to; raises as `Document.recursive_target`."""
+        """Return the validator of the target of a `$recursiveRef`; raises as `Document.recursive_target`."""
         return self._of(self._plans.document.recursive_target(self._place.resolver, self.budget))
 
     def iter_errors(self, instance: Any) -> Iterator[ValidationError]:
-        """What does not fit.
+        """Yield the errors of an instance.
 
         Raises:
             TooMuchWork: of the budget.
@@ -113,26 +113,26 @@ class Validator:
     def descend(
         self, instance: Any, schema: Any, path: str | int | None = None, schema_path: str | int | None = None
     ) -> Iterator[ValidationError]:
-        """What does not fit in a part of an instance, at `path` in it; raises as `iter_errors`."""
+        """Yield the errors of a part of an instance, at `path` in it; raises as `iter_errors`."""
         for error in self.at(schema).iter_errors(instance):
             if path is not None:
                 error.path.appendleft(path)
             yield error
 
     def is_valid(self, instance: Any) -> bool:
-        """Whether an instance fits; raises as `iter_errors`."""
+        """Return whether an instance is valid; raises as `iter_errors`."""
         return next(self.iter_errors(instance), None) is None
 
     def knows(self, keyword: str) -> bool:
-        """Whether a keyword says something in the schema's draft."""
+        """Return whether a keyword is defined in the schema's draft."""
         return self._draft.knows(keyword)
 
     def is_type(self, instance: Any, name: str) -> bool:
-        """Whether an instance is of a type."""
+        """Return whether an instance is of a type."""
         return self._draft.is_type(instance, name)
 
     def spell(self, value: Any) -> str:
-        """A text that equal values have in common."""
+        """Return a text that is the same for equal values only."""
         text = spelled(value)
         self.budget.spend(1 + len(text) // CHARS_A_STEP)
         return text

@@ -70,7 +70,7 @@ def _png(raw: bytes) -> _Size:
             break
         at = end
     if not {b"IHDR", b"IDAT"} <= seen:
-        raise DamagedPicture("there is no picture in it")
+        raise DamagedPicture("it contains no image data")
     return int.from_bytes(raw[16:20]), int.from_bytes(raw[20:24])
 
 
@@ -84,7 +84,7 @@ def _jpeg(raw: bytes) -> _Size:
             at += 1
             continue
         if marker == 0xD9:
-            raise DamagedPicture("there is no picture in it")
+            raise DamagedPicture("it contains no image data")
         length = 0 if marker == 0x01 or 0xD0 <= marker <= 0xD8 else int.from_bytes(raw[at + 2 : at + 4])
         # The frame, in all its codings; three numbers of their range are no frames.
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
@@ -113,7 +113,7 @@ def _gif(raw: bytes) -> _Size:
         else:
             raise DamagedPicture("its parts do not follow each other")
     if not pictures:
-        raise DamagedPicture("there is no picture in it")
+        raise DamagedPicture("it contains no image data")
     return int.from_bytes(raw[6:8], "little"), int.from_bytes(raw[8:10], "little")
 
 
@@ -139,7 +139,7 @@ def _webp(raw: bytes) -> _Size:
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     if kind == b"VP8X" and any(part in raw[30:] for part in (b"VP8 ", b"VP8L")):
         return int.from_bytes(raw[24:27], "little") + 1, int.from_bytes(raw[27:30], "little") + 1
-    raise DamagedPicture("there is no picture in it")
+    raise DamagedPicture("it contains no image data")
 
 
 _READERS: Final[Mapping[str, Callable[[bytes], _Size]]] = {

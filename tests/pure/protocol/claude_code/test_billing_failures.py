@@ -23,7 +23,7 @@ def test_a_reset_is_told_in_the_two_largest_units(wait_s: int | None, told: str 
 
 
 LONG_CONTEXT, THIRD_PARTY = "for a context of more than 200,000 tokens", "one of a third-party app"
-MODEL, SPENDING, USED_UP = "This model is paid with usage credits", "A spend limit", "The extra usage of the account"
+MODEL, SPENDING, USED_UP = "This model requires usage credits", "A spend limit", "The extra usage of the account"
 BALANCE, PLAN = "The credit balance of the account", "The usage limit of the plan"
 # What Claude Code 2.1.332 makes of the answers of Claude's API that public reports have, logged in and with a key; and
 # what earlier versions made of them.

@@ -83,7 +83,7 @@ REFUSALS: list[tuple[HttpError, str, int]] = [
     (invalid("You're out of extra usage. Add more at claude.ai/settings/usage and keep going."), "extra usage of", 3),
     (invalid("You have reached your specified workspace API usage limits."), "A spend limit of the account", 3),
     (HttpError(402, "billing_error", "Payment required."), "The credit balance of the account", 1),
-    (HttpError(429, "rate_limit_error", "Usage credits are required for this model."), "is paid with usage credits", 1),
+    (HttpError(429, "rate_limit_error", "Usage credits are required for this model."), "requires usage credits", 1),
 ]
 
 

@@ -147,7 +147,7 @@ def test_every_other_key_is_refused_and_none_is_repeated(header: str | None) -> 
     with pytest.raises(Unauthorized) as caught:
         guard(api_key=KEY).check_key(header)
     assert KEY.lower() not in caught.value.message.lower()
-    assert caught.value.message.startswith("No API key" if not header else "The API key is wrong")
+    assert caught.value.message.startswith("The API key is missing" if not header else "The API key is wrong")
 
 
 @given(st.none() | st.text())

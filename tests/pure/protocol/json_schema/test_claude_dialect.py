@@ -155,7 +155,7 @@ def test_until_draft_7_nothing_counts_beside_a_reference() -> None:
             {"properties": {"a": {"$ref": "#/$defs/b"}}, "$defs": {"b": {"allOf": [{"$ref": "#/$defs/b"}]}}},
             "without end",
         ),
-        ({"properties": {"a": {"$ref": "#/x"}}, "x": 5}, "no schema"),
+        ({"properties": {"a": {"$ref": "#/x"}}, "x": 5}, "not lead to a schema"),
         ({"properties": {"a": {"$ref": "#/x"}}, "x": {"$ref": "#/y"}}, "does not exist"),
         ({"properties": {"a": {"$ref": "#/x"}}, "x": {"type": "text"}}, "not valid under any"),
         ({"properties": {"a": {"minimum": 10**400}}}, "too large"),

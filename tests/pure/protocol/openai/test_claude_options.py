@@ -153,7 +153,7 @@ def test_a_mode_that_is_not_allowed_is_not_taken_by_default_either(config: Confi
     assert checked(strict, tool_mode="all").permission_mode == "plan"
     error = forbidden(strict, permission_mode="acceptEdits")
     assert (error.code, error.param) == ("permission_mode_not_allowed", "claude.permissionMode")
-    assert "allowed are plan" in error.message
+    assert "allowed: plan" in error.message
 
 
 def test_bypassing_permissions_has_a_flag_of_its_own_and_is_not_for_root(

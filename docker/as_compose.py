@@ -70,7 +70,7 @@ def _expect(found: object, right: object, what: str) -> None:
 
 
 def check() -> None:
-    """Compare the file with the README; a difference ends the program with exit code 1."""
+    """Compare the file with docs/container.md; a difference ends the program with exit code 1."""
     home = {"HOME": "/home/me", "PWD": "/here"}
     try:
         service(home)

@@ -49,7 +49,7 @@ if [ ${#needed[@]} -gt 0 ]; then
 fi
 as_compose() { /usr/bin/python3 docker/as_compose.py "$@"; }
 
-say "docker-compose.yml says what the README promises"
+say "docker-compose.yml says what the documentation promises"
 as_compose check
 if docker compose version > /dev/null 2>&1; then
   CLAUDE_OPENAI_API_KEY=$key docker compose -f docker/docker-compose.yml config --quiet

@@ -48,6 +48,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "doctor": Command("doctor.command", "find what is misconfigured", "doctor --round-trip", takes_server_flags=True),
     "connect": Command("connect.command", "configure a client", "connect opencode --write"),
     "service": Command("service", "print a service unit", "service --print", takes_server_flags=True),
+    "help": Command("help", "read the documentation", "help clients"),
     "completion": Command("completion", "print a completion script", "completion bash"),
     "man": Command("man", "print the manual page", "man | man -l -"),
     "version": Command("version", "print the versions", "version"),
@@ -84,7 +85,7 @@ def main_parser(environ: Mapping[str, str]) -> Parser:
                 *rows,
             ]
         ),
-        epilog=f"claude-openai COMMAND --help describes a command, {HELP_ALL} all flags.",
+        epilog=f"claude-openai COMMAND --help describes a command, {HELP_ALL} all flags, help the rest.",
     )
     parser.add_argument(
         "-V",

@@ -13,7 +13,7 @@ from typing import Any, Final
 __all__ = ["APIS", "CASES", "CLIENTS", "HERE", "PIP", "Client"]
 
 HERE: Final = Path(__file__).parent
-# What every client goes through, and what the README calls it.
+# What every client goes through, and what the documentation calls it.
 CASES: Final[Mapping[str, str]] = {
     "text": "Text",
     "stream": "streamed",
@@ -24,7 +24,7 @@ CASES: Final[Mapping[str, str]] = {
     "error": "Error",
     "error_in_a_stream": "in a stream",
 }
-# The ways to a model, what the README calls each, and what stands before the names of its cases.
+# The ways to a model, what the documentation calls each, and what stands before the names of its cases.
 APIS: Final[Mapping[str, tuple[str, str]]] = {
     "chat": ("chat", ""),
     "compatible": ("chat, by `@ai-sdk/openai-compatible`", "compatible_"),

@@ -1,4 +1,4 @@
-"""Each claim and each exception of the README names tests that there are."""
+"""Each claim and each exception of the documentation names tests that exist."""
 
 import ast
 from pathlib import Path
@@ -11,7 +11,7 @@ TESTS = Path(__file__).parents[1]
 
 
 @pytest.mark.parametrize("test", sorted({test for shown in (*CLAIMS, *EXCEPTIONS) for test in shown.tests}))
-def test_a_test_that_the_readme_names_exists(test: str) -> None:
+def test_a_test_that_the_documentation_names_exists(test: str) -> None:
     file, _, name = test.partition("::")
     tree = ast.parse((TESTS / file).read_text("utf-8"))
     assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
@@ -22,6 +22,6 @@ def test_each_is_shown_by_a_test() -> None:
 
 
 @pytest.mark.parametrize("word", ["hermetic", "verbatim", "one upstream call"])
-def test_each_word_that_the_readme_uses_of_itself_is_a_claim(word: str) -> None:
+def test_each_word_that_the_readme_uses_of_the_server_is_a_claim(word: str) -> None:
     assert word in (TESTS.parent / "README.md").read_text("utf-8").lower()
     assert word in " ".join(claim.text for claim in CLAIMS).lower()

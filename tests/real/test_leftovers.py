@@ -1,6 +1,6 @@
 """Nothing of a turn stays in the user's folders, however it ended, and nothing of the user's own is touched.
 
-What Claude Code makes once, at its first start, is named here and in the README. All else is gone when its process is;
+What Claude Code makes once, at its first start, is named here and in docs/install.md. All else ends with its process;
 a killed server's is removed by its guardian, or by the next server.
 """
 
@@ -68,7 +68,7 @@ def is_documented(path: str, content: bytes | None) -> bool:
 
 
 def changes(home: Path, before: dict[str, bytes | None]) -> list[str]:
-    """What is new, changed or gone, but for what the README names."""
+    """What is new, changed or gone, but for what the documentation names."""
     after = listing(home)
     new = {path for path, content in after.items() - before.items() if not is_documented(path, content)}
     return sorted({*new, *(before.keys() - after.keys())})

@@ -7,17 +7,18 @@ from typing import Any
 
 from claude_openai.testing import RecordedRequest, Reply, ToolUse
 from tests.conditions import needs
+from tests.docs_tables import DOCS
 from tests.real.harness import needs_claude, serving
 from tests.real.opencode import opencode, ways
 
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+CLIENTS_PAGE = (DOCS / "clients.md").read_text("utf-8")
 
 pytestmark = [needs_claude, needs("opencode")]
 
 
 def config(url: str) -> dict[str, Any]:
-    """The README's own, for this server; what is added keeps it from the network."""
-    blocks: list[str] = re.findall(r"```json\n(.*?)```", README, re.DOTALL)
+    """The one of the documentation, for this server; what is added keeps it from the network."""
+    blocks: list[str] = re.findall(r"```json\n(.*?)```", CLIENTS_PAGE, re.DOTALL)
     text = next(block for block in blocks if "opencode" in block).replace("http://127.0.0.1:8000", url)
     return {**json.loads(text), "autoupdate": False, "share": "disabled", "enabled_providers": ["claude"]}
 

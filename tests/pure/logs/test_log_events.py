@@ -1,4 +1,4 @@
-"""The README's table of log events is what the code logs: the same names, at the same levels."""
+"""The table of log events in the documentation is what the code logs: the same names, at the same levels."""
 
 import ast
 import re
@@ -7,14 +7,14 @@ from pathlib import Path
 
 import claude_openai
 from claude_openai.logs.log import Level
-from tests.readme_tables import README
+from tests.docs_tables import DOCS
 
 FOLDER = Path(claude_openai.__file__).parent
 LEVELS = {level.name.lower() for level in Level}
 
 
 def documented() -> dict[str, set[str]]:
-    table = README.read_text("utf-8").partition("| Event | Level |")[2].partition("\n\n")[0]
+    table = (DOCS / "watching.md").read_text("utf-8").partition("| Event | Level |")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| `([a-z_.]+)` \| ([a-z, ]+) \|.*\|.*\|$", table, re.MULTILINE)
     assert len(rows) == table.count("\n| `")
     assert len({name for name, _ in rows}) == len(rows)

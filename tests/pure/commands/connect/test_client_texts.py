@@ -12,7 +12,7 @@ import pytest
 from claude_openai.commands.connect.client_texts import KEY_VARIABLE, Target
 from claude_openai.commands.connect.clients import CLIENTS, Places
 from claude_openai.commands.connect.connecting import merged
-from tests.readme_tables import README
+from tests.docs_tables import DOCS
 
 OPEN = Target("http://127.0.0.1:8000/v1", "claude-sonnet", needs_key=False)
 KEYED = Target("http://127.0.0.1:8001/v1", "claude-opus", needs_key=True)
@@ -47,8 +47,8 @@ def test_what_was_written_is_complete_a_second_time(name: str) -> None:
     assert merged(client, once, client.text(KEYED)) == (once, [], [])
 
 
-def test_opencode_gets_what_the_readme_shows() -> None:
-    blocks = re.findall(r"```json\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+def test_opencode_gets_what_the_documentation_shows() -> None:
+    blocks = re.findall(r"```json\n(.*?)```", (DOCS / "clients.md").read_text("utf-8"), re.DOTALL)
     (shown,) = [json.loads(block) for block in blocks if "opencode" in block]
     assert json.loads(text("opencode")) == shown
 

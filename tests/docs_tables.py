@@ -1,8 +1,10 @@
-"""The tables of the README that are made from the code. `python -m tests.readme_tables` writes them into it."""
+"""The tables of the documentation that are generated from code and data: `python -m tests.docs_tables` writes them."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from claude_openai.config import SETTINGS
 from claude_openai.protocol.openai.chat.fields import FIELDS
@@ -11,12 +13,22 @@ from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from tests.claims import claims_table, exceptions_table
 from tests.clients.table import APIS, CASES, CLIENTS
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT: Final = Path(__file__).parents[1]
+README: Final = ROOT / "README.md"
+DOCS: Final = ROOT / "claude_openai" / "docs"
+PAGES: Final = (README, *sorted(DOCS.glob("*.md")))
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """The code blocks of all pages in a language, each with the name of its page."""
+    pattern = re.compile(rf"(?ms)^```{language}\n(.*?)^```$")
+    return [(page.name, text) for page in PAGES for text in pattern.findall(page.read_text("utf-8"))]
+
 
 _WORDS = {
     Use.HONOURED: "Honoured",
     Use.IGNORED: "Accepted, without effect",
-    Use.REFUSED: "Refused with a 400 that names it, unless its value asks for nothing",
+    Use.REFUSED: "Refused with a 400, unless the value is the default",
 }
 
 
@@ -57,31 +69,43 @@ def cases_table() -> Iterator[str]:
             title, prefix = APIS[api]
             cells = ["yes" if can[prefix + case] else "–" for case in CASES]
             yield f"| {name} | {title} | {' | '.join(cells)} |"
-    yield "\nWhat is missing there, a client cannot do:\n"
+    yield "\nA dash means that the client itself lacks the feature:\n"
     for name, client in CLIENTS.items():
         if client.cannot:
             yield f"- {name}: {'; '.join(dict.fromkeys(client.cannot.values()))}"
 
 
-def with_tables(text: str) -> str:
-    """The README with its tables made anew."""
-    tables = (
-        ("settings", settings_table()),
-        ("claims", claims_table()),
-        ("exceptions", exceptions_table()),
-        ("fields", fields_table(FIELDS)),
-        ("responses fields", fields_table(RESPONSES_FIELDS)),
-        ("clients", clients_table()),
-        ("cases", cases_table()),
-    )
-    for name, table in tables:
-        rows = "\n".join(table)
+# File -> the names of its tables and what makes their lines.
+TABLES: Final[Mapping[str, Mapping[str, Callable[[], Iterator[str]]]]] = {
+    "configuration.md": {"settings": settings_table},
+    "how-it-works.md": {"claims": claims_table, "exceptions": exceptions_table},
+    "api.md": {
+        "fields": partial(fields_table, FIELDS),
+        "responses fields": partial(fields_table, RESPONSES_FIELDS),
+    },
+    "compatibility.md": {"clients": clients_table, "cases": cases_table},
+}
+
+
+def with_tables(file: str) -> str:
+    """The text of a page with its tables generated again.
+
+    Args:
+        file: a key of `TABLES`.
+
+    Raises:
+        ValueError: the page has no place for a table, or several.
+    """
+    text = (DOCS / file).read_text("utf-8")
+    for name, table in TABLES[file].items():
+        rows = "\n".join(table())
         pattern = rf"(<!-- {name}: [^\n]*-->\n).*?(<!-- /{name} -->)"
         text, found = re.subn(pattern, lambda m, rows=rows: f"{m[1]}{rows}\n{m[2]}", text, flags=re.DOTALL)  # type: ignore[misc]
         if found != 1:
-            raise ValueError(f"the README has {found} places for the table of {name}")
+            raise ValueError(f"{file}: {found} places for the table {name!r}; expected 1")
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text("utf-8")), "utf-8")
+    for page in TABLES:
+        (DOCS / page).write_text(with_tables(page), "utf-8")

@@ -1,6 +1,12 @@
 """`claude-openai help`: the topics, their pages, and what a terminal shows."""
 
+import os
+import pty
 import re
+import subprocess
+import sys
+import termios
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +80,21 @@ def test_a_page_on_a_terminal_has_all_its_words_and_lines_that_fit(topic: str, w
     prose = re.sub(rf"<!--.*?-->|\]\([^)]*\)|{headings_of_tables}|^```.*$", "", PAGES[topic], flags=re.MULTILINE)
     words = set(re.findall(r"[a-z_]{4,}", prose.lower()))
     assert words <= set(re.findall(r"[a-z_]{4,}", text.lower()))
+
+
+def test_help_on_a_terminal_shows_the_page_in_the_pager_of_the_user(tmp_path: Path) -> None:
+    shown = tmp_path / "shown"
+    environ = {**os.environ, "PAGER": f"cat > '{shown}'", "TERM": "xterm", "COLUMNS": "60"}
+    environ.pop("MANPAGER", None)
+    master, slave = pty.openpty()
+    try:
+        termios.tcsetwinsize(slave, (40, 60))
+        command = [sys.executable, "-m", "claude_openai", "help", "faq"]
+        subprocess.run(command, env=environ, stdin=slave, stdout=slave, stderr=slave, timeout=60, check=True)
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert shown.read_text("utf-8").rstrip("\n") == for_terminal(PAGES["faq"], 60).rstrip("\n")
 
 
 def test_code_on_a_terminal_keeps_its_blank_lines_and_spaces() -> None:

@@ -149,7 +149,7 @@ async def test_a_half_close_with_the_request_begins_no_turn_and_tells_the_client
 async def assert_told_that_it_left(server: Server, client: Client) -> None:
     answer = await client.answer()
     assert (answer.status, answer.error()["code"]) == (400, "client_closed_connection")
-    assert "closed before the answer" in answer.error()["message"]
+    assert "closed its sending side" in answer.error()["message"]
     (line,) = server.logged("http.request")
     assert (line["status"], line["request_id"]) == (499, answer.headers["x-request-id"])
     assert await client.raw_to_end() == b""

@@ -181,6 +181,6 @@ async def test_a_program_runs_and_prints(program: str, demo: str, tmp_path: Path
 
 
 async def test_the_command_that_shows_the_help_knows_every_flag(tmp_path: Path) -> None:
-    shown = await output_of(sys.executable, "-m", "claude_openai", "--help", folder=tmp_path)
+    shown = await output_of(sys.executable, "-m", "claude_openai", "--help-all", folder=tmp_path)
     page = (README.parent / "claude_openai" / "docs" / "configuration.md").read_text("utf-8")
     assert all(flag in shown for flag in re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE))

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from claude_openai import commands
-from claude_openai.commands import COMMANDS
 from claude_openai.commands.help import DOCS, for_terminal, topics
+from claude_openai.commands.table import COMMANDS
 
 PAGES = {path.stem: path.read_text("utf-8") for path in DOCS.glob("*.md")}
 

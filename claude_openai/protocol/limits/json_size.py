@@ -6,7 +6,7 @@ A limited number of values cannot take long to parse; strings are read at the sp
 import re
 from typing import Final
 
-__all__ = ["MAX_VALUES", "field_in_excess", "marks"]
+__all__ = ["MAX_VALUES", "field_in_excess", "has_many_marks", "marks"]
 
 # Of a body. Each of its values is several tokens to Claude, whose longest context is a million.
 MAX_VALUES: Final = 250_000
@@ -22,13 +22,17 @@ def marks(text: str) -> int:
     return sum(map(text.count, _MARKS))
 
 
+def has_many_marks(body: bytes) -> bool:
+    """Whether more than `MAX_VALUES` of those signs are in a text in UTF-8: without them it has no more values."""
+    # Half the time of four counts: one pass, however many there are.
+    return len(body) > MAX_VALUES and len(body) - len(body.translate(None, _MARKS.encode())) > MAX_VALUES
+
+
 def field_in_excess(text: str) -> str | None:
     """The field of a JSON object, as it is spelled, with which it has more than `MAX_VALUES` values and names.
 
-    None if it has not; "" if what is in excess stands in no field.
+    None if it has not; "" if what is in excess stands in no field. Slow: for a text that `has_many_marks`.
     """
-    if len(text) <= MAX_VALUES or marks(text) <= MAX_VALUES:
-        return None
     count = depth = at = 0
     name, last = "", slice(0)
     while (found := _TOKEN.search(text, at)) is not None:

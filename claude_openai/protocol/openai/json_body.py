@@ -11,7 +11,7 @@ import re
 from typing import Any, Final
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.limits.json_size import MAX_VALUES, field_in_excess
+from claude_openai.protocol.limits.json_size import MAX_VALUES, field_in_excess, has_many_marks
 from claude_openai.protocol.limits.json_values import MAX_DEPTH, is_deeper
 from claude_openai.protocol.turn.surrogates import paired
 
@@ -29,7 +29,7 @@ def load_object(body: bytes) -> dict[str, Any]:
     """
     try:
         text = body.decode("utf-8-sig")
-        _check_size(text)
+        _check_size(body, text)
         loaded = load_finite(text)
     except UnicodeDecodeError:
         raise _invalid_json("The body is not UTF-8. Send JSON encoded as UTF-8.") from None
@@ -55,14 +55,14 @@ def load_finite(text: str) -> Any:
         RecursionError: it is nested too deeply.
     """
     loaded = _DECODER.decode(text)
-    # What is nested deeper has more brackets.
-    if text.count("[") + text.count("{") > MAX_DEPTH and is_deeper(loaded):
+    # What is nested deeper has more characters.
+    if len(text) > MAX_DEPTH and is_deeper(loaded):
         raise RecursionError
     return loaded
 
 
-def _check_size(text: str) -> None:
-    field = field_in_excess(text)
+def _check_size(body: bytes, text: str) -> None:
+    field = field_in_excess(text) if has_many_marks(body) else None
     if field is not None:
         name = field[:MAX_PARAM_CHARS]
         message = f"The body has more than {MAX_VALUES} values, the last of them in {name!r}. Send fewer."

@@ -57,8 +57,15 @@ class _Side:
     calls: list[ToolUseBlock] = field(default_factory=list)
     called_before: set[ToolUseBlock] = field(default_factory=set)  # by earlier pieces
     results: list[ToolResultBlock] = field(default_factory=list)  # of an assistant's calls
-    given: set[ToolResultBlock] = field(default_factory=set)  # the same
+    given: set[ToolResultBlock] = field(default_factory=set)  # the first `hashed` of them
+    hashed: int = 0
     came: list[tuple["_Side", ToolUseBlock, ToolResultBlock]] = field(default_factory=list)  # results in this turn
+
+    def has_result(self, result: ToolResultBlock) -> bool:
+        """Whether an equal one is among its results, which are hashed only when that is asked."""
+        self.given.update(self.results[self.hashed :])
+        self.hashed = len(self.results)
+        return result in self.given
 
     def said(self, *, beside_results: bool) -> list[Block]:
         if not self.reminders or (len(self.reminders) == len(self.words) and not beside_results):
@@ -120,9 +127,8 @@ class _Conversation:
         if caller is not None and self._open[result.call_id]:
             call = self._open[result.call_id].popleft()
             caller.results.append(result)
-            caller.given.add(result)
             self.sides[-1].came.append((caller, call, result))
-        elif caller is None or result not in caller.given:
+        elif caller is None or not caller.has_result(result):
             message = (
                 f"'{piece.path}' is a tool result for {shorten(result.call_id)}, which the assistant did not call"
                 " before it, or which has another result already."

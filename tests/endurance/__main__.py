@@ -18,7 +18,8 @@ from claude_openai import Config, serve
 from claude_openai.claude.process.command_line import stand_in_environment
 from claude_openai.config import BACKENDS
 from claude_openai.testing import MessagesApi, Pause, Piece, Reply, Text
-from tests.real.call import Call, chat, texts
+from tests.http_client import texts
+from tests.real.call import Call, chat
 
 # Beyond the deltas themselves, for the start of everything on a busy machine.
 MORE_S = 60

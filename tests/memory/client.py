@@ -6,21 +6,20 @@ and no route.
 """
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import h11
 
+from tests.http_client import VALIDATED, HttpClient
 from tests.memory.wire import Pipe
 from tests.openai_schema import validate, validate_known, validate_sampled
-from tests.sse_reader import Message, SseReader, parse_sse
+from tests.sse_reader import Message, parse_sse
 
-__all__ = ["HOST", "Answer", "Client", "Headers", "texts"]
+__all__ = ["HOST", "Answer", "Client", "Headers"]
 
 HOST: Final = "127.0.0.1:8000"
 READ_BYTES: Final = 4096
-VALIDATED: Final = 10
 
 Headers: TypeAlias = dict[str, str]
 
@@ -62,48 +61,32 @@ class Answer:
         return events[:-1]
 
 
-def texts(events: Iterable[Message], key: str = "content") -> list[str]:
-    """The deltas that say something, each by itself."""
-    choices = [choice for event in events if isinstance(event, dict) for choice in event.get("choices", ())]
-    return [choice["delta"][key] for choice in choices if choice["delta"].get(key)]
-
-
-class Client:
+class Client(HttpClient):
     """One connection.
 
     Args:
         incoming: from the server.
         outgoing: to the server.
-
-    Attributes:
-        comments: the comment lines of the stream under way.
     """
 
     def __init__(self, incoming: Pipe, outgoing: Pipe) -> None:
+        super().__init__()
         self._incoming = incoming
         self._outgoing = outgoing
-        self._http = h11.Connection(h11.CLIENT)
-        self._sse = SseReader()
-        self._waiting: list[str] = []
-        self._taken = 0
-
-    @property
-    def comments(self) -> list[str]:
-        return self._sse.comments
 
     async def send(self, method: str, target: str, *body: bytes, headers: Headers | None = None) -> None:
         """Send a request; a body in several pieces goes out chunked."""
-        if self._http.our_state is h11.DONE:
-            self._http.start_next_cycle()
+        if self.http.our_state is h11.DONE:
+            self.http.start_next_cycle()
         framing = {}
         if body:
             framing = {"transfer-encoding": "chunked"} if len(body) > 1 else {"content-length": str(len(body[0]))}
         merged = {"host": HOST, **framing, **(headers or {})}
         raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in merged.items()]
-        out = self._http.send(h11.Request(method=method, target=target, headers=raw)) or b""
+        out = self.http.send(h11.Request(method=method, target=target, headers=raw)) or b""
         for piece in body:
-            out += self._http.send(h11.Data(data=piece)) or b""
-        await self.send_raw(out + (self._http.send(h11.EndOfMessage()) or b""))
+            out += self.http.send(h11.Data(data=piece)) or b""
+        await self.send_raw(out + (self.http.send(h11.EndOfMessage()) or b""))
 
     async def post(self, payload: dict[str, Any], target: str = "/v1/chat/completions", **headers: str) -> None:
         """Send JSON; in names of headers `_` stands for `-`."""
@@ -114,60 +97,9 @@ class Client:
     async def send_raw(self, data: bytes) -> None:
         await self._outgoing.send(data)
 
-    async def head(self) -> tuple[int, Headers]:
-        """Status and headers; the body is still to come."""
-        self._sse = SseReader()
-        response = await self._next()
-        while isinstance(response, h11.InformationalResponse):
-            response = await self._next()
-        assert isinstance(response, h11.Response), response
-        headers = [(name.decode(), value.decode()) for name, value in response.headers]
-        assert len(dict(headers)) == len(headers), f"a header came twice: {headers}"
-        return response.status_code, dict(headers)
-
-    async def rest(self) -> bytes:
-        """The body to its end.
-
-        Raises:
-            h11.RemoteProtocolError: the connection ended before it.
-        """
-        data = bytearray()
-        while isinstance(event := await self._next(), h11.Data):
-            data += event.data
-        return bytes(data)
-
     async def answer(self) -> Answer:
         status, headers = await self.head()
-        return Answer(status, headers, await self.rest())
-
-    async def event(self) -> Message | None:
-        """The next server-sent event of the stream under way, held against OpenAI's schema; None at its end."""
-        while not self._waiting:
-            part = await self._next()
-            if not isinstance(part, h11.Data):
-                assert isinstance(part, h11.EndOfMessage), part
-                self._sse.close()
-                return None
-            self._waiting += self._sse.feed(bytes(part.data))
-        text = self._waiting.pop(0)
-        event: Message = text if text == "[DONE]" else json.loads(text)
-        validate_sampled(self._taken, event)
-        self._taken += 1
-        return event
-
-    async def events(self) -> list[Message]:
-        """The events from here to the end of the stream."""
-        events = []
-        while (event := await self.event()) is not None:
-            events.append(event)
-        return events
-
-    async def until_text(self, text: str) -> None:
-        """Read on to the chunk that says it."""
-        while (event := await self.event()) is not None:
-            if text in texts([event]):
-                return
-        raise AssertionError(f"the stream ended without {text!r}")
+        return Answer(status, headers, await self.body())
 
     async def raw_to_end(self) -> bytes:
         """Everything until the server closes, as it is."""
@@ -185,7 +117,5 @@ class Client:
         self._outgoing.close_sender()
         self._incoming.close_receiver()
 
-    async def _next(self) -> Any:
-        while (event := self._http.next_event()) is h11.NEED_DATA:
-            self._http.receive_data(await self._incoming.receive(READ_BYTES))
-        return event
+    async def receive(self) -> bytes:
+        return await self._incoming.receive(READ_BYTES)

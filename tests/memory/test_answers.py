@@ -7,7 +7,7 @@ import trio
 
 from claude_openai.protocol.turn.events import ReasoningDelta, Usage
 from claude_openai.testing import Pause, ScriptedBackend, deltas, full_turn
-from tests.memory.client import texts
+from tests.http_client import texts
 from tests.memory.harness import chat, serving
 from tests.openai_schema import strict_openai_chunk, strict_openai_completion, strict_openai_model, validate
 from tests.sse_reader import Message

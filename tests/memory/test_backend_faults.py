@@ -27,7 +27,8 @@ from claude_openai.protocol.turn.events import (
 )
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.testing import Crash, Hang, ScriptedBackend, full_turn
-from tests.memory.client import Answer, texts
+from tests.http_client import texts
+from tests.memory.client import Answer
 from tests.memory.harness import chat, run_in_memory, serving
 
 BUG = ValueError("a bug with sk-ant-abcdefghij in its words")

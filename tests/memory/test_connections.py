@@ -9,7 +9,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.testing import Hang, Pause, full_turn
-from tests.memory.client import Answer, texts
+from tests.http_client import texts
+from tests.memory.client import Answer
 from tests.memory.harness import Server, chat, serving
 
 BODY = b'{"model":"claude","stream":%s,"messages":[{"role":"user","content":"Hi"}]}'

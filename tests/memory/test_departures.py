@@ -9,7 +9,8 @@ from trio.testing import wait_all_tasks_blocked
 from claude_openai.protocol.turn.events import TurnStarted
 from claude_openai.testing import Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
 from claude_openai.web.app import Views
-from tests.memory.client import Client, texts
+from tests.http_client import texts
+from tests.memory.client import Client
 from tests.memory.harness import Server, chat, serving
 
 CLEANUP_S = 2
@@ -194,7 +195,7 @@ async def test_a_request_without_a_turn_ends_a_second_after_its_client_has_left(
 async def test_after_the_answer_the_process_may_end_in_peace() -> None:
     async with serving(ScriptedBackend(cleanup_s=CLEANUP_S), max_concurrency=1) as server:
         client = await server.streaming()
-        await client.rest()
+        await client.body()
         client.leave()
         await server.admission.wait_idle()
         assert server.backend.turns[0].outcome == "returned"

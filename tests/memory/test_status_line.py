@@ -15,7 +15,7 @@ from claude_openai.errors import (
 )
 from claude_openai.protocol.turn.events import ReasoningDelta, TextDelta, TurnFailed, TurnStarted
 from claude_openai.testing import Hang, Pause, TurnStep, full_turn
-from tests.memory.client import texts
+from tests.http_client import texts
 from tests.memory.harness import chat, serving
 
 FAILURES = [

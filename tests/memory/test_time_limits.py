@@ -9,7 +9,8 @@ from trio.testing import wait_all_tasks_blocked
 from claude_openai.errors import ShuttingDown
 from claude_openai.protocol.turn.events import TurnStarted
 from claude_openai.testing import Alive, Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
-from tests.memory.client import Client, texts
+from tests.http_client import texts
+from tests.memory.client import Client
 from tests.memory.harness import Server, chat, serving
 
 ENDLESS = (TurnStarted("claude"), Hang())

@@ -19,7 +19,8 @@ from claude_openai.testing import (
     UpstreamErrorEvent,
     Usage,
 )
-from tests.real.call import Call, chat, texts
+from tests.http_client import texts
+from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, serving, until
 from tests.real.own_tools import _results, is_judge
 from tests.real.tool_turns import READ

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from claude_openai.testing import Hang, Reply, Text
+from tests.http_client import texts
 from tests.openai_schema import validate
-from tests.real.call import Call, chat, texts
+from tests.real.call import Call, chat
 from tests.real.command import running
 from tests.real.fake_cli import ANSWER, fake_cli
 from tests.real.harness import LIMIT_S, Served, needs_claude, serving, until

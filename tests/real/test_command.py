@@ -15,7 +15,8 @@ from claude_openai import __version__
 from claude_openai.commands.instance.record import find_instance
 from claude_openai.testing import AUTHENTICATION_ERROR, Hang, Pause, Reply, Text
 from tests.conditions import needs
-from tests.real.call import Call, chat, texts
+from tests.http_client import texts
+from tests.real.call import Call, chat
 from tests.real.command import MODULE, SCRIPT, refused, running
 from tests.real.harness import needs_claude
 

@@ -23,7 +23,8 @@ from claude_openai.commands import stop as stop_module
 from claude_openai.commands.instance.record import Instance, is_claimed
 from claude_openai.testing import Hang, Pause, Reply, Text
 from tests.conditions import needs
-from tests.real.call import Call, chat, texts
+from tests.http_client import texts
+from tests.real.call import Call, chat
 from tests.real.command import INSTANCE_FILES, MODULE, Refusal, Shell, complaint, names, printed, running, shell
 from tests.real.harness import needs_claude, until
 

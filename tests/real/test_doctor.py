@@ -121,7 +121,7 @@ async def test_doctor_with_a_semicolon_in_a_path_shows_the_whole_problem_and_the
         doctor = await visit(type_, "--claude-command", "./a; b/claude", env={"DEBUG": "a; b. c"})
         assert doctor.states == {"Claude Code": "FAIL", "variables": "warning"}
         assert doctor.found("Claude Code").endswith(": './a; b/claude' is not a program that can be run")
-        assert doctor.mend("Claude Code") == "leave it out to use the one that comes with the SDK"
+        assert doctor.mend("Claude Code") == "leave it out to use the program that comes with the SDK"
         assert doctor.found("variables") == "DEBUG='a; b. c' is ignored: it was not set for this program"
         assert doctor.mend("variables") == "use --debug"
 

@@ -34,8 +34,9 @@ from claude_openai.testing import (
     Text,
     UpstreamErrorEvent,
 )
+from tests.http_client import texts
 from tests.openai_schema import validate
-from tests.real.call import Call, chat, texts
+from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, on_both_backends, serving
 
 pytestmark = needs_claude

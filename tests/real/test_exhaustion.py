@@ -15,7 +15,8 @@ import trio
 
 from claude_openai.testing import Reply
 from tests.conditions import OTHER_USER, PACKAGES, needs, python_of_another_user
-from tests.real.call import Call, chat, texts
+from tests.http_client import texts
+from tests.real.call import Call, chat
 from tests.real.command import MODULE, Command, running
 from tests.real.harness import LIMIT_S, needs_claude, on_both_backends, until
 

@@ -15,8 +15,9 @@ from claude_openai.claude.process.guardian import Started
 from claude_openai.claude.process.supervised import SupervisedProcess
 from claude_openai.errors import ConfigError
 from tests.conditions import needs
+from tests.http_client import texts
 from tests.openai_schema import validate
-from tests.real.call import Call, chat, texts
+from tests.real.call import Call, chat
 from tests.real.fake_cli import ANSWER, fake_cli
 from tests.real.harness import LIMIT_S, needs_claude, on_both_backends, serving
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from claude_openai.testing import Hang, RecordedRequest, Reply, Text, ToolUse, Usage
+from tests.http_client import texts
 from tests.openai_schema import strict_openai_completion, validate
-from tests.real.call import Call, chat, texts
+from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, on_both_backends, serving
 from tests.real.tool_turns import KEPT, READ, results, use
 

@@ -13,7 +13,8 @@ from claude_openai.logs.log import Log
 from claude_openai.preload import NEEDED_LATER
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, ScriptedBackend, Text
-from tests.real.call import Call, chat, texts
+from tests.http_client import texts
+from tests.real.call import Call, chat
 from tests.real.harness import LIMIT_S, Served, needs_claude, serving
 
 pytestmark = needs_claude

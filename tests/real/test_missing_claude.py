@@ -100,7 +100,7 @@ async def test_the_command_warns_of_a_claude_that_is_too_old(tmp_path: Path, ver
         await until(lambda: command.stderr().count("\n") > 1, "the warning is there")
         _, warning = command.stderr().splitlines()
         assert warning.startswith(f"claude-openai: warning: Claude Code {version} is ")
-        assert warning.endswith("or leave --claude-command out")
+        assert warning.endswith("or leave out --claude-command")
 
 
 async def test_a_claude_that_does_not_tell_its_version_keeps_no_server_from_its_start_and_its_end(

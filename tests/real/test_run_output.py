@@ -59,7 +59,7 @@ async def test_a_run_is_followed_as_it_goes_to_its_end(tmp_path: Path) -> None:
             assert following.headers["content-type"] == "application/x-ndjson"
             seen = b""
             while b'"Hel"' not in seen:
-                seen += (await following._event()).data
+                seen += (await following.next_event()).data
             more.set()
             rest = await lines(following)
         assert [record["type"] for record in rest] == ["text", "end"]

@@ -15,7 +15,8 @@ import trio
 
 from claude_openai.testing import Hang, RecordedRequest, Reply, Text
 from tests.conditions import needs
-from tests.real.call import Call, chat, texts
+from tests.http_client import texts
+from tests.real.call import Call, chat
 from tests.real.command import INSTANCE_FILES, Shell, shell
 from tests.real.harness import needs_claude, on_both_backends, until
 from tests.real.run_commands import listed, read, statuses, tailing

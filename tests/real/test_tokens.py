@@ -14,8 +14,9 @@ import pytest
 import trio
 
 from claude_openai.testing import Pause, Reply, Text, Thinking, Usage
+from tests.http_client import texts
 from tests.openai_schema import strict_openai_chunk, strict_openai_completion, validate
-from tests.real.call import MODEL, Call, chat, texts
+from tests.real.call import MODEL, Call, chat
 from tests.real.harness import LIMIT_S, Served, needs_claude, on_both_backends, serving
 from tests.sse_reader import Message
 

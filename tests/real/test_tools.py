@@ -12,8 +12,9 @@ import pytest
 from claude_openai.protocol.claude_code.call_policies import MUST_CALL, ONE_CALL_ONLY
 from claude_openai.protocol.claude_code.tool_calls import MAX_CORRECTIONS
 from claude_openai.testing import Hang, Reply, Text, Thinking, ToolUse
+from tests.http_client import texts
 from tests.openai_schema import strict_openai_chunk
-from tests.real.call import Call, chat, texts
+from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
 from tests.real.tool_turns import ASKED, KEPT, LIST, READ, ask, refused, results, upstream, use
 
@@ -117,7 +118,7 @@ async def test_arguments_that_never_fit_are_an_error(kept: Served) -> None:
     kept.api.enqueue(*[Reply(use(number, "")) for number in range(1, 8)])
     error = await refused(kept, ASKED)
     assert error["status"] == 502
-    assert "do not fit" in error["message"]
+    assert "do not match" in error["message"]
     assert len(kept.api.requests) == 1 + MAX_CORRECTIONS
     assert error["x-should-retry"] == "false"
 

@@ -1,7 +1,6 @@
 """Every setting of the server as one frozen `Config`, checked as a whole.
 
-Below this package nobody reads flags or the environment for the server's own settings. Where their values come from is
-`table`'s business.
+The other packages get settings from a `Config`, never from flags or the environment; `table` builds it from those.
 """
 
 import ipaddress
@@ -20,7 +19,7 @@ BACKENDS: Final = ("sdk", "cli")
 CONFINE: Final = ("auto", "require", "off")
 LOG_LEVELS: Final = ("trace", "debug", "info", "warning", "error")
 
-# The least value of each number.
+# The smallest valid value of each number.
 LEAST: Final = {
     "port": 0,
     "max_concurrency": 1,
@@ -38,12 +37,12 @@ LEAST: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the server is told to do. Every field has a default, so `Config(port=0)` serves a test.
+    """The settings of a server. Every field has a default: a test can use `Config(port=0)`.
 
-    The fields of the second group have no flag: they are for harnesses and tests.
+    The fields of the second group have no flag; they are for test harnesses.
 
     Raises:
-        ConfigError: on fields that cannot stand together, such as a public address without a key.
+        ConfigError: a value is invalid, or values exclude each other, such as a public address without a key.
     """
 
     host: str = "127.0.0.1"
@@ -79,68 +78,71 @@ class Config:
     trace: bool = False
     trace_file: Path | None = None
     background: bool = False
-    # None here and a folder for the command: a server in somebody's test must not write into their home.
+    # The command defaults to a folder. None here, so that a server in a test does not write to the user's home.
     output_dir: Path | None = None
 
     # How long a stream's status line waits for the first event, so that a failed start gets its true status.
     hold_status_ms: int = 10_000
     # OpenCode gives up after 300 s without a byte, common proxies after 60 s.
     comment_interval_ms: int = 15_000
-    # A client that takes nothing for this long loses its run and its connection.
+    # A client that reads nothing for this long loses its run and its connection.
     stall_timeout_ms: int = 30_000
-    # Longer than HTTP clients keep an idle connection, so that it is they who close it.
+    # Longer than HTTP clients keep an idle connection, so that the client closes it.
     idle_connection_ms: int = 75_000
-    # Files of runs are removed this long after their last write, and the oldest when all exceed this many bytes.
+    # A run's file is removed this long after its last write; the oldest ones earlier if all files exceed the bytes.
     output_max_age_ms: int = 7 * 24 * 3600 * 1000
     output_max_bytes: int = 256 * 1024 * 1024
     extra_env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    # Bearer token for the control routes, beside the API key; without either there are none.
+    # Bearer token for the control routes, besides the API key. Without either there are no control routes.
     control_key: str | None = field(default=None, repr=False)
-    # Files with keys in them, which Claude's own tools are kept from.
+    # Files that contain keys; Claude's own tools cannot read them.
     private_files: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():
             if getattr(self, name) < least:
-                raise ConfigError(f"{name} is {getattr(self, name)}, and must be at least {least}")
+                raise ConfigError(f"invalid {name}: {getattr(self, name)}; expected at least {least}")
         if self.backend not in BACKENDS:
-            raise ConfigError(f"backend is {self.backend!r}, and must be one of {', '.join(BACKENDS)}")
+            raise ConfigError(f"invalid backend: {self.backend!r}; expected one of {', '.join(BACKENDS)}")
         if self.confine not in CONFINE:
-            raise ConfigError(f"confine is {self.confine!r}, and must be one of {', '.join(CONFINE)}")
+            raise ConfigError(f"invalid confine: {self.confine!r}; expected one of {', '.join(CONFINE)}")
         for name in ("api_key", "control_key"):
             if getattr(self, name) is not None:
                 _check_key(name, getattr(self, name))
         if self.host == "":
-            raise ConfigError("--host / CLAUDE_OPENAI_HOST: '' is not a host name", hint="use 127.0.0.1")
+            raise ConfigError(
+                "--host / CLAUDE_OPENAI_HOST: invalid host: ''; expected a host name or address", hint="use 127.0.0.1"
+            )
         if not is_loopback(self.host) and not self.api_key:
             raise ConfigError(
-                f"--host / CLAUDE_OPENAI_HOST: {self.host!r} can be reached from other machines, and without a key "
-                "anybody there could use your Claude account",
+                f"--host / CLAUDE_OPENAI_HOST: other machines can reach {self.host!r}, and without a key their users "
+                "could use your Claude account",
                 hint="set --api-key / CLAUDE_OPENAI_API_KEY, or bind 127.0.0.1",
             )
         if "*" in self.cors_origins and not self.api_key:
             raise ConfigError(
-                "--cors-origins / CLAUDE_OPENAI_CORS_ORIGINS: '*' lets every web page in, so it needs a key: "
-                "set --api-key / CLAUDE_OPENAI_API_KEY"
+                "--cors-origins / CLAUDE_OPENAI_CORS_ORIGINS: '*' allows every web page, which requires a key",
+                hint="set --api-key / CLAUDE_OPENAI_API_KEY",
             )
         if "bypassPermissions" in self.allowed_permission_modes and not self.allow_bypass_permissions:
             raise ConfigError(
-                "--allowed-permission-modes / CLAUDE_OPENAI_ALLOWED_PERMISSION_MODES: 'bypassPermissions' lets Claude "
-                "do anything unasked, so it has a flag of its own: --allow-bypass-permissions"
+                "--allowed-permission-modes / CLAUDE_OPENAI_ALLOWED_PERMISSION_MODES: 'bypassPermissions' cannot be "
+                "allowed here, because it lets Claude do anything without asking",
+                hint="allow it with --allow-bypass-permissions",
             )
         self.catalog()
 
     @property
     def permission_modes(self) -> tuple[str, ...]:
-        """The permission modes that a request may ask for."""
+        """Return the permission modes that a request may select."""
         bypass = ("bypassPermissions",) if self.allow_bypass_permissions else ()
         return tuple(dict.fromkeys((*self.allowed_permission_modes, *bypass)))
 
     def catalog(self) -> ModelCatalog:
-        """The models this server offers.
+        """Return the models that this server offers.
 
         Raises:
-            ConfigError: the default model, or a name of the override, cannot be used.
+            ConfigError: the default model, or a name of `models`, is invalid.
         """
         return ModelCatalog(default_model=self.default_model, override=self.models)
 
@@ -152,12 +154,12 @@ class Config:
 
     @property
     def effective_log_file(self) -> Path | None:
-        """None for standard output. There is one log: a trace file is where it goes, in place of the log file."""
+        """The file of the log, None for standard output. There is only one log: a trace file replaces the log file."""
         return self.log_file if self.trace_file is None else self.trace_file
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host name or address can only be reached from this machine."""
+    """Whether a host name or address is reachable only from this machine."""
     if host.rstrip(".").lower() == "localhost" or host.lower().endswith(".localhost"):
         return True
     try:
@@ -167,13 +169,13 @@ def is_loopback(host: str) -> bool:
 
 
 def local_url(host: str, port: int) -> str:
-    """The base URL at which this machine reaches a server that listens on a host."""
+    """Return the base URL by which this machine reaches a server that listens on the host."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - nothing is bound here
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _check_key(name: str, given: str) -> None:
+def _check_key(name: str, value: str) -> None:
     try:
-        key(given)
+        key(value)
     except ValueError as error:
         raise ConfigError(f"{name} {error}") from None

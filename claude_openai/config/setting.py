@@ -1,4 +1,4 @@
-"""A setting: its flag, variables, default and help, and how its value is read.
+"""A setting: its flag, variables, default, help and converter.
 
 The table of all settings is in `config.table`.
 """
@@ -20,20 +20,20 @@ SWITCH_METAVAR: Final = "yes|no"
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting: where its value comes from, how it is read, and its help.
+    """One setting.
 
     Attributes:
-        name: the name that the flag and the variable are made from.
+        name: its name; the flag and the variable are derived from it.
         field: the field of Config that it sets. Two settings with one field exclude each other.
         variables: environment variables; the first that is set and not empty counts.
-        convert: text to value; raises ValueError, whose text says what is expected.
+        convert: converts a text to the value; raises ValueError with the reason and the expected form.
         metavar: placeholder of the value in the help; "" for a switch.
-        help: what it does, with the unit of its value.
-        default: the value if none is given; for `of_command`, its text.
+        help: the help text, with the unit of the value.
+        default: the value if neither flag nor variable is set; the text of `of_command` if that is not "".
         flag: the flag, "" if there is none.
         of_command: a default for the command line only, as text; "" to use Config's.
-        is_foreign: whether the value of a variable, given by its name, was set for another program; it is ignored.
-        choices: the values that `convert` accepts, if they can be listed.
+        is_foreign: whether a variable, as name and value, was set for another program; it is then ignored.
+        choices: the values that `convert` accepts, if they are a fixed set.
         group: title of its group of flags in the help.
         is_common: whether the short help shows it.
     """
@@ -54,7 +54,7 @@ class Setting:
 
     @property
     def shown_default(self) -> str:
-        """The default as a user would type it, "" if there is none."""
+        """The default in the form of a flag's value, "" if there is none."""
         if isinstance(self.default, bool):
             return "yes" if self.default else "no"
         if isinstance(self.default, tuple):
@@ -94,7 +94,7 @@ class Setting:
         try:
             return self.convert(raw)
         except ValueError as error:
-            shown = "the value given" if self.name == "api_key" else repr(raw)
+            shown = "the value" if self.name == "api_key" else repr(raw)
             raise ConfigError(f"{self.label}: {shown} (from {source}) {error}") from None
 
 
@@ -109,32 +109,32 @@ class Parser(argparse.ArgumentParser):
     ) -> None:
         super().__init__(prog=prog, description=description, allow_abbrev=False, formatter_class=_Formatter, **others)
 
-    def parse_args(  # type: ignore[override]  # the overloads differ in the namespace alone
+    def parse_args(  # type: ignore[override]  # the overloads differ only in the namespace
         self, args: Sequence[str] | None = None, namespace: None = None
     ) -> argparse.Namespace:
         """Parse flags.
 
         Raises:
-            ConfigError: one line that names the argument, with the nearest flag.
+            ConfigError: an argument is invalid; one line that names it, with the most similar flag as the hint.
         """
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown:
-            self._refuse(unknown)
+            self._reject(unknown)
         return parsed
 
     def error(self, message: str) -> NoReturn:
-        raise ConfigError(" ".join(message.split()), hint=self._where_flags_are())
+        raise ConfigError(" ".join(message.split()), hint=self._help_hint())
 
-    def _refuse(self, unknown: Sequence[str]) -> NoReturn:
+    def _reject(self, unknown: Sequence[str]) -> NoReturn:
         flags = [word for word in unknown if word.startswith("-")]
         if not flags:
             self.error(f"unexpected argument: {unknown[0]!r}")
         flag = flags[0].partition("=")[0]
         visible = (name for name in self._option_string_actions if name.startswith("--"))
         hint = did_you_mean(flag, visible)
-        raise ConfigError(f"unknown flag: {flag!r}", hint=f"{hint} {self._where_flags_are()}".strip())
+        raise ConfigError(f"unknown flag: {flag!r}", hint=f"{hint} {self._help_hint()}".strip())
 
-    def _where_flags_are(self) -> str:
+    def _help_hint(self) -> str:
         every = HELP_ALL if HELP_ALL in self._option_string_actions else "--help"
         return f"`{self.prog} {every}` lists the flags"
 
@@ -143,9 +143,9 @@ def with_flags(parser: Parser, settings: Iterable[Setting], *, every: bool = Fal
     """Add a flag to the parser for each setting that has one, in the groups of the table.
 
     Args:
-        parser: its help shows the common flags.
+        parser: gets the flags.
         settings: the table.
-        every: the help shows all flags instead, each with its variables.
+        every: whether the help shows all flags, with their variables, instead of the common ones.
     """
     parser.add_argument(HELP_ALL, action="help", help="show all flags, with their environment variables")
     for title, members in groupby(settings, lambda setting: setting.group):

@@ -1,4 +1,4 @@
-"""The table of all settings, and how a Config is built from flags and variables.
+"""The table of all settings; builds a Config from flags and environment variables.
 
 `SETTINGS` defines flag, variables, default, group and help of each setting. The parser, the help texts, the man page,
 the completion scripts and the documentation are generated from it.
@@ -33,31 +33,31 @@ OUTPUT_DIR: Final = "~/.claude-openai/output"
 
 
 def config_from(argv: Sequence[str], environ: Mapping[str, str], parser: Parser | None = None) -> Config:
-    """Build the Config: flags win over variables, variables over defaults.
+    """Build the Config. Flags override variables, variables override defaults.
 
     Args:
         argv: flags.
-        environ: variables.
-        parser: gets the flags of the table; it may have others of its own, and its own help.
+        environ: environment variables.
+        parser: the flags of the table are added to it; it may have flags and a help text of its own.
 
     Raises:
-        ConfigError: one line that names the flag and the variable of a bad value.
+        ConfigError: a value is invalid; one line that names its flag and variable.
         SystemExit: after a flag that prints something, such as --help.
     """
-    given = vars(with_flags(parser or Parser(), SETTINGS, every=HELP_ALL in argv).parse_args(list(argv)))
+    parsed = vars(with_flags(parser or Parser(), SETTINGS, every=HELP_ALL in argv).parse_args(list(argv)))
     values: dict[str, Any] = {}
     sources: dict[str, str] = {}
     for setting in SETTINGS:
-        raw, source = setting.find(given.get(setting.name), environ)
+        raw, source = setting.find(parsed.get(setting.name), environ)
         if raw is None and setting.of_command:
-            with contextlib.suppress(ValueError):  # a user without a home folder
+            with contextlib.suppress(ValueError):  # the user has no home folder
                 values[setting.field] = setting.convert(setting.of_command)
         if raw is None:
             continue
         if setting.field in values:
             other = sources[setting.field]
             raise ConfigError(
-                f"{setting.label}: {other} and {source} are both given", hint=f"drop {other} to use the file"
+                f"{setting.label}: {other} and {source} exclude each other", hint=f"omit {other} to use the file"
             )
         values[setting.field], sources[setting.field] = setting.read(raw, source), source
         if setting.name == "api_key_file":
@@ -116,12 +116,12 @@ def _group(title: str, *settings: Setting) -> tuple[Setting, ...]:
 
 
 def _is_service_link(_name: str, value: str) -> bool:
-    """Whether it is like `tcp://10.0.0.1:8000`: Kubernetes sets NAME_PORT to that for each service."""
+    """Whether a value is like `tcp://10.0.0.1:8000`, which Kubernetes sets as NAME_PORT for each service."""
     return "://" in value
 
 
 def _is_debug_of_others(name: str, value: str) -> bool:
-    """Whether it is like `DEBUG=express:*`, by which Node programs choose the modules that log."""
+    """Whether a variable is like `DEBUG=express:*`, which selects the modules of Node programs that log."""
     if name != "DEBUG":
         return False
     try:
@@ -138,14 +138,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "host",
             str.strip,
             "HOST",
-            "address to listen on; any other than loopback requires an API key",
+            "address to listen on; other than on loopback an API key is required",
             is_common=True,
         ),
         _setting(
             "port",
             whole(LEAST["port"], 65535),
             "PORT",
-            "port to listen on; 0: a free one",
+            "port to listen on; 0: any free port",
             "PORT",
             is_foreign=_is_service_link,
             is_common=True,
@@ -198,8 +198,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "models",
             words,
             "NAMES",
-            "comma-separated model names to offer instead of those that Claude Code reports; unknown ones are passed "
-            "on unchanged",
+            "comma-separated model names to offer instead of the ones from Claude Code; unknown names are passed on "
+            "unchanged",
             variable="CLAUDE_MODELS_OVERRIDE",
             flag="",
         ),
@@ -207,7 +207,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "claude_command",
             command,
             "PATH",
-            "the claude program to run; without it, the one that comes with the SDK, or else the one on PATH",
+            "the claude program to run; by default the program bundled with the SDK, or else the one on PATH",
             "CLAUDE_COMMAND",
         ),
         _setting(
@@ -220,17 +220,19 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     *_group(
         "limits",
         _number("max_concurrency", "N", "maximum number of turns that run at the same time"),
-        _number("max_queue_size", "N", "maximum number of requests that wait for a turn; more are answered 429"),
+        _number("max_queue_size", "N", "maximum number of requests that wait for a turn; further ones get a 429"),
         _number(
             "process_timeout_ms",
             "MS",
-            "longest silence of Claude Code in a turn, in milliseconds; then the answer is 504",
+            "longest silence of Claude Code in a turn, in milliseconds; after it the answer is a 504",
         ),
         _number(
-            "turn_timeout_ms", "MS", "longest duration of a turn, in milliseconds; then the answer is 504; 0: no limit"
+            "turn_timeout_ms",
+            "MS",
+            "longest duration of a turn, in milliseconds; after it the answer is a 504; 0: no limit",
         ),
-        _number("drain_timeout_ms", "MS", "time that running turns get to end when the server stops, in milliseconds"),
-        _number("max_request_bytes", "BYTES", "largest request body, in bytes; larger ones are answered 413"),
+        _number("drain_timeout_ms", "MS", "time that a stopping server waits for running turns, in milliseconds"),
+        _number("max_request_bytes", "BYTES", "largest request body, in bytes; a larger one gets a 413"),
     ),
     *_group(
         "conversations",
@@ -249,14 +251,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "allowed_working_directory_prefixes",
             folders,
             "PATHS",
-            "comma-separated folders where a request may let Claude's own tools work; without it, the current folder",
+            "comma-separated folders where a request may let Claude's own tools work; by default the current folder",
             variable="CLAUDE_OPENAI_ALLOWED_WORKING_DIR_PREFIXES",
         ),
         _setting(
-            "allowed_permission_modes", modes, "MODES", "comma-separated permission modes that a request may ask for"
+            "allowed_permission_modes", modes, "MODES", "comma-separated permission modes that a request may select"
         ),
         _setting(
-            "allow_bypass_permissions", switch, "", "allow a request to ask for the permission mode bypassPermissions"
+            "allow_bypass_permissions", switch, "", "allow requests to select the permission mode bypassPermissions"
         ),
         _choice(
             "confine",
@@ -281,12 +283,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "debug",
             switch,
             "",
-            "log at level debug, whatever --log-level says",
+            "log at level debug, regardless of --log-level",
             "DEBUG",
             is_foreign=_is_debug_of_others,
         ),
-        _setting("trace", switch, "", "log at level trace, whatever --log-level and --debug say"),
-        _setting("trace_file", path, "PATH", "log to this file at level trace, whatever --log-file says"),
+        _setting("trace", switch, "", "log at level trace, regardless of --log-level and --debug"),
+        _setting("trace_file", path, "PATH", "log to this file at level trace, regardless of --log-file"),
     ),
     *_group(
         "server",
@@ -295,7 +297,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "output_dir",
             folder,
             "PATH",
-            "folder for the output of runs, which is kept for 7 days, 256 MiB at most; 'none' keeps nothing",
+            "folder for the output of runs, which is kept for 7 days, at most 256 MiB; 'none': keep nothing",
             of_command=OUTPUT_DIR,
         ),
     ),

@@ -1,6 +1,6 @@
 """Converters from the text of a flag or variable to its value.
 
-Each raises ValueError; its text completes a sentence that begins with the name of the setting.
+Each raises ValueError. The text of the error is a predicate: `Setting.read` puts the value in front of it.
 """
 
 import math
@@ -59,7 +59,7 @@ def words(raw: str) -> tuple[str, ...]:
 def modes(raw: str) -> tuple[str, ...]:
     unknown = [word for word in words(raw) if word not in PERMISSION_MODES]
     if unknown:
-        raise ValueError(f"has {unknown[0]!r}, which {_not_one_of(unknown[0], PERMISSION_MODES)}")
+        raise ValueError(f"contains {unknown[0]!r}, which {_not_one_of(unknown[0], PERMISSION_MODES)}")
     return words(raw)
 
 
@@ -76,7 +76,7 @@ def text(raw: str) -> str:
 def key(raw: str) -> str:
     text(raw)
     if not raw.isascii() or not raw.isprintable() or " " in raw:
-        raise ValueError("cannot be sent in an Authorization header: use printable ASCII without spaces")
+        raise ValueError("cannot be sent in an Authorization header; expected printable ASCII without spaces")
     return raw
 
 
@@ -87,18 +87,18 @@ def key_in_file(raw: str) -> str:
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     if len(content) > KEY_FILE_BYTES:
-        raise ValueError(f"is larger than {KEY_FILE_BYTES} bytes, so it is not a key file")
+        raise ValueError(f"is not a key file: it is larger than {KEY_FILE_BYTES} bytes")
     try:
         return key(content.decode(errors="replace").removesuffix("\n").removesuffix("\r"))
     except ValueError as error:
-        raise ValueError(f"is read, but the key in it {error}") from None
+        raise ValueError(f"contains a key that {error}") from None
 
 
 def path(raw: str) -> Path:
     try:
         return Path(text(raw)).expanduser()
     except RuntimeError:
-        raise ValueError("names the home folder of an unknown user") from None
+        raise ValueError("is in the home folder of an unknown user") from None
 
 
 def folder(raw: str) -> Path | None:

@@ -1,12 +1,12 @@
-"""The registry of runs: takes a request through admission and a backend, as one `async with`.
+"""The registry of runs: runs a request through admission and a backend, as one `async with` block.
 
 The run belongs to its request: leaving the block, or cancelling the request, cancels the run's nursery and with it the
-turn. The slot and the place in the registry belong to the producer task, not to the response, which a client that does
-not read can block. The producer never raises: failures are TurnFailed events. The registry cancels the producer's own
-scope, and never a scope that encloses an ASGI send, because that can break the connection's state.
+turn. The slot and the registry entry belong to the producer task, not to the response, because a client that does not
+read can block the response. The producer never raises: failures are TurnFailed events. The registry cancels the
+producer's own scope, and never a scope that encloses an ASGI send, because that can break the connection's state.
 
-The registry also keeps the last ended runs. A run whose conversation still waits for the results of its tool calls is
-parked. With a writer, the events of runs also go to their files.
+The registry also keeps the runs that ended last. A run is parked while its conversation waits for the results of its
+tool calls. With a writer, the events of a run are also written to its file.
 """
 
 import math
@@ -40,9 +40,10 @@ __all__ = ["CHANNEL_EVENTS", "LOGIN_DOUBT_S", "RunLimits", "Runs"]
 CHANNEL_EVENTS = 512
 # The process of a cancelled run is killed within 3 s (`SupervisedProcess.stop`).
 CANCEL_WAIT_S = 6.0
-# Ended runs that are kept in memory.
+# Number of ended runs kept in memory.
 KEPT_RUNS = 500
-# After this time `/ready` ignores a refused login: a load balancer that sends no more turns would never see it fixed.
+# `/ready` ignores a refused login after this time: only a turn shows that the login works again, and a load balancer
+# sends no turns to a server that is not ready.
 LOGIN_DOUBT_S = 300.0
 USER_CHARS = 256
 
@@ -52,8 +53,8 @@ class RunLimits:
     """Time limits, in seconds.
 
     Attributes:
-        silence_s: for a turn with a slot, without a sign of life.
-        total_s: for such a turn in all; 0 for no bound.
+        silence_s: between two signs of life of a turn that has a slot.
+        total_s: for the whole of such a turn; 0 for no limit.
         stall_s: for a client that does not read its answer.
     """
 
@@ -67,13 +68,13 @@ class RunLimits:
 
 
 class Runs:
-    """The registry of runs, which also makes them.
+    """The registry of runs; it also creates them.
 
     Args:
         backend: runs the turns.
         admission: slots and queue.
         limits: time limits of a turn.
-        writer: captures runs; None for no capture.
+        writer: writes the captures; None for no capture.
     """
 
     def __init__(
@@ -95,7 +96,7 @@ class Runs:
         return trio.current_time() < self._login_refused_until
 
     def all(self) -> list[Run]:
-        """Return the current runs and the last ended ones."""
+        """Return the current runs, and the runs that ended last."""
         return [*self._ended.values(), *self._active.values()]
 
     def get(self, run_id: str) -> Run | None:
@@ -109,7 +110,7 @@ class Runs:
     async def cancel(self, run: Run, error: ApiError) -> None:
         """End a run, or the conversation that it left parked.
 
-        Return when the process is gone, or after `CANCEL_WAIT_S`, when its owner has given up and logged that.
+        Return when the process has ended, or after `CANCEL_WAIT_S`; by then its owner has given up and logged that.
 
         Raises:
             RunEnded: the run has ended and is not parked.
@@ -119,7 +120,7 @@ class Runs:
                 run.cancel(error)
                 await run.done.wait()
                 return
-            await run.done.wait()  # only then it is known whether the run is parked
+            await run.done.wait()  # whether the run is parked is not known earlier
             parked = run.parked
             if parked is None or run.state != "parked":
                 raise RunEnded(f"The run {run.id} has already ended: its state is {run.state}.")
@@ -132,16 +133,16 @@ class Runs:
 
     @asynccontextmanager
     async def open(self, request: TurnRequest, log: Log, arrived: float | None = None) -> AsyncIterator[Run]:
-        """Start a run and yield it; it ends with the block.
+        """Start a run and yield it; leaving the block ends it.
 
         Args:
-            request: what to answer.
+            request: the request to answer.
             log: bound to the request.
-            arrived: time of the request, on trio's clock; by default now.
+            arrived: arrival time of the request, on trio's clock; default: now.
 
         Raises:
-            QueueFull, ShuttingDown: immediately, before anything is started.
-            ApiError: the backend can never answer the request; there is no run.
+            QueueFull, ShuttingDown: immediately; no run is started.
+            ApiError: the backend can never answer the request; no run is started.
         """
         self.backend.check(request)
         send, receive = trio.open_memory_channel[Event](CHANNEL_EVENTS)
@@ -151,8 +152,8 @@ class Runs:
             nursery.start_soon(self._produce, run, place, request, send, log.bind(run_id=run.id))
             try:
                 yield run
-                # The response is complete. The turn's process may still be ending: the producer keeps the slot until
-                # it is gone, and this block waits for that.
+                # The response is complete, but the turn's process may not have ended. Until then the producer keeps the
+                # slot, and this block waits.
                 if not run.ended:
                     nursery.cancel_scope.cancel(reason="the response ended before the turn")
             finally:
@@ -198,7 +199,7 @@ class Runs:
                 log.debug("run.end", state=run.state)
 
     def _keep(self, run: Run) -> None:
-        # Without its errors, because their tracebacks hold the whole request.
+        # Without its errors: their tracebacks would keep the whole request in memory.
         self._ended[run.id] = replace(run, error=None, cancelled_by=None)
         while len(self._ended) > KEPT_RUNS:
             del self._ended[next(iter(self._ended))]

@@ -32,7 +32,7 @@ curl http://127.0.0.1:8000/v1/chat/completions \\
 # Commands that run here, each with a pattern that its output must have.
 SIMPLE: Final[Mapping[str, str]] = {
     CURL: r"\[demo\]",
-    "claude-openai doctor --demo\n": "^all is well|checks failed, 0 gave a warning$|0 of .* failed",
+    "claude-openai doctor --demo\n": "^all checks passed$|checks failed, 0 gave a warning$|0 of .* failed",
     "claude-openai service --print\n": "claude-openai for one user",
     "mkdir -p ~/.claude ~/.config/claude\n": "^$",
 }

@@ -71,7 +71,7 @@ async def test_a_healthy_machine_gets_a_line_a_check_and_the_exit_code_0(tmp_pat
         said = await type_("doctor", "--demo", "--port", "0")
         assert (said.code, said.stderr) == (0, "")
         *lines, summary = said.stdout.splitlines()
-        assert summary == "all is well"
+        assert summary == "all checks passed"
         assert len(lines) >= 13
         assert all(line.startswith("ok ") for line in lines)
         assert type_.api.requests == []
@@ -234,7 +234,7 @@ async def test_a_round_trip_of_the_demo_needs_nobody(tmp_path: Path) -> None:
     async with untouched(tmp_path) as type_:
         doctor = await visit(type_, "--demo", "--round-trip")
         assert doctor.states == {}
-        assert "a server started for it: first token after" in doctor.found("round trip")
+        assert "a temporary server: first token after" in doctor.found("round trip")
         assert type_.api.requests == []
 
 
@@ -254,13 +254,13 @@ async def test_a_round_trip_goes_where_the_flags_say_and_says_where(tmp_path: Pa
         # To Claude: not the demo, whatever port it has.
         for flags in (["--port", "0"], ["--port", str(demo.port)], []):
             said = await type_("doctor", "--round-trip", *flags)
-            assert "over a server started for it; it goes to Claude, which costs a few tokens" in said.stderr
+            assert "sending a request to a temporary server; this costs a few tokens" in said.stderr
             assert demo.base_url not in said.stdout.partition("round trip")[2]
         assert len(type_.api.requests) == 3
         # And the demo, by its kind or by its port.
         for flags in (["--port", str(demo.port)], []):
             said = await type_("doctor", "--round-trip", "--demo", *flags)
-            assert f"over {demo.base_url}; nothing is billed: demo" in said.stderr
+            assert f"sending a request to {demo.base_url}; the demo costs nothing" in said.stderr
             assert f"{demo.base_url}: first token" in said.stdout
         # One that left no files here is found by its port.
         elsewhere = tmp_path / "elsewhere"
@@ -315,7 +315,7 @@ async def test_a_self_test_tries_each_kind_of_turn_without_an_account(tmp_path: 
         assert doctor.states == {}
         without_tools = [name for name in KINDS if name not in ("follow-up", "edit", "tool call", "tool result")]
         assert list(doctor.checks) == ["Claude Code", *(KINDS if backend == "sdk" else without_tools)]
-        assert all("hears the client's words alone" in doctor.found(name) for name in list(doctor.checks)[1:])
+        assert all("gets only the client's conversation" in doctor.found(name) for name in list(doctor.checks)[1:])
         assert type_.api.requests == []
         assert sorted(path for path in type_.home.rglob("*")) == before
 
@@ -333,7 +333,7 @@ async def test_a_self_test_fails_where_the_answer_is_not_that_of_the_script(tmp_
         wrong = fake_cli(tmp_path, ANSWER.replace("asked", "[ $1 = --version ] && exec echo '2.1.400'; asked", 1))
         doctor = await visit(type_, "--self-test", "--claude-command", wrong)
         assert doctor.states == {"start": "FAIL"}
-        assert doctor.found("start") == "the answer is 'one two', expected 'Yes.'"
+        assert doctor.found("start") == "wrong answer: 'one two'; expected 'Yes.'"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""The configuration of each client, as the text that its file, or its user, needs.
+"""The configuration of each client, as the text for its file or for its user.
 
-Pure functions of the server a client is to use. A key is in none of them, only the name of the variable that holds it.
+Pure functions of a `Target`, the server to use. The texts never contain a key, only the name of the variable for it.
 """
 
 import json
@@ -30,22 +30,22 @@ __all__ = [
 ]
 
 KEY_VARIABLE: Final = "CLAUDE_OPENAI_API_KEY"
-# What the server is called in a client. Zed makes the name of the variable above from it.
+# The name of the server in the clients. Zed derives the name of the variable above from it.
 PROVIDER: Final = "claude-openai"
 SMALL_MODEL: Final = "claude-haiku"
 _MODEL: Final = re.compile(r"(?!-)[\w.:@/\[\]-]{1,200}", re.ASCII)
-# OpenCode offers these for any model that reasons.
+# OpenCode offers these for every model with reasoning.
 _USUAL_EFFORTS: Final = ("low", "medium", "high")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The server a client is to use.
+    """The server that a client should use.
 
     Attributes:
-        url: with the `/v1` at its end.
-        model: as the server knows it.
-        needs_key: the server asks for one.
+        url: the URL, with `/v1` at its end.
+        model: the server's name of the model.
+        needs_key: whether the server requires a key.
         models: the objects of its `/v1/models`, by id.
     """
 
@@ -55,11 +55,11 @@ class Target:
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: by_id(ModelCatalog("sonnet").model_list(0)))
 
     def key(self, reference: str) -> str:
-        """The reference, or a word for clients that must have some key."""
+        """Return the reference to the key; "none" if the server requires no key, because clients require some value."""
         return reference if self.needs_key else "none"
 
     def limit(self, model: str, name: str, usual: int) -> int:
-        """A limit of a model; the usual one if the server does not know it."""
+        """Return a limit of a model, `usual` if the server does not report it."""
         known = self.models.get(model, {}).get(name)
         return known if isinstance(known, int) else usual
 
@@ -68,14 +68,14 @@ class Target:
 
 
 def by_id(listing: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The models of an answer of `/v1/models` whose ids can be in a configuration, by id; empty if it is no such."""
+    """Return the models of an answer of `/v1/models` by id. Invalid models, and ids unfit for a file, are ignored."""
     data = listing.get("data")
     models = [model for model in data if isinstance(model, dict)] if isinstance(data, list) else []
     return {model["id"]: model for model in models if is_model_name(model.get("id"))}
 
 
 def is_model_name(value: object) -> bool:
-    """Whether it is a name that no configuration takes for something else, such as a variable or a flag."""
+    """Whether a value is a model name that no configuration could read as a variable, a flag or other syntax."""
     return isinstance(value, str) and _MODEL.fullmatch(value) is not None
 
 
@@ -106,7 +106,7 @@ def opencode_text(to: Target) -> str:
 
 def _of_opencode(to: Target, model: str) -> dict[str, Any]:
     context, output = to.context(model), to.limit(model, "max_output_tokens", USUAL_LIMITS.output)
-    # A session is made shorter when its input comes near to its limit, which OpenCode takes for the context otherwise.
+    # OpenCode compacts a session when its input approaches `input`, for which it otherwise uses `context`.
     limit = {"context": context, "input": context - output, "output": output}
     takes = {"input": ["text", "image", "pdf"], "output": ["text"]}
     features = {"attachment": True, "reasoning": True, "tool_call": True}
@@ -194,7 +194,7 @@ def by_hand_text(to: Target) -> str:
 In its settings (the gear):
   API Provider    OpenAI Compatible
   Base URL        {to.url}
-  API Key         {to.key(f"the server's key, which is the value of {KEY_VARIABLE}")}
+  API Key         {to.key(f"the key of the server (the value of {KEY_VARIABLE})")}
   Model ID        {to.model}
-  Context window  {to.context(to.model)}, if it asks; it may send images
+  Context window  {to.context(to.model)}, if there is such a field; images are supported
 """

@@ -1,6 +1,6 @@
-"""The clients that `connect` knows: where the configuration of each is, and how to try it.
+"""The clients that `connect` supports: the place of each one's configuration, and how to try it.
 
-Data, and little else: a new client is an entry of `CLIENTS`, and a function in `client_texts`.
+To add a client, add an entry to `CLIENTS` and a function to `client_texts`.
 """
 
 import sys
@@ -30,13 +30,13 @@ __all__ = ["CLIENTS", "Client", "Places"]
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where configurations are.
+    """The folders in which configuration files are.
 
     Attributes:
-        home: of the user.
-        project: the present folder.
-        environ: variables that move one.
-        is_global: the user's own file is meant, where a project can have one, too.
+        home: the home folder of the user.
+        project: the current folder.
+        environ: environment variables, which can name other folders.
+        is_global: whether to use the user's file if a client has a file for the user and one for the project.
     """
 
     home: Path
@@ -55,16 +55,16 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One client.
+    """A client.
 
     Attributes:
-        title: its own name, and what it is.
-        form: "json", "toml", "yaml"; "shell" and "text" are for people, and are not written to a file.
-        text: the configuration.
-        usage: what to do then; one line each.
-        place: the file.
-        own: the keys that lead to the part where our values replace others; elsewhere what is there is kept.
-        items: the list to which an item is added, if the configuration has one.
+        title: its name and kind.
+        form: "json", "toml" or "yaml"; "shell" and "text" are only printed.
+        text: returns the configuration.
+        usage: returns the next steps, one per line.
+        place: returns the path of the file.
+        own: the path of keys of the part in which existing values are replaced; elsewhere they are kept.
+        items: the list of the configuration to which an item is added, if it has one.
     """
 
     title: str
@@ -85,14 +85,14 @@ def _opencode_place(places: Places) -> Path:
 def _codex_usage(to: Target) -> list[str]:
     return [
         f'codex exec -c model_provider={PROVIDER} -m {to.model} "Say hello."',
-        "To use it always, put these two lines above the first [table] of that file:",
+        "To make it the default, put these two lines above the first [table] of that file:",
         f'  model = "{to.model}"',
         f'  model_provider = "{PROVIDER}"',
     ]
 
 
 def _continue_usage(to: Target) -> list[str]:
-    lines = ["Choose Claude Code in Continue's list of models."]
+    lines = ["Select Claude Code in the list of models in Continue."]
     if to.needs_key:
         lines.append(f"Put {KEY_VARIABLE}=... in ~/.continue/.env (mode 0600), unless your editor has the variable.")
     return lines
@@ -113,9 +113,9 @@ def _llm_place(places: Places) -> Path:
 
 
 def _zed_usage(to: Target) -> list[str]:
-    # It wants some key, even where none is needed.
+    # Zed requires a key even if the server does not.
     how = f"Start Zed with {KEY_VARIABLE} set" if to.needs_key else f"{KEY_VARIABLE}=none zed"
-    return [how, f"Choose the model of {PROVIDER} in the agent panel."]
+    return [how, f"Select the model of {PROVIDER} in the agent panel."]
 
 
 def _here(name: str) -> Callable[[Places], Path]:
@@ -174,14 +174,14 @@ CLIENTS: Final[Mapping[str, Client]] = {
         lambda _: ["litellm --config litellm_config.yaml"],
         lambda places: places.project / "litellm_config.yaml",
         ("model_list",),
-        # A deployment of the same name at another provider is the user's, and stays.
+        # A deployment with the same name at another provider is the user's own: it is kept.
         Items(("model_list",), (("model_name",), ("litellm_params", "model"))),
     ),
     "openai": Client(
-        "the OpenAI SDKs, and all programs that use their variables",
+        "the OpenAI SDKs, and all programs that read their variables",
         "shell",
         openai_text,
-        lambda to: ['eval "$(claude-openai connect openai)" in the shell of the program', f"Its model: {to.model}"],
+        lambda to: ['eval "$(claude-openai connect openai)" in the shell of the program', f"Model: {to.model}"],
     ),
     "cline": Client("Cline, in VS Code", "text", by_hand_text, lambda _: []),
     "roo": Client("Roo Code, in VS Code", "text", by_hand_text, lambda _: []),

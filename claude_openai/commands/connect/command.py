@@ -1,7 +1,7 @@
-"""`connect`: print a client's configuration, merge it into the client's file, or undo that.
+"""`connect`: print a client's configuration, merge it into the client's file, or remove it again.
 
-Standard output has the configuration and nothing else, so that it can be piped to a file or a shell; hints for people
-are on standard error. With --write, --remove and --dry-run standard output says what was changed.
+The configuration is all of standard output, so that it can be piped to a file or a shell; hints go to standard error.
+With --write, --remove and --dry-run standard output lists the changes.
 """
 
 import re
@@ -35,15 +35,18 @@ def parser() -> Parser:
     """Return the parser of the command's own flags."""
     parser = command_parser(
         "connect",
-        "Print, or write, the configuration that makes a client use this server. Without a client, list the clients.",
+        "Print or write the configuration for a client of this server. Without CLIENT, list the clients.",
     )
     parser.add_argument("client", metavar="CLIENT", nargs="?", help=f"one of {', '.join(CLIENTS)}")
     action = parser.add_mutually_exclusive_group()
-    action.add_argument("--write", action="store_true", help="merge the configuration into the client's file")
-    action.add_argument("--remove", action="store_true", help="undo what --write changed")
-    parser.add_argument("--dry-run", action="store_true", help="with --write or --remove: print a diff, change nothing")
+    action.add_argument("--write", action="store_true", help="merge the configuration into the file of the client")
+    action.add_argument("--remove", action="store_true", help="undo the changes of --write")
+    parser.add_argument("--dry-run", action="store_true", help="with --write or --remove: only print a diff")
     parser.add_argument(
-        "--global", dest="is_global", action="store_true", help="use the file of the user instead of the project's"
+        "--global",
+        dest="is_global",
+        action="store_true",
+        help="use the file of your user instead of the project's",
     )
     parser.add_argument("--url", metavar="URL", help="URL of the server (default: that of the running server)")
     parser.add_argument(
@@ -57,7 +60,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     options = parser().parse_args(list(argv))
     if options.client is None:
         if options.write or options.remove or options.dry_run:
-            raise ConfigError("connect: which client?", hint="claude-openai connect lists them")
+            raise ConfigError("connect: missing CLIENT", hint="run `claude-openai connect` for a list")
         _list()
         return 0
     client = CLIENTS.get(options.client)
@@ -65,9 +68,9 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         hint = did_you_mean(options.client, CLIENTS) or f"expected one of {', '.join(CLIENTS)}"
         raise ConfigError(f"connect: unknown client: {options.client!r}", hint=hint)
     if options.dry_run and not (options.write or options.remove):
-        raise ConfigError("connect: --dry-run needs --write or --remove")
+        raise ConfigError("connect: --dry-run requires --write or --remove")
     if not is_model_name(options.model):
-        raise ConfigError(f"--model: {options.model!r} is not the name of a model")
+        raise ConfigError(f"--model: invalid model name: {options.model!r}")
     places = Places(_home(), Path.cwd(), environ, options.is_global)
     path = None if client.place is None else client.place(places)
     if not (options.write or options.remove):
@@ -75,7 +78,8 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         return 0
     if path is None:
         raise ConfigError(
-            f"connect: {options.client} has no file to write to", hint="run it without --write, and see how"
+            f"connect: the settings of {options.client} are not in a file that can be written",
+            hint=f"run `claude-openai connect {options.client}` for instructions",
         )
     within = None if options.is_global or path.parent != places.project else places.project
     if options.remove:
@@ -92,7 +96,7 @@ def _list() -> None:
 
 
 def _target(url: str | None, model: str, environ: Mapping[str, str]) -> Target:
-    """The server at the URL; without one, the server that is running, or would run with these variables."""
+    """Return the server at the URL. Without a URL: the running server, or the one that these variables configure."""
     if url is None:
         instance = find_instance(instance_folder(environ))
         if instance is not None:
@@ -109,7 +113,7 @@ def _target(url: str | None, model: str, environ: Mapping[str, str]) -> Target:
     except ValueError:
         is_whole = False
     if not is_whole or parts.username or parts.query or parts.fragment or not re.fullmatch(r"[!-~]+", url):
-        raise ConfigError(f"--url: {url!r} is not the URL of a server", hint="it looks like http://127.0.0.1:8000")
+        raise ConfigError(f"--url: invalid URL of a server: {url!r}", hint="use a URL such as http://127.0.0.1:8000")
     base = url.rstrip("/").removesuffix("/v1")
     return Target(f"{base}/v1", model, has_key or not is_loopback(parts.hostname or ""))
 
@@ -118,7 +122,7 @@ def _home() -> Path:
     try:
         return Path.home()
     except RuntimeError:
-        raise ConfigError("there is no home folder", hint="set HOME") from None
+        raise ConfigError("the home folder is unknown", hint="set HOME") from None
 
 
 def _print(name: str, client: Client, target: Target, path: Path | None) -> None:
@@ -133,7 +137,7 @@ def _write(name: str, client: Client, target: Target, path: Path, within: Path |
         outcome = write_client(name, client, target, path, within, dry=dry)
     except MergeRefused as error:
         print(client.text(target), end="", flush=True)
-        raise MergeRefused(f"{path} was not changed: {error}", hint="add by hand what is printed above") from None
+        raise MergeRefused(f"{path} was not changed: {error}", hint="add the configuration above yourself") from None
     if dry:
         print(outcome.diff(), end="")
         return
@@ -161,17 +165,17 @@ def _remove(name: str, client: Client, path: Path, within: Path | None, *, dry: 
 def _print_changes(outcome: Outcome) -> None:
     for what, paths in outcome.changes.items():
         for path in paths:
-            # What is inside of a mapping that is named goes without saying.
+            # The values of a mapping that is listed are not listed too.
             if not any(path[:length] in paths for length in range(1, len(path))):
                 print(f"  {what}: {shown(path)}{' (your value)' if what == 'left' else ''}")
 
 
 def _say_usage(client: Client, target: Target) -> None:
     if target.needs_key and client.form != "text":
-        _say(f"# Set {KEY_VARIABLE} to the key of the server; connect writes it to no file.")
+        _say(f"# Set {KEY_VARIABLE} to the key of the server; connect writes the key to no file.")
     lines = client.usage(target)
     if lines:
-        _say("# Then:", *lines)
+        _say("# Next:", *lines)
 
 
 def _say(*lines: str) -> None:

@@ -1,8 +1,8 @@
-"""Reading and replacing a configuration file of another program: whole or not at all.
+"""Read and atomically replace a configuration file of another program.
 
-Only a plain file of this user is changed. A symbolic link is followed where dotfiles managers use one: the file that it
-leads to is replaced, and the link stays. In a project it must not lead out of the project, since a cloned repository
-may hold a link to any file. Knows files; knows no format.
+Only a regular file of this user is changed. A symbolic link is followed, because dotfiles managers use them: its target
+is replaced, and the link is kept. The target of a link in a project must be in the project, because a cloned repository
+could contain a link to any file.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 @dataclass(frozen=True, slots=True)
 class ConfigFile:
-    """A file as it was read; `status` is None if there was none."""
+    """A file as it was read; `status` is None if it did not exist."""
 
     path: Path
     data: bytes
@@ -31,7 +31,7 @@ class ConfigFile:
 
     @property
     def text(self) -> str:
-        """Its text.
+        """The text of the file.
 
         Raises:
             MergeRefused: it is not UTF-8.
@@ -43,17 +43,17 @@ class ConfigFile:
 
 
 def read_config(path: Path, within: Path | None = None) -> ConfigFile:
-    """Read the file, if there is one.
+    """Read the file, if it exists.
 
     Args:
-        path: of the file, or of a symbolic link to it.
-        within: the folder that a link must not lead out of.
+        path: the path of the file, or of a symbolic link to it.
+        within: the folder in which the target of a link must be.
 
     Returns:
-        The file; its path is the one that the link leads to.
+        The file; for a link, its path is that of the target.
 
     Raises:
-        MergeRefused: it is not a plain file of this user, or must not be followed.
+        MergeRefused: it is not a regular file of this user, or a link that must not be followed.
     """
     if path.is_symlink():
         path = _followed(path, within)
@@ -66,7 +66,7 @@ def read_config(path: Path, within: Path | None = None) -> ConfigFile:
     try:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
-            raise MergeRefused("it is not a plain file")
+            raise MergeRefused("it is not a regular file")
         if status.st_uid != os.geteuid():
             raise MergeRefused(f"it belongs to another user (uid {status.st_uid})")
         if status.st_nlink > 1:
@@ -80,15 +80,15 @@ def read_config(path: Path, within: Path | None = None) -> ConfigFile:
 
 
 def replace_config(old: ConfigFile, text: str, mode: int = 0o666) -> None:
-    """Put the text in the file's place, with the mode and group of the old file.
+    """Replace the file's content; mode and group of the old file are kept.
 
     Args:
         old: the file as it was read.
-        text: its new content.
-        mode: of a new file, less the umask.
+        text: the new content.
+        mode: the mode of a new file; the umask applies.
 
     Raises:
-        MergeRefused: it cannot be written, or was changed since it was read.
+        MergeRefused: the file cannot be written, or was changed after it was read.
     """
     path = old.path
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -98,7 +98,7 @@ def replace_config(old: ConfigFile, text: str, mode: int = 0o666) -> None:
         try:
             with os.fdopen(fd, "wb") as file:
                 if old.status is not None:
-                    with contextlib.suppress(PermissionError):  # a group that this user is not in any more
+                    with contextlib.suppress(PermissionError):  # the user has left that group
                         os.fchown(fd, -1, old.status.st_gid)
                     os.fchmod(fd, stat.S_IMODE(old.status.st_mode))
                 file.write(text.encode())
@@ -117,7 +117,7 @@ def remove_config(old: ConfigFile) -> None:
     """Remove the file.
 
     Raises:
-        MergeRefused: it cannot be removed, or was changed since it was read.
+        MergeRefused: the file cannot be removed, or was changed after it was read.
     """
     _check_unchanged(old)
     try:
@@ -132,7 +132,7 @@ def _followed(link: Path, within: Path | None) -> Path:
     except (OSError, RuntimeError):
         raise MergeRefused(f"it is a symbolic link to {str(link.readlink())!r}, which cannot be opened") from None
     if link.lstat().st_uid != os.geteuid():
-        raise MergeRefused("it is a symbolic link of another user")
+        raise MergeRefused("it is a symbolic link that belongs to another user")
     if within is not None and not path.is_relative_to(within.resolve()):
         raise MergeRefused(f"it is a symbolic link to {str(path)!r}, outside of the project")
     return path
@@ -145,7 +145,7 @@ def _content_of(fd: int) -> bytes:
 
 def _check_unchanged(old: ConfigFile) -> None:
     if not _is_unchanged(old):
-        raise MergeRefused("it was changed at the same moment", hint="try again")
+        raise MergeRefused("another program changed it at the same time", hint="try again")
 
 
 def _is_unchanged(old: ConfigFile) -> bool:

@@ -1,4 +1,4 @@
-"""Writing a client's configuration to its file, and taking it out again."""
+"""Write a client's configuration to its file, and remove it again."""
 
 import difflib
 from dataclasses import dataclass, field
@@ -29,13 +29,13 @@ _FORMS: Final[dict[str, Form]] = {"json": JSON, "toml": TOML, "yaml": YAML}
 
 @dataclass(slots=True)
 class Outcome:
-    """What was done to a file, or would be.
+    """The changes of a file; with `dry`, the changes that would be made.
 
     Attributes:
-        file: the one that a link leads to.
-        before: its text.
-        after: its new text; None if it is removed.
-        changes: "added", "changed", "removed", "restored" or "left" -> the paths of values.
+        file: the path of the file, of the target for a symbolic link.
+        before: the old text.
+        after: the new text; None if the file is removed.
+        changes: "added", "changed", "removed", "restored" or "left" -> the paths of the values.
     """
 
     file: Path
@@ -48,7 +48,7 @@ class Outcome:
         return self.after != self.before
 
     def diff(self) -> str:
-        """The change as a unified diff, with `\\ No newline at end of file` where `patch` wants it."""
+        """The change as a unified diff, with `\\ No newline at end of file` where `patch` requires it."""
         old, new = self.before.splitlines(keepends=True), (self.after or "").splitlines(keepends=True)
         lines = difflib.unified_diff(
             old, new, str(self.file), str(self.file) if self.after is not None else "/dev/null"
@@ -57,10 +57,10 @@ class Outcome:
 
 
 def merged(client: Client, text: str, wanted: str) -> tuple[str, list[Written], list[Keys]]:
-    """The text of a file with the configuration in it; the values written; the paths of those kept.
+    """Return the text with the configuration added; the values written; the paths of values that were kept.
 
     Raises:
-        MergeRefused: it cannot be done without changing something else.
+        MergeRefused: the text cannot be changed without changing other data.
     """
     form = _FORMS[client.form]
     there = _data(client, form, text)
@@ -75,15 +75,15 @@ def write_client(name: str, client: Client, to: Target, path: Path, within: Path
     """Write the configuration.
 
     Args:
-        name: of the client.
-        client: to connect.
+        name: the name of the client.
+        client: the client to connect.
         to: the server.
-        path: of its file.
-        within: the folder that a link must not lead out of.
+        path: the path of the client's file.
+        within: the folder in which the target of a symbolic link must be.
         dry: change no file.
 
     Raises:
-        MergeRefused: the file is left as it is.
+        MergeRefused: the file was not changed.
     """
     old = read_config(path, within)
     before = old.text
@@ -94,20 +94,20 @@ def write_client(name: str, client: Client, to: Target, path: Path, within: Path
     if outcome.is_change and not dry:
         record = receipt_path(name, old.path)
         new = Receipt(str(old.path), old.status is None, before, digest(after), tuple(written))
-        # First, so that nothing is written that cannot be undone; one for a write that then fails undoes nothing.
+        # Before the file, so that every write can be undone. If the write fails, undoing it changes nothing.
         save_receipt(record, with_more(load_receipt(record), before, new))
         replace_config(old, after)
     return outcome
 
 
 def disconnect(name: str, client: Client, path: Path, within: Path | None, *, dry: bool) -> Outcome | None:
-    """Take out what `write_client` wrote, as far as it was not changed since.
+    """Remove the values that `write_client` wrote, except for those that were changed since.
 
     Returns:
-        What was done; None if nothing is recorded.
+        The changes; None if there is no record of a write.
 
     Raises:
-        MergeRefused: the file is left as it is.
+        MergeRefused: the file was not changed.
     """
     old = read_config(path, within)
     record = receipt_path(name, old.path)

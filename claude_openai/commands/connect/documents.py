@@ -1,8 +1,7 @@
-"""Changing a configuration file's text so that it holds other data, and touching nothing but what differs.
+"""Change the data of a configuration file's text, and keep the rest of the text.
 
 Pure functions of texts. Each form (`json_text`, `yaml_text`, `toml_text`) parses a text, and changes one value of it.
-`rewrite` finds out which values to change, and parses again after each change: a text whose other data would change is
-refused.
+`rewrite` determines the values to change, and parses the text after each change: it fails if other data changed too.
 """
 
 from collections.abc import Callable
@@ -20,11 +19,11 @@ _ABSENT: Final = object()
 
 
 class MergeRefused(StartError):
-    """The file must be changed by hand; the text says why, in one line."""
+    """The file cannot be changed automatically; the text is the reason, in one line."""
 
 
 class InvalidText(MergeRefused):
-    """The text does not parse; the message names line and column, both from 1."""
+    """The text cannot be parsed; the message has line and column, both counted from 1."""
 
     def __init__(self, form: str, line: int, column: int, problem: str) -> None:
         super().__init__(f"not valid {form} at line {line}, column {column}: {problem}")
@@ -32,7 +31,7 @@ class InvalidText(MergeRefused):
 
 @dataclass(frozen=True, slots=True)
 class Opaque:
-    """A value that is only compared, never written: a date, a float, an alias, an unknown tag."""
+    """A value that is compared but never written: a date, a float, an alias or an unknown tag."""
 
     tag: str
     text: str
@@ -40,14 +39,14 @@ class Opaque:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What is known of one form of text.
+    """The functions of one form of text.
 
     Attributes:
-        name: as the user knows it.
-        parse: the data of a text; None if there is none, such as in a file of comments only.
-        put: the text with another value at a path; the path's last element may be new.
-        delete: the text without the value at a path.
-        edits_lists: items of a list can be changed one by one; otherwise a list is replaced as a whole.
+        name: its name in messages.
+        parse: returns the data of a text; None if it has none, such as a file of comments only.
+        put: returns the text with another value at a path; the path's last element may be new.
+        delete: returns the text without the value at a path.
+        edits_lists: whether the items of a list can be changed one by one; otherwise the whole list is replaced.
     """
 
     name: str
@@ -58,21 +57,21 @@ class Form:
 
 
 def position(text: str, index: int) -> tuple[int, int]:
-    """The line and column of an index, both from 1."""
+    """Return the line and column of an index, both counted from 1."""
     return text.count("\n", 0, index) + 1, index - (text.rfind("\n", 0, index) + 1) + 1
 
 
 def rewrite(form: Form, text: str, target: Any, whole: str = "") -> str:
-    """The text with `target` as its data.
+    """Return the text with `target` as its data.
 
     Args:
-        form: of the text.
-        text: with a byte order mark or not; with LF or CRLF.
-        target: the data it is to hold.
-        whole: a text that holds `target`, for a text without data.
+        form: the form of the text.
+        text: the text; it may have a byte order mark, and LF or CRLF.
+        target: the data that the result has.
+        whole: a text with the data `target`, which is appended to a text without data.
 
     Raises:
-        MergeRefused: the text is invalid, or a value cannot be changed without changing others.
+        MergeRefused: the text is invalid, or a value cannot be changed without changing other data.
     """
     bom, text = (_BOM, text[1:]) if text.startswith(_BOM) else ("", text)
     is_crlf = "\r\n" in text and text.count("\r\n") == text.count("\n")
@@ -89,7 +88,7 @@ def _rewritten(form: Form, text: str, target: Any, whole: str) -> str:
         text = (text if text.strip() else "") + separator + whole
         now = form.parse(text)
         if now != target:
-            raise MergeRefused("the text cannot be added at its end")
+            raise MergeRefused("the configuration cannot be appended to it")
     while (now or None) != (target or None):
         path, value = _difference(form, now, target, ())
         expected = _applied(now, path, value)
@@ -99,12 +98,12 @@ def _rewritten(form: Form, text: str, target: Any, whole: str) -> str:
         except InvalidText:
             now = _ABSENT
         if (now or None) != (expected or None):
-            raise MergeRefused(f"{'.'.join(map(str, path))} cannot be changed without changing something else")
+            raise MergeRefused(f"{'.'.join(map(str, path))} cannot be changed without changing other data")
     return text
 
 
 def _difference(form: Form, now: Any, target: Any, path: Path) -> tuple[Path, Any]:
-    """The first value to change: its path, and what belongs there (`_ABSENT` for nothing)."""
+    """Return the path of the first value to change, and the new value (`_ABSENT` to delete it)."""
     if isinstance(now, dict) and isinstance(target, dict):
         for key in now:
             if key not in target:
@@ -125,7 +124,7 @@ def _difference(form: Form, now: Any, target: Any, path: Path) -> tuple[Path, An
             if now[index] != value:
                 return _difference(form, now[index], value, (*path, index))
     if not path:
-        raise MergeRefused("it does not hold what its client reads")
+        raise MergeRefused("its data is not of the type that the client reads")
     return path, target
 
 

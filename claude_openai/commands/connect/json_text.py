@@ -1,7 +1,7 @@
-"""JSON with comments and trailing commas (JSONC): where each value stands in a text, and changing one of them.
+"""JSON with comments and trailing commas (JSONC): locate each value in a text, and change one of them.
 
-Of our own because no library for Python keeps the text: jsonc-edit starts a Node process, and the others write the
-whole file again (json-five) or only read (json-with-comments).
+No library for Python keeps the rest of the text: jsonc-edit starts a Node process, json-five writes the whole file
+again, and json-with-comments only reads.
 """
 
 import json
@@ -20,7 +20,7 @@ _LEADING: Final = re.compile(r"[ \t]*")
 
 @dataclass(slots=True)
 class _Node:
-    """A value: its place in the text, its data, and the members of an object."""
+    """A value: its range in the text, its data, and its members if it is an object."""
 
     start: int
     end: int
@@ -67,7 +67,7 @@ class _Scanner:
             raise self.invalid(at, "expected a value")
         try:
             return _Node(at, word.end(), json.loads(word[0]))
-        except ValueError:  # a number of more digits than Python converts
+        except ValueError:  # a number with more digits than Python converts
             raise self.invalid(at, "the number is too long") from None
 
     def object(self, start: int) -> _Node:
@@ -78,7 +78,7 @@ class _Scanner:
                 raise self.invalid(at, "expected a key in double quotes, or '}'")
             key, end = self.string(at)
             if key in members:
-                raise self.invalid(at, f"the key {key!r} is there twice")
+                raise self.invalid(at, f"duplicate key {key!r}")
             colon = self.skip(end)
             if self.text[colon : colon + 1] != ":":
                 raise self.invalid(colon, "expected ':'")
@@ -96,7 +96,7 @@ class _Scanner:
         return _Node(start, at + 1, items)
 
     def after(self, end: int, close: str) -> tuple[int, int | None]:
-        """Where the next element or the closing bracket is, and the comma before it."""
+        """Return the index of the next element or the closing bracket, and that of the comma before it."""
         at = self.skip(end)
         found = self.text[at : at + 1]
         if found == ",":
@@ -123,7 +123,7 @@ class _Scanner:
 def _parse(text: str) -> Any:
     node = _Scanner(text).document()
     if node is not None and node.members is None:
-        raise MergeRefused("it does not hold a JSON object")
+        raise MergeRefused("it does not contain a JSON object")
     return None if node is None else node.data
 
 
@@ -146,7 +146,7 @@ def _put(text: str, path: Path, value: Any) -> str:
         return f"{text[:at]}{'' if comma else ','} {member}{comma}{text[at:]}"
     indent = _indent_of(text, last.start)
     member = f"\n{indent}{json.dumps(key)}: {_shown(value, unit, indent)}{comma}"
-    # After the comments that follow the last member, which are about it.
+    # After the comments that follow the last member, because they belong to it.
     at = max(last.value.end, last.value.end if last.comma is None else last.comma + 1)
     end = at + len(text[at : parent.end - 1].rstrip())
     tail = "" if "\n" in text[end : parent.end] else "\n" + _indent_of(text, parent.start)

@@ -1,6 +1,6 @@
-"""Which values of a client's configuration to change, and which to change back. Pure functions of parsed data.
+"""Merge a client's configuration into the data of its file, and undo that. Pure functions of parsed data.
 
-A list whose items have names of their own (`Items`) counts as a mapping here, so that our item is found again.
+A list whose items have names (`Items`) is treated as a mapping, so that the item that was added is found again.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,19 +19,19 @@ class Items:
     """A list of a client's configuration.
 
     Attributes:
-        path: the keys that lead to it.
-        identity: the paths inside an item whose values name it.
+        path: the path of keys of the list.
+        identity: the paths inside an item whose values together are its name.
     """
 
     path: Keys
     identity: tuple[Keys, ...]
 
     def as_mapping(self, data: Any) -> Any:
-        """The data with the list as a mapping from `[name]` to item."""
+        """Return the data with the list replaced by a mapping from `[name]` to item."""
         return _replaced(data, self.path, lambda value: self._named(value) if isinstance(value, list) else value)
 
     def as_list(self, data: Any) -> Any:
-        """What `as_mapping` was made of."""
+        """Return the data with the mapping of `as_mapping` replaced by the list."""
         return _replaced(data, self.path, lambda value: list(value.values()) if isinstance(value, dict) else value)
 
     def _named(self, items: list[Any]) -> dict[str, Any]:
@@ -48,9 +48,9 @@ class Written:
     """A value that was written.
 
     Attributes:
-        path: where.
-        value: what; {} for a mapping or list, whose content is listed by itself.
-        is_replaced: there was another value, `old`.
+        path: its path of keys.
+        value: the value; {} for a mapping or a list of `Items`, whose content is listed separately.
+        is_replaced: whether it replaced another value, `old`.
     """
 
     path: Keys
@@ -61,7 +61,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Unmerged:
-    """Data without what was written: the new data; what was removed, restored, and left to the user."""
+    """The data after the removal, and the paths of the values that were removed, restored, or left to the user."""
 
     data: dict[str, Any]
     removed: list[Keys]
@@ -74,17 +74,17 @@ def merge(there: Any, wanted: Mapping[str, Any], own: Keys) -> tuple[dict[str, A
 
     Args:
         there: the data of the file.
-        wanted: what the client needs.
-        own: the keys that lead to the part where `wanted` counts; elsewhere a value that is there is kept.
+        wanted: the data that the client needs.
+        own: the path of keys of the part in which `wanted` replaces existing values; elsewhere they are kept.
 
     Returns:
-        The new data; the values that were written; the paths of values that were kept, and differ.
+        The new data; the values that were written; the paths of existing values that differ and were kept.
 
     Raises:
-        MergeRefused: a value is there that cannot hold what is wanted.
+        MergeRefused: an existing value is not a mapping where `wanted` has one, or could not be restored.
     """
     if not isinstance(there, dict):
-        raise MergeRefused("it does not hold what its client reads")
+        raise MergeRefused("its data is not of the type that the client reads")
     written: list[Written] = []
     kept: list[Keys] = []
     return _merge(there, wanted, own, (), written, kept), written, kept
@@ -104,7 +104,7 @@ def _merge(
         elif there[key] == value:
             continue
         elif isinstance(value, dict) and there[key] is not None:
-            raise MergeRefused(f"{shown(path)} is not a mapping or list that can be added to")
+            raise MergeRefused(f"{shown(path)} is not a mapping or list")
         elif path[: len(own)] == own or isinstance(value, dict):
             if _holds_opaque(there[key]):
                 raise MergeRefused(f"{shown(path)} has a value that could not be restored")
@@ -118,9 +118,9 @@ def _merge(
 
 
 def unmerge(there: Any, written: Sequence[Written]) -> Unmerged:
-    """Take out of the data what was written, as far as it is still the same."""
+    """Remove the written values from the data, except for those that were changed since."""
     if not isinstance(there, dict):
-        raise MergeRefused("it does not hold what its client reads")
+        raise MergeRefused("its data is not of the type that the client reads")
     result = Unmerged(_copied(there), [], [], [])
     for each in sorted(written, key=lambda each: -len(each.path)):
         *parents, key = each.path
@@ -142,12 +142,12 @@ def unmerge(there: Any, written: Sequence[Written]) -> Unmerged:
 
 
 def shown(path: Sequence[str]) -> str:
-    """A path as the user reads it: `models[Claude Code].apiBase`."""
+    """Return a path in the form for messages: `models[Claude Code].apiBase`."""
     return "".join(key if key.startswith("[") or not index else f".{key}" for index, key in enumerate(path))
 
 
 def _leaves(path: Keys, value: Any) -> Iterator[tuple[Keys, Any]]:
-    """The paths and values of all that is in a value; mappings come before their content, as {}."""
+    """Yield path and value of all values inside a value; a mapping comes before its content, as {}."""
     yield path, {} if isinstance(value, dict) else value
     if isinstance(value, dict):
         for key, item in value.items():

@@ -1,7 +1,7 @@
-"""What `connect` wrote to a file and what was there before, kept so that `--remove` can undo it.
+"""Records of what `connect` wrote to a file, and of the content before, so that `--remove` can undo it.
 
-One file of mode 0600 for each client and configuration file, below `~/.claude-openai/connected`. It holds the original
-content, which can hold keys. Nothing in the client's file tells whose a value is, or what it replaced.
+One file with mode 0600 for each client and configuration file, in `~/.claude-openai/connected`. It has the original
+content, which may contain keys. The client's file does not show who wrote a value, or which value it replaced.
 """
 
 import hashlib
@@ -22,14 +22,14 @@ __all__ = ["Receipt", "digest", "load_receipt", "receipt_path", "save_receipt", 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What was written to a file.
+    """The record of the writes to a file.
 
     Attributes:
-        file: its path.
-        is_new: there was no file.
-        original: its text before, None if it was changed by others between two writes.
-        after: the digest of its text as written last.
-        written: the values.
+        file: the path of the file.
+        is_new: whether the file did not exist before.
+        original: the text before, None if the file was changed by others between two writes.
+        after: the digest of the text after the last write.
+        written: the values that were written.
     """
 
     file: str
@@ -48,12 +48,12 @@ def receipt_path(client: str, file: Path) -> Path:
 
 
 def with_more(old: Receipt | None, before: str, new: Receipt) -> Receipt:
-    """The receipt of a file that was written again.
+    """Return the receipt of a file after another write.
 
     Args:
-        old: of the writes before.
-        before: the text that was there before the last one.
-        new: of the last one alone.
+        old: the receipt of the earlier writes.
+        before: the text of the file before the last write.
+        new: the receipt of the last write alone.
     """
     if old is None or new.is_new or before == old.original:
         return new
@@ -69,7 +69,7 @@ def with_more(old: Receipt | None, before: str, new: Receipt) -> Receipt:
 
 
 def load_receipt(path: Path) -> Receipt | None:
-    """The receipt, None if there is none.
+    """Read the receipt; None if it does not exist.
 
     Raises:
         MergeRefused: it cannot be read.
@@ -78,11 +78,11 @@ def load_receipt(path: Path) -> Receipt | None:
         text = read_config(path).text
         return _receipt(json.loads(text)) if text else None
     except (MergeRefused, ValueError, TypeError, KeyError) as error:
-        raise MergeRefused(f"the record of what connect wrote, {path}, cannot be used: {error}") from None
+        raise MergeRefused(f"the record of what connect wrote, {path}, is invalid: {error}") from None
 
 
 def save_receipt(path: Path, receipt: Receipt) -> None:
-    """Write the receipt, or refuse.
+    """Write the receipt.
 
     Raises:
         MergeRefused: it cannot be written.

@@ -40,7 +40,7 @@ def _plain(value: Any) -> Any:
 
 def _put(text: str, path: Path, value: Any) -> str:
     if isinstance(value, dict):
-        # A table of its own at the end disturbs nothing, if TOML allows it there.
+        # A table at the end leaves the rest of the text as it is; TOML does not allow it in every file.
         added = text + ("" if not text or text.endswith("\n") else "\n") + "\n" + _tables(path, value)
         try:
             tomllib.loads(added)
@@ -90,7 +90,7 @@ def _delete(text: str, path: Path) -> str:
             if tomllib.loads(without) == expected:
                 return without
         except tomllib.TOMLDecodeError:
-            continue  # it stood in a string
+            continue  # that header is inside a string
     try:
         document = tomlkit.parse(text)
         at: Any = document
@@ -103,7 +103,7 @@ def _delete(text: str, path: Path) -> str:
 
 
 def _without_table(text: str, start: int, end: int) -> str:
-    """The text without a table; tomlkit would take the comments after it away, too."""
+    """Return the text without a table; tomlkit would also remove the comments after it."""
     following = _HEADER.search(text, end)
     at = end
     for line in text[end : following.start() if following else len(text)].splitlines(keepends=True):
@@ -111,7 +111,7 @@ def _without_table(text: str, start: int, end: int) -> str:
         if line.strip() and not line.lstrip().startswith("#"):
             end = at
     if text[:start].endswith("\n\n"):
-        start -= 1  # the line that was left empty before it
+        start -= 1  # the empty line before the table
     return text[:start] + text[end:]
 
 

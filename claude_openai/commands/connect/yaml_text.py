@@ -1,7 +1,7 @@
-"""YAML: where PyYAML finds each value in a text, and changing one of them there.
+"""YAML: change a value at the place that PyYAML reports for it.
 
-No library writes YAML as it was: ruamel.yaml keeps comments and order, but wraps and indents anew. The parser's marks
-are exact, so the lines of one value are changed and the rest is not touched.
+No library keeps the rest of the text: ruamel.yaml keeps comments and order, but wraps and indents all lines again.
+PyYAML's marks are exact, so the lines of one value can be changed alone.
 """
 
 from typing import Any, Final
@@ -17,7 +17,7 @@ _PLAIN_TAGS: Final = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "bo
 
 
 class _Loader(yaml.SafeLoader):
-    """Composes nodes; an alias is a node of its own, so that each node has one place in the text."""
+    """Composes nodes. An alias becomes a separate node, so that each node has one place in the text."""
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
@@ -61,7 +61,7 @@ def _parse(text: str) -> Any:
     node, _ = _compose(text)
     data = None if node is None else _data(node)
     if data is not None and not isinstance(data, dict | list):
-        raise MergeRefused("it does not hold a YAML mapping or list")
+        raise MergeRefused("it does not contain a YAML mapping or list")
     return data
 
 
@@ -74,7 +74,7 @@ def _data(node: Any) -> Any:
             name = _data(key) if isinstance(key, yaml.ScalarNode) else Opaque(key.tag, repr(_data(key)))
             if name in result:
                 mark = key.start_mark
-                raise InvalidText("YAML", mark.line + 1, mark.column + 1, f"the key {key.value!r} is there twice")
+                raise InvalidText("YAML", mark.line + 1, mark.column + 1, f"duplicate key {key.value!r}")
             result[name] = _data(value)
         return result
     if node.tag not in _PLAIN_TAGS:
@@ -106,7 +106,7 @@ def _replace(text: str, parent: Any, node: Any, value: Any) -> str:
         return _with_lines(text, at, _block(value, _column(text, _entry_starts(text, parent)[0]) + 2))
     space = " " if start == end else ""
     style = getattr(node, "style", None)
-    # In a flow collection, brackets in a plain scalar would need quotes.
+    # Dumped in a list: in a flow collection, a plain scalar with brackets needs quotes.
     shown = _inline([value])[1:-1] if parent.flow_style else _inline(value, style)
     return f"{text[:start]}{space}{shown}{text[end:]}"
 
@@ -143,15 +143,15 @@ def _delete(text: str, path: Path) -> str:
     line = text.rfind("\n", 0, start) + 1
     if not text[line:start].strip():
         return text[:line] + text[end:]
-    # The first entry of a list's item stands behind the dash; the next one takes its place.
+    # The first entry of a list's item is on the line of the dash; the next entry moves there.
     return text[:start] + text[starts[index + 1] :] if index + 1 < len(starts) else text[:start] + text[end:]
 
 
 def _parent(text: str, path: Path) -> tuple[Any, Any]:
-    """The root, and the collection that holds the last element of the path.
+    """Return the root, and the collection that contains the last element of the path.
 
     Raises:
-        MergeRefused: a change there would change what an alias means elsewhere.
+        MergeRefused: a change there would change the value of an alias elsewhere.
     """
     root, loader = _compose(text)
     node = root
@@ -162,7 +162,7 @@ def _parent(text: str, path: Path) -> tuple[Any, Any]:
             node = next(value for name, value in node.value if _data(name) == key)
         anchor = loader.anchors_of.get(id(node))
         if anchor in loader.aliases:
-            raise MergeRefused(f"the anchor &{anchor}, in which {path[-1]} belongs, is used elsewhere in the file")
+            raise MergeRefused(f"{path[-1]} would be inside the anchor &{anchor}, which has aliases in the file")
     return root, node
 
 
@@ -173,7 +173,7 @@ def _entry_starts(text: str, node: Any) -> list[int]:
 
 
 def _end(node: Any) -> int:
-    """Where the text of a node ends; the mark of a block collection is at what follows its comments."""
+    """Return the end of a node's text. The end mark of a block collection is after the comments that follow it."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return _end(last[1] if isinstance(last, tuple) else last)
@@ -182,7 +182,7 @@ def _end(node: Any) -> int:
 
 
 def _line_end(text: str, at: int) -> int:
-    if at and text[at - 1] == "\n":  # a block scalar ends with its line
+    if at and text[at - 1] == "\n":  # a block scalar includes its newline
         return at
     found = text.find("\n", at)
     return len(text) if found < 0 else found + 1

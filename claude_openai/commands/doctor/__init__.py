@@ -1,1 +1,1 @@
-"""`claude-openai doctor`: what keeps a server from working here, and how to mend it."""
+"""`claude-openai doctor`: check whether a server would work here."""

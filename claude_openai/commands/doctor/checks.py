@@ -1,7 +1,6 @@
-"""What `doctor` finds out: one check, one line, and how to mend what is not well. Here those of the machine itself.
+"""The checks of the machine: Python, the package, folders, key, memory and proxies. Each returns one `Finding`.
 
-They look and ask nobody: no network, nothing written, nothing started. Knows the settings and the machine; knows no
-Claude and no server.
+They only read: they use no network, write nothing and start no process.
 """
 
 import importlib.util
@@ -28,13 +27,13 @@ _PROXIES: Final = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report.
+    """The result of a check: a line of the report. The attributes are the keys of `doctor --json`.
 
     Attributes:
-        name: what was looked at.
-        state: "FAIL" for what keeps a server from working.
-        found: what is the case.
-        mend: what to do about it, "" if all is well.
+        name: the subject of the check.
+        state: "FAIL" if a server cannot work.
+        found: the result, in words.
+        mend: the hint: what to do about it; "" if there is nothing to do.
     """
 
     name: str
@@ -44,22 +43,22 @@ class Finding:
 
 
 def obstacle(folder: Path) -> str:
-    """Why nothing can be written into a folder, which need not be there yet; "" if it can."""
+    """Return why a folder cannot be written to; "" if it can. A folder that does not exist yet could be created."""
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir():
-        return f"{str(there)!r} is not a folder"
-    return "" if os.access(there, os.W_OK | os.X_OK) else f"{str(there)!r} cannot be written to"
+        return f"not a folder: {str(there)!r}"
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"not writable: {str(there)!r}"
 
 
 def machine_checks(config: Config, argv: Sequence[str], environ: Mapping[str, str]) -> list[Finding]:
-    """Those that need no other process.
+    """Run the checks of the machine.
 
     Args:
-        config: what `argv` and `environ` amount to.
+        config: built from `argv` and `environ`.
         argv: flags.
-        environ: variables.
+        environ: environment variables.
     """
     return [
         _python(),
@@ -74,9 +73,9 @@ def machine_checks(config: Config, argv: Sequence[str], environ: Mapping[str, st
 def _python() -> Finding:
     found = f"{platform.python_version()} on {sys.platform} {platform.machine()}"
     if sys.version_info < MIN_PYTHON:
-        return Finding("Python", "FAIL", found, "install Python 3.11 or newer, and claude-openai again with that one")
+        return Finding("Python", "FAIL", found, "install Python 3.11 or newer, then install claude-openai for it")
     if sys.platform not in PLATFORMS:
-        return Finding("Python", "FAIL", found, "use Linux or macOS; on Windows, WSL")
+        return Finding("Python", "FAIL", found, "use Linux or macOS; on Windows use WSL")
     return Finding("Python", "ok", found)
 
 
@@ -87,8 +86,8 @@ def _package(config: Config) -> Finding:
         return Finding(
             "package",
             "FAIL",
-            f"claude-openai {__version__}, without {', '.join(missing)}",
-            f"install it again: {sys.executable} -m pip install --force-reinstall claude-openai",
+            f"claude-openai {__version__} lacks {', '.join(missing)}",
+            f"reinstall it: {sys.executable} -m pip install --force-reinstall claude-openai",
         )
     return Finding("package", "ok", f"claude-openai {__version__} in {str(Path(__file__).parents[2])!r}")
 
@@ -97,36 +96,36 @@ def _folders(config: Config, environ: Mapping[str, str]) -> list[Finding]:
     try:
         home = Path.home()
     except RuntimeError:
-        return [Finding("home", "FAIL", "there is no home folder", "set HOME")]
+        return [Finding("home", "FAIL", "the home folder is unknown", "set HOME")]
     checks = []
-    # The demo gives Claude Code a configuration folder of its own.
+    # In the demo Claude Code has a temporary configuration folder.
     claude = Path(environ.get("CLAUDE_CONFIG_DIR") or home / ".claude")
-    wanted = {home / ".claude-openai": "set HOME to a folder of yours"}
+    wanted = {home / ".claude-openai": "set HOME to a folder that you own"}
     if not config.demo:
-        wanted[claude] = "make it writable, or set CLAUDE_CONFIG_DIR to a folder of yours"
+        wanted[claude] = "make it writable, or set CLAUDE_CONFIG_DIR to a folder that you own"
     for folder, mend in wanted.items():
         reason = obstacle(folder)
         if reason:
             checks.append(Finding("home", "FAIL", reason, mend))
     if not checks:
-        checks.append(Finding("home", "ok", f"{' and '.join(str(folder) for folder in wanted)} can be written"))
+        checks.append(Finding("home", "ok", f"{' and '.join(str(folder) for folder in wanted)}: writable"))
     return [*checks, _output(config)]
 
 
 def _output(config: Config) -> Finding:
     folder = config.output_dir
     if folder is None:
-        return Finding("output", "ok", "runs are captured nowhere")
+        return Finding("output", "ok", "runs are not captured")
     reason = obstacle(folder)
     if not reason and folder.is_symlink():
-        reason = f"{str(folder)!r} is a symbolic link"
+        reason = f"symbolic link: {str(folder)!r}; expected a folder"
     if not reason and folder.exists():
         status = folder.stat()
         if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-            reason = f"{str(folder)!r} is another user's, or others may write to it"
+            reason = f"{str(folder)!r} belongs to another user, or other users can write to it"
     if reason:
-        # A run that is not captured runs all the same.
-        return Finding("output", "warning", reason, "--output-dir PATH, with a folder of yours; or --output-dir none")
+        # Only a warning: the run itself does not fail.
+        return Finding("output", "warning", reason, "use --output-dir with a folder that you own, or --output-dir none")
     return Finding("output", "ok", f"runs are captured in {str(folder)!r}")
 
 
@@ -136,14 +135,14 @@ def _key(config: Config, argv: Sequence[str]) -> Finding:
         return Finding(
             "key",
             "warning",
-            "given as a flag, which others on this machine can see",
-            "use CLAUDE_OPENAI_API_KEY, or --api-key-file",
+            "--api-key is visible to other users of this machine",
+            "use CLAUDE_OPENAI_API_KEY or --api-key-file",
         )
     if not is_loopback(config.host):
-        return Finding("key", "ok", f"{config.host} can be reached from other machines; clients must send the key")
+        return Finding("key", "ok", f"required from clients; other machines can reach {config.host}")
     if config.api_key:
-        return Finding("key", "ok", "clients must send it")
-    return Finding("key", "ok", "none is asked for; only this machine can reach the server")
+        return Finding("key", "ok", "required from clients")
+    return Finding("key", "ok", "not required; only this machine can reach the server")
 
 
 def _memory(config: Config) -> Finding:
@@ -151,12 +150,12 @@ def _memory(config: Config) -> Finding:
     needed = (config.max_concurrency + kept) * SESSION_MB
     available = available_mb()
     if available is None:
-        return Finding("memory", "ok", f"the settings need up to {needed} MB; what there is cannot be told here")
+        return Finding("memory", "ok", f"the settings need up to {needed} MB; available: unknown")
     found = f"{available} MB available, the settings need up to {needed} MB"
     if available < SESSION_MB:
-        return Finding("memory", "FAIL", found, f"free {SESSION_MB} MB, the least for one turn")
+        return Finding("memory", "FAIL", found, f"free at least {SESSION_MB} MB, which one turn needs")
     if available < needed:
-        mend = "--max-idle-sessions, --spares and --max-concurrency with lower numbers need less"
+        mend = "lower --max-idle-sessions, --spares or --max-concurrency"
         return Finding("memory", "warning", found, mend)
     return Finding("memory", "ok", found)
 
@@ -164,13 +163,14 @@ def _memory(config: Config) -> Finding:
 def _proxy(environ: Mapping[str, str]) -> Finding:
     used = next((name for name in _PROXIES if environ.get(name)), "")
     if not used:
-        return Finding("proxy", "ok", "none is set that would catch local addresses")
+        return Finding("proxy", "ok", "no proxy variable affects local addresses")
     exempt = [word.strip() for name in ("no_proxy", "NO_PROXY") for word in environ.get(name, "").split(",")]
     if any(word == "*" or word.startswith("127.") for word in exempt):
-        return Finding("proxy", "ok", f"{used} is set, local addresses are exempt")
+        return Finding("proxy", "ok", f"{used} is set; local addresses are exempt")
     return Finding(
         "proxy",
         "warning",
-        f"{used} is set, and clients may send requests for 127.0.0.1 to it",
-        "export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost (and what is in it already)",
+        f"{used} is set, so clients may send requests for 127.0.0.1 to the proxy",
+        "add 127.0.0.1 and localhost to NO_PROXY and no_proxy: export NO_PROXY=127.0.0.1,localhost "
+        "no_proxy=127.0.0.1,localhost",
     )

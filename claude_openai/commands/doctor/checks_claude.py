@@ -1,7 +1,7 @@
-"""The checks of Claude Code: is it there, does it start, is it logged in.
+"""The checks of Claude Code: whether it is installed, starts and is logged in, and whether Bash can be confined.
 
-It is started twice, for moments, with the environment of a turn; it asks nobody for that, and nothing is billed. Knows
-how Claude Code tells of its login; a login that Claude refuses shows in a round trip alone.
+Claude Code is started twice, with the environment of a turn, for its version and for its login. Neither makes a request
+to Claude, so nothing is billed. Only a round trip shows that Claude refuses the login.
 """
 
 import json
@@ -31,22 +31,22 @@ _METHODS: Final = {
 
 
 def claude_checks(config: Config, environ: Mapping[str, str]) -> list[Finding]:
-    """Two lines; one if there is no Claude Code that could be used.
+    """Check the program and its login; only the program if that fails.
 
     Args:
-        config: which one, and whether it is for the demo.
-        environ: the server's variables.
+        config: selects the program; the demo needs no login.
+        environ: the environment variables of the server.
     """
     program, _ = program_check(config, environ)
     if program.state == "FAIL":
         return [program]
     if config.demo:
-        return [program, Finding("login", "ok", "none is needed: demo")]
+        return [program, Finding("login", "ok", "not needed for the demo")]
     return [program, _login(find_claude(config.claude_command), _environment(config, environ))]
 
 
 def program_check(config: Config, environ: Mapping[str, str]) -> tuple[Finding, Version]:
-    """The line about the program itself, and its version, () if that fails; see `claude_checks`."""
+    """Check the program, and return its version too, () if the check fails. Arguments as in `claude_checks`."""
     try:
         claude = find_claude(config.claude_command)
     except (ClaudeMissing, ConfigError) as error:
@@ -59,7 +59,7 @@ def _environment(config: Config, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def confinement_check(config: Config, environ: Mapping[str, str]) -> Finding:
-    """Whether turns with Bash would be confined; a failure only where they must be."""
+    """Check whether turns with Bash would be confined; it fails only if the configuration requires that."""
     tried = try_confinement(config.confine, environ)
     if tried.bwrap:
         return Finding("Bash", "ok", f"confined by {tried.bwrap}")
@@ -69,15 +69,15 @@ def confinement_check(config: Config, environ: Mapping[str, str]) -> Finding:
 
 
 def _program(claude: Path, env: Mapping[str, str]) -> tuple[Finding, Version]:
-    mend = "install it again: npm install -g @anthropic-ai/claude-code, or leave --claude-command out"
+    mend = "reinstall it (npm install -g @anthropic-ai/claude-code), or omit --claude-command"
     try:
-        done = _said(claude, env, "--version")
+        done = _run(claude, env, "--version")
     except (OSError, subprocess.TimeoutExpired) as error:
-        return Finding("Claude Code", "FAIL", f"{claude} cannot be run: {_reason(error)}", mend), ()
+        return Finding("Claude Code", "FAIL", f"cannot run {claude}: {_reason(error)}", mend), ()
     version = parse_version(done.stdout)
     if done.returncode or version is None:
-        said = " ".join((done.stderr or done.stdout).split())[:200]
-        found = f"{claude} --version fails (exit code {done.returncode}): {said}"
+        output = " ".join((done.stderr or done.stdout).split())[:200]
+        found = f"{claude} --version failed with exit code {done.returncode}: {output}"
         return Finding("Claude Code", "FAIL", found, mend), ()
     lacks = shortcoming(version)
     if lacks:
@@ -87,31 +87,31 @@ def _program(claude: Path, env: Mapping[str, str]) -> tuple[Finding, Version]:
 
 
 def _login(claude: Path, env: Mapping[str, str]) -> Finding:
-    unknown = Finding("login", "warning", "this Claude Code does not tell", "--round-trip shows whether it works")
+    unknown = Finding("login", "warning", "this Claude Code does not report its login", "use --round-trip to check it")
     try:
-        told = json.loads(_said(claude, env, "auth", "status", "--json").stdout)
+        status = json.loads(_run(claude, env, "auth", "status", "--json").stdout)
     except (OSError, subprocess.TimeoutExpired, ValueError):
         return unknown
-    if not isinstance(told, dict) or "loggedIn" not in told:
+    if not isinstance(status, dict) or "loggedIn" not in status:
         return unknown
-    if not told["loggedIn"]:
-        mend = f"run `{login_command(claude)}`, or set ANTHROPIC_API_KEY; to try without an account: --demo"
+    if not status["loggedIn"]:
+        mend = f"run `{login_command(claude)}`, or set ANTHROPIC_API_KEY; --demo needs no account"
         return Finding("login", "FAIL", "Claude Code is not logged in", mend)
     host = urlsplit(env.get("ANTHROPIC_BASE_URL", "")).hostname
-    return Finding("login", "ok", f"{_way(told)}{f', for {host}' if host else ''}")
+    return Finding("login", "ok", f"{_method(status)}{f', for {host}' if host else ''}")
 
 
-def _way(told: Mapping[str, Any]) -> str:
-    """What is used; never who it belongs to."""
-    method = str(told.get("authMethod", ""))
+def _method(status: Mapping[str, Any]) -> str:
+    """Return the login method, without the identity of the account."""
+    method = str(status.get("authMethod", ""))
     if method == "api_key":
-        return f"an API key of {told.get('apiKeySource') or 'Claude Code'}"
+        return f"an API key of {status.get('apiKeySource') or 'Claude Code'}"
     if method == "third_party":
-        return f"the account of {told.get('apiProvider')}"
+        return f"the account of {status.get('apiProvider')}"
     return _METHODS.get(method, method or "logged in")
 
 
-def _said(claude: Path, env: Mapping[str, str], *argv: str) -> "subprocess.CompletedProcess[str]":
+def _run(claude: Path, env: Mapping[str, str], *argv: str) -> "subprocess.CompletedProcess[str]":
     return run_bounded([str(claude), *argv], env, CLAUDE_TIMEOUT_S)
 
 

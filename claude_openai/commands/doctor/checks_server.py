@@ -1,6 +1,6 @@
-"""The checks of what a server meets: the folder of its files, a server that runs already, the port.
+"""The checks of the server's folder for temporary files, of a running server, and of the port.
 
-Nothing is written and nothing is taken: a port is bound for a moment and let go. Knows files and sockets, no HTTP.
+Nothing is written. The port is bound for a moment and released.
 """
 
 import errno
@@ -25,7 +25,7 @@ _LISTENS: Final = "0A"
 
 
 def server_checks(environ: Mapping[str, str]) -> tuple[list[Finding], Instance | None]:
-    """The folder and the server that runs, with that server if there is one."""
+    """Check the folder for temporary files and the running server; return that server too, if there is one."""
     folder = instance_folder(environ)
     check = _folder(folder)
     if check.state == "FAIL":
@@ -36,24 +36,24 @@ def server_checks(environ: Mapping[str, str]) -> tuple[list[Finding], Instance |
     except StartError as error:
         return [check, Finding("server", "FAIL", error.problem, error.hint)], None
     if starts:
-        return [check, Finding("server", "ok", "one starts, and does not listen yet")], None
+        return [check, Finding("server", "ok", "one is starting, and does not listen yet")], None
     return [check, _server(instance)], instance
 
 
 def _folder(folder: Path) -> Finding:
-    reason = obstacle(folder) if folder.exists() else f"{str(folder)!r} is not there"
+    reason = obstacle(folder) if folder.exists() else f"no such folder: {str(folder)!r}"
     if reason:
-        return Finding("temp folder", "FAIL", reason, "set TMPDIR to a folder of yours")
+        return Finding("temp folder", "FAIL", reason, "set TMPDIR to a folder that you own")
     free_mb = shutil.disk_usage(folder).free // 1024**2
     if free_mb < MIN_FREE_MB:
-        mend = "free some space, or set TMPDIR to another folder"
-        return Finding("temp folder", "warning", f"{str(folder)!r} has {free_mb} MB left", mend)
-    return Finding("temp folder", "ok", f"{str(folder)!r} can be written, {free_mb} MB free")
+        mend = "free disk space, or set TMPDIR to another folder"
+        return Finding("temp folder", "warning", f"{str(folder)!r} has only {free_mb} MB free", mend)
+    return Finding("temp folder", "ok", f"{str(folder)!r}: writable, {free_mb} MB free")
 
 
 def _server(instance: Instance | None) -> Finding:
     if instance is None:
-        return Finding("server", "ok", "none runs; `claude-openai --background` starts one")
+        return Finding("server", "ok", "not running; `claude-openai --background` starts it")
     found = f"{instance.version} runs at {instance.base_url} (pid {instance.pid}, {instance.backend})"
     health = health_of(instance)
     if health != "ok":
@@ -67,36 +67,36 @@ def _server(instance: Instance | None) -> Finding:
 
 
 def port_check(config: Config, instance: Instance | None) -> Finding:
-    """Whether a server with this configuration could listen, or does already.
+    """Check whether a server with this configuration could listen on its port, or the running server already does.
 
     Args:
-        config: for host and port.
-        instance: the server that runs.
+        config: has the host and the port.
+        instance: the running server.
     """
     where = f"{config.port} on {config.host}"
     if config.port == 0:
-        return Finding("port", "ok", f"a free one is taken, on {config.host}")
+        return Finding("port", "ok", f"0: the server will use a free port on {config.host}")
     if instance is not None and instance.port == config.port:
-        return Finding("port", "ok", f"{where} is the running server's")
+        return Finding("port", "ok", f"{where} is the running server's port")
     try:
         _bind(config.host, config.port)
     except socket.gaierror as error:
-        return Finding("port", "FAIL", f"host {config.host!r} is not known: {error.strerror}", "--host 127.0.0.1")
+        return Finding("port", "FAIL", f"unknown host {config.host!r}: {error.strerror}", "use --host 127.0.0.1")
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             return Finding(
-                "port", "FAIL", f"{where} is taken{_by_whom(config.port)}", "end that, or choose another --port"
+                "port", "FAIL", f"{where} is in use{_by_whom(config.port)}", "stop it, or choose another --port"
             )
-        mend = "ports below 1024 are root's: --port 8000" if error.errno == errno.EACCES else "--host 127.0.0.1"
-        return Finding("port", "FAIL", f"{where} cannot be used: {error.strerror}", mend)
+        mend = "ports below 1024 need root: use --port 8000" if error.errno == errno.EACCES else "use --host 127.0.0.1"
+        return Finding("port", "FAIL", f"cannot listen on {where}: {error.strerror}", mend)
     return Finding("port", "ok", f"{where} is free")
 
 
 def _bind(host: str, port: int) -> None:
-    """Take the port as the server does, and let go.
+    """Bind the port with the options that the server uses, and release it.
 
     Raises:
-        OSError: it cannot be taken.
+        OSError: the port cannot be bound.
     """
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     for family, kind, protocol, _, address in found:
@@ -108,7 +108,7 @@ def _bind(host: str, port: int) -> None:
 
 
 def _by_whom(port: int) -> str:
-    """The process that listens, where /proc tells; another user's is not told."""
+    """Return " by" and the listening process. It is known only on Linux, and only if it belongs to this user."""
     inodes = {f"socket:[{inode}]" for inode in _inodes(port)}
     with suppress(OSError):
         for process in Path("/proc").iterdir():

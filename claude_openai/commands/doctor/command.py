@@ -1,7 +1,7 @@
-"""`doctor`: what keeps a server from working here, and how to mend it.
+"""`doctor`: check whether a server would work here, and print how to fix what is wrong.
 
-Takes the flags of the server, so that what is checked is what would run. It changes nothing; only `--round-trip` asks
-Claude something.
+It takes the flags of the server, and checks a server with these flags. It changes nothing. Only `--round-trip` sends a
+request to Claude.
 """
 
 import json
@@ -23,30 +23,30 @@ __all__ = ["parser", "run"]
 def parser() -> Parser:
     """Return the parser of the command's own flags."""
     parser = command_parser(
-        "doctor", "Check whether a server with the given flags would work here, and print what to do if not."
+        "doctor", "Check whether a server with these flags would work here, and print how to fix what is wrong."
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object instead of text")
     parser.add_argument(
         "--round-trip",
         action="store_true",
-        help="also send a short request to the server on --port, or else to the running server, or else to one that is "
-        "started for it; it costs a few tokens, except with --demo",
+        help="also send a short request: to the server on --port, or else to the running server, or else to a "
+        "temporary one; this costs a few tokens, except with --demo",
     )
     parser.add_argument(
         "--self-test",
         action="store_true",
-        help="only run each kind of turn on the installed Claude Code, against a stand-in for Claude's API on "
-        "loopback; needs no account and costs nothing",
+        help="only test each kind of turn, with the installed Claude Code and a local stand-in for Claude's API; needs "
+        "no account and costs nothing",
     )
     return parser
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Print a line for each check, or a JSON object. 0 if no check fails, else 1."""
-    given, flags = parser().parse_known_args(list(argv))
-    checks = _self_test(flags, environ) if given.self_test else _checks(flags, environ, ask=given.round_trip)
+    """Print a line for each check, or a JSON object. Return 0 if no check fails, else 1."""
+    options, flags = parser().parse_known_args(list(argv))
+    checks = _self_test(flags, environ) if options.self_test else _checks(flags, environ, ask=options.round_trip)
     failed = any(check.state == "FAIL" for check in checks)
-    if given.json:
+    if options.json:
         print(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
         for check in checks:
@@ -60,10 +60,10 @@ def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> l
     try:
         config = config_from(flags, environ)
     except ConfigError as error:
-        mend = error.hint or "mend it; the other checks are for a server without flags"
+        mend = error.hint or "correct it; the other checks are of a server without flags"
         complaint = Finding("settings", "FAIL", error.problem, mend)
         config = _without_flags(environ)
-    checks = [complaint or Finding("settings", "ok", _told(config))]
+    checks = [complaint or Finding("settings", "ok", _settings(config))]
     checks += [Finding("variables", "warning", found, mend) for found, mend in ignored_variables(environ)]
     server, instance = server_checks(environ)
     checks += [*machine_checks(config, flags, environ), *claude_checks(config, environ)]
@@ -73,8 +73,8 @@ def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> l
         from claude_openai.commands.doctor.round_trip import STARTED, asked_server, round_trip
 
         url = asked_server(config, instance, names_port=_names_port(flags, environ))
-        cost = "nothing is billed: demo" if config.demo else "it goes to Claude, which costs a few tokens"
-        print(f"claude-openai: a round trip over {url or STARTED}; {cost}", file=sys.stderr, flush=True)
+        cost = "the demo costs nothing" if config.demo else "this costs a few tokens"
+        print(f"claude-openai: sending a request to {url or STARTED}; {cost}", file=sys.stderr, flush=True)
         checks.append(round_trip(config, url))
     return checks
 
@@ -104,7 +104,7 @@ def _without_flags(environ: Mapping[str, str]) -> Config:
         return Config()
 
 
-def _told(config: Config) -> str:
+def _settings(config: Config) -> str:
     models = ", ".join(name for name in config.catalog().listing())
     return f"{'demo' if config.demo else config.backend} backend; models {models}"
 
@@ -118,5 +118,5 @@ def _show(check: Finding) -> None:
 def _summary(checks: Sequence[Finding]) -> str:
     failed, warned = (sum(check.state == state for check in checks) for state in ("FAIL", "warning"))
     if not failed and not warned:
-        return "all is well"
+        return "all checks passed"
     return f"{failed} of {len(checks)} checks failed, {warned} gave a warning"

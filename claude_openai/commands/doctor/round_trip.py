@@ -1,8 +1,8 @@
-"""One real, tiny completion, streamed: the proof that all of it works, and how long the first token takes.
+"""`--round-trip`: send one tiny streamed completion, and measure the time to the first token.
 
-It goes to the server that the flags name: one that listens on their port, or without a port the one that runs, if it is
-of their kind. Else it goes to one of this process, on a free port, which is gone afterwards. What is heavy is loaded
-when that one is started.
+It goes to the server that listens on the port of the flags. If they name no port, it goes to the running server,
+provided that both are demos or neither is. Otherwise it goes to a temporary server of this process on a free port. trio
+and the server are imported only for that one, because they load slowly.
 """
 
 import http.client
@@ -20,16 +20,16 @@ from claude_openai.errors import ConfigError, StartError
 
 __all__ = ["STARTED", "asked_server", "round_trip"]
 
-# The server answers 504 before that.
+# Beyond `--process-timeout-ms`, so that the 504 of the server arrives first.
 BEYOND_TURN_S: Final = 15.0
 LOOK_S: Final = 2.0
-STARTED: Final = "a server started for it"
+STARTED: Final = "a temporary server"
 PROMPT: Final = "Reply with the single word: ready"
 _CHECK_NAME: Final = "round trip"
 
 
 class _Failed(StartError):
-    """There was no answer; the text says why."""
+    """The answer is an error or incomplete; the text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,54 +40,54 @@ class _TimedAnswer:
 
 
 def asked_server(config: Config, instance: Instance | None, *, names_port: bool) -> str | None:
-    """The base URL of the server that is to be asked; None for one that is started for it.
+    """Return the base URL of the server to send the request to, None for a temporary server.
 
     Args:
-        config: what the flags amount to.
-        instance: the server that runs, as its files tell it.
-        names_port: the flags or variables name a port.
+        config: built from flags and variables.
+        instance: the running server, as its files describe it.
+        names_port: whether flags or variables name a port.
     """
     if instance is not None and (not names_port or instance.port == config.port):
-        # Claude's words and those of the demo are not the same proof.
+        # A demo proves nothing about Claude, and Claude nothing about a demo.
         return instance.base_url if (instance.backend == "demo") == config.demo else None
     if not names_port or config.port == 0:
         return None
     url = local_url(config.host, config.port)
-    return url if _is_one_of_ours(url) else None
+    return url if _is_claude_openai(url) else None
 
 
-def _is_one_of_ours(url: str) -> bool:
-    """Whether a claude-openai listens there that left no files here: one of another TMPDIR, or in a container."""
+def _is_claude_openai(url: str) -> bool:
+    """Whether claude-openai listens at the URL. With another TMPDIR or in a container it has no files here."""
     try:
         with connecting(url, LOOK_S) as connection:
             connection.request("GET", "/version")
-            told: Any = json.loads(connection.getresponse().read())
-        return bool(told["name"] == "claude-openai")
+            version: Any = json.loads(connection.getresponse().read())
+        return bool(version["name"] == "claude-openai")
     except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
         return False
 
 
 def round_trip(config: Config, url: str | None) -> Finding:
-    """Ask, and say how it went.
+    """Send the request, and report the times.
 
     Args:
-        config: for a server of our own; its key is sent in either case.
-        url: see `asked_server`.
+        config: of the temporary server; its key is sent in either case.
+        url: the result of `asked_server`.
     """
     where = url or STARTED
     try:
-        answer = _asked_here(config) if url is None else _asked(url, config)
+        answer = _ask_temporary(config) if url is None else _ask(url, config)
     except (OSError, http.client.HTTPException) as error:
         return Finding(
             _CHECK_NAME,
             "FAIL",
-            f"the connection failed: {str(error) or type(error).__name__}",
+            f"connection failed: {str(error) or type(error).__name__}",
             "see `claude-openai logs`",
         )
     except (ConfigError, StartError) as error:
         return Finding(_CHECK_NAME, "FAIL", error.problem, error.hint or "see `claude-openai logs`")
     if not answer.text.strip():
-        return Finding(_CHECK_NAME, "FAIL", f"{where} gave an empty answer", "see `claude-openai logs`")
+        return Finding(_CHECK_NAME, "FAIL", f"empty answer from {where}", "see `claude-openai logs`")
     found = (
         f"{where}: first token after {answer.first_s * 1000:.0f} ms, "
         f"{len(answer.text)} characters in {answer.total_s * 1000:.0f} ms"
@@ -95,7 +95,7 @@ def round_trip(config: Config, url: str | None) -> Finding:
     return Finding(_CHECK_NAME, "ok", found)
 
 
-def _asked_here(config: Config) -> _TimedAnswer:
+def _ask_temporary(config: Config) -> _TimedAnswer:
     import trio
 
     from claude_openai.server import serve
@@ -114,7 +114,7 @@ def _asked_here(config: Config) -> _TimedAnswer:
     async def run() -> _TimedAnswer:
         async with trio.open_nursery() as nursery:
             (url,) = await nursery.start(serve, alone)
-            answer = await trio.to_thread.run_sync(_asked, url, alone, abandon_on_cancel=True)
+            answer = await trio.to_thread.run_sync(_ask, url, alone, abandon_on_cancel=True)
             nursery.cancel_scope.cancel(reason="the answer is there")
         return answer
 
@@ -128,7 +128,7 @@ def _asked_here(config: Config) -> _TimedAnswer:
     raise reason
 
 
-def _asked(url: str, config: Config) -> _TimedAnswer:
+def _ask(url: str, config: Config) -> _TimedAnswer:
     timeout_s = config.process_timeout_ms / 1000 + BEYOND_TURN_S
     body = {"model": "claude", "stream": True, "messages": [{"role": "user", "content": PROMPT}]}
     headers = {"Content-Type": "application/json"}
@@ -145,17 +145,17 @@ def _asked(url: str, config: Config) -> _TimedAnswer:
 
 
 def _deltas(response: http.client.HTTPResponse) -> Iterator[str]:
-    """The text as it comes.
+    """Yield the pieces of the text as they arrive.
 
     Raises:
-        _Failed: the answer is an error, or breaks off.
+        _Failed: the answer is an error, or incomplete.
     """
     if response.status != 200:
         if response.status == 401:
             raise _Failed(
-                "the server asks for a key, and refuses the one given here", hint="set CLAUDE_OPENAI_API_KEY to its key"
+                "the server did not accept the API key", hint="set CLAUDE_OPENAI_API_KEY to the key of the server"
             )
-        raise _Failed(error_message(response.read()) or f"the server answers with HTTP status {response.status}")
+        raise _Failed(error_message(response.read()) or f"the server answered with HTTP status {response.status}")
     for line in response:
         data = line.strip().removeprefix(b"data: ")
         if data == b"[DONE]":
@@ -166,4 +166,4 @@ def _deltas(response: http.client.HTTPResponse) -> Iterator[str]:
             for choice in json.loads(data)["choices"]:
                 if content := choice["delta"].get("content"):
                     yield content
-    raise _Failed("the answer broke off")
+    raise _Failed("the answer is incomplete: expected `data: [DONE]` at its end")

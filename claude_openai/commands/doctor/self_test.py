@@ -1,8 +1,8 @@
-"""`--self-test`: the kinds of turns on the Claude Code of this machine, against a stand-in for Claude's API.
+"""`--self-test`: run each kind of turn with the installed Claude Code against a stand-in for Claude's API.
 
-A server of this process runs them, on a free port, with a configuration folder that is thrown away: no account, no
-proxy and no setting of the user's Claude Code is used, and nothing leaves the machine. Each turn must be answered as
-the stand-in's script says, with one call, and that call must hold the conversation of the client and nothing else.
+A server of this process runs them on a free port, with a temporary configuration folder: no account, proxy or setting
+of the user's Claude Code is used, and all traffic is on loopback. Each turn must give the answer that the stand-in was
+scripted to send, with one call of the API, and that call must contain the client's conversation and nothing else.
 """
 
 import http.client
@@ -37,20 +37,20 @@ from claude_openai.standin.server import MessagesApi
 
 __all__ = ["self_test"]
 
-# All turns together take less than ten seconds; this is for a machine that is busy with other things.
+# All turns together take less than ten seconds; these limits are for a busy machine.
 TURN_S: Final = 60.0
 ALL_S: Final = 240.0
-# The first turn does not wait for ever until the server knows what Claude Code adds.
+# The server learns from its first turns what Claude Code adds, and a turn does not wait for that without a limit.
 START_TURNS: Final = 3
 ADDED_CHARS: Final = 100
 OTHER_RELEASE: Final = (
-    "this release of claude-openai and this Claude Code do not fit; renew one of them: pip install -U claude-openai, "
+    "this claude-openai and this Claude Code are not compatible; update one of them: pip install -U claude-openai, "
     "npm install -g @anthropic-ai/claude-code"
 )
 
 
 class _Failed(Exception):
-    """A turn went wrong; the text says how."""
+    """A turn failed; the text is the reason."""
 
 
 _FAILURES: Final = (_Failed, OSError, http.client.HTTPException)
@@ -58,7 +58,7 @@ _FAILURES: Final = (_Failed, OSError, http.client.HTTPException)
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """How the server has taken the conversation, the calls of Claude's API, and what was sent beside it."""
+    """A turn's route, its number of calls of Claude's API, and the text that was sent besides the conversation."""
 
     way: str
     calls: int
@@ -66,11 +66,11 @@ class _Turn:
 
 
 def self_test(config: Config, version: Version) -> list[Finding]:
-    """A line for each kind of turn; one alone where nothing is answered.
+    """Check each kind of turn; only the first turn if that fails.
 
     Args:
-        config: which Claude Code, and the backend.
-        version: of that Claude Code.
+        config: selects Claude Code and the backend.
+        version: the version of that Claude Code.
     """
     checks: list[Finding] = []
     try:
@@ -96,12 +96,10 @@ async def _run(config: Config, version: Version, folder: Path, checks: list[Find
                 checks.append(_failed("start", error))
             else:
                 for kind in kinds(config.backend):
-                    checks.append(await tested.check(kind))  # noqa: PERF401 - those so far count if time is up
-            nursery.cancel_scope.cancel(reason="all turns have been tried")
+                    checks.append(await tested.check(kind))  # noqa: PERF401 - keeps the finished checks after a timeout
+            nursery.cancel_scope.cancel(reason="all turns have run")
     if bound.cancelled_caught:
-        checks.append(
-            Finding("self-test", "FAIL", f"it was not over within {ALL_S:g} s", "try it on a quieter machine")
-        )
+        checks.append(Finding("self-test", "FAIL", f"not finished within {ALL_S:g} s", "run it on a less busy machine"))
 
 
 def _alone(config: Config, base_url: str, folder: Path) -> Config:
@@ -112,7 +110,7 @@ def _alone(config: Config, base_url: str, folder: Path) -> Config:
         api_key=None,
         background=False,
         demo=False,
-        log_file=folder / "server.log",  # what the SDK logs would go to stderr otherwise
+        log_file=folder / "server.log",  # otherwise the records of the SDK would go to stderr
         output_dir=None,
         spares=0,
         max_idle_sessions=2,
@@ -122,7 +120,7 @@ def _alone(config: Config, base_url: str, folder: Path) -> Config:
 
 
 class _Tested:
-    """The server under test, and what its Claude Code has sent."""
+    """The server under test, and the requests of its Claude Code."""
 
     def __init__(self, url: str, api: MessagesApi, version: Version) -> None:
         self._url = url
@@ -130,10 +128,10 @@ class _Tested:
         self._version = version
 
     async def start(self) -> None:
-        """Run turns until the server knows what Claude Code adds to a conversation: on a slow machine not at once.
+        """Run turns until the server has learnt what Claude Code adds to a conversation, which a slow machine delays.
 
         Raises:
-            _FAILURES: it does not answer.
+            _FAILURES: a turn failed.
         """
         for _ in range(START_TURNS):
             if not (await self._turn(START)).added or self._version < LEAST_EXACT:
@@ -146,35 +144,35 @@ class _Tested:
         except _FAILURES as error:
             return _failed(kind.name, error)
         found = f"answered in {1000 * (time.monotonic() - began):.0f} ms ({turn.way})"
-        # What is wrong, and the first version on which that must not be.
+        # Each problem, with the first version of Claude Code that must not have it.
         wrong: list[tuple[str, Version]] = []
         if turn.calls > 1:
-            wrong.append((f"{turn.calls} calls were made, expected 1", LEAST_ONE_CALL))
+            wrong.append((f"{turn.calls} calls of Claude's API; expected 1", LEAST_ONE_CALL))
         if turn.added:
-            wrong.append((f"Claude also hears {turn.added!r}", LEAST_EXACT))
+            wrong.append((f"Claude also gets {turn.added!r}", LEAST_EXACT))
         if wrong:
             found = "; ".join((found, *(text for text, _ in wrong)))
             if all(self._version < least for _, least in wrong):
                 return Finding(kind.name, "warning", found, RENEW)
             return Finding(kind.name, "FAIL", found, OTHER_RELEASE)
         if turn.way != kind.way:
-            return Finding(kind.name, "warning", f"{found}, expected {kind.way}", OTHER_RELEASE)
-        return Finding(kind.name, "ok", f"{found}; Claude hears the client's words alone")
+            return Finding(kind.name, "warning", f"{found}; expected {kind.way}", OTHER_RELEASE)
+        return Finding(kind.name, "ok", f"{found}; Claude gets only the client's conversation")
 
     async def _turn(self, kind: Kind) -> _Turn:
         before = len(self._api.requests)
         self._api.enqueue(kind.reply)
-        way = await self._asked(kind)
+        way = await self._ask(kind)
         requests = self._api.requests[before:]
         if not requests:
             raise _Failed("Claude's API was not called")
         return _Turn(way, len(requests), _added(kind, requests[0]))
 
-    async def _asked(self, kind: Kind) -> str:
-        """How the server has taken the conversation.
+    async def _ask(self, kind: Kind) -> str:
+        """Send the request, and return the route that the server took.
 
         Raises:
-            _Failed: the answer is not that of the script.
+            _Failed: the answer differs from the script.
         """
         with trio.move_on_after(TURN_S):
             status, way, body = await trio.to_thread.run_sync(_post, self._url, kind, abandon_on_cancel=True)
@@ -185,7 +183,7 @@ class _Tested:
             except ValueError as error:
                 raise _Failed(str(error)) from error
             if answer != kind.answer:
-                raise _Failed(f"the answer is {answer!r}, expected {kind.answer!r}")
+                raise _Failed(f"wrong answer: {answer!r}; expected {kind.answer!r}")
             return way
         raise _Failed(f"no answer within {TURN_S:g} s")
 
@@ -206,19 +204,19 @@ def _post(url: str, kind: Kind) -> tuple[int, str, bytes]:
 
 
 def _added(kind: Kind, request: RecordedRequest) -> str:
-    """The beginning of what Claude was sent beside the conversation.
+    """Return the beginning of the text that Claude was sent besides the conversation.
 
     Raises:
-        _Failed: something is missing.
+        _Failed: a part of the conversation is missing.
     """
     system = system_prompt(request)
     if system != SYSTEM:
-        raise _Failed(f"the system prompt is {system[:ADDED_CHARS]!r}, expected {SYSTEM!r}")
+        raise _Failed(f"wrong system prompt: {system[:ADDED_CHARS]!r}; expected {SYSTEM!r}")
     sent = said_to_claude(request)
     remaining, added = list(sent), list[Said]()
     for said in kind.said:
         if said not in remaining:
-            raise _Failed(f"Claude is not sent {said[1]!r} in its place, but {str(sent)[-3 * ADDED_CHARS :]}")
+            raise _Failed(f"block {said[1]!r} is missing or out of order: Claude gets {str(sent)[-3 * ADDED_CHARS :]}")
         place = remaining.index(said)
         added += remaining[:place]
         del remaining[: place + 1]

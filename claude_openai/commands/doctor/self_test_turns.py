@@ -1,6 +1,6 @@
-"""The turns of `--self-test`: what a client asks, what the stand-in answers, and what Claude must have been sent.
+"""The turns of `--self-test`: the request of a client, the reply of the stand-in, and the answer that is expected.
 
-A table, and the reading of both sides. Runs nothing.
+Also the functions that read the answer, and the request that Claude Code made.
 """
 
 import json
@@ -13,7 +13,7 @@ from claude_openai.standin.script import Reply, Text, ToolUse
 
 __all__ = ["START", "Kind", "Said", "answer_in", "kinds", "said_to_claude", "system_prompt"]
 
-# Role and block: a text, a call (its id, name and arguments as JSON), or a result (the id of its call, text).
+# A role and a block: a text, a call (id, name, arguments as JSON), or a result (id of the call, text).
 Said: TypeAlias = tuple[str, str | tuple[str, ...]]
 
 CHAT: Final = "/v1/chat/completions"
@@ -21,7 +21,7 @@ RESPONSES: Final = "/v1/responses"
 MODEL: Final = "claude"
 SYSTEM: Final = "You are a test."
 PREFIX: Final = "mcp__openai__"
-# Claude Code's own, in front of the client's.
+# Claude Code's own blocks come before those of the client.
 _OWN_SYSTEM_BLOCKS: Final = 2
 
 _OBJECT: Final = {
@@ -40,13 +40,13 @@ class Kind:
     """A kind of turn.
 
     Attributes:
-        name: of its check.
+        name: the name of its check.
         said: the conversation.
-        reply: what the stand-in answers.
-        answer: what the client must get: the text, or the arguments of the call.
-        way: what the server must make of the conversation, as `x-claude-openai-conversation` tells it.
-        fields: more of the request.
-        path: of the API; the Responses API is given one text.
+        reply: the reply of the stand-in.
+        answer: the answer that the client must get: a text, or the arguments of a call.
+        way: the route that the server must take: the value of `x-claude-openai-conversation`.
+        fields: more fields of the request.
+        path: the path of the API; a request to the Responses API has one text.
     """
 
     name: str
@@ -60,10 +60,10 @@ class Kind:
     @property
     def body(self) -> bytes:
         if self.path == RESPONSES:
-            given: dict[str, Any] = {"instructions": SYSTEM, "input": self.said[0][1]}
+            conversation: dict[str, Any] = {"instructions": SYSTEM, "input": self.said[0][1]}
         else:
-            given = {"messages": [{"role": "system", "content": SYSTEM}, *map(_message, self.said)]}
-        return json.dumps({"model": MODEL, **given, **self.fields}).encode()
+            conversation = {"messages": [{"role": "system", "content": SYSTEM}, *map(_message, self.said)]}
+        return json.dumps({"model": MODEL, **conversation, **self.fields}).encode()
 
 
 def _texts(*texts: str) -> tuple[Said, ...]:
@@ -79,7 +79,7 @@ def _message(said: Said) -> dict[str, Any]:
             return {"role": "assistant", "content": None, "tool_calls": [call]}
         case (_, (ident, text)):
             return {"role": "tool", "tool_call_id": ident, "content": text}
-    raise ValueError(f"not a message: {said!r}")
+    raise ValueError(f"invalid message: {said!r}; expected a text, a call or a result")
 
 
 _STREAM: Final = {"stream": True}
@@ -114,12 +114,12 @@ _ON_SDK: Final = (
 
 
 def kinds(backend: str) -> tuple[Kind, ...]:
-    """Those that a backend can run, in their order, after `START`."""
+    """Return the turns that a backend can run, in order. They run after `START`."""
     return (_NEW, *_ON_SDK, *_ON_BOTH_BACKENDS) if backend == "sdk" else (_NEW, *_ON_BOTH_BACKENDS)
 
 
 def said_to_claude(request: RecordedRequest) -> list[Said]:
-    """All that a request says, block by block; of what is no conversation, the form in which it came."""
+    """Return all blocks of a request's messages. A block that is not a text, call or result is returned as JSON."""
     found: list[Said] = []
     for message in request.messages:
         role, content = str(message.get("role")), message.get("content")
@@ -132,23 +132,27 @@ def _block(block: Mapping[str, Any]) -> str | tuple[str, ...]:
     match block:
         case {"type": "text", "text": str(text)}:
             return text
-        case {"type": "tool_use", "id": ident, "name": name, "input": given}:
-            return ident, name.removeprefix(PREFIX), json.dumps(given)
+        case {"type": "tool_use", "id": ident, "name": name, "input": arguments}:
+            return ident, name.removeprefix(PREFIX), json.dumps(arguments)
         case {"type": "tool_result", "tool_use_id": ident, "content": content}:
             return ident, content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
     return json.dumps(block)
 
 
 def system_prompt(request: RecordedRequest) -> str:
-    """The client's part of the system prompt."""
+    """Return the client's part of the system prompt."""
     return "\n".join(request.system_text.splitlines()[_OWN_SYSTEM_BLOCKS:])
 
 
 def answer_in(body: bytes, *, stream: bool) -> str:
-    """The text of an answer, or the arguments of its call; of either API where it streams.
+    """Return the text of an answer, or the arguments of its call.
+
+    Args:
+        body: of a chat completion; of either API if it is a stream.
+        stream: whether it is a stream.
 
     Raises:
-        ValueError: it is not one, or an error.
+        ValueError: the body is an error, or not an answer.
     """
     try:
         if not stream:
@@ -156,7 +160,7 @@ def answer_in(body: bytes, *, stream: bool) -> str:
         lines = [line.removeprefix(b"data: ") for line in body.splitlines() if line.startswith(b"data: {")]
         return "".join(part for line in lines for part in _parts(json.loads(line)))
     except (LookupError, TypeError) as error:
-        raise ValueError(f"no answer: {body[:200]!r}") from error
+        raise ValueError(f"invalid answer: {body[:200]!r}") from error
 
 
 def _parts(event: Mapping[str, Any]) -> Iterator[str]:

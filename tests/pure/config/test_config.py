@@ -322,7 +322,7 @@ def test_the_largest_file_is_taken_and_one_byte_more_is_refused(tmp_path: Path) 
 def test_a_key_and_a_key_file_together_are_refused_with_what_to_drop(
     argv: list[str], environ: dict[str, str], told: str
 ) -> None:
-    with pytest.raises(ConfigError, match=f"{told} are both given; drop {told.split()[0]} to use the file"):
+    with pytest.raises(ConfigError, match=f"{told} exclude each other; omit {told.split()[0]} to use the file"):
         config_from(argv, environ)
 
 

@@ -41,7 +41,7 @@ def test_a_file_that_changes_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
     path.write_text("old")
     read = read_config(path)
     path.write_text("somebody else's")
-    with pytest.raises(MergeRefused, match="at the same moment"):
+    with pytest.raises(MergeRefused, match="at the same time"):
         replace_config(read, "new")
     assert path.read_text() == "somebody else's"
     absent = read_config(tmp_path / "absent")

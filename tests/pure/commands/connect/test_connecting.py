@@ -267,13 +267,13 @@ def test_an_invalid_file_is_left_as_it_is_and_the_place_is_named(
 
 
 UNSUITABLE: Final = [
-    ("opencode", "[1]", "does not hold a JSON object"),
+    ("opencode", "[1]", "does not contain a JSON object"),
     ("opencode", '{"provider": "none"}', "provider is not a mapping"),
     ("opencode", "[" * 100_000, "nested too deeply"),
     ("codex", "model_providers = 1\n", "model_providers is not a mapping"),
-    ("aider", "- a\n", "does not hold what its client reads"),
-    ("llm", "a: 1\n", "does not hold what its client reads"),
-    ("llm", "text\n", "does not hold a YAML mapping or list"),
+    ("aider", "- a\n", "not of the type that the client reads"),
+    ("llm", "a: 1\n", "not of the type that the client reads"),
+    ("llm", "text\n", "does not contain a YAML mapping or list"),
     ("continue", "models: &m []\nother: *m\n", "anchor &m"),
     ("continue", "m: &m []\nmodels: *m\n", "models is not a mapping or list"),
     ("aider", "model: 1.5\n", "could not be restored"),

@@ -297,7 +297,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "output_dir",
             folder,
             "PATH",
-            "folder for the output of runs, which is kept for 7 days, at most 256 MiB; 'none': keep nothing",
+            "folder for the output of runs, which is kept for 7 days, 256 MiB at most; 'none': keep nothing",
             of_command=OUTPUT_DIR,
         ),
     ),

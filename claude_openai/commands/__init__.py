@@ -1,10 +1,10 @@
-"""The command line: runs the command and returns its exit code. Only this package prints.
+"""The command line: run a command and return its exit code. Only this package prints.
 
-The commands are listed in `table`. Without a command the server starts in the foreground.
+`table` lists the commands. Without a command the server starts in the foreground.
 
-Exit codes: 0 after a stop, 1 when something cannot be done (such as a start), 2 for a bad flag, variable or command,
-128 + N when a second signal N ended the server at once, or a signal a start in the background, 130 when Ctrl-C ended
-another command, 141 when nobody reads the output.
+Exit codes: 0 for success, also of a server that was stopped; 1 for a failure, such as a failed start; 2 for a bad flag,
+variable or command; 128 + N when a second signal N ended the server at once, or a signal N interrupted its start in the
+background; 130 when Ctrl-C ended another command; 141 when the reader of the output has closed it.
 """
 
 import errno
@@ -27,7 +27,7 @@ EXIT_BAD_VALUE: Final = 2
 EXIT_INTERRUPTED: Final = 130
 EXIT_SIGNAL: Final = 128
 
-# How standard output fails: nobody reads it, or there is no room. Files that a command writes tell of it themselves.
+# Failures of standard output: its reader has closed it, or no space is left. An error that names a file is not one.
 _OUTPUT_FAILED: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
@@ -35,51 +35,51 @@ def main(argv: Sequence[str] | None = None, environ: Mapping[str, str] | None = 
     """Run the command and return the exit code.
 
     Args:
-        argv: without the program's name; by default the process's own.
-        environ: by default the process's own.
+        argv: arguments without the program's name; by default those of the process.
+        environ: environment variables; by default those of the process.
     """
-    # A name or a text that the terminal's encoding does not have is no reason to fail.
-    with suppress(AttributeError):  # standard output may be anything
+    # A character that the terminal's encoding lacks must not fail the command.
+    with suppress(AttributeError):  # standard output may have been replaced by another object
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         try:
-            return _code(sys.argv[1:] if argv is None else argv, os.environ if environ is None else environ)
+            return _exit_code(sys.argv[1:] if argv is None else argv, os.environ if environ is None else environ)
         finally:
             if sys.stdout is not None:
-                sys.stdout.flush()  # now, where it can be told that it does not work
+                sys.stdout.flush()  # now, while a failure can still be reported
     except OSError as error:
         if error.errno not in _OUTPUT_FAILED or error.filename is not None:
-            raise  # something else than the output
+            raise  # not a failure of the output
         return _output_failed(error)
     finally:
-        _forget_unsaid()
+        _flush_stderr()
 
 
 def say(*lines: str) -> None:
-    """To standard error, if there is one and somebody reads it: no command stops halfway for what it cannot say."""
+    """Print lines to standard error. Ignore failures, so that no command stops halfway because of them."""
     with suppress(OSError, ValueError):
         if sys.stderr is not None:
             print(*lines, sep="\n", file=sys.stderr, flush=True)
 
 
 def not_running(folder: Path) -> str:
-    """Return the line that says that no server is running.
+    """Return the message that no server is running.
 
     Args:
-        folder: where its files would be; it differs where TMPDIR does.
+        folder: folder of the instance files, which depends on TMPDIR.
     """
     return f"claude-openai is not running (no server has its files in {folder}, which TMPDIR sets)"
 
 
 def without_flags(argv: Sequence[str]) -> tuple[str, ...]:
-    """The flags of a server that may be written down: no key, and nothing about the background.
+    """Return the flags of a server that may be stored: without the key, and without those for the background.
 
     Args:
-        argv: flags that were understood.
+        argv: flags that were parsed before.
     """
     kept, is_dropped = [], False
     for word in argv:
-        if word.startswith("-"):  # no value does
+        if word.startswith("-"):  # values never do
             is_dropped = word.partition("=")[0] in ("--api-key", "--background", "--no-background")
         if not is_dropped:
             kept.append(word)
@@ -87,31 +87,31 @@ def without_flags(argv: Sequence[str]) -> tuple[str, ...]:
 
 
 def has_flag(argv: Sequence[str], flag: str) -> bool:
-    """Whether a flag that takes a value is given.
+    """Return whether a flag that takes a value is set.
 
     Args:
-        argv: flags that were understood, so that no value looks like a flag.
-        flag: its whole name; there are no shorter ones.
+        argv: flags that were parsed before, so that no value looks like a flag.
+        flag: its full name; the parsers accept no abbreviations.
     """
     return any(word.partition("=")[0] == flag for word in argv)
 
 
-def _code(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+def _exit_code(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     code = 0
     try:
         code = _run(argv, environ)
     except* ConfigError as group:
-        code = _refuse(group, EXIT_BAD_VALUE)
+        code = _report_errors(group, EXIT_BAD_VALUE)
     except* StartError as group:
-        code = _refuse(group, EXIT_CANNOT)
+        code = _report_errors(group, EXIT_CANNOT)
     except* KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     return code
 
 
 def _output_failed(error: OSError) -> int:
-    """The exit code for an output that cannot be written, after a word unless its reader has simply left."""
-    _to_nowhere(sys.stdout)
+    """Return the exit code for an output that cannot be written. Report it unless the reader has closed the output."""
+    _redirect_to_null(sys.stdout)
     if error.errno == errno.EPIPE:
         return EXIT_SIGNAL + signal.SIGPIPE
     say(f"claude-openai: the output cannot be written: {error.strerror}")
@@ -127,23 +127,23 @@ def _run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     return run_command(argv[0], argv[1:], environ)
 
 
-def _forget_unsaid() -> None:
-    """What could not be said on standard error is no reason for another exit code."""
+def _flush_stderr() -> None:
+    """Flush standard error now: a failure when the interpreter exits would change the exit code."""
     try:
         if sys.stderr is not None:
             sys.stderr.flush()
     except (OSError, ValueError):
-        _to_nowhere(sys.stderr)
+        _redirect_to_null(sys.stderr)
 
 
-def _to_nowhere(stream: TextIO | None) -> None:
-    """What is still buffered would fail once more when the interpreter ends."""
+def _redirect_to_null(stream: TextIO | None) -> None:
+    """Point a stream at /dev/null: its buffer would fail again when the interpreter exits."""
     with suppress(OSError, ValueError):
         if stream is not None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def _refuse(group: BaseExceptionGroup[Exception], code: int) -> int:
+def _report_errors(group: BaseExceptionGroup[Exception], code: int) -> int:
     for error in leaves(group):
         say(f"claude-openai: {error}")
     return code

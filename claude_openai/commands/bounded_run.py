@@ -1,4 +1,4 @@
-"""Runs a program for its output, within a time limit."""
+"""Run a program for its output, within a time limit."""
 
 import os
 import signal
@@ -14,17 +14,17 @@ def run_bounded(
 ) -> "subprocess.CompletedProcess[str]":
     """Run a program and return its exit code and output.
 
-    The program gets a process group of its own, which is killed when the time is over. `subprocess.run` kills the
-    program alone, and then waits without limit for children of it that hold the pipes.
+    The program gets a process group of its own, which is killed at the timeout. `subprocess.run` kills the program
+    alone, and then waits without limit for children of it that hold the pipes.
 
     Args:
         argv: the program and its arguments.
         environ: all its environment variables.
-        timeout_s: in seconds.
+        timeout_s: time limit in seconds.
 
     Raises:
         OSError: the program cannot be started.
-        subprocess.TimeoutExpired: it has not ended in time; it was killed.
+        subprocess.TimeoutExpired: the program did not end in time and was killed.
     """
     with subprocess.Popen(  # noqa: S603 - callers pass the program that runs the turns
         list(argv),

@@ -1,4 +1,4 @@
-"""`claude-openai cancel RUN`: end a run; its client gets an error and its processes die."""
+"""`claude-openai cancel RUN`: cancel a run. Its client gets an error, and its processes are killed."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ def parser() -> Parser:
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Cancel the run. Exit codes: 0 if it was cancelled, 1 if it had already ended or was not found."""
-    given = parser().parse_args(list(argv))
-    check_id(given.run)
+    options = parser().parse_args(list(argv))
+    check_id(options.run)
     runs = runs_of(None, environ)
     if not isinstance(runs, ServerRuns):
         raise StartError("no server is running, so there is no run to cancel")
-    run_id = run_named(runs, given.run)
+    run_id = run_named(runs, options.run)
     record = runs.cancel(run_id)
     status = "gone" if record is None else record.status
     print(f"{run_id} {status}", file=sys.stdout if status == "cancelled" else sys.stderr)

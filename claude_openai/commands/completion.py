@@ -61,7 +61,7 @@ def script(shell: str) -> str:
 
 
 def _complete_values(action: argparse.Action, choices: Mapping[str, Sequence[str]], file: Any) -> None:
-    """Tell shtab which values an argument takes.
+    """Set the values that shtab completes for an argument.
 
     Args:
         action: the argument.
@@ -70,7 +70,7 @@ def _complete_values(action: argparse.Action, choices: Mapping[str, Sequence[str
     """
     metavar = str(action.metavar)
     if action.metavar == SWITCH_METAVAR:
-        action.nargs = 0  # its value is optional, and rarely given
+        action.nargs = 0  # its value is optional, and rarely used
     elif metavar in FILE_METAVARS:
         vars(action)["complete"] = file
     else:

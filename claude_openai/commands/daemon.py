@@ -1,7 +1,7 @@
-"""The server in the background, as `start` starts it: nobody at the terminal, the files a must.
+"""The server in the background: it has no terminal, and does not run without its instance files.
 
-It is a command so that the process list tells what it is, and so that it cannot start another one whatever the
-variables say. Nobody else calls it.
+It is a command so that the process list shows what it is, and so that no variable can make it start another server in
+the background. Only `start` calls it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ __all__ = ["run"]
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Serve until a signal says otherwise."""
+    """Serve until a signal stops the server."""
     config = replace(config_from(argv, environ), background=True)
     with claiming(instance_folder(environ)) as claim:
         serve_here(config, argv, environ, claim)

@@ -39,7 +39,7 @@ def parser() -> Parser:
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Print the topics, or the page or the flags that a name stands for."""
+    """Print the list of topics, a page, or the flags of a command."""
     topic = parser().parse_args(list(argv)).topic
     pages = topics()
     if topic is None:
@@ -54,16 +54,16 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def topics() -> dict[str, str]:
-    """The pages by name, each with its title."""
+    """Return the title of each page, by the name of the page."""
     return {path.stem: path.read_text("utf-8").partition("\n")[0].lstrip("# ") for path in sorted(DOCS.glob("*.md"))}
 
 
 def for_terminal(markdown: str, width: int) -> str:
-    """A page as text for a terminal.
+    """Format a page for a terminal.
 
     Args:
-        markdown: the page, of the simple form that the documentation has.
-        width: columns; paragraphs are wrapped to it, and tables that are wider become lists.
+        markdown: the page, in the subset of Markdown that the documentation uses.
+        width: columns; paragraphs are wrapped to it, and wider tables become lists.
     """
     return "\n".join(_lines(markdown, width)) + "\n"
 
@@ -123,7 +123,7 @@ def _block(lines: Sequence[str], width: int) -> Iterator[str]:
 
 
 def _paragraphs(lines: Sequence[str], width: int) -> Iterator[str]:
-    """A paragraph, or the items of a list, each wrapped."""
+    """Wrap a paragraph, or each item of a list."""
     joined: list[str] = []
     for line in lines:
         if joined and not _LIST_ITEM.match(line):
@@ -144,7 +144,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _table(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
-    """The rows in columns if they fit, and otherwise as a list with an entry for each row."""
+    """Format rows in columns if they fit, otherwise as a list with an entry for each row."""
     head, body = rows[0], rows[2:]
     widths = [max(len(row[column]) for row in (head, *body)) for column in range(len(head))]
     if sum(widths) + 2 * len(widths) <= width:
@@ -160,7 +160,7 @@ def _table(rows: Sequence[Sequence[str]], width: int) -> Iterator[str]:
 
 
 def _without_links(text: str) -> str:
-    """Links between the pages as the command that shows the page, others as their address."""
+    """Replace links to other pages by the command that shows the page, and other links by their address."""
 
     def plain(found: re.Match[str]) -> str:
         page = re.fullmatch(r"([a-z-]+)\.md(#.*)?", found[2])

@@ -1,6 +1,6 @@
-"""`logs`: print the log file of the server that runs, or of the last one in the background, and follow it.
+"""`logs`: print and follow the log file of the running server, or of the last server in the background.
 
-The file is followed by name: one that was moved away is read to its end, then the new one from its beginning.
+The file is followed by name: if it is moved away, it is read to its end, then the new file from its beginning.
 """
 
 import errno
@@ -31,7 +31,7 @@ def parser() -> Parser:
     """Return the parser of the command's own flags."""
     parser = command_parser(
         "logs",
-        "Print the last lines of the server's log file; without a server, those of the last one in the background.",
+        "Print the last lines of the server's log file. If no server is running, use the last one in the background.",
     )
     parser.add_argument("-f", "--follow", action="store_true", help="print new lines as they are written, until Ctrl-C")
     parser.add_argument(
@@ -45,11 +45,11 @@ def parser() -> Parser:
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Print the last lines, and with -f new ones until Ctrl-C or until the output has no reader."""
-    given = parser().parse_args(list(argv))
-    if not given.lines.isdecimal():
-        raise ConfigError(f"--lines: {given.lines!r} is not a whole number of at least 0")
-    _print(_log_file(environ), int(given.lines), follow=given.follow)
+    """Print the last lines, and with -f new ones until Ctrl-C or until the reader of the output closes it."""
+    options = parser().parse_args(list(argv))
+    if not options.lines.isdecimal():
+        raise ConfigError(f"--lines: {options.lines!r} is not a whole number of at least 0")
+    _print(_log_file(environ), int(options.lines), follow=options.follow)
     return 0
 
 
@@ -58,11 +58,13 @@ def _log_file(environ: Mapping[str, str]) -> Path:
     if instance is None:
         path = home_folder() / LOG_FILE
         if not path.exists():
-            raise StartError(f"no server runs, and there is no log of one in the background at {str(path)!r}")
+            raise StartError(
+                f"no server is running, and {str(path)!r}, the log of servers in the background, does not exist"
+            )
         return path
     if instance.log_file is None:
         raise StartError(
-            f"the server (pid {instance.pid}) has no log file: it writes to its own standard output, or no log at all",
+            f"the server (pid {instance.pid}) has no log file: it logs to its standard output, or not at all",
             hint="start it with --log-file PATH",
         )
     return Path(instance.log_file)
@@ -87,7 +89,7 @@ def _print(path: Path, lines: int, *, follow: bool) -> None:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Only what reads: that the output fails is another matter, told by whoever runs the commands."""
+    """Report errors of reading the log. Errors of the output are not caught here: `main` reports them."""
     try:
         yield
     except OSError as error:
@@ -104,17 +106,17 @@ def _copy(path: Path, file: BinaryIO) -> None:
 
 
 def _current(path: Path, file: BinaryIO) -> BinaryIO:
-    """The file that has the name now, at the place where to go on."""
+    """Return the file that has the name now, at the position from which to read on."""
     with _reading(path):
         try:
             there = path.stat()
             if os.path.samestat(there, os.fstat(file.fileno())):
                 if there.st_size < file.tell():
-                    file.seek(0)  # it was emptied
+                    file.seek(0)  # it was truncated
                 return file
             new = path.open("rb")
         except FileNotFoundError:
-            return file  # moved away, and none begun yet
+            return file  # moved away, and no new file exists yet
     _copy(path, file)
     file.close()
     return new
@@ -126,7 +128,7 @@ def _write(data: bytes) -> None:
 
 
 def _is_reader_gone() -> bool:
-    """Wait a moment; True as soon as nobody reads the standard output any more."""
+    """Wait 200 ms, or until the reader of standard output closes it; return whether it has."""
     poll = select.poll()
     poll.register(_STDOUT, 0)
     return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(POLL_MS))

@@ -13,11 +13,11 @@ __all__ = ["page", "parser", "run"]
 
 EXIT_CODES = {
     "0": "success",
-    "1": "something could not be done, such as a start",
+    "1": "failure, such as a failed start",
     "2": "a bad flag, variable or command",
     "130": "the command was interrupted with Ctrl-C",
     "141": "the reader of the output has closed it",
-    "128+N": "the server was ended at once by a second signal N, or its start in the background by signal N",
+    "128+N": "a second signal N ended the server at once, or signal N interrupted its start in the background",
 }
 FILES = {
     "~/.claude-openai/": "log, captured output of runs, and environment file of the service",
@@ -78,7 +78,7 @@ def _entries(entries: Mapping[str, str]) -> Iterator[str]:
 
 
 def _flags(actions: Iterable[argparse.Action]) -> Iterator[str]:
-    """An entry for each argument that has a help text; --help has none worth repeating for each command."""
+    """Yield an entry for each argument whose help is shown."""
     for action in actions:
         if action.help is None or action.help == argparse.SUPPRESS:
             continue
@@ -91,6 +91,7 @@ def _flags(actions: Iterable[argparse.Action]) -> Iterator[str]:
 
 
 def _is_of_server(action: argparse.Action) -> bool:
+    """Return whether an argument is a flag of the server, or --help, which is the same for each command."""
     of_server = {setting.flag for setting in SETTINGS} | {"-h", "--help-all"}
     return any(flag in of_server for flag in action.option_strings)
 

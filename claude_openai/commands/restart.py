@@ -1,6 +1,6 @@
 """`restart`: stop the server in the background and start it again, with its old flags or with new ones.
 
-Whatever can be found wrong is found before the old server is stopped: until then it serves.
+The new settings are checked first, so that the old server keeps serving if they are wrong.
 """
 
 import os
@@ -35,54 +35,55 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     instance = started_instance(folder)
     if instance is not None and not instance.background:
         raise StartError(
-            f"the server (pid {instance.pid}) runs in the foreground: restart it where it was started, in its terminal "
-            "or with systemctl or launchctl"
+            f"the server (pid {instance.pid}) runs in the foreground",
+            hint="restart it where it was started: in its terminal, or with systemctl or launchctl",
         )
     if instance is not None and not argv:
         argv = instance.argv
-        # TMPDIR may be relative to the folder we leave.
+        # TMPDIR may be relative to the folder that is left below.
         environ = {**_old_variables(instance, environ), **environ, "TMPDIR": str(folder)}
-        _go_where_it_was_started(instance)
-        _check_key_is_given(instance, environ)
+        _enter_old_folder(instance)
+        _check_key_is_set(instance, environ)
     config = config_from(argv, environ)
     if instance is not None:
-        _check_it_can_start(config, instance)
+        _check_can_start(config, instance)
         stop(instance, folder)
     return start(config, argv, environ)
 
 
 def _old_variables(instance: Instance, environ: Mapping[str, str]) -> dict[str, str]:
-    """The settings that it was given by variables; one that is given now, by whatever name, is the one that counts."""
-    given = {setting.field for setting in SETTINGS if setting.find(None, environ)[0] is not None}
-    names = {name for setting in SETTINGS if setting.field not in given for name in setting.variables}
+    """Return the variables of the old server, without the settings that variables set now, under any of their names."""
+    set_now = {setting.field for setting in SETTINGS if setting.find(None, environ)[0] is not None}
+    names = {name for setting in SETTINGS if setting.field not in set_now for name in setting.variables}
     return {name: value for name, value in instance.variables.items() if name in names}
 
 
-def _go_where_it_was_started(instance: Instance) -> None:
-    # Names of files among its flags are relative to that folder.
+def _enter_old_folder(instance: Instance) -> None:
+    # Paths in its flags are relative to that folder.
     try:
         os.chdir(instance.cwd)
     except OSError as error:
         raise StartError(
-            f"the folder it was started in cannot be used: {instance.cwd!r}: {error.strerror}",
-            hint="give its flags again",
+            f"cannot enter the folder in which the server was started: {instance.cwd!r}: {error.strerror}",
+            hint="call restart with all flags of the server, to start it in this folder",
         ) from None
 
 
-def _check_key_is_given(instance: Instance, environ: Mapping[str, str]) -> None:
+def _check_key_is_set(instance: Instance, environ: Mapping[str, str]) -> None:
     variables = [name for setting in SETTINGS if setting.field == "api_key" for name in setting.variables]
-    is_given = has_flag(instance.argv, "--api-key-file") or any(environ.get(name) for name in variables)
-    if instance.has_api_key and not is_given:
+    is_set = has_flag(instance.argv, "--api-key-file") or any(environ.get(name) for name in variables)
+    if instance.has_api_key and not is_set:
         raise StartError(
-            "the server asks for an API key, which is written nowhere: set CLAUDE_OPENAI_API_KEY, or "
-            "CLAUDE_OPENAI_API_KEY_FILE, or give all its flags"
+            "the server requires an API key, which is not stored on disk",
+            hint="set CLAUDE_OPENAI_API_KEY or CLAUDE_OPENAI_API_KEY_FILE, or call restart with all flags",
         )
 
 
-def _check_it_can_start(config: Config, instance: Instance) -> None:
-    """
+def _check_can_start(config: Config, instance: Instance) -> None:
+    """Check that a new server can start.
+
     Raises:
-        ConfigError, StartError: a new server would end at once, for what the text says.
+        ConfigError, StartError: it cannot, for the reason in the message.
     """
     from claude_openai.claude.process.program import find_claude
     from claude_openai.logs.writer import open_log_file

@@ -1,6 +1,6 @@
-"""`claude-openai runs`: which runs there are and were.
+"""`claude-openai runs`: list current and past runs.
 
-On a terminal a table that fits its width; into a pipe the same with tabs, or JSON.
+On a terminal the table fits its width; elsewhere its columns are separated by tabs. With --json it is an array.
 """
 
 import json
@@ -23,7 +23,7 @@ __all__ = ["parser", "run"]
 DEFAULT_RUNS: Final = 20
 HEAD: Final = ("RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED", "TIME", "TOKENS", "ERROR")
 GAP: Final = "  "
-# Those that say least go first when the terminal is narrow.
+# Columns to drop when the terminal is too narrow, the least important first.
 EXPENDABLE: Final = ("BACKEND", "WAY", "STARTED", "TOKENS", "MODEL")
 _COLOURS: Final = {"queued": "33", "running": "32", "parked": "36", "failed": "31", "cancelled": "35"}
 
@@ -44,12 +44,12 @@ def parser() -> Parser:
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    given = parser().parse_args(list(argv))
-    limit = read_limit(given.limit)
+    options = parser().parse_args(list(argv))
+    limit = read_limit(options.limit)
     if limit is None:
-        raise ConfigError(f"-n: {given.limit!r} is not a whole number from 1 to {MAX_LISTED}")
-    records = runs_of(given.output_dir, environ).list(limit)
-    if given.json:
+        raise ConfigError(f"-n: {options.limit!r} is not a whole number from 1 to {MAX_LISTED}")
+    records = runs_of(options.output_dir, environ).list(limit)
+    if options.json:
         print(json.dumps([record.to_json() for record in records], indent=2))
     elif sys.stdout.isatty():
         width = shutil.get_terminal_size().columns
@@ -60,7 +60,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def table(records: Sequence[RunRecord], width: int, *, colours: bool) -> Iterator[str]:
-    """The lines of the table, none wider than `width` columns."""
+    """Yield the lines of the table, none wider than `width` columns."""
     rows = [HEAD, *map(_row, records)]
     shown = [index for index, name in enumerate(HEAD) if name != "ERROR" or any(row[index] for row in rows[1:])]
     widths = [max(len(row[index]) for row in rows) for index in range(len(HEAD))]

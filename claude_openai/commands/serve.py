@@ -1,7 +1,7 @@
-"""The server in this process: signals, the files that tell of it, and the line that says where it listens.
+"""Run the server in this process: signals, instance files, and the line with its address.
 
-A server in the foreground is more important than its files: if another one holds them, or they cannot be written, it
-says so and serves. One in the background that nobody could find or stop must not start.
+A server in the foreground also runs without instance files: if another server holds them, or they cannot be written, it
+prints a warning. A server in the background does not, because no command could find or stop it.
 """
 
 import gc
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 __all__ = ["parser", "run", "serve_here"]
 
 CONTROL_KEY_BYTES: Final = 32
-# Whoever tidies the temporary folder up takes the files from a server that runs; then nobody could stop it.
+# If a cleaner of the temporary folder removes the files of a running server, `stop` cannot find it until they are back.
 KEEP_INTERVAL_S: Final = 2.0
-# Cleaners of temporary folders remove what nobody has touched for days.
+# Cleaners of temporary folders remove files that were not touched for days.
 TOUCH_INTERVAL_S: Final = 6 * 3600.0
 
 SWITCH_INTERVAL_S: Final = 0.001
-# `claude --version` takes 12 ms, of older ones 150.
+# `claude --version` takes 12 ms, 150 ms in older versions.
 VERSION_S: Final = 5.0
-UNFOUND: Final = "status, stop and the like cannot find this server: {}"
+NOT_FOUND_BY_COMMANDS: Final = "`status`, `stop` and the other commands cannot find this server: {}"
 
 
 def parser() -> Parser:
@@ -51,12 +51,12 @@ def parser() -> Parser:
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str], flags_parser: Parser | None = None) -> int:
-    """Serve until a signal stops it; with --background, start a server that does.
+    """Serve until a signal stops the server; with --background, start a server in the background.
 
     Args:
         argv: flags.
         environ: environment variables.
-        flags_parser: for the flags and the help; by default that of the command `serve`.
+        flags_parser: parser of the flags; by default that of the command `serve`.
     """
     config = config_from(argv, environ, flags_parser or parser())
     for ignored, hint in ignored_variables(environ):
@@ -65,7 +65,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str], flags_parser: Parser | 
         from claude_openai.commands.start import start
 
         return start(config, argv, environ)
-    with _claiming_if_possible(instance_folder(environ)) as (claim, complaint):
+    with _claiming_or_complaint(instance_folder(environ)) as (claim, complaint):
         serve_here(config, argv, environ, claim, complaint)
     return 0
 
@@ -73,14 +73,14 @@ def run(argv: Sequence[str], environ: Mapping[str, str], flags_parser: Parser | 
 def serve_here(
     config: Config, argv: Sequence[str], environ: Mapping[str, str], claim: Claim | None, complaint: str = ""
 ) -> None:
-    """Serve in this process until a signal says otherwise.
+    """Serve in this process until a signal stops the server.
 
     Args:
-        config: its settings; `background` is told to who asks.
-        argv: the flags it was started with.
-        environ: the variables it was started with.
-        claim: the files, None to serve without.
-        complaint: a line for stderr, once it listens.
+        config: settings; `background` is published in the instance files.
+        argv: flags the server was started with.
+        environ: environment variables the server was started with.
+        claim: the instance files, None to serve without them.
+        complaint: line to print to standard error once the server listens, "" for none.
     """
     # Imported after the flags were read, so that --help and a mistyped flag answer at once.
     import trio
@@ -97,51 +97,55 @@ def serve_here(
         stop = trio.Event()
         with trio.open_signal_receiver(*_stop_signals()) as signals:
             async with trio.open_nursery() as signal_nursery:
-                signal_nursery.start_soon(_obey, signals, stop, claim)
+                signal_nursery.start_soon(_handle_signals, signals, stop, claim)
                 async with trio.open_nursery() as nursery:
-                    # What is loaded stays. A search of its 120,000 objects for cycles took 85 ms on the event loop, at
-                    # about every seventh request with 1,000 messages.
+                    # Exclude all that is loaded from garbage collection. Its 120,000 objects took 85 ms on the event
+                    # loop, in about every seventh request with 1,000 messages.
                     urls = await nursery.start(partial(serve, config, stop=stop, on_loaded=gc.freeze))
                     if claim is not None:
                         signal_nursery.start_soon(_keep_files, claim)
-                    unpublished = _published(claim, _instance(config, urls, argv, environ))
+                    unpublished = _publish(claim, _instance(config, urls, argv, environ))
                     remember_folder(config.output_dir)
                     if config.background:
                         keep_words()
                     _announce(urls, config, unpublished or complaint)
-                    signal_nursery.start_soon(_tell_if_outdated, config, environ)
+                    signal_nursery.start_soon(_warn_if_outdated, config, environ)
                 signal_nursery.cancel_scope.cancel(reason="the server has ended")
 
-    # Requests are read in threads, and the event loop waits so long for the interpreter at each of its steps.
+    # Requests are parsed in threads. At each step the event loop may wait this long for the interpreter lock.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     trio.run(run)
-    # The end of an interpreter searches all objects for cycles, a second of work after everything is done.
+    # At exit the interpreter searches all objects for cycles, which would take a second after all work is done.
     gc.freeze()
 
 
 @contextmanager
-def _claiming_if_possible(folder: Path) -> Iterator[tuple[Claim | None, str]]:
-    """The files, or why this server has none."""
+def _claiming_or_complaint(folder: Path) -> Iterator[tuple[Claim | None, str]]:
+    """Hold the instance files for the block. Yield them and "", or None and why this server has none."""
     claim, complaint = None, ""
     with ExitStack() as stack:
         try:
             claim = stack.enter_context(claiming(folder))
         except AlreadyRunning as error:
-            complaint = f"{error.problem}; status, stop and the like speak of that one, not of this"
+            complaint = f"{error.problem}; `status`, `stop` and the other commands use that server, not this one"
         except StartError as error:
-            complaint = UNFOUND.format(error)
+            complaint = NOT_FOUND_BY_COMMANDS.format(error)
         yield claim, complaint
 
 
-def _published(claim: Claim | None, instance: Instance) -> str:
-    """Tell who wants to know; "" or why that could not be done."""
+def _publish(claim: Claim | None, instance: Instance) -> str:
+    """Publish the server to the other commands. Return "", or why that failed.
+
+    Raises:
+        StartError: it failed for a server in the background.
+    """
     try:
         if claim is not None:
             claim.publish(instance)
     except StartError as error:
         if instance.background:
             raise
-        return UNFOUND.format(error)
+        return NOT_FOUND_BY_COMMANDS.format(error)
     return ""
 
 
@@ -181,7 +185,7 @@ async def _keep_files(claim: Claim) -> None:
     next_touch = trio.current_time() + TOUCH_INTERVAL_S
     while True:
         await trio.sleep(KEEP_INTERVAL_S)
-        with suppress(NoThreadError):  # the next time will do
+        with suppress(NoThreadError):  # retried after KEEP_INTERVAL_S
             await run_in_thread(claim.keep)
         if trio.current_time() >= next_touch:
             next_touch += TOUCH_INTERVAL_S
@@ -189,15 +193,15 @@ async def _keep_files(claim: Claim) -> None:
 
 
 def _stop_signals() -> list[signal.Signals]:
-    """Those that stop the server; SIGHUP, which a closed terminal sends, unless `nohup` has it ignored."""
+    """Return the signals that stop the server. SIGHUP, from a closed terminal, is one unless `nohup` ignores it."""
     hangs_up = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
     return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangs_up else [])]
 
 
-async def _obey(signals: AsyncIterator[int], stop: "trio.Event", claim: Claim | None) -> None:
-    """The first signal drains. The second ends at once: the guardian kills what the server leaves."""
+async def _handle_signals(signals: AsyncIterator[int], stop: "trio.Event", claim: Claim | None) -> None:
+    """Drain at the first signal. Exit at the second: the guardian kills the processes that are left."""
     async for number in signals:
-        # A terminal that is closed may send its signal twice, by its shell and by the system.
+        # A closed terminal may send SIGHUP twice: from its shell and from the kernel.
         if stop.is_set() and number != signal.SIGHUP:
             if claim is not None:
                 claim.release()
@@ -209,13 +213,13 @@ async def _obey(signals: AsyncIterator[int], stop: "trio.Event", claim: Claim | 
 def _announce(urls: Sequence[str], config: Config, complaint: str) -> None:
     how = "demo: no Claude account is used, every answer is made up" if config.demo else f"{config.backend} backend"
     say(f"claude-openai {__version__} listening on {' and '.join(urls)} ({how})")
-    for line in (complaint, _what_is_missing(config)):
+    for line in (complaint, _missing_claude(config)):
         if line:
             say(f"claude-openai: {line}")
 
 
-async def _tell_if_outdated(config: Config, environ: Mapping[str, str]) -> None:
-    """Say what the Claude Code that is there now lacks. If it cannot be run, turns and `doctor` tell."""
+async def _warn_if_outdated(config: Config, environ: Mapping[str, str]) -> None:
+    """Warn about what an old Claude Code lacks. If it cannot be run, turns and `doctor` report that."""
     import trio
 
     from claude_openai.claude.process.command_line import claude_environment
@@ -244,11 +248,11 @@ async def _tell_if_outdated(config: Config, environ: Mapping[str, str]) -> None:
             version = parse_version(done.stdout.decode(errors="replace"))
             if version is not None and (lacks := shortcoming(version)):
                 say(f"claude-openai: warning: Claude Code {lacks}; {RENEW}")
-    except* Exception:  # noqa: BLE001, S110 - a server does not end for a line that it cannot write
+    except* Exception:  # noqa: BLE001, S110 - a failed warning must not end the server
         pass
 
 
-def _what_is_missing(config: Config) -> str:
+def _missing_claude(config: Config) -> str:
     from claude_openai.claude.process.program import find_claude
 
     try:

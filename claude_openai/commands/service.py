@@ -1,7 +1,7 @@
-"""`service`: a unit for systemd or launchd, printed and not installed: what is written where is the user's to see.
+"""`service`: print a unit for systemd or launchd. The user installs it, and sees which files are written.
 
-The service is a server in the foreground, so that the service manager sees it start, end and fail. Its log goes to the
-file of `claude-openai logs`; keys are in a file of the user, never in the unit.
+The service is a server in the foreground, so that the service manager sees it start, exit and fail. Its log goes to the
+file that `claude-openai logs` reads. Keys are in a file of the user, never in the unit.
 """
 
 import os
@@ -20,11 +20,11 @@ from claude_openai.errors import ConfigError
 
 __all__ = ["parser", "run"]
 
-# The service manager kills later than `stop` does.
+# How much later than `stop` the service manager kills the server.
 KILL_LATER_S: Final = 5
 LABEL: Final = "local.claude-openai"
 
-# A service starts in the home folder, and all of that is too much for tools that nobody watches.
+# A service starts in the home folder. Claude's own tools run unattended, so they get this folder in it instead.
 WORKSPACE: Final = "workspace"
 PREFIXES: Final = next(setting for setting in SETTINGS if setting.name == "allowed_working_directory_prefixes")
 
@@ -34,7 +34,7 @@ SYSTEMD: Final = """\
 #   claude-openai service --print --systemd > ~/.config/systemd/user/claude-openai.service
 #   systemctl --user daemon-reload
 #   systemctl --user enable --now claude-openai
-# To go on while you are not logged in:  loginctl enable-linger
+# To keep it running while you are not logged in:  loginctl enable-linger
 # To remove it:
 #   systemctl --user disable --now claude-openai
 #   rm ~/.config/systemd/user/claude-openai.service
@@ -48,14 +48,14 @@ Description=claude-openai: any OpenAI client uses Claude Code
 [Service]
 Type=exec
 {prepare}ExecStart={command}
-{environment}# Wins over what is set above.
+{environment}# Overrides the variables above.
 EnvironmentFile=-%h/.claude-openai/{file}
 WorkingDirectory=%h
 Restart=on-failure
 RestartSec=2
-# A bad flag or variable does not get better.
+# Do not restart after a bad flag or variable.
 RestartPreventExitStatus=2
-# The signal goes to the server alone, which lets running turns end; then all that is left is killed.
+# SIGTERM goes to the server alone, which lets running turns end. Then all remaining processes are killed.
 KillMode=mixed
 TimeoutStopSec={stop_s}
 # No PrivateTmp: `claude-openai status` and `stop` must see the server's files in the temporary folder.
@@ -64,7 +64,7 @@ TimeoutStopSec={stop_s}
 WantedBy=default.target
 """
 
-# In an XML comment there can be no two hyphens.
+# An XML comment cannot contain two hyphens in a row.
 LAUNCHD: Final = f"""\
 <!-- claude-openai for one user. Save this as ~/Library/LaunchAgents/{LABEL}.plist, then:
        launchctl bootstrap gui/$(id -u) ~/Library/LaunchAgents/{LABEL}.plist
@@ -74,7 +74,7 @@ LAUNCHD: Final = f"""\
      (mode 0600). Claude's own tools, for requests that ask for them, work in ~/.claude-openai/{WORKSPACE} and nowhere
      else, unless {PREFIXES.variables[0]} names other folders there. -->
 """
-# launchd reads no file of variables, and keeps no words of a service.
+# launchd does not read a file of variables, and does not keep the standard error of a service.
 LAUNCHD_SCRIPT: Final = (
     f'umask 077; folder="$HOME/.claude-openai"; mkdir -p "$folder/{WORKSPACE}"; set -a; '
     f'[ ! -f "$folder/{ENVIRONMENT_FILE}" ] || . "$folder/{ENVIRONMENT_FILE}"; set +a; '
@@ -86,7 +86,7 @@ def parser() -> Parser:
     """Return the parser of the command's own flags."""
     parser = command_parser(
         "service",
-        "Print a unit for systemd or launchd that keeps a server running, with the flags of the server that are given.",
+        "Print a unit for systemd or launchd that keeps a server running. The flags of the server go into the unit.",
     )
     parser.add_argument("--print", action="store_true", help="print the unit (required; nothing is installed)")
     parser.add_argument("--systemd", action="store_true", help="print a unit for systemd (default: except on macOS)")
@@ -96,19 +96,19 @@ def parser() -> Parser:
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Print the unit."""
-    given, flags = parser().parse_known_args(list(argv))
-    config = config_from(flags, _as_in_a_service(flags, environ))
-    if not given.print or (given.systemd and given.launchd):
+    options, flags = parser().parse_known_args(list(argv))
+    config = config_from(flags, _service_environ(flags, environ))
+    if not options.print or (options.systemd and options.launchd):
         raise ConfigError("service: expected --print, and at most one of --systemd and --launchd")
     if without_flags(flags) != tuple(flags):
         raise ConfigError(
-            "service: a unit cannot have --api-key or --background",
+            "service: --api-key and --background are not allowed in a unit",
             hint=f"put CLAUDE_OPENAI_API_KEY=... into {str(home_folder() / ENVIRONMENT_FILE)!r}",
         )
     command = [sys.executable, "-P", "-m", "claude_openai", *flags]
     if config.log and not has_flag(flags, "--log-file"):
         command += ["--log-file", str(home_folder() / LOG_FILE)]
-    is_launchd = given.launchd or (sys.platform == "darwin" and not given.systemd)
+    is_launchd = options.launchd or (sys.platform == "darwin" and not options.systemd)
     unit = _launchd if is_launchd else _systemd
     stop_s = config.drain_timeout_ms // 1000 + round(BEYOND_DRAIN_S) + KILL_LATER_S
     variables = {"TMPDIR": environ["TMPDIR"]} if environ.get("TMPDIR") else {}
@@ -118,11 +118,11 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     return 0
 
 
-def _as_in_a_service(flags: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """The variables that the flags are checked with: the key of this shell is not the service's."""
+def _service_environ(flags: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables to check the flags with: without the key of this shell, which the service does not get."""
     keys = {name for setting in SETTINGS if setting.field == "api_key" for name in setting.variables}
     others = {name: value for name, value in environ.items() if name not in keys}
-    # The key that a public address needs comes from a file of variables, which is not read here.
+    # A public address requires a key. The service reads its key from a file of variables, which is not read here.
     return others if has_flag(flags, "--api-key-file") else {**others, "CLAUDE_OPENAI_API_KEY": "in-the-file"}
 
 
@@ -143,7 +143,7 @@ def _line(words: Sequence[str]) -> str:
 
 
 def _quoted(word: str) -> str:
-    """A word as systemd reads it back."""
+    """Quote a word for systemd."""
     if re.fullmatch(r"[\w@:,./=+-]+", word, re.ASCII):
         return word
     escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("\n", "\\n")

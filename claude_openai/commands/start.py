@@ -1,8 +1,8 @@
-"""Starting a server in the background, and waiting until it answers or can say why not.
+"""Start a server in the background, and wait until it is healthy or has failed.
 
-The daemon is a fresh interpreter in a session of its own, without terminal, with the environment and the folder of the
-shell. A key given as a flag becomes a variable on the way, which other users cannot see in the process list. What it
-says goes to a file that nobody else writes to; once it listens, it takes its own (`stderr_file`).
+The daemon is a new interpreter in a session of its own, without a terminal, with the environment and the folder of the
+shell. The value of --api-key is passed to it in a variable, because other users can see flags in the process list. Its
+standard error goes to a temporary file until it listens, and then to the file of `stderr_file`.
 """
 
 import signal
@@ -35,7 +35,7 @@ ANSWER_POLL_S: Final = 0.02
 END_TIMEOUT_S: Final = 5.0
 EXIT_CODES: Final = (1, 2)
 SHOWN_LOG_LINES: Final = 10
-_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_END_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def parser() -> Parser:
@@ -44,25 +44,25 @@ def parser() -> Parser:
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Start the server in the background. Exit codes as of `start`."""
+    """Start the server in the background. The exit codes are those of `start`."""
     return run_command("serve", [*argv, "--background"], environ, parser())
 
 
 def start(config: Config, argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Start a server in the background, in the present folder, and say where it is.
+    """Start a server in the background, in the current folder, and print its address.
 
     Args:
-        config: what `argv` and `environ` amount to.
-        argv: flags.
-        environ: for the daemon.
+        config: the settings from `argv` and `environ`.
+        argv: flags of the server.
+        environ: environment variables of the server.
 
     Returns:
-        0 once it is healthy; if it ends before that, its own exit code.
+        0 once the server is healthy; if it ends before that, its exit code.
 
     Raises:
-        AlreadyRunning: there is one.
-        StartError: it is not healthy within 30 s.
-        SystemExit, KeyboardInterrupt: a signal came before it was; it was ended.
+        AlreadyRunning: a server is running.
+        StartError: the server is not healthy within 30 s.
+        SystemExit, KeyboardInterrupt: a signal arrived before the server was healthy, and the server was ended.
     """
     folder = instance_folder(environ)
     other = find_instance(folder)
@@ -73,51 +73,54 @@ def start(config: Config, argv: Sequence[str], environ: Mapping[str, str]) -> in
     flags = [*without_flags(argv)]
     if config.log and config.effective_log_file is None:
         flags += ["--log-file", str(log_file)]
-    # Only what was a flag: beside a file that holds the key, the variable would be a second one.
+    # Only if the key was a flag: together with --api-key-file, the variable would set a second key.
     is_key_a_flag = config.api_key is not None and has_flag(argv, "--api-key")
     variables = {**environ, **({"CLAUDE_OPENAI_API_KEY": str(config.api_key)} if is_key_a_flag else {})}
-    with _noting_signals() as signals, _Starting([*daemon_argv(cwd), *flags], variables, cwd, log_file) as starting:
-        told = starting.wait_healthy(folder, signals)
-        if told is None:
+    with (
+        _collecting_signals() as signals,
+        _Starting([*daemon_argv(cwd), *flags], variables, cwd, log_file) as starting,
+    ):
+        ready = starting.wait_healthy(folder, signals)
+        if ready is None:
             return starting.explain()
         starting.is_healthy = True
-    _report(*told)
+    _report(*ready)
     return 0
 
 
 def daemon_argv(cwd: Path) -> list[str]:
-    """The command line of a daemon, without its flags.
+    """Return the command line of a daemon, without its flags.
 
     Args:
-        cwd: where it starts. Python takes modules from there unless it is told not to, so that any folder with a
-            `trio.py` would run its own code; only in a checkout of this project they must come from there.
+        cwd: folder in which it starts. Without -P, Python imports modules from that folder and would run any `trio.py`
+            in it. In a checkout of this project the package itself must be imported from there.
     """
     is_checkout = Path(claude_openai.__file__).parents[1] == cwd
     return [sys.executable, *([] if is_checkout else ["-P"]), "-m", "claude_openai", "daemon"]
 
 
 def log_file_of(config: Config, cwd: Path) -> Path | None:
-    """Where a daemon writes its log, None for nowhere."""
+    """Return the path of a daemon's log, None if it has no log."""
     if not config.log:
         return None
     return home_folder() / LOG_FILE if config.effective_log_file is None else cwd / config.effective_log_file
 
 
 class _Starting:
-    """A daemon that is not healthy yet; ended with the block unless it became so."""
+    """A daemon that is starting. At the end of the block it is ended, unless it has become healthy."""
 
     def __init__(self, argv: Sequence[str], environ: Mapping[str, str], cwd: Path, log_file: Path | None) -> None:
         self.is_healthy = False
         self._log_file = log_file
         self._log_start = _size(log_file)
         try:
-            # Without a name, and gone with the last who has it open.
-            self._words = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed with the block
+            # It has no name, and is deleted when the last process closes it.
+            self._stderr = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed with the block
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter and flags that were checked
                 argv,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=self._words,
+                stderr=self._stderr,
                 cwd=cwd,
                 env=environ,
                 start_new_session=True,
@@ -129,7 +132,7 @@ class _Starting:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._words.close()
+        self._stderr.close()
         if self.is_healthy:
             return
         self._process.terminate()
@@ -140,20 +143,20 @@ class _Starting:
             self._process.wait()
 
     def wait_healthy(self, folder: Path, signals: Sequence[int]) -> tuple[Instance, Answers] | None:
-        """The server once it answers, and what; None if it ended.
+        """Wait until the server is healthy and return it with its answers; return None if it has ended.
 
         Args:
-            folder: where its files are.
-            signals: those that came to this process, as they come.
+            folder: folder of the instance files.
+            signals: signals that this process has received, updated while this waits.
 
         Raises:
             StartError: neither happens within 30 s.
-            SystemExit, KeyboardInterrupt: one of these signals came before.
+            SystemExit, KeyboardInterrupt: a signal arrived before that.
         """
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline:
             if signals:
-                _end_as(signals[0])
+                _exit_for(signals[0])
             if self._process.poll() is not None:
                 return None
             instance = find_instance(folder)
@@ -163,49 +166,49 @@ class _Starting:
                     return instance, answers
             time.sleep(ANSWER_POLL_S)
         self._show()
-        raise StartError(f"the server did not answer within {START_TIMEOUT_S:g} s, and was ended")
+        raise StartError(f"the server did not answer within {START_TIMEOUT_S:g} s and was stopped")
 
     def explain(self) -> int:
-        """Say why it ended, and return the exit code for that."""
+        """Print why the server ended, and return the exit code for that."""
         code = self._process.returncode
         say(f"claude-openai: the server ended before it was ready (exit code {code})")
         self._show()
         return code if code in EXIT_CODES else 1
 
     def _show(self) -> None:
-        self._words.seek(0)
-        for line in self._words.read().decode(errors="replace").splitlines():
+        self._stderr.seek(0)
+        for line in self._stderr.read().decode(errors="replace").splitlines():
             say(line)
         logged = _lines_from(self._log_file, self._log_start)[-SHOWN_LOG_LINES:]
-        # The lines of another server would tell of what is not the matter here, and no line says whose it is.
+        # A log can be shared, and its lines do not name the process: show them only if no other process has it open.
         writers = openers(self._log_file)
         if logged and writers is not None and writers <= {self._process.pid}:
             say(f"claude-openai: the last lines of {self._log_file}:", *logged)
 
 
 @contextmanager
-def _noting_signals() -> Iterator[list[int]]:
-    """The signals that would end this process, for as long as the block, which is to ask for them.
+def _collecting_signals() -> Iterator[list[int]]:
+    """Collect the signals that would end this process, for the duration of the block, which has to check the list.
 
-    An exception out of a handler could come when the daemon has just been started and nobody knows of it yet.
+    A handler that raises could interrupt between the start of the daemon and the code that ends it.
     """
-    noted: list[int] = []
+    received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
-        yield noted
+        yield received
         return
-    before = {number: signal.getsignal(number) for number in _ENDING}
+    before = {number: signal.getsignal(number) for number in _END_SIGNALS}
     try:
         for number, handler in before.items():
             if handler is not signal.SIG_IGN:  # nohup
-                signal.signal(number, lambda number, _: noted.append(number))
-        yield noted
+                signal.signal(number, lambda number, _: received.append(number))
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _end_as(number: int) -> None:
-    say("claude-openai: interrupted; the server was not ready yet, and is ended")
+def _exit_for(number: int) -> None:
+    say("claude-openai: interrupted before the server was ready; stopping it")
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     raise SystemExit(EXIT_SIGNAL + number)
@@ -219,7 +222,7 @@ def _size(path: Path | None) -> int:
 
 
 def _lines_from(path: Path | None, start: int) -> list[str]:
-    """The lines of a file after its first bytes, or all of them if it was begun anew."""
+    """Return the lines of a file after its first `start` bytes, or all lines if the file is shorter than that."""
     if path is None or not path.is_file():
         return []
     with path.open("rb") as file:

@@ -25,7 +25,7 @@ def parser() -> Parser:
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Print a line and the warnings, or a JSON object. 0 if a server is running and healthy, else 1."""
+    """Print a line and the warnings, or a JSON object. Return 0 if a server is running and healthy, else 1."""
     as_json = parser().parse_args(list(argv)).json
     folder = instance_folder(environ)
     status = _status(find_instance(folder))

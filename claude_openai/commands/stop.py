@@ -1,4 +1,4 @@
-"""`stop`: end the server that runs, with time for its running turns, and see that nothing of it is left."""
+"""`stop`: stop the running server after its running turns, and check that none of its processes is left."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -26,17 +26,17 @@ KILLED_S: Final = 5.0
 CLEANED_UP_S: Final = 10.0
 STARTED_S: Final = 10.0
 INSTANCE_POLL_S: Final = 0.02
-# A stop that takes longer than this says what it waits for.
+# A stop that takes longer than this prints what it waits for.
 QUICK_S: Final = 3.0
 
 
 def parser() -> Parser:
     """Return the parser of the command's own flags."""
-    return command_parser("stop", "Stop the server after its running turns, which get the time of --drain-timeout-ms.")
+    return command_parser("stop", "Stop the server. Its running turns may end first, within --drain-timeout-ms.")
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Stop the server. 0 if none is running any more."""
+    """Stop the server. Return 0 if none is running afterwards."""
     parser().parse_args(list(argv))
     folder = instance_folder(environ)
     instance = started_instance(folder)
@@ -50,10 +50,10 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 
 
 def started_instance(folder: Path) -> Instance | None:
-    """The server that runs; one that only starts is waited for.
+    """Return the running server, None if there is none. Wait for a server that is starting.
 
     Raises:
-        StartError: it does not say who it is within 10 s.
+        StartError: it does not publish its address within 10 s.
     """
     deadline = time.monotonic() + STARTED_S
     while True:
@@ -68,14 +68,14 @@ def started_instance(folder: Path) -> Instance | None:
 
 
 def stop(instance: Instance, folder: Path) -> None:
-    """End a server: the signal that lets its turns end, and after its drain timeout and 20 s the one that does not.
+    """Stop a server with SIGTERM, which lets its turns end, and with SIGKILL after its drain timeout and 20 s.
 
     Raises:
-        StartError: it is not ours to stop, or something of it is left.
+        StartError: it runs in another container or as another user, or some of its processes are left.
     """
     try:
         with closing(Held(instance.pid)) as held:
-            # Only now the number cannot be given to another process, and is asked about again.
+            # The pid was not protected from reuse until now: check again that it is the server's.
             if find_instance(folder) == instance:
                 if not has_open(instance.pid, pid_file(folder)):
                     raise StartError(
@@ -104,6 +104,6 @@ def _end(held: Held, instance: Instance) -> None:
     held.send(SIGKILL)
     if not held.wait(KILLED_S):
         raise StartError(f"pid {instance.pid} cannot be killed")
-    # Its guardian is one of them: it kills the others, removes their folder, and ends.
+    # Its guardian is among them: it kills the others, removes their folder, and exits.
     if not wait_gone(started, CLEANED_UP_S):
         raise StartError(f"the server was killed, but some of its processes are left: {sorted(started)}")

@@ -1,4 +1,4 @@
-"""The table of commands, and the parsers that are made from it.
+"""The table of commands, and the parsers built from it.
 
 The help, the completion scripts, the man page and the dispatch of `main` read this table.
 """
@@ -71,7 +71,7 @@ def main_parser(environ: Mapping[str, str]) -> Parser:
     """Return the parser of the program itself; its help lists the commands.
 
     Args:
-        environ: the variables; they may name the Claude Code whose version --version prints.
+        environ: environment variables; they may name the Claude Code whose version --version prints.
     """
     rows = [f"  {name:<12}{row.summary:<28}claude-openai {row.example}" for name, row in visible_commands().items()]
     parser = Parser(
@@ -101,7 +101,7 @@ def command_parser(name: str, description: str) -> Parser:
     """Return a parser for a command's own flags.
 
     Args:
-        name: of the command.
+        name: name of the command.
         description: what it does, one or two sentences.
     """
     command = COMMANDS[name]

@@ -1,6 +1,6 @@
-"""`claude-openai tail RUN`: what a run said, or says as it comes.
+"""`claude-openai tail RUN`: print the captured output of a run, with -f until the run has ended.
 
-Exit codes: 0, or 1 when the run failed or was cancelled, or when not all that it said is there to be printed.
+Exit codes: 0, or 1 if the run failed or was cancelled, or if its captured output is incomplete.
 """
 
 import json
@@ -27,21 +27,21 @@ def parser() -> Parser:
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    given = parser().parse_args(list(argv))
-    runs = runs_of(given.output_dir, environ)
-    run_id = run_named(runs, given.run)
-    shown = _Shown(raw=given.raw)
-    for line in runs.output(run_id, follow=given.follow):
-        shown.take(line)
-    return _judged(runs, run_id, shown)
+    options = parser().parse_args(list(argv))
+    runs = runs_of(options.output_dir, environ)
+    run_id = run_named(runs, options.run)
+    printer = _Printer(raw=options.raw)
+    for line in runs.output(run_id, follow=options.follow):
+        printer.take(line)
+    return _report_end(runs, run_id, printer)
 
 
-class _Shown:
-    """What is printed of a run, and what was found on the way.
+class _Printer:
+    """Prints the records of a run, and counts the missing ones.
 
     Attributes:
-        end: its last record, {} if there is none.
-        lost: records that were not written, and those that cannot be read.
+        end: the run's last record, {} if there is none.
+        lost: number of records that were not written or cannot be read.
     """
 
     def __init__(self, *, raw: bool) -> None:
@@ -67,15 +67,15 @@ class _Shown:
             self.lost += 1
 
     def close(self) -> None:
-        """End the line, if the text did not."""
+        """End the last line, if the text did not."""
         if self._last != "\n":
             print(flush=True)
             self._last = "\n"
 
 
-def _judged(runs: RunSource, run_id: str, shown: _Shown) -> int:
-    shown.close()
-    end: Mapping[str, Any] = shown.end
+def _report_end(runs: RunSource, run_id: str, printer: _Printer) -> int:
+    printer.close()
+    end: Mapping[str, Any] = printer.end
     if not end:
         found = runs.find(run_id)
         end = {} if found is None else found.to_json()
@@ -83,22 +83,22 @@ def _judged(runs: RunSource, run_id: str, shown: _Shown) -> int:
     if failed:
         error = end.get("error")
         message = json.dumps(error.get("message"), ensure_ascii=False)[1:-1] if isinstance(error, dict) else ""
-        told = f": {visible(message)}" if message else ""
-        say(f"claude-openai: {run_id} {_verb(str(end['status']))}{told}")
-    missing = _missing(shown, end)
+        detail = f": {visible(message)}" if message else ""
+        say(f"claude-openai: {run_id} {_verb(str(end['status']))}{detail}")
+    missing = _missing(printer, end)
     if missing:
         hint = "see `runs.not_captured` in the log (is the disk full?)"
         say(f"claude-openai: the output of {run_id} is incomplete: {missing}; {hint}")
     return 1 if failed or missing else 0
 
 
-def _missing(shown: _Shown, end: Mapping[str, Any]) -> str:
-    if shown.lost:
-        return f"about {shown.lost} of its records could not be written"
+def _missing(printer: _Printer, end: Mapping[str, Any]) -> str:
+    if printer.lost:
+        return f"about {printer.lost} of its records could not be written"
     goes_on = end.get("status") in ("queued", "running")
     error = end.get("error")
-    is_told = isinstance(error, dict) and error.get("code") == "server_ended"
-    return "" if shown.end or goes_on or is_told else "its last records could not be written"
+    is_explained = isinstance(error, dict) and error.get("code") == "server_ended"
+    return "" if printer.end or goes_on or is_explained else "its last records could not be written"
 
 
 def _verb(status: str) -> str:

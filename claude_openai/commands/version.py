@@ -27,7 +27,7 @@ def parser() -> Parser:
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Print the versions. The exit code is 0, also without a Claude Code."""
+    """Print the versions. The exit code is 0 even if Claude Code was not found."""
     print_versions(parser().parse_args(list(argv)).claude_command, environ)
     return 0
 
@@ -36,7 +36,7 @@ def print_versions(command: str | None, environ: Mapping[str, str]) -> None:
     """Print a line for this program, and one for Claude Code.
 
     Args:
-        command: the Claude Code to ask; None to take the one that the server would run.
+        command: name or path of Claude Code; None for the program that the server would run.
         environ: environment variables.
     """
     print(f"claude-openai {__version__}", flush=True)

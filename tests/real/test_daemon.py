@@ -389,7 +389,7 @@ def test_what_is_not_understood_is_one_line_and_code_2(
 
 async def test_the_log_is_followed_to_wherever_it_goes_on(tmp_path: Path) -> None:
     async with shell(tmp_path) as user:
-        assert "no server runs" in (await user("logs")).stderr
+        assert "no server is running" in (await user("logs")).stderr
         folder = user.home / ".claude-openai"
         folder.mkdir()
         log = folder / "claude-openai.log"

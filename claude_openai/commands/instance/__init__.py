@@ -1,1 +1,1 @@
-"""How a running server is found, asked and ended by another process of its user."""
+"""Find, query and stop a running server from another process of its user."""

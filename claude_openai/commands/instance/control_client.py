@@ -1,7 +1,7 @@
-"""The control routes of a server that runs, asked from another process.
+"""Request the control routes of a running server from another process.
 
-Plain HTTP to the address that its files tell, with the key that they hold: no proxy, no redirect, nothing but the
-standard library. Every failure is one line for the person at the shell. Knows no route.
+The address and the key come from the server's instance files. The requests are plain HTTP from the standard library,
+without proxies or redirects. Every failure is an error of one line, to be printed in a terminal.
 """
 
 import http.client
@@ -18,14 +18,14 @@ from claude_openai.protocol.claude_code.line_framer import LineFramer
 
 __all__ = ["ControlError", "connecting", "error_message", "get_json", "post_json", "stream"]
 
-# A server answers from memory, or reads small files.
+# A server answers from memory, or from small files.
 READ_S: Final = 5.0
-# Cancelling waits for the run's process to be gone, which takes 6 s at most.
+# Cancelling waits until the run's process has ended, which takes 6 s at most.
 CANCEL_TIMEOUT_S: Final = 15.0
 
 
 class ControlError(StartError):
-    """The server said no, or said nothing. `status` is HTTP's, 0 if it said nothing."""
+    """The server refused a request or did not answer. `status` is the HTTP status, 0 without an answer."""
 
     def __init__(self, problem: str, status: int = 0, *, hint: str = "") -> None:
         super().__init__(problem, hint=hint)
@@ -33,41 +33,41 @@ class ControlError(StartError):
 
 
 def get_json(instance: Instance, path: str) -> Any:
-    """The JSON of a GET.
+    """Return the JSON body of a GET.
 
     Raises:
-        ControlError: the server cannot be reached, or answers an error.
+        ControlError: the server cannot be reached, or answers with an error.
     """
-    with _asked(instance, "GET", path, READ_S) as response:
+    with _request(instance, "GET", path, READ_S) as response:
         return _json(response)
 
 
 def post_json(instance: Instance, path: str) -> Any:
-    """The JSON of a POST with an empty object; raises as `get_json` does."""
-    with _asked(instance, "POST", path, CANCEL_TIMEOUT_S) as response:
+    """POST an empty object and return the JSON body of the answer; raise as `get_json` does."""
+    with _request(instance, "POST", path, CANCEL_TIMEOUT_S) as response:
         return _json(response)
 
 
 @contextmanager
 def stream(instance: Instance, path: str, *, is_live: bool) -> Iterator[Iterator[bytes]]:
-    """The lines of a GET as they come, for the block; raises as `get_json` does, from the iterator too.
+    """Yield an iterator of the lines of a GET as they arrive. Both raise as `get_json` does.
 
     Args:
-        instance: whom to ask.
-        path: what for.
-        is_live: once it has begun to answer it may say nothing for as long as it likes.
+        instance: the server.
+        path: path and query of the request.
+        is_live: whether the body may pause for any time, as that of a followed run does.
     """
-    with _asked(instance, "GET", path, READ_S, is_live=is_live) as response:
+    with _request(instance, "GET", path, READ_S, is_live=is_live) as response:
         yield _lines(response, instance)
 
 
 @contextmanager
-def _asked(
+def _request(
     instance: Instance, method: str, path: str, timeout_s: float, *, is_live: bool = False
 ) -> Iterator[http.client.HTTPResponse]:
     headers = {"Authorization": f"Bearer {instance.control_key}", "Content-Type": "application/json"}
     with connecting(instance.base_url, timeout_s) as connection:
-        with _told(instance, timeout_s):
+        with _translating_errors(instance, timeout_s):
             connection.request(method, path, body=b"{}" if method == "POST" else None, headers=headers)
             stream = connection.sock
             response = connection.getresponse()
@@ -79,21 +79,21 @@ def _asked(
 
 
 @contextmanager
-def _told(instance: Instance, timeout_s: float) -> Iterator[None]:
+def _translating_errors(instance: Instance, timeout_s: float) -> Iterator[None]:
     try:
         yield
     except TimeoutError:
-        raise _hangs(instance, timeout_s) from None
+        raise _timeout_error(instance, timeout_s) from None
     except (OSError, http.client.HTTPException) as error:
         reason = str(error) or type(error).__name__
         raise ControlError(f"the server at {instance.base_url} does not answer: {reason}") from None
 
 
-def _hangs(instance: Instance, timeout_s: float) -> ControlError:
+def _timeout_error(instance: Instance, timeout_s: float) -> ControlError:
     return ControlError(
-        f"the server (pid {instance.pid}, {instance.base_url}) has not answered for {timeout_s:g} s: it is very busy, "
-        "or hangs",
-        hint="try again, or end it with `claude-openai stop`",
+        f"the server (pid {instance.pid}, {instance.base_url}) has not answered for {timeout_s:g} s: it is "
+        "overloaded or hangs",
+        hint="try again, or stop it with `claude-openai stop`",
     )
 
 
@@ -101,7 +101,7 @@ def _json(response: http.client.HTTPResponse) -> Any:
     try:
         return json.loads(response.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise ControlError(f"the server's answer cannot be read: {error}") from None
+        raise ControlError(f"cannot read the server's answer: {error}") from None
 
 
 def _lines(response: http.client.HTTPResponse, instance: Instance) -> Iterator[bytes]:
@@ -110,9 +110,9 @@ def _lines(response: http.client.HTTPResponse, instance: Instance) -> Iterator[b
         try:
             data = response.read1(READ_BYTES)
         except TimeoutError:
-            raise _hangs(instance, READ_S) from None
+            raise _timeout_error(instance, READ_S) from None
         except (OSError, http.client.HTTPException):
-            raise ControlError("the server has gone away") from None
+            raise ControlError("the connection to the server was lost") from None
         if not data:
             return
         yield from framer.feed(data)
@@ -127,7 +127,7 @@ def _reason(response: http.client.HTTPResponse) -> str:
 
 
 def error_message(body: bytes) -> str:
-    """The text of OpenAI's error object in one line, "" for anything else."""
+    """Return the message of an OpenAI error object in one line, "" for any other body."""
     try:
         return " ".join(str(json.loads(body)["error"]["message"]).split())
     except (ValueError, TypeError, KeyError):
@@ -136,7 +136,7 @@ def error_message(body: bytes) -> str:
 
 @contextmanager
 def connecting(url: str, timeout_s: float) -> Iterator[http.client.HTTPConnection]:
-    """A connection to a server, for the block; it is made with the first request."""
+    """Yield a connection to a server, closed after the block. It connects at the first request."""
     address = urlsplit(url)
     with closing(http.client.HTTPConnection(address.hostname or "", address.port, timeout=timeout_s)) as connection:
         yield connection

@@ -1,7 +1,7 @@
-"""Small questions to a running server, for commands that must answer at once.
+"""Quick queries of a running server, for commands that must answer at once.
 
-It speaks HTTP itself, because `http.client` brings the parsers of e-mail and TLS: a third of the time of a `status`.
-Knows the control key; a server that does not answer, or not in JSON, is no error here.
+HTTP is written by hand, because `http.client` imports the parsers of e-mail and TLS: a third of the time of a `status`.
+A server that does not answer, or not in JSON, is reported as unreachable, not as an error.
 """
 
 import contextlib
@@ -18,18 +18,18 @@ from claude_openai.file_access import READ_BYTES
 __all__ = ["UNREACHABLE", "Answers", "ask", "health_of", "models_of"]
 
 UNREACHABLE: Final = "unreachable"
-# For all questions together: a server that hangs answers none of them.
+# For all queries together: a server that hangs answers none of them.
 TIMEOUT_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What a server says of itself.
+    """The state that a server reports.
 
     Attributes:
-        health: what `GET /health` says, "unreachable" if it says nothing in time.
-        warnings: what keeps it from answering its clients.
-        runs: how many there are, by state; None if it does not tell.
+        health: status in `GET /health`, "unreachable" if there is no answer in time.
+        warnings: reasons why the server cannot answer its clients.
+        runs: number of runs by state; None if it was not requested, or there is no answer.
     """
 
     health: str
@@ -38,46 +38,46 @@ class Answers:
 
 
 def ask(instance: Instance, *, for_runs: bool = False) -> Answers:
-    """Ask for its health, and perhaps its runs; returns within 2 s."""
+    """Query the health, and with `for_runs` the number of runs; return within 2 s."""
     deadline = time.monotonic() + TIMEOUT_S
-    health = _answer(instance, "/health", deadline)
+    health = _get(instance, "/health", deadline)
     claude = health.get("claude")
     is_missing = isinstance(claude, dict) and claude.get("found") is False
     warnings = (str(claude.get("message")),) if isinstance(claude, dict) and is_missing else ()
-    runs = _answer(instance, "/control/status", deadline) if for_runs else {}
+    runs = _get(instance, "/control/status", deadline) if for_runs else {}
     return Answers(str(health.get("status", UNREACHABLE)), warnings, runs or None)
 
 
 def health_of(instance: Instance) -> str:
-    """The health alone."""
+    """Return the health alone."""
     return ask(instance).health
 
 
 def models_of(instance: Instance, api_key: str | None) -> dict[str, Any]:
-    """What `GET /v1/models` says; empty if it says nothing in time, or asks for another key."""
-    return _answer(instance, "/v1/models", time.monotonic() + TIMEOUT_S, key=api_key)
+    """Return the body of `GET /v1/models`; empty if there is no answer in time, or the key is refused."""
+    return _get(instance, "/v1/models", time.monotonic() + TIMEOUT_S, key=api_key)
 
 
-def _answer(instance: Instance, path: str, deadline: float, *, key: str | None = None) -> dict[str, Any]:
+def _get(instance: Instance, path: str, deadline: float, *, key: str | None = None) -> dict[str, Any]:
     where = urlsplit(instance.base_url)
     key = key or instance.control_key
     request = f"GET {path} HTTP/1.0\r\nHost: {where.netloc}\r\nAuthorization: Bearer {key}\r\n\r\n"
     with contextlib.suppress(OSError, ValueError):
-        # An address, never a name: `create_connection` would bring the tables of international ones.
+        # The host is an address, never a name: `create_connection` would load the tables of IDNA.
         host, port = where.hostname or "", where.port or 0
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as connection:
             connection.settimeout(_left(deadline))
             connection.connect((host, port))
             connection.sendall(request.encode())
-            head, _, body = _received(connection, deadline).partition(b"\r\n\r\n")
+            head, _, body = _read_all(connection, deadline).partition(b"\r\n\r\n")
         answer = json.loads(body)
         if head.split()[1:2] == [b"200"] and isinstance(answer, dict):
             return answer
     return {}
 
 
-def _received(connection: socket.socket, deadline: float) -> bytes:
-    """All that comes until the other side closes, which HTTP/1.0 does after its answer."""
+def _read_all(connection: socket.socket, deadline: float) -> bytes:
+    """Return all data until the server closes the connection, which it does after an answer of HTTP/1.0."""
     parts: list[bytes] = []
     while True:
         connection.settimeout(_left(deadline))
@@ -88,9 +88,10 @@ def _received(connection: socket.socket, deadline: float) -> bytes:
 
 
 def _left(deadline: float) -> float:
-    """
+    """Return the seconds until a deadline.
+
     Raises:
-        TimeoutError: no time is left.
+        TimeoutError: it has passed.
     """
     left = deadline - time.monotonic()
     if left <= 0:

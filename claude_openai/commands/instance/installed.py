@@ -1,6 +1,6 @@
-"""Whether a running server is what is installed: `pip install` of another version does not touch it.
+"""Compare a running server with the installed package: `pip install` of another version does not replace it.
 
-Reads no metadata of packages: `importlib.metadata` takes longer than a whole `status`.
+The metadata of packages is not read: importing `importlib.metadata` takes longer than a whole `status`.
 """
 
 from pathlib import Path
@@ -15,11 +15,11 @@ RESTART_HINT: Final = "run `claude-openai restart`"
 
 
 def outdated(instance: Instance, package: Path = Path(claude_openai.__file__).parent) -> str:
-    """How a server differs from what is installed, for which `RESTART_HINT` is the remedy; "" if it does not.
+    """Return how a server differs from the installed package, "" if it does not. `RESTART_HINT` is how to fix it.
 
     Args:
         instance: the server.
-        package: the folder of the installed package, which is this command's own.
+        package: folder of the installed package, by default that of this process.
     """
     if instance.version != claude_openai.__version__:
         return f"the server runs {instance.version}, but {claude_openai.__version__} is installed"
@@ -29,6 +29,6 @@ def outdated(instance: Instance, package: Path = Path(claude_openai.__file__).pa
 
 
 def _installed_at(package: Path) -> float:
-    """When an installer last wrote its list of the package's files, in seconds since 1970; 0 for a checkout."""
+    """Return when an installer last wrote the package's RECORD, in seconds since 1970; 0 for a checkout."""
     lists = package.parent.glob(f"{package.name}-*.dist-info/RECORD")
     return max((path.stat().st_mtime for path in lists), default=0.0)

@@ -1,7 +1,7 @@
-"""The files of `record`, held by the server that they tell of.
+"""Hold the instance files of `record` in the server that they describe.
 
-Whoever holds the lock on the pid file is the server of this folder. The lock goes with the file it was taken on: if
-that one is removed, it has to be taken anew on another. Knows files and locks, no server.
+The process that holds the lock on the pid file is the server of the folder. The lock belongs to the file, not to its
+name: if the file is removed, the server has to create another one and lock it.
 """
 
 import contextlib
@@ -28,50 +28,50 @@ from claude_openai.file_access import is_locked
 
 __all__ = ["Claim", "claiming", "remove_left_behind"]
 
-# A reader tries the lock for microseconds; a server that starts in one of them must not be put off by it.
+# A reader holds the lock for microseconds, which must not make a server fail that starts at that moment.
 LOCK_RETRIES: Final = 50
 LOCK_RETRY_S: Final = 0.01
 
 
 class Claim:
-    """The files, held by this process."""
+    """The instance files, held by this process."""
 
     def __init__(self, folder: Path, fd: int) -> None:
         self._folder = folder
         self._fd = fd
-        self._told: Instance | None = None
+        self._published: Instance | None = None
 
     def publish(self, instance: Instance) -> None:
-        """Tell everybody. Until then `find_instance` finds nothing.
+        """Write the files. Until then `find_instance` returns None.
 
         Raises:
             UnsafeFileError: a file in the way cannot be replaced.
         """
         replace(self._folder / PORT_FILE, f"{instance.port}\n")
         replace(self._folder / JSON_FILE, json.dumps(asdict(instance)))
-        self._told = instance
+        self._published = instance
 
     def keep(self) -> None:
-        """Put the files back if somebody has removed them, as long as nobody else holds them. Cheap if none is gone."""
-        if self._fd < 0 or self._told is None:
+        """Recreate removed files, unless another server holds them. Cheap if no file is missing."""
+        if self._fd < 0 or self._published is None:
             return
-        # Another server holds them, or the folder is gone, or full: the next time, perhaps.
+        # If another server holds them, or the folder is missing or full, the next call may succeed.
         with contextlib.suppress(StartError, OSError):
             is_whole = is_at(self._fd, pid_file(self._folder))
             if not is_whole:
-                fd, self._fd = self._fd, _claimed(self._folder)
+                fd, self._fd = self._fd, _lock_pid_file(self._folder)
                 os.close(fd)
             if not is_whole or not all((self._folder / name).exists() for name in (PORT_FILE, JSON_FILE)):
-                self.publish(self._told)
+                self.publish(self._published)
 
     def touch(self) -> None:
-        """Make the files look young, for cleaners of temporary folders."""
+        """Update the times of the files, so that cleaners of temporary folders keep them."""
         for path in self._files():
             with contextlib.suppress(OSError):
                 os.utime(path, follow_symlinks=False)
 
     def release(self) -> None:
-        """Remove the files and let go; a second call does nothing. Synchronous, for the last moment of a process."""
+        """Remove the files and release the lock; a second call does nothing. Synchronous, for use before `os._exit`."""
         fd, self._fd = self._fd, -1
         if fd < 0:
             return
@@ -84,23 +84,23 @@ class Claim:
             os.close(fd)
 
     def _files(self) -> tuple[Path, ...]:
-        """The pid file last: it is what others look at first."""
+        """Return the files in the order of their removal: the pid file last, because others read it first."""
         return self._folder / JSON_FILE, self._folder / PORT_FILE, pid_file(self._folder)
 
 
 @contextlib.contextmanager
 def claiming(folder: Path) -> Iterator[Claim]:
-    """Hold the files for as long as the block, and remove them at its end.
+    """Hold the files for the duration of the block, and remove them at its end.
 
     Args:
         folder: see `instance_folder`.
 
     Raises:
         AlreadyRunning: another server holds them.
-        UnsafeFileError: a file in the way is not ours.
+        UnsafeFileError: a file in the way was not written by a server of this user.
         StartError: the folder cannot be used.
     """
-    claim = Claim(folder, _claimed(folder))
+    claim = Claim(folder, _lock_pid_file(folder))
     try:
         yield claim
     finally:
@@ -108,13 +108,13 @@ def claiming(folder: Path) -> Iterator[Claim]:
 
 
 def remove_left_behind(folder: Path) -> None:
-    """Remove what a server that was killed has left; the files of one that runs, or of others, stay."""
+    """Remove the files that a killed server has left; those of a running server and of other users stay."""
     if any((folder / name).exists() for name in (JSON_FILE, PORT_FILE)) or pid_file(folder).exists():
         with contextlib.suppress(StartError), claiming(folder):
             pass
 
 
-def _claimed(folder: Path) -> int:
+def _lock_pid_file(folder: Path) -> int:
     path = pid_file(folder)
     for _ in range(LOCK_RETRIES):
         fd = open_own(path, os.O_RDWR)
@@ -130,17 +130,17 @@ def _claimed(folder: Path) -> int:
         except OSError as error:
             os.close(fd)
             reason = error.strerror or error
-            raise StartError(f"cannot write {str(path)!r}: {reason}", hint="TMPDIR names the folder") from None
+            raise StartError(f"cannot write {str(path)!r}: {reason}", hint="set TMPDIR to a writable folder") from None
         except BaseException:
             os.close(fd)
             raise
-        os.close(fd)  # its owner ended, and removed the file, while we looked at it
+        os.close(fd)  # the server that held the file removed it meanwhile
     raise AlreadyRunning(find_instance(folder))
 
 
 def _take(fd: int, folder: Path) -> None:
-    # What a dead server told is erased under a shared lock, before the exclusive one: whoever sees the exclusive lock
-    # sees nothing but what its holder told. No server lives while the shared lock is granted.
+    # The files of a dead server are erased under a shared lock, before the exclusive lock is taken: a reader that finds
+    # the exclusive lock must see only what its holder published. While the shared lock is granted, no server runs.
     if is_locked(fd, keep=True):
         raise AlreadyRunning(find_instance(folder))
     if is_at(fd, pid_file(folder)):
@@ -151,7 +151,7 @@ def _take(fd: int, folder: Path) -> None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            fcntl.flock(fd, fcntl.LOCK_UN)  # two that start at once must not wait for each other's shared lock
+            fcntl.flock(fd, fcntl.LOCK_UN)  # two starting servers must not block each other's exclusive lock
             time.sleep(LOCK_RETRY_S)
         else:
             return

@@ -1,6 +1,6 @@
-"""Small files in a folder that others can write to: plain, of this user, closed to everybody else, or refused.
+"""Small files in a folder that other users can write to: only plain files of this user, closed to others, are accepted.
 
-No link is followed and nothing that was planted is read, written or waited for. Knows nothing of what the files mean.
+Links are not followed, and a file that another user has put there is not read, written or waited for.
 """
 
 import contextlib
@@ -27,14 +27,14 @@ _REASONS: Final = {
 
 
 class UnsafeFileError(StartError):
-    """A file in the temporary folder is not one that a server of this user wrote."""
+    """A file in the temporary folder was not written by a server of this user."""
 
 
 def open_own(path: Path, flags: int = os.O_RDONLY) -> int | None:
-    """A descriptor of a file of ours, None if there is no file.
+    """Return a descriptor of a file of this user, None if there is no file.
 
     Raises:
-        UnsafeFileError: what is there is not ours alone.
+        UnsafeFileError: the file is not accessible to this user alone.
     """
     try:
         fd = open_unfollowed(path, flags)
@@ -59,7 +59,7 @@ def open_own(path: Path, flags: int = os.O_RDONLY) -> int | None:
 
 
 def create(path: Path) -> int | None:
-    """A descriptor of a new file of mode 0600, None if somebody was faster.
+    """Create a file of mode 0600 and return its descriptor, None if the file exists.
 
     Raises:
         StartError: the folder cannot be used.
@@ -70,21 +70,22 @@ def create(path: Path) -> int | None:
         return None
     except OSError as error:
         raise StartError(
-            f"cannot write {str(path)!r}: {error.strerror or error}", hint="TMPDIR names the folder"
+            f"cannot write {str(path)!r}: {error.strerror or error}",
+            hint="set TMPDIR to a writable folder",
         ) from None
     os.fchmod(fd, 0o600)
     return fd
 
 
 def replace(path: Path, text: str) -> None:
-    """Put a file of mode 0600 in place, whole or not at all.
+    """Write a file of mode 0600 atomically.
 
     Raises:
-        UnsafeFileError: what is there cannot be replaced.
+        UnsafeFileError: the file cannot be written, or the old one cannot be replaced.
     """
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     try:
-        # One that is there was left by a dead process with our pid.
+        # An existing temporary file was left by a dead process with our pid.
         temporary.unlink(missing_ok=True)
         fd = open_unfollowed(temporary, _NEW)
         with os.fdopen(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
@@ -98,10 +99,10 @@ def replace(path: Path, text: str) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove whatever has this name, if anything has.
+    """Remove the file with this name, if there is one.
 
     Raises:
-        UnsafeFileError: it is another user's, in a folder where only its owner may remove it.
+        UnsafeFileError: it cannot be removed, such as the file of another user in a sticky folder.
     """
     try:
         path.unlink(missing_ok=True)
@@ -110,10 +111,10 @@ def remove(path: Path) -> None:
 
 
 def content(path: Path) -> str:
-    """The text of a file of ours, "" if there is no file.
+    """Return the text of a file of this user, "" if there is no file.
 
     Raises:
-        UnsafeFileError: what is there is not ours alone.
+        UnsafeFileError: the file is not accessible to this user alone.
     """
     fd = open_own(path)
     if fd is None:
@@ -129,7 +130,7 @@ def read(fd: int) -> str:
 
 
 def is_at(fd: int, path: Path) -> bool:
-    """Whether a path still names the file of a descriptor."""
+    """Return whether a path still names the file of a descriptor."""
     try:
         return os.path.samestat(os.fstat(fd), path.lstat())
     except OSError:
@@ -142,7 +143,7 @@ def _why_not(error: OSError, what: str) -> str:
 
 
 def _unsafe(path: Path, reason: str | None) -> UnsafeFileError:
-    # In a folder that all users share, nobody can remove what is another's.
+    # In a sticky folder, such as /tmp, users cannot remove the files of others.
     removal = "" if reason is not None and reason.startswith(_FOREIGN) else "remove it, or "
     return UnsafeFileError(
         f"{str(path)!r} was not written by a server of yours: {reason}",

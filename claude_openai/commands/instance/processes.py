@@ -1,7 +1,7 @@
-"""Ending a process that is not our child, and seeing that it and all it started are gone.
+"""Signal a process that is not a child of this one, and wait until it and its descendants have ended.
 
-On Linux a process is held by a descriptor, so that no signal reaches another one that was given its number. Elsewhere
-the number has to do. Knows processes; knows nothing of servers.
+On Linux a pidfd refers to the process, so that no signal reaches another process that reuses its pid. Elsewhere only
+the pid is available.
 """
 
 import contextlib
@@ -23,11 +23,11 @@ PS_TIMEOUT_S: Final = 5.0
 
 
 class Held:
-    """A process, by a descriptor where there are such. Close it at the end.
+    """A process, referred to by a pidfd where the system has them. It has to be closed.
 
     Raises:
-        ProcessLookupError: there is none with this number.
-        PermissionError: it is another user's.
+        ProcessLookupError: no process has this pid.
+        PermissionError: the process belongs to another user.
     """
 
     def __init__(self, pid: int) -> None:
@@ -39,7 +39,7 @@ class Held:
             os.kill(pid, 0)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; one that is gone is no error."""
+        """Send a signal; do nothing if the process has ended."""
         with contextlib.suppress(ProcessLookupError):
             if sys.platform == "linux" and self._fd >= 0:
                 signal.pidfd_send_signal(self._fd, number)
@@ -47,7 +47,7 @@ class Held:
                 os.kill(self.pid, number)
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether it has ended, after at most that many seconds."""
+        """Wait until the process has ended, at most `timeout_s` seconds; return whether it has."""
         if self._fd < 0:
             return wait_gone({self.pid}, timeout_s)
         return bool(select.select([self._fd], [], [], timeout_s)[0])
@@ -58,7 +58,7 @@ class Held:
 
 
 def has_open(pid: int, path: Path) -> bool:
-    """Whether a process has a file open, as far as the system tells: without /proc the answer is yes."""
+    """Return whether a process has a file open; True on systems without /proc."""
     folder = Path(f"/proc/{pid}/fd")
     with contextlib.suppress(OSError):
         wanted = path.stat()
@@ -70,7 +70,7 @@ def has_open(pid: int, path: Path) -> bool:
 
 
 def openers(path: Path | None) -> set[int] | None:
-    """The processes that have a file open, but for this one; None where the system does not tell."""
+    """Return the pids of other processes that have a file open; None without a file, or on systems without /proc."""
     if path is None or not Path("/proc/self/fd").is_dir():
         return None
     others = {pid for pid, _, is_dead in _processes() if not is_dead} - {os.getpid()}
@@ -78,7 +78,7 @@ def openers(path: Path | None) -> set[int] | None:
 
 
 def descendants(pid: int) -> set[int]:
-    """All processes that a process started, and those started, in whatever group or session."""
+    """Return the pids of all descendants of a process, in any process group or session."""
     found: set[int] = set()
     todo = {pid}
     parents = {child: parent for child, parent, _ in _processes()}
@@ -89,7 +89,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def wait_gone(pids: set[int], timeout_s: float) -> bool:
-    """Whether none of them is left, after at most that many seconds. Dead ones that nobody reaped are gone."""
+    """Wait until all processes have ended, at most `timeout_s` seconds; return whether they have. Zombies count."""
     deadline = time.monotonic() + timeout_s
     while pids & {pid for pid, _, is_dead in _processes() if not is_dead}:
         if time.monotonic() > deadline:
@@ -109,7 +109,7 @@ def _pidfd(pid: int) -> int:
 
 
 def _processes() -> Iterator[tuple[int, int, bool]]:
-    """Number, parent and whether it is a zombie, of all processes."""
+    """Yield the pid, the pid of the parent, and whether it is a zombie, for all processes."""
     lines = _linux_lines() if sys.platform == "linux" else _ps_lines()
     for line in lines:
         pid, parent, state = line.split()[:3]
@@ -120,7 +120,7 @@ def _linux_lines() -> Iterator[str]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                # The name, in parentheses, may hold anything.
+                # The name, in parentheses, may contain any character.
                 state, parent = (entry / "stat").read_text(errors="replace").rpartition(")")[2].split()[:2]
                 yield f"{entry.name} {parent} {state}"
 
@@ -131,6 +131,6 @@ def _ps_lines() -> list[str]:
     return done.stdout.splitlines()
 
 
-# Beside the drain: the runs that are left are cancelled, connections closed, processes ended, the log written. Each
-# step has a bound of its own; this is more than all of them together.
+# After the drain, the remaining runs are cancelled, connections closed, processes ended, and the log written. Each step
+# has a limit; this is more than their sum.
 BEYOND_DRAIN_S: Final = 20.0

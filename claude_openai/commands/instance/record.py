@@ -1,12 +1,11 @@
-"""The server that runs, as three files in the temporary folder tell it: who it is, where it listens, how it is asked.
+"""The instance files: three files in the temporary folder with the pid, the address and the control key of a server.
 
-A server holds an exclusive lock on its pid file for as long as it lives, and the kernel lets go of it with the process:
-the lock, not the number, says that a server runs, so files that a killed one left and a pid that was given to somebody
-else are harmless. The folder is shared, so nothing in it is trusted: a file counts only if it is a plain one of this
-user that nobody else can open, and no link is followed.
+A server holds an exclusive lock on its pid file as long as it lives, and the kernel releases the lock when the process
+ends. The lock shows that a server is running, not the pid, so stale files and reused pids are harmless. The folder is
+shared, so its content is not trusted: only plain files of this user that others cannot open are read, and links are not
+followed.
 
-How they are held is `lock`'s business. Knows files and locks; knows no HTTP, sends no signal, and imports only what a
-command that must answer at once can pay.
+`lock` writes the files. Commands that must answer at once import this module, so it imports little itself.
 """
 
 import json
@@ -40,19 +39,19 @@ JSON_FILE: Final = "claude-openai.json"
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """A server that runs, as its files tell it.
+    """A running server, as its files describe it.
 
     Attributes:
-        base_url: with an address that reaches it from this machine.
+        base_url: URL with an address that is reachable from this machine.
         control_key: bearer token for its control routes.
         started_at: unix time, in seconds.
         log_file: None if it logs to its standard output, or not at all.
-        output_dir: where runs are captured, "" if nowhere.
-        argv: the flags it was started with, without a key.
-        background: it was started with --background.
-        drain_timeout_ms: how long it lets running turns end.
-        has_api_key: it asks its clients for a key.
-        variables: of the settings that it was given by variables, but for keys.
+        output_dir: folder of captured runs, "" if runs are not captured.
+        argv: flags it was started with, without a key.
+        background: whether it was started with --background.
+        drain_timeout_ms: how long running turns may go on after the first signal.
+        has_api_key: whether its clients must send a key.
+        variables: environment variables that set its settings, without keys.
     """
 
     pid: int
@@ -73,41 +72,41 @@ class Instance:
 
 
 class AlreadyRunning(StartError):
-    """Another server holds the files.
+    """Another server holds the instance files.
 
     Args:
-        other: None if it does not tell who it is, because it only starts.
+        other: the server; None if it is starting and has not published its files.
     """
 
     def __init__(self, other: Instance | None) -> None:
-        told = "starts" if other is None else f"runs (pid {other.pid}, {other.base_url})"
+        state = "is starting" if other is None else f"is running (pid {other.pid}, {other.base_url})"
         super().__init__(
-            f"another claude-openai {told}",
-            hint="`claude-openai stop` ends it, `claude-openai restart` replaces it, and with another TMPDIR and "
-            "--port both can run",
+            f"another claude-openai {state}",
+            hint="stop it with `claude-openai stop`, replace it with `claude-openai restart`, or run both with "
+            "another TMPDIR and --port",
         )
 
 
 def instance_folder(environ: Mapping[str, str]) -> Path:
-    """Where the files are: `TMPDIR`, or the system's temporary folder."""
+    """Return the folder of the instance files: `TMPDIR`, or the system's temporary folder."""
     return Path(environ.get("TMPDIR") or "/tmp").absolute()  # noqa: S108 - every file in it is checked
 
 
 def pid_file(folder: Path) -> Path:
-    """The file that the server which runs holds open."""
+    """Return the path of the pid file, which a running server holds locked."""
     return folder / PID_FILE
 
 
 def instance_files(folder: Path) -> tuple[Path, ...]:
-    """All files that tell of the server which runs; the control key is in one of them."""
+    """Return the paths of all instance files; one of them contains the control key."""
     return (folder / PID_FILE, folder / PORT_FILE, folder / JSON_FILE)
 
 
 def is_claimed(folder: Path) -> bool:
-    """Whether a server runs, even if it does not listen yet.
+    """Return whether a server is running, even if it does not listen yet.
 
     Raises:
-        UnsafeFileError: as of `find_instance`.
+        UnsafeFileError: as in `find_instance`.
     """
     fd = open_own(folder / PID_FILE)
     if fd is None:
@@ -119,10 +118,10 @@ def is_claimed(folder: Path) -> bool:
 
 
 def find_instance(folder: Path) -> Instance | None:
-    """The server that runs, or None: there is none, or it does not listen yet.
+    """Return the running server; None if there is none, or it does not listen yet.
 
     Raises:
-        UnsafeFileError: a file is there that no server of this user wrote.
+        UnsafeFileError: a file was not written by a server of this user.
     """
     fd = open_own(folder / PID_FILE)
     if fd is None:
@@ -133,15 +132,15 @@ def find_instance(folder: Path) -> Instance | None:
         pid = read(fd)
     finally:
         os.close(fd)
-    told, port = content(folder / JSON_FILE), content(folder / PORT_FILE)
+    data, port = content(folder / JSON_FILE), content(folder / PORT_FILE)
     try:
-        found = Instance(**_fields(json.loads(told)))
+        found = Instance(**_fields(json.loads(data)))
     except (ValueError, TypeError):
-        return None  # its files are not complete yet
+        return None  # the files are not complete yet
     return found if (f"{found.pid}\n", f"{found.port}\n") == (pid, port) else None
 
 
-def _fields(told: Any) -> dict[str, Any]:
-    """What a newer or older version told, as far as this one knows it."""
+def _fields(data: Any) -> dict[str, Any]:
+    """Return the fields that this version has: another version may have written the file."""
     known = Instance.__dataclass_fields__
-    return {name: tuple(value) if name == "argv" else value for name, value in dict(told).items() if name in known}
+    return {name: tuple(value) if name == "argv" else value for name, value in dict(data).items() if name in known}

@@ -1,1 +1,1 @@
-"""What a server leaves on disk for the commands: paths, remembered folders, its stderr, its runs."""
+"""Files of a server that outlive it, for the commands: its output folder, its standard error, its runs."""

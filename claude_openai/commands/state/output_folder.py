@@ -1,6 +1,6 @@
-"""Which folder of runs the last server wrote to, for commands that find no server to ask.
+"""The output folder of the last server, for commands that find no running server.
 
-Remembered only if it is not the default one.
+It is stored only if it is not the default.
 """
 
 from contextlib import suppress
@@ -18,7 +18,7 @@ FILE: Final = "output-dir"
 
 
 def remember_folder(folder: Path | None) -> None:
-    """This is the folder of the server that runs now; None if it keeps nothing. A failure is no reason not to serve."""
+    """Store the output folder of this server, None if it captures no runs. Ignore failures: the server runs anyway."""
     with suppress(OSError, ConfigError, StartError, RuntimeError):
         path = home_folder() / FILE
         if folder is None or folder == Path(OUTPUT_DIR).expanduser().absolute():
@@ -29,7 +29,7 @@ def remember_folder(folder: Path | None) -> None:
 
 
 def last_folder() -> Path | None:
-    """The folder that is remembered."""
+    """Return the stored folder, None if there is none."""
     with suppress(ConfigError, StartError):
         text = content(home_folder() / FILE)
         return Path(text) if text else None

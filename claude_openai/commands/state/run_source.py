@@ -1,4 +1,4 @@
-"""Where the commands find the runs: the server that runs, or the files if none does. And what they print alike."""
+"""Sources of runs for `runs`, `tail` and `cancel`: the running server, or files if none is running."""
 
 import argparse
 import os
@@ -23,32 +23,32 @@ __all__ = ["RunSource", "ServerRuns", "add_folder_flag", "check_id", "run_named"
 FILE_POLL_S: Final = 0.2
 
 _SETTING: Final = next(setting for setting in SETTINGS if setting.name == "output_dir")
-_ID_BEGIN: Final = re.compile(r"run_[0-9a-f]{1,24}")
-# Control characters: what a model writes must not steer the terminal.
+_ID_PREFIX: Final = re.compile(r"run_[0-9a-f]{1,24}")
+# Control characters: the text of a model must not control the terminal.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class RunSource(Protocol):
-    """`where` says where they are, for messages."""
+    """A source of runs. `where` describes it in messages."""
 
     @property
     def where(self) -> str: ...
 
     def list(self, limit: int) -> list[RunRecord]:
-        """The newest first."""
+        """Return at most `limit` runs, newest first."""
 
     def find(self, run_id: str) -> RunRecord | None: ...
 
     def output(self, run_id: str, *, follow: bool) -> Iterator[bytes]:
-        """The captured lines, to the end of the run if it is followed.
+        """Yield the captured lines; with `follow`, until the run has ended.
 
         Raises:
-            StartError: there is none, or it cannot be read.
+            StartError: there is no output, or it cannot be read.
         """
 
 
 class ServerRuns:
-    """The runs that a server knows."""
+    """The runs of a running server."""
 
     where = "the server"
 
@@ -67,12 +67,12 @@ class ServerRuns:
             yield from lines
 
     def cancel(self, run_id: str) -> RunRecord | None:
-        """End it; gives what became of it."""
+        """Cancel a run, and return its record."""
         return RunRecord.from_json(control.post_json(self._instance, f"/control/runs/{run_id}/cancel"))
 
 
 class FileRuns:
-    """The runs that a folder holds."""
+    """The captured runs in a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -89,7 +89,7 @@ class FileRuns:
             with open_folder(self._folder) as folder_fd:
                 fd = open_run(folder_fd, run_id)
         except OSError:
-            raise StartError(f"there is no run {run_id} in {self.where}, and no server runs") from None
+            raise StartError(f"no server is running, and there is no run {run_id} in {self.where}") from None
         try:
             yield from _file_lines(fd, follow=follow)
         finally:
@@ -99,7 +99,7 @@ class FileRuns:
 def _file_lines(fd: int, *, follow: bool) -> Iterator[bytes]:
     framer, ended = LineFramer(), False
     while True:
-        alive = follow and is_locked(fd)  # first: what is written before the lock is let go is read after
+        alive = follow and is_locked(fd)  # checked first: lines written before the lock is released are read below
         while data := os.read(fd, READ_BYTES):
             lines = framer.feed(data)
             ended = ended or any(is_end(line) for line in lines)
@@ -118,59 +118,59 @@ def add_folder_flag(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def runs_of(folder_given: str | None, environ: Mapping[str, str]) -> RunSource:
-    """The server that runs; if a folder was given, or none runs, the files.
+def runs_of(folder_flag: str | None, environ: Mapping[str, str]) -> RunSource:
+    """Return the running server as the source; the files if a folder is set, or no server is running.
 
     Raises:
-        ConfigError: the folder cannot be one.
-        StartError: runs are not captured, and no server runs.
+        ConfigError: the folder is invalid.
+        StartError: no server is running, and runs are not captured.
     """
-    instance = find_instance(instance_folder(environ)) if folder_given is None else None
+    instance = find_instance(instance_folder(environ)) if folder_flag is None else None
     if instance is not None:
         return ServerRuns(instance)
-    raw, source = _SETTING.find(folder_given, environ)
+    raw, source = _SETTING.find(folder_flag, environ)
     folder = last_folder() if raw is None else None
     if folder is None:
         folder = _SETTING.read(_SETTING.of_command if raw is None else raw, source)
     if folder is None:
-        raise StartError("no server runs, and runs are not captured (--output-dir none)")
+        raise StartError("no server is running, and runs are not captured (--output-dir none)")
     return FileRuns(folder)
 
 
-def check_id(given: str) -> str:
-    """The whole beginning of the id that is meant: it may come with or without `run_`.
+def check_id(user_input: str) -> str:
+    """Return the beginning of a run id with `run_`, which the user may omit.
 
     Raises:
-        ConfigError: it is not the beginning of an id.
+        ConfigError: it is not the beginning of a run id.
     """
-    begin = given if given.startswith("run_") else f"run_{given}"
-    if not _ID_BEGIN.fullmatch(begin):
-        raise ConfigError(f"invalid run id {given!r}; expected 'run_' and up to 24 hex digits")
-    return begin
+    prefix = user_input if user_input.startswith("run_") else f"run_{user_input}"
+    if not _ID_PREFIX.fullmatch(prefix):
+        raise ConfigError(f"invalid run id {user_input!r}; expected 'run_' and up to 24 hex digits")
+    return prefix
 
 
-def run_named(runs: RunSource, given: str) -> str:
-    """The id that is meant: the beginning of one will do.
+def run_named(runs: RunSource, user_input: str) -> str:
+    """Return the id of the run with this id, or the beginning of it.
 
     Raises:
-        ConfigError: it is not the beginning of an id.
-        StartError: there is no such run, or more than one.
+        ConfigError: it is not the beginning of a run id.
+        StartError: no run has it, or more than one.
     """
-    begin = check_id(given)
-    if RUN_ID.fullmatch(begin):
-        return begin
-    found = [record.id for record in runs.list(MAX_LISTED) if record.id.startswith(begin)]
+    prefix = check_id(user_input)
+    if RUN_ID.fullmatch(prefix):
+        return prefix
+    found = [record.id for record in runs.list(MAX_LISTED) if record.id.startswith(prefix)]
     if len(found) != 1:
         named = f": {', '.join(found[:5])}{', ...' if len(found) > 5 else ''}" if found else ""
         where = "" if found else f" in {runs.where}"
-        raise StartError(f"{len(found) or 'no'} runs have an id that begins with {begin!r}{where}{named}")
+        raise StartError(f"{len(found) or 'no'} runs have an id that begins with {prefix!r}{where}{named}")
     return found[0]
 
 
 def visible(text: str) -> str:
-    """The text without what would steer a terminal."""
+    """Return the text without control characters."""
     return _CONTROL.sub("", text)
 
 
-def _records(given: Any) -> list[RunRecord]:
-    return [record for record in map(RunRecord.from_json, given) if record is not None]
+def _records(items: Any) -> list[RunRecord]:
+    return [record for record in map(RunRecord.from_json, items) if record is not None]

@@ -1,6 +1,7 @@
-"""What a server in the background says besides its log, kept: a crash, a log that cannot be written. A few lines.
+"""Keep the standard error of servers in the background: a crash, a log that cannot be written. A few lines.
 
-All servers of this user write to one file; whoever starts one reads its words elsewhere until it listens.
+All servers of this user write to one file. Until a server listens, its standard error goes to a temporary file, which
+`start` prints if the start fails.
 """
 
 import os
@@ -18,7 +19,7 @@ _STDERR: Final = 2
 
 
 def keep_words() -> None:
-    """From now on this process says what it says into that file; if that cannot be, where it did before."""
+    """Redirect the standard error of this process to that file. If that fails, leave it as it is."""
     with suppress(OSError, ConfigError):
         fd = open_log_file(home_folder() / STDERR_FILE)
         try:

@@ -82,7 +82,7 @@ def test_what_is_told_is_what_is_found(argv: tuple[str, ...], cwd: str, log_file
 
 def test_a_second_server_is_refused_with_who_the_first_is(tmp_path: Path) -> None:
     with claiming(tmp_path) as claim:
-        with pytest.raises(AlreadyRunning, match="another claude-openai starts;"), claiming(tmp_path):
+        with pytest.raises(AlreadyRunning, match="another claude-openai is starting;"), claiming(tmp_path):
             pass
         claim.publish(ONE)
         with pytest.raises(AlreadyRunning, match=rf"runs \(pid {ONE.pid}, {ONE.base_url}\)"), claiming(tmp_path):

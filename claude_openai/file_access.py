@@ -23,7 +23,7 @@ def open_unfollowed(path: str | Path, flags: int = os.O_RDONLY, *, mode: int = 0
 
 
 def make_private_folder(folder: Path) -> None:
-    """Create a folder and its missing parents with mode 0700, whatever the umask. Existing ones keep their mode."""
+    """Create a folder and its missing parents with mode 0700, under any umask. Existing ones keep their mode."""
     if folder.is_dir():
         return
     make_private_folder(folder.parent)

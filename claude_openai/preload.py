@@ -27,9 +27,9 @@ IMPORT_RETRY_S: Final = 1.0
 
 
 async def preload(modules: Sequence[str], log: Log) -> None:
-    """Import the modules, and those that every server needs later.
+    """Import the modules, and `NEEDED_LATER`.
 
-    Retries every second while the system lacks descriptors, memory or threads.
+    Retry every second while the system lacks descriptors, memory or threads.
 
     Raises:
         ImportError: a module is missing, so the installation is broken.

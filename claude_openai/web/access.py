@@ -1,8 +1,8 @@
 """Access control by headers: keeps out web pages and clients without the key.
 
-A browser lets any page send requests to 127.0.0.1. Each of these is rejected: a Host that is not ours (a foreign name
-that resolves to 127.0.0.1), an Origin that is not ours, and a body that is not declared as JSON, which a page may send
-without a preflight request.
+A browser lets any page send requests to 127.0.0.1. Each of these is rejected: a Host of another name (it may resolve to
+127.0.0.1), an Origin of another server, and a body that is not declared as JSON, which a page may send without a
+preflight request.
 """
 
 import hmac
@@ -34,7 +34,7 @@ class Guard:
             local_address: the address the client connected to.
 
         Raises:
-            Forbidden: the name is not ours.
+            Forbidden: it is not a name of this server.
         """
         if not host:
             return
@@ -52,7 +52,7 @@ class Guard:
         """Reject a request from a foreign web page.
 
         Returns:
-            The origin for Access-Control-Allow-Origin; None if there is no Origin header or it is our own origin.
+            The origin for Access-Control-Allow-Origin; None without an Origin header, or if it is this server's.
 
         Raises:
             Forbidden: the page is not allowed.

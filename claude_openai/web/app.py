@@ -1,7 +1,7 @@
 """The Quart app: routes, views of the OpenAI APIs, and error responses.
 
 A view parses the request, opens a run on the exchange's stack, and turns the run's events into a response.
-`_error_response` turns all errors, Quart's own included, into OpenAI's error object.
+`_error_response` converts all errors, those of Quart included, to OpenAI's error object.
 """
 
 import time
@@ -63,7 +63,7 @@ STREAM_HEADERS = {
 
 
 class App(QuartTrio):
-    """Quart with our connection class. The log of each exchange is bound from `exchange_log`; `metrics` counts them."""
+    """Quart with `HttpConnection`. The log of each exchange is bound from `exchange_log`; `metrics` counts them."""
 
     asgi_http_class = HttpConnection
     exchange_log: Log
@@ -166,7 +166,7 @@ def build_app(
     """
     app = App("claude_openai", static_folder=None)
     app.exchange_log, app.metrics = log, runs.metrics
-    app.url_map.merge_slashes = False  # it redirects, with a body of HTML
+    app.url_map.merge_slashes = False  # merging redirects, with an HTML body
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
     views = Views(config, runs, int(time.time()), ClaudeOptionsGuard(config), catalog or config.catalog, offload)
     app.add_url_rule("/v1/models", "models", views.models, methods=["GET"])

@@ -39,7 +39,7 @@ class ClaudeOptionsGuard:
     """The checks.
 
     Attributes:
-        config: the settings, with what is allowed.
+        config: the settings, with the allowed folders and modes.
         uid_of: returns the user id at the other end of a connection, None if unknown. Blocking.
         calls: runs blocking calls in threads.
     """
@@ -92,7 +92,7 @@ class ClaudeOptionsGuard:
         options = chat.options
         folder = options.working_directory or (str(self._prefixes()[0]) if options.has_tools else "")
         working = [self._root(folder, "claude.workingDirectory", held)] if folder else []
-        # Without duplicates: they become arguments of a command, whose size is limited.
+        # Without duplicates, because they become arguments of a command, whose size is limited.
         roots = (self._root(each, f"claude.addDirs[{index}]") for index, each in enumerate(options.add_dirs))
         further = list(dict.fromkeys(roots))
         resolved = replace(

@@ -57,7 +57,7 @@ def add_control_routes(app: Quart, config: Config, runs: Runs) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ControlViews:
-    """The views. For a run that is in the registry, its file is not read."""
+    """The views. Runs in the registry are listed and shown from there, not from their files."""
 
     runs: Runs
     folder: Path | None
@@ -153,7 +153,7 @@ class RecordsBody(ResponseBody):
             if self._ended or self._follow is None or patience <= 0:
                 raise StopAsyncIteration
             if self._follow.done.is_set():
-                patience -= FOLLOW_POLL_S  # a full disk may have lost the end
+                patience -= FOLLOW_POLL_S  # wait a bounded time: on a full disk the last record is missing
             await trio.sleep(FOLLOW_POLL_S)
 
     def _whole_lines(self, data: bytes) -> bytes:

@@ -44,8 +44,8 @@ class Operation:
         answer: the schemas of a 200 response by content type, None for a content type without a schema.
         errors: statuses in addition to those of all requests.
         body: the schema of the request body.
-        open: whether it needs no key.
-        more: further responses.
+        open: the operation needs no key.
+        more: further responses, by status.
     """
 
     method: str

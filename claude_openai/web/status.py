@@ -67,7 +67,7 @@ class OperatorViews:
     sdk_version: str
 
     async def health(self) -> Response:
-        """Report liveness: the process responds. Claude is not used, and its state does not matter."""
+        """Report liveness: the process responds, whatever the state of Claude, which is not used."""
         return _fresh({"status": "ok", **self.status()})
 
     async def ready(self) -> Response:

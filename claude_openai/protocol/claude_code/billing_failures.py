@@ -23,10 +23,10 @@ class MoneyCase:
     """One kind of billing failure.
 
     Attributes:
-        kinds: Claude Code's names of it.
-        words: pattern of its text, for versions without a name.
-        problem: what is wrong, for the client.
-        hint: what to do about it.
+        kinds: Claude Code's names of the failure.
+        words: pattern of the text, for versions without a name.
+        problem: the problem, for the client.
+        hint: the advice to the client.
         error: the class of the client's error.
     """
 
@@ -51,7 +51,7 @@ WINDOW: Final = MoneyCase(
     f"Wait until it resets, turn on extra usage at {_USAGE}, or, if the limit is for one model, use another model.",
 )
 
-# The first match counts: spend limits and used-up credits are `usage_limit_reached` too and differ only in their text.
+# The first match is used: spend limits and used-up credits are `usage_limit_reached` too and differ only in their text.
 _CASES: Final[Sequence[MoneyCase]] = (
     MoneyCase(
         ("long_context_credits_required",),

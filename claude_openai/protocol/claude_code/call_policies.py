@@ -53,7 +53,7 @@ class OneCallOnly:
     """Passes only the first call on to the client. The others are answered in the client's place.
 
     Attributes:
-        answered: number of calls that were answered.
+        answered: number of calls that were answered here.
     """
 
     def __init__(self) -> None:

@@ -34,7 +34,7 @@ _TOO_LONG_REASONS = ("prompt_too_long", "blocking_limit")
 _TOO_LONG = re.compile(r"prompt is too long|context window|maximum context length", re.IGNORECASE)
 _CONNECTION_LOST = re.compile(r"connection (to the api )?(was )?(lost|closed)|stream ended", re.IGNORECASE)
 _OVERLOADED = re.compile(r"\boverloaded\b", re.IGNORECASE)
-# OpenCode repeats a request whose error message contains one of these, whatever the error's type is.
+# OpenCode repeats a request if the error message contains one of these, for every type of error.
 _READ_AS_PASSING = re.compile(
     r"overloaded|rate.?limit|too many requests|429|50[0-9]|52[0-9]|internal error|server error|terminated|unavailable"
     r"|try again",

@@ -1,8 +1,8 @@
 """Reads Claude Code's records as signs of life: what each shows, and how long Claude Code may be silent after it.
 
-Claude Code does not pass on the pings of Claude's API, and announces a retry with its wait. While a tool of Claude
-Code's own runs, there are no records but a heartbeat that a timer sends, whether the tool makes progress or not. So
-heartbeats are ignored, and a tool has a fixed time.
+Claude Code does not pass on the pings of Claude's API, and announces a retry with its wait. While one of Claude Code's
+own tools runs, the only records are heartbeats, which a timer sends whether the tool makes progress or not. So
+heartbeats are ignored, and a tool has a fixed time limit.
 """
 
 from collections.abc import Iterator, Mapping
@@ -39,7 +39,7 @@ class Sign:
     """A sign of life.
 
     Attributes:
-        what: its name in messages.
+        what: the name of the sign, for messages.
         for_s: seconds that may pass until the next sign, if longer than usual.
     """
 

@@ -4,7 +4,7 @@ The meaning of the records was observed with Claude Code 2.1.200, 2.1.300 and 2.
 
 - A failure looks like an answer: a synthetic assistant message, then a result of subtype `success` with `is_error`.
 - The `message_stop` of a stream that broke off carries the index from which on its blocks are abandoned. The blocks
-  before it stand: Claude Code runs the calls among them, or has Claude continue the text, and otherwise asks again.
+  before it are kept: Claude Code runs the calls among them, or has Claude continue the text, and otherwise asks again.
 - Before 2.1.300, and in a turn that fails with its stream, there is no such index: a `message_stop` without a stop
   reason before it means that all blocks are abandoned. Before 2.1.300 a message with a complete call gets no
   `message_stop` until the call has its result; a synthetic message shows that it broke off.
@@ -99,7 +99,7 @@ class TurnReader:
 
     @property
     def exact(self) -> bool:
-        """Whether Claude's view of the turn equals the client's: no call was rejected, and no message was added."""
+        """Return whether Claude's view of the turn equals the client's: no rejected call, and no added message."""
         return not (self.asked_again or self._injected or self._content.refused)
 
     @property
@@ -108,7 +108,7 @@ class TurnReader:
 
     @property
     def usage(self) -> Usage:
-        """Tokens of the turn so far."""
+        """Return the tokens of the turn so far."""
         return self._usage.total
 
     def stream_event(self, event: Mapping[str, Any], abandoned_from: int | None = None) -> Sequence[Effect]:
@@ -139,13 +139,13 @@ class TurnReader:
         return ()
 
     def note_injected_message(self) -> None:
-        """Claude Code added a user message of its own to the conversation."""
+        """Note that Claude Code added a user message of its own to the conversation."""
         self._injected = True
 
     def note_subagent(self, calls: Sequence[tuple[str, str]] = ()) -> Sequence[Effect]:
-        """Take a sign of a subagent, with the ids and names of the tools that it calls.
+        """Take a record of a subagent, with the ids and names of the tools that it calls.
 
-        It cannot use the client's tools: their results come with the client's next request, after this turn.
+        A subagent cannot use the client's tools: their results come with the client's next request, after this turn.
         """
         self._usage.subagents = True
         return [AnswerCall(call_id, NOT_FOR_AGENTS) for call_id, name in calls if self._own_name(name) is not None]
@@ -190,7 +190,8 @@ class TurnReader:
         failure = self._failure
         if is_error:
             failure = Failure(failure.kind, status, text or failure.text, reason)
-        # After a break behind a complete call Claude Code reports a failure, although the call may give the answer.
+        # If the stream breaks off after a complete call, Claude Code reports a failure although the call may be the
+        # structured output.
         if is_error or (failure.kind and structured is None):
             return [self._failed(failure)] if self._transition(Input.FAILURE) else ()
         kept = [] if self._message is None else self._message.rest()
@@ -213,7 +214,7 @@ class TurnReader:
             self.asked_again = True
 
     def gone(self, why: str) -> TurnFailed:
-        """The process ended, or wrote something unreadable, in the middle of the turn."""
+        """Return the failure of a turn whose process ended or wrote something unreadable."""
         self._transition(Input.GONE)
         message = f"Claude Code ended before the answer was complete: {why}"
         return TurnFailed(interrupted_error(message) if self.started else UpstreamError(message))
@@ -229,7 +230,7 @@ class TurnReader:
         return True
 
     def _message_start(self, message: Mapping[str, Any]) -> Sequence[Effect]:
-        if self._message is not None:  # without an end: it broke off
+        if self._message is not None:  # it had no end, so its stream broke off
             effects = self._break_off(self._message, 0)
             if effects:
                 return effects
@@ -244,7 +245,7 @@ class TurnReader:
 
     def _message_delta(self, message: StreamedMessage, event: Mapping[str, Any]) -> Sequence[Effect]:
         reason = event["delta"].get("stop_reason")
-        if not reason:  # Claude Code's own, for a stream that broke off; its `message_stop` is still to come
+        if not reason:  # made by Claude Code for a stream that broke off; a `message_stop` follows
             return ()
         self._usage.add(event.get("usage") or {})
         shown = self._content.show(message.rest())

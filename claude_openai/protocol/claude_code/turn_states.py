@@ -39,11 +39,11 @@ class State(Enum):
 class Input(Enum):
     MESSAGE_START = auto()
     CALLS = auto()  # the message ends with calls for the client
-    GOES_ON = auto()  # it ends, and Claude Code will request another: after its own tools, or after refused calls
-    ANSWER = auto()  # it ends and is the answer
-    FINISHED = auto()  # it ends the turn, although Claude Code would continue
-    BROKEN_OFF = auto()  # its stream breaks off; the client has nothing of the abandoned blocks
-    WITHDRAWN = auto()  # its stream breaks off; the client has text of the abandoned blocks
+    GOES_ON = auto()  # the message ends, and Claude Code will request another: after its own tools or rejected calls
+    ANSWER = auto()  # the message ends and is the answer
+    FINISHED = auto()  # the message ends the turn, although Claude Code would continue
+    BROKEN_OFF = auto()  # the stream breaks off; the client has no text of the abandoned blocks
+    WITHDRAWN = auto()  # the stream breaks off; the client has text of the abandoned blocks
     RETRY_REFUSED = auto()  # Claude Code will retry a call that was refused with 401 or 429
     RESULT = auto()
     FAILURE = auto()  # a result record with an error

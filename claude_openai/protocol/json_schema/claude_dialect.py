@@ -6,8 +6,8 @@ rewritten with the keywords that both know: referenced schemas are moved to `$de
 expressed become text in a `description`.
 
 Invariant: every value that is valid under the client's schema is valid under the rewritten one. The answer is validated
-against the client's own schema at the end. Imported for the first schema, because importing jsonschema takes a tenth of
-a second.
+against the client's own schema at the end. This module is imported at the first schema, because importing jsonschema
+takes a tenth of a second.
 """
 
 import json
@@ -26,7 +26,7 @@ from claude_openai.protocol.limits.budget import Budget
 __all__ = ["CannotBeTranslated", "to_claude_schema"]
 
 # Drafts 3 and 4 have no numeric bounds of this name; they are derived from other keywords.
-_SAID_ANYWAY: Final = frozenset(
+_ALWAYS_KEPT: Final = frozenset(
     {"title", "description", "default", "examples", "$comment", "exclusiveMinimum", "exclusiveMaximum"}
 )
 _PLAIN: Final = frozenset(
@@ -36,29 +36,29 @@ _PLAIN: Final = frozenset(
         *("minItems", "maxItems", "uniqueItems", "minProperties", "maxProperties"),
     }
 )
-# By the keywords beside which each means something else, so that all of them become words.
-_ONE: Final[Mapping[str, tuple[str, ...]]] = {
+# Keywords with one schema as their value -> keywords that change their meaning: beside one of these they become text.
+_SINGLE_SCHEMA: Final[Mapping[str, tuple[str, ...]]] = {
     "items": ("prefixItems",),
     "additionalProperties": ("patternProperties",),
     "contains": ("minContains", "maxContains"),
     "propertyNames": (),
 }
-# Names and places: they say nothing of a value.
-_SILENT: Final = frozenset(
+# Identifiers and places of subschemas, which do not constrain a value.
+_IDENTIFIERS: Final = frozenset(
     {
         *("$schema", "$id", "id", "$anchor", "$dynamicAnchor", "$recursiveAnchor", "$vocabulary"),
         *("$defs", "definitions", "components"),
     }
 )
-_NOTHING_MORE: Final = frozenset({"$ref", "type", "title", "description", *_SILENT})
+_REFERENCE_ONLY: Final = frozenset({"$ref", "type", "title", "description", *_IDENTIFIERS})
 _ANYTHING: Final[Mapping[str, Any]] = {}
 MAX_WORDS_CHARS: Final = 500
 SHOWN_CHARS_AT_TOP: Final = 4000
-# Claude Code's own bound.
+# The limit of Claude Code.
 MAX_CLAUDE_VALUES: Final = 100_000
-# Of a budget, for each schema that is said anew.
-ANEW_STEPS: Final = 10
-# Of all schemas and adapted ones that are kept.
+# Steps of the budget for each subschema that is rewritten.
+REWRITE_STEPS: Final = 10
+# Total characters of the cached schemas and their rewritten forms.
 KEPT_DIALECT_CHARS: Final = 4 * 1024 * 1024
 
 
@@ -72,20 +72,21 @@ def to_claude_schema(schema: str, document: Document, budget: Budget) -> str:
     Results are cached, and cost the same steps again, so that the outcome does not depend on earlier requests.
 
     Args:
-        schema: the client's, as JSON.
-        document: the same, read.
-        budget: of the request.
+        schema: the client's schema, as JSON.
+        document: the same schema, parsed.
+        budget: the budget of the request.
 
     Raises:
-        CannotBeAdapted: it refers to itself without end or to what is no schema, or it is too large.
-        TooMuchWork: of the budget.
+        CannotBeTranslated: the schema refers to itself without end, or to a place that is not a schema, or is too
+            large.
+        TooMuchWork: the budget is exhausted.
     """
     known = _kept.get(schema)
     if known is None:
         before = budget.spent
-        adapted = _adapted(document, budget)
-        _kept.put(schema, (adapted, budget.spent - before), len(schema) + len(adapted))
-        return adapted
+        rewritten = _rewritten_json(document, budget)
+        _kept.put(schema, (rewritten, budget.spent - before), len(schema) + len(rewritten))
+        return rewritten
     budget.spend(known[1])
     return known[0]
 
@@ -93,12 +94,12 @@ def to_claude_schema(schema: str, document: Document, budget: Budget) -> str:
 _kept: Final[Kept[tuple[str, int]]] = Kept(KEPT_DIALECT_CHARS)
 
 
-def _adapted(document: Document, budget: Budget) -> str:
+def _rewritten_json(document: Document, budget: Budget) -> str:
     try:
-        adapted = _Adapter(document, budget).top()
-        # What is left of a schema is the same in both drafts, and this one looks into `$defs`.
-        check_schema(adapted, draft_of({}), budget)
-        _with_floats(adapted)
+        rewritten = _Rewriter(document, budget).top()
+        # The remaining keywords mean the same in both drafts, and the check by 2020-12 covers `$defs`.
+        check_schema(rewritten, draft_of({}), budget)
+        _with_floats(rewritten)
     except CannotBeResolved as error:
         raise CannotBeTranslated(f"cannot be used: {error}. Include the referenced schema.") from None
     except Endless:
@@ -111,51 +112,51 @@ def _adapted(document: Document, budget: Budget) -> str:
         raise CannotBeTranslated(f"cannot be used: {shown}. Send one that is valid by draft 2020-12.") from None
     except OverflowError:
         raise CannotBeTranslated("contains a number that is too large. Send a smaller one.") from None
-    if _count(adapted) > MAX_CLAUDE_VALUES:
+    if _count(rewritten) > MAX_CLAUDE_VALUES:
         raise CannotBeTranslated(f"is too large: Claude Code accepts {MAX_CLAUDE_VALUES} values. Send a smaller one.")
-    return json.dumps(adapted, separators=(",", ":"))
+    return json.dumps(rewritten, separators=(",", ":"))
 
 
-class _Said(NamedTuple):
-    """A rewritten schema; `whole` if nothing of it was lost."""
+class _Rewritten(NamedTuple):
+    """A rewritten schema; `whole` if it accepts the same values as the original."""
 
     schema: Any
     whole: bool
 
 
 @dataclass(slots=True)
-class _Saying:
+class _Rewriting:
     """A schema while it is rewritten: kept keywords, keywords that become text, and whether nothing was lost."""
 
-    said: dict[str, Any] = field(default_factory=dict)
-    words: dict[str, Any] = field(default_factory=dict)
+    kept: dict[str, Any] = field(default_factory=dict)
+    as_text: dict[str, Any] = field(default_factory=dict)
     whole: bool = True
 
-    def say(self, keyword: str, part: _Said) -> None:
-        self.said[keyword] = part.schema
+    def keep(self, keyword: str, part: _Rewritten) -> None:
+        self.kept[keyword] = part.schema
         self.whole = self.whole and part.whole
 
 
-_Way: TypeAlias = Callable[[_Saying, str, Mapping[str, Any], Resolver], None]
+_KeywordRule: TypeAlias = Callable[[_Rewriting, str, Mapping[str, Any], Resolver], None]
 
 
-class _Adapter:
+class _Rewriter:
     """Rewrites one whole schema."""
 
     def __init__(self, document: Document, budget: Budget) -> None:
         self._budget = budget
         self._top = document.top
         self._definitions = Definitions(document, budget)
-        self._ways: Mapping[str, _Way] = {
-            "$ref": self._say_reference,
-            "properties": self._say_properties,
-            **dict.fromkeys(_ONE, self._say_one),
-            **dict.fromkeys(ALTERNATIVES, self._say_alternatives),
-            **dict.fromkeys(("not", "if"), self._say_condition),
+        self._rules: Mapping[str, _KeywordRule] = {
+            "$ref": self._rewrite_reference,
+            "properties": self._rewrite_properties,
+            **dict.fromkeys(_SINGLE_SCHEMA, self._rewrite_one),
+            **dict.fromkeys(ALTERNATIVES, self._rewrite_alternatives),
+            **dict.fromkeys(("not", "if"), self._rewrite_condition),
         }
 
     def top(self) -> dict[str, Any]:
-        """The schema.
+        """Return the rewritten schema.
 
         Raises:
             CannotBeResolved, InvalidSchema, Endless, TooMuchWork: see `Definitions`.
@@ -165,94 +166,102 @@ class _Adapter:
         rest = {keyword: value for keyword, value in schema.items() if keyword not in alternatives}
         if schema.get("type") == "object" and not alternatives:
             self._definitions.stands_at_top(schema)
-        saying = _Saying(words=alternatives)
-        self._say_all(saying, rest, resolver)
-        adapted = {**self._with_words(saying, resolver, SHOWN_CHARS_AT_TOP), "type": "object"}
-        said = {}
+        result = _Rewriting(as_text=alternatives)
+        self._rewrite_keywords(result, rest, resolver)
+        rewritten = {**self._with_text(result, resolver, SHOWN_CHARS_AT_TOP), "type": "object"}
+        definitions = {}
         while self._definitions.waiting:
             name, place = self._definitions.waiting.pop()
-            said[name] = self._anew(place).schema
-        return {**adapted, "$defs": said} if said else adapted
+            definitions[name] = self._rewrite(place).schema
+        return {**rewritten, "$defs": definitions} if definitions else rewritten
 
     def _unfolded(self, place: Place) -> Place:
-        """What the top refers to, if that is all it says: Claude is to see there which parts an answer has."""
+        """Return the target of a top that only consists of a reference, so that Claude sees the properties there."""
         self._definitions.check_end(place)
-        while "$ref" in place.schema and (place.schema.keys() <= _NOTHING_MORE or self._definitions.reference_alone):
+        while "$ref" in place.schema and (place.schema.keys() <= _REFERENCE_ONLY or self._definitions.reference_alone):
             target = self._definitions.target(place.schema["$ref"], place.resolver)
             if not isinstance(target.schema, dict):
                 break
             place = target
         return place
 
-    def _anew(self, place: Place) -> _Said:
+    def _rewrite(self, place: Place) -> _Rewritten:
         schema, resolver = place
-        self._budget.spend(ANEW_STEPS)
+        self._budget.spend(REWRITE_STEPS)
         if not isinstance(schema, dict):
-            return _Said(schema, whole=True)
+            return _Rewritten(schema, whole=True)
         self._definitions.check_end(place)
-        saying = _Saying()
-        self._say_all(saying, schema, resolver)
-        said = self._with_words(saying, resolver, MAX_WORDS_CHARS)
-        return _Said(said, saying.whole and not saying.words)
+        result = _Rewriting()
+        self._rewrite_keywords(result, schema, resolver)
+        rewritten = self._with_text(result, resolver, MAX_WORDS_CHARS)
+        return _Rewritten(rewritten, result.whole and not result.as_text)
 
-    def _within(self, schema: Any, resolver: Resolver) -> _Said:
-        return self._anew(self._definitions.inside(schema, resolver))
+    def _rewrite_inside(self, schema: Any, resolver: Resolver) -> _Rewritten:
+        return self._rewrite(self._definitions.inside(schema, resolver))
 
-    def _say_all(self, saying: _Saying, schema: Mapping[str, Any], resolver: Resolver) -> None:
+    def _rewrite_keywords(self, result: _Rewriting, schema: Mapping[str, Any], resolver: Resolver) -> None:
         self._budget.spend(len(schema.get("enum", ())))
-        plain = _in_plain_terms(schema, reference_alone=self._definitions.reference_alone)
+        plain = _normalized(schema, reference_alone=self._definitions.reference_alone)
         for keyword, value in plain.items():
-            if keyword in _SAID_ANYWAY or (keyword in _PLAIN and self._definitions.knows(keyword)):
-                saying.said[keyword] = value
-            elif keyword in ("then", "else") or keyword in _SILENT:
+            if keyword in _ALWAYS_KEPT or (keyword in _PLAIN and self._definitions.knows(keyword)):
+                result.kept[keyword] = value
+            elif keyword in ("then", "else") or keyword in _IDENTIFIERS:
                 continue
-            elif keyword in self._ways and self._definitions.knows(keyword):
-                self._ways[keyword](saying, keyword, plain, resolver)
+            elif keyword in self._rules and self._definitions.knows(keyword):
+                self._rules[keyword](result, keyword, plain, resolver)
             else:
-                saying.words[keyword] = value
+                result.as_text[keyword] = value
 
-    def _say_reference(self, saying: _Saying, keyword: str, plain: Mapping[str, Any], resolver: Resolver) -> None:
-        saying.say(keyword, _Said(self._definitions.name(plain[keyword], resolver), whole=False))
+    def _rewrite_reference(
+        self, result: _Rewriting, keyword: str, plain: Mapping[str, Any], resolver: Resolver
+    ) -> None:
+        result.keep(keyword, _Rewritten(self._definitions.name(plain[keyword], resolver), whole=False))
 
-    def _say_properties(self, saying: _Saying, keyword: str, plain: Mapping[str, Any], resolver: Resolver) -> None:
-        parts = {name: self._within(each, resolver) for name, each in plain[keyword].items()}
-        said = {name: part.schema for name, part in parts.items()}
-        saying.say(keyword, _Said(said, all(part.whole for part in parts.values())))
+    def _rewrite_properties(
+        self, result: _Rewriting, keyword: str, plain: Mapping[str, Any], resolver: Resolver
+    ) -> None:
+        parts = {name: self._rewrite_inside(each, resolver) for name, each in plain[keyword].items()}
+        schemas = {name: part.schema for name, part in parts.items()}
+        result.keep(keyword, _Rewritten(schemas, all(part.whole for part in parts.values())))
 
-    def _say_one(self, saying: _Saying, keyword: str, plain: Mapping[str, Any], resolver: Resolver) -> None:
-        if isinstance(plain[keyword], dict | bool) and not any(other in plain for other in _ONE[keyword]):
-            saying.say(keyword, self._within(plain[keyword], resolver))
+    def _rewrite_one(self, result: _Rewriting, keyword: str, plain: Mapping[str, Any], resolver: Resolver) -> None:
+        if isinstance(plain[keyword], dict | bool) and not any(other in plain for other in _SINGLE_SCHEMA[keyword]):
+            result.keep(keyword, self._rewrite_inside(plain[keyword], resolver))
         else:
-            saying.words[keyword] = plain[keyword]
+            result.as_text[keyword] = plain[keyword]
 
-    def _say_alternatives(self, saying: _Saying, keyword: str, plain: Mapping[str, Any], resolver: Resolver) -> None:
-        parts = [self._within(each, resolver) for each in plain[keyword]]
-        said = _Said([part.schema for part in parts], all(part.whole for part in parts))
-        if keyword != "oneOf" or said.whole:
-            saying.say(keyword, said)
+    def _rewrite_alternatives(
+        self, result: _Rewriting, keyword: str, plain: Mapping[str, Any], resolver: Resolver
+    ) -> None:
+        parts = [self._rewrite_inside(each, resolver) for each in plain[keyword]]
+        rewritten = _Rewritten([part.schema for part in parts], all(part.whole for part in parts))
+        if keyword != "oneOf" or rewritten.whole:
+            result.keep(keyword, rewritten)
         elif "anyOf" not in plain:  # a weakened branch may match where it should not, so `oneOf` becomes `anyOf`
-            saying.say("anyOf", said)
+            result.keep("anyOf", rewritten)
         else:
-            saying.words[keyword] = plain[keyword]
+            result.as_text[keyword] = plain[keyword]
 
-    def _say_condition(self, saying: _Saying, keyword: str, plain: Mapping[str, Any], resolver: Resolver) -> None:
+    def _rewrite_condition(
+        self, result: _Rewriting, keyword: str, plain: Mapping[str, Any], resolver: Resolver
+    ) -> None:
         # Negating a weakened schema would reject valid values, so it becomes text.
-        condition = self._within(plain[keyword], resolver)
+        condition = self._rewrite_inside(plain[keyword], resolver)
         for name in (keyword, *(("then", "else") if keyword == "if" else ())):
             if name in plain and condition.whole:
-                saying.say(name, condition if name == keyword else self._within(plain[name], resolver))
+                result.keep(name, condition if name == keyword else self._rewrite_inside(plain[name], resolver))
             elif name in plain:
-                saying.words[name] = plain[name]
+                result.as_text[name] = plain[name]
 
-    def _with_words(self, saying: _Saying, resolver: Resolver, shown: int) -> dict[str, Any]:
-        if not saying.words:
-            return saying.said
-        words = json.dumps(self._renamed(saying.words, resolver), separators=(",", ":"))[:shown]
-        description = f"{saying.said.get('description', '')} (JSON Schema: {words})".strip()
-        return {**saying.said, "description": description}
+    def _with_text(self, result: _Rewriting, resolver: Resolver, shown: int) -> dict[str, Any]:
+        if not result.as_text:
+            return result.kept
+        words = json.dumps(self._renamed(result.as_text, resolver), separators=(",", ":"))[:shown]
+        description = f"{result.kept.get('description', '')} (JSON Schema: {words})".strip()
+        return {**result.kept, "description": description}
 
     def _renamed(self, value: Any, resolver: Resolver) -> Any:
-        """Words whose references lead to what is said."""
+        """Return keywords that become text, with references to the rewritten schemas."""
         self._budget.spend()
         if isinstance(value, list):
             return [self._renamed(each, resolver) for each in value]
@@ -264,13 +273,13 @@ class _Adapter:
         return renamed
 
 
-def _in_plain_terms(schema: Mapping[str, Any], *, reference_alone: bool) -> dict[str, Any]:
-    """The same, without what only one draft knows and what strict compilers take for a mistake."""
+def _normalized(schema: Mapping[str, Any], *, reference_alone: bool) -> dict[str, Any]:
+    """Return the schema without keywords of only one draft, and without forms that strict compilers reject."""
     plain = dict(schema)
     if "$ref" in plain and reference_alone:
         plain = {keyword: plain[keyword] for keyword in ("$ref", "title", "description") if keyword in plain}
     for exclusive, bound in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        # In draft 4 it says whether the other one is.
+        # In draft 4 it is a boolean: whether `minimum` or `maximum` is exclusive.
         if isinstance(plain.get(exclusive), bool) and plain.pop(exclusive) and bound in plain:
             plain[exclusive] = plain.pop(bound)
     if isinstance(plain.get("enum"), list):
@@ -289,7 +298,7 @@ def _spelled(value: Any) -> str:
 
 
 def _with_floats(value: Any) -> Any:
-    """The value as JavaScript has it: with one kind of numbers, and one zero."""
+    """Return the value with its numbers as in JavaScript: all of them floats, and -0.0 as 0.0."""
     if isinstance(value, list):
         return [_with_floats(each) for each in value]
     if isinstance(value, dict):
@@ -298,7 +307,7 @@ def _with_floats(value: Any) -> Any:
 
 
 def _count(value: Any) -> int:
-    """The values in a value, itself included."""
+    """Return the number of values in a value, itself included."""
     count, waiting = 0, [value]
     while waiting:
         each = waiting.pop()

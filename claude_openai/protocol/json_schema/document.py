@@ -22,9 +22,9 @@ from claude_openai.protocol.limits.quoting import shorten
 
 __all__ = ["CannotBeResolved", "Document", "Place", "Resolver"]
 
-Resolver: TypeAlias = Any  # referencing's own, which is generic over what a schema is
+Resolver: TypeAlias = Any  # the resolver of `referencing`, which is generic over the type of schemas
 
-# In steps of a budget; to look up a long pointer takes more.
+# Steps of a budget; a long pointer takes more.
 LOOK_UP_STEPS: Final = 20
 VISIT_STEPS: Final = 8
 _REFERENCES: Final = ("$ref", "$dynamicRef")
@@ -43,27 +43,27 @@ class Place(NamedTuple):
 
 
 class Document:
-    """One schema.
+    """One schema with all its subschemas.
 
     Args:
-        schema: the whole.
-        budget: for the work.
+        schema: the schema.
+        budget: the budget for checking it.
 
     Attributes:
-        draft: that it is written by.
-        top: its own place.
+        draft: the draft of the schema.
+        top: the place of the schema itself.
 
     Raises:
-        InvalidSchema: it is not valid by its draft.
-        CannotBeResolved: one of its references.
-        TooMuchWork: of the budget.
+        InvalidSchema: the schema is not valid by its draft.
+        CannotBeResolved: a reference does not lead to a schema.
+        TooMuchWork: the budget is exhausted.
     """
 
     def __init__(self, schema: Mapping[str, Any], budget: Budget) -> None:
         if is_deeper(schema):
             raise InvalidSchema(f"it is nested more than {MAX_DEPTH} deep")
         self.draft = draft_of(schema)
-        # By identity, which the schema keeps alive.
+        # Keyed by `id()`; the schema keeps its subschemas alive.
         self._drafts: dict[int, Draft] = {}
         self._targets: dict[str, Place] = {}
         self._has_names = False
@@ -74,7 +74,7 @@ class Document:
             registry = Registry().with_resource(uri, resource)
             if self._has_names:
                 registry = registry.crawl()
-        # Of one resource all resolvers are alike.
+        # With one resource all resolvers are equal.
         self._is_one = len(registry) == 1
         self.top = Place(schema, registry.resolver(uri))
         self._follow_all(budget)
@@ -96,7 +96,7 @@ class Document:
         Raises:
             CannotBeResolved: the target does not exist or is not a schema.
             InvalidSchema: the target is an invalid schema outside of all keywords.
-            TooMuchWork: of the budget.
+            TooMuchWork: the budget is exhausted.
         """
         budget.spend(LOOK_UP_STEPS)
         known = self._targets.get(reference)
@@ -121,7 +121,7 @@ class Document:
 
         Raises:
             CannotBeResolved: the target does not exist or is not a schema.
-            TooMuchWork: of the budget.
+            TooMuchWork: the budget is exhausted.
         """
         budget.spend(LOOK_UP_STEPS)
         with _resolving("'$recursiveRef' does not lead to a schema"):
@@ -181,8 +181,8 @@ def _resolving(problem: str) -> Iterator[None]:
     except (Unresolvable, ValueError, TypeError, LookupError, AttributeError):
         raise CannotBeResolved(problem) from None
     except BaseException as error:
-        # What `referencing` is made of is not Python, and panics when the recursion is too deep. A panic is no
-        # Exception, so that nothing else would keep it from ending the server.
+        # `referencing` uses a Rust extension, which panics if the recursion is too deep. PanicException is derived from
+        # BaseException: uncaught, it would end the server.
         if type(error).__name__ == "PanicException":
             raise RecursionError("maximum recursion depth exceeded") from None
         raise

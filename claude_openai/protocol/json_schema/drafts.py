@@ -11,7 +11,7 @@ from referencing.jsonschema import DRAFT3, DRAFT4, DRAFT6, DRAFT7, specification
 
 __all__ = ["MAX_URI_CHARS", "Draft", "draft_of"]
 
-# The library that reads URIs keeps the last ones, however long.
+# The URI library caches the last URIs, whatever their length.
 MAX_URI_CHARS: Final = 2000
 
 
@@ -20,10 +20,10 @@ class Draft:
     """The features of one draft.
 
     Attributes:
-        validator: jsonschema's class for it.
-        specification: how references are followed in it.
-        reference_alone: keywords beside a `$ref` are ignored.
-        whole_floats: 1.0 is an integer.
+        validator: the validator class of jsonschema.
+        specification: the rules by which `referencing` resolves references.
+        reference_alone: whether keywords beside a `$ref` are ignored.
+        whole_floats: whether 1.0 is an integer.
     """
 
     validator: Any
@@ -37,7 +37,7 @@ class Draft:
 
     def is_type(self, value: Any, name: str) -> bool:
         """Return whether a value is of a type; True for unknown types, which draft 3 allows."""
-        # jsonschema's own goes through Rust, which panics where Python would raise a RecursionError.
+        # jsonschema's type checker calls Rust code, which panics where Python would raise a RecursionError.
         match name:
             case "boolean":
                 return isinstance(value, bool)
@@ -74,7 +74,10 @@ def _draft(validator: Any) -> Draft:
 
 
 def _careful(specification: Specification[Any]) -> Specification[Any]:
-    """The same, for what may be no schema: a list of names in `dependencies`, properties that are called `$id`."""
+    """Return the specification, made safe for values that are not schemas.
+
+    Examples: a list of names in `dependencies`, or a property with the name `$id`.
+    """
 
     def subresources_of(contents: Any) -> Iterator[Any]:
         if isinstance(contents, dict):
@@ -87,7 +90,7 @@ def _careful(specification: Specification[Any]) -> Specification[Any]:
             return specification.id_of(contents)
         return None
 
-    return Specification(  # type: ignore[call-arg]  # mypy does not see that it is made by attrs
+    return Specification(  # type: ignore[call-arg]  # mypy does not see that attrs generates its __init__
         name=specification.name,
         id_of=id_of,
         subresources_of=subresources_of,

@@ -19,12 +19,12 @@ _Check: TypeAlias = Callable[[str], bool]
 
 _DATE: Final = re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII)
 _TIME: Final = re.compile(r"(\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(?:[Zz]|[+-](\d\d):?(\d\d))?", re.ASCII)
-# In weeks, days and so on, each at most once, at least one of them.
+# Years, months, weeks and so on: each at most once, and at least one of them.
 _DURATION: Final = re.compile(
     r"[+-]?P(?=\d|T\d)(?:\d+Y)?(?:\d+M)?(?:\d+W)?(?:\d+D)?(?:T(?=\d)(?:\d+H)?(?:\d+M)?(?:\d+(?:[.,]\d+)?S)?)?", re.ASCII
 )
 _EMAIL: Final = re.compile(r'(?:[^\s@"]+|"[^"]+")@[^\s@]+')
-# Underscores are in no host's name by the standard, and in many of the networks that people run.
+# The standard excludes underscores from host names, but many private networks use them.
 _LABEL: Final = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)", re.ASCII)
 _LABEL_OF_ANY_SCRIPT: Final = re.compile(r"(?!-)[\w-]{1,63}(?<!-)")
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
@@ -33,7 +33,7 @@ _URI: Final = re.compile(rf"[a-z][a-z0-9+.-]*:(?!//(?:[/?#]|$)){_IN_A_URI}+|file
 _URI_REFERENCE: Final = re.compile(rf"{_IN_A_URI}*")
 _POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)*")
 _RELATIVE_POINTER: Final = re.compile(r"(?:0|[1-9]\d*)(?:#|(?:/(?:[^~/]|~[01])*)*)", re.ASCII)
-# What only patterns of JavaScript have is not read here.
+# Syntax of JavaScript's patterns that Python's dialect lacks: such patterns are not checked.
 _JAVASCRIPT: Final = re.compile(r"\[\^?\]|\\u\{|\\c|\(\?<|\\k|\[\^?\[")
 _DAYS: Final = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 MAX_REGEX_CHARS: Final = 1000
@@ -43,7 +43,7 @@ def has_format(name: str, text: str, budget: Budget) -> bool:
     """Return whether the text is of the format; True for unknown formats.
 
     Raises:
-        TooMuchWork: of the budget.
+        TooMuchWork: the budget is exhausted.
     """
     if name == "regex":
         return len(text) > MAX_REGEX_CHARS or _JAVASCRIPT.search(text) is not None or is_pattern(text, budget)
@@ -67,7 +67,7 @@ def _is_time(text: str) -> bool:
     if found is None:
         return False
     hour, minute, second, offset_hour, offset_minute = (int(part or 0) for part in found.groups())
-    # The 60th second is a leap second.
+    # Second 60 is a leap second.
     return hour < 24 and minute < 60 and second <= 60 and offset_hour < 24 and offset_minute < 60
 
 
@@ -89,7 +89,7 @@ def _is_address(read: Callable[[str], object]) -> _Check:
             read(text)
         except ValueError:
             return False
-        return "%" not in text  # the zone of an address is of one machine
+        return "%" not in text  # a zone is only valid on one machine
 
     return check
 

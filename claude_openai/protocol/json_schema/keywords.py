@@ -25,7 +25,7 @@ _Problems: TypeAlias = Iterator[ValidationError]
 
 @cache
 def keywords_of(draft: Draft) -> Mapping[str, Keyword]:
-    """All keywords of a draft that say something."""
+    """Return the implementation of each keyword of a draft."""
     known: Mapping[str, Keyword] = draft.validator.VALIDATORS
     return {name: _OWN.get(name, keyword) for name, keyword in known.items()}
 
@@ -54,11 +54,11 @@ def _unique_items(validator: Validator, wanted: bool, instance: Any, _: Any) -> 
 
 
 def _multiple_of(validator: Validator, step: Any, instance: Any, _: Any) -> _Problems:
-    # By digits: as floats 0.3 is no multiple of 0.1.
+    # With decimal digits, because as floats 0.3 is not a multiple of 0.1.
     if validator.is_type(instance, "number"):
         try:
             rest = Decimal(repr(instance)) % Decimal(repr(step))
-        except DecimalException:  # further apart than digits reach
+        except DecimalException:  # their magnitudes differ by more than the precision of Decimal
             return
         if rest:
             yield ValidationError(f"{instance!r} is not a multiple of {step!r}")
@@ -89,7 +89,7 @@ def _additional_properties(validator: Validator, allowed: Any, instance: Any, sc
         return
     known, patterns = schema.get("properties", {}), schema.get("patternProperties", {})
     others = [name for name in instance if name not in known]
-    # One that a pattern might have covered is given the benefit of the doubt.
+    # If a pattern cannot be matched, the property may be covered by it, so it is not reported.
     extras = [
         name for name in others if all(has_match(pattern, name, validator.budget) is False for pattern in patterns)
     ]

@@ -1,7 +1,7 @@
 """Checks JSON Schemas against the metaschema of their draft, in linear time.
 
-jsonschema needs 100 µs for each value of a schema, and quadratic time for some values. The functions here are made from
-the same metaschemas, which use few keywords.
+jsonschema needs 100 µs for each value of a schema, and quadratic time for some values. So each metaschema, which uses
+few keywords, is compiled to functions.
 """
 
 import re
@@ -20,12 +20,12 @@ __all__ = ["InvalidSchema", "check_schema"]
 
 _Rule: TypeAlias = Callable[[Any, Budget], None]
 
-# What a metaschema says for people, or of patterns and URIs, which are not checked here.
+# Keywords of a metaschema that are annotations, or that constrain patterns and URIs, which are not checked here.
 _SILENT: Final = frozenset(
     {
         *("$schema", "$id", "id", "$vocabulary", "$dynamicAnchor", "$recursiveAnchor", "$defs", "definitions"),
         *("title", "description", "$comment", "default", "deprecated", "format"),
-        *("type", "allOf"),  # they have been seen to
+        *("type", "allOf"),  # handled in `_parts` and `_conjuncts`
     }
 )
 
@@ -48,7 +48,7 @@ def check_schema(schema: Any, draft: Draft, budget: Budget) -> None:
 
     Raises:
         InvalidSchema: it is not valid.
-        TooMuchWork: of the budget.
+        TooMuchWork: the budget is exhausted.
     """
     _rule_of(draft)(schema, budget)
 
@@ -59,10 +59,10 @@ def _rule_of(draft: Draft) -> _Rule:
 
 
 class _Compiler:
-    """Makes a function of each schema within the metaschema of a draft.
+    """Compiles each schema within the metaschema of a draft to a function.
 
     Attributes:
-        top: the function of the whole.
+        top: the function of the metaschema itself.
     """
 
     def __init__(self, draft: Draft) -> None:
@@ -77,13 +77,13 @@ class _Compiler:
             return _anything
         if id(schema) not in self._rules:
             parts: list[_Rule] = []
-            # Known before it is whole, since metaschemas refer to themselves.
+            # Registered before it is complete, because metaschemas refer to themselves.
             self._rules[id(schema)] = _all(parts)
             parts.extend(self._parts(list(self._conjuncts(schema, resolver))))
         return self._rules[id(schema)]
 
     def _conjuncts(self, schema: Mapping[str, Any], resolver: Any) -> Iterator[tuple[Mapping[str, Any], Any]]:
-        """Return the schema and those of its `allOf`: in the latest drafts a metaschema consists of seven schemas."""
+        """Yield the schema and those of its `allOf`: in the latest drafts a metaschema consists of seven schemas."""
         if self._draft.reference_alone and "$ref" in schema:
             schema = {"$ref": schema["$ref"]}
         yield schema, resolver
@@ -92,7 +92,7 @@ class _Compiler:
             yield from self._conjuncts(each, resolver) if found is None else self._conjuncts(*_place(found))
 
     def _parts(self, conjuncts: list[tuple[Mapping[str, Any], Any]]) -> Iterator[_Rule]:
-        # First, since it tells apart what alternatives there are.
+        # The type comes first: for a value of the wrong type, its error is the clearest.
         types = {str(schema["type"]): (schema["type"], at) for schema, at in conjuncts if "type" in schema}
         yield from (self._type(*each) for each in types.values())
         properties: dict[str, list[_Rule]] = {}
@@ -122,7 +122,7 @@ class _Compiler:
                 return _each_name(self._rule(value, resolver))
             case "minimum":
                 return self._bound(value, exclusive=schema.get("exclusiveMinimum") is True)
-            case "exclusiveMinimum":  # in draft 4 it says whether the other one is
+            case "exclusiveMinimum":  # a boolean in draft 4: whether `minimum` is exclusive
                 return _anything if value is True else self._bound(value, exclusive=True)
         return _SIMPLE[keyword](value)
 
@@ -130,7 +130,7 @@ class _Compiler:
         draft = self._draft
         listed = [types] if isinstance(types, str) else types
         names = [name for name in listed if isinstance(name, str)]
-        # In draft 3 a schema may stand among the names.
+        # In draft 3 the list of types may contain schemas.
         schemas = _any([self._rule(each, resolver) for each in listed if isinstance(each, dict)])
 
         def check(value: Any, budget: Budget) -> None:
@@ -176,7 +176,7 @@ def _any(rules: list[_Rule]) -> _Rule:
                 return rule(value, budget)
             except InvalidSchema as error:
                 found.append(error)
-        # The one that was meant is the one that fits furthest down.
+        # The alternative that fails at the deepest place is most likely the intended one.
         nearest = max(found, key=lambda error: len(error.steps))
         if nearest.steps:
             raise nearest

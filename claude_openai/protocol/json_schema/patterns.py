@@ -1,7 +1,7 @@
 """Compiles and matches untrusted regular expressions within bounds.
 
-The library has a time limit for matching and none for compiling: `a{1000000}` takes a second and 270 MB, because it
-expands repetitions. So the size of a pattern is estimated before it is compiled.
+The `regex` library has a time limit for matching but not for compiling: `a{1000000}` takes a second and 270 MB, because
+it expands repetitions. So the size of a pattern is estimated before it is compiled.
 """
 
 import re
@@ -15,13 +15,14 @@ from claude_openai.protocol.limits.budget import Budget
 
 __all__ = ["has_match", "is_pattern", "pattern_problem"]
 
-# Reading one takes about 10 µs a character.
+# Compiling takes about 10 µs per character.
 MAX_PATTERN_CHARS: Final = 5000
-# As it is written out; each takes about a microsecond and 270 bytes.
+# Size of the pattern with its repetitions expanded; each part takes about a microsecond and 270 bytes.
 MAX_PATTERN_PARTS: Final = 100_000
 PATTERN_TIMEOUT_S: Final = 0.1
 
-# The parenthesis before a count tells that a group is repeated, but where flags let spaces and comments stand between.
+# A parenthesis before a count means that a group is repeated. With the flag `x`, spaces and comments may be between
+# them, so every count may be that of a group.
 _COUNT: Final = re.compile(r"(\)?)\{\s*(\d+)")
 _VERBOSE: Final = re.compile(r"\(\?\w*x")
 _kept: Final[Kept[tuple[Any]]] = Kept(2 * MAX_PATTERN_PARTS)
@@ -40,7 +41,7 @@ def is_pattern(text: str, budget: Budget) -> bool:
     """Return whether a text is a valid pattern; True for a pattern that exceeds a bound.
 
     Raises:
-        TooMuchWork: of the budget.
+        TooMuchWork: the budget is exhausted.
     """
     return pattern_problem(text) is not None or _read(text, budget) is not None
 
@@ -49,7 +50,7 @@ def has_match(pattern: str, text: str, budget: Budget) -> bool | None:
     """Return whether a pattern matches in a text; None if it is invalid or takes too long.
 
     Raises:
-        TooMuchWork: of the budget, or patterns have taken too long together.
+        TooMuchWork: the budget is exhausted, or its patterns have taken too long in total.
     """
     if pattern_problem(pattern) is not None:
         return None

@@ -26,14 +26,14 @@ class Endless(Exception):
 
 
 class Definitions:
-    """The places that are referred to.
+    """The targets of references, with the name of each in `$defs`.
 
     Args:
-        document: whose references may lead anywhere in it.
-        budget: for the work.
+        document: the schema with the references.
+        budget: the budget for resolving them.
 
     Attributes:
-        waiting: names, with the place that is to be said under each; whoever says it takes it out.
+        waiting: queue of names and places that still have to be rewritten; the caller removes what it rewrites.
     """
 
     def __init__(self, document: Document, budget: Budget) -> None:
@@ -41,7 +41,7 @@ class Definitions:
         self._document = document
         self._draft = document.draft
         self.waiting: list[tuple[str, Place]] = []
-        # By the identity of a place, which the schema keeps alive.
+        # Keyed by the `id()` of a subschema; the document keeps it alive.
         self._names: dict[int, str] = {}
         self._used: dict[str, int] = {}
         self._under_way: set[int] = set()
@@ -57,7 +57,7 @@ class Definitions:
         return self._draft.knows(keyword)
 
     def stands_at_top(self, schema: Mapping[str, Any]) -> None:
-        """What refers to this may refer to the top."""
+        """Make references to this schema refer to the top."""
         self._names[id(schema)] = "#"
 
     def inside(self, schema: Any, resolver: Resolver) -> Place:
@@ -69,9 +69,9 @@ class Definitions:
         return self._document.target(reference, resolver, self._budget)
 
     def name(self, reference: str, resolver: Resolver) -> str:
-        """Return the reference that replaces it; raises as `target` does."""
+        """Return the reference to `$defs` that replaces this one; raises as `target` does."""
         place = self.target(reference, resolver)
-        key = id(place.schema)  # of booleans too: there are two
+        key = id(place.schema)  # works for booleans too, because True and False are singletons
         if key not in self._names:
             words = _ODD.sub("_", reference.rpartition("/")[2].strip("#")) or "whole"
             name = self._unused(words)
@@ -80,7 +80,7 @@ class Definitions:
         return self._names[key]
 
     def _unused(self, word: str) -> str:
-        """The word; with a number if it is used."""
+        """Return the word, with a number appended if it is in use."""
         name = word
         while name in self._used:
             self._used[word] += 1
@@ -89,11 +89,11 @@ class Definitions:
         return name
 
     def check_end(self, place: Place) -> None:
-        """Follow a schema along its references for as long as they are about the same value.
+        """Follow the references and subschemas of a schema that apply to the same value.
 
         Raises:
-            Endless: they lead back to it.
-            CannotBeResolved, InvalidSchema, TooMuchWork: as of `target`.
+            Endless: they lead back to the schema.
+            CannotBeResolved, InvalidSchema, TooMuchWork: see `Document.target`.
         """
         key = id(place.schema)
         if not isinstance(place.schema, dict) or key in self._ended:

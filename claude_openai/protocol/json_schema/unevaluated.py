@@ -1,7 +1,8 @@
-"""`unevaluatedProperties` and `unevaluatedItems`: what no other keyword of a schema has looked at.
+"""The keywords `unevaluatedProperties` and `unevaluatedItems`.
 
-Found by asking what the keywords of the schema look at, and those of its parts that the value fits. jsonschema's own
-take a time that grows with the square of an array, and match patterns without a limit of time.
+A property or an item is evaluated if another keyword of the schema applies to it, or a keyword of a subschema for which
+the same value is valid. The implementations of jsonschema take time quadratic in the length of an array, and match
+patterns without a time limit.
 """
 
 from collections.abc import Iterator
@@ -38,14 +39,14 @@ def _unexpected(left: list[Any]) -> str:
 
 
 def _names(validator: Validator, instance: dict[str, Any]) -> set[str]:
-    """The properties that the other keywords of a schema look at."""
+    """Return the properties that the other keywords of a schema evaluate."""
     schema = validator.schema
     validator.budget.spend(1 + len(instance))
     if "additionalProperties" in schema:
         return set(instance)
     names: set[str] = instance.keys() & schema.get("properties", {}).keys()
     for pattern in schema.get("patternProperties", ()):
-        # One that cannot be matched is given the benefit of the doubt.
+        # If a pattern cannot be matched, the property counts as evaluated, so it is not reported.
         names |= {name for name in instance if has_match(pattern, name, validator.budget) is not False}
     for name, subschema in schema.get("dependentSchemas", {}).items():
         if name in instance:
@@ -56,14 +57,14 @@ def _names(validator: Validator, instance: dict[str, Any]) -> set[str]:
 
 
 def _all_names(validator: Validator, instance: dict[str, Any]) -> set[str]:
-    """The properties that a schema looks at which the instance fits."""
+    """Return the properties that a schema evaluates for which the instance is valid."""
     if not isinstance(validator.schema, dict):
         return set()
     return set(instance) if "unevaluatedProperties" in validator.schema else _names(validator, instance)
 
 
 def _indexes(validator: Validator, instance: list[Any]) -> set[int]:
-    """The items that the other keywords of a schema look at."""
+    """Return the indexes of the items that the other keywords of a schema evaluate."""
     schema = validator.schema
     validator.budget.spend(1 + len(instance))
     items = schema.get("items")
@@ -80,14 +81,14 @@ def _indexes(validator: Validator, instance: list[Any]) -> set[int]:
 
 
 def _all_indexes(validator: Validator, instance: list[Any]) -> set[int]:
-    """The items that a schema looks at which the instance fits."""
+    """Return the indexes of the items that a schema evaluates for which the instance is valid."""
     if not isinstance(validator.schema, dict):
         return set()
     return set(range(len(instance))) if "unevaluatedItems" in validator.schema else _indexes(validator, instance)
 
 
 def _parts(validator: Validator, instance: Any) -> Iterator[Validator]:
-    """The schemas that a schema has for the same instance, and the instance fits."""
+    """Yield the subschemas that apply to the instance itself and for which it is valid."""
     schema = validator.schema
     for keyword in ("$ref", "$dynamicRef"):
         if keyword in schema and validator.knows(keyword):

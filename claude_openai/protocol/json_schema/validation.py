@@ -1,9 +1,9 @@
-"""JSON Schema for tools and forms: is a schema one that can be used, and does a value fit it.
+"""Checks the JSON Schemas of tools and response formats, and validate values against them.
 
-Draft 2020-12 unless a schema names another. A schema is a stranger's program: it never makes this process fetch
-anything (a reference to elsewhere is an error), and never holds it up for long: all work is counted. What was found of
-a schema is kept by its text, since clients send the same tools with every request. Loaded when the first tools come,
-since jsonschema takes a tenth of a second to import.
+The draft is 2020-12 unless a schema names another. Schemas are untrusted: nothing is fetched (a reference to another
+document is an error), and all work is bounded by a budget. Validators are cached by the text of the schema, because
+clients send the same tools with every request. This module is imported at the first schema, because importing
+jsonschema takes a tenth of a second.
 """
 
 import json
@@ -23,9 +23,9 @@ __all__ = ["ArgumentValidator", "UnusableSchema", "usable_schema"]
 
 SHOWN_PROBLEMS: Final = 3
 PROBLEM_CHARS: Final = 300
-# Of all schemas that are kept, which take ten times as much memory as their text.
+# Total characters of the cached schemas; they take ten times as much memory.
 KEPT_CHARS: Final = 4 * 1024 * 1024
-# So many characters of a schema make a step.
+# Characters of a schema for each step of the budget.
 SCHEMA_CHARS_A_STEP: Final = 20
 
 
@@ -34,13 +34,13 @@ class UnusableSchema(Exception):
 
 
 def usable_schema(schema: str, budget: Budget) -> "ArgumentValidator":
-    """What checks values against a schema, given as JSON.
+    """Return the validator of a schema in JSON.
 
-    A schema that is kept costs what it did when it was read, so that the answer does not depend on what came before.
+    A cached schema costs the same steps again, so that the outcome does not depend on earlier requests.
 
     Raises:
-        UnusableSchema: it is not valid, refers to what is not in it, or to itself without end.
-        TooMuchWork: of the budget.
+        UnusableSchema: the schema is invalid, has a reference that does not exist, or refers to itself without end.
+        TooMuchWork: the budget is exhausted.
     """
     kept = _kept.get(schema)
     if kept is not None:
@@ -64,17 +64,18 @@ class ArgumentValidator:
     """Checks arguments against one schema.
 
     Args:
-        schema: as JSON.
-        budget: for reading it.
+        schema: the schema, as JSON.
+        budget: the budget for parsing and checking it.
 
     Attributes:
-        document: the schema.
-        steps: the steps that its check took.
-        said_anew: the schema by draft 2020-12, if it had to be said anew, and the steps of that; see `tools`.
+        document: the parsed schema.
+        steps: the steps that checking the schema took.
+        claude_schema: the schema rewritten for draft 2020-12, if that was needed, with the steps that it took; set by
+            `openai/tools.py`.
 
     Raises:
         InvalidSchema, CannotBeResolved: the schema cannot be used.
-        TooMuchWork: of the budget.
+        TooMuchWork: the budget is exhausted.
     """
 
     def __init__(self, schema: str, budget: Budget) -> None:
@@ -85,11 +86,11 @@ class ArgumentValidator:
         self.claude_schema: tuple[str, int] | None = None
 
     def errors(self, arguments: Mapping[str, Any], budget: Budget) -> Iterator[ValidationError]:
-        """What does not fit.
+        """Yield the validation errors of the arguments.
 
         Raises:
-            RecursionError: the schema refers to itself without end, or the arguments are too deep.
-            TooMuchWork: of the budget.
+            RecursionError: the schema refers to itself without end, or the arguments are nested too deeply.
+            TooMuchWork: the budget is exhausted.
         """
         return Validator(self._plans, self.document.top, self.document.draft, budget).iter_errors(arguments)
 

@@ -17,10 +17,10 @@ from claude_openai.protocol.limits.json_values import spelled
 
 __all__ = ["Keyword", "Plans", "Validator"]
 
-# Called with the validator of a schema, the keyword's value in it, what is checked, and the schema.
+# Called with the validator of a schema, the keyword's value in it, the instance, and the schema.
 Keyword: TypeAlias = Callable[..., Iterable[ValidationError] | None]
 
-# So many items, or characters of a message, make a step.
+# Items, or characters of a message, for each step of the budget.
 ITEMS: Final = 16
 CHARS_A_STEP: Final = 64
 ERROR_STEPS: Final = 10
@@ -30,14 +30,14 @@ class Plans:
     """The keywords of each schema of a document, collected once.
 
     Args:
-        document: the schemas.
-        keywords_of: the keywords of a draft.
+        document: the document with the schemas.
+        keywords_of: returns the keywords of a draft.
     """
 
     def __init__(self, document: Document, keywords_of: Callable[[Draft], Mapping[str, Keyword]]) -> None:
         self.document = document
         self._keywords_of = keywords_of
-        # By identity, which the document keeps alive; what is in none is not kept.
+        # Keyed by `id()`; the document keeps its subschemas alive. Schemas outside of it are not cached.
         self._plans: dict[int, list[tuple[Keyword, Any, int]]] = {}
         self._spelled: dict[int, frozenset[str]] = {}
 
@@ -53,7 +53,7 @@ class Plans:
         return plan
 
     def spelled(self, values: list[Any]) -> frozenset[str]:
-        """The spellings of values that stand in a schema of the document."""
+        """Return the canonical texts of values in a schema of the document, which keeps the list alive."""
         if id(values) not in self._spelled:
             self._spelled[id(values)] = frozenset(map(spelled, values))
         return self._spelled[id(values)]
@@ -94,7 +94,7 @@ class Validator:
         """Yield the errors of an instance.
 
         Raises:
-            TooMuchWork: of the budget.
+            TooMuchWork: the budget is exhausted.
             RecursionError: the schema refers to itself without end, or the instance is too deep.
         """
         spend = self.budget.spend
@@ -138,7 +138,7 @@ class Validator:
         return text
 
     def spell_all(self, values: list[Any]) -> frozenset[str]:
-        """The spellings of values that stand in the schema."""
+        """Return the canonical texts of values in the schema."""
         return self._plans.spelled(values)
 
     def _of(self, place: Place) -> "Validator":

@@ -6,12 +6,14 @@ __all__ = ["Kept"]
 
 T = TypeVar("T")
 
-# Of the smallest entry, so that there are not too many of them.
+# Counted at least for each entry, which bounds the number of entries.
 MIN_SIZE: Final = 1024
 
 
 class Kept(Generic[T]):
-    """The values used last, by text. Safe in several threads, without a lock: each step is one operation on a dict.
+    """The most recently used values, keyed by text.
+
+    Safe in several threads without a lock, because each step is one operation on a dict.
 
     Args:
         max_size: the largest total size, in the unit of the sizes passed to `put`.
@@ -25,7 +27,7 @@ class Kept(Generic[T]):
         entry = self._entries.pop(key, None)
         if entry is None:
             return None
-        self._entries[key] = entry  # now the last to go
+        self._entries[key] = entry  # now the most recently used
         return entry[0]
 
     def put(self, key: str, value: T, size: int) -> None:

@@ -10,7 +10,8 @@ from typing import Final
 
 __all__ = ["CHECK_STEPS", "Budget", "TooMuchWork", "request_budget"]
 
-# A step is one to two microseconds. Tool schemas of 750 KiB take a fifth of these, a form of that size two fifths.
+# A step takes one to two microseconds. Tool schemas of 750 KiB take a fifth of these steps, a response format of that
+# size two fifths.
 REQUEST_STEPS: Final = 2_000_000
 # A small request gets fewer: so much work in so few bytes is an attack.
 SMALL_REQUEST_STEPS: Final = 200_000
@@ -47,7 +48,8 @@ class Budget:
         return self._steps - self.left
 
     def spend(self, steps: int = 1) -> None:
-        """
+        """Take steps from the budget.
+
         Raises:
             TooMuchWork: fewer steps are left.
         """
@@ -57,10 +59,10 @@ class Budget:
 
     @contextmanager
     def timing_a_pattern(self) -> Iterator[None]:
-        """Spend the time that the block takes.
+        """Add the duration of the block to the time of patterns.
 
         Raises:
-            TooMuchWork: patterns have taken too long together.
+            TooMuchWork: patterns have taken more than `PATTERNS_S` in total.
         """
         began = self._clock()
         yield
@@ -74,5 +76,6 @@ def request_budget(size: int) -> Budget:
     return Budget(min(REQUEST_STEPS, SMALL_REQUEST_STEPS + STEPS_PER_BYTE * size))
 
 
-# Of one check. The 30,000 values or so that Claude can write at once take about a tenth of it with an ordinary schema.
+# For validating the arguments of one call. With an ordinary schema, the 30,000 values or so that Claude can write at
+# once take about a tenth of them.
 CHECK_STEPS: Final = 1_000_000

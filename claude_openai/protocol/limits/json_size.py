@@ -1,6 +1,7 @@
-"""Counts the values in a JSON text before it is parsed: `json.loads` holds the interpreter lock until it is done.
+"""Counts the values in a JSON text before it is parsed.
 
-A limited number of values cannot take long to parse; strings are read at the speed of memory.
+`json.loads` holds the interpreter lock until it is done. The number of values bounds its time; strings are read at the
+speed of memory.
 """
 
 import re
@@ -8,30 +9,34 @@ from typing import Final
 
 __all__ = ["MAX_VALUES", "field_in_excess", "has_many_marks", "marks"]
 
-# Of a body. Each of its values is several tokens to Claude, whose longest context is a million.
+# Values in a body. Each takes several tokens, and Claude's longest context has a million.
 MAX_VALUES: Final = 250_000
 
 _MARKS: Final = ",:[{"
 _TOKEN: Final = re.compile(r'[",:\[\]{}]')
-# In pieces, so that no one call takes long.
+# Strings are matched in pieces, to bound the time of each call.
 _PIECE_OF_STRING: Final = re.compile(r'(?:[^"\\]++|\\.){1,10000}+', re.DOTALL)
 
 
 def marks(text: str) -> int:
-    """How many signs that come with a value, or the name of one, are in a text, in its strings too."""
+    """Return the number of characters `,:[{` in a text, an upper bound of its values and names.
+
+    Those within strings are counted too.
+    """
     return sum(map(text.count, _MARKS))
 
 
 def has_many_marks(body: bytes) -> bool:
-    """Whether more than `MAX_VALUES` of those signs are in a text in UTF-8: without them it has no more values."""
-    # Half the time of four counts: one pass, however many there are.
+    """Return whether a text in UTF-8 has more than `MAX_VALUES` of these characters, so may have too many values."""
+    # One pass of `translate` takes half the time of four counts.
     return len(body) > MAX_VALUES and len(body) - len(body.translate(None, _MARKS.encode())) > MAX_VALUES
 
 
 def field_in_excess(text: str) -> str | None:
-    """The field of a JSON object, as it is spelled, with which it has more than `MAX_VALUES` values and names.
+    """Return the field of a JSON object in which the count of values and names exceeds `MAX_VALUES`.
 
-    None if it has not; "" if what is in excess stands in no field. Slow: for a text that `has_many_marks`.
+    The name is returned as spelled in the text; "" if the excess is outside of a field, None if there is no excess.
+    This is slow, so call it only for a text that `has_many_marks`.
     """
     count = depth = at = 0
     name, last = "", slice(0)
@@ -54,7 +59,7 @@ def field_in_excess(text: str) -> str | None:
 
 
 def _end_of_string(text: str, at: int) -> int:
-    """Where the quote stands that ends the string, or where it cannot go on."""
+    """Return the index of the closing quote, or of the first character that cannot continue the string."""
     while (piece := _PIECE_OF_STRING.match(text, at)) is not None:
         at = piece.end()
     return at

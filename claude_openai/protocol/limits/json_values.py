@@ -6,7 +6,7 @@ from typing import Any, Final
 
 __all__ = ["MAX_DEPTH", "is_deeper", "spelled", "with_whole_numbers"]
 
-# Recursive functions need a few calls for each level, of the 1000 that Python allows.
+# Recursive functions use a few calls for each level; Python allows 1000.
 MAX_DEPTH: Final = 256
 
 

@@ -19,7 +19,7 @@ from claude_openai.protocol.turn.claude_options import (
 
 __all__ = ["MAX_ADD_DIRS", "read_claude_options"]
 
-# Each is looked for in the file system before the request is taken.
+# Each folder is looked up in the file system before the request is accepted.
 MAX_ADD_DIRS: Final = 64
 
 
@@ -29,27 +29,27 @@ def read_claude_options(value: Mapping[str, Any]) -> ClaudeOptions:
     Raises:
         BadRequest: a key is unknown or malformed; `param` names it, like `claude.addDirs[1]`.
     """
-    given = {key: each for key, each in value.items() if each is not None}
-    for key in given:
+    options = {key: each for key, each in value.items() if each is not None}
+    for key in options:
         if key not in _KEYS:
             known = ", ".join(_KEYS)
             message = f"Unknown parameter: 'claude.{key[:64]}'. The keys of 'claude' are {known}."
             raise BadRequest(message, code="unknown_parameter", param=f"claude.{key[:64]}")
-    reset = given.get("resetSession", False)
+    reset = options.get("resetSession", False)
     if not isinstance(reset, bool):
         raise wrong_type("claude.resetSession", "true or false", reset)
-    folders = given.get("addDirs", [])
+    folders = options.get("addDirs", [])
     if not isinstance(folders, list):
         raise wrong_type("claude.addDirs", "an array of folders", folders)
     if len(folders) > MAX_ADD_DIRS:
         raise wrong_value("claude.addDirs", f"at most {MAX_ADD_DIRS} folders")
-    folder = given.get("workingDirectory")
+    folder = options.get("workingDirectory")
     return ClaudeOptions(
         working_directory="" if folder is None else _folder(folder, "claude.workingDirectory"),
         add_dirs=tuple(_folder(each, f"claude.addDirs[{index}]") for index, each in enumerate(folders)),
-        tool_mode=cast("ToolMode", _choice(given, "toolMode", get_args(ToolMode)) or "disabled"),
-        permission_mode=cast("PermissionMode | None", _choice(given, "permissionMode", PERMISSION_MODES)),
-        effort=cast("ReasoningEffort | None", _choice(given, "effort", get_args(ReasoningEffort))),
+        tool_mode=cast("ToolMode", _choice(options, "toolMode", get_args(ToolMode)) or "disabled"),
+        permission_mode=cast("PermissionMode | None", _choice(options, "permissionMode", PERMISSION_MODES)),
+        effort=cast("ReasoningEffort | None", _choice(options, "effort", get_args(ReasoningEffort))),
         reset_session=reset,
     )
 
@@ -57,8 +57,8 @@ def read_claude_options(value: Mapping[str, Any]) -> ClaudeOptions:
 _KEYS: Final = ("workingDirectory", "addDirs", "toolMode", "permissionMode", "effort", "resetSession")
 
 
-def _choice(given: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> str | None:
-    value = given.get(key)
+def _choice(options: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> str | None:
+    value = options.get(key)
     if value is None:
         return None
     if not isinstance(value, str):

@@ -37,7 +37,7 @@ __all__ = [
     "user_blocks",
 ]
 
-# Of a budget, for each value in the arguments of a call.
+# Steps of the budget for each value in the arguments of a call.
 MARK_STEPS: Final = 2
 
 Part: TypeAlias = Mapping[str, Any]

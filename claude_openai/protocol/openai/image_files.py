@@ -12,9 +12,9 @@ from typing import Final, TypeAlias
 
 __all__ = ["DamagedPicture", "picture_kind", "picture_size"]
 
-# The largest that Claude itself takes is 8,000 pixels squared. In memory it has 200 MB.
+# The largest image that Claude accepts has 8,000 pixels squared; decoded, it takes 200 MB.
 MAX_PIXELS: Final = 8000**2
-# Ordinary files of 5 MB have a tenth of it; what has more is not followed to its end.
+# Ordinary files of 5 MB have a tenth of these parts. The walk stops there, whether or not the file has more.
 MAX_STEPS: Final = 200_000
 
 _KINDS: Final = (
@@ -62,7 +62,7 @@ def _png(raw: bytes) -> _Size:
         end = at + 12 + length
         if end > len(raw):
             raise DamagedPicture(_CUT_SHORT)
-        # Small letters begin the names of parts that a reader may skip.
+        # A lower-case first letter marks an ancillary chunk, which a decoder may skip.
         if kind[:1].isupper() and zlib.crc32(memoryview(raw)[at + 4 : end - 4]) != int.from_bytes(raw[end - 4 : end]):
             raise DamagedPicture("a checksum in it is wrong")
         seen.add(kind)
@@ -80,13 +80,13 @@ def _jpeg(raw: bytes) -> _Size:
         if raw[at] != 0xFF:
             raise DamagedPicture("its parts do not follow each other")
         marker = raw[at + 1]
-        if marker == 0xFF:  # filling
+        if marker == 0xFF:  # fill byte
             at += 1
             continue
         if marker == 0xD9:
             raise DamagedPicture("it contains no image data")
         length = 0 if marker == 0x01 or 0xD0 <= marker <= 0xD8 else int.from_bytes(raw[at + 2 : at + 4])
-        # The frame, in all its codings; three numbers of their range are no frames.
+        # SOF0 to SOF15, the frame headers of all codings; three markers of this range are not frame headers.
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             size = int.from_bytes(raw[at + 7 : at + 9]), int.from_bytes(raw[at + 5 : at + 7])
         at += 2 + length

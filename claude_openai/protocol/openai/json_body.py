@@ -55,7 +55,7 @@ def load_finite(text: str) -> Any:
         RecursionError: it is nested too deeply.
     """
     loaded = _DECODER.decode(text)
-    # What is nested deeper has more characters.
+    # A text that is nested deeper has more characters.
     if len(text) > MAX_DEPTH and is_deeper(loaded):
         raise RecursionError
     return loaded
@@ -80,7 +80,7 @@ def _finite(literal: str) -> float:
     return number
 
 
-# `json.loads` makes one for each call.
+# Shared, because `json.loads` with these arguments creates a decoder for each call.
 _DECODER: Final = json.JSONDecoder(parse_float=_finite, parse_constant=_finite)
 
 

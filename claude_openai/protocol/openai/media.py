@@ -1,8 +1,8 @@
 """Converts pictures and files of a request to blocks for Claude.
 
 The server fetches nothing: `data:` URLs are decoded, and https URLs are passed on to Claude. A picture that is larger
-than Claude accepts is made smaller, independent of its position, so that the history stays equal. `image_files` checks
-that a picture is complete.
+than Claude accepts is shrunk, wherever it is in the request, so that the history stays equal between requests.
+`image_files` checks that a picture is complete.
 """
 
 import base64
@@ -20,34 +20,34 @@ from claude_openai.protocol.turn.blocks import MediaBlock
 
 __all__ = ["anthropic_media", "file_part", "image_part"]
 
-# Of a picture as the client sends it; a document may be as large as its whole request.
+# A picture as sent by the client; a document may be as large as the whole request.
 MAX_IMAGE_BYTES: Final = 20 * 1024 * 1024
-# Of one that Claude is sent: its API takes 5 MiB of base64, and Claude Code 2,000 pixels.
+# A picture as sent to Claude: its API accepts 5 MiB of base64, and Claude Code 2,000 pixels a side.
 MAX_SENT_IMAGE_BYTES: Final = 5 * 1024 * 1024 * 3 // 4
 MAX_SIDE: Final = 2000
 MAX_FILE_BYTES: Final = 32 * 1024 * 1024
 
 _DATA_URL: Final = re.compile(r"data:(?P<type>[^;,]*)(?P<parameters>(?:;[^;,]*)*),", re.IGNORECASE)
-# With the name of a host, and nothing that a URL may not hold as it is.
+# With a host name, and without the characters that must be percent-encoded in a URL.
 _HTTPS: Final = re.compile(r"""https://[^\s/?#<>"\x00-\x1f\x7f][^\s<>"\x00-\x1f\x7f]*""", re.IGNORECASE)
 _SPACES: Final = b" \t\n\r\v\f"
 _FROM_URL_SAFE: Final = bytes.maketrans(b"-_", b"+/")
-# What of base64 a URL may hold percent-encoded.
+# Characters of base64 that may be percent-encoded in a URL; white space is dropped.
 _ESCAPED: Final = (("%2b", "+"), ("%2f", "/"), ("%3d", "="), ("%0a", ""), ("%0d", ""), ("%20", ""))
-# Of data that is not base64: each takes more than a microsecond.
+# In data that is not base64: decoding an escape takes more than a microsecond.
 MAX_ESCAPES: Final = 100_000
 _IMAGE_ADVICE: Final = "a JPEG, PNG, GIF or WebP picture"
 
 
 def image_part(part: Mapping[str, Any], where: str) -> MediaBlock:
-    """The picture of an `image_url` or `input_image` part.
+    """Read the picture of an `image_url` or `input_image` part.
 
     Args:
-        part: `image_url` is a URL or an object with one.
-        where: its place in the request.
+        part: the part; its `image_url` is a URL, or an object with a `url`.
+        where: the path of the part in the request.
 
     Raises:
-        BadRequest: naming what is malformed, too large, or cannot be carried.
+        BadRequest: the part is malformed, too large or unsupported; `param` names the field.
     """
     value, place = part.get("image_url"), f"{where}.image_url"
     if isinstance(value, dict):
@@ -66,10 +66,10 @@ def image_part(part: Mapping[str, Any], where: str) -> MediaBlock:
 
 
 def file_part(part: Mapping[str, Any], where: str) -> MediaBlock:
-    """The document of a `file` or `input_file` part: a PDF or a text.
+    """Read the document of a `file` or `input_file` part: a PDF, a picture or a text.
 
     Raises:
-        BadRequest: naming what is malformed, too large, or cannot be carried.
+        BadRequest: the part is malformed, too large or unsupported; `param` names the field.
     """
     inner = part.get("file") if part.get("type") == "file" else part
     place = f"{where}.file" if part.get("type") == "file" else where
@@ -86,17 +86,17 @@ def file_part(part: Mapping[str, Any], where: str) -> MediaBlock:
     for key, value in (("file_data", data), ("filename", name)):
         if not isinstance(value, str):
             raise wrong_type(f"{place}.{key}", "a string", value)
-    # Some clients send the bare base64.
+    # Some clients send base64 without the prefix of a data: URL.
     url = data if _is_data_url(data) else f"data:;base64,{data}"
     kind, raw = _decoded(url, f"{place}.file_data", MAX_FILE_BYTES)
     return _document(kind, raw, name, f"{place}.file_data")
 
 
 def anthropic_media(part: Mapping[str, Any], where: str) -> MediaBlock:
-    """An `image` or `document` block as Claude's own API writes it, which some clients send to this one.
+    """Read an `image` or `document` block in the format of Claude's API, which some clients send.
 
     Raises:
-        BadRequest: naming what is malformed, too large, or cannot be carried.
+        BadRequest: the block is malformed, too large or unsupported; `param` names the field.
     """
     source, place = part.get("source"), f"{where}.source"
     if not isinstance(source, dict):
@@ -186,11 +186,14 @@ def _decoded(url: str, place: str, max_bytes: int) -> tuple[str, bytes]:
 
 
 def _from_base64(text: str, place: str, max_bytes: int) -> bytes:
-    """As lenient as browsers: it may lack its padding, or be percent-encoded. The alphabet of URLs is taken, too."""
+    """Decode base64, as leniently as browsers: padding may be missing, and characters may be percent-encoded.
+
+    The URL-safe alphabet is accepted too.
+    """
     if "%" in text:
         for escape, character in _ESCAPED:
             text = text.replace(escape, character).replace(escape.upper(), character)
-    # Four characters for three bytes: so what is far too large is never decoded.
+    # Four characters encode three bytes, so data that is far too large is rejected without decoding it.
     if len(text) * 3 // 4 > max_bytes + 4:
         raise _too_large(place, len(text) * 3 // 4, max_bytes)
     try:

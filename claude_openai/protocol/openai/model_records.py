@@ -1,7 +1,7 @@
-"""Reads what Claude Code reports of its models: the list in its answer to `initialize`, and the limits in a result.
+"""Reads the models that Claude Code reports: the list in its answer to `initialize`, and the limits in a result.
 
-Both may change with any version of Claude Code, so entries of an unknown form are skipped. Names and numbers of entries
-are bounded: the result is small, and each name in it is safe as an argument of a command.
+Both formats may change with any version of Claude Code, so entries of an unknown form are skipped. The number of
+entries and the length of names are bounded, and each name is safe as an argument of a command.
 """
 
 import re
@@ -15,7 +15,7 @@ __all__ = ["MAX_MODELS", "MAX_NAME_CHARS", "Limits", "Model", "is_safe_name", "r
 MAX_NAME_CHARS: Final = 256
 MAX_MODELS: Final = 64
 MAX_TOKENS: Final = 1_000_000_000
-# The account's default. Not listed: this server's own default model is called `claude`.
+# Claude Code's name of the account's default model. It is not listed, because this server's default is `claude`.
 _DEFAULT: Final = "default"
 
 
@@ -24,9 +24,9 @@ class Model:
     """A model that Claude Code lists.
 
     Attributes:
-        name: an alias or an id, as `--model` takes it.
-        resolved: the id that the name stands for; "" if unknown.
-        efforts: the levels of `reasoning_effort` that it has, from the least; empty if it has none.
+        name: an alias or an id, as accepted by `--model`.
+        resolved: the id to which the name resolves; "" if unknown.
+        efforts: the supported levels of `reasoning_effort`, from the lowest; empty if there are none.
     """
 
     name: str
@@ -36,19 +36,19 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The context window of a model and the bound of one answer, in tokens."""
+    """The context window of a model and the limit of one answer, in tokens."""
 
     context: int
     output: int
 
 
 def is_safe_name(name: str) -> bool:
-    """Whether a name can be an argument of a command: printable ASCII without blanks, and no flag."""
+    """Return whether a name can be an argument of a command: printable ASCII without spaces, and not a flag."""
     return re.fullmatch(rf"(?!-)[!-~]{{1,{MAX_NAME_CHARS}}}", name) is not None
 
 
 def read_models(listed: object) -> tuple[Model, ...] | None:
-    """The `models` of an answer to `initialize`, each name once; None if it is not a list with a model in it."""
+    """Return the `models` of an answer to `initialize`, each name once; None if it is not a list with a valid model."""
     if not isinstance(listed, list):
         return None
     models = {model.name: model for entry in listed[:MAX_MODELS] if (model := _model(entry)) is not None}
@@ -56,7 +56,7 @@ def read_models(listed: object) -> tuple[Model, ...] | None:
 
 
 def read_limits(usage: object) -> dict[str, Limits]:
-    """The limits in the `modelUsage` of a result, by the id of the model."""
+    """Return the limits in the `modelUsage` of a result, keyed by the id of the model."""
     entries = list(usage.items())[:MAX_MODELS] if isinstance(usage, dict) else []
     return {name: limits for name, value in entries if is_safe_name(name) and (limits := _limits(value)) is not None}
 
@@ -70,7 +70,7 @@ def _model(entry: object) -> Model | None:
     return Model(
         name,
         resolved if isinstance(resolved, str) and is_safe_name(resolved) else "",
-        # A level that requests cannot ask for is of no use to clients.
+        # Levels that a request cannot contain are useless to clients.
         tuple(each for each in get_args(ReasoningEffort) if each in efforts) if isinstance(efforts, list) else (),
     )
 

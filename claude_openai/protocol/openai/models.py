@@ -22,10 +22,10 @@ MODALITIES: Final = {"input_modalities": ["text", "image", "file"], "output_moda
 
 _OWN: Final = "claude-"
 _LONG: Final = "[1m]"
-# One digit at least: `claude-something` is more likely a typing error than an id Claude knows.
+# At least one digit: without one, `claude-something` is more likely a typing error than a model id.
 _CLAUDE_ID: Final = re.compile(r"claude-(?=[a-z.@-]*[0-9])[a-z0-9.@-]{1,128}(?:\[1m\])?")
 
-# As Claude Code 2.1.332 reports, with an API key or an OAuth token; replaced by what the installed one reports.
+# As Claude Code 2.1.332 reports them, with an API key or an OAuth token. The installed version's report replaces them.
 _EFFORTS: Final = ("low", "medium", "high", "xhigh", "max")
 _RESOLVED: Final = {
     "sonnet": "claude-sonnet-5-5",
@@ -40,17 +40,17 @@ _START_LIMITS: Final = dict.fromkeys(_RESOLVED.values(), USUAL_LIMITS)
 
 @dataclass(frozen=True, slots=True)
 class ModelCatalog:
-    """Which names are served.
+    """The names of models that clients may use.
 
     Args:
-        default_model: what `claude` stands for: an alias, a Claude model id, or one of `override`.
-        override: the names that are listed, in place of the others. It narrows nothing: aliases, Claude model ids and
-            what Claude Code lists are served whether listed or not. Any other name is given to Claude as it is.
-        models: those that Claude Code has listed.
-        limits: by the id of the model, or by the name that was asked for.
+        default_model: the model for the name `claude`: an alias, a Claude model id, or a name in `override`.
+        override: the names to list instead of the others. They are passed to Claude unchanged. Aliases, Claude model
+            ids and the models that Claude Code lists can be used whether they are in it or not.
+        models: the models that Claude Code has listed.
+        limits: keyed by the id of the model, or by the requested name.
 
     Raises:
-        ConfigError: a name cannot be a command's argument, or `default_model` stands for nothing.
+        ConfigError: a name cannot be an argument of a command, or `default_model` is not known.
     """
 
     default_model: str
@@ -73,22 +73,22 @@ class ModelCatalog:
             )
 
     def with_models(self, listed: Sequence[Model], started_with: str) -> "ModelCatalog":
-        """The catalog with models that Claude Code lists.
+        """Return the catalog with models that Claude Code lists.
 
-        None is taken out: which are listed depends on the process. On Bedrock `sonnet` is listed only by a process that
-        was started with it; on Vertex AI `opus` is in no list, and works (2.1.332).
+        Known models are never removed, because the list depends on the process: on Bedrock `sonnet` is listed only by a
+        process that was started with it; on Vertex AI `opus` is not listed, but works (2.1.332).
 
         Args:
-            listed: by a process.
-            started_with: the model that the process was started with, which it lists whatever it is. A name that is not
-                known otherwise is left out: it may be a client's typing error.
+            listed: the models that a process lists.
+            started_with: the model with which the process was started; the process lists it even if it does not exist.
+                So it is not added unless it is known already: it may be a client's typing error.
         """
         known = {model.name: model for model in self.models}
         new = {model.name: model for model in listed if model.name != started_with or model.name in known}
         return replace(self, models=tuple({**known, **new}.values())[:MAX_MODELS])
 
     def with_limits(self, limits: Mapping[str, Limits]) -> "ModelCatalog":
-        """The catalog with limits that Claude Code reports; the newest replace older ones."""
+        """Return the catalog with limits that Claude Code reports, which replace earlier ones."""
         kept = [(name, value) for name, value in self.limits.items() if name not in limits]
         return replace(self, limits=dict([*kept, *limits.items()][-MAX_MODELS:]))
 
@@ -108,16 +108,16 @@ class ModelCatalog:
         return found
 
     def listing(self) -> list[str]:
-        """The ids for GET /v1/models: the override, or without one those that Claude Code lists; each once."""
+        """Return the ids for GET /v1/models, each once: the override, or else the models that Claude Code lists."""
         return list(dict.fromkeys(self.override or map(self._public_name, self.models)))
 
     def model_object(self, asked: str, created: int) -> dict[str, Any]:
-        """One model of `/v1/models`; `created` in whole seconds since 1970.
+        """Return the model object of `/v1/models`; `created` is in whole seconds since 1970.
 
-        Beside OpenAI's keys it has the limits, modalities and levels of effort that are known of it.
+        Besides OpenAI's keys it has the limits, modalities and levels of effort, if they are known.
 
         Raises:
-            ModelNotFound: as of `resolve`.
+            ModelNotFound: see `resolve`.
         """
         name = self.resolve(asked)
         named = {model.name: model for model in self.models}
@@ -133,7 +133,7 @@ class ModelCatalog:
         return known
 
     def model_list(self, created: int) -> dict[str, Any]:
-        """The answer of `/v1/models`; `created` in whole seconds since 1970, the same for all."""
+        """Return the list object of `/v1/models`; `created` is in whole seconds since 1970, the same for all models."""
         return {"object": "list", "data": [self.model_object(name, created) for name in self.listing()]}
 
     def _lookup(self, name: str) -> str | None:
@@ -151,5 +151,5 @@ class ModelCatalog:
 
 
 def _is_alias(model: Model, alias: str) -> bool:
-    """Whether it is the name of a family of Claude models, as `sonnet` is."""
+    """Return whether `alias` is the name of a model family, like `sonnet`, and `model` has this name."""
     return alias != "" and model.name.removesuffix(_LONG) == alias and f"{_OWN}{alias}" in model.resolved

@@ -19,16 +19,16 @@ BAD_PARAMETERS: Final = "invalid_function_parameters"
 
 
 def named(given: dict[str, Any], where: str, advice: str, max_chars: int) -> tuple[str, str]:
-    """The name and the description, "" if there is none; `strict` is checked with them.
+    """Return the name and the description, "" if there is none; `strict` is checked too.
 
     Args:
-        given: the function, or the form of an answer.
-        where: its place in the request.
-        advice: what to send if there is no name.
-        max_chars: the longest name.
+        given: the function, or the format of the answer.
+        where: its path in the request.
+        advice: the hint of the error if the name is missing.
+        max_chars: the length limit of the name.
 
     Raises:
-        BadRequest: naming the place below `where`.
+        BadRequest: a field is missing or malformed; `param` is a path below `where`.
     """
     name = given.get("name")
     if name is None:
@@ -43,10 +43,10 @@ def named(given: dict[str, Any], where: str, advice: str, max_chars: int) -> tup
 
 
 def object_schema(schema: Any, where: str, *, code: str, budget: Budget) -> tuple[str, "ArgumentValidator"]:
-    """A JSON Schema of objects that can be used, as compact JSON with the client's own order of keys.
+    """Check a JSON Schema of objects; return it as compact JSON in the client's order of keys, and its validator.
 
     Raises:
-        BadRequest: with this code if it is no valid schema, or too much work.
+        BadRequest: the type is wrong; or, with `code`, the schema is invalid or exceeds the budget.
     """
     from claude_openai.protocol.json_schema.validation import UnusableSchema, usable_schema
 

@@ -21,12 +21,12 @@ def read_response_format(
     """Check `response_format`; None for plain text.
 
     Args:
-        value: the form.
-        budget: of the request.
-        param: its place in it.
+        value: the value of the field.
+        budget: the budget of the request.
+        param: the path of the field in the request.
 
     Raises:
-        BadRequest: naming what is malformed, like `response_format.json_schema.schema`.
+        BadRequest: with the invalid field in `param`, like `response_format.json_schema.schema`.
     """
     kind = value.get("type")
     if kind is None:
@@ -46,10 +46,10 @@ def read_response_format(
 
 
 def json_schema_format(inner: Any, where: str, budget: Budget) -> OutputFormat:
-    """The form for an object with `name` and `schema`.
+    """Return the format for an object with `name` and `schema`.
 
     Raises:
-        BadRequest: naming what is malformed.
+        BadRequest: with the invalid field in `param`.
     """
     if not isinstance(inner, dict):
         raise wrong_type(where, "an object with 'name' and 'schema'", inner)

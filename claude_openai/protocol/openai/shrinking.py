@@ -2,8 +2,8 @@
 
 Claude Code shrinks pictures that are too large in a prompt, and adds a text about it, but not in a history, where
 Claude's API rejects them. So every picture is made small enough here, wherever it is, and Claude Code does not change
-it. Equal pictures stay equal, which keeps the prompt cache valid; results of recent requests are cached. Imported with
-the first picture that is too large.
+it. Equal pictures stay equal, which keeps the prompt cache valid; results of recent requests are cached. This module is
+imported at the first picture that is too large.
 """
 
 import io
@@ -17,7 +17,7 @@ from claude_openai.protocol.limits.bounded_cache import Kept
 __all__ = ["CannotBeShrunk", "shrunk"]
 
 QUALITY: Final = 85
-# By how much a picture is made smaller that has too many bytes at the size that it may have.
+# Factor by which the sides are reduced, repeatedly, while the file has too many bytes.
 STEP: Final = 0.75
 KEPT_BYTES: Final = 16 * 1024 * 1024
 
@@ -29,13 +29,13 @@ class CannotBeShrunk(Exception):
 
 
 def shrunk(raw: bytes, *, max_side: int, max_bytes: int) -> tuple[str, bytes]:
-    """A picture with no more pixels a side, and no more bytes, than these. Blocks.
+    """Return the picture, shrunk to at most `max_side` pixels a side and `max_bytes` bytes. Blocks.
 
     Returns:
-        Its media type, and its bytes.
+        The media type and the bytes.
 
     Raises:
-        CannotBeShrunk: it cannot be read.
+        CannotBeShrunk: the picture cannot be decoded.
     """
     key = sha256(raw).hexdigest()
     found = _kept.get(key)
@@ -49,16 +49,16 @@ def _shrunk(raw: bytes, max_side: int, max_bytes: int) -> tuple[str, bytes]:
     try:
         with Image.open(io.BytesIO(raw)) as opened:
             is_photo = opened.format == "JPEG"
-            opened.draft("RGB", (max_side, max_side))  # a JPEG need not be decoded in full
+            opened.draft("RGB", (max_side, max_side))  # decode a JPEG at reduced size
             has_alpha = opened.has_transparency_data
             mode = "RGBA" if has_alpha else "RGB"
-            # No copy of all its pixels, which may have 200 MB, where there is none to be made.
+            # `convert` copies all pixels, up to 200 MB, even if the mode is the same.
             image = opened if opened.mode == mode else opened.convert(mode)
             image.thumbnail((max_side, max_side))
             ImageOps.exif_transpose(image, in_place=True)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise CannotBeShrunk(str(error)) from error
-    if not is_photo:  # what programs draw, and texts, stay sharp if there is room for them
+    if not is_photo:  # a PNG keeps drawings and text sharp, if it is small enough
         kept_whole = _written(image, "PNG")
         if len(kept_whole) <= max_bytes:
             return "image/png", kept_whole

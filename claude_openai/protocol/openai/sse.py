@@ -4,11 +4,12 @@ A frame is one `data:` line and an empty line. Clients do not use `id:` or `retr
 so these are not written.
 
 All JSON is compact and pure ASCII, on purpose:
-- U+2028, U+2029 and U+0085 stay escaped. Clients that cut a decoded text with a general "split lines" would cut there.
+- U+2028, U+2029 and U+0085 stay escaped. Clients that split decoded text with a general "split lines" would split it
+  there.
 - A lone surrogate, half of a pair that Claude streamed in two deltas, has no UTF-8 form. Escaped, it can be sent, and a
-  client that joins the deltas as UTF-16 (JavaScript) gets the whole character back.
-- No character is ever cut in two where the transport cuts the bytes.
-The price is size for text that is mostly not ASCII: six bytes where UTF-8 takes two or three.
+  client that joins the deltas as UTF-16 (JavaScript) gets the whole character.
+- No character is split where the transport splits the bytes.
+The cost is size for text that is mostly not ASCII: six bytes where UTF-8 takes two or three.
 """
 
 import json
@@ -29,8 +30,8 @@ def encode_json(value: object) -> bytes:
     """Encode a value as compact ASCII JSON, for frames and whole bodies.
 
     Raises:
-        ValueError: `value` holds NaN or an infinity, which JSON does not have.
-        TypeError: `value` holds something that is not JSON.
+        ValueError: `value` contains NaN or an infinity, which JSON cannot express.
+        TypeError: `value` contains an object that JSON cannot express.
     """
     return _ENCODER.encode(value).encode("ascii")
 
@@ -39,10 +40,10 @@ def data_frame(payload: bytes | Mapping[str, Any]) -> bytes:
     """Return one event: `data: <payload>` and the empty line that ends it.
 
     Args:
-        payload: a JSON object, or bytes that are JSON already.
+        payload: a JSON object, or encoded JSON.
 
     Raises:
-        ValueError: the bytes hold a line break, which would cut the event in two; or see `encode_json`.
+        ValueError: the bytes contain a line break, which would split the event; or see `encode_json`.
     """
     if not isinstance(payload, bytes):
         payload = encode_json(payload)

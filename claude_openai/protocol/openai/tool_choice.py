@@ -10,7 +10,7 @@ __all__ = ["CHOICES", "allows_parallel_calls", "offered_tools", "read_choice", "
 
 
 CHOICES: Final = "Send 'none', 'auto', 'required', {'type': 'function', ...} or {'type': 'allowed_tools', ...}."
-# The words for a choice, in OpenAI's APIs and in Claude's.
+# Modes in OpenAI's APIs and in Claude's API.
 _MODES: Final[Mapping[str, ChoiceMode]] = {"none": "none", "auto": "auto", "required": "required", "any": "required"}
 
 
@@ -18,7 +18,7 @@ def read_tool_choice(value: Any, tools: Sequence[Tool], param: str = "tool_choic
     """Check `tool_choice` against the tools.
 
     Raises:
-        BadRequest: it is malformed, or names a tool that is not there.
+        BadRequest: it is malformed, or names an unknown tool.
     """
     word = value.get("type") if isinstance(value, dict) else value
     if isinstance(word, str) and word in _MODES:
@@ -57,7 +57,7 @@ def read_choice(value: Any, tools: tuple[Tool, ...]) -> tuple[tuple[Tool, ...], 
     """Return the tools that `tool_choice` allows, and the choice among them.
 
     Raises:
-        BadRequest: it is malformed, or names a tool that is not there.
+        BadRequest: it is malformed, or names an unknown tool.
     """
     if not isinstance(value, dict) or value.get("type") != "allowed_tools":
         return tools, read_tool_choice(value, tools)

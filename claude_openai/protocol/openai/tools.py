@@ -16,7 +16,7 @@ __all__ = ["function_tool", "read_function", "read_tools", "without_repeats"]
 
 
 _NO_ARGUMENTS: Final = {"type": "object", "properties": {}}
-# OpenAI takes 128 and Claude's API more: users with many MCP servers choose Claude for it.
+# OpenAI's API accepts 128 tools. Claude's API accepts more, which users with many MCP servers need.
 MAX_TOOLS: Final = 1024
 
 
@@ -25,10 +25,10 @@ def read_tools(value: Sequence[Any], budget: Budget) -> tuple[Tool, ...]:
 
     Args:
         value: the tools.
-        budget: of the request.
+        budget: the budget of the request.
 
     Raises:
-        BadRequest: naming the place, like `tools[2].function.parameters`.
+        BadRequest: with the invalid field in `param`, like `tools[2].function.parameters`.
     """
     if len(value) > MAX_TOOLS:
         raise wrong_value("tools", f"at most {MAX_TOOLS} tools")
@@ -49,16 +49,16 @@ def without_repeats(tools: Iterable[tuple[str, Tool]]) -> tuple[Tool, ...]:
 
 
 def read_function(item: Any, where: str, budget: Budget) -> tuple[str, Tool]:
-    """Check a tool in any of its forms.
+    """Check a tool in any of its formats.
 
-    OpenAI's APIs have the function in `function`, or beside `type`. Claude's has `input_schema`, and no type or
-    `custom`.
+    In OpenAI's APIs the function is in `function`, or beside `type`. In Claude's API a tool has `input_schema`, and the
+    type `custom` or none.
 
     Returns:
-        The place of the function, and the tool.
+        The path of the function, and the tool.
 
     Raises:
-        BadRequest: naming the place below `where`.
+        BadRequest: with the invalid field, below `where`, in `param`.
     """
     if not isinstance(item, dict):
         raise wrong_type(where, "an object like {'type': 'function', 'function': ...}", item)
@@ -74,7 +74,7 @@ def function_tool(function: Any, where: str, budget: Budget) -> Tool:
     """Check a function's name, description and parameters.
 
     Raises:
-        BadRequest: naming the place below `where`.
+        BadRequest: with the invalid field, below `where`, in `param`.
     """
     if function is None:
         raise missing(where, "Send an object with 'name' and 'parameters'.")
@@ -91,9 +91,10 @@ def function_tool(function: Any, where: str, budget: Budget) -> Tool:
 
 
 def _claude_schema(schema: Any, text: str, validator: "ArgumentValidator", where: str, budget: Budget) -> str:
-    """A schema of another draft as Claude's API takes it, which wants it valid by draft 2020-12.
+    """Return the schema rewritten for draft 2020-12, which Claude's API requires; "" if it is valid unchanged.
 
-    It is kept with the validator, and costs then what it did: clients send the same tools with every request.
+    The result is cached with the validator, because clients send the same tools with every request, and costs the same
+    steps again.
     """
     if not schema.get("$schema"):
         return ""

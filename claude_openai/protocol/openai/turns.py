@@ -29,14 +29,14 @@ SHOWN_IDS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class RequestItem:
-    """A message or item.
+    """A message of a chat completion request, or an item of a Responses request.
 
     Attributes:
-        role: whose turn it is a part of.
-        path: where it stands in the request, like `messages[2]`.
-        id_key: its field with the id of a call.
-        blocks: what it says; there may be nothing.
-        of_system: the system says it, and only texts.
+        role: the role of the message that it becomes part of.
+        path: its path in the request, like `messages[2]`.
+        id_key: the name of its field with the id of a call.
+        blocks: its content; may be empty.
+        of_system: it is a system message, so its blocks are texts.
     """
 
     role: Role
@@ -47,46 +47,47 @@ class RequestItem:
 
 
 @dataclass(slots=True, eq=False)
-class _Side:
-    """A turn under way."""
+class _MessageBuilder:
+    """A message that is being built."""
 
     role: Role
     path: str
-    words: list[Block] = field(default_factory=list)
-    reminders: set[int] = field(default_factory=set)  # which of the words are the system's
+    content: list[Block] = field(default_factory=list)
+    reminders: set[int] = field(default_factory=set)  # indexes in `content` of the texts of system messages
     calls: list[ToolUseBlock] = field(default_factory=list)
-    called_before: set[ToolUseBlock] = field(default_factory=set)  # by earlier pieces
-    results: list[ToolResultBlock] = field(default_factory=list)  # of an assistant's calls
-    given: set[ToolResultBlock] = field(default_factory=set)  # the first `hashed` of them
-    hashed: int = 0
-    came: list[tuple["_Side", ToolUseBlock, ToolResultBlock]] = field(default_factory=list)  # results in this turn
+    called_before: set[ToolUseBlock] = field(default_factory=set)  # calls of earlier items
+    results: list[ToolResultBlock] = field(default_factory=list)  # results of `calls`
+    hashed: set[ToolResultBlock] = field(default_factory=set)  # the first `hashed_count` of `results`
+    hashed_count: int = 0
+    # The results in this message, each with its call and the message of the call.
+    came: list[tuple["_MessageBuilder", ToolUseBlock, ToolResultBlock]] = field(default_factory=list)
 
     def has_result(self, result: ToolResultBlock) -> bool:
-        """Whether an equal one is among its results, which are hashed only when that is asked."""
-        self.given.update(self.results[self.hashed :])
-        self.hashed = len(self.results)
-        return result in self.given
+        """Return whether `results` has an equal one. They are only hashed if this is called."""
+        self.hashed.update(self.results[self.hashed_count :])
+        self.hashed_count = len(self.results)
+        return result in self.hashed
 
-    def said(self, *, beside_results: bool) -> list[Block]:
-        if not self.reminders or (len(self.reminders) == len(self.words) and not beside_results):
-            return self.words
+    def blocks(self, *, beside_results: bool) -> list[Block]:
+        if not self.reminders or (len(self.reminders) == len(self.content) and not beside_results):
+            return self.content
         return [
             reminder(word.text) if number in self.reminders and isinstance(word, TextBlock) else word
-            for number, word in enumerate(self.words)
+            for number, word in enumerate(self.content)
         ]
 
 
 class _Conversation:
     def __init__(self) -> None:
-        self.sides: list[_Side] = []
-        # The turn that called last under an id, and those of its calls under it that have no result.
-        self._callers: dict[str, _Side] = {}
+        self.sides: list[_MessageBuilder] = []
+        # By the id of a call: the last message that used the id, and its calls with this id that have no result.
+        self._callers: dict[str, _MessageBuilder] = {}
         self._open: dict[str, deque[ToolUseBlock]] = {}
 
     def end(self) -> None:
-        """Move calls to the assistant's last turn, if the conversation ends with nothing but their results."""
+        """Move calls to the last assistant message if the conversation ends with only their results."""
         last = self.sides[-1]
-        if last.words or not last.came or self.sides[-2].calls:
+        if last.content or not last.came or self.sides[-2].calls:
             return
         moved = {id(block) for _, call, result in last.came for block in (call, result)}
         for caller in {caller for caller, _, _ in last.came}:
@@ -97,7 +98,7 @@ class _Conversation:
 
     def add(self, piece: RequestItem) -> None:
         if not self.sides or self.sides[-1].role != piece.role:
-            self.sides.append(_Side(piece.role, piece.path))
+            self.sides.append(_MessageBuilder(piece.role, piece.path))
         side = self.sides[-1]
         side.path = piece.path
         calls = []
@@ -108,15 +109,15 @@ class _Conversation:
                 self._answer(block, piece)
             else:
                 if piece.of_system:
-                    side.reminders.add(len(side.words))
-                side.words.append(block)
+                    side.reminders.add(len(side.content))
+                side.content.append(block)
         if calls:
             for call in calls:
                 if call not in side.called_before:
                     self._call(call, side)
             side.called_before.update(calls)
 
-    def _call(self, call: ToolUseBlock, side: _Side) -> None:
+    def _call(self, call: ToolUseBlock, side: _MessageBuilder) -> None:
         if self._callers.get(call.id) is not side:
             self._callers[call.id], self._open[call.id] = side, deque()
         self._open[call.id].append(call)
@@ -137,12 +138,12 @@ class _Conversation:
 
 
 def alternating(pieces: Sequence[RequestItem]) -> list[tuple[str, Message]]:
-    """The turns, each with the place of its last piece.
+    """Return the messages, each with the path of its last item.
 
-    A last turn of the user may say nothing. Pieces that say nothing are left out elsewhere.
+    Items without content are omitted, except a user's last one, which becomes a message without blocks.
 
     Raises:
-        BadRequest: a result belongs to no call, or a call has none and the conversation ends with it.
+        BadRequest: a result has no call, or a call at the end of the conversation has no result.
     """
     conversation = _Conversation()
     for number, piece in enumerate(pieces, 1):
@@ -154,21 +155,21 @@ def alternating(pieces: Sequence[RequestItem]) -> list[tuple[str, Message]]:
     turns: list[tuple[str, Message]] = []
     while sides:
         side = sides.popleft()
-        turns.append((side.path, Message(side.role, (*side.said(beside_results=False), *side.calls))))
+        turns.append((side.path, Message(side.role, (*side.blocks(beside_results=False), *side.calls))))
         if side.calls:
-            answer = sides.popleft() if sides else _Side("user", side.path)
-            results = _all_results(side, is_last=not sides and not answer.words)
-            turns.append((answer.path, Message("user", (*results, *answer.said(beside_results=True)))))
+            answer = sides.popleft() if sides else _MessageBuilder("user", side.path)
+            results = _all_results(side, is_last=not sides and not answer.content)
+            turns.append((answer.path, Message("user", (*results, *answer.blocks(beside_results=True)))))
     return turns
 
 
 def reminder(text: str) -> TextBlock:
-    """What the system says beside the user, or beside results."""
+    """Return a text of a system message within a user message, in the format of Claude Code."""
     return TextBlock(f"<system-reminder>\n{text}\n</system-reminder>")
 
 
-def _all_results(side: _Side, *, is_last: bool) -> Sequence[ToolResultBlock]:
-    if len(side.results) == len(side.calls):  # each result has gone to a call of its own
+def _all_results(side: _MessageBuilder, *, is_last: bool) -> Sequence[ToolResultBlock]:
+    if len(side.results) == len(side.calls):  # results are only added for calls without one
         return side.results
     lacking = Counter(call.id for call in side.calls) - Counter(result.call_id for result in side.results)
     if is_last:

@@ -36,9 +36,9 @@ class MediaBlock:
     """A picture or a document.
 
     Attributes:
-        media_type: what `data` is; "" if it is a URL.
-        data: base64; the text itself for text/plain; or an https URL that Claude is to fetch.
-        name: the file's name, "" if it has none.
+        media_type: the type of `data`; "" if it is a URL.
+        data: base64; for text/plain the text itself; or an https URL, which Claude fetches.
+        name: the name of the file, "" if unknown.
     """
 
     kind: Literal["image", "document"]
@@ -52,9 +52,9 @@ class ToolUseBlock:
     """A call of the assistant.
 
     Attributes:
-        arguments: compact JSON in one form, so that equal calls are equal.
-        written: the same JSON with the keys in the order of the request, which Claude is sent: the prompt cache knows
-            the order in which Claude wrote them. "" if it is equal to `arguments`; not compared.
+        arguments: compact JSON in canonical form, so that equal calls compare equal.
+        written: the same JSON with the keys in the order of the request. It is sent to Claude, because the prompt cache
+            contains the order in which Claude wrote them. "" if equal to `arguments`; not compared.
     """
 
     id: str
@@ -97,9 +97,9 @@ class ThinkingBlock:
 Block: TypeAlias = ThinkingBlock | TextBlock | MediaBlock | ToolUseBlock | ToolResultBlock
 
 
-# Beyond it not every whole number is a float of JavaScript.
+# Above this, JavaScript's numbers cannot represent every integer.
 _EXACT = 2**53
-# `json.dumps` makes one for each call.
+# Shared, because `json.dumps` with these arguments creates an encoder for each call.
 _AS_WRITTEN = json.JSONEncoder(separators=(",", ":"))
 _CANONICAL = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False)
 
@@ -109,14 +109,14 @@ Role: TypeAlias = Literal["user", "assistant"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What one side said without the other: the texts of adjacent messages of one role, each a block of its own."""
+    """The content of adjacent messages of one role; each text is a separate block."""
 
     role: Role
     blocks: tuple[Block, ...]
 
     @property
     def text(self) -> str:
-        """Its texts, without calls and results."""
+        """Return the texts, without calls and results."""
         return "".join(block.text for block in self.blocks if isinstance(block, TextBlock))
 
     @property
@@ -125,7 +125,7 @@ class Message:
 
 
 def canonical_arguments(arguments: Mapping[str, Any]) -> str:
-    """Compact JSON with sorted keys and whole numbers without a point, as clients in JavaScript send them back.
+    """Return compact JSON with sorted keys, and with whole floats as integers, as JavaScript clients send them back.
 
     Raises:
         ValueError: a number is not finite.

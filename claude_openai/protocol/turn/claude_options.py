@@ -44,10 +44,10 @@ class ClaudeOptions:
     """Options of Claude Code for one request.
 
     Attributes:
-        working_directory: where its own tools work; "" for no particular folder.
-        add_dirs: further folders for them.
-        tool_mode: which of its own tools it has.
-        permission_mode: what they may do without permission; None for the default of the tool mode.
+        working_directory: the working folder of Claude Code's tools; "" for no particular folder.
+        add_dirs: further folders for the tools.
+        tool_mode: which of Claude Code's tools are enabled.
+        permission_mode: what the tools may do without permission; None for the default of the tool mode.
         effort: the level of thinking; None for `reasoning_effort`.
         reset_session: do not continue a live conversation.
         show_tool_use: whether the client gets notes about the use of tools; set by the server's configuration.
@@ -67,7 +67,7 @@ class ClaudeOptions:
 
     @property
     def needs_own_process(self) -> bool:
-        """Whether these options can only be set when a process starts."""
+        """Return whether these options can only be set when a process starts."""
         return self.has_tools or bool(self.working_directory or self.add_dirs or self.permission_mode)
 
     @property
@@ -76,7 +76,7 @@ class ClaudeOptions:
 
     @property
     def has_bash(self) -> bool:
-        """Whether it may run any program, for which checks of paths are not enough."""
+        """Return whether Claude Code may run any program, for which checks of paths are not enough."""
         return self.tool_mode == "all"
 
 

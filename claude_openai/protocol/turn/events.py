@@ -10,15 +10,16 @@ from typing import Literal, TypeAlias
 
 from claude_openai.errors import ApiError
 
-# new: no history. replayed: the history was given anew. continued: a live conversation took the new messages only.
-# parked: the results went to the tool calls that a live conversation was waiting with.
+# How the turn got its history. new: there is none. replayed: it was sent again. continued: a live conversation got only
+# the new messages. rewound: a live conversation was taken back to an earlier message. parked: a live conversation got
+# the results of the tool calls for which it was waiting.
 Route: TypeAlias = Literal["new", "replayed", "continued", "rewound", "parked"]
 FinishReason: TypeAlias = Literal["stop", "length", "content_filter", "tool_calls"]
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens as Claude counts them; `chat/completion.py` turns them into OpenAI's sums.
+    """Tokens as counted by Claude; `chat/completion.py` converts them to OpenAI's sums.
 
     Attributes:
         input_tokens: prompt tokens neither read from nor written to the cache.

@@ -25,6 +25,6 @@ class OutputFormat:
     validator: "ArgumentValidator" = field(compare=False, repr=False)
 
     def for_claude(self) -> dict[str, Any]:
-        """The schema as Claude Code takes it."""
+        """Return the schema rewritten for Claude Code."""
         schema: dict[str, Any] = json.loads(self.adapted)
         return schema

@@ -13,29 +13,29 @@ __all__ = ["TurnRequest"]
 
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
-    """One request in our own terms.
+    """The request for one turn.
 
     Attributes:
         model: the model name that the client requested, repeated in the answer.
-        claude_model: the name Claude is started with.
+        claude_model: the model name for Claude Code's `--model`.
         system: the joined system and developer messages, "" if there are none.
         turns: the history before the prompt.
         prompt: the user turn to answer.
         stream: answer with server-sent events.
         tools: the tools offered to Claude, in the client's order.
         tool_choice: whether, and which, tool must be called.
-        parallel_tool_calls: whether one answer may call several.
+        parallel_tool_calls: whether one answer may call several tools.
         include_usage: end the stream with a usage chunk.
-        reasoning_effort: how long to think, None to leave it to the model.
-        max_tokens: bound of the answer in tokens, thinking included; None for the model's own.
+        reasoning_effort: the level of thinking, None for the model's default.
+        max_tokens: limit of the answer in tokens, thinking included; None for the model's limit.
         stop: sequences before which the answer ends.
         output: the required format of the answer, None for text, and if a tool must be called.
         functions: the client uses the older `functions`, so the answer must too.
         options: the options of Claude Code.
-        user: the client's id for its user, by whichever of its two names.
-        metadata: the client's own pairs, for the log.
-        prompt_cache_key: the client's name for what it repeats, for the log.
-        long_context: more than 200,000 tokens may be used, if the model takes them; the server's to say.
+        user: the client's id of its user, from `user` or `safety_identifier`.
+        metadata: key-value pairs of the client, for the log.
+        prompt_cache_key: the client's name of a repeated prompt, for the log.
+        long_context: a context of more than 200,000 tokens may be used, if the model supports it; set by the server.
     """
 
     model: str

@@ -11,7 +11,7 @@ from claude_openai.protocol.turn.events import Event, ReasoningDelta, TextDelta,
 
 __all__ = ["StopSequenceEvents", "StopSequenceFilter"]
 
-# Claude counts a turn's tokens at its end, which a turn that is stopped does not reach.
+# For the estimate of a turn that is stopped: Claude reports the tokens at the end of a turn.
 CHARS_PER_TOKEN = 4
 
 
@@ -50,7 +50,7 @@ class StopSequenceFilter:
 
 
 def _beginning(text: str, stop: str) -> str:
-    """The longest end of the text with which the stop sequence begins; the whole sequence is not in the text."""
+    """Return the longest end of the text that is a beginning of the stop sequence, which the text does not contain."""
     longest = min(len(text), len(stop) - 1)
     return next((stop[:size] for size in range(longest, 0, -1) if text.endswith(stop[:size])), "")
 
@@ -61,7 +61,7 @@ class StopSequenceEvents:
     The output tokens of a turn that was cut are an estimate.
 
     Attributes:
-        found: the turn is to be stopped.
+        found: a stop sequence was found, so the turn must be stopped.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
@@ -86,7 +86,7 @@ class StopSequenceEvents:
             case TurnStarted():
                 self._usage = event.usage
                 return [event]
-            case ReasoningDelta(text):  # stands beside the text, so a sequence may go on after it
+            case ReasoningDelta(text):  # not part of the text, so a sequence may continue after it
                 self._chars += len(text)
                 return [event]
         held = self._text.rest()

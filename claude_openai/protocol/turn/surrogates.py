@@ -1,7 +1,7 @@
 """Joins UTF-16 surrogate pairs whose halves Claude's API sent in two deltas.
 
-In JSON a half can stand alone; Python reads it as a lone surrogate, and two of those in a row are not the character.
-JavaScript clients, which join deltas as UTF-16, do not notice; others do.
+JSON can express a half, which Python decodes as a lone surrogate; two adjacent ones do not become the character.
+JavaScript clients, which join deltas as UTF-16, are not affected; others are.
 """
 
 import re
@@ -20,7 +20,7 @@ def paired(text: str) -> str:
 
 
 class PairJoiner:
-    """Re-cuts a text that comes in pieces so that no piece ends in the first half of a pair."""
+    """Moves the first half of a pair at the end of a delta to the next delta."""
 
     def __init__(self) -> None:
         self._half = ""

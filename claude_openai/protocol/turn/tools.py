@@ -11,7 +11,7 @@ __all__ = ["MAX_NAME_CHARS", "ChoiceMode", "Tool", "ToolChoice"]
 
 
 ChoiceMode: TypeAlias = Literal["auto", "none", "required"]
-# Claude's API takes 128, of which the prefix of an MCP server takes some.
+# Claude's API accepts 128 characters, including the prefix of the MCP server.
 MAX_NAME_CHARS: Final = 112
 
 
@@ -20,9 +20,9 @@ class Tool:
     """A function of the client.
 
     Attributes:
-        parameters: its JSON Schema as compact JSON with the client's own order of keys.
-        validator: checks arguments against it.
-        said_anew: the same schema by draft 2020-12, "" if it is valid by that already.
+        parameters: the JSON Schema of the arguments, as compact JSON in the client's order of keys.
+        validator: validates arguments against this schema.
+        claude_schema: the schema rewritten for draft 2020-12, "" if it is valid unchanged.
     """
 
     name: str

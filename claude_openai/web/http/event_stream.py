@@ -37,7 +37,7 @@ class EventStreamBody(ResponseBody):
     """The body of a streamed completion.
 
     Args:
-        first: the event that the status line waited for, None if the wait timed out.
+        first: the first event, for which the status line was delayed; None if that wait timed out.
         run: source of the other events.
         chunks: encodes events.
         comment_interval_s: seconds without an event after which a comment is sent, to keep the connection alive.

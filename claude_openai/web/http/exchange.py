@@ -2,9 +2,9 @@
 
 It works around two faults of the released quart-trio (each has a test that shows when a new version changes it).
 hypercorn queues `http.disconnect` also after the *last* chunk, and quart-trio then cancels the task that is still
-sending that chunk, so `Connection: close` never closes and idle connections never time out: here a disconnect after the
-last chunk cancels nothing. And a scope that is cancelled inside `http.response.start` breaks hypercorn's connection
-state: no response is sent under a timeout.
+sending that chunk, so `Connection: close` never closes and idle connections never time out. So a disconnect after the
+last chunk is ignored here. And a scope that is cancelled inside `http.response.start` breaks hypercorn's connection
+state, so no response is sent under a timeout.
 
 Every failed exchange gets OpenAI's error object, even where Quart fails before it calls the app's error handler: it
 builds its request from the target and the `Host` header, and raises for some values of them.
@@ -128,7 +128,7 @@ class HttpConnection(TrioASGIHTTPConnection):
         metrics.in_flight += 1
 
         def log_exchange() -> None:
-            # At the last byte or the disconnect. The turn's process may end later, which no client waits for.
+            # Called at the last byte or the disconnect: no client waits for the end of the process of the turn.
             is_unsent = exchange.abandoned or not exchange.finishing
             status = CLIENT_LEFT if is_unsent or exchange.status is None else exchange.status
             duration_s = trio.current_time() - exchange.arrived

@@ -1,4 +1,4 @@
-"""One connection: hypercorn's HTTP/1.1 over a stream of ours.
+"""One connection: hypercorn's HTTP/1.1 over `GuardedStream`.
 
 hypercorn's `serve` keeps its connections private. Running its `TCPServer` for each stream adds three things: writes
 time out if the client does not read (hypercorn shields its writes without a timeout), the socket of a client that has
@@ -98,7 +98,7 @@ class Http1Server(TCPServer):
 
     @property
     def waits_for_client(self) -> bool:
-        """Whether no complete request has arrived, so that closing the connection loses no response."""
+        """Return whether no complete request has arrived, so that closing the connection loses no response."""
         has_begun = hasattr(self, "protocol")  # unset if the client disconnected before `run`
         return has_begun and self._h11().connection.their_state in (h11.IDLE, h11.SEND_BODY)
 

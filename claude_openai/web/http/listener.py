@@ -31,7 +31,7 @@ __all__ = ["Connections", "TcpListener", "connection_limit", "open_listeners", "
 CLIENT_CLOSE_WAIT_S: Final = 1.0
 # Between two attempts to accept while the system is out of descriptors or memory.
 ACCEPT_RETRY_S: Final = 0.1
-# Problems that may occur a thousand times a second are logged once in this time.
+# A problem that may occur a thousand times a second is logged at most once in this time.
 COMPLAIN_EVERY_S: Final = 60.0
 _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
 
@@ -96,10 +96,10 @@ class Connections:
         self._hypercorn.keep_alive_timeout = config.idle_connection_ms / 1000
         self._hypercorn.include_server_header = False
         self._hypercorn.accesslog = None
-        # A logger and not its name: for a name hypercorn adds a handler, which would bypass our log.
+        # A logger instead of its name: for a name hypercorn adds a handler, which would bypass the server's log.
         self._hypercorn.errorlog = logging.getLogger("hypercorn.error")
         self._limit = limit
-        # In the order in which they were accepted or became idle, the oldest first.
+        # In the order in which they were accepted or became idle, oldest first.
         self._open: dict[Http1Server, None] = {}
         self._changed = trio.Event()
         self._replaced = 0

@@ -27,7 +27,7 @@ def uid_of_peer(client: Address, server: Address) -> int | None:
 
     Args:
         client: address of the other end.
-        server: address of our end.
+        server: address of the server's end.
     """
     if sys.platform != "linux":
         return None
@@ -47,7 +47,7 @@ def _lines() -> Iterator[str]:
 
 def _owner(lines: Iterable[str], client: Address, server: Address) -> int | None:
     """Return the owner of the socket at `client` that is connected to `server`."""
-    # The client may have an IPv6 socket connected to our IPv4 address.
+    # The client may have an IPv6 socket that is connected to the server's IPv4 address.
     wanted = {(_as_listed(client, mapped=mapped), _as_listed(server, mapped=mapped)) for mapped in (False, True)}
     for line in lines:
         fields = line.split()

@@ -41,10 +41,10 @@ class ChunkStream:
     Args:
         head: id, time and model of the response.
         include_usage: the client's `stream_options.include_usage`.
-        functions: see `Completion`.
+        functions: as for `Completion`.
 
     Attributes:
-        calls: names of the tools that were called so far.
+        calls: names of the tools called so far.
     """
 
     def __init__(self, head: ResponseHead, include_usage: bool, *, functions: bool = False) -> None:
@@ -59,7 +59,7 @@ class ChunkStream:
 
     @property
     def ended(self) -> bool:
-        """Whether the end of the turn was fed, so that there is nothing more to send."""
+        """Return whether the final event was fed."""
         return self._ended
 
     def feed(self, event: Event) -> bytes:
@@ -94,8 +94,9 @@ class ChunkStream:
         return data_frame({**self._fields, "choices": [choice], **usage})
 
     def _delta_frame(self, *keys: str) -> list[bytes]:
-        # The frame of a delta, cut where its text goes, once for each key: encoding the rest, the same in every chunk,
-        # is most of what a chunk costs. Cut from the right, since the model's name on the left may hold any text.
+        # The frame of a delta is encoded once and split where the text of each key goes, because encoding the constant
+        # parts is most of the cost of a chunk. It is split from the right, because the model's name on the left may
+        # contain any text.
         return self._chunk(dict.fromkeys(keys, "")).rsplit(b'""', len(keys)) if keys else []
 
     def _delta(self, frame: list[bytes], text: str) -> bytes:
@@ -110,7 +111,7 @@ class ChunkStream:
         if self._functions:
             named = self._chunk({"function_call": {"name": call.name, "arguments": ""}})
             return named + self._chunk({"function_call": {"arguments": call.arguments}})
-        # The name first and the arguments after it, as OpenAI streams them: id, type and name come once.
+        # As OpenAI streams calls: id, type and name in one chunk, then the arguments.
         begun = {**tool_call_object(call, ""), "index": index}
         rest = {"index": index, "function": {"arguments": call.arguments}}
         return self._chunk({"tool_calls": [begun]}) + self._chunk({"tool_calls": [rest]})

@@ -1,6 +1,6 @@
-"""Collects the events of a turn in one `chat.completion`, and has the parts that it shares with `chunks`.
+"""Collects the events of a turn in one `chat.completion`, and defines the parts that `chunks.py` uses too.
 
-The deltas of a stream of chunks add up to the object. Ids and times come from `ResponseHead`.
+The deltas of a stream of chunks add up to the same object. Ids and times come from `ResponseHead`.
 """
 
 from dataclasses import dataclass
@@ -41,8 +41,8 @@ class ResponseHead:
 
     Attributes:
         id: unique for this response, `chatcmpl-...`.
-        created: when the response began, in whole seconds since 1970.
-        model: the model as the client named it, not the one it stands for.
+        created: start of the response, in whole seconds since 1970.
+        model: the model name as the client sent it, not the resolved one.
     """
 
     id: str
@@ -99,7 +99,7 @@ class Completion:
 
     @property
     def ended(self) -> bool:
-        """Whether the end of the turn was fed, so that there is a `result` or an `error`."""
+        """Return whether the final event was fed, so that there is a `result` or an `error`."""
         return self._completed is not None or self.error is not None
 
     def feed(self, event: Event) -> None:
@@ -138,8 +138,8 @@ class Completion:
         if self._completed is None:
             raise RuntimeError("the turn has not ended")
         finish_reason, usage = self._completed.finish_reason, usage_object(self._completed.usage)
-        told = finish_reason_for(finish_reason, self._functions)
-        choice = {"index": 0, "message": self._message(finish_reason), "logprobs": None, "finish_reason": told}
+        reason = finish_reason_for(finish_reason, self._functions)
+        choice = {"index": 0, "message": self._message(finish_reason), "logprobs": None, "finish_reason": reason}
         return {**self._head.fields("chat.completion"), "choices": [choice], "usage": usage}
 
     def _message(self, reason: FinishReason) -> dict[str, Any]:
@@ -148,9 +148,9 @@ class Completion:
         calls: dict[str, Any] = {"tool_calls": self._calls} if self._calls else {}
         if calls and self._functions:
             calls = {"function_call": self._calls[0]["function"]}
-        said = None if calls and not content else content
+        text = None if calls and not content else content
         refusal = REFUSED if reason == "content_filter" else None
-        return {"role": "assistant", "content": said, "refusal": refusal, **reasoning, **calls, "annotations": []}
+        return {"role": "assistant", "content": text, "refusal": refusal, **reasoning, **calls, "annotations": []}
 
 
 def finish_reason_for(reason: FinishReason, functions: bool) -> str:

@@ -26,11 +26,11 @@ from claude_openai.protocol.turn.claude_options import ReasoningEffort
 
 __all__ = ["FIELDS", "UNSET_WORDS", "read_effort"]
 
-MAX_STOPS: Final = 4  # OpenAI's own bound
-# The beginning of each is looked for at the end of every piece of an answer.
+MAX_STOPS: Final = 4  # the limit of OpenAI's API
+# The length is limited because each delta is searched for the beginning of a stop sequence at its end.
 _STOP: Final = string(1000)
 _STREAM_OPTIONS: Final = ("include_usage", "include_obfuscation")
-# What clients send for a choice that their user has not made. OpenAI refuses these; other servers take them as absent.
+# Sent by clients for a setting that their user has not set. OpenAI rejects these values; other servers ignore them.
 UNSET_WORDS: Final = ("",)
 _UNSET_EFFORTS: Final = ("", "default", "auto")
 _NO_LIMIT: Final = (-1,)
@@ -109,7 +109,7 @@ def _stop(param: str, value: Any) -> None:
         raise wrong_value(param, f"at most {MAX_STOPS} sequences")
 
 
-# Some clients leave the type out.
+# Some clients omit the type.
 _TEXT_TYPES: Final = ("text", "input_text", "output_text", "", None)
 _TEXT_PART: Final = {
     "type": "object",
@@ -144,13 +144,13 @@ _NOTHING_LIKE_IT: Final = "'{param}' is not supported: Claude Code has no equiva
 FIELDS: Final[Mapping[str, Field]] = {
     "model": Field(Use.HONOURED, string()),
     "messages": Field(Use.HONOURED, _messages),
-    # Not OpenAI's here: the form of Claude's API, and that of the Responses API.
+    # Not fields of OpenAI's chat completions: `system` is from Claude's API, `instructions` from the Responses API.
     "system": Field(Use.HONOURED, _text_or_parts),
     "instructions": Field(Use.HONOURED, string()),
     "stream": Field(Use.HONOURED, boolean),
-    "stream_options": Field(Use.HONOURED, _stream_options),  # also without stream: harmless, and clients do it
+    "stream_options": Field(Use.HONOURED, _stream_options),  # clients send it without `stream` too, which is harmless
     "reasoning_effort": Field(Use.HONOURED, one_of(*get_args(ReasoningEffort)), _UNSET_EFFORTS),
-    "reasoning": Field(Use.HONOURED, _reasoning),  # not OpenAI's here: {"effort": ...} as other servers take it
+    "reasoning": Field(Use.HONOURED, _reasoning),  # {"effort": ...}, which other servers accept
     "user": Field(Use.HONOURED, string()),
     "safety_identifier": Field(Use.HONOURED, string(64)),  # the newer name of `user`
     "metadata": Field(Use.HONOURED, _metadata),
@@ -161,7 +161,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "max_completion_tokens": Field(Use.HONOURED, integer(1), _NO_LIMIT),
     "stop": Field(Use.HONOURED, _stop),
     "response_format": Field(Use.HONOURED, json_object),  # checked in `response_format`
-    "claude": Field(Use.HONOURED, json_object),  # ours: the keys are checked in `claude_options`
+    "claude": Field(Use.HONOURED, json_object),  # this server's extension; its keys are checked in `claude_options`
     "functions": Field(Use.HONOURED, array),
     "function_call": Field(Use.HONOURED, string_or_object),
     "n": Field(Use.REFUSED, _n),
@@ -180,7 +180,7 @@ FIELDS: Final[Mapping[str, Field]] = {
     "service_tier": Field(Use.IGNORED, one_of("auto", "default", "flex", "scale", "priority", "fast"), UNSET_WORDS),
     "prompt_cache_key": Field(Use.IGNORED, string()),
     "prompt_cache_options": Field(Use.IGNORED, json_object),
-    # Older SDKs write "in-memory".
+    # Older SDKs send "in-memory".
     "prompt_cache_retention": Field(Use.IGNORED, one_of("in_memory", "in-memory", "24h"), UNSET_WORDS),
     "prediction": Field(Use.IGNORED, json_object),
     "verbosity": Field(Use.IGNORED, one_of("low", "medium", "high"), UNSET_WORDS),

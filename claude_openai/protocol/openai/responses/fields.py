@@ -28,7 +28,7 @@ __all__ = ["RESPONSES_FIELDS"]
 _SUMMARIES: Final = ("auto", "concise", "detailed")
 _VERBOSITIES: Final = ("low", "medium", "high")
 _NO_LOGPROBS: Final = "message.output_text.logprobs"
-_ALL_OF_IT: Final = "Conversations are not stored. Send the whole conversation in 'input'."
+_NOT_STORED: Final = "Conversations are not stored. Send the whole conversation in 'input'."
 
 
 @form({"anyOf": [{"type": "string", "pattern": "\\S"}, {"type": "array", "minItems": 1}]})
@@ -80,7 +80,7 @@ def _include(param: str, value: Any) -> None:
             raise unsupported_value(f"{param}[{index}]", "Claude's API has no log probabilities. Omit the value.")
 
 
-_THE_SAME: Final = (
+_COMMON_FIELDS: Final = (
     *("model", "system", "instructions", "stream", "claude", "user", "metadata"),
     *("tools", "tool_choice", "parallel_tool_calls"),
     *("top_logprobs", "temperature", "top_p", "safety_identifier", "store", "prompt_cache_key"),
@@ -89,19 +89,19 @@ _THE_SAME: Final = (
 
 RESPONSES_FIELDS: Final[Mapping[str, Field]] = {
     "input": Field(Use.HONOURED, _input),
-    **{name: FIELDS[name] for name in _THE_SAME},
+    **{name: FIELDS[name] for name in _COMMON_FIELDS},
     "reasoning": Field(Use.HONOURED, _reasoning),
-    "text": Field(Use.HONOURED, _text),  # but its verbosity
+    "text": Field(Use.HONOURED, _text),  # its verbosity is ignored
     "max_output_tokens": FIELDS["max_tokens"],
-    "previous_response_id": Field(Use.REFUSED, only(string(), ("",), _ALL_OF_IT)),
-    "conversation": Field(Use.REFUSED, only(string_or_object, ("",), _ALL_OF_IT)),
+    "previous_response_id": Field(Use.REFUSED, only(string(), ("",), _NOT_STORED)),
+    "conversation": Field(Use.REFUSED, only(string_or_object, ("",), _NOT_STORED)),
     "background": Field(Use.REFUSED, only(boolean, (False,), "Responses cannot run in the background. Omit it.")),
     "prompt": Field(Use.REFUSED, only(json_object, ({},), "Prompts are not stored. Send the text in 'input'.")),
-    "include": Field(Use.IGNORED, _include),  # but for probabilities: an answer that lacks them is no answer
+    "include": Field(Use.IGNORED, _include),  # log probabilities are rejected: an answer without them would be wrong
     "max_tool_calls": Field(Use.IGNORED, integer(1)),  # it counts the tools that OpenAI runs
     "truncation": Field(Use.IGNORED, one_of("auto", "disabled"), UNSET_WORDS),
     "context_management": Field(Use.IGNORED, array),
-    "stream_options": Field(Use.IGNORED, json_object),  # no include_usage here: the usage always comes
+    "stream_options": Field(Use.IGNORED, json_object),  # it has no include_usage: the usage is always sent
     "service_tier": Field(
         Use.IGNORED, one_of("auto", "default", "flex", "scale", "priority", "fast", "ultrafast"), UNSET_WORDS
     ),

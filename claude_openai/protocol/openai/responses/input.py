@@ -32,8 +32,8 @@ Recall: TypeAlias = Callable[[str], Mapping[str, Any] | None]
 
 REASONING_PREFIX: Final = "rs_"
 
-# Items that OpenAI's models made with tools of OpenAI's, or that only OpenAI can read. A session that was begun there
-# has them, and its user cannot leave them out.
+# Items of tools that OpenAI runs, or that only OpenAI can decode. They are in sessions that began with OpenAI's models,
+# and users cannot remove them.
 LEFT_OUT: Final = frozenset(
     {
         *("reasoning", "additional_tools", "compaction", "context_compaction", "ghost_snapshot"),
@@ -42,7 +42,7 @@ LEFT_OUT: Final = frozenset(
         *("mcp_list_tools", "mcp_approval_request", "mcp_approval_response"),
     }
 )
-# Calls of tools that the client ran, each with the name that it was called by, and the field with its arguments.
+# Calls of tools that the client ran -> name of the tool, "" if the item has it, and the field with the arguments.
 OTHER_CALLS: Final[Mapping[str, tuple[str, str]]] = {
     "custom_tool_call": ("", "input"),
     "local_shell_call": ("local_shell", "action"),
@@ -50,6 +50,7 @@ OTHER_CALLS: Final[Mapping[str, tuple[str, str]]] = {
     "apply_patch_call": ("apply_patch", "operation"),
     "tool_search_call": ("tool_search", "arguments"),
 }
+# Results of these calls -> the field with the result.
 OTHER_OUTPUTS: Final[Mapping[str, str]] = {
     "custom_tool_call_output": "output",
     "local_shell_call_output": "output",
@@ -63,13 +64,13 @@ def read_input(value: str | Sequence[Any], system: Sequence[str], recall: Recall
     """Turn the `input` of a request into a transcript; texts stay verbatim and in order.
 
     Args:
-        value: the field.
+        value: the value of the field.
         system: texts of the system prompt before those of the input.
-        recall: finds items that the input has only by their ids.
-        budget: of the request.
+        recall: returns stored items to which the input refers by id.
+        budget: the budget of the request.
 
     Raises:
-        BadRequest: naming the item, like `input[3]`, that is malformed or cannot be carried.
+        BadRequest: an item is malformed or unsupported; `param` names it, like `input[3]`.
     """
     texts = list(system)
     items = [{"role": "user", "content": value}] if isinstance(value, str) else value
@@ -78,7 +79,7 @@ def read_input(value: str | Sequence[Any], system: Sequence[str], recall: Recall
     for index, item in enumerate(items):
         path = f"input[{index}]"
         found = _resolved(item, path, recall)
-        # A few bytes can refer to megabytes, and often to the same.
+        # A reference of a few bytes can refer to megabytes, and references may be repeated.
         recalled += 0 if found is item else item_chars(found)
         if recalled > MAX_STORED_CHARS:
             raise wrong_value(path, "fewer references to stored items")
@@ -93,14 +94,14 @@ def read_input(value: str | Sequence[Any], system: Sequence[str], recall: Recall
 
 
 def added_tools(value: str | Sequence[Any]) -> Iterator[tuple[str, Any]]:
-    """The tools that items of the input add to those of the request, each with its place. Codex sends such items."""
+    """Yield the path and the value of each tool in `additional_tools` items of the input, which Codex sends."""
     for index, item in enumerate(value):
         if isinstance(item, dict) and item.get("type") == "additional_tools" and isinstance(item.get("tools"), list):
             yield from ((f"input[{index}].tools[{number}]", tool) for number, tool in enumerate(item["tools"]))
 
 
 def _resolved(item: Any, path: str, recall: Recall) -> Mapping[str, Any]:
-    """The item itself, or the one that it refers to."""
+    """Return the stored item if this one is a reference, otherwise the item itself."""
     if not isinstance(item, dict):
         raise wrong_type(path, "an object with 'type'", item)
     if _kind(item, path) != "item_reference":
@@ -178,16 +179,16 @@ def _message(item: Mapping[str, Any], path: str) -> Iterator[tuple[Role, tuple[B
 
 def _other_call(item: Mapping[str, Any], kind: str, path: str) -> ToolUseBlock:
     own_name, key = OTHER_CALLS[kind]
-    name, call_id, given = own_name or item.get("name"), item.get("call_id") or item.get("id"), item.get(key)
+    name, call_id, argument = own_name or item.get("name"), item.get("call_id") or item.get("id"), item.get(key)
     for place, value in ((f"{path}.call_id", call_id), (f"{path}.name", name)):
         if not isinstance(value, str) or not value:
             raise wrong_type(place, "a string", value)
-    arguments = given if isinstance(given, dict) else {key: given}
+    arguments = argument if isinstance(argument, dict) else {key: argument}
     return ToolUseBlock.of(str(call_id), str(name), arguments)
 
 
 def _is_thought(content: Any) -> bool:
-    """Is it reasoning that comes back as a message? pydantic-ai does so with models it does not know."""
+    """Return whether the content is reasoning: pydantic-ai sends it as a message for models that it does not know."""
     whole = isinstance(content, str) and content.startswith("<think>") and content.endswith("</think>")
     return whole and content.count("</think>") == 1
 

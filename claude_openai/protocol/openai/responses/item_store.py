@@ -43,8 +43,7 @@ class ItemStore:
 
 
 def item_chars(item: Mapping[str, Any]) -> int:
-    """The characters of its texts, or of the arguments of a call."""
-    """The characters of its texts, or of the arguments of a call."""
+    """Return the number of characters in the texts of an item, or in the arguments of a call."""
     return len(item.get("arguments", "")) + sum(
         len(part.get("text", "")) + len(part.get("refusal", "")) for part in item.get("content", ())
     )

@@ -30,10 +30,10 @@ ItemPrefix: TypeAlias = Literal["msg", "rs", "fc"]
 # An event without its sequence_number.
 UnnumberedEvent: TypeAlias = dict[str, Any]
 
-# Why a response that ended has not all that there was to say. A refusal is all that there is, as of OpenAI's models:
-# with another status their SDK would find no final response in the stream.
+# The `reason` of an incomplete response. A refusal is a complete response, as with OpenAI's models: with another status
+# the OpenAI SDK would find no final response in the stream.
 INCOMPLETE: Final[Mapping[FinishReason, str]] = {"length": "max_output_tokens"}
-# Codex acts on these; it repeats a turn for each other code but `invalid_prompt`.
+# Codes that Codex handles. It repeats the turn for every other code except `invalid_prompt`.
 _KNOWN_CODES: Final = frozenset(
     {"context_length_exceeded", "insufficient_quota", "rate_limit_exceeded", "server_is_overloaded"}
 )
@@ -42,13 +42,13 @@ _MAY_BE_REPEATED: Final = frozenset({"server_error", "rate_limit_error", "servic
 
 @dataclass(frozen=True, slots=True)
 class ResponsesHead:
-    """What every object of one response has in common.
+    """The fields that all objects of one response share.
 
     Attributes:
         id: unique for this response, `resp_...`.
-        created: when the response began, in whole seconds since 1970.
-        echo: the keys that repeat the request.
-        namespaces: for functions of a namespace, by the name that Claude sees: the namespace and its own name.
+        created: start of the response, in whole seconds since 1970.
+        echo: the fields that repeat the request.
+        namespaces: as in `ResponsesTools`.
     """
 
     id: str
@@ -60,12 +60,12 @@ class ResponsesHead:
         return f"{prefix}_{self.id.removeprefix('resp_')}_{index}"
 
     def response(self, status: str, output: Sequence[Mapping[str, Any]], **ending: Any) -> dict[str, Any]:
-        """The response object.
+        """Return the response object.
 
         Args:
-            status: of the response.
-            output: its items.
-            ending: the keys that only its end has.
+            status: the status of the response.
+            output: the items.
+            ending: fields that are only set at the end of the response.
         """
         return {
             "id": self.id,
@@ -141,13 +141,13 @@ REASONING: Final = ItemForm(
 
 
 class ItemInProgress:
-    """An item whose text is still coming, part after part.
+    """An item whose parts are being streamed.
 
     Args:
-        form: of the item.
-        head: of the response.
-        index: its place among the items.
-        part: form of its first part; by default the one for text.
+        form: the form of the item.
+        head: the head of the response.
+        index: the index of the item in `output`.
+        part: the form of the first part; by default the form for text.
     """
 
     def __init__(self, form: ItemForm, head: ResponsesHead, index: int, part: PartForm | None = None) -> None:
@@ -170,7 +170,7 @@ class ItemInProgress:
         return {**self._delta, "delta": text, **self._part.event_keys}
 
     def next_part(self, part: PartForm) -> Iterator[UnnumberedEvent]:
-        """Go on with another part."""
+        """End the current part and begin another."""
         yield from self._part_done()
         self._parts.append(self._part.of("".join(self._texts)))
         self._begin(part)
@@ -211,10 +211,10 @@ def response_usage(usage: Usage) -> dict[str, Any]:
 
 
 def failure_object(error: ApiError) -> dict[str, Any]:
-    """The `error` of a response that failed. Its codes are few: the error event before it has the true one."""
+    """Return the `error` of a failed response. Its codes are limited; the error event before it has the exact code."""
     if error.code in _KNOWN_CODES:
         code = error.code
     else:
-        # What may not be repeated is a turn that is paid for, whatever it failed of; see `errors`.
+        # A turn that is already paid for must not be repeated, whatever the failure; see `errors`.
         code = "server_error" if error.may_retry and error.type in _MAY_BE_REPEATED else "invalid_prompt"
     return {"code": code, "message": error.message}

@@ -30,13 +30,13 @@ __all__ = ["ResponsesRequest", "parse_chat_body", "parse_responses_request"]
 
 @dataclass(frozen=True, slots=True)
 class ResponsesRequest:
-    """One request in our own terms.
+    """A request for a response.
 
     Attributes:
-        chat: what is asked.
-        echo: the keys of the answer that repeat the request.
+        chat: the turn.
+        echo: the fields of the answer that repeat the request.
         namespaces: as in `ResponsesTools`.
-        stores: the client may name items of the answer in its next request by their ids alone.
+        stores: whether later requests may refer to items of the answer by id.
     """
 
     chat: TurnRequest
@@ -49,22 +49,22 @@ def parse_responses_request(body: bytes, catalog: ModelCatalog, recall: Recall) 
     """Read and check a request body.
 
     Args:
-        body: the request's.
-        catalog: the names of models.
-        recall: finds items that the request has only by their ids.
+        body: the body of the request.
+        catalog: the known models.
+        recall: returns stored items to which the request refers by id.
 
     Raises:
-        BadRequest: with the field at fault in `param`.
+        BadRequest: with the invalid field in `param`.
         ModelNotFound: the model is not in the catalog.
     """
     return _read(load_object(body), len(body), catalog, recall)
 
 
 def parse_chat_body(body: bytes, catalog: ModelCatalog) -> TurnRequest:
-    """Read and check the body of a request for a chat completion, which may have the form of the Responses API.
+    """Read and check the body of a request for a chat completion, which may be in the format of the Responses API.
 
     Raises:
-        BadRequest: with the field at fault in `param`.
+        BadRequest: with the invalid field in `param`.
         ModelNotFound: the model is not in the catalog.
     """
     fields = load_object(body)
@@ -114,12 +114,12 @@ def _output(form: Mapping[str, Any] | None, budget: Budget) -> OutputFormat | No
 
 
 def _effort(fields: Mapping[str, Any]) -> ReasoningEffort | None:
-    return read_effort({"reasoning": fields.get("reasoning", {})})  # the other name of it is no field here
+    return read_effort({"reasoning": fields.get("reasoning", {})})  # the Responses API has no `reasoning_effort`
 
 
 def _echo(fields: Mapping[str, Any], tools: ResponsesTools) -> dict[str, Any]:
-    # Every key of OpenAI's object, since some clients demand them all. What has no effect here is repeated all the
-    # same; `store` says what is true.
+    # All fields of OpenAI's object, because some clients require them. Fields without an effect are repeated too; only
+    # `store` is always false.
     reasoning = fields.get("reasoning", {})
     user = {"user": fields["user"]} if "user" in fields else {}
     return {

@@ -39,17 +39,22 @@ from claude_openai.protocol.turn.events import (
 
 __all__ = ["Remember", "ResponsesObject", "ResponsesStream"]
 
-# Takes each item of an answer when it is finished.
+# Called with each finished item of an answer.
 Remember: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 
 class _AnswerSoFar:
-    """The items of one turn, step by step.
+    """The items of one turn, built event by event.
 
     Args:
-        head: what the objects of the response have in common.
-        clock: the time, in whole seconds since 1970.
-        remember: takes each finished item.
+        head: the common fields of the objects.
+        clock: returns the time, in whole seconds since 1970.
+        remember: called with each finished item.
+
+    Attributes:
+        final: the final response object, None before the end of the turn.
+        error: why the turn failed; None while it runs and if it completed.
+        calls: names of the tools called so far.
     """
 
     def __init__(self, head: ResponsesHead, clock: Callable[[], int], remember: Remember) -> None:
@@ -64,19 +69,19 @@ class _AnswerSoFar:
         self._begun = False
 
     def feed(self, event: Event) -> Iterator[UnnumberedEvent]:
-        """The steps that an event becomes.
+        """Yield the events of the Responses API for an event of the turn.
 
         Raises:
-            RuntimeError: the answer has ended. Nothing follows a turn's end, so this is a bug of the caller.
+            RuntimeError: the turn has ended, so this is a bug of the caller.
         """
         if self.final is not None:
             raise RuntimeError(f"{type(event).__name__} after the end of the response")
         yield from self._begin()
         match event:
             case TextDelta(text):
-                yield from self._say(MESSAGE, text)
+                yield from self._delta(MESSAGE, text)
             case ReasoningDelta(text):
-                yield from self._say(REASONING, text)
+                yield from self._delta(REASONING, text)
             case ToolCall():
                 yield from self._close("completed")
                 yield from self._call(event)
@@ -97,7 +102,7 @@ class _AnswerSoFar:
         yield {"type": "response.created", "response": response}
         yield {"type": "response.in_progress", "response": response}
 
-    def _say(self, form: ItemForm, text: str) -> Iterator[UnnumberedEvent]:
+    def _delta(self, form: ItemForm, text: str) -> Iterator[UnnumberedEvent]:
         if not text:
             return
         item = self._open
@@ -162,10 +167,10 @@ class _AnswerSoFar:
         if self._open is not None:
             self._output.append(self._open.item("incomplete"))
         self.final = self._head.response("failed", self._output, error=failure_object(error))
-        told = error.body()["error"]
-        # Flat by the schema; and as an object under `error`, which the OpenAI SDKs look for to raise it.
-        flat = {key: told[key] for key in ("code", "message", "param")}
-        yield {"type": "error", **flat, "error": told}
+        error_object = error.body()["error"]
+        # OpenAI's schema has the fields in the event itself; the OpenAI SDKs raise an error only for an `error` object.
+        flat = {key: error_object[key] for key in ("code", "message", "param")}
+        yield {"type": "error", **flat, "error": error_object}
         yield {"type": "response.failed", "response": self.final}
 
 
@@ -173,9 +178,9 @@ class ResponsesStream:
     """One turn as server-sent events: `feed` each event in order and send what it returns.
 
     Args:
-        head: what the objects of the response have in common.
-        clock: the time, in whole seconds since 1970.
-        remember: takes each finished item.
+        head: the common fields of the objects.
+        clock: returns the time, in whole seconds since 1970.
+        remember: called with each finished item.
     """
 
     def __init__(self, head: ResponsesHead, clock: Callable[[], int], remember: Remember) -> None:
@@ -184,16 +189,16 @@ class ResponsesStream:
 
     @property
     def calls(self) -> list[str]:
-        """Names of the tools that were called so far."""
+        """Return the names of the tools called so far."""
         return self._answer.calls
 
     @property
     def ended(self) -> bool:
-        """True once the turn's end was fed: there is nothing more to send."""
+        """Return whether the final event was fed, so that there is nothing more to send."""
         return self._answer.final is not None
 
     def feed(self, event: Event) -> bytes:
-        """The frames that `event` becomes, which may be none.
+        """Return the frames of `event`, which may be empty.
 
         Raises:
             RuntimeError: the stream has ended.
@@ -206,18 +211,18 @@ class ResponsesStream:
 
 
 class ResponsesObject:
-    """One turn as one response: `feed` each event in order, then take the `result`; as `ResponsesStream`."""
+    """One turn as one response: `feed` each event in order, then take the `result`. Arguments as `ResponsesStream`."""
 
     def __init__(self, head: ResponsesHead, clock: Callable[[], int], remember: Remember) -> None:
         self._answer = _AnswerSoFar(head, clock, remember)
 
     @property
     def ended(self) -> bool:
-        """True once the turn's end was fed."""
+        """Return whether the final event was fed."""
         return self._answer.final is not None
 
     def feed(self, event: Event) -> None:
-        """Take in the next event.
+        """Take the next event.
 
         Raises:
             RuntimeError: the turn has ended.
@@ -226,7 +231,7 @@ class ResponsesObject:
             pass
 
     def result(self) -> dict[str, Any]:
-        """The response object.
+        """Return the response object.
 
         Raises:
             ApiError: the turn failed.

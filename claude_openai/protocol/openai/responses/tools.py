@@ -18,7 +18,7 @@ from claude_openai.protocol.turn.tools import MAX_NAME_CHARS, Tool, ToolChoice
 
 __all__ = ["ResponsesTools", "read_responses_tools"]
 
-# Tools that stand elsewhere in a request, each with its place.
+# Tools with their paths in the request.
 Placed: TypeAlias = Iterable[tuple[str, Any]]
 
 _FUNCTION_KEYS: Final = ("name", "description", "parameters", "strict")
@@ -29,11 +29,11 @@ class ResponsesTools:
     """The tools of one request.
 
     Attributes:
-        offered: those that Claude is to see.
-        choice: whether, and which, must be called.
-        choice_echo: the choice as the answer repeats it.
-        echo: those that were taken, likewise.
-        namespaces: for each function of a namespace, by the name that Claude sees: the namespace and its own name.
+        offered: the tools to offer to Claude.
+        choice: the tool choice.
+        choice_echo: the tool choice as repeated in the answer.
+        echo: the accepted tools as repeated in the answer.
+        namespaces: Claude's name of each function in a namespace -> the namespace, and the function's name in it.
     """
 
     offered: tuple[Tool, ...]
@@ -52,13 +52,13 @@ def read_responses_tools(tools: Sequence[Any], added: Placed, choice: Any, budge
     """Check the tools and the `tool_choice` of a request.
 
     Args:
-        tools: the field of that name.
-        added: tools that stand elsewhere in the request, each with its place.
+        tools: the field `tools`.
+        added: tools from the input, with their paths.
         choice: the field `tool_choice`.
-        budget: of the request.
+        budget: the budget of the request.
 
     Raises:
-        BadRequest: naming the place, like `tools[2].parameters`.
+        BadRequest: with the invalid field in `param`, like `tools[2].parameters`.
     """
     placed = [*((f"tools[{index}]", item) for index, item in enumerate(tools)), *added]
     found = [entry for where, item in placed for entry in _entries(item, where, budget)]
@@ -107,7 +107,7 @@ def _is_left_out(item: Mapping[str, Any]) -> bool:
 def _echo(item: Mapping[str, Any]) -> Mapping[str, Any]:
     if item.get("type") != "namespace":
         function = item.get("function") or item
-        # The answer has every key, asked for or not.
+        # The answer has all keys, even if the request does not.
         echo = {"type": "function", **{key: function.get(key) for key in _FUNCTION_KEYS}}
         return echo if function.get("input_schema") is None else {**echo, "parameters": function["input_schema"]}
     functions = [{"type": "function", **function} for function in item["tools"]]

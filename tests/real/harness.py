@@ -272,11 +272,11 @@ async def serving(
     processes = Processes(temporary)
     with trio.fail_after(LIMIT_S), pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(temporary))
+        # On a busy machine a turn would go on without notes, and Claude would hear Claude Code's own.
+        patch.setattr(priming, "WAIT_S", LIMIT_S)
         if not learns:
             patch.setattr(Primer, "_probe", _probe_once)
             patch.setattr(priming, "CHECK_DELAY_S", LIMIT_S)
-            # On a busy machine a turn would go on without notes, and Claude would hear Claude Code's own.
-            patch.setattr(priming, "WAIT_S", LIMIT_S)
         async with MessagesApi.serving(reply) as api, trio.open_nursery() as nursery:
             if lacks("exact-claude"):
                 api.requests = _WithoutDate()

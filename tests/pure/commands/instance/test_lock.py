@@ -85,7 +85,7 @@ def test_a_second_server_is_refused_with_who_the_first_is(tmp_path: Path) -> Non
         with pytest.raises(AlreadyRunning, match="another claude-openai is starting;"), claiming(tmp_path):
             pass
         claim.publish(ONE)
-        with pytest.raises(AlreadyRunning, match=rf"runs \(pid {ONE.pid}, {ONE.base_url}\)"), claiming(tmp_path):
+        with pytest.raises(AlreadyRunning, match=rf"is running \(pid {ONE.pid}, {ONE.base_url}\)"), claiming(tmp_path):
             pass
         assert find_instance(tmp_path) == ONE
 
@@ -340,7 +340,7 @@ def fill_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_full_disk_is_one_line_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill_disk(monkeypatch)
-    with pytest.raises(StartError, match=r"cannot write '.*claude-openai\.pid': No space left on device; TMPDIR"):
+    with pytest.raises(StartError, match=r"cannot write '.*claude-openai\.pid': No space left on device; set TMPDIR"):
         claiming(tmp_path).__enter__()
 
 

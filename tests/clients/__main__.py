@@ -27,7 +27,7 @@ from tests.clients.table import CLIENTS, HERE, Client
 CACHE: Final = Path(os.environ.get("CLAUDE_OPENAI_TEST_CACHE") or HERE.parents[1] / ".cache" / "clients").resolve()
 CASE: Final = "case "
 # Far beyond what a client takes, so that only a hang meets it.
-LIMIT_S: Final = 300
+LIMIT_S: Final = 600
 IN_CI: Final = os.environ.get("CI", "").lower() not in ("", "0", "false")
 # The variables of the client are those that `connect openai` prints.
 CONNECTED: Final = """eval "$("$0" -m claude_openai connect openai --url "$1")" && shift && exec "$@\""""

@@ -548,7 +548,7 @@ async def on_stage(folders: pytest.TempPathFactory, kind: Kind, run: Callable[[A
     [
         pytest.param(KEEPING, 4, id="conversations are kept"),
         pytest.param(EXPIRING, 2, id="conversations expire"),
-        pytest.param(CLI, 2, id="each turn is a process of its own"),
+        pytest.param(CLI, 1, id="each turn is a process of its own"),
     ],
 )
 async def test_claude_is_sent_what_the_request_says_and_nothing_else(

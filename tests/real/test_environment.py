@@ -11,6 +11,7 @@ from claude_openai.claude.process.command_line import claude_environment
 from claude_openai.claude.process.environment import Reach, reach
 from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.testing import Hang, MessagesApi, RecordedRequest, Reply, Text, ToolUse
+from tests.conditions import lacks
 from tests.real.call import Call, chat
 from tests.real.command import running
 from tests.real.harness import Served, needs_claude, on_both_backends, serving
@@ -86,6 +87,7 @@ async def test_no_variable_changes_what_claude_is_sent(
 async def test_no_program_of_a_variable_runs_in_claude_or_before_its_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    lacks("exact-claude")  # runs `claude --version` once, in this process's environment
     touched = tmp_path / "touched"
     touched.mkdir()
     preload, script, prefix = tmp_path / "preload.js", tmp_path / "script.sh", tmp_path / "prefix.sh"

@@ -178,7 +178,7 @@ class Served:
         return self.log_file.read_text("ascii")
 
     async def whole_log(self) -> str:
-        """The log, with all that has been told to it by now: a thread writes it, in the order of telling."""
+        """Return the log with all records so far, which a thread writes in their order."""
         async with Call.open(self.url, None, "/health") as call:
             assert await call.status() == 200
             await call.body()
@@ -187,7 +187,7 @@ class Served:
         return self.log_text()
 
     async def logged(self, event: str) -> list[dict[str, Any]]:
-        """The records of one kind in `whole_log`."""
+        """Return the records of one event in `whole_log`."""
         records = map(json.loads, (await self.whole_log()).splitlines())
         return [record for record in records if record["event"] == event]
 

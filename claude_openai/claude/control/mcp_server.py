@@ -5,7 +5,7 @@ A call waits for its result, which comes with the client's next request, or from
 so that Claude corrects them. Results are kept by id, because Claude Code makes some calls only after others have
 returned. All bookkeeping is synchronous; output goes to a channel.
 
-Trap: the arguments that arrive here are not those that Claude wrote. Claude Code turns "5" into 5 where the schema has
+Trap: the arguments that arrive here differ from Claude's. Claude Code turns "5" into 5 where the schema has
 a number, and replaces arguments that are not an object with an empty object. So each call is checked once, by the
 arguments that Claude wrote and the client gets, and not again here.
 """

@@ -59,7 +59,7 @@ class Conversation:
         """Run one turn. Its outcome is in `state`; a cancelled turn leaves the state busy.
 
         Args:
-            request: what to answer; its history is the one that this conversation holds.
+            request: the request to answer; its history must equal that of this conversation.
             route: how the turn got this process.
             emit: takes the events.
             replaceable: if Claude was not asked, raise instead of failing the turn.

@@ -44,7 +44,7 @@ _SYSTEM = (
 _LINKED = ("/etc/resolv.conf", "/etc/hosts", "/etc/localtime", "/etc/ssl/certs", "/etc/ssl/ca-bundle.pem")
 _EMPTY = ("/tmp", "/var/tmp")  # noqa: S108 - of the namespace
 _SECRETS_OF_SYSTEM = ("/etc/shadow", "/etc/gshadow", "/etc/ssh", "/etc/ssl/private")
-# Besides those that permission rules deny too.
+# The permission rules deny other secrets of the home folder; these are covered in addition.
 _MORE_SECRETS_OF_HOME = (
     *(".cargo/credentials", ".cargo/credentials.toml", ".config/git/credentials", ".docker", ".claude-openai"),
     *(".mozilla", ".config/google-chrome", ".config/chromium", ".bash_history", ".zsh_history"),

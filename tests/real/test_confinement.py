@@ -46,7 +46,8 @@ def work(tmp_path: Path) -> Path:
     for name in SECRETS:
         path = tmp_path / "home" / name
         path.parent.mkdir(exist_ok=True)
-        path.write_text("a secret of the home")
+        # A comment: on a busy machine Claude Code lets the shell read .bashrc for each command.
+        path.write_text("# a secret of the home")
     (tmp_path / "other" / "b.txt").write_text("the words of b")
     return tmp_path / "work"
 
@@ -89,7 +90,7 @@ async def test_bash_works_in_its_folder_and_sees_nothing_else_of_the_users(
     assert int(said.partition("processes")[2]) < 10
     assert str(work) in said.splitlines()
     assert "HTTP Error" in said  # the stand-in's, on loopback
-    assert (home / ".bashrc").read_text() == "a secret of the home"
+    assert (home / ".bashrc").read_text() == "# a secret of the home"
     assert not (tmp_path / "other" / "x").exists()
 
 

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import pytest
 import trio
@@ -45,6 +45,7 @@ __all__ = [
     "on_both_backends",
     "serving",
     "until",
+    "until_one",
 ]
 
 # Far beyond what anything here takes, so that only a hang meets it: the machine may be busy with other things.
@@ -52,6 +53,7 @@ LIMIT_S: Final = 150.0
 GONE_S: Final = 20.0
 POLL_S: Final = 0.01
 NUL: Final = b"\0"
+T = TypeVar("T")
 OK: Final = Reply("ok")
 
 
@@ -68,6 +70,18 @@ async def until(condition: Callable[[], bool], what: str | Callable[[], str], wi
             await trio.sleep(POLL_S)
         return
     raise AssertionError(f"not within {within_s:g} s: {what if isinstance(what, str) else what()}")
+
+
+async def until_one(found: Callable[[], Iterable[T]], what: str) -> T:
+    """Return the only item that `found` returns, as soon as there is one; a second look might not see it again."""
+    last: list[T] = []
+
+    def is_one() -> bool:
+        last[:] = found()
+        return len(last) == 1
+
+    await until(is_one, what)
+    return last[0]
 
 
 class Processes:

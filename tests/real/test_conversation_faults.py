@@ -21,7 +21,7 @@ from claude_openai.claude.process.supervised import _unread
 from claude_openai.claude.sdk.transport import ProcessTransport
 from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text, ToolUse
 from tests.real.call import Call, chat
-from tests.real.harness import OK, Served, needs_claude, serving, until
+from tests.real.harness import OK, Served, needs_claude, serving, until, until_one
 from tests.real.tool_turns import ASKED, KEPT, LIST, READ, ask, refused, results, upstream, use
 
 pytestmark = needs_claude
@@ -384,9 +384,7 @@ async def test_comments_keep_a_stream_alive_while_claude_writes_a_long_call(tmp_
 async def a_spare(served: Served) -> int:
     """The process of the one spare, as soon as it waits."""
     await until(lambda: served.log_text().count('"process.start"') == 1, "there is a spare")
-    await until(lambda: len(served.processes.marked()) == 1, "it has its environment")
-    (pid,) = served.processes.marked()
-    return pid
+    return await until_one(served.processes.marked, "it has its environment")
 
 
 async def test_a_spare_that_died_is_not_asked(tmp_path: Path) -> None:

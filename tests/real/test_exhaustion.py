@@ -7,6 +7,7 @@ import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from tests.conditions import OTHER_USER, PACKAGES, needs, python_of_another_user
 from tests.http_client import texts
 from tests.real.call import Call, chat
 from tests.real.command import MODULE, Command, running
-from tests.real.harness import LIMIT_S, needs_claude, on_both_backends, until
+from tests.real.harness import LIMIT_S, needs_claude, on_both_backends, until, until_one
 
 pytestmark = [needs_claude, pytest.mark.long]
 
@@ -158,7 +159,7 @@ def address_space(pid: int) -> int:
 async def test_without_memory_for_a_process_the_client_is_told_so(tmp_path: Path) -> None:
     async with running(tmp_path, *ALONE, reply=Reply("ok")) as command:
         await answered(command)
-        (guardian,) = command.processes.guardians_of(command.process.pid)
+        guardian = await until_one(partial(command.processes.guardians_of, command.process.pid), "its guardian runs")
         with limited(guardian, resource.RLIMIT_AS, address_space(guardian) + 32 * 1024 * 1024):
             assert "lacks memory" in await refused(command)
             await is_healthy(command)

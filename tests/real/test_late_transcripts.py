@@ -16,7 +16,7 @@ from claude_openai.claude.transcript.fifo import LateTranscript
 from claude_openai.claude.transcript.session_file import Past
 from claude_openai.protocol.turn.blocks import Message, TextBlock
 from tests.real.call import Call, chat
-from tests.real.harness import LIMIT_S, Served, needs_claude, serving, until
+from tests.real.harness import LIMIT_S, Served, needs_claude, serving, until, until_one
 from tests.real.tool_turns import ask, upstream
 
 pytestmark = [needs_claude, pytest.mark.long]
@@ -58,8 +58,7 @@ async def waiting_process(served: Served, model: str = "") -> int:
             return [pid for pid in served.processes.marked() if waits(pid) and f"--model\0{model}" in command_line(pid)]
         return []
 
-    await until(lambda: len(waiting()) == 1, "a process waits for a history")
-    return waiting()[0]
+    return await until_one(waiting, "a process waits for a history")
 
 
 @pytest.fixture
@@ -132,9 +131,9 @@ async def stopped_at_its_start(served: Served) -> int:
     def started() -> list[int]:
         return [pid for pid in served.processes.marked() if any(s in command_line(pid) for s in sessions())]
 
-    await until(lambda: len(started()) == 1, "a process is being started")
-    os.kill(started()[0], signal.SIGSTOP)
-    return started()[0]
+    pid = await until_one(started, "a process is being started")
+    os.kill(pid, signal.SIGSTOP)
+    return pid
 
 
 async def go_on_with_the_file(served: Served, pid: int) -> None:

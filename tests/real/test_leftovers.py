@@ -22,7 +22,7 @@ import pytest
 from claude_openai.testing import Hang, RecordedRequest, Reply, Text, ToolUse
 from tests.real.call import Call, chat
 from tests.real.command import Command, running, shell
-from tests.real.harness import LIMIT_S, needs_claude, on_both_backends, serving, until
+from tests.real.harness import LIMIT_S, needs_claude, on_both_backends, serving, until, until_one
 from tests.real.own_tools import is_judge
 from tests.real.tool_turns import READ, results
 
@@ -286,7 +286,7 @@ async def test_what_cannot_be_removed_is_told_in_the_log(tmp_path: Path) -> None
     async with serving(tmp_path, reply) as served:
         async with AsyncExitStack() as stack:
             call = await begun(served.url, "hang", stack)
-            (pid,) = served.processes.claudes()
+            pid = await until_one(served.processes.claudes, "the CLI of the turn runs")
             # No file can be removed that is a folder.
             (served.home / "config" / "sessions" / f"{pid}.folder").mkdir()
             call.leave()

@@ -3,6 +3,7 @@
 import os
 import signal
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from claude_openai.testing import Hang, Reply, Text
 from tests.real.call import Call, chat
 from tests.real.command import Command, running
 from tests.real.fake_cli import fake_cli
-from tests.real.harness import needs_claude, until
+from tests.real.harness import needs_claude, until, until_one
 
 pytestmark = needs_claude
 
@@ -56,7 +57,7 @@ async def test_a_server_whose_guardian_is_killed_goes_on_and_still_leaves_nothin
     async with running(tmp_path, reply=HANGS) as command, AsyncExitStack() as stack:
         await answering(command, stack)
         server = command.process.pid
-        (guardian,) = command.processes.guardians_of(server)
+        guardian = await until_one(partial(command.processes.guardians_of, server), "its guardian runs")
         os.kill(guardian, signal.SIGKILL)
         await until(lambda: guardian not in command.processes.guardians_of(server), "the guardian is dead")
         await answering(command, stack)

@@ -3,7 +3,7 @@
 Claude Code adds notes to a conversation: the environment, the model, the date. It omits a note that is already in the
 transcript it resumes from, and repeats that note in the form in which it was `rendered`. So a process that resumes from
 the same notes, each rendered as a blank, sends only the client's conversation (from `LEAST_EXACT` on;
-`tests/real/test_priming.py` shows it on the bundled CLI).
+`tests/real/claude/test_priming.py` shows it on the bundled CLI).
 
 The content of the notes depends on the CLI, the working folder and the model, so they are learnt: the CLI runs one turn
 against a stand-in for Claude's API on loopback, and the notes are read from its session file. This takes about half a

@@ -23,7 +23,15 @@ PACKAGE: Final = "@anthropic-ai/claude-code"
 OLDER: Final = ("2.1.200", "2.1.300")
 BUNDLED, NEWEST = "bundled", "newest"
 TESTS: Final = tuple(
-    f"tests/real/test_{name}.py" for name in ("priming", "rewinding", "field_shapes", "upstream", "tools", "responses")
+    f"tests/real/{room}/test_{name}.py"
+    for room, name in (
+        ("claude", "priming"),
+        ("claude/control", "tools"),
+        ("claude/sdk", "rewinding"),
+        ("protocol/openai", "field_shapes"),
+        ("protocol/openai", "upstream"),
+        ("protocol/openai/responses", "responses"),
+    )
 )
 FAILED: Final = re.compile(r"^FAILED \S+?::(.*?)(?: - .*)?$", re.MULTILINE)
 INSTALL_S: Final = 300

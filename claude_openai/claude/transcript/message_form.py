@@ -1,7 +1,7 @@
 """Makes messages of Claude's API in the form in which Claude Code sends them in a live conversation.
 
-Replays use this form, so that they share the prompt-cache prefix of the live turns (`tests/real/test_replays.py`
-compares the two on the bundled CLI).
+Replays use this form, so that they share the prompt-cache prefix of the live turns
+(`tests/real/claude/transcript/test_replays.py` compares the two on the bundled CLI).
 """
 
 import json

@@ -21,7 +21,7 @@ from tests.real.harness import LIMIT_S, Served, needs_claude, serving, until
 
 pytestmark = needs_claude
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LOOK: dict[str, Any] = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
 CALLED: list[dict[str, Any]] = [
     {"role": "user", "content": "What is there?"},

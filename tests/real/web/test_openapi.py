@@ -4,7 +4,7 @@ Schemathesis makes requests of the document, right and wrong ones, against the r
 large, so it has an environment of its own, and SCHEMATHESIS names its program, or it is on PATH as `st`:
 
     python3 -m venv /tmp/st && /tmp/st/bin/pip install schemathesis openapi-spec-validator
-    SCHEMATHESIS=/tmp/st/bin/st pytest tests/real/test_openapi.py
+    SCHEMATHESIS=/tmp/st/bin/st pytest tests/real/web/test_openapi.py
 """
 
 import itertools

@@ -62,7 +62,7 @@ def own_sdk(folder: Path) -> dict[str, str]:
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     (folder / "empty").mkdir()
-    root = str(Path(__file__).parents[2])
+    root = str(Path(__file__).parents[4])
     return {"PATH": str(folder / "empty"), "PYTHONPATH": f"{package.parent}{os.pathsep}{root}"}
 
 

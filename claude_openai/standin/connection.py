@@ -15,7 +15,7 @@ import trio
 
 from claude_openai.file_access import READ_BYTES
 from claude_openai.standin.recorded import RecordedRequest
-from claude_openai.standin.script import Cut, Pause, Wait
+from claude_openai.standin.script import Cut, Die, Pause, Wait
 from claude_openai.standin.wire import Head, Item
 
 SEND_BYTES = 65_536  # sent in one call if there is no wait in between; each delta is still a separate SSE event
@@ -116,7 +116,7 @@ class Connection:
             else:
                 self._put_body(body)
                 await self._flush()
-                if isinstance(item, Cut):
+                if isinstance(item, Cut | Die):
                     self._cut(item)
                     return False
                 await _wait(item)
@@ -139,8 +139,8 @@ class Connection:
         if data:
             await self._stream.send_all(data)
 
-    def _cut(self, cut: Cut) -> None:
-        if cut.reset:
+    def _cut(self, cut: Cut | Die) -> None:
+        if isinstance(cut, Cut) and cut.reset:
             # A linger time of zero makes close() send RST instead of FIN.
             self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 

@@ -14,6 +14,7 @@ from typing import Self, TypeAlias
 import trio
 
 from claude_openai.standin.connection import AnswerOutcome, Connection
+from claude_openai.standin.naming import in_claude_terms
 from claude_openai.standin.recorded import RecordedRequest
 from claude_openai.standin.script import NOT_FOUND_ERROR, Answer, HttpError, Reply
 from claude_openai.standin.validation import problem_of
@@ -187,7 +188,7 @@ class MessagesApi:
             answer = self._reply(request)
         if not isinstance(answer, Reply | HttpError):
             raise TypeError(f"the script answered with {answer!r}, which is neither a Reply nor an HttpError")
-        return answer
+        return in_claude_terms(answer, request.tools)
 
     def _render(self, answer: Answer, request: RecordedRequest) -> Iterator[Item]:
         number = next(self._numbers)

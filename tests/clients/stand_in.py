@@ -217,19 +217,19 @@ def _calls(said: str, tools: list[str]) -> Iterator[ToolUse]:
     """The calls that the prompt asks for, of the tools that are there."""
     offered = {tool.removeprefix("mcp__openai__"): tool for tool in tools}
     if "weather" in said and "weather" in offered:
-        yield ToolUse("toolu_paris", offered["weather"], fragments=('{"ci', 'ty": "Par', 'is"}'))
-        yield ToolUse("toolu_rome", offered["weather"], {"city": "Rome"})
+        yield ToolUse(offered["weather"], id="toolu_paris", fragments=('{"ci', 'ty": "Par', 'is"}'))
+        yield ToolUse(offered["weather"], {"city": "Rome"}, "toolu_rome")
     elif "Describe Paris" in said and tools:
         # The form of an answer, which is a tool of Claude Code's own or, for some clients, one of theirs.
-        yield ToolUse("toolu_city", "StructuredOutput" if "StructuredOutput" in tools else tools[0], CITY)
+        yield ToolUse("StructuredOutput" if "StructuredOutput" in tools else tools[0], CITY, "toolu_city")
     elif (found := re.search(r"Read (\S+) and (\S+) now", said)) and "read" in offered:
         for number, path in enumerate(found.groups()):
-            yield ToolUse(f"toolu_read_{number}", offered["read"], {"filePath": path})
+            yield ToolUse(offered["read"], {"filePath": path}, f"toolu_read_{number}")
     elif "exec_command" in offered:
         for number, command in enumerate(re.findall(r"`([^`]+)` (?:and|now)", said)):
-            yield ToolUse(f"toolu_run_{number}", offered["exec_command"], {"cmd": command})
+            yield ToolUse(offered["exec_command"], {"cmd": command}, f"toolu_run_{number}")
     elif "bash" in offered and (command := re.search(r"`([^`]+)` now", said)):
-        yield ToolUse("toolu_bash", offered["bash"], {"command": command[1], "description": "What was asked for"})
+        yield ToolUse(offered["bash"], {"command": command[1], "description": "What was asked for"}, "toolu_bash")
 
 
 def _results(message: dict[str, Any]) -> Iterator[str]:

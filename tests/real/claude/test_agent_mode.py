@@ -45,7 +45,7 @@ def using(*uses: Use) -> Callable[[RecordedRequest], Reply]:
     def reply(request: RecordedRequest) -> Reply:
         if request.messages[-1]["role"] == "user" and _results(request):
             return Reply("Done.")
-        return Reply("I look.", *(ToolUse(f"toolu_{n}", name, given) for n, (name, given) in enumerate(uses)))
+        return Reply("I look.", *(ToolUse(name, given, f"toolu_{n}") for n, (name, given) in enumerate(uses)))
 
     return reply
 
@@ -146,7 +146,7 @@ async def test_each_permission_mode_allows_what_it_says_and_asks_for_no_more_tha
 
 
 async def test_the_clients_own_tools_are_nobodys_to_judge(tmp_path: Path, work: Path) -> None:
-    reply = Reply(ToolUse("toolu_client", "mcp__openai__read", {"path": "/remote"}))
+    reply = Reply(ToolUse("mcp__openai__read", {"path": "/remote"}, "toolu_client"))
     async with serving(tmp_path, reply, allowed_working_directory_prefixes=(work,)) as served:
         for claude in ({"permissionMode": "auto"}, {"permissionMode": "auto", "toolMode": "all"}):
             async with Call.open(served.url, chat("Read.", tools=[READ], claude=claude)) as call:
@@ -222,8 +222,8 @@ async def test_its_own_tools_and_the_clients_share_a_turn_and_its_conversation(t
     def reply(request: RecordedRequest) -> Reply:
         if _results(request):
             return Reply("Both read.")
-        own = ToolUse("toolu_own", "Read", {"file_path": str(work / "a.txt")})
-        return Reply(own, ToolUse("toolu_client", "mcp__openai__read", {"path": "/remote"}))
+        own = ToolUse("Read", {"file_path": str(work / "a.txt")}, "toolu_own")
+        return Reply(own, ToolUse("mcp__openai__read", {"path": "/remote"}, "toolu_client"))
 
     asked = [{"role": "user", "content": "Read both."}]
     more: dict[str, Any] = {"tools": [READ], "claude": {"toolMode": "readonly"}}
@@ -252,9 +252,9 @@ async def test_an_agent_of_claude_cannot_call_the_clients_tools_and_nobody_waits
     def reply(request: RecordedRequest) -> Reply:
         results = _results(request)
         if "Work." not in str(request.messages[0]):  # the agent's own
-            return Reply("I could not.") if results else Reply(ToolUse("toolu_2", "mcp__openai__read", {"path": "/r"}))
+            return Reply("I could not.") if results else Reply(ToolUse("mcp__openai__read", {"path": "/r"}, "toolu_2"))
         options = {"description": "Look", "prompt": "Look for it.", "subagent_type": "general-purpose"}
-        return Reply("It could not.") if results else Reply(ToolUse("toolu_1", "Agent", options))
+        return Reply("It could not.") if results else Reply(ToolUse("Agent", options, "toolu_1"))
 
     more: dict[str, Any] = {"tools": [READ], "claude": {"toolMode": "all"}}
     async with serving(tmp_path, reply, allowed_working_directory_prefixes=(work,)) as served:
@@ -298,10 +298,10 @@ async def test_the_usage_counts_what_agents_spend(tmp_path: Path, work: Path, ba
         if "Work." not in str(request.messages[0]):  # the agent's own
             return Reply("I found it.", usage=spent) if results else Reply(glob, usage=spent)
         return (
-            Reply("It was found.", usage=spent) if results else Reply(ToolUse("toolu_1", "Agent", options), usage=spent)
+            Reply("It was found.", usage=spent) if results else Reply(ToolUse("Agent", options, "toolu_1"), usage=spent)
         )
 
-    glob = ToolUse("toolu_2", "Glob", {"pattern": "*"})
+    glob = ToolUse("Glob", {"pattern": "*"}, "toolu_2")
     options = {"description": "Look", "prompt": "Look for it.", "subagent_type": "general-purpose"}
     settings: dict[str, Any] = {"backend": backend, "allowed_working_directory_prefixes": (work,)}
     async with serving(tmp_path, reply, max_idle_sessions=1, **settings) as served:
@@ -325,9 +325,9 @@ async def test_its_work_comes_through_streams_that_break_off_and_calls_that_fail
     tmp_path: Path, work: Path, backend: str, stream: bool
 ) -> None:
     def reading(number: int) -> ToolUse:
-        return ToolUse(f"toolu_{number}", "Read", {"file_path": str(work / "a.txt")})
+        return ToolUse("Read", {"file_path": str(work / "a.txt")}, f"toolu_{number}")
 
-    half = ToolUse("toolu_9", "Read", fragments=('{"file', UpstreamErrorEvent()))
+    half = ToolUse("Read", id="toolu_9", fragments=('{"file', UpstreamErrorEvent()))
     answers: list[Answer] = [
         Reply("One.", reading(1), UpstreamErrorEvent()),
         OVERLOADED_ERROR,
@@ -360,7 +360,7 @@ async def test_text_and_a_tool_of_its_own_and_then_an_empty_end_is_an_answer(
 ) -> None:
     settings: dict[str, Any] = {"backend": backend, "allowed_working_directory_prefixes": (work,)}
     async with serving(tmp_path, **settings) as served:
-        read = ToolUse("toolu_1", "Read", {"file_path": str(work / "a.txt")})
+        read = ToolUse("Read", {"file_path": str(work / "a.txt")}, "toolu_1")
         served.api.enqueue(Reply(Text("It says a."), read), Reply(before_stop=[Hang()]))
         answer = await ask(served, toolMode="readonly")
         assert answer["choices"][0]["message"]["content"] == "It says a."

@@ -62,7 +62,7 @@ async def two_requests(served: Served, **more: Any) -> list[dict[str, Any]]:
 def calls_once(request: RecordedRequest) -> Reply:
     if "tool_result" in str(request.messages):
         return Reply("Done.")
-    return Reply(ToolUse("toolu_1", "mcp__openai__read", {"path": "/a"}))
+    return Reply(ToolUse("mcp__openai__read", {"path": "/a"}, "toolu_1"))
 
 
 @pytest.mark.long
@@ -107,7 +107,7 @@ async def test_no_program_of_a_variable_runs_in_claude_or_before_its_commands(
             return Reply("<block>no")
         if "tool_result" in str(request.messages):
             return Reply("Done.")
-        return Reply(ToolUse("toolu_1", "Bash", {"command": f"echo flags=$MAKEFLAGS > {touched}/command"}))
+        return Reply(ToolUse("Bash", {"command": f"echo flags=$MAKEFLAGS > {touched}/command"}, "toolu_1"))
 
     claude = {"toolMode": "all", "permissionMode": "auto"}
     async with serving(tmp_path, reply) as served, Call.open(served.url, chat("Work.", claude=claude)) as call:

@@ -98,7 +98,7 @@ async def test_a_run_whose_server_was_killed_has_failed(tmp_path: Path) -> None:
 
 
 async def call_a_tool(url: str, user: Shell) -> tuple[str, dict[str, Any]]:
-    user.api.enqueue(Reply(ToolUse(f"toolu_{len(user.api.requests)}", "mcp__openai__look", {})))
+    user.api.enqueue(Reply(ToolUse("mcp__openai__look", {}, f"toolu_{len(user.api.requests)}")))
     async with Call.open(url, chat(ASKED, tools=[LOOK])) as call:
         _, answer = await call.answer()
     return call.headers["x-claude-openai-run"], answer["choices"][0]["message"]

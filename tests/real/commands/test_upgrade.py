@@ -79,9 +79,9 @@ def answer(request: RecordedRequest) -> Answer:
     if "HANG" in last:
         return Reply(Text("one", Hang()))
     if "LOOK" in last and "tool_result" not in last:
-        return Reply(ToolUse("toolu_1", "mcp__openai__look", {"at": "2024-01-01T00:00:00Z"}))
+        return Reply(ToolUse("mcp__openai__look", {"at": "2024-01-01T00:00:00Z"}, "toolu_1"))
     if "StructuredOutput" in [tool["name"] for tool in request.body.get("tools", ())]:
-        return Reply(ToolUse("toolu_2", "StructuredOutput", {"a": "http://x"}))
+        return Reply(ToolUse("StructuredOutput", {"a": "http://x"}, "toolu_2"))
     return Reply(Thinking("hm"), Text("one", " two"))
 
 

@@ -38,7 +38,7 @@ async def test_retries_thinking_text_calls_and_tools_at_work_are_signs_of_life(
     (work / "a.txt").write_text("words")
     answers: list[Answer] = [
         OVERLOADED_ERROR,
-        Reply(Thinking("so"), Text("I ", "look."), ToolUse("toolu_1", "Read", {"file_path": str(work / "a.txt")})),
+        Reply(Thinking("so"), Text("I ", "look."), ToolUse("Read", {"file_path": str(work / "a.txt")}, "toolu_1")),
         Reply("Done."),
     ]
     settings: dict[str, Any] = {"backend": backend, "allowed_working_directory_prefixes": (work,)}

@@ -51,7 +51,7 @@ async def ask(url: str, messages: Any, **fields: Any) -> dict[str, Any]:
 async def test_conversations_and_processes_are_counted_as_they_are(tmp_path: Path) -> None:
     def reply(request: RecordedRequest) -> Reply:
         return (
-            Reply(ToolUse("toolu_1", "mcp__openai__read", {"path": "/a"})) if request.last_user_text == "call" else OK
+            Reply(ToolUse("mcp__openai__read", {"path": "/a"}, "toolu_1")) if request.last_user_text == "call" else OK
         )
 
     async with serving(tmp_path, reply, spares=1, max_idle_sessions=4) as served:

@@ -26,7 +26,7 @@ def tool(schema: dict[str, Any], *required: str) -> dict[str, Any]:
 
 
 def use(number: int, *text: str) -> ToolUse:
-    return ToolUse(f"toolu_{number}", "mcp__openai__measure", fragments=text)
+    return ToolUse("mcp__openai__measure", id=f"toolu_{number}", fragments=text)
 
 
 @pytest.fixture

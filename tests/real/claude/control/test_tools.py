@@ -238,7 +238,7 @@ async def test_calls_with_ids_that_claude_code_would_mix_up_reach_claude_all_the
 
 
 async def test_a_number_that_the_client_writes_in_another_way_is_the_same_number(kept: Served) -> None:
-    kept.api.enqueue(Reply(ToolUse("toolu_1", "mcp__openai__read", fragments=['{"path":"/","limit":100.0}'])))
+    kept.api.enqueue(Reply(ToolUse("mcp__openai__read", id="toolu_1", fragments=['{"path":"/","limit":100.0}'])))
     answer, _ = await ask(kept, ASKED)
     function = answer["choices"][0]["message"]["tool_calls"][0]["function"]
     assert function["arguments"] == '{"path":"/","limit":100.0}'
@@ -317,7 +317,7 @@ async def test_the_text_of_an_answer_that_had_to_be_a_call_is_not_lost_at_the_li
 async def test_a_character_in_two_halves_is_one_and_the_conversation_goes_on(kept: Served) -> None:
     smile = json.dumps("\N{GRINNING FACE}")[1:-1]
     high, low = json.loads(f'["{smile[:6]}", "{smile[6:]}"]')
-    call = ToolUse("toolu_1", "mcp__openai__read", fragments=(f'{{"path": "/{high}', f'{low}"}}'))
+    call = ToolUse("mcp__openai__read", id="toolu_1", fragments=(f'{{"path": "/{high}', f'{low}"}}'))
     kept.api.enqueue(Reply(Text("Hi ", high, low, "!"), call), Reply("Done."), Reply("Yes."))
     async with Call.open(kept.url, chat(ASKED, tools=[READ, LIST], stream=True)) as streamed:
         assert await streamed.status() == 200
@@ -415,8 +415,8 @@ async def test_a_tool_with_alternatives_is_offered_and_its_arguments_are_checked
     cat = {"properties": {"kind": {"const": "cat"}, "lives": {"type": "integer"}}, "required": ["kind", "lives"]}
     dog = {"properties": {"kind": {"const": "dog"}, "barks": {"type": "boolean"}}, "required": ["kind", "barks"]}
     pet = {"type": "function", "function": {"name": "pet", "parameters": {"anyOf": [cat, dog]}}}
-    wrong = ToolUse("toolu_1", "mcp__openai__pet", {"kind": "dog", "lives": 9})
-    right = ToolUse("toolu_2", "mcp__openai__pet", {"kind": "cat", "lives": 9})
+    wrong = ToolUse("mcp__openai__pet", {"kind": "dog", "lives": 9}, "toolu_1")
+    right = ToolUse("mcp__openai__pet", {"kind": "cat", "lives": 9}, "toolu_2")
     kept.api.enqueue(Reply(wrong), Reply(right))
     async with Call.open(kept.url, chat(ASKED, tools=[pet])) as call:
         status, answer = await call.answer()

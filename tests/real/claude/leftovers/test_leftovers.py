@@ -39,11 +39,11 @@ def reply(request: RecordedRequest) -> Reply:
     if "tool_result" in said:
         return Reply(Text("one", Hang())) if "then hang" in str(request.messages) else Reply("Done.")
     if "call" in said:
-        return Reply(ToolUse("toolu_1", "mcp__openai__read", {"path": "/a"}))
+        return Reply(ToolUse("mcp__openai__read", {"path": "/a"}, "toolu_1"))
     if "bash" in said:
         # Both are allowed unasked: one changes a file in the folder, the other reads one.
         command = "cat fifo" if "and wait" in said else "touch touched"
-        return Reply(ToolUse("toolu_1", "Bash", {"command": command, "description": "Begin."}))
+        return Reply(ToolUse("Bash", {"command": command, "description": "Begin."}, "toolu_1"))
     return Reply(Text("one", Hang())) if "hang" in said else Reply("Hello.")
 
 
@@ -257,7 +257,7 @@ async def test_long_results_and_plans_are_removed_too(tmp_path: Path) -> None:
     (tmp_path / "home").mkdir()
     user = User.plant(tmp_path / "home", config, work)
     (work / "long").write_text("long\n" * 20_000)
-    read = ToolUse("toolu_1", "Bash", {"command": "cat long", "description": "Read."})
+    read = ToolUse("Bash", {"command": "cat long", "description": "Read."}, "toolu_1")
 
     def answer(request: RecordedRequest) -> Reply:
         if is_judge(request):
@@ -265,7 +265,7 @@ async def test_long_results_and_plans_are_removed_too(tmp_path: Path) -> None:
         if "tool_result" in str(request.messages):
             return Reply(Text("one", Hang()))
         plans = re.findall(r"/\S*/plans/[\w-]+\.md", str(request.messages))
-        write = ToolUse("toolu_2", "Write", {"file_path": plans[0], "content": "Plan."}) if plans else None
+        write = ToolUse("Write", {"file_path": plans[0], "content": "Plan."}, "toolu_2") if plans else None
         return Reply(read, *filter(None, [write]))
 
     settings: dict[str, Any] = {"allowed_working_directory_prefixes": (work,), "confine": "off"}

@@ -46,7 +46,7 @@ def using_bash(command: str) -> Callable[[RecordedRequest], Reply]:
             return Reply("<block>no")
         if "tool_result" in str(request.messages):
             return Reply("Done.")
-        return Reply(ToolUse("toolu_1", "Bash", {"command": command, "description": "Work"}))
+        return Reply(ToolUse("Bash", {"command": command, "description": "Work"}, "toolu_1"))
 
     return reply
 

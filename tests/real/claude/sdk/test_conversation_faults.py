@@ -89,7 +89,7 @@ async def test_results_that_come_too_late_for_the_turn_that_waited_are_answered_
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closes", "resets"])
 async def test_a_client_that_leaves_in_the_middle_of_a_call_ends_the_turn(kept: Served, reset: bool) -> None:
-    half_a_call = ToolUse("toolu_2", "mcp__openai__read", fragments=['{"pa', Hang()])
+    half_a_call = ToolUse("mcp__openai__read", id="toolu_2", fragments=['{"pa', Hang()])
     kept.api.enqueue(Reply("Let me see.", use(1), half_a_call))
     async with Call.open(kept.url, chat(ASKED, tools=[READ, LIST], stream=True)) as call:
         assert await call.status() == 200
@@ -265,7 +265,7 @@ async def test_a_conversation_that_dies_as_soon_as_it_is_asked_again_is_an_error
     assert (way, said(again)) == ("replayed", "ok")
 
 
-HALF_A_CALL = Reply("one", use(3), ToolUse("toolu_4", "mcp__openai__read", fragments=['{"pa', Hang()]))
+HALF_A_CALL = Reply("one", use(3), ToolUse("mcp__openai__read", id="toolu_4", fragments=['{"pa', Hang()]))
 DEADLY = [
     pytest.param("new", Reply(before_headers=[Hang()]), id="a new one before its first word"),
     pytest.param("continued", Reply(Text("one", Hang())), id="a continued one in its answer"),
@@ -363,7 +363,7 @@ async def test_never_are_there_more_processes_than_running_and_waiting_conversat
 
 async def test_comments_keep_a_stream_alive_while_claude_writes_a_long_call(tmp_path: Path) -> None:
     gate = trio.Event()
-    long_call = ToolUse("toolu_1", "mcp__openai__read", fragments=['{"path": "/', "a" * 1000, Pause(gate), '"}'])
+    long_call = ToolUse("mcp__openai__read", id="toolu_1", fragments=['{"path": "/', "a" * 1000, Pause(gate), '"}'])
     async with (
         serving(tmp_path, Reply("Let me see.", long_call), comment_interval_ms=20, **KEPT) as served,
         Call.open(served.url, chat(ASKED, tools=[READ], stream=True)) as call,

@@ -260,7 +260,7 @@ class ConversationPool(RuleBasedStateMachine):
         number = sum(message["role"] == "assistant" for message in request.messages)
         text, calls = self.plan.answer(request.tools, number, must_call=MUST_CALL in request.system_text)
         waits = [] if self.gate is None else [Pause(self.gate)]
-        uses = [ToolUse(call, name, arguments) for call, name, arguments in calls]
+        uses = [ToolUse(name, arguments, call) for call, name, arguments in calls]
         thinking = [Thinking(self.plan.thought)] if self.plan.thought else []
         return Reply(*thinking, *([Text(text)] if text else []), *uses, before_headers=waits)
 

@@ -105,7 +105,7 @@ def kill_all(served: Served) -> None:
 
 
 ASKED = [{"role": "user", "content": "What is in /a?"}]
-HALF_A_CALL = ToolUse("toolu_9", "mcp__openai__read", fragments=['{"pa', Hang()])
+HALF_A_CALL = ToolUse("mcp__openai__read", id="toolu_9", fragments=['{"pa', Hang()])
 # What Claude says before its process is killed, and what of it the server has heard by then. The stand-in above dies at
 # every event; here it is shown that Claude's API has no more calls than prompts were written.
 BEFORE = (Reply(before_headers=[Hang()]), '"status":"requesting"')

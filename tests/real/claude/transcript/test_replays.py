@@ -146,7 +146,7 @@ async def asked(served: Served, messages: Sequence[Message], **fields: Any) -> t
 
 def answer_of(message: Message) -> Reply:
     calls = [(call["id"], call["function"]) for call in message.get("tool_calls", ())]
-    uses = [ToolUse(ident, PREFIX + made["name"], json.loads(made["arguments"])) for ident, made in calls]
+    uses = [ToolUse(PREFIX + made["name"], json.loads(made["arguments"]), ident) for ident, made in calls]
     return Reply(*([Text(message["content"])] if message["content"] else []), *uses)
 
 

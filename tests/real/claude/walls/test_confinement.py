@@ -29,7 +29,7 @@ def using(*uses: tuple[str, dict[str, Any]]) -> Callable[[RecordedRequest], Repl
             return Reply("<block>no")
         if "tool_result" in str(request.messages[-1]):
             return Reply("Done.")
-        return Reply(*(ToolUse(f"toolu_{n}", name, given) for n, (name, given) in enumerate(uses)))
+        return Reply(*(ToolUse(name, given, f"toolu_{n}") for n, (name, given) in enumerate(uses)))
 
     return reply
 

@@ -267,7 +267,7 @@ async def test_the_private_folder_of_the_server_is_kept_where_it_lies_in_an_allo
         told.extend(str(block["content"]) for block in results if block["type"] == "tool_result")
         (private,) = (path for path in (tmp_path / "tmp").iterdir() if path.is_dir())
         transcript = next(private.glob("*.jsonl"))
-        return Reply("Done.") if told else Reply(ToolUse("toolu_1", "Read", {"file_path": str(transcript)}))
+        return Reply("Done.") if told else Reply(ToolUse("Read", {"file_path": str(transcript)}, "toolu_1"))
 
     said = [
         {"role": "user", "content": "One."},

@@ -53,7 +53,7 @@ async def test_files_inside_are_read_edited_and_written_as_the_mode_says(
         if is_judge(request):
             return Reply("<block>no")
         done = len(results(request))
-        return Reply(ToolUse(f"toolu_{done}", *steps[done])) if done < len(steps) else Reply("Done.")
+        return Reply(ToolUse(*steps[done], id=f"toolu_{done}")) if done < len(steps) else Reply("Done.")
 
     async with serving(tmp_path, reply, **place.settings) as served:
         await ask(served, {**place.claude, "toolMode": "safe", "permissionMode": mode})
@@ -182,14 +182,14 @@ async def test_a_result_that_is_too_long_can_be_read_from_its_file(tmp_path: Pat
         prefix = "agent" if in_agent else "toolu"
         if not mine:
             grep = {"pattern": "needle", "output_mode": "content", "head_limit": 0}
-            return Reply(ToolUse(f"{prefix}_1", "Grep", grep))
+            return Reply(ToolUse("Grep", grep, f"{prefix}_1"))
         if len(mine) == 1:
             saved = told[f"{prefix}_1"][1].partition("saved to: ")[2].split("\\n")[0].split()[0]
-            return Reply(ToolUse(f"{prefix}_2", "Read", {"file_path": saved, "limit": 3}))
+            return Reply(ToolUse("Read", {"file_path": saved, "limit": 3}, f"{prefix}_2"))
         if in_agent or "toolu_3" in mine:
             return Reply("Done.")
         options = {"description": "Look", "prompt": "Look for it.", "subagent_type": "general-purpose"}
-        return Reply(ToolUse("toolu_3", "Agent", options))
+        return Reply(ToolUse("Agent", options, "toolu_3"))
 
     async with serving(tmp_path, reply, backend=backend, **place.settings) as served:
         await ask(served, {**place.claude, "toolMode": "all", "permissionMode": "acceptEdits"})

@@ -139,7 +139,7 @@ def written(blocks: str, key: str, interruption: Callable[[str, int], Sequence[A
             case "c" | "b":
                 path = f'"{mark}"}}' if kind.lower() == "c" else '""}'
                 end = broken if half else (path,)
-                steps.append(ToolUse(f"toolu_{mark}", "mcp__openai__read", fragments=('{"path": ', *end)))
+                steps.append(ToolUse("mcp__openai__read", id=f"toolu_{mark}", fragments=('{"path": ', *end)))
         if not half:
             steps += broken
     return Reply(*steps, *(() if blocks else interruption("", 0)))
@@ -288,7 +288,7 @@ async def test_a_stream_that_breaks_off_after_the_results_of_tools(tmp_path: Pat
     async with serving(tmp_path, script.reply, max_idle_sessions=4, hold_status_ms=HOLD_STATUS_MS) as served:
         for number, row in enumerate(rows):
             key, kind = f"q{number}q", KINDS[number % 2]
-            first = ToolUse(f"toolu_{key}first", "mcp__openai__read", {"path": "/"})
+            first = ToolUse("mcp__openai__read", {"path": "/"}, f"toolu_{key}first")
             script.put(key, Reply("Let me see.", first), broken(row, key, kind, served))
             client = CLIENTS["chat"](served, stream=stream, tools=True)
             outcome = await client.ask(f"case {key}: say something.")
@@ -365,7 +365,7 @@ LATER: Final = [OVERLOADED_ERROR, HttpError(500, "api_error", "Internal server e
 @pytest.mark.parametrize("refusal", LATER)
 async def test_a_passing_failure_of_a_later_call_of_a_turn_does_not_end_it(tmp_path: Path, refusal: HttpError) -> None:
     script = ConversationPool()
-    misfit = ToolUse("toolu_1", "mcp__openai__read", {"path": ""})
+    misfit = ToolUse("mcp__openai__read", {"path": ""}, "toolu_1")
     script.put("q", refusal, Reply("Let me see. ", misfit), refusal)
     async with serving(tmp_path, script.reply) as served:
         outcome = await CLIENTS["chat"](served, stream=True, tools=True).ask("case q: say something.")
@@ -378,7 +378,7 @@ async def test_a_later_call_that_fails_for_good_is_told_once_and_not_to_be_repea
     tmp_path: Path, stream: bool
 ) -> None:
     script = ConversationPool()
-    misfit = ToolUse("toolu_1", "mcp__openai__read", {"path": ""})
+    misfit = ToolUse("mcp__openai__read", {"path": ""}, "toolu_1")
     script.put("q", Reply("Let me see. ", misfit), *[OVERLOADED_ERROR] * 9)
     async with serving(tmp_path, script.reply) as served:
         outcome = await CLIENTS["chat"](served, stream=stream, tools=True).ask("case q: say something.")
@@ -391,7 +391,7 @@ async def test_a_later_call_that_fails_for_good_is_told_once_and_not_to_be_repea
 @pytest.mark.parametrize("silent", [SILENT, Reply(Thinking("Hm."), before_stop=[Hang()])])
 async def test_text_and_a_refused_call_and_then_an_empty_end_is_an_answer(tmp_path: Path, silent: Reply) -> None:
     script = ConversationPool()
-    script.put("q", Reply("I know it.", ToolUse("toolu_1", "mcp__openai__read", {"path": ""})), silent)
+    script.put("q", Reply("I know it.", ToolUse("mcp__openai__read", {"path": ""}, "toolu_1")), silent)
     async with serving(tmp_path, script.reply) as served:
         outcome = await CLIENTS["chat"](served, stream=False, tools=True).ask("case q: say something.")
         assert (outcome.error, outcome.text) == (None, "I know it.")
@@ -414,12 +414,12 @@ FORM: Final = {
 async def test_an_answer_that_has_a_form_comes_through_streams_that_break_off(
     tmp_path: Path, backend: str, stream: bool
 ) -> None:
-    whole = ToolUse("toolu_1", "StructuredOutput", {"n": 1})
-    half = ToolUse("toolu_1", "StructuredOutput", fragments=('{"n"', UpstreamErrorEvent()))
+    whole = ToolUse("StructuredOutput", {"n": 1}, "toolu_1")
+    half = ToolUse("StructuredOutput", id="toolu_1", fragments=('{"n"', UpstreamErrorEvent()))
     script = ConversationPool()
     script.put("whole", Reply("So:", whole, UpstreamErrorEvent()))
     script.put("half", Reply("So:", half), Reply("And:", whole))
-    script.put("text", Reply("So:", UpstreamErrorEvent()), Reply(whole))
+    script.put("text", Reply(Text("So:"), UpstreamErrorEvent()), Reply(whole))
     async with serving(tmp_path, script.reply, backend=backend) as served:
         for key, calls in (("whole", 1), ("half", 2), ("text", 2)):
             client = CLIENTS["chat"](served, stream=stream, tools=False, response_format=FORM)

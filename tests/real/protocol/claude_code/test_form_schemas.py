@@ -75,7 +75,7 @@ async def test_claude_is_asked_for_the_form_in_one_call_whatever_its_schema(tmp_
         async with Call.open(served.url, chat(f"<{name}>", response_format=form(schemas[name]))) as call:
             answers[name] = (await call.answer())[1]
 
-    reply = Reply(ToolUse("toolu_1", "StructuredOutput", {"a": 1}))
+    reply = Reply(ToolUse("StructuredOutput", {"a": 1}, "toolu_1"))
     async with serving(tmp_path, reply, max_concurrency=2) as served, trio.open_nursery() as nursery:
         for name in schemas:
             nursery.start_soon(ask, served, name)

@@ -180,7 +180,7 @@ async def test_a_system_prompt_beside_the_conversation_is_heard(served: Served, 
 
 
 async def test_a_body_of_the_responses_api_gets_a_chat_completion_where_one_is_asked_for(served: Served) -> None:
-    served.api.enqueue(Reply(ToolUse("toolu_1", "mcp__openai__peek", {"q": "x"})))
+    served.api.enqueue(Reply(ToolUse("mcp__openai__peek", {"q": "x"}, "toolu_1")))
     body: dict[str, Any] = {"model": "claude-sonnet", "input": [GO], "tools": [FLAT], "instructions": "Be brief."}
     async with Call.open(served.url, body) as call:
         status, answer = await call.answer()
@@ -208,7 +208,7 @@ FLAT = {"type": "function", "name": "peek", "description": "look at a thing", "p
 @pytest.mark.parametrize("path", [CHAT, RESPONSES])
 @pytest.mark.parametrize("tool", [PEEK, FLAT, OF_CLAUDE, {"type": "custom", **OF_CLAUDE}])
 async def test_a_tool_and_a_choice_are_taken_in_each_form(served: Served, tool: dict[str, Any], path: str) -> None:
-    served.api.enqueue(Reply(ToolUse("toolu_1", "mcp__openai__peek", {"q": "x"})))
+    served.api.enqueue(Reply(ToolUse("mcp__openai__peek", {"q": "x"}, "toolu_1")))
     asked = {"messages": [GO]} if path == CHAT else {"input": [GO]}
     choice = {"type": "tool", "name": "peek"}
     await ask(served, {"model": "claude-sonnet", **asked, "tools": [tool, tool], "tool_choice": choice}, path)
@@ -260,7 +260,7 @@ async def test_a_session_of_codex_that_was_begun_elsewhere_goes_on(served: Serve
 
 
 async def test_a_pdf_for_a_turn_that_waits_is_given_with_the_whole_history(served: Served) -> None:
-    served.api.enqueue(Reply(ToolUse("toolu_1", "mcp__openai__peek", {"q": "x"})))
+    served.api.enqueue(Reply(ToolUse("mcp__openai__peek", {"q": "x"}, "toolu_1")))
     await ask(served, chat([GO], tools=[PEEK]))
     shown = result("toolu_1", [{"type": "file", "file": {"file_data": data_url(PDF, "application/pdf")}}])
     assert await ask(served, chat([GO, called("toolu_1"), shown], tools=[PEEK])) == "replayed"
@@ -269,7 +269,7 @@ async def test_a_pdf_for_a_turn_that_waits_is_given_with_the_whole_history(serve
 
 async def test_a_picture_is_the_same_in_a_prompt_a_history_and_a_result(served: Served) -> None:
     large = [{"type": "image_url", "image_url": {"url": data_url(LARGE, "image/png")}}]
-    served.api.enqueue(Reply("ok"), Reply(ToolUse("toolu_1", "mcp__openai__peek", {"q": "x"})))
+    served.api.enqueue(Reply("ok"), Reply(ToolUse("mcp__openai__peek", {"q": "x"}, "toolu_1")))
     messages = [says("user", large)]
     await ask(served, chat(messages, tools=[PEEK]))
     pictures = [pictures_of(served)]

@@ -26,7 +26,7 @@ FORM = {"type": "json_schema", "json_schema": {"name": "mail", "schema": SCHEMA,
 
 
 def output(call_id: int, **given: Any) -> ToolUse:
-    return ToolUse(f"toolu_{call_id}", "StructuredOutput", given)
+    return ToolUse("StructuredOutput", given, f"toolu_{call_id}")
 
 
 async def ask(served: Served, messages: Any, **fields: Any) -> tuple[dict[str, Any], str]:

@@ -29,8 +29,8 @@ SEE = "What is the weather in Oslo and Rome?"
 CALLED = Reply(
     Thinking("Two calls.", signature="c2lnbmVk"),
     Text("Let me see."),
-    ToolUse("toolu_1", "mcp__openai__weather", {"city": "Oslo"}),
-    ToolUse("toolu_2", "mcp__openai__weather", {"city": "Rome"}),
+    ToolUse("mcp__openai__weather", {"city": "Oslo"}, "toolu_1"),
+    ToolUse("mcp__openai__weather", {"city": "Rome"}, "toolu_2"),
 )
 
 
@@ -137,7 +137,7 @@ async def test_the_outputs_of_parallel_calls_go_to_the_turn_that_waits_and_the_n
 
 async def test_the_calls_of_a_namespace_are_told_apart_from_others_of_their_name(kept: Served) -> None:
     namespace = {"type": "namespace", "name": "sky", "description": "The sky", "tools": [WEATHER]}
-    kept.api.enqueue(Reply(ToolUse("toolu_1", "mcp__openai__sky__weather", {"city": "Oslo"})))
+    kept.api.enqueue(Reply(ToolUse("mcp__openai__sky__weather", {"city": "Oslo"}, "toolu_1")))
     # The document's own form of such a tool allows no schema in it, so that its answer is not held against it.
     body = {"model": MODEL, "input": [user(SEE)], "tools": [WEATHER, namespace]}
     async with Call.open(kept.url, body, PATH) as call:
@@ -225,7 +225,7 @@ async def test_the_openai_package_gets_the_form_that_it_asks_for(kept: Served) -
         degrees: int
 
     answer = {"city": "Oslo", "degrees": 3}
-    kept.api.enqueue(Reply(ToolUse("toolu_1", "StructuredOutput", answer)))
+    kept.api.enqueue(Reply(ToolUse("StructuredOutput", answer, "toolu_1")))
 
     def parsed(client: openai.OpenAI) -> Any:
         return client.responses.parse(model=MODEL, input=SEE, text_format=Weather).output_parsed

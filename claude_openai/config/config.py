@@ -117,12 +117,12 @@ class Config:
             raise ConfigError(
                 f"--host / CLAUDE_OPENAI_HOST: other machines can reach {self.host!r}, and without a key their users "
                 "could use your Claude account",
-                hint="set --api-key / CLAUDE_OPENAI_API_KEY, or bind 127.0.0.1",
+                hint="set --api-key-file or CLAUDE_OPENAI_API_KEY, or bind 127.0.0.1",
             )
         if "*" in self.cors_origins and not self.api_key:
             raise ConfigError(
                 "--cors-origins / CLAUDE_OPENAI_CORS_ORIGINS: '*' allows every web page, which requires a key",
-                hint="set --api-key / CLAUDE_OPENAI_API_KEY",
+                hint="set --api-key-file or CLAUDE_OPENAI_API_KEY",
             )
         if "bypassPermissions" in self.allowed_permission_modes and not self.allow_bypass_permissions:
             raise ConfigError(

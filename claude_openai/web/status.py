@@ -31,9 +31,10 @@ _MESSAGES: Final = {
     "start this one again.",
     "no_cli": "Claude Code was not found. Run `npm install -g @anthropic-ai/claude-code` on the machine of this "
     "server, which needs no restart then, or start the server with --claude-command PATH.",
-    "not_logged_in": "Claude rejected the login of the last turn. Run `claude auth login` on the machine of this "
-    "server, or start it with ANTHROPIC_API_KEY. The next successful turn clears this; without a turn the server "
-    f"reports ready again after {LOGIN_DOUBT_S / 60:g} minutes, as the login may have been renewed.",
+    "not_logged_in": "At the last turn Claude Code was not logged in, or Claude rejected its login. The error of that "
+    "turn has the command that logs in; or start the server with ANTHROPIC_API_KEY. The next successful turn clears "
+    f"this; without a turn the server reports ready again after {LOGIN_DOUBT_S / 60:g} minutes, as the login may have "
+    "been renewed.",
     "queue_full": "All slots and the queue are full. Wait, or start the server with a larger --max-concurrency or "
     "--max-queue-size.",
 }

@@ -44,7 +44,7 @@ async def test_above_the_queue_it_is_429_at_once_with_a_wait() -> None:
             assert answer.status == 429
             assert (answer.error()["type"], answer.error()["code"]) == ("rate_limit_error", "queue_full")
             assert answer.headers["retry-after"] == "5"
-            assert "2 turns are running and 3 are waiting" in answer.error()["message"]
+            assert "All 2 slots are taken and the queue is full (3 waiting)" in answer.error()["message"]
         assert trio.current_time() == 0
         assert len(server.backend.turns) == 2
 

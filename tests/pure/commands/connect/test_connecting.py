@@ -268,14 +268,14 @@ def test_an_invalid_file_is_left_as_it_is_and_the_place_is_named(
 
 UNSUITABLE: Final = [
     ("opencode", "[1]", "does not contain a JSON object"),
-    ("opencode", '{"provider": "none"}', "provider is not a mapping"),
+    ("opencode", '{"provider": "none"}', "provider is not an object"),
     ("opencode", "[" * 100_000, "nested too deeply"),
-    ("codex", "model_providers = 1\n", "model_providers is not a mapping"),
+    ("codex", "model_providers = 1\n", "model_providers is not an object"),
     ("aider", "- a\n", "not of the type that the client reads"),
     ("llm", "a: 1\n", "not of the type that the client reads"),
     ("llm", "text\n", "does not contain a YAML mapping or list"),
     ("continue", "models: &m []\nother: *m\n", "anchor &m"),
-    ("continue", "m: &m []\nmodels: *m\n", "models is not a mapping or list"),
+    ("continue", "m: &m []\nmodels: *m\n", "models is not an object or a list"),
     ("aider", "model: 1.5\n", "could not be restored"),
     ("aider", "model: &m x\nother: *m\n", "cannot be changed without"),
 ]

@@ -144,7 +144,7 @@ async def test_an_ended_background_process_is_reaped_while_the_program_runs(guar
 
 @pytest.fixture
 def no_subreaper() -> Iterator[None]:
-    """This process, which the guard against leaks has made one, is none within the test."""
+    """Make this process no subreaper during the test; the guard against leaks has made it one."""
     set_flag = partial(ctypes.CDLL(None).prctl, supervisor.PR_SET_CHILD_SUBREAPER)
     assert set_flag(0, 0, 0, 0) == 0
     yield

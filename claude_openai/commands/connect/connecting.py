@@ -55,7 +55,7 @@ class Outcome:
         return self.after != self.before
 
     def diff(self) -> str:
-        """The change as a unified diff, with `\\ No newline at end of file` where `patch` requires it."""
+        r"""Return a unified diff, with `\ No newline at end of file` where `patch` requires it."""
         old, new = self.before.splitlines(keepends=True), (self.after or "").splitlines(keepends=True)
         lines = difflib.unified_diff(
             old, new, str(self.file), str(self.file) if self.after is not None else "/dev/null"

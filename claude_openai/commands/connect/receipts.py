@@ -102,4 +102,5 @@ def save_receipt(path: Path, receipt: Receipt) -> None:
 def _receipt(found: dict[str, Any]) -> Receipt:
     written: Sequence[dict[str, Any]] = found.pop("written")
     folders = tuple(found.pop("folders", ()))
-    return Receipt(**found, folders=folders, written=tuple(Written(**{**each, "path": tuple(each["path"])}) for each in written))
+    values = tuple(Written(**{**each, "path": tuple(each["path"])}) for each in written)
+    return Receipt(**found, written=values, folders=folders)

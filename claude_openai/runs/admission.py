@@ -45,8 +45,9 @@ class Admission:
         return self._admitted >= self._limiter.total_tokens + self._max_queue_size
 
     def admit(self) -> AbstractContextManager[None]:
-        """Reserve a place. Hand what is returned, without awaiting, to the task that runs the turn; when it leaves it,
-        the place is free.
+        """Reserve a place.
+
+        Hand what is returned, without awaiting, to the task that runs the turn; when it leaves it, the place is free.
 
         Raises:
             ShuttingDown: the server accepts no new requests.

@@ -72,7 +72,7 @@ class MessagesApi:
     async def serving(
         cls, reply: Script | Answer = OK, *, remember: bool = True, strict: bool = True
     ) -> AsyncIterator[Self]:
-        """A stand-in that serves while the block runs; leaving the block drops every connection.
+        """Serve while the block runs; leaving the block drops every connection.
 
         Raises:
             ExceptionGroup: what the block or the script raised, in a group as from any nursery.

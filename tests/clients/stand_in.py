@@ -121,9 +121,11 @@ class Claude:
         self._requests: list[tuple[str, RecordedRequest]] = []
 
     def requests(self, words: str) -> list[dict[str, Any]]:
-        """What it was sent with these words in the last message; without the requests that offer no tools, by which
-        clients ask for titles."""
-        return [_shown(request) for said, request in self._requests if words in said and request.tools]
+        """Return the requests that have these words in the last message.
+
+        Requests without tools are left out: clients ask for titles with them.
+        """
+        return [_shown(request) for text, request in self._requests if words in text and request.tools]
 
     def calls(self, words: str) -> int:
         """How often it was called with these words in the last message."""

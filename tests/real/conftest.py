@@ -1,5 +1,8 @@
-"""A test of this folder that leaves a process, in whatever session, fails. Of the cases of one that runs Claude Code,
-each of which costs a second of a core or more, the first is tried every time; the others are `long`."""
+"""A test of this folder fails if it leaves a process, in any session.
+
+A case of a test that runs Claude Code costs a second of a core or more: the first case always runs, the others are
+`long`.
+"""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial

@@ -1,8 +1,7 @@
-"""The whole server for a test: the bundled CLI and the Agent SDK in the middle, a stand-in for Claude behind them, all
-on loopback.
+"""The whole server for a test: the bundled CLI and the Agent SDK, and a stand-in for Claude's API, all on loopback.
 
-`serving` runs the server inside the test's own trio program. Every process that a server starts can be told from others
-without the server's word for it. Knows no behaviour that is under test, and no client: that is `call`.
+`serving` runs the server inside the test's own trio program. The processes that a server starts are found without
+asking the server. The client is in `call`.
 """
 
 import copy
@@ -267,8 +266,9 @@ async def serving(
     learns: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Served]:
-    """A server, and its stand-in, for as long as the block; afterwards it is checked that nothing is left of it, and
-    that Claude's API would have refused nothing of what it was sent.
+    """Run a server and its stand-in while the block runs.
+
+    Afterwards, check that nothing of the server is left, and that Claude's API would have accepted every request.
 
     Args:
         folder: the test's own.

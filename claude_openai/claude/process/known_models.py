@@ -35,7 +35,7 @@ class KnownModels:
         self._unreadable = False
 
     def catalog(self) -> ModelCatalog:
-        """The current catalog."""
+        """Return the current catalog."""
         return self._catalog
 
     def note(self, record: Mapping[str, Any], *, started_with: str, of_account: bool = True) -> None:

@@ -135,10 +135,9 @@ class Launcher:
             raise ClaudeMissing(f"Claude Code is no longer installed where it was: {error}.", may_retry=False) from None
 
     def status(self) -> Mapping[str, Any]:
-        """Return a backend's `status`: whether Claude Code is installed, or how to install it, and whether Bash is
-        confined.
+        """Return a backend's `status`: whether Claude Code is installed, and whether Bash is confined.
 
-        The path of the program is left out, because the status needs no key.
+        If it is not installed: how to install it. The path of the program is left out, because the status needs no key.
         """
         try:
             self.program()

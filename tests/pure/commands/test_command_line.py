@@ -1,6 +1,7 @@
 """The table of commands: help, suggestions, completion scripts and the manual page."""
 
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -95,7 +96,7 @@ function=$(complete -p claude-openai | sed 's/.*-F \\([^ ]*\\).*/\\1/')
 "$function" claude-openai "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
 printf '%s\\n' "${COMPREPLY[@]}"
 """
-# `zsh -f` has no completion; its own widget needs a terminal, so only the script is checked, and that it registers.
+# `zsh -f` has no completion.
 ZSH = (
     'autoload -U compinit; compinit -D -u; eval "$1"; print -- $_comps[claude-openai]; whence -w $_comps[claude-openai]'
 )
@@ -127,6 +128,53 @@ def test_zsh_takes_the_script() -> None:
     function = "_shtab_claude_openai"
     assert run("zsh", "-f", "-c", ZSH, "zsh", script("zsh")) == f"{function}\n{function}: function\n"
     assert all(setting.flag in script("zsh") for setting in SETTINGS)
+
+
+# Each shell's file of start-up commands; "ready" is printed before the first prompt.
+TERMINALS = {
+    "bash": (("bash", "--rcfile", "{home}/.bashrc", "-i"), ".bashrc", 'eval "$(< {script})"; echo ready\n'),
+    "zsh": (
+        ("zsh", "-d", "-i"),
+        ".zshrc",
+        'autoload -U compinit; compinit -D -u; eval "$(< {script})"; echo ready\n',
+    ),
+}
+
+
+def read_until(terminal: int, words: set[str]) -> str:
+    """Return what a terminal shows, once each of the words was shown."""
+    shown = b""
+    while not words <= set(re.findall(r"[a-z]+", shown.decode(errors="replace"))):
+        assert select.select([terminal], [], [], LIMIT_S)[0], shown
+        shown += os.read(terminal, 4096)
+    return shown.decode(errors="replace")
+
+
+@pytest.mark.parametrize("shell", [pytest.param(shell, marks=needs(shell)) for shell in TERMINALS])
+def test_tab_key_in_a_terminal_lists_the_commands(shell: str, tmp_path: Path) -> None:
+    argv, file, start = TERMINALS[shell]
+    (tmp_path / "script").write_text(script(shell))
+    (tmp_path / file).write_text(start.format(script=tmp_path / "script"))
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "ZDOTDIR": str(tmp_path), "TERM": "dumb"}
+    terminal, inner = os.openpty()
+    try:
+        with subprocess.Popen(
+            [word.format(home=tmp_path) for word in argv],
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+            env=env,
+            start_new_session=True,
+        ) as process:
+            try:
+                read_until(terminal, {"ready"})
+                os.write(terminal, b"claude-openai st\t\t")
+                read_until(terminal, {"start", "status", "stop"})
+            finally:
+                process.kill()
+    finally:
+        os.close(inner)
+        os.close(terminal)
 
 
 @pytest.mark.parametrize("shell", SHELLS)

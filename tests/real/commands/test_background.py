@@ -1,5 +1,7 @@
-"""The moments of a server in the background that go wrong: a start that does not come to an end, words of others,
-files that somebody removes, a server that hangs."""
+"""Failures of a server in the background.
+
+A start that does not end, output of other programs, files that are removed, a server that hangs.
+"""
 
 import json
 import os

@@ -144,7 +144,7 @@ async def test_an_ended_background_process_is_reaped_while_the_program_runs(guar
 
 @pytest.fixture
 def no_subreaper() -> Iterator[None]:
-    """This process, which the guard against leaks has made one, is none within the test."""
+    """Make this process no subreaper during the test; the guard against leaks has made it one."""
     set_flag = partial(ctypes.CDLL(None).prctl, supervisor.PR_SET_CHILD_SUBREAPER)
     assert set_flag(0, 0, 0, 0) == 0
     yield
@@ -169,7 +169,9 @@ async def test_a_program_starts_with_default_signals_and_no_descriptors_but_its_
             said += await process.read()
     descriptors, _, signals = said.decode().partition("SigBlk")
     assert descriptors.split() == ["0", "1", "2", "3"]  # 3 is the folder that `ls` reads
-    assert {int(word, 16) for word in signals.replace(":", " ").split()[0:3:2]} == {0}
+    masks = [int(word, 16) for word in signals.replace(":", " ").split()[0:3:2]]
+    # 32 and 33 are glibc's own: a program started with posix_spawn, as pytest's workers are on 3.13, ignores them.
+    assert [number for number in signal.valid_signals() for mask in masks if mask >> (number - 1) & 1] == []
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
-"""Claude's own tools stay in the folders of the request: every tool, in every permission mode, over both backends, from
-sub-agents, and in whatever way the turn comes to its process.
+"""Claude's own tools stay in the folders of the request.
 
-Each test is one `claude` process in which a Claude that does as it is told tries everything at once. What holds a file
-back is not looked at, only that its content is never seen and nothing is written.
+Tested are every tool, every permission mode, both backends, sub-agents, and each way in which a turn gets its process.
+Each test is one `claude` process in which the stand-in tries everything at once. It checks that the content of a file
+is never seen and that nothing is written, not what prevented it.
 """
 
 import os

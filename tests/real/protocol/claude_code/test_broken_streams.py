@@ -1,9 +1,8 @@
-"""Streams of Claude's API that break off, on the real Claude Code: what the client gets, how many calls of Claude it
-costs, and what the next request does.
+"""Streams of Claude's API that break off, on the real Claude Code.
 
-The records that Claude Code writes for them are described in `claude_openai/protocol/claude_code/turn_reader.py`. Two
-invariants: a client never gets words that Claude took back, and never pays for more calls than `claude` makes by
-itself.
+Tested are what the client gets, how many calls of Claude it costs, and what the next request does. The records that
+Claude Code writes for them are described in `claude_openai/protocol/claude_code/turn_reader.py`. Two invariants: a
+client never gets words that Claude took back, and never pays for more calls than `claude` makes without the server.
 """
 
 import itertools
@@ -249,8 +248,10 @@ KINDS: Final = ("error event", "cut")
 
 
 def combined() -> list[Any]:
-    """The combinations, each with both kinds. That takes many minutes: without the thorough profile it is four, and of
-    their rows each is broken in one way where the one before it is broken in the other."""
+    """Return the combinations, each with both kinds.
+
+    All of them take many minutes: without the thorough profile there are four, and consecutive rows differ in the kind.
+    """
     if THOROUGH:
         return [(*each, kind, kind) for each in (*COMBINATIONS, *OTHERS) for kind in KINDS]
     return [(*each, *(KINDS if number % 2 else KINDS[::-1])) for number, each in enumerate(COMBINATIONS)]

@@ -1,5 +1,6 @@
-"""What real clients send beyond the letter of OpenAI's API, each shape taken from public bug reports of bridges like
-this one: what Claude is sent for it, on the bundled CLI, whichever API it came by.
+"""Shapes of fields that real clients send although OpenAI's API does not have them, taken from public bug reports.
+
+Each test checks what the bundled CLI sends to Claude for one, by both APIs.
 """
 
 from collections.abc import AsyncIterator

@@ -66,6 +66,7 @@ async def serve(
     backend: Backend | None = None,
     stop: trio.Event | None = None,
     on_loaded: Callable[[], None] = _nothing,
+    on_outdated: Callable[[str], None] | None = None,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled, or until `stop` is set and the running turns have ended.
@@ -77,6 +78,7 @@ async def serve(
         backend: runs the turns; by default the backend named by `config.backend`.
         stop: set it for a graceful shutdown.
         on_loaded: called once, after the server listens, when all modules that it needs are imported.
+        on_outdated: called with what an old Claude Code lacks, on one line; see `Primer`.
         task_status: `await nursery.start(serve, config)` returns the base URLs once the server listens.
 
     Raises:
@@ -89,7 +91,7 @@ async def serve(
         _listening(config) as listeners,
     ):
         models = KnownModels(config.catalog(), log)
-        async with _backend(config, backend, models, log) as the_backend:
+        async with _backend(config, backend, models, log, on_outdated) as the_backend:
             admission = Admission(config.max_concurrency, config.max_queue_size)
             runs = Runs(the_backend, admission, RunLimits.of(config), writer)
             app = build_app(config, runs, log, the_backend.status, catalog=models.catalog)
@@ -207,7 +209,13 @@ async def _listening(config: Config) -> AsyncIterator[list[TcpListener]]:
 
 
 @asynccontextmanager
-async def _backend(config: Config, backend: Backend | None, models: KnownModels, log: Log) -> AsyncIterator[Backend]:
+async def _backend(
+    config: Config,
+    backend: Backend | None,
+    models: KnownModels,
+    log: Log,
+    on_outdated: Callable[[str], None] | None,
+) -> AsyncIterator[Backend]:
     if backend is not None:
         yield backend
         return
@@ -240,7 +248,7 @@ async def _backend(config: Config, backend: Backend | None, models: KnownModels,
                     models=models,
                     log=log,
                 )
-            primer = Primer(launcher, MessagesApi.serving, log)
+            primer = Primer(launcher, MessagesApi.serving, log, on_outdated)
             if config.backend == "cli":
                 yield CliBackend(launcher, primer)
                 return

@@ -33,8 +33,8 @@ __all__ = [
     "traceback_of",
 ]
 
-# Loggers of the libraries that serve a request. Those of the runtime (asyncio, concurrent.futures, trio) are left to the
-# program around the server, which may have nothing else to tell it of its own failures.
+# Loggers of the libraries that serve a request. Those of the runtime (asyncio, concurrent.futures, trio) are left to
+# the program around the server: with another handler its own failures would no longer be printed.
 LIBRARIES: Final = ("PIL", "claude_agent_sdk", "claude_openai", "hypercorn", "mcp", "quart", "werkzeug")
 _STDOUT = 1
 _RESERVED = frozenset({"time", "level", "event"})

@@ -132,7 +132,8 @@ def test_the_command_logs_the_records_of_every_library(tmp_path: Path) -> None:
     run = subprocess.run(
         [sys.executable, "-c", COMMAND], env=environ, capture_output=True, text=True, timeout=LIMIT_S, check=True
     )
-    heard = [record for record in map(json.loads, run.stdout.splitlines()) if record["event"] == "python.log"]
-    assert [("some.library", "debug"), ("trio.async_generator_errors", "error")] == [
-        (record["logger"], record["level"]) for record in heard if record["message"] == "heard"
+    heard = [record for record in map(json.loads, run.stdout.splitlines()) if record.get("message") == "heard"]
+    assert [(record["event"], record["logger"], record["level"]) for record in heard] == [
+        ("python.log", "some.library", "debug"),
+        ("python.log", "trio.async_generator_errors", "error"),
     ]

@@ -20,12 +20,11 @@ from typing import Any, NamedTuple
 import pytest
 import trio
 
-from claude_openai.commands import main
-from claude_openai.commands import start as start_module
-from claude_openai.commands.instance import control_client as control
-from claude_openai.commands.instance import health as asking
-from claude_openai.commands.instance.health import ask
+from claude_openai.commands.instance.control_client import READ_S, get_json, stream
+from claude_openai.commands.instance.health import TIMEOUT_S, ask
 from claude_openai.commands.instance.record import Instance
+from claude_openai.commands.serve import config_from
+from claude_openai.commands.start import start
 from claude_openai.errors import StartError
 from tests.instances import ONE
 from tests.real.command import ADVICE, INSTANCE_FILES, MODULE, Shell, shell
@@ -92,19 +91,6 @@ async def test_the_last_words_of_a_failed_start_are_its_own(tmp_path: Path, is_s
         assert not {"before", "of another server"} & set(lines)
 
 
-class Patience:
-    """`time` for the starter, which has waited long enough as soon as the daemon has written its log."""
-
-    def __init__(self, log: Path) -> None:
-        self._log = log
-
-    def monotonic(self) -> float:
-        return start_module.START_TIMEOUT_S * self._log.exists()
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
-
-
 async def test_of_a_start_that_takes_too_long_the_log_is_shown_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -117,12 +103,13 @@ async def test_of_a_start_that_takes_too_long_the_log_is_shown_too(
             f"os.rename({str(part)!r}, {str(log)!r})",
             "time.sleep(1000)",
         )
-        monkeypatch.setattr(start_module, "time", Patience(log))
         monkeypatch.setenv("HOME", str(user.home))
-        assert main(["--background", "--port", "0", "--log-file", str(log)], user.environment) == 1
+        argv = ["--port", "0", "--log-file", str(log)]
+        # Time passes once the daemon has written its log.
+        with pytest.raises(StartError, match="did not answer within 30 s"):
+            start(config_from(argv, user.environment), argv, user.environment, clock=lambda: 30.0 * log.exists())
         lines = capsys.readouterr().err.splitlines()
-        assert lines[:2] == [f"claude-openai: the last lines of {log}:", "in the log"]
-        assert "did not answer within 30 s" in lines[-1]
+        assert lines == [f"claude-openai: the last lines of {log}:", "in the log"]
         await user.processes.wait_none()
 
 
@@ -220,29 +207,25 @@ def hung_server() -> Iterator[tuple[Instance, Callable[[], int]]]:
             connection.close()
 
 
-def test_a_server_that_hangs_is_asked_once_and_not_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert asking.TIMEOUT_S <= 2
-    monkeypatch.setattr(asking, "TIMEOUT_S", 0.1)
+def test_a_server_that_hangs_is_asked_once_and_not_for_long() -> None:
+    assert TIMEOUT_S <= 2
     begun = time.monotonic()
     with hung_server() as (hung, connections):
-        assert ask(hung, for_runs=True).health == "unreachable"
-        assert time.monotonic() - begun < 50 * asking.TIMEOUT_S
+        assert ask(hung, for_runs=True, timeout_s=0.1).health == "unreachable"
+        assert time.monotonic() - begun < 5
         # For the runs there was no time left.
         assert connections() == 1
 
 
 READS: list[Callable[[Instance], Any]] = [
-    lambda hung: control.get_json(hung, "/control/runs"),
-    lambda hung: control.stream(hung, "/control/runs/x/output", is_live=True).__enter__(),
+    lambda hung: get_json(hung, "/control/runs", timeout_s=0.1),
+    lambda hung: stream(hung, "/control/runs/x/output", is_live=True, timeout_s=0.1).__enter__(),
 ]
 
 
 @pytest.mark.parametrize("read", READS)
-def test_runs_are_not_waited_for_long_and_the_message_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, read: Callable[[Instance], Any]
-) -> None:
-    assert control.READ_S <= 5
-    monkeypatch.setattr(control, "READ_S", 0.1)
+def test_runs_are_not_waited_for_long_and_the_message_says_what_to_do(read: Callable[[Instance], Any]) -> None:
+    assert READ_S <= 5
     with hung_server() as (hung, _), pytest.raises(StartError, match=r"has not answered.*claude-openai stop") as caught:
         read(hung)
     assert str(hung.pid) in str(caught.value)

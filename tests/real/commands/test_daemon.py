@@ -12,15 +12,18 @@ import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import trio
 
 from claude_openai import __version__, commands
-from claude_openai.commands import start as start_module
-from claude_openai.commands import stop as stop_module
 from claude_openai.commands.instance.record import Instance, is_claimed
+from claude_openai.commands.serve import config_from
+from claude_openai.commands.start import start
+from claude_openai.commands.stop import stop
+from claude_openai.errors import StartError
 from claude_openai.testing import Hang, Pause, Reply, Text
 from tests.conditions import needs
 from tests.http_client import texts
@@ -205,16 +208,13 @@ async def test_one_that_only_starts_is_stopped_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-async def test_a_server_that_hears_no_signal_is_killed_with_all_it_started(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(stop_module, "QUICK_S", 0.05)
-    monkeypatch.setattr(stop_module, "BEYOND_DRAIN_S", 0.2)
+async def test_a_server_that_hears_no_signal_is_killed_with_all_it_started(tmp_path: Path) -> None:
+    stop_quickly = partial(stop, quick_s=0.05, beyond_drain_s=0.2)
     async with shell(tmp_path, Reply(Text("one", Hang()))) as user:
         told = await user.start("--drain-timeout-ms", "0")
         async with answering(told):
             os.kill(told.pid, signal.SIGSTOP)
-            await trio.to_thread.run_sync(stop_module.stop, told, user.temporary)
+            await trio.to_thread.run_sync(stop_quickly, told, user.temporary)
         assert user.processes.all() == []
         assert user.files() == []
 
@@ -356,13 +356,11 @@ async def test_start_runs_the_server_in_the_background(tmp_path: Path) -> None:
         assert user.files() == []
 
 
-async def test_one_that_does_not_get_ready_in_time_is_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(start_module, "START_TIMEOUT_S", 0.0)
+async def test_one_that_does_not_get_ready_in_time_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with shell(tmp_path) as user:
         monkeypatch.setenv("HOME", str(user.home))
-        assert "did not answer" in complaint(capsys, 1, "--background", "--port", "0", **user.environment)
+        with pytest.raises(StartError, match="did not answer within 0 s"):
+            start(config_from(["--port", "0"], user.environment), ["--port", "0"], user.environment, timeout_s=0.0)
         await user.processes.wait_none()
         assert user.files() == []
 

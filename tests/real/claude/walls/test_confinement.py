@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from claude_openai.claude.walls import confinement
 from claude_openai.claude.walls.confinement import try_confinement
 from claude_openai.testing import RecordedRequest, Reply, ToolUse
 from tests.real.call import Call, chat
@@ -194,17 +193,17 @@ def no_bwrap(folder: Path) -> Path:
         ("echo 'bwrap: Creating new namespace failed: No space left on device' >&2; exit 1", "No space left on device"),
         ("exit 3", "exit status 3"),
         ("exec sleep 100", "did not end within 0.3 s"),
+        ("sleep 100 & wait", "did not end within 0.3 s"),
     ],
-    ids=["no namespaces", "fails without a word", "hangs"],
+    ids=["no namespaces", "fails without a word", "hangs", "hangs with a child"],
 )
 def test_a_bubblewrap_that_does_not_work_is_told_with_its_reason(
     tmp_path: Path, script: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(confinement, "TRY_TIMEOUT_S", 0.3)
     program = tmp_path / "bwrap"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    tried = try_confinement("auto", os.environ)
+    tried = try_confinement("auto", os.environ, timeout_s=0.3)
     assert (tried.bwrap, tried.required) == ("", False)
     assert reason in tried.reason

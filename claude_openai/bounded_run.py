@@ -5,30 +5,33 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 __all__ = ["run_bounded"]
 
 
 def run_bounded(
-    argv: Sequence[str], environ: Mapping[str, str], timeout_s: float
+    argv: Sequence[str], environ: Mapping[str, str], timeout_s: float, cwd: Path | None = None
 ) -> "subprocess.CompletedProcess[str]":
     """Run a program and return its exit code and output.
 
     The program gets a process group of its own, which is killed at the timeout. `subprocess.run` kills the program
-    alone, and then waits without limit for children of it that hold the pipes.
+    alone, and leaves its children.
 
     Args:
         argv: the program and its arguments.
         environ: all its environment variables.
         timeout_s: time limit in seconds.
+        cwd: its working directory; by default that of this process.
 
     Raises:
         OSError: the program cannot be started.
         subprocess.TimeoutExpired: the program did not end in time and was killed.
     """
-    with subprocess.Popen(  # noqa: S603 - callers pass the program that runs the turns
+    with subprocess.Popen(  # noqa: S603 - callers pass the program that runs the turns, or bubblewrap
         list(argv),
         env=environ,
+        cwd=cwd,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

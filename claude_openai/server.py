@@ -33,7 +33,7 @@ from claude_openai.claude.walls.confinement import try_confinement
 from claude_openai.claude.walls.tool_walls import ToolWalls
 from claude_openai.config import Config
 from claude_openai.errors import ShuttingDown, StartError
-from claude_openai.logs.log import NULL_LOG, Level, Log, captured_stdlib, open_log
+from claude_openai.logs.log import NULL_LOG, Level, Log, captured_libraries, captured_process, open_log
 from claude_openai.preload import preload
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.capture.writer import RunWriter
@@ -275,12 +275,13 @@ async def _recover(log: Log) -> None:
 
 @contextmanager
 def _logging(config: Config) -> Iterator[Log]:
-    if not config.log:
+    if not config.is_logged:
         yield NULL_LOG
         return
     level = Level[config.effective_log_level.upper()]
+    captured = captured_process if config.owns_process else captured_libraries
     secrets = [key for key in (config.api_key, config.control_key) if key]
-    with open_log(level, config.effective_log_file, secrets=secrets) as log, captured_stdlib(log):
+    with open_log(level, config.effective_log_file, secrets=secrets) as log, captured(log):
         yield log
 
 

@@ -91,6 +91,7 @@ def serve_here(
         config,
         control_key=secrets.token_urlsafe(CONTROL_KEY_BYTES),
         private_files=(*config.private_files, *instance_files(instance_folder(environ))),
+        owns_process=True,
     )
 
     async def run() -> None:
@@ -161,7 +162,7 @@ def _instance(config: Config, urls: Sequence[str], argv: Sequence[str], environ:
         version=__version__,
         backend="demo" if config.demo else config.backend,
         started_at=time.time(),
-        log_file=str(log_file.absolute()) if config.log and log_file else None,
+        log_file=str(log_file.absolute()) if config.is_logged and log_file else None,
         output_dir="" if config.output_dir is None else str(config.output_dir),
         argv=without_flags(argv),
         cwd=str(Path.cwd()),

@@ -71,7 +71,8 @@ class Config:
     confine: str = "auto"
     show_tool_use: bool = True
     demo: bool = False
-    log: bool = True
+    # None: a log is written if it has a file. The command defaults to yes; a library does not write to standard output.
+    log: bool | None = None
     log_level: str = "debug"
     log_file: Path | None = None
     debug: bool = False
@@ -97,6 +98,8 @@ class Config:
     control_key: str | None = field(default=None, repr=False)
     # Files that contain keys; Claude's own tools cannot read them.
     private_files: tuple[Path, ...] = ()
+    # Whether the process has nothing but this server: its log then gets the records of all loggers.
+    owns_process: bool = False
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():
@@ -145,6 +148,10 @@ class Config:
             ConfigError: the default model, or a name of `models`, is invalid.
         """
         return ModelCatalog(default_model=self.default_model, override=self.models)
+
+    @property
+    def is_logged(self) -> bool:
+        return self.effective_log_file is not None if self.log is None else self.log
 
     @property
     def effective_log_level(self) -> str:

@@ -270,7 +270,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     *_group(
         "log",
-        _setting("log", switch, "", "write a log, one JSON object per line"),
+        _setting("log", switch, "", "write a log, one JSON object per line", of_command="yes"),
         _choice(
             "log_level",
             LOG_LEVELS,

@@ -100,12 +100,12 @@ def test_the_table_has_every_setting_and_no_name_twice() -> None:
     assert len(set(names)) == len(names)
 
 
-# What the command alone has: a server in a test must not write into the home folder.
-COMMAND = Config(output_dir=Path.home() / ".claude-openai" / "output")
+# What the command alone has: a server in a test must not write into the home folder, or to standard output.
+COMMAND = Config(log=True, output_dir=Path.home() / ".claude-openai" / "output")
 
 
 def test_with_nothing_given_everything_is_the_default() -> None:
-    assert Config().output_dir is None
+    assert (Config().output_dir, Config().is_logged) == (None, False)
     assert config_from([], {}) == COMMAND
     assert config_from([], {"UNRELATED": "1", "CLAUDE_OPENAI_NO_SUCH": "1"}) == COMMAND
 
@@ -115,7 +115,7 @@ def test_a_user_without_a_home_folder_can_start_the_command(monkeypatch: pytest.
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "expanduser", unknown)
-    assert config_from([], {}) == Config()
+    assert config_from([], {}) == Config(log=True)
 
 
 def test_the_folder_of_runs_is_the_same_from_everywhere() -> None:

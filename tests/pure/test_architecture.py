@@ -46,6 +46,12 @@ def test_documents_name_commands_that_exist(document: str) -> None:
     assert [path for path in paths if not (path.with_suffix(".py").exists() or (path / "__main__.py").exists())] == []
 
 
+def test_sdist_includes_what_the_tests_read() -> None:
+    project = tomllib.loads((ARCHITECTURE.parents[1] / "pyproject.toml").read_text("utf-8"))
+    included = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    assert {".ci", ".github", "claude_openai", "docker", "tests", "CHANGELOG.md", "README.md"} <= set(included)
+
+
 def test_contributing_installs_an_extra_that_exists() -> None:
     (line,) = [part for part in quoted_in("CONTRIBUTING.md") if "pip install" in part]
     project = tomllib.loads((ARCHITECTURE.parents[1] / "pyproject.toml").read_text("utf-8"))["project"]

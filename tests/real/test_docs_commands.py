@@ -74,6 +74,7 @@ docker compose -f docker/docker-compose.yml up --build
 docker build -f docker/Dockerfile -t claude-openai .
 docker run --rm -p 127.0.0.1:8000:8000 -e CLAUDE_OPENAI_API_KEY claude-openai --demo
 """: NEEDS_DOCKER,
+    ".venv/bin/python -m tests.compat 2.1.300 newest\n": "the registry; .ci/run runs it for the newest",
     ".venv/bin/python -m tests.clients openai-python-3\n": "the registry; .ci/run runs it for all clients",
 }
 

@@ -40,7 +40,6 @@ __all__ = ["CHANNEL_EVENTS", "LOGIN_DOUBT_S", "RunLimits", "Runs"]
 CHANNEL_EVENTS = 512
 # The process of a cancelled run is killed within 3 s (`SupervisedProcess.stop`).
 CANCEL_WAIT_S = 6.0
-# Number of ended runs kept in memory.
 KEPT_RUNS = 500
 # `/ready` ignores a refused login after this time: only a turn shows that the login works again, and a load balancer
 # sends no turns to a server that is not ready.
@@ -75,15 +74,23 @@ class Runs:
         admission: slots and queue.
         limits: time limits of a turn.
         writer: writes the captures; None for no capture.
+        kept: number of ended runs to keep in memory.
     """
 
     def __init__(
-        self, backend: Backend, admission: Admission, limits: RunLimits, writer: RunWriter | None = None
+        self,
+        backend: Backend,
+        admission: Admission,
+        limits: RunLimits,
+        writer: RunWriter | None = None,
+        *,
+        kept: int = KEPT_RUNS,
     ) -> None:
         self.backend = backend
         self.admission = admission
         self._limits = limits
         self._writer = writer
+        self._kept = kept
         self.metrics = Metrics()
         self._long_context = LongContext()
         self._login_refused_until = -math.inf
@@ -201,7 +208,7 @@ class Runs:
     def _keep(self, run: Run) -> None:
         # Without its errors: their tracebacks would keep the whole request in memory.
         self._ended[run.id] = replace(run, error=None, cancelled_by=None)
-        while len(self._ended) > KEPT_RUNS:
+        while len(self._ended) > self._kept:
             del self._ended[next(iter(self._ended))]
         run.done.set()
 

@@ -18,6 +18,7 @@ import trio
 from hypercorn.typing import ASGIFramework
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from claude_openai.cassettes.recorder import Recorder
 from claude_openai.config import Config
 from claude_openai.logs.log import Level, Log
 from claude_openai.logs.redaction import Redactor
@@ -58,6 +59,7 @@ class Server:
         app: ASGIFramework | None = None,
         limit: float = math.inf,
         offload: Offload = _here,
+        recorder: Callable[[Log], Recorder] | None = None,
     ) -> None:
         self.backend = backend
         self.nursery = nursery
@@ -66,7 +68,8 @@ class Server:
         self.log = Log(Level.TRACE, lambda line: self.records.append(json.loads(line)), Redactor())
         self.admission = Admission(config.max_concurrency, config.max_queue_size)
         self.runs = Runs(backend, self.admission, RunLimits.of(config))
-        app = app or build_app(config, self.runs, self.log, backend.status, offload=offload)
+        self.recorder = recorder(self.log) if recorder else None
+        app = app or build_app(config, self.runs, self.log, backend.status, offload=offload, recorder=self.recorder)
         self.connections = Connections(app, config, self.log, limit)
         self._clients: list[Client] = []
 
@@ -148,6 +151,7 @@ async def serving(
     app: ASGIFramework | None = None,
     limit: float = math.inf,
     offload: Offload | None = None,
+    recorder: Callable[[Log], Recorder] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Server]:
     """A server for as long as the block.
@@ -158,12 +162,13 @@ async def serving(
         app: in place of the real one.
         limit: of connections.
         offload: reads the bodies; by default at once, since the clock would jump while all tasks wait for a thread.
+        recorder: makes the recorder of the turns from the log.
         settings: fields of `Config`.
     """
     backend = script if isinstance(script, ScriptedBackend) else ScriptedBackend(script)
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
-            server = Server(Config(**settings), backend, nursery, app, limit, offload or _here)
+            server = Server(Config(**settings), backend, nursery, app, limit, offload or _here, recorder)
             yield server
             await server.finish(expected_errors)
 

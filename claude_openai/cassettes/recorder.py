@@ -30,6 +30,8 @@ __all__ = ["Recorder", "TurnRecording"]
 
 # Some turns with bodies of the largest size; a thread that hangs in a write must not fill the memory.
 QUEUE_BYTES: Final = 128 * 1024 * 1024
+# The memory of an event besides its text.
+EVENT_BYTES: Final = 256
 WRITE_OUT_S: Final = 2.0
 
 
@@ -40,6 +42,9 @@ class TurnRecording:
     Args:
         path: path of the API.
         body: the body of the request, valid JSON.
+
+    Attributes:
+        size: the memory that the turn takes, in bytes, roughly.
     """
 
     recorder: "Recorder"
@@ -48,20 +53,17 @@ class TurnRecording:
     began: float = field(default_factory=trio.current_time)
     events: list[tuple[int, Event]] = field(default_factory=list)
     ended_ms: int | None = None
+    size: int = 0
 
     def note(self, event: Event) -> None:
         self.events.append((self._now_ms(), event))
+        self.size += _size(event)
 
     def end(self) -> None:
         """Queue the turn, without waiting; only the first call counts."""
         if self.ended_ms is None:
             self.ended_ms = self._now_ms()
             self.recorder.put(self)
-
-    @property
-    def size(self) -> int:
-        """The memory that it takes, in bytes, roughly."""
-        return len(self.body) + sum(_size(event) for _, event in self.events)
 
     def _now_ms(self) -> int:
         return round((trio.current_time() - self.began) * 1000)
@@ -100,7 +102,7 @@ class Recorder:
         return TurnRecording(self, path, body)
 
     def put(self, turn: TurnRecording) -> None:
-        if not self._has_stopped and not self._thread.put(turn, turn.size):
+        if not self._has_stopped and not self._thread.put(turn, len(turn.body) + turn.size):
             self._stop("the turns cannot be written as fast as they end")
 
     def close(self) -> None:
@@ -139,11 +141,11 @@ class Recorder:
 def _size(event: Event) -> int:
     match event:
         case TextDelta(text) | ReasoningDelta(text):
-            return len(text)
+            return EVENT_BYTES + len(text)
         case ToolCall(arguments=arguments):
-            return len(arguments)
+            return EVENT_BYTES + len(arguments)
         case _:
-            return 0
+            return EVENT_BYTES
 
 
 def _reserve_names(entry: Entry, names: IdNames) -> None:

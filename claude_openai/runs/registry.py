@@ -211,15 +211,9 @@ class Runs:
                 log.debug("run.end", state=run.state)
 
     def _keep(self, run: Run) -> None:
-<<<<<<< HEAD
-        # Without its errors: their tracebacks would keep the whole request in memory.
-        self._ended[run.id] = replace(run, error=None, cancelled_by=None)
-        while len(self._ended) > self._kept:
-=======
         # Without its errors, whose tracebacks would keep the whole request in memory, and without its recording.
         self._ended[run.id] = replace(run, error=None, cancelled_by=None, recording=None)
-        while len(self._ended) > KEPT_RUNS:
->>>>>>> cassette
+        while len(self._ended) > self._kept:
             del self._ended[next(iter(self._ended))]
         run.done.set()
 

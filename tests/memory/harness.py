@@ -59,11 +59,8 @@ class Server:
         app: ASGIFramework | None = None,
         limit: float = math.inf,
         offload: Offload = _here,
-<<<<<<< HEAD
         kept_runs: int = KEPT_RUNS,
-=======
         recorder: Callable[[Log], Recorder] | None = None,
->>>>>>> cassette
     ) -> None:
         self.backend = backend
         self.nursery = nursery
@@ -71,14 +68,9 @@ class Server:
         self.request_ids: list[str] = []
         self.log = Log(Level.TRACE, lambda line: self.records.append(json.loads(line)), Redactor())
         self.admission = Admission(config.max_concurrency, config.max_queue_size)
-<<<<<<< HEAD
         self.runs = Runs(backend, self.admission, RunLimits.of(config), kept=kept_runs)
-        app = app or build_app(config, self.runs, self.log, backend.status, offload=offload)
-=======
-        self.runs = Runs(backend, self.admission, RunLimits.of(config))
         self.recorder = recorder(self.log) if recorder else None
         app = app or build_app(config, self.runs, self.log, backend.status, offload=offload, recorder=self.recorder)
->>>>>>> cassette
         self.connections = Connections(app, config, self.log, limit)
         self._clients: list[Client] = []
 
@@ -160,11 +152,8 @@ async def serving(
     app: ASGIFramework | None = None,
     limit: float = math.inf,
     offload: Offload | None = None,
-<<<<<<< HEAD
     kept_runs: int = KEPT_RUNS,
-=======
     recorder: Callable[[Log], Recorder] | None = None,
->>>>>>> cassette
     **settings: Any,
 ) -> AsyncIterator[Server]:
     """A server for as long as the block.
@@ -175,21 +164,14 @@ async def serving(
         app: in place of the real one.
         limit: of connections.
         offload: reads the bodies; by default at once, since the clock would jump while all tasks wait for a thread.
-<<<<<<< HEAD
         kept_runs: as for `Runs`.
-=======
         recorder: makes the recorder of the turns from the log.
->>>>>>> cassette
         settings: fields of `Config`.
     """
     backend = script if isinstance(script, ScriptedBackend) else ScriptedBackend(script)
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
-<<<<<<< HEAD
-            server = Server(Config(**settings), backend, nursery, app, limit, offload or _here, kept_runs)
-=======
-            server = Server(Config(**settings), backend, nursery, app, limit, offload or _here, recorder)
->>>>>>> cassette
+            server = Server(Config(**settings), backend, nursery, app, limit, offload or _here, kept_runs, recorder)
             yield server
             await server.finish(expected_errors)
 

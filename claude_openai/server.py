@@ -32,7 +32,7 @@ from claude_openai.claude.sdk.settings import SdkSettings
 from claude_openai.claude.walls.confinement import try_confinement
 from claude_openai.claude.walls.tool_walls import ToolWalls
 from claude_openai.config import Config
-from claude_openai.errors import ShuttingDown, StartError
+from claude_openai.errors import ConfigError, ShuttingDown, StartError
 from claude_openai.logs.log import NULL_LOG, Level, Log, captured_libraries, captured_process, open_log
 from claude_openai.preload import preload
 from claude_openai.runs.admission import Admission
@@ -81,8 +81,10 @@ async def serve(
 
     Raises:
         StartError: the address cannot be bound, or the system lacks files, processes or disk space.
-        ConfigError: the command or the log file of the config cannot be used.
+        ConfigError: the command or the log file of the config cannot be used, or it has `background`.
     """
+    if config.background:
+        raise ConfigError("invalid background: True; expected False, since serve() runs in the process of its caller")
     async with (
         _ended_in_a_thread(_logging(config)) as log,
         _ended_in_a_thread(_writing(config, log)) as writer,

@@ -19,7 +19,7 @@ from claude_openai.claude.assembly import claude_backend, ended_in_a_thread
 from claude_openai.claude.backend import Backend
 from claude_openai.claude.process.known_models import KnownModels
 from claude_openai.config import Config
-from claude_openai.errors import ShuttingDown
+from claude_openai.errors import ConfigError, ShuttingDown
 from claude_openai.logs.log import NULL_LOG, Level, Log, captured_libraries, captured_process, open_log
 from claude_openai.preload import preload
 from claude_openai.runs.admission import Admission
@@ -64,8 +64,10 @@ async def serve(
 
     Raises:
         StartError: the address cannot be bound, or the system lacks files, processes or disk space.
-        ConfigError: the command, the log file or the cassette of the config cannot be used.
+        ConfigError: the command, the log file or the cassette of the config cannot be used, or it has `background`.
     """
+    if config.background:
+        raise ConfigError("invalid background: True; expected False, since serve() runs in the process of its caller")
     async with (
         ended_in_a_thread(_logging(config)) as log,
         ended_in_a_thread(_writing(config, log)) as writer,

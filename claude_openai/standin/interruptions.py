@@ -128,7 +128,7 @@ class HttpError:
     before_headers: Sequence[Wait] = ()
 
     def with_headers(self, **headers: str) -> "HttpError":
-        """The same refusal with more headers; `_` stands for `-`: `with_headers(retry_after="7")`."""
+        """Return the same refusal with more headers; `_` stands for `-`: `with_headers(retry_after="7")`."""
         more = {name.replace("_", "-"): value for name, value in headers.items()}
         return replace(self, headers={**self.headers, **more})
 

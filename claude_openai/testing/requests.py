@@ -122,7 +122,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _texts(content: Any) -> Iterator[str]:
-    """The texts of a `content` or `output`, which is a string or a list of parts."""
+    """Yield the texts of a `content` or `output`, which is a string or a list of parts."""
     if isinstance(content, str):
         yield content
     for part in _list(content):

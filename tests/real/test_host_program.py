@@ -111,7 +111,7 @@ async def test_a_library_writes_a_log_only_where_it_was_asked_to(
     assert (bool(out), (tmp_path / "log").exists(), err) == (is_on_stdout, is_in_file, "")
 
 
-# The command tells its server that the process is its own.
+# The command marks the process as its server's own.
 COMMAND = """
 import gc, logging, os, signal, sys
 from claude_openai import commands

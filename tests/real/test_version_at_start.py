@@ -1,5 +1,4 @@
-"""`claude --version` at the start of the server: what it reports, and that it neither delays the start nor leaves a
-process."""
+"""`claude --version` at the start of the server: its report; it neither delays the start nor leaves a process."""
 
 from pathlib import Path
 

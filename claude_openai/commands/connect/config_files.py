@@ -120,7 +120,7 @@ def missing_folders(file: Path) -> tuple[str, ...]:
 
 
 def remove_folders(folders: Iterable[str]) -> None:
-    """Remove the folders, the innermost first, up to one that is not empty."""
+    """Remove the folders, the innermost first; stop at a folder with content."""
     with contextlib.suppress(OSError):
         for folder in folders:
             Path(folder).rmdir()

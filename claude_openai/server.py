@@ -17,6 +17,7 @@ from typing import TypeVar
 import trio
 
 from claude_openai._version import __version__
+from claude_openai.cassettes.recorder import Recorder
 from claude_openai.claude.backend import Backend
 from claude_openai.claude.cli import CliBackend
 from claude_openai.claude.leftovers.ledger import PRIVATE_FOLDER, recover
@@ -83,18 +84,19 @@ async def serve(
 
     Raises:
         StartError: the address cannot be bound, or the system lacks files, processes or disk space.
-        ConfigError: the command or the log file of the config cannot be used.
+        ConfigError: the command, the log file or the cassette of the config cannot be used.
     """
     async with (
         _ended_in_a_thread(_logging(config)) as log,
         _ended_in_a_thread(_writing(config, log)) as writer,
+        _ended_in_a_thread(_recording(config, log)) as recorder,
         _listening(config) as listeners,
     ):
         models = KnownModels(config.catalog(), log)
         async with _backend(config, backend, models, log, on_outdated) as the_backend:
             admission = Admission(config.max_concurrency, config.max_queue_size)
             runs = Runs(the_backend, admission, RunLimits.of(config), writer)
-            app = build_app(config, runs, log, the_backend.status, catalog=models.catalog)
+            app = build_app(config, runs, log, the_backend.status, catalog=models.catalog, recorder=recorder)
             connections = Connections(app, config, log, connection_limit(config))
             closing = trio.Event()
             async with trio.open_nursery() as nursery:
@@ -266,7 +268,8 @@ def _secrets(config: Config) -> list[Path]:
     """Return the server's files outside the private folder that Claude's own tools must not read or change."""
     log_file = config.effective_log_file
     rotated = [] if log_file is None else [log_file, log_file.with_name(f"{log_file.name}.1")]
-    return [*config.private_files, *([] if config.output_dir is None else [config.output_dir]), *rotated]
+    others = [path for path in (config.output_dir, config.record) if path is not None]
+    return [*config.private_files, *others, *rotated]
 
 
 async def _recover(log: Log) -> None:
@@ -288,9 +291,12 @@ def _logging(config: Config) -> Iterator[Log]:
         return
     level = Level[config.effective_log_level.upper()]
     captured = captured_process if config.owns_process else captured_libraries
-    secrets = [key for key in (config.api_key, config.control_key) if key]
-    with open_log(level, config.effective_log_file, secrets=secrets) as log, captured(log):
+    with open_log(level, config.effective_log_file, secrets=_keys(config)) as log, captured(log):
         yield log
+
+
+def _keys(config: Config) -> list[str]:
+    return [key for key in (config.api_key, config.control_key) if key]
 
 
 @contextmanager
@@ -305,3 +311,15 @@ def _writing(config: Config, log: Log) -> Iterator[RunWriter | None]:
         yield writer
     finally:
         writer.close()
+
+
+@contextmanager
+def _recording(config: Config, log: Log) -> Iterator[Recorder | None]:
+    if config.record is None:
+        yield None
+        return
+    recorder = Recorder(config.record, keep_times=config.record_times, secrets=_keys(config), log=log)
+    try:
+        yield recorder
+    finally:
+        recorder.close()

@@ -81,6 +81,8 @@ class Config:
     background: bool = False
     # The command defaults to a folder. None here, so that a server in a test does not write to the user's home.
     output_dir: Path | None = None
+    record: Path | None = None
+    record_times: bool = False
 
     # How long a stream's status line waits for the first event, so that a failed start gets its true status.
     hold_status_ms: int = 10_000

@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from claude_openai.testing.answers import ScriptError, ScriptLike
     from claude_openai.testing.fake import FakeClaude, fake_claude
     from claude_openai.testing.requests import FakeRequest, Outcome
+    from claude_openai.testing.running import RunningFakeClaude, running_fake_claude
 else:
     # Imported when used: the fake needs the HTTP stack, `MessagesApi` only trio and h11.
     _LATER = {
@@ -70,6 +71,8 @@ else:
         "fake_claude": "fake",
         "FakeRequest": "requests",
         "Outcome": "requests",
+        "RunningFakeClaude": "running",
+        "running_fake_claude": "running",
     }
 
     def __getattr__(name: str) -> object:
@@ -106,6 +109,7 @@ __all__ = [
     "Piece",
     "RecordedRequest",
     "Reply",
+    "RunningFakeClaude",
     "Script",
     "ScriptError",
     "ScriptLike",
@@ -124,4 +128,5 @@ __all__ = [
     "deltas",
     "fake_claude",
     "full_turn",
+    "running_fake_claude",
 ]

@@ -1,12 +1,12 @@
-"""Clients whose connections are pipes in memory: the openai package and httpx, on a network of our own.
+"""Clients of a fake: the openai package and httpx, on sockets or on pipes in memory.
 
-The HTTP is real: httpcore writes and reads it, and only its network is replaced. The openai package came with httpx
-before version 3 and with httpx2 since then; both work. They are imported when a client is made.
+In memory the HTTP is real: httpcore writes and reads it, and only its network is replaced. The openai package came with
+httpx before version 3 and with httpx2 since then; both work. They are imported when a client is made.
 """
 
 import importlib
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import trio
 
@@ -16,18 +16,22 @@ if TYPE_CHECKING:
     import httpx2
     import openai
 
-__all__ = ["Connect", "Ends", "http_client", "openai_client"]
+__all__ = ["Connect", "Ends", "http_client", "openai_client", "sync_http_client", "sync_openai_client"]
+
+_ANY_HTTPX: Final = ("httpx", "httpx2")
+# No proxy of the environment, and no certificates, whose loading takes longer than a test.
+_LOOPBACK_ONLY: Final = {"trust_env": False, "verify": False}
 
 # The client's ends of a new connection: what it reads, and what it writes.
 Ends = tuple[Pipe, Pipe]
 Connect = Callable[[], Ends]
 
 
-def openai_client(connect: Connect | None, url: str, api_key: str, options: dict[str, Any]) -> "openai.AsyncOpenAI":
-    """Return a client of the openai package.
+def openai_client(connect: Connect, url: str, api_key: str, options: dict[str, Any]) -> "openai.AsyncOpenAI":
+    """Return a client of the openai package, in memory.
 
     Args:
-        connect: opens a connection; None for sockets.
+        connect: opens a connection.
         url: the base URL.
         api_key: the key.
         options: further arguments of `AsyncOpenAI`.
@@ -36,19 +40,38 @@ def openai_client(connect: Connect | None, url: str, api_key: str, options: dict
         ImportError: the package is not installed.
     """
     package = _required("openai", "claude.openai()")
-    if connect is not None and "http_client" not in options:
-        # Since version 3 the package prefers httpx2.
-        names = ("httpx2",) if hasattr(package, "DefaultAsyncHttpx2Client") else ("httpx",)
-        options = {"http_client": _in_memory(names, connect, timeout=package.DEFAULT_TIMEOUT), **options}
+    if "http_client" not in options:
+        http = _in_memory(_httpx_of(package), connect, timeout=package.DEFAULT_TIMEOUT)
+        options = {"http_client": http, **options}
     client: openai.AsyncOpenAI = package.AsyncOpenAI(**{"base_url": url, "api_key": api_key, **options})
     return client
 
 
-def http_client(connect: Connect | None, url: str, api_key: str, options: dict[str, Any]) -> "httpx2.AsyncClient":
-    """Return an `httpx.AsyncClient`, of httpx2 if httpx is not installed.
+def sync_openai_client(url: str, api_key: str, options: dict[str, Any]) -> "openai.OpenAI":
+    """Return a client of the openai package for threads, on sockets, that uses no proxy of the environment.
 
     Args:
-        connect: opens a connection; None for sockets.
+        url: the base URL.
+        api_key: the key.
+        options: further arguments of `OpenAI`.
+
+    Raises:
+        ImportError: the package is not installed.
+    """
+    package = _required("openai", "claude.openai()")
+    if "http_client" not in options:
+        httpx = _first_of(_httpx_of(package))
+        http = httpx.Client(timeout=package.DEFAULT_TIMEOUT, follow_redirects=True, **_LOOPBACK_ONLY)
+        options = {"http_client": http, **options}
+    client: openai.OpenAI = package.OpenAI(**{"base_url": url, "api_key": api_key, **options})
+    return client
+
+
+def http_client(connect: Connect, url: str, api_key: str, options: dict[str, Any]) -> "httpx2.AsyncClient":
+    """Return an `httpx.AsyncClient` in memory, of httpx2 if httpx is not installed.
+
+    Args:
+        connect: opens a connection.
         url: the base URL.
         api_key: the key, for the header `Authorization`.
         options: further arguments of `AsyncClient`.
@@ -56,20 +79,39 @@ def http_client(connect: Connect | None, url: str, api_key: str, options: dict[s
     Raises:
         ImportError: neither is installed.
     """
-    headers = {"authorization": f"Bearer {api_key}", **options.pop("headers", {})}
-    names = ("httpx", "httpx2")
-    options = {"base_url": url, "headers": headers, "trust_env": False, **options}
-    if connect is not None and "transport" not in options:
-        return _in_memory(names, connect, **options)
-    client: httpx2.AsyncClient = _first_of(names).AsyncClient(**options)
+    return _in_memory(_ANY_HTTPX, connect, **_with_key(url, api_key, options))
+
+
+def sync_http_client(url: str, api_key: str, options: dict[str, Any]) -> "httpx2.Client":
+    """Return an `httpx.Client` on sockets, of httpx2 if httpx is not installed.
+
+    Args:
+        url: the base URL.
+        api_key: the key, for the header `Authorization`.
+        options: further arguments of `Client`.
+
+    Raises:
+        ImportError: neither is installed.
+    """
+    options = {**_LOOPBACK_ONLY, "follow_redirects": True, **_with_key(url, api_key, options)}
+    client: httpx2.Client = _first_of(_ANY_HTTPX).Client(**options)
     return client
+
+
+def _with_key(url: str, api_key: str, options: dict[str, Any]) -> dict[str, Any]:
+    headers = {"authorization": f"Bearer {api_key}", **options.get("headers", {})}
+    return {"base_url": url, **options, "headers": headers}
+
+
+def _httpx_of(openai: Any) -> tuple[str, ...]:
+    # Since version 3 the package prefers httpx2.
+    return ("httpx2",) if hasattr(openai, "DefaultAsyncHttpx2Client") else ("httpx",)
 
 
 def _in_memory(names: tuple[str, ...], connect: Connect, **options: Any) -> "httpx2.AsyncClient":
     httpx = _first_of(names)
     httpcore = importlib.import_module(httpx.__name__.replace("httpx", "httpcore"))
-    # Without certificates, whose loading takes longer than a test.
-    transport = httpx.AsyncHTTPTransport(verify=False)
+    transport = httpx.AsyncHTTPTransport(**_LOOPBACK_ONLY)
     # The only way to another network (httpx 0.28, httpx2 2.16); `test_clients.py` shows when it is gone.
     transport._pool = httpcore.AsyncConnectionPool(network_backend=_network(httpcore, connect), max_connections=1000)
     client: httpx2.AsyncClient = httpx.AsyncClient(

@@ -7,6 +7,7 @@
 
 Everything from the HTTP connection to the reader of Claude Code's records is the server's own code; only the program
 `claude` is played. Connections are in memory, and nothing waits for the world outside, so a mock clock controls all.
+A socket is opened when `url` is first read.
 """
 
 import json
@@ -31,7 +32,7 @@ from claude_openai.testing.pipes import Pipe, ServerEnd
 from claude_openai.testing.recorder import ObservedBackend, recorded
 from claude_openai.testing.requests import FakeRequest
 from claude_openai.web.app import build_app
-from claude_openai.web.http.listener import Connections
+from claude_openai.web.http.listener import Connections, TcpListener, local_listener, urls_of
 
 if TYPE_CHECKING:
     import httpx2
@@ -46,6 +47,10 @@ MEMORY_URL: Final = "http://claude.localhost/v1"
 DEFAULTS: Final = {"port": 0, "api_key": API_KEY, "max_concurrency": 100}
 # How long the turns of a test that has ended may take to end.
 END_WAIT_S: Final = 10.0
+
+NOT_TRIO: Final = (
+    "fake_claude runs in trio; with asyncio, and without an event loop, use `with running_fake_claude(...) as claude:`"
+)
 
 T = TypeVar("T")
 
@@ -67,12 +72,31 @@ class FakeClaude:
         self._nursery = nursery
         self._closed = False
         self._clients: list[Callable[[], Any]] = []
+        self._listener: TcpListener | None = None
+        self._accepting = trio.CancelScope()
         self._arrival = trio.Event()
         log = Log(Level[config.effective_log_level.upper()], self._note_line, Redactor([self.api_key]))
         self._admission = Admission(config.max_concurrency, config.max_queue_size)
         self._runs = Runs(ObservedBackend(FakeBackend(answers)), self._admission, RunLimits.of(config))
         app = build_app(config, self._runs, log, offload=_at_once)
         self._connections = Connections(recorded(app, self._note_request), config, log)
+
+    @property
+    def url(self) -> str:
+        """The base URL for clients that need a socket, such as `http://127.0.0.1:40123/v1`.
+
+        The first use opens a free port on 127.0.0.1.
+
+        Raises:
+            ClosedResourceError: the fake has ended.
+            StartError: the system has no socket left.
+        """
+        if self._listener is None:
+            if self._closed:
+                raise trio.ClosedResourceError("this fake_claude has ended")
+            self._listener = local_listener()
+            self._nursery.start_soon(self._accept, self._listener)
+        return f"{urls_of([self._listener])[0]}/v1"
 
     @property
     def last(self) -> FakeRequest:
@@ -136,6 +160,7 @@ class FakeClaude:
         with trio.move_on_after(END_WAIT_S, shield=True):
             for close in self._clients:
                 await close()
+            self._accepting.cancel(reason="the fake has ended")
             self._admission.draining = True
             self._runs.cancel_all(ShuttingDown("The test is over.", may_retry=False))
             await self._admission.wait_idle()
@@ -153,6 +178,11 @@ class FakeClaude:
         stream = cast("trio.SocketStream", ServerEnd(to_server, to_client))
         self._nursery.start_soon(self._connections.serve, stream)
         return to_client, to_server
+
+    async def _accept(self, listener: TcpListener) -> None:
+        # Closed here, not by `_close`: this task may not have begun by then, and would wait for a closed socket.
+        with listener.socket, self._accepting:
+            await self._connections.accept([listener], self._nursery)
 
     def _note_request(self, request: FakeRequest) -> None:
         self.requests.append(request)
@@ -177,8 +207,11 @@ async def fake_claude(*answers: ScriptLike, strict: bool = True, **config: Any) 
     Raises:
         TypeError: a value is not an answer.
         ConfigError: a setting is invalid.
+        RuntimeError: this is not a task of trio.
         ScriptError: the program and the script do not agree. Not raised if the block raises, which then gets a note.
     """
+    if not trio.lowlevel.in_trio_task():
+        raise RuntimeError(NOT_TRIO)
     script = Answers(answers, strict=strict)
     settings = Config(**{**DEFAULTS, **config})
     raised: BaseException | None = None

@@ -6,6 +6,7 @@ None of them uses Claude. All but the metrics need no key, because probes have n
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from typing import Any, Final, TypeAlias
 
@@ -49,12 +50,17 @@ def add_operator_routes(app: Quart, config: Config, runs: Runs, status: BackendS
         runs: the runs of the server.
         status: returns further fields of `/health`.
     """
-    views = OperatorViews(config, runs, status, metadata.version("claude-agent-sdk"))
+    views = OperatorViews(config, runs, status, _sdk_version())
     app.add_url_rule("/health", "health", views.health, methods=["GET"])
     app.add_url_rule("/ready", "ready", views.ready, methods=["GET"])
     app.add_url_rule("/version", "version", views.version, methods=["GET"])
     app.add_url_rule("/metrics", "metrics", views.metrics, methods=["GET"])
     app.add_url_rule("/openapi.json", "openapi", views.openapi, methods=["GET"])
+
+
+@cache
+def _sdk_version() -> str:
+    return metadata.version("claude-agent-sdk")
 
 
 @dataclass(frozen=True, slots=True)

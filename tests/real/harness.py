@@ -222,9 +222,13 @@ class _WithoutDate(list[RecordedRequest]):
     )
 
     def append(self, request: RecordedRequest) -> None:
+        kept = []
         for message in request.messages:
             if not isinstance(message["content"], str):
                 message["content"] = [block for block in message["content"] if not self._is_note(block)]
+            if message["content"]:  # 2.1.268 to 2.1.276 send the note as a message of its own
+                kept.append(message)
+        request.body["messages"] = kept
         super().append(request)
 
     def _is_note(self, block: dict[str, Any]) -> bool:

@@ -25,7 +25,7 @@ from claude_openai.claude.process.program import find_claude, login_command
 from claude_openai.claude.process.supervised import SupervisedProcess, supervised
 from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.claude.process.version import Version, parse_version
-from claude_openai.claude.transcript.fifo import LATE_TRANSCRIPTS, LateTranscript
+from claude_openai.claude.transcript.fifo import LateTranscript
 from claude_openai.claude.transcript.session_file import Notes, Past, transcript_file
 from claude_openai.claude.walls.folders import BY_DESCRIPTOR, folder_of
 from claude_openai.claude.walls.hook import ToolGuard
@@ -222,12 +222,16 @@ class Launcher:
         note = partial(self._models.note, started_with=model)
         return ProcessSpec(session, model, settings, opened, login_command(claude), guard, note=note)
 
-    def spawn_spare(self, model: str, notes: Notes, *, log: Log) -> ProcessSpec:
-        """Prepare a spare that waits for its past; without FIFOs it gets only the notes, and no past.
+    def spawn_spare(self, model: str, notes: Notes, *, waits_for_past: bool, log: Log) -> ProcessSpec:
+        """Prepare a spare; see `spawn`.
 
-        See `spawn`.
+        Args:
+            model: Claude Code's name of the model.
+            notes: for a spare that gets no past.
+            waits_for_past: whether its past comes later, which works where `LATE_TRANSCRIPTS` is true.
+            log: for its start.
         """
-        if not LATE_TRANSCRIPTS:
+        if not waits_for_past:
             return self._spawn_without_turns(model, notes, log)
         late = LateTranscript(self._folder)
         spawn = self.spawn(model, resume=late.path, log=log)

@@ -96,7 +96,7 @@ def _list() -> None:
 
 
 def _target(url: str | None, model: str, environ: Mapping[str, str]) -> Target:
-    """Return the server at the URL. Without a URL: the running server, or the one that these variables configure."""
+    """Return the server at the URL. Without a URL: the running server, or what these variables configure."""
     if url is None:
         instance = find_instance(instance_folder(environ))
         if instance is not None:

@@ -120,7 +120,7 @@ def missing_folders(file: Path) -> tuple[str, ...]:
 
 
 def remove_folders(folders: Iterable[str]) -> None:
-    """Remove the folders, the innermost first; stop at a folder with content."""
+    """Remove the empty folders, the innermost first, until one is not empty."""
     with contextlib.suppress(OSError):
         for folder in folders:
             Path(folder).rmdir()

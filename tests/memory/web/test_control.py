@@ -217,9 +217,8 @@ async def test_a_run_whose_process_is_still_ending_has_ended() -> None:
         assert backend.turns[0].outcome == "returned"
 
 
-async def test_old_runs_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("claude_openai.runs.registry.KEPT_RUNS", 2)
-    async with serving(control_key=KEY) as server:
+async def test_old_runs_are_forgotten() -> None:
+    async with serving(kept_runs=2, control_key=KEY) as server:
         ids = [(await server.post(chat())).headers["x-claude-openai-run"] for _ in range(3)]
         assert [run["id"] for run in (await ask(server, "/control/runs"))["data"]] == [ids[2], ids[1]]
         assert (await server.get(f"/control/runs/{ids[0]}", **BEARER)).status == 404

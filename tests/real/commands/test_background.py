@@ -23,8 +23,8 @@ import trio
 from claude_openai.commands.instance.control_client import READ_S, get_json, stream
 from claude_openai.commands.instance.health import TIMEOUT_S, ask
 from claude_openai.commands.instance.record import Instance
-from claude_openai.commands.serve import config_from
 from claude_openai.commands.start import start
+from claude_openai.config import config_from
 from claude_openai.errors import StartError
 from tests.instances import ONE
 from tests.real.command import ADVICE, INSTANCE_FILES, MODULE, Shell, shell

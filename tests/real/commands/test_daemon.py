@@ -20,9 +20,9 @@ import trio
 
 from claude_openai import __version__, commands
 from claude_openai.commands.instance.record import Instance, is_claimed
-from claude_openai.commands.serve import config_from
 from claude_openai.commands.start import start
 from claude_openai.commands.stop import stop
+from claude_openai.config import config_from
 from claude_openai.errors import StartError
 from claude_openai.testing import Hang, Pause, Reply, Text
 from tests.conditions import needs

@@ -12,6 +12,7 @@ import pytest
 from claude_openai.protocol.claude_code.call_policies import MUST_CALL, ONE_CALL_ONLY
 from claude_openai.protocol.claude_code.tool_calls import MAX_CORRECTIONS
 from claude_openai.testing import Hang, Reply, Text, Thinking, ToolUse
+from tests.conditions import needs
 from tests.http_client import texts
 from tests.openai_schema import strict_openai_chunk
 from tests.real.call import Call, chat
@@ -34,6 +35,7 @@ def as_asked(messages: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
     return turns
 
 
+@needs("ordered-claude")
 async def test_parallel_calls_come_together_and_their_results_go_to_the_same_turn(kept: Served) -> None:
     kept.api.enqueue(Reply("Let me see.", use(1), use(2, "/b")), Reply("Both are empty."))
     first, way = await ask(kept, ASKED)

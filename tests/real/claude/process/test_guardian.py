@@ -17,9 +17,8 @@ import pytest
 import trio
 
 from claude_openai.claude.process import guardian_program as supervisor
-from claude_openai.claude.process import supervised as process_module
-from claude_openai.claude.process.guardian import Guardian, Link, Started, guarding
-from claude_openai.claude.process.supervised import SupervisedProcess, supervised
+from claude_openai.claude.process.guardian import Guardian, Link, guarding
+from claude_openai.claude.process.supervised import KILL_WAIT_S, SupervisedProcess, supervised
 from claude_openai.logs.log import NULL_LOG, Level, open_log
 from tests.conditions import needs
 from tests.real.daemons import WAYS, alive, new_number
@@ -40,10 +39,14 @@ async def guardian(tmp_path: Path) -> AsyncIterator[Guardian]:
 
 
 @asynccontextmanager
-async def shell(guardian: Guardian, script: str, log: Any = NULL_LOG) -> AsyncIterator[SupervisedProcess]:
-    argv = ["/bin/sh", "-c", script]
+async def shell(
+    guardian: Guardian, script: str, log: Any = NULL_LOG, kill_wait_s: float = KILL_WAIT_S
+) -> AsyncIterator[SupervisedProcess]:
+    argv, cwd = ["/bin/sh", "-c", script], Path("/")
     with trio.fail_after(LIMIT_S):
-        async with supervised(argv, env=ENVIRONMENT, cwd=Path("/"), guardian=guardian, log=log) as process:
+        async with supervised(
+            argv, env=ENVIRONMENT, cwd=cwd, guardian=guardian, log=log, kill_wait_s=kill_wait_s
+        ) as process:
             yield process
 
 
@@ -228,7 +231,7 @@ async def test_a_cancel_while_a_program_starts_ends_it(guardian: Guardian, monke
 async def test_a_program_whose_watch_fails_is_ended(guardian: Guardian, monkeypatch: pytest.MonkeyPatch) -> None:
     number = new_number()
 
-    def fails(process: SupervisedProcess, started: Started, log: Any) -> None:
+    def fails(*_: object) -> None:
         raise MemoryError
 
     monkeypatch.setattr(SupervisedProcess, "__init__", fails)
@@ -321,13 +324,10 @@ async def test_two_that_find_the_guardian_dead_start_one(tmp_path: Path) -> None
         assert len(children(os.getpid(), lambda argv: str(tmp_path).encode() in b" ".join(argv))) == 1
 
 
-async def test_one_that_was_given_up_is_ended_later_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(process_module, "KILL_WAIT_S", 0.05)
+async def test_one_that_was_given_up_is_ended_later_all_the_same(tmp_path: Path) -> None:
     number, log_file = new_number(), tmp_path / "log"
     with open_log(Level.DEBUG, log_file) as log, guarding(tmp_path / "private", NULL_LOG) as guardian:
-        async with shell(guardian, leaving("double fork", number), log) as process:
+        async with shell(guardian, leaving("double fork", number), log, kill_wait_s=0.05) as process:
             await until(lambda: bool(alive(number)), "it runs")
             stopped = parent(process.pid)
             os.kill(stopped, signal.SIGSTOP)

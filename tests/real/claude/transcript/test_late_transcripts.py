@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 import trio
 
-from claude_openai.claude.process import launcher
-from claude_openai.claude.sdk import pool
 from claude_openai.claude.transcript.fifo import LateTranscript
 from claude_openai.claude.transcript.session_file import Past
 from claude_openai.protocol.turn.blocks import Message, TextBlock
@@ -96,10 +94,9 @@ async def test_a_history_goes_to_the_process_that_waits_for_one_word_by_word(
 
 
 async def test_where_no_process_can_wait_for_a_history_spares_serve_new_conversations(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sdk_settings: Callable[..., None]
 ) -> None:
-    monkeypatch.setattr(launcher, "LATE_TRANSCRIPTS", False)
-    monkeypatch.setattr(pool, "LATE_TRANSCRIPTS", False)
+    sdk_settings(late_transcripts=False)
     async with serving(tmp_path, **WAITING) as served:
         await until(lambda: bool(list(served.temporary.glob("*/*.jsonl"))), "a spare is being started")
         _, way = await ask(served, history("Ada")[:1])

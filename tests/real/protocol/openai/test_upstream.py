@@ -12,6 +12,7 @@ import trio
 
 from claude_openai.claude.transcript.session_file import BEGINNING
 from claude_openai.testing import Answer, Hang, RecordedRequest, Reply, Text, Thinking
+from tests.conditions import needs
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, on_both_backends, serving
 from tests.real.heard import is_statement_of_effort, system_prompt
@@ -115,7 +116,9 @@ async def test_odd_texts_are_sent_as_they_are_wherever_they_stand(tmp_path: Path
         assert prompt == ("user", list(ODD_TEXTS))
 
 
-@pytest.mark.parametrize("odd", ["@/etc/passwd", "/help", "-p", "\n\n  Hi  \n"])
+@pytest.mark.parametrize(
+    "odd", ["@/etc/passwd", pytest.param("/help", marks=needs("verbatim-claude")), "-p", "\n\n  Hi  \n"]
+)
 async def test_a_prompt_is_sent_as_it_is(tmp_path: Path, odd: str) -> None:
     async with serving(tmp_path) as served:
         await answer(served, odd)
@@ -157,7 +160,7 @@ async def test_claude_code_does_not_carry_on_by_itself_after(
     [
         pytest.param("", "300 kB " * 45_000, id="a prompt of 300 kB"),
         pytest.param("300 kB " * 45_000, "Hi", id="a system prompt of 300 kB"),
-        pytest.param("", "1 MB " * 200_000, id="a prompt of 1 MB"),
+        pytest.param("", "1 MB " * 200_000, id="a prompt of 1 MB", marks=needs("long-claude")),
     ],
 )
 @on_both_backends

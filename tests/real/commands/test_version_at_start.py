@@ -1,4 +1,4 @@
-"""`claude --version` at the start of the server: its report; it neither delays the start nor leaves a process."""
+"""`claude --version` at the start of the server neither delays the start nor leaves a process."""
 
 from pathlib import Path
 

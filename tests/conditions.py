@@ -67,7 +67,7 @@ def bundled_claude() -> Path | None:
 
 
 def tested_claude() -> Path | None:
-    """The `claude` that the tests run: the bundled one, or the one that `tests.compat` names."""
+    """The `claude` that the tests run: the bundled one, or the one of `tests.compat`."""
     named = os.environ.get("CLAUDE_OPENAI_TEST_CLAUDE")
     return Path(named) if named else bundled_claude()
 

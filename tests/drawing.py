@@ -1,6 +1,6 @@
 """The drawing of the rooms in .github/ARCHITECTURE.md, made from the imports: `python -m tests.drawing` writes it.
 
-An arrow goes from a room to one that it imports. Arrows that follow from others are left out.
+An arrow goes from a room to a room that it imports. Arrows that follow from others are left out.
 """
 
 import re

@@ -113,7 +113,7 @@ class Unseen:
 
 
 class Claude:
-    """Claude, whatever the client."""
+    """Claude, for every client."""
 
     def __init__(self) -> None:
         self._waiting: set[Unseen] = set()
@@ -166,7 +166,7 @@ class Claude:
         return Reply(Text("Hello, ", *wait, "wide ", "world."), usage=USAGE)
 
     def _fails(self, words: str, said: str) -> bool:
-        """Whether it was told to; with "once" behind the words it fails the first call, and no other."""
+        """Whether a message asked for it; with "once" behind the words it fails the first call, and no other."""
         return words in said and (f"{words} once" not in said or self.calls(f"{words} once") == 1)
 
 

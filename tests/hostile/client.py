@@ -81,7 +81,7 @@ class Connection:
 
 
 def complaint(answer: Answer) -> str:
-    """What is wrong with an answer to whatever came; "" if nothing is."""
+    """Return what is wrong with an answer; "" if nothing is."""
     if not 200 <= answer.status < 500:
         return f"status {answer.status}: {answer.body[:300]!r}"
     if not answer.headers.get("x-request-id", "").startswith("req_"):

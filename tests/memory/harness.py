@@ -33,7 +33,7 @@ from tests.memory.wire import Pipe, ServerEnd
 
 __all__ = ["Server", "chat", "run_in_memory", "serving"]
 
-# Virtual seconds, beyond every timeout: whoever is still waiting then waits for ever.
+# Virtual seconds, beyond every timeout: what still waits then waits for ever.
 LIMIT_S: Final = 3600.0
 
 T = TypeVar("T")
@@ -115,7 +115,7 @@ class Server:
         return [record for record in self.records if record["event"] == event]
 
     def assert_free(self) -> None:
-        """No slot is taken, nobody waits, no turn is left."""
+        """No slot is taken, no request waits, no turn is left."""
         state = (self.admission.running, self.admission.queued, self.backend.active)
         assert state == (0, 0, 0), f"running, queued, active: {state}"
 
@@ -133,7 +133,7 @@ class Server:
         assert not self.nursery.child_tasks
         assert not self.runs._active
         assert {record["event"] for record in self.records if record["level"] == "error"} == set(expected_errors)
-        assert len(set(self.request_ids)) == len(self.request_ids), "an id was given twice"
+        assert len(set(self.request_ids)) == len(self.request_ids), "an id was used twice"
         assert set(self.request_ids) <= {record["request_id"] for record in self.logged("http.request")}
 
     async def _whole(self, client: Client) -> Answer:

@@ -42,7 +42,7 @@ def runs_claude(item: pytest.Item) -> bool:
 
 @pytest.fixture(scope="session")
 def earlier_processes() -> set[Process]:
-    """Those that no test has started. From here on every orphan is found."""
+    """The processes that no test has started. From here on every orphan is found."""
     adopt_orphans()
     return descendants()
 

@@ -58,7 +58,7 @@ OK: Final = Reply("ok")
 
 needs_claude = needs("claude", "/proc")
 needs_bwrap = needs("bubblewrap")
-# For what must be the same whichever runs the turn; the parameter is for `serving`.
+# For what must be the same with both backends; the parameter is for `serving`.
 on_both_backends = pytest.mark.parametrize("backend", BACKENDS)
 
 
@@ -90,7 +90,7 @@ class Processes:
         folder: the server's folder for temporary files.
 
     Attributes:
-        environment: what a server, or a command, must be given to be counted.
+        environment: the variables that a server, or a command, needs to be counted.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -101,7 +101,7 @@ class Processes:
         self.environment = {name: value}
 
     def marked(self) -> list[int]:
-        """Those that were given the variable, and their children: every `claude`, and the server if it is a command."""
+        """The processes that have the variable: every `claude`, and the server if it is a command."""
         return [pid for pid in _pids() if self._mark in _read(pid, "environ").split(b"\0")]
 
     def of_turns(self, api: MessagesApi) -> list[int]:
@@ -213,7 +213,7 @@ class Served:
 
 
 class _WithoutDate(list[RecordedRequest]):
-    """What a Claude Code sent that tells Claude the date; the tests of all else are to run on it too."""
+    """What a Claude Code sent that adds the date; all other tests are to run on it too."""
 
     NOTE = re.compile(
         r"<system-reminder>\n(As you answer the user's questions.*# currentDate\n.*|Today's date is .*)\n"
@@ -242,7 +242,7 @@ _probe: Final = Primer._probe
 async def _probe_once(primer: Primer, model: str) -> Notes:
     """Learn the notes of a model once for all servers of this process; they differ only in the working folder.
 
-    The log of the server that was first does not tell of it.
+    The log of the first server does not have it.
     """
     launcher = primer._launcher
     if launcher.program().name == FAKE_CLAUDE:

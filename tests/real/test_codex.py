@@ -1,4 +1,4 @@
-"""Codex, unmodified, through a tool loop and a follow-up. Its program is the one that CODEX names, or on PATH."""
+"""Codex, unmodified, through a tool loop and a follow-up. Its program is named by CODEX, or is on PATH."""
 
 import os
 import subprocess

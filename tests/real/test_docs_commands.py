@@ -1,6 +1,6 @@
 """The commands and programs of the README and the documentation, run as they stand; only addresses are replaced.
 
-Those that need a registry, Docker or a client of their own are in `ELSEWHERE`.
+Commands that need a registry, Docker or a client are in `ELSEWHERE`.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""OpenCode, unmodified, through a tool loop and a follow-up. Its program is the one that OPENCODE names, or on PATH."""
+"""OpenCode, unmodified, through a tool loop and a follow-up. Its program is named by OPENCODE, or is on PATH."""
 
 import json
 import re

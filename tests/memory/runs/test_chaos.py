@@ -1,4 +1,4 @@
-"""Cancels and disconnects at every moment: whatever happens, each client sees an end and nothing is left."""
+"""Cancels and disconnects at every moment: each client sees an end, and nothing is left."""
 
 import itertools
 import random
@@ -33,7 +33,7 @@ def chatty(deltas: int) -> tuple[TurnStep, ...]:
 
 
 def end_of(answer: Answer) -> str:
-    """How an answer ended; one that did not end as it must fails."""
+    """Return how an answer ended; fail if it did not end as it must."""
     if answer.headers["content-type"] == "application/json":
         if answer.status == 200:
             return str(answer.json()["choices"][0]["finish_reason"])

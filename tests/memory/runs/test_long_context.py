@@ -1,4 +1,4 @@
-"""A context that the account has no credits for: tried once without, remembered for an hour, and told."""
+"""A context that the account has no credits for: tried once without, remembered for an hour, and reported."""
 
 import pytest
 import trio

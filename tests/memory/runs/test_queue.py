@@ -30,7 +30,7 @@ async def test_no_more_turns_run_than_there_are_slots_and_the_rest_waits_in_orde
         assert (server.admission.running, server.admission.queued) == (3, 9)
         assert [(await client.answer()).status for client in clients] == [200] * 12
         assert backend.most_active == 3
-        # Those that get their slots in the same moment may begin in any order.
+        # Requests that get their slots in the same moment may begin in any order.
         waves = [set(prompts(backend)[first : first + 3]) for first in range(0, 12, 3)]
         assert waves == [{"0", "1", "2"}, {"3", "4", "5"}, {"6", "7", "8"}, {"9", "10", "11"}]
         assert trio.current_time() == 4

@@ -1,4 +1,4 @@
-"""A run by itself: `Runs.open` without any HTTP, for what a connection hides."""
+"""`Runs.open` without HTTP, for what a connection hides."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

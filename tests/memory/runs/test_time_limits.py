@@ -54,7 +54,7 @@ async def test_a_stream_of_twenty_minutes_is_whole_on_the_default_settings() -> 
 
 
 async def refused(server: Server) -> tuple[float, str, str]:
-    """When a turn that is not streamed is given up, with what code, and why."""
+    """When a turn that is not streamed is cancelled, with what code, and why."""
     answer = await server.post(chat())
     assert (answer.status, answer.error()["type"]) == (504, "timeout_error")
     assert answer.headers["x-should-retry"] == "false"
@@ -130,7 +130,7 @@ async def test_the_slot_of_a_turn_that_took_too_long_is_free_when_its_process_is
     async with serving(backend, max_concurrency=1, process_timeout_ms=8_000) as server:
         answer = await server.post(chat())
         assert answer.status == 504
-        assert trio.current_time() == 10  # the error is told when nothing of the turn is left
+        assert trio.current_time() == 10  # the error is sent when nothing of the turn is left
         await wait_all_tasks_blocked()
         server.assert_free()
 

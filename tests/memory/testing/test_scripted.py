@@ -1,4 +1,4 @@
-"""The scripted backend itself: it says what it is told to say, in its time, and knows what became of each turn."""
+"""The scripted backend itself: it answers as scripted, in its time, and records the end of each turn."""
 
 import pytest
 import trio

@@ -1,4 +1,4 @@
-"""The control routes: who may use them, what they tell of a run, and how they end one."""
+"""The control routes: who may use them, what they report of a run, and how they end one."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""What whoever runs the server sees of it: /health, /ready, /version, /metrics."""
+"""What an operator sees of the server: /health, /ready, /version, /metrics."""
 
 import json
 from collections.abc import Mapping
@@ -34,7 +34,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
 class BackendWithout(ScriptedBackend):
-    """One that has no program to run, and tells some numbers."""
+    """A backend without a program, with some numbers in its status."""
 
     found = False
 

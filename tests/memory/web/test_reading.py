@@ -1,4 +1,4 @@
-"""The bodies of requests are read beside the event loop: nobody waits for another's."""
+"""The bodies of requests are read beside the event loop: no request waits for another's."""
 
 from collections.abc import Callable
 from typing import TypeVar

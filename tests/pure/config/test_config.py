@@ -1,4 +1,4 @@
-"""Every setting from every place it can come from, and what a wrong one is told."""
+"""Every setting from every source, and the error for an invalid one."""
 
 from collections.abc import Iterator
 from contextlib import chdir

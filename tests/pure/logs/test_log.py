@@ -43,7 +43,7 @@ def memory() -> tuple[Log, list[bytes]]:
 
 
 class Pipe:
-    """A pipe whose reader starts when it is told to."""
+    """A pipe whose reader starts when the test wants it."""
 
     def __init__(self) -> None:
         self.reader, self.writer = os.pipe()

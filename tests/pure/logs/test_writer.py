@@ -1,4 +1,4 @@
-"""A log file is bounded: it becomes FILE.1 before it would grow too large, whatever others do to the two files."""
+"""A log file is bounded: it becomes FILE.1 before it would grow too large, even if others change the two files."""
 
 import fcntl
 import json
@@ -145,7 +145,7 @@ def test_a_rotation_that_failed_is_made_as_soon_as_it_can_be(
     writer = LogWriter(open_log_file(path), path, dropped, SMALL)
     for number in range(15):
         writer.put(line(number))
-    for _ in range(16):  # one of them is what is said on standard error
+    for _ in range(16):  # one of them is the message on standard error
         writes.get(timeout=WAIT_S)
     older(path).rmdir()
     other = open_log_file(path)

@@ -1,6 +1,6 @@
 """No request causes more work than its size allows: what once took minutes is counted here, in calls and not in time.
 
-The sizes are those at which it was found where that takes no long time, and smaller ones where the growth tells.
+The sizes are those at which it was found where that takes no long time, and smaller ones where the growth shows it.
 """
 
 import json

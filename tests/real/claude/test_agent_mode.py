@@ -1,4 +1,4 @@
-"""Claude's own tools, where a request asks for them: in its folder, within its mode, told of while they work."""
+"""Claude's own tools, where a request asks for them: in its folder, within its mode, reported while they work."""
 
 import os
 from collections.abc import Callable
@@ -76,7 +76,7 @@ async def test_its_tools_work_in_the_folder_and_are_told_of_as_reasoning(
         first, second = served.api.requests
         assert first.tools == ["Glob", "Grep", "Read"]
         assert "the words of a" in _results(second)[0]
-        await until(lambda: '"event":"sdk.own_tool"' in served.log_text(), "the log tells of it")
+        await until(lambda: '"event":"sdk.own_tool"' in served.log_text(), "the log has it")
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -98,8 +98,8 @@ async def test_what_the_mode_does_not_allow_is_refused_to_claude_and_logged(
         assert "outside the allowed folders" in refusals[1]
         assert os.listdir(work) == ["a.txt"]  # noqa: PTH208 - in an async test
         asked = '"event":"sdk.can_use_tool"'
-        await until(lambda: served.log_text().count(asked) == 2, "the log tells of each")
-        await until(lambda: '"event":"sdk.own_tool_denied"' in served.log_text(), "the log tells of it")
+        await until(lambda: served.log_text().count(asked) == 2, "the log has each")
+        await until(lambda: '"event":"sdk.own_tool_denied"' in served.log_text(), "the log has it")
 
 
 # What comes to be of a Write and of a Bash that creates a file each, if a judge has nothing against them.
@@ -128,7 +128,7 @@ async def test_each_permission_mode_allows_what_it_says_and_asks_for_no_more_tha
         return Reply("Went on.") if "Go on." in str(request.messages) else uses(request)
 
     settings: dict[str, Any] = {"backend": backend, "allowed_working_directory_prefixes": (work,)}
-    # Kept open, so that there is time for whatever Claude Code would ask for after the first turn.
+    # Kept open, so that there is time for other requests of Claude Code after the first turn.
     async with serving(tmp_path, reply, max_idle_sessions=2, **settings) as served:
         said = [{"role": "user", "content": "Make two files of a long and telling first prompt, then tell me of it."}]
         for _ in range(2):

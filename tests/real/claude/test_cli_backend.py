@@ -163,7 +163,7 @@ async def test_an_answer_that_comes_before_the_prompt_is_read_is_an_answer(tmp_p
         pytest.param(
             'read -r line; say \'{"type":"control_response","response":{"subtype":"error","error":"no such field"}}\'',
             ["could not be started", "no such field"],
-            id="refuses what it is told first",
+            id="refuses the first request",
         ),
         pytest.param('asked; say \'{"type":"result"}\'', ["'result'", "is_error"], id="writes a hollow record"),
     ],

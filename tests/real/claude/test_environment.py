@@ -175,7 +175,7 @@ async def test_the_description_of_a_tool_reaches_claude_whole(tmp_path: Path) ->
 
 async def test_nothing_is_told_after_the_results_of_the_clients_tools(tmp_path: Path) -> None:
     async with serving(tmp_path, calls_once, max_idle_sessions=1) as served:
-        # Not every model would be told how many tokens are left.
+        # Not every model would get the number of tokens that are left.
         await two_requests(served, model="claude-sonnet-5")
         *_, calls, told = served.api.requests[-1].messages
         assert (calls["role"], told["role"]) == ("assistant", "user")

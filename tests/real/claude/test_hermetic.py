@@ -1,4 +1,4 @@
-"""A turn sees the client's words and nothing of the user's, leaves nothing behind, and is given no secret.
+"""A turn sees the client's words and nothing of the user's, leaves nothing behind, and gets no secret.
 
 Everything the CLI would take from a user's folders is planted with a marker; a control run of the plain CLI shows that
 it takes it, so that a plant that has gone stale is noticed.
@@ -120,7 +120,7 @@ async def test_nothing_that_was_said_is_left_on_the_disk(tmp_path: Path, backend
         async with Call.open(served.url, chat(HISTORY)) as call:
             assert await call.status() == 200
             await call.body()
-        await until(lambda: not files_with(SAID, tmp_path), "no file holds what was said")
+        await until(lambda: not files_with(SAID, tmp_path), "no file has the conversation")
         assert not list(served.home.rglob("*.jsonl"))
 
 

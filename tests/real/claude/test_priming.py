@@ -46,7 +46,7 @@ CONVERSATIONS = {
         [SAID_ONE, SAID_CALL, ("user", [("tool_result", "c1"), ("text", "Stop.")])],
     ),
 }
-# Aliases and full ids; models that take system messages within a conversation, and an older one that does not.
+# Aliases and full ids; models that take system messages within a conversation, and an older model.
 MODELS = ("sonnet", "haiku", "claude-opus-5", "claude-sonnet-4-6")
 
 
@@ -107,7 +107,7 @@ async def test_after_midnight_a_conversation_goes_on_in_a_new_process(
 ) -> None:
     async with serving(tmp_path, max_idle_sessions=1) as served:
         await ask(served, [ONE])
-        # Claude Code would tell Claude the new date; what it tells cannot be taken out of a live process.
+        # Claude Code would add the new date, which cannot be taken out of a live process.
         monkeypatch.setattr(live_process, "today", lambda: "2000-01-01")
         follow_up = [ONE, {"role": "assistant", "content": "ok"}, {"role": "user", "content": "And?"}]
         request = await ask(served, follow_up)
@@ -171,7 +171,7 @@ async def test_a_cli_that_is_too_old_is_reported_once_and_again_only_as_another(
 
     monkeypatch.setattr(priming, "_until_result", older)
     days = itertools.count()
-    monkeypatch.setattr(priming, "today", lambda: str(next(days)))  # so that each turn learns anew
+    monkeypatch.setattr(priming, "today", lambda: str(next(days)))  # so that each turn learns again
     async with serving(tmp_path, learns=True) as served:
         for _ in range(5):
             await ask(served, [ONE])

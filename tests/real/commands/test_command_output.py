@@ -1,4 +1,4 @@
-"""Commands whose output nobody reads, or that has no room: they do their work, and end without a traceback."""
+"""Commands whose output is not read, or has no room: they do their work, and end without a traceback."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ def full() -> Iterator[int]:
 
 
 async def said(user: Shell, *argv: str, stdout: int, stderr: int | None = None) -> tuple[int, str]:
-    """The exit code, and what stood on standard error if that is not given too."""
+    """The exit code, and standard error unless the test has its own."""
     options: dict[str, Any] = {"capture_stderr": True} if stderr is None else {"stderr": stderr}
     with trio.fail_after(LIMIT_S):
         done = await trio.run_process(

@@ -145,7 +145,7 @@ async def test_a_killed_server_leaves_no_claude_and_files_that_nobody_believes(t
             await user.processes.wait_none()
         assert not user.is_running()
         assert set(user.files()) == INSTANCE_FILES
-        # Its number is given to another process of the same user.
+        # Its number is reused by another process of the same user.
         for path in user.temporary.iterdir():
             path.write_text(path.read_text().replace(str(told.pid), str(bystander.pid)))
         assert not user.is_running()

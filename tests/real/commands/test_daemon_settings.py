@@ -26,7 +26,7 @@ def key_file(user: Shell, text: str = KEY) -> Path:
 
 
 async def asks_for(told: Instance, key: str) -> None:
-    """It answers whoever sends this key, and nobody else."""
+    """It answers only requests with this key."""
     for headers, expected in (({}, 401), ({"authorization": f"Bearer {key}"}, 200)):
         async with Call.open(told.base_url, chat("Hi"), **headers) as call:
             assert await call.status() == expected
@@ -119,7 +119,7 @@ async def test_a_restart_has_the_settings_of_the_variables_again_unless_new_ones
         assert KEY not in files
         assert "of-the-account" not in files
 
-        # A key is asked for again, under whatever name.
+        # A key is required again, under either name.
         assert (await user("restart")).code == 1
         assert user.server() == told
         assert (await user("restart", env={"CLAUDE_OPENAI_API_KEY_FILE": str(key_file(user))})).code == 0
@@ -152,7 +152,7 @@ async def test_the_runs_of_the_last_server_are_found_wherever_it_kept_them(tmp_p
         default = user.home / ".claude-openai" / "output"
         other = await user("tail", "--output-dir", str(default), elsewhere[:12])
         assert (other.code, "--output-dir" in other.stderr, str(default) in other.stderr) == (1, True, True)
-        # The last one that ran is the one that is meant.
+        # The command means the last server that ran.
         usual = await one_run()
         assert usual in (await user("runs")).stdout
         assert elsewhere not in (await user("runs")).stdout

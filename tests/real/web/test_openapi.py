@@ -28,7 +28,7 @@ from tests.conditions import SCHEMATHESIS, VALIDATOR, needs
 
 KEY: Final = "a-key"
 LIMIT_S: Final = 400.0
-# That all it sends is accepted is checked of narrower requests: the document does not tell the form of each tool.
+# That all it sends is accepted is checked of narrower requests: the document does not have the form of each tool.
 CHECKS: Final = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance,"
     "response_headers_conformance,unsupported_method,allow_header_conformance,ignored_auth,negative_data_rejection"

@@ -1,4 +1,4 @@
-"""What the server tells of its processes and conversations is so."""
+"""What the server reports of its processes and conversations is true."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +30,7 @@ async def told(url: str) -> Mapping[tuple[str, ...], float]:
 
 
 async def tells(url: str, expected: Mapping[tuple[str, ...], float]) -> Mapping[tuple[str, ...], float]:
-    """Wait until it tells this: an answer is complete a little before its process is put away."""
+    """Wait until it reports this: an answer is complete a little before its process is put away."""
     with trio.fail_after(LIMIT_S):
         while not expected.items() <= (now := await told(url)).items():  # noqa: ASYNC110 - there is no event
             await trio.sleep(0.05)

@@ -439,7 +439,7 @@ async def test_one_that_nobody_asks_for_long_ends_by_itself(
         await trio.sleep(limit_s - 1)
         assert conversations.take(request_of()) is not None
         one.answer_again()
-        conversations.keep(one)  # its time begins anew
+        conversations.keep(one)  # its time begins again
         await trio.sleep(limit_s - 1)
         assert not one.stand_in.died
         await trio.sleep(2)
@@ -448,7 +448,7 @@ async def test_one_that_nobody_asks_for_long_ends_by_itself(
 
 
 class Starter:
-    """Starts stand-ins, or fails to as often as it is told."""
+    """Starts stand-ins, or fails as often as the test asks for."""
 
     def __init__(self) -> None:
         self.started: list[StandInProcess] = []

@@ -157,7 +157,7 @@ def test_before_2_1_300_a_synthetic_message_tells_that_the_calls_so_far_stand(ha
     told = "API Error: Connection closed mid-response. The response above may be incomplete."
     effects = reader.assistant(model="<synthetic>", error="server_error", text=told)
     assert effects == [ToolCall("a", "read", GOOD), TurnCompleted("tool_calls", Usage())]
-    # What is told of the message later is not of the next turn.
+    # A later record of the message is not part of the next turn.
     parked = tool_reader()
     assert follow(parked, message_delta(None), STOP) == []
     assert content(follow(parked, *DONE)) == "Done."

@@ -60,7 +60,7 @@ def writing(folder: Path, **limits: Any) -> Iterator[Written]:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    """Wait for the thread, which tells nobody."""
+    """Wait for the thread, which signals nothing."""
     deadline = time.monotonic() + WAIT_S
     while not condition():
         assert time.monotonic() < deadline

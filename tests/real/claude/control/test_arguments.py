@@ -1,7 +1,7 @@
 """Arguments of calls on the real Claude Code, which rewrites some before it makes a call: "5" for a number becomes 5.
 
-Whatever it does, a call is either the client's, as Claude wrote it, and waits for the client's result, or Claude is
-told what is wrong and corrects it within the turn. No call waits for a result that nobody will bring.
+A call is either the client's, as Claude wrote it, and waits for the client's result, or Claude
+gets the error and corrects it within the turn. No call waits for a result that never comes.
 """
 
 import json

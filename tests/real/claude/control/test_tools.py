@@ -401,7 +401,7 @@ async def test_a_conversation_that_is_ended_while_it_waits_asks_claude_nothing_m
         served.api.enqueue(Reply(use(1)))
         await ask(served, ASKED)
         await ask(served, [{"role": "user", "content": "Something else"}])
-        await until(lambda: len(served.processes.marked()) == 1, "the one that waited has ended")
+        await until(lambda: len(served.processes.marked()) == 1, "the process that waited has ended")
     assert len(served.api.requests) == 2
 
 

@@ -80,7 +80,7 @@ async def is_soon_clean(home: Path, before: dict[str, bytes | None]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user with Claude Code sessions of their own: one that runs, one that was killed, and one in the same folder.
+    """A user with Claude Code sessions: one running, one killed, and one in the same folder.
 
     Attributes:
         home: theirs.
@@ -129,7 +129,7 @@ async def served_user(folder: Path) -> AsyncIterator[tuple[Command, User]]:
 
 
 async def answered(url: str, said: list[dict[str, Any]], words: str, **more: Any) -> list[dict[str, Any]]:
-    """A turn, or two if Claude calls the client's tool; what was said then."""
+    """A turn, or two if Claude calls the client's tool; return the last answer."""
     said = [*said, {"role": "user", "content": words}]
     async with Call.open(url, chat(said, **more)) as call:
         status, answer = await call.answer()
@@ -290,5 +290,5 @@ async def test_what_cannot_be_removed_is_told_in_the_log(tmp_path: Path) -> None
             # No file can be removed that is a folder.
             (served.home / "config" / "sessions" / f"{pid}.folder").mkdir()
             call.leave()
-            await until(lambda: '"event":"process.files_left"' in served.log_text(), "the log tells of it")
+            await until(lambda: '"event":"process.files_left"' in served.log_text(), "the log has it")
         assert f"{pid}.folder" in served.log_text()

@@ -1,4 +1,4 @@
-"""What the Bash of the real Claude Code starts ends with its `claude`, however it got away and whatever ends that."""
+"""What the Bash of the real Claude Code starts ends with its `claude`, however either of them ends."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""A `claude` that misbehaves: the client is told, in time, and nothing of its process group is left.
+"""A `claude` that misbehaves: the client gets an error in time, and nothing of its process group is left.
 
 Small shell programs take the CLI's place through `claude_command`; processes, pipes and signals are real.
 """

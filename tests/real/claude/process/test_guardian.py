@@ -1,4 +1,4 @@
-"""The guardian and its supervisors on small programs: whatever ends a program ends all that it ever started."""
+"""The guardian and its supervisors on small programs: any end of a program ends all that it ever started."""
 
 import ctypes
 import marshal

@@ -1,4 +1,4 @@
-"""The models of Claude Code itself: what `/v1/models` tells, and `connect` writes, once it has reported them."""
+"""The models of Claude Code itself: what `/v1/models` reports and `connect` writes once it has listed them."""
 
 import json
 from pathlib import Path

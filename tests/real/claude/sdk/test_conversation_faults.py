@@ -1,6 +1,6 @@
-"""A live conversation is only a saving: whatever breaks it, the answer is right or a clear error, and nothing is left.
+"""A live conversation is only a saving: if it breaks, the answer is right or a clear error, and nothing is left.
 
-What clients do in whatever order is `test_conversations`; here is what happens at the worst moment of one of them. That
+What clients do in any order is `test_conversations`; here is what happens at the worst moment of one of them. That
 no process and no folder is left is checked whenever a server of these tests ends.
 """
 
@@ -329,7 +329,7 @@ async def test_a_turn_that_waits_ends_when_its_client_sends_the_results_with_wor
     messages = [*with_results("A", "B"), {"role": "user", "content": "And hurry."}]
     _, way = await ask(kept, messages)
     assert way == "replayed"
-    await until(lambda: len(kept.processes.claudes()) == 1, "only the one that answered is left")
+    await until(lambda: len(kept.processes.claudes()) == 1, "only the process that answered is left")
     assert '"event":"conversation.passed"' in await kept.whole_log()
 
 
@@ -343,7 +343,7 @@ async def test_a_turn_that_waits_for_a_function_ends_when_the_result_comes_which
     result = {"role": "function", "name": message["function_call"]["name"], "content": "A"}
     async with Call.open(kept.url, chat([*ASKED, message, result], functions=[function])) as call:
         assert await call.status() == 200
-    await until(lambda: len(kept.processes.claudes()) == 1, "only the one that answered is left")
+    await until(lambda: len(kept.processes.claudes()) == 1, "only the process that answered is left")
     assert (await kept.whole_log()).count('"event":"conversation.passed"') == 1
 
 

@@ -1,12 +1,12 @@
-"""Whatever clients do in whatever order, Claude is sent exactly what the request says, in one call.
+"""For any requests of clients in any order, Claude is sent exactly what each request says, in one call.
 
 Here the sequences are generated: a state machine drives the whole server over the real Claude Code. Its clients share
-texts, and sometimes all that tells callers apart; they branch, change their mind, call tools, leave, come back after
+texts, and sometimes all that distinguishes callers; they branch, change their mind, call tools, leave, come back after
 restarts and deaths. Each request is held against what the stand-in was sent: model, system prompt, tools and turns,
 nothing less and nothing more (`heard` names what Claude Code adds of its own). The machine keeps its own list of the
-conversations that wait, in terms of requests and not of the server's, so it also sees one that is taken wrongly, or not
-at all. The requests come over both APIs in turns. `CONVERSATION_EXAMPLES=100` runs so many sequences, new ones each
-time, and shrinks what fails.
+conversations that wait, in terms of requests and not of the server's, so it also sees a conversation that is taken
+wrongly, or not at all. The requests come over both APIs in turns. `CONVERSATION_EXAMPLES=100` runs so many
+sequences, new ones each time, and shrinks what fails.
 
 What is at the worst moment of one conversation is `test_conversation_faults`.
 """
@@ -84,7 +84,7 @@ TOOLS: Final[dict[str, list[Any]]] = {
     "one": [READ],
     "two": [READ, LIST],
     "two in another order": [LIST, READ],
-    "one that is described otherwise": [READ_OTHERWISE],
+    "another description": [READ_OTHERWISE],
 }
 ONLY_READ: Final = {"type": "function", "function": {"name": "read"}}
 # What may be asked for beside the messages; None leaves it out.
@@ -179,7 +179,7 @@ class Client:
 
     @property
     def calls(self) -> list[dict[str, Any]]:
-        """Those that wait for results."""
+        """The conversations that wait for results."""
         return self.messages[-1].get("tool_calls", []) if self.messages else []
 
     def put(self, content: Any) -> Any:
@@ -199,7 +199,7 @@ class Client:
 
 @dataclass(frozen=True)
 class Key:
-    """What a conversation that waits holds, as the requests told it."""
+    """What a waiting conversation holds, by the requests."""
 
     identity: tuple[Any, ...]
     turns: tuple[Message, ...]
@@ -278,7 +278,7 @@ class ConversationPool(RuleBasedStateMachine):
 
     @rule(which=clients, content=contents, meanwhile=events, plan=plans)
     def says(self, which: int, content: Any, meanwhile: str, plan: Plan) -> None:
-        """Calls that wait for results are given up."""
+        """Calls that wait for results are cancelled."""
         client = self.clients[which]
         if client.calls:
             client.messages.pop()
@@ -442,7 +442,7 @@ class ConversationPool(RuleBasedStateMachine):
         self.waiting.remove(min(holding, key=lambda one: len(one.key.turns)))
 
     def _ask(self, plan: Plan, *asking: Client) -> None:
-        # Claude was told to call one tool at a time, and does so.
+        # Claude has to call one tool at a time, and does so.
         one_only = any(client.fields["parallel_tool_calls"] is False for client in asking)
         self.plan = replace(plan, calls=min(plan.calls, 1)) if one_only else plan
         self.stage.run(self._ask_all, asking)
@@ -472,9 +472,9 @@ class ConversationPool(RuleBasedStateMachine):
                 self.gate.set()
         ways, messages = zip(*(answers[number] for number in range(len(bodies))), strict=True)
         self._check(bodies, self.served.api.requests[before:])
-        # A conversation that surely waits is taken, and one that cannot wait is not.
+        # A conversation that surely waits is taken; a conversation that cannot wait is not.
         live = [way in ("continued", "parked") for way in ways]
-        # Of two at once, the one that is first may take back what the other would have continued.
+        # Of two at once, the first may take back what the other would have continued.
         taken_back = ways.count("rewound") if len(ways) > 1 else 0
         assert sum(live) + taken_back >= expected.count(True)
         assert sum(live) <= len(live) - expected.count(False)
@@ -486,7 +486,9 @@ class ConversationPool(RuleBasedStateMachine):
             self._keep(body, message, sure=len(asking) == 1)
             client.messages = [*(m for m in body["messages"] if m["role"] != "system"), message]
         kept = 0 if self.kind.expire else self.kind.kept
-        await until(lambda: len(self.served.processes.claudes()) <= kept + SPARES, "those that are not kept are gone")
+        await until(
+            lambda: len(self.served.processes.claudes()) <= kept + SPARES, "the processes that are not kept are gone"
+        )
 
     def _keep(self, body: Mapping[str, Any], message: Wire, *, sure: bool) -> None:
         key = Key.of(body, turns_of([*body["messages"], message]))
@@ -527,7 +529,7 @@ def ends_in_results(body: Mapping[str, Any]) -> bool:
 
 
 def continues(body: Mapping[str, Any]) -> bool:
-    """Whether the end of a request can be given to a conversation that waits: results of tools, or no such."""
+    """Whether the end of a request can go to a waiting conversation: results of tools, or no such."""
     return len({kind == "result" for kind, *_ in meant(body).turns[-1][1]}) == 1
 
 

@@ -1,4 +1,4 @@
-"""A prompt that was written to a process may be paid for, so it is never written to a second one, whatever happens.
+"""A prompt that was written to a process may be paid for, so it is never written to a second one.
 
 A stand-in for `claude` notes each prompt that it reads and dies at each event of a turn; then the bundled CLI is killed
 in its turns, and the calls that reach Claude's API are counted.

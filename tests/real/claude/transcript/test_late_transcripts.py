@@ -43,7 +43,7 @@ def command_line(pid: int) -> str:
 
 
 def waits(pid: int) -> bool:
-    """Whether a process has opened a FIFO that nobody writes to."""
+    """Whether a process has opened a FIFO without a writer."""
     channels = (path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/wchan"))
     return "wait_for_partner" in channels
 
@@ -61,7 +61,7 @@ async def waiting_process(served: Served, model: str = "") -> int:
 
 @pytest.fixture
 def written(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Whether each history that was given went through the FIFO."""
+    """Whether each history went through the FIFO."""
     given: list[bool] = []
     write = LateTranscript._write
 
@@ -137,7 +137,7 @@ async def go_on_with_the_file(served: Served, pid: int) -> None:
     def given() -> list[Path]:
         return [path for path in served.temporary.glob("*/*.jsonl") if path.is_file()]
 
-    await until(lambda: bool(given()), "the history is given")
+    await until(lambda: bool(given()), "the history was written")
     os.kill(pid, signal.SIGCONT)
 
 
@@ -172,7 +172,7 @@ async def test_a_client_that_leaves_while_its_history_is_given_leaves_nothing_be
         await until(lambda: not written_files(served), "the history of the first turn is gone")
         os.kill(await waiting_process(served), signal.SIGSTOP)
         async with Call.open(served.url, chat(history("Grace"))):
-            await until(lambda: bool(written_files(served)), "the history is being given")
+            await until(lambda: bool(written_files(served)), "the history is being written")
         await until(lambda: served.log_text().count('"run.end"') == 2, "the turn has ended")
         assert not written_files(served)
 
@@ -182,7 +182,7 @@ async def test_files_are_there_only_as_long_as_they_are_needed(tmp_path: Path) -
     with late.waiting():
         assert late.path.is_fifo()
         assert late.path.stat().st_mode & 0o777 == 0o600
-        async with late.given(Past(TURNS), tmp_path):  # nobody reads
+        async with late.given(Past(TURNS), tmp_path):  # without a reader
             assert late.path.read_text().splitlines()[1:]
             assert late.path.stat().st_mode & 0o777 == 0o600
         assert not late.path.exists()

@@ -1,4 +1,4 @@
-"""A history that is given anew is sent as its live turns were, byte for byte: Claude's prompt cache knows it.
+"""A history in a new process is sent as its live turns were, byte for byte, so Claude's prompt cache has it.
 
 Conversations are played live, turn by turn, with what a stand-in for Claude answers; then the same requests come from
 another caller, so that each is a replay. Both must be what the request says, and equal to each other in the whole body
@@ -153,7 +153,7 @@ def answer_of(message: Message) -> Reply:
 def comparable(request: RecordedRequest) -> dict[str, Any]:
     """The body without the id of the session, and with the order of the keys in arguments and schemas.
 
-    Results of one turn are sorted: in which order Claude Code sends several is chance, though it is given them in that
+    Results of one turn are sorted: in which order Claude Code sends several is chance, though it gets them in that
     of the calls.
     """
     body = deepcopy(request.body)

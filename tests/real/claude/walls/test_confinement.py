@@ -39,7 +39,7 @@ def bash(command: str) -> tuple[str, dict[str, Any]]:
 
 @pytest.fixture
 def work(tmp_path: Path) -> Path:
-    """A folder to work in, beside a home with things that are nobody's business."""
+    """A folder to work in, beside a home with private files."""
     for name in ("work", "other", "home"):
         (tmp_path / name).mkdir()
     for name in SECRETS:
@@ -52,7 +52,7 @@ def work(tmp_path: Path) -> Path:
 
 
 async def told(served: Served, messages: Any = "Work.", **claude: Any) -> list[str]:
-    """Ask; what Claude was told of its tools."""
+    """Ask; return the results of Claude's tools."""
     async with Call.open(served.url, chat(messages, claude={**UNASKED, **claude})) as call:
         status, answer = await call.answer()
     assert status == 200, answer

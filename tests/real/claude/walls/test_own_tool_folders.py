@@ -252,7 +252,7 @@ async def test_secrets_are_kept_by_rules_alone_in_every_mode(
     *secrets, opened = (claude.told[f"toolu_{n}"] for n in range(len(uses)))
     for use, (_, text) in zip(uses, secrets, strict=False):
         assert SECRET not in text, (use, text)
-        assert "not found in file" not in text, (use, text)  # whether a guess is right is not told either
+        assert "not found in file" not in text, (use, text)  # whether a guess is right is hidden too
     if mode in ("plan", "auto", "bypassPermissions"):
         assert "OPEN" in opened[1]  # it was the rules that kept the others
     assert all(path.read_text() == SECRET for path in places)

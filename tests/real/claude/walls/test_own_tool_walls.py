@@ -68,7 +68,7 @@ async def test_files_inside_are_read_edited_and_written_as_the_mode_says(
 async def test_a_history_that_is_given_anew_has_the_same_walls(
     tmp_path: Path, place: Place, backend: str, ends: str
 ) -> None:
-    """One that ends in results goes on by itself: before `initialize`, if it were let."""
+    """A history that ends in results goes on without a prompt: before `initialize`, if it were let."""
     call = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     said = [
         {"role": "user", "content": "Look."},
@@ -103,7 +103,7 @@ async def test_a_conversation_that_is_kept_open_has_the_same_walls_in_its_next_t
         answer = await ask(served, claude, said)
         assert answer["way"] == "new"
         said += [{"role": "assistant", "content": answer["content"]}, {"role": "user", "content": "Work."}]
-        # Its effort is another, which is told by settings that must not replace those it was started with.
+        # Its effort is another, sent in settings that must not replace the first ones.
         assert (await ask(served, claude, said, reasoning_effort="low"))["way"] == "continued"
     second.assert_held(place, len(outs), 0)
 
@@ -125,7 +125,7 @@ async def test_a_pipe_or_a_device_holds_nobody_up(tmp_path: Path, place: Place, 
     claude = Obedient(*uses)
     async with serving(tmp_path, claude, backend=backend, **place.settings) as served:
         await ask(served, {**place.claude, "toolMode": "safe", "permissionMode": "plan"})
-        await until(lambda: '"event":"sdk.own_tool_denied"' in served.log_text(), "the log tells of it")
+        await until(lambda: '"event":"sdk.own_tool_denied"' in served.log_text(), "the log has it")
     assert [succeeded for succeeded, _ in claude.told.values()] == [False] * len(uses)
     # A folder with one in it is searched all the same.
     assert "not a regular file" in claude.told["toolu_0"][1]

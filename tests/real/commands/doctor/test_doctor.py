@@ -251,7 +251,7 @@ async def test_a_round_trip_asks_claude_once_and_says_before_that_it_costs(tmp_p
 async def test_a_round_trip_goes_where_the_flags_say_and_says_where(tmp_path: Path) -> None:
     async with shell(tmp_path, READY) as type_:
         demo = await type_.start("--demo")
-        # To Claude: not the demo, whatever port it has.
+        # To Claude, not to the demo on any port.
         for flags in (["--port", "0"], ["--port", str(demo.port)], []):
             said = await type_("doctor", "--round-trip", *flags)
             assert "sending a request to a temporary server; this costs a few tokens" in said.stderr
@@ -262,7 +262,7 @@ async def test_a_round_trip_goes_where_the_flags_say_and_says_where(tmp_path: Pa
             said = await type_("doctor", "--round-trip", "--demo", *flags)
             assert f"sending a request to {demo.base_url}; the demo costs nothing" in said.stderr
             assert f"{demo.base_url}: first token" in said.stdout
-        # One that left no files here is found by its port.
+        # A server that left no files here is found by its port.
         elsewhere = tmp_path / "elsewhere"
         elsewhere.mkdir()
         said = await type_("doctor", "--round-trip", "--demo", "--port", str(demo.port), env={"TMPDIR": str(elsewhere)})
@@ -338,7 +338,7 @@ async def test_a_self_test_fails_where_the_answer_is_not_that_of_the_script(tmp_
 
 @pytest.mark.parametrize(
     ("version", "state", "words"),
-    [("2.1.168", "FAIL", "too old; expected"), ("2.1.200", "warning", "Claude is told the date")],
+    [("2.1.168", "FAIL", "too old; expected"), ("2.1.200", "warning", "Claude gets the date")],
 )
 async def test_a_claude_that_is_too_old_is_told_with_what_it_lacks(
     tmp_path: Path, version: str, state: str, words: str

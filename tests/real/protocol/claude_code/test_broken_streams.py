@@ -132,7 +132,7 @@ def written(blocks: str, key: str, interruption: Callable[[str, int], Sequence[A
         broken = interruption(mark, 1 if half else 2) if place == len(blocks) - 1 else ()
         match kind.lower():
             case "t":
-                steps.append(Text(f"{mark} said. ", *(broken if half else ())))
+                steps.append(Text(f"{mark} sent. ", *(broken if half else ())))
             case "h":
                 steps.append(Thinking(f"{mark} thought.", *(broken if half else ())))
             case "c" | "b":
@@ -153,7 +153,7 @@ def cut(output: Callable[[], str], mark: str, times: int) -> list[Any]:
 
 
 def text_of(row: Row, key: str) -> str:
-    return "".join(f"{key}{place} said. " for place, kind in enumerate(row.blocks) if kind == "T")
+    return "".join(f"{key}{place} sent. " for place, kind in enumerate(row.blocks) if kind == "T")
 
 
 def calls_of(row: Row, key: str) -> list[str]:
@@ -207,7 +207,7 @@ async def check(
     """Check an answer and the requests that follow it.
 
     Args:
-        before: how many calls of Claude the conversation has made before the one that breaks.
+        before: how many calls of Claude the conversation has made before the broken one.
     """
     made = script.requests[key] - before
     if expected in ERRORS:
@@ -327,7 +327,7 @@ async def test_streams_that_break_off_again_and_again(tmp_path: Path, backend: s
             key = f"q{number}q"
             script.put(key, *[broken(Row("T", "", ""), f"{key}{again}", kind, served) for again in range(2)])
             outcome = await CLIENTS["chat"](served, stream=stream, tools=False).ask(f"case {key}: say something.")
-            assert outcome.text == f"{key}00 said. {key}10 said. {SECOND}"
+            assert outcome.text == f"{key}00 sent. {key}10 sent. {SECOND}"
             assert script.requests[key] == 3
 
 
@@ -355,7 +355,7 @@ async def test_claude_may_have_nothing_to_add_to_a_text_that_stands(tmp_path: Pa
     async with serving(tmp_path, script.reply, backend=backend) as served:
         script.put("q", broken(Row("T", "", ""), "q", "error event", served), SILENT)
         outcome = await CLIENTS["chat"](served, stream=stream, tools=False).ask("case q: say something.")
-        assert (outcome.error, outcome.text) == (None, "q0 said. ")
+        assert (outcome.error, outcome.text) == (None, "q0 sent. ")
         await served.processes.wait_no_claude()
         assert script.requests["q"] == 2
 
@@ -445,7 +445,7 @@ def answers(breaks: Breaks, run: int, output: Callable[[], str]) -> list[Reply]:
 
 
 def marks(text: str) -> list[str]:
-    """The texts in it, whatever run they are of."""
+    """The texts in it, of any run."""
     return [mark.partition("m")[2] for mark in re.findall(r"run\d+m\d+x\d+|second", text)]
 
 
@@ -482,12 +482,12 @@ def compare(raw: RawTurn, outcome: Outcome, calls: int, *, stream: bool) -> None
         assert marks(outcome.text) == marks(raw.standing())
     else:
         assert outcome.error["type"] == "upstream_error"
-        # One that streams has words already that Claude Code would drop.
+        # A client that streams already has words that Claude Code would drop.
         assert failed or stream
 
 
 def generated(stage: Stage, folder: Path) -> None:
-    """In a thread: what is drawn is run on the server of the stage, and on `claude` by itself."""
+    """In a thread: run the drawn script on the server of the stage, and on `claude` without it."""
     script, runs = ConversationPool(), itertools.count()
     stage.run(partial(stage.start, folder, script.reply, 100, max_idle_sessions=2))
 
@@ -498,7 +498,7 @@ def generated(stage: Stage, folder: Path) -> None:
         for stream in (True, False):
             run = next(runs)
             outcome = stage.run(through_the_server, stage.served, script, breaks, run, stream)
-            note(f"stream={stream}: {outcome}; by itself {raw.requests} calls, {raw.standing()!r}")
+            note(f"stream={stream}: {outcome}; without the server {raw.requests} calls, {raw.standing()!r}")
             compare(raw, outcome, script.requests[f"run{run}"], stream=stream)
 
     try:

@@ -1,4 +1,4 @@
-"""What goes wrong at Claude's end is told the client as what it is, once, and costs no more calls than it must.
+"""A failure of Claude's API reaches the client as what it is, once, and costs no more calls than it must.
 
 The stand-in refuses, breaks off and talks nonsense; the bundled CLI makes of it what it does; the client sees OpenAI's
 error objects.
@@ -46,7 +46,7 @@ HISTORY = [{"role": ("user", "assistant")[number % 2], "content": f"{number} " *
 
 @dataclass(frozen=True)
 class Told:
-    """What a client is told.
+    """The error that a client gets.
 
     Attributes:
         says: words of the message.
@@ -166,7 +166,7 @@ async def test_a_refusal_of_claudes_is_the_clients_status(tmp_path: Path, reply:
     await claude_refuses(tmp_path, "sdk", reply, told)
 
 
-# One for each kind of record that a refusal is told by.
+# One for each kind of record that reports a refusal.
 OF_EACH_KIND = ("401", "429 with a wait", "a prompt that is too long", "529")
 
 
@@ -184,7 +184,7 @@ async def test_a_history_that_is_too_long_is_not_compacted(tmp_path: Path) -> No
 
 @contextmanager
 def closed_port() -> Iterator[int]:
-    """A port of our own on which nobody listens."""
+    """A port of our own on which nothing listens."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Whatever schema is taken for the form of an answer, Claude Code asks Claude for it, and pays for one call."""
+"""For every accepted schema of an answer, Claude Code asks Claude for the form, and pays for one call."""
 
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ async def test_claude_is_asked_for_the_form_in_one_call_whatever_its_schema(tmp_
     for name in schemas:
         tools = [tools for prompt, tools in asked if f"<{name}>" in prompt]
         assert tools[0] == ["StructuredOutput"], name
-        if not are_drawn:  # to some of those that were drawn no answer fits
+        if not are_drawn:  # no answer fits some of the drawn schemas
             assert answers[name]["choices"][0]["message"]["content"] == '{"a": 1}', name
             assert len(tools) == 1, name
 

@@ -1,4 +1,4 @@
-"""What Claude's API refuses for money, through the bundled CLI: told as that, with the reset, and not asked twice."""
+"""What Claude's API refuses for money, through the bundled CLI: reported with the reset, and not asked twice."""
 
 import re
 import time

@@ -1,4 +1,4 @@
-"""What Claude says arrives as Claude said it: each delta a chunk of its own, thinking apart, the counts right.
+"""Claude's answer arrives unchanged: each delta a chunk of its own, thinking apart, the counts right.
 
 Through the bundled CLI and the Agent SDK, read over raw sockets and with the real openai client.
 """

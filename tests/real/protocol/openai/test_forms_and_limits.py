@@ -59,7 +59,7 @@ async def test_what_claude_code_cannot_check_is_checked_and_corrected_within_the
     tmp_path: Path, backend: str
 ) -> None:
     async with serving(tmp_path, backend=backend) as served:
-        # The first is refused by Claude Code itself; it knows no pattern and no format.
+        # The first is refused by Claude Code itself; it checks neither patterns nor formats.
         served.api.enqueue(
             Reply(output(1, n="x")),
             Reply(output(2, to="nobody")),

@@ -42,6 +42,8 @@ def test_http_client_has_the_url_and_the_key() -> None:
     with running_fake_claude() as claude:
         assert claude.http().get("/models").status_code == 200
         assert claude.http(headers={"authorization": "none"}).get("/models").status_code == 401
+        for request in claude.requests:
+            claude.wait_for_end(request)
         assert [request.outcome for request in claude.requests] == ["completed", "refused"]
 
 

@@ -238,6 +238,7 @@ async def test_secrets_are_kept_by_rules_alone_in_every_mode(
         ("Read", {"file_path": str(work / "link" / "id_rsa")}),
         ("Grep", {"pattern": SECRET, "path": str(home / ".ssh"), "output_mode": "content"}),
         ("Grep", {"pattern": SECRET, "path": str(tmp_path / "output"), "output_mode": "content"}),
+        ("Read", {"file_path": str(tmp_path / "turns.jsonl")}),
         ("Read", {"file_path": str(tmp_path / "open.txt")}),
     ]
     claude = Obedient(*uses)
@@ -246,12 +247,14 @@ async def test_secrets_are_kept_by_rules_alone_in_every_mode(
         "allow_bypass_permissions": True,
         "output_dir": tmp_path / "output",
         "private_files": (key,),
+        "record": tmp_path / "turns.jsonl",
     }
     async with serving(tmp_path, claude, **settings) as served:
         await ask(served, {"toolMode": "safe", "permissionMode": mode})
     *secrets, opened = (claude.told[f"toolu_{n}"] for n in range(len(uses)))
     for use, (_, text) in zip(uses, secrets, strict=False):
         assert SECRET not in text, (use, text)
+        assert '"program"' not in text, (use, text)  # of the cassette
         assert "not found in file" not in text, (use, text)  # whether a guess is right is hidden too
     if mode in ("plan", "auto", "bypassPermissions"):
         assert "OPEN" in opened[1]  # it was the rules that kept the others

@@ -16,7 +16,7 @@ def run_pytest(folder: Path, module: str, *options: str) -> str:
     Args:
         folder: where the module is written.
         module: its text.
-        options: beside those that leave out the project's own configuration.
+        options: more options; the project's own configuration is left out.
     """
     path = folder / "test_module.py"
     path.write_text(module)

@@ -21,7 +21,7 @@ PICTURE = {"type": "image_url", "image_url": {"url": _url(PNG, "image/png")}}
 
 
 def sent(request: RecordedRequest, index: int) -> list[tuple[str, str]]:
-    """The blocks of a message, each with what tells it from others."""
+    """The blocks of a message, each with what distinguishes it."""
     message = [m for m in request.messages if m["role"] != "system"][index]
     return [(block["type"], _told(block)) for block in message["content"]]
 
@@ -34,7 +34,7 @@ def _told(block: dict[str, Any]) -> str:
         case "text":
             return str(source["data"])
         case "base64":
-            # Claude Code may write a picture anew, so its bytes are not compared.
+            # Claude Code may encode a picture again, so its bytes are not compared.
             raw = base64.b64decode(source["data"])
             assert raw[:4] == b"%PDF" or picture_kind(raw) == source["media_type"]
             return str(source["media_type"])

@@ -1,7 +1,7 @@
 """What is true OpenAI format: its OpenAPI document and its own Python models, as judges for tests.
 
 Two judges, because each misses something. The document (`validate`) knows which keys are required; here it is also
-closed, so that a key nobody documented is an error. The models of the `openai` package (`strict_openai_chunk` and the
+closed, so that an undocumented key is an error. The models of the `openai` package (`strict_openai_chunk` and the
 rest) are what real clients build; here without the leniency of the SDK, which takes any JSON for any model.
 """
 
@@ -190,7 +190,7 @@ def _event_model() -> "TypeAdapter[ResponseStreamEvent]":
 
 
 def _strict(model: type[_M], instance: dict[str, Any]) -> _M:
-    # The SDK itself only constructs, whatever the types are; pydantic's strict mode is the check it leaves out. Every
+    # The SDK itself only constructs and checks no types; pydantic's strict mode is the check it leaves out. Every
     # model of the package allows undeclared keys, so they are looked for afterwards.
     value = model.model_validate(instance, strict=True)
     _refuse_undeclared(value)

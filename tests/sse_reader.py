@@ -19,7 +19,7 @@ class SseReader:
     Attributes:
         comments: the comment lines seen so far, without their colon.
         fields: the names of the fields seen so far other than `data`.
-        types: the values of those that are `event`.
+        types: the values of the `event` fields.
     """
 
     def __init__(self) -> None:

@@ -20,18 +20,18 @@ REPOSITORY: Final = Path(__file__).parents[1]
 
 # Word -> the most often it may occur in the program, in the documents, and in the tests. Lower these, never raise them.
 CEILINGS: Final[dict[str, tuple[int, int, int]]] = {
-    "anew": (0, 0, 11),
+    "anew": (0, 0, 5),
     "belong into": (0, 0, 0),
-    "by itself": (0, 0, 12),
-    "given": (3, 0, 23),
-    "it knows": (1, 0, 6),
-    "likewise": (1, 0, 1),
+    "by itself": (0, 0, 0),
+    "given": (3, 0, 1),
+    "it knows": (0, 0, 0),
+    "likewise": (0, 0, 0),
     "mend": (1, 0, 2),
-    "nobody": (0, 0, 18),
-    "one that": (7, 2, 49),
-    "said": (2, 0, 31),
-    "tell": (3, 1, 83),
-    "whoever": (3, 0, 43),
+    "nobody": (0, 0, 0),
+    "one that": (2, 2, 0),
+    "said": (2, 0, 12),
+    "tell": (1, 0, 15),
+    "whoever": (0, 0, 0),
 }
 
 # Word -> its pattern.

@@ -62,6 +62,8 @@ class Config:
     background: bool = False
     # The command defaults to a folder. None here, so that a server in a test does not write to the user's home.
     output_dir: Path | None = None
+    record: Path | None = None
+    record_times: bool = False
 
     # How long a stream's status line waits for the first event, so that a failed start gets its true status.
     hold_status_ms: int = 10_000
@@ -98,12 +100,12 @@ class Config:
             raise ConfigError(
                 f"--host / CLAUDE_OPENAI_HOST: other machines can reach {self.host!r}, and without a key their users "
                 "could use your Claude account",
-                hint="set --api-key / CLAUDE_OPENAI_API_KEY, or bind 127.0.0.1",
+                hint="set --api-key-file or CLAUDE_OPENAI_API_KEY, or bind 127.0.0.1",
             )
         if "*" in self.cors_origins and not self.api_key:
             raise ConfigError(
                 "--cors-origins / CLAUDE_OPENAI_CORS_ORIGINS: '*' allows every web page, which requires a key",
-                hint="set --api-key / CLAUDE_OPENAI_API_KEY",
+                hint="set --api-key-file or CLAUDE_OPENAI_API_KEY",
             )
         if "bypassPermissions" in self.allowed_permission_modes and not self.allow_bypass_permissions:
             raise ConfigError(

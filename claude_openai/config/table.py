@@ -15,6 +15,7 @@ from claude_openai.config.setting import HELP_ALL, Parser, Setting, with_flags
 from claude_openai.config.values import (
     choice,
     command,
+    file,
     folder,
     folders,
     key,
@@ -301,5 +302,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "folder for the output of runs, which is kept for 7 days, 256 MiB at most; 'none': keep nothing",
             of_command=OUTPUT_DIR,
         ),
+        _setting(
+            "record",
+            file,
+            "FILE",
+            "record requests and Claude's answers to this file, a cassette for tests; an existing one is continued",
+        ),
+        _setting("record_times", switch, "", "with --record, also record the time of each piece of an answer"),
     ),
 )

@@ -165,7 +165,7 @@ class LogWriter:
     def _would_overflow(self, size: int) -> bool:
         try:
             state = os.fstat(self._file.fd)
-        except OSError:  # writing will tell
+        except OSError:  # writing fails then, and reports it
             return False
         return stat.S_ISREG(state.st_mode) and state.st_size > 0 and state.st_size + size > self._limits.file_bytes
 

@@ -1,1 +1,1 @@
-"""HTTP: who may call, which route, and how a run becomes a response. Knows nothing of Claude Code."""
+"""HTTP: who may call, which route, and how a run becomes a response. It does not depend on Claude Code."""

@@ -100,7 +100,7 @@ def ready() -> None:
 
 
 def raw_first_delta(upstream: str, folder: Path) -> float:
-    """The CLI by itself, started as the server starts it, to its first text delta."""
+    """The CLI without the server, started as the server starts it, to its first text delta."""
     env = claude_environment(os.environ, extra=stand_in_environment(upstream, folder), cwd=folder)
     line = {"type": "user", "message": {"role": "user", "content": "say 20"}, "client_composed": True}
     started = time.perf_counter()
@@ -124,7 +124,7 @@ def raw_first_delta(upstream: str, folder: Path) -> float:
 
 
 def first_delta(upstream: str, folder: Path) -> None:
-    """Each way that a conversation can take, against the CLI by itself, in turn."""
+    """Each way that a conversation can take, against the CLI without the server, in turn."""
     user, answer = {"role": "user", "content": "say 2"}, {"role": "assistant", "content": WORD * 2}
     before = [{"role": role, "content": "before"} for _ in range(5) for role in ("user", "assistant")]
     keys = ("raw", "spare", "tools", "follow", "result", "results", "replayed", "late", "cli")
@@ -158,7 +158,7 @@ def first_delta(upstream: str, folder: Path) -> None:
         ("follow-up in a live conversation", "follow", 0.1),
         ("the result of a tool, to the turn that waits for it", "result", 0.1),
         (f"the same, with {len(TOOLS)} tools", "results", 0.15),
-        ("a history of ten messages, given anew, a spare waiting", "late", 0.5),
+        ("a new history of ten messages, a spare waiting", "late", 0.5),
         ("the same, none waiting", "replayed", 2.0),
         ("CLI backend, fresh conversation", "cli", 1.5),
     ):

@@ -1,7 +1,7 @@
 """One answer of the stand-in `clock`, as the client or the raw CLI had it, with the times of its way.
 
-`clock` answers with the time at which it saw the request, so that the way there can be told from the way back. All
-times are `time.perf_counter`, which on Linux is one clock for all processes.
+`clock` answers with the time at which it saw the request, so that the time to Claude and the time back can be measured
+apart. All times are `time.perf_counter`, which on Linux is one clock for all processes.
 """
 
 from dataclasses import dataclass

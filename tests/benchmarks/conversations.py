@@ -1,8 +1,9 @@
 """The ways of a turn in long conversations, with OpenCode's own prompt and tools, against the raw CLI.
 
-Each round asks the raw CLI and the server the same, in turn: the same history given anew, and then turns that go on
-from it. A message was edited, or another answer is wanted, by the same request with the last message changed, or not.
-What the server costs by itself is the time of a follow-up through it, less the time of the same turn of a raw CLI that
+Each round asks the raw CLI and the server the same, in turn: the same history in a new conversation, and then turns
+that go on from it. A message was edited, or another answer is wanted, by the same request with the last message
+changed, or not.
+What the server adds is the time of a follow-up through it, less the time of the same turn of a raw CLI that
 is open.
 """
 
@@ -145,7 +146,7 @@ def history(messages: int, chars: int, mark: str) -> list[Message]:
                 "tool_calls": [{"id": call, "type": "function", "function": function}],
             },
             {"role": "tool", "tool_call_id": call, "content": f"<content>\n{result}</content>"},
-            {"role": "assistant", "content": "It compares sizes, and takes those that differ for faults. " * 5},
+            {"role": "assistant", "content": "It compares sizes, and takes all that differ for faults. " * 5},
         )
     return said
 

@@ -1,4 +1,4 @@
-"""`claude` by itself in a conversation with tools, started and spoken to as the server does it.
+"""`claude` without the server in a conversation with tools, started and spoken to as the server does it.
 
 Nothing is done in the measured time that could be done before: the transcript lies there, the frames are encoded, and
 all are written at once.

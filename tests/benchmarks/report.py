@@ -12,7 +12,7 @@ failures: list[str] = []
 
 
 def report(name: str, value: str, *, holds: bool | None = None) -> None:
-    """Print a line; one that does not hold is kept in `failures`."""
+    """Print a line; if it does not hold, add it to `failures`."""
     mark = "" if holds is None else "  ok" if holds else "  MISSED"
     if holds is False:
         failures.append(name)
@@ -32,5 +32,5 @@ def server(*arguments: str) -> Iterator[tuple[str, int]]:
 
 
 def cpu_ms(pid: int) -> float:
-    """What a process has computed so far, all its threads together, those that have ended too. Linux only."""
+    """Return the CPU time of a process so far, of all its threads, ended ones included. Linux only."""
     return 1000 * time.clock_gettime((~pid << 3) | 2)  # as `clock_getcpuclockid` makes it

@@ -79,7 +79,7 @@ async def bare() -> None:
 
 
 async def scripted(output_dir: str = "") -> None:
-    """Our server over a backend that costs nothing; runs are captured in the folder, if one is given."""
+    """Our server over a backend that costs nothing; runs are captured in the folder, if it is not None."""
     folder = Path(output_dir) if output_dir else None
     config = Config(port=0, log=False, max_concurrency=1000, process_timeout_ms=600_000, output_dir=folder)
     async with trio.open_nursery() as nursery:
@@ -107,7 +107,7 @@ async def stand_in() -> None:
             return Reply(WORD)
         if request.last_user_text.startswith("call"):
             number = len(api.requests)
-            return Reply(ToolUse(f"toolu_{number}", "mcp__openai__look", {}))
+            return Reply(ToolUse("mcp__openai__look", {}, f"toolu_{number}"))
         return Reply(Text(*[WORD] * count_of(request.last_user_text)))
 
     async with MessagesApi.serving(reply) as api:

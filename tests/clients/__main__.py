@@ -4,7 +4,7 @@ Each client is installed in an environment of its own, which is kept in `$CLAUDE
 gets a server of its own, with the bundled Claude Code and a stand-in for Claude; and is driven by its script, which
 prints one line a case. As many at a time as there are cores. Exits 1 if a case failed, or was not run, unless
 `versions.toml` says that the client cannot do it. A client that this machine cannot have is skipped; where CI is set
-that is a failure, too. Knows no client: what a case expects stands in its script.
+that is a failure, too. It does not depend on any client: what a case expects is in its script.
 """
 
 import argparse
@@ -29,12 +29,12 @@ CASE: Final = "case "
 # Far beyond what a client takes, so that only a hang meets it.
 LIMIT_S: Final = 600
 IN_CI: Final = os.environ.get("CI", "").lower() not in ("", "0", "false")
-# The variables of the client are those that `connect openai` prints.
+# The variables of the client are from `connect openai`.
 CONNECTED: Final = """eval "$("$0" -m claude_openai connect openai --url "$1")" && shift && exec "$@\""""
 
 
 class Outcome:
-    """What has been said of all clients."""
+    """The results of all clients."""
 
     def __init__(self) -> None:
         self.failed: list[str] = []

@@ -23,7 +23,7 @@ DONE: Final = "complete"
 
 
 class InstallFailed(Exception):
-    """The environment of a client could not be made; the text is what pip or npm said."""
+    """The environment of a client could not be made; the text is the output of pip or npm."""
 
 
 def reason_to_skip(client: Client) -> str | None:
@@ -36,7 +36,7 @@ def reason_to_skip(client: Client) -> str | None:
 
 
 async def tools(cache: Path) -> Path:
-    """The pip that installs all the others: the one that comes with Python may be slow, and is in none of them.
+    """Return the pip that installs all environments. Python's own may be slow, and is in none of them.
 
     Raises:
         InstallFailed: it could not be installed.

@@ -1,4 +1,4 @@
-"""The clients as `versions.toml` tells them: what each is installed from, and which cases it goes through.
+"""The clients of `versions.toml`: what each is installed from, and which cases it goes through.
 
 What a client cannot do is declared there, with the reason, and never found out by trying: all other cases must be run.
 """
@@ -43,7 +43,7 @@ class Client:
         cannot: why it cannot do some cases, by a pattern of their names.
         pip: its packages, if it is written in Python.
         npm: its packages, if it is not.
-        postinstall: the script of a package that picks the program for the machine; npm is told to run none.
+        postinstall: the script of a package that picks the program for the machine; npm runs none.
         python_below: the first version of Python that it does not take.
     """
 

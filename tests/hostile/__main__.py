@@ -3,7 +3,7 @@
 A server over a scripted backend, in a process of its own, is sent bodies that cause much work, then many that are
 hostile in all ways, then hostile HTTP requests, while another client asks for its health. Exits 1 if an answer was a
 5xx or none that a client could read, if the health took too long, or if the server's memory grew. On a busy machine the
-health takes long by itself; so it is told how long it took before, and how long one step of the event loop took.
+health takes long anyway; so the report has how long it took before, and how long one step of the event loop took.
 """
 
 import argparse
@@ -109,7 +109,7 @@ async def child(*command: str) -> AsyncIterator[tuple[trio.Process, list[str]]]:
 
 
 def memory_mib(pid: int) -> int:
-    """What a process has of the machine's memory; 0 where the system does not tell."""
+    """What a process has of the machine's memory; 0 where the system does not report it."""
     path = Path(f"/proc/{pid}/status")
     lines = path.read_text("ascii").splitlines() if path.exists() else []
     return next((int(line.split()[1]) // 1024 for line in lines if line.startswith("VmRSS")), 0)

@@ -164,7 +164,7 @@ def _nested(depth: int, chance: Random) -> Any:
 
 
 def _calls(chance: Random) -> list[dict[str, Any]]:
-    """A history with calls and results that may not fit, in whichever API's form."""
+    """A history with calls and results that may not fit, in the form of either API."""
     count = chance.choice((1, 3, 300))
     ids = [f"call_{number if chance.random() < 0.9 else 0}" for number in range(count)]
     arguments = chance.choice(

@@ -31,7 +31,8 @@ class Connection:
         self._http = h11.Connection(h11.CLIENT)
 
     async def ask(self, method: str, target: str, body: bytes = b"") -> Answer:
-        """
+        """Send a request and return its answer.
+
         Raises:
             OSError, trio.BrokenResourceError, h11.RemoteProtocolError: there is no answer, or it breaks off.
         """
@@ -80,7 +81,7 @@ class Connection:
 
 
 def complaint(answer: Answer) -> str:
-    """What is wrong with an answer to whatever came; "" if nothing is."""
+    """Return what is wrong with an answer; "" if nothing is."""
     if not 200 <= answer.status < 500:
         return f"status {answer.status}: {answer.body[:300]!r}"
     if not answer.headers.get("x-request-id", "").startswith("req_"):

@@ -1,6 +1,6 @@
 """Another client of the server that is attacked: `python -m tests.hostile.health HOST PORT`.
 
-It asks for the health until its standard input ends, in a process of its own, so that it waits for nobody but the
+It asks for the health until its standard input ends, in a process of its own, so that it waits only for the
 server; then it prints how long each answer took, in ms, as JSON.
 """
 
@@ -21,7 +21,7 @@ async def main(host: str, port: str) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(ask, Connection(host, int(port)), waits_ms)
         await trio.to_thread.run_sync(sys.stdin.read)
-        nursery.cancel_scope.cancel(reason="whoever started this has enough")
+        nursery.cancel_scope.cancel(reason="its starter has enough")
     print(json.dumps(waits_ms))
 
 

@@ -35,7 +35,7 @@ async def main() -> None:
         config = Config(port=0, log=False)
         print((await nursery.start(partial(serve, config, backend=ScriptedBackend())))[0], flush=True)
         await trio.to_thread.run_sync(sys.stdin.read)
-        nursery.cancel_scope.cancel(reason="whoever started this is gone")
+        nursery.cancel_scope.cancel(reason="its starter is gone")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Every test of this folder runs under a mock clock that jumps to the next deadline as soon as all tasks wait.
 
-It is set here for all, and not by a fixture that each test has to ask for: one that forgot would sleep in earnest.
+It is set here for all, not by a fixture: a test that forgot the fixture would really sleep.
 """
 
 import inspect
@@ -14,7 +14,7 @@ from trio.testing import MockClock
 
 
 def run(test: Callable[..., Awaitable[object]], clock: None, instruments: Sequence[trio.abc.Instrument]) -> Any:
-    """In place of `trio.run`; the arguments are those that pytest-trio gives."""
+    """In place of `trio.run`, with pytest-trio's arguments."""
     return trio.run(test, clock=MockClock(autojump_threshold=0), instruments=instruments)
 
 

@@ -1,7 +1,7 @@
 """One connection in memory: what TCP does that a server can notice, and nothing else.
 
 Either side may close, half close, or stop reading; beyond what the network holds, a sender waits until its peer reads.
-(The streams of `trio.testing` hold any amount, so nobody could stall there.) Knows bytes only.
+(The streams of `trio.testing` hold any amount, so no reader could stall there.) It has bytes only.
 """
 
 import math

@@ -29,7 +29,7 @@ MESSAGE = st.fixed_dictionaries(
     {"role": st.sampled_from(["system", "user", "assistant", "tool"])},
     optional={"content": st.one_of(JSON, st.text(), st.lists(PART)), "tool_calls": JSON, "refusal": JSON},
 )
-# A few odd fields at a time: the first of them is refused, and whatever else is there is not looked at.
+# A few odd fields at a time: the first of them is refused, and the rest is not read.
 ALMOST_REQUESTS = st.builds(
     operator.or_,
     st.dictionaries(st.sampled_from(sorted(FIELDS)), JSON, max_size=3),

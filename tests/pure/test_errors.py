@@ -1,4 +1,4 @@
-"""Every failure a client can be told: its status, its place in the error object, the headers that steer retries."""
+"""Every failure that a client can get: its status, its place in the error object, the headers that steer retries."""
 
 import inspect
 

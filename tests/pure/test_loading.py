@@ -28,7 +28,7 @@ def test_a_command_does_not_load_the_server_before_it_serves(statement: str) -> 
 
 @pytest.mark.parametrize("is_found", [False, True])
 def test_status_loads_next_to_nothing(tmp_path: Path, is_found: bool) -> None:
-    # Nobody answers on this port.
+    # Nothing listens on this port.
     told = Instance(os.getpid(), 1, "http://127.0.0.1:1", "", "1.0", "sdk", 0.0, None, "", (), "/", True)
     status = (
         f"from claude_openai import commands; assert commands.main(['status'], {{'TMPDIR': {str(tmp_path)!r}}}) == 1"

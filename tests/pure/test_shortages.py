@@ -1,4 +1,4 @@
-"""What a system lacks, as the client is told it."""
+"""What a system lacks, in the client's error."""
 
 import errno
 import os

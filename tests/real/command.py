@@ -1,8 +1,8 @@
 """The command as a user starts it: a process of its own, driven by flags, variables and signals.
 
-`running` starts it and waits for the line that says it listens; `refused` runs one that is to fail; `shell` runs one
-command after the other, such as those for a server in the background. What a server says goes to files, which nothing
-can block on.
+`running` starts it and waits for the line that says it listens; `refused` runs a command that is to fail; `shell` runs
+commands one after the other, such as those for a server in the background. The output of a server goes to files, which
+never block.
 """
 
 import os
@@ -91,7 +91,7 @@ class Command:
         await until(lambda: "stopping" in self.stderr(), "the command says that it stops")
 
     async def left_nothing(self) -> None:
-        """Return when nothing is left of it, after its death of whatever kind."""
+        """Return when nothing is left of it, after any death."""
         await self.process.wait()
         await self.processes.wait_none(CLEANED_UP_S)
         allowed = INSTANCE_FILES if self.process.returncode in UNHEARD else frozenset()
@@ -176,7 +176,7 @@ class Shell:
         return self.server()
 
     def server(self) -> Instance:
-        """The one that runs, as its files tell it."""
+        """The running server, from its files."""
         found = find_instance(self.temporary)
         assert found is not None
         return found
@@ -246,7 +246,7 @@ class Refusal:
 
 
 async def refused(*flags: str, env: Mapping[str, str] | None = None) -> Refusal:
-    """Run a command that is expected to give up by itself."""
+    """Run a command that is expected to end without a signal."""
     with trio.fail_after(LIMIT_S), tempfile.TemporaryDirectory() as temporary:
         done = await trio.run_process(
             [*MODULE, *flags],

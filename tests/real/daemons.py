@@ -1,7 +1,7 @@
-"""Five ways in which a command puts a process out of reach of whoever started it, and how such processes are found.
+"""Five ways in which a command puts a process out of reach of its starter, and how such processes are found.
 
 Each way ends in a `sleep` for a number of seconds that nothing else on the machine sleeps for: neither group, session,
-parent nor environment would tell that it is ours.
+parent nor environment would show that it is ours.
 """
 
 import os
@@ -35,7 +35,7 @@ def new_number() -> str:
 
 
 def alive(number: str) -> list[int]:
-    """The processes, dead ones that nobody reaped included, that sleep for so long."""
+    """The processes, zombies included, that sleep for so long."""
     return [pid for pid in _pids() if _command_line(pid)[1:] == [number.encode()]]
 
 

@@ -1,8 +1,7 @@
-"""The whole server for a test: the bundled CLI and the Agent SDK in the middle, a stand-in for Claude behind them, all
-on loopback.
+"""The whole server for a test: the bundled CLI and the Agent SDK, and a stand-in for Claude's API, all on loopback.
 
-`serving` runs the server inside the test's own trio program. Every process that a server starts can be told from others
-without the server's word for it. Knows no behaviour that is under test, and no client: that is `call`.
+`serving` runs the server inside the test's own trio program. The processes that a server starts are found without
+asking the server. The client is in `call`.
 """
 
 import copy
@@ -59,7 +58,7 @@ OK: Final = Reply("ok")
 
 needs_claude = needs("claude", "/proc")
 needs_bwrap = needs("bubblewrap")
-# For what must be the same whichever runs the turn; the parameter is for `serving`.
+# For what must be the same with both backends; the parameter is for `serving`.
 on_both_backends = pytest.mark.parametrize("backend", BACKENDS)
 
 
@@ -91,7 +90,7 @@ class Processes:
         folder: the server's folder for temporary files.
 
     Attributes:
-        environment: what a server, or a command, must be given to be counted.
+        environment: the variables that a server, or a command, needs to be counted.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -102,7 +101,7 @@ class Processes:
         self.environment = {name: value}
 
     def marked(self) -> list[int]:
-        """Those that were given the variable, and their children: every `claude`, and the server if it is a command."""
+        """The processes that have the variable: every `claude`, and the server if it is a command."""
         return [pid for pid in _pids() if self._mark in _read(pid, "environ").split(b"\0")]
 
     def of_turns(self, api: MessagesApi) -> list[int]:
@@ -214,7 +213,7 @@ class Served:
 
 
 class _WithoutDate(list[RecordedRequest]):
-    """What a Claude Code sent that tells Claude the date; the tests of all else are to run on it too."""
+    """What a Claude Code sent that adds the date; all other tests are to run on it too."""
 
     NOTE = re.compile(
         r"<system-reminder>\n(As you answer the user's questions.*# currentDate\n.*|Today's date is .*)\n"
@@ -223,9 +222,13 @@ class _WithoutDate(list[RecordedRequest]):
     )
 
     def append(self, request: RecordedRequest) -> None:
+        kept = []
         for message in request.messages:
             if not isinstance(message["content"], str):
                 message["content"] = [block for block in message["content"] if not self._is_note(block)]
+            if message["content"]:  # 2.1.268 to 2.1.276 send the note as a message of its own
+                kept.append(message)
+        request.body["messages"] = kept
         super().append(request)
 
     def _is_note(self, block: dict[str, Any]) -> bool:
@@ -239,7 +242,7 @@ _probe: Final = Primer._probe
 async def _probe_once(primer: Primer, model: str) -> Notes:
     """Learn the notes of a model once for all servers of this process; they differ only in the working folder.
 
-    The log of the server that was first does not tell of it.
+    The log of the first server does not have it.
     """
     launcher = primer._launcher
     if launcher.program().name == FAKE_CLAUDE:
@@ -247,7 +250,7 @@ async def _probe_once(primer: Primer, model: str) -> Notes:
     key, folder = (model, launcher.program(), today()), str(launcher._cwd)
     if key not in _learnt:
         quiet = copy.copy(launcher)
-        quiet._log, quiet._processes = NULL_LOG, set()
+        quiet._log, quiet._processes = NULL_LOG, {}
         quiet._models = KnownModels(Config().catalog(), NULL_LOG)
         _learnt[key] = folder, await _probe(Primer(quiet, primer._stand_in, NULL_LOG), model)
     learnt_in, notes = _learnt[key]
@@ -267,8 +270,9 @@ async def serving(
     learns: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Served]:
-    """A server, and its stand-in, for as long as the block; afterwards it is checked that nothing is left of it, and
-    that Claude's API would have refused nothing of what it was sent.
+    """Run a server and its stand-in while the block runs.
+
+    Afterwards, check that nothing of the server is left, and that Claude's API would have accepted every request.
 
     Args:
         folder: the test's own.

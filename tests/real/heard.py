@@ -1,8 +1,8 @@
 """What Claude heard, and what a request says that it should have heard, in one form, so that the two can be compared.
 
 `heard` reads what the stand-in was sent, `meant` reads the chat request of a client; neither knows the server's own
-reading of it. A turn is all that one side said without the other. Every text that stands between the two without being
-the client's is named here: Claude Code's own, and the one that the server adds to demand a call.
+reading of it. A turn is all messages of one side between two of the other. Every text between the two that is not the
+client's is named here: Claude Code's own, and the server's, which demands a call.
 """
 
 import base64
@@ -36,7 +36,7 @@ __all__ = [
 Block: TypeAlias = tuple[Any, ...]
 Message: TypeAlias = tuple[str, tuple[Block, ...]]
 
-# What Claude Code tells of a result that is nothing.
+# What Claude Code sends for an empty result.
 NO_OUTPUT: Final = re.compile(r"\(mcp__openai__[\w-]+ completed with no output\)")
 # Claude Code's own blocks in `system`.
 OWN_SYSTEM: Final = (
@@ -65,7 +65,7 @@ def heard(request: RecordedRequest, *, bounds: Iterable[int], efforts: Iterable[
     Args:
         request: as it came.
         bounds: the values of `max_tokens` that clients ask for; another is the model's own.
-        efforts: likewise.
+        efforts: the values of `effort` that clients ask for.
     """
     body = request.body
     messages = [message for message in request.messages if not is_statement_of_effort(message)]
@@ -123,7 +123,7 @@ def _joined(said: Iterable[tuple[str, Iterable[Block]]]) -> tuple[Message, ...]:
     turns = []
     for role, group in groupby(others, key=lambda pair: pair[0]):
         blocks = [block for _, part in group for block in part]
-        # Claude is told by their ids which results are which, so their order says nothing.
+        # Results have ids, so their order means nothing.
         results = sorted(block for block in blocks if block[0] == "result")
         turns.append((role, (*results, *(block for block in blocks if block[0] != "result"))))
     return tuple(turns)

@@ -1,7 +1,7 @@
-"""What a test has left running, whatever session, group or environment it hides in.
+"""What a test has left running, in any session, group or environment.
 
-`adopt_orphans` makes this process the one that orphans are given to (Linux). So whatever a server of a test has
-started, and whatever that has started, is a descendant of this process for as long as it lives.
+`adopt_orphans` makes this process the new parent of orphans (Linux). So every process that a server of a test has
+started, and every descendant of it, is a descendant of this process for as long as it lives.
 """
 
 import ctypes
@@ -21,7 +21,7 @@ POLL_S: Final = 0.01
 
 
 class Process(NamedTuple):
-    """A process; its number alone may be given to another when it is gone."""
+    """A process; its number alone may be reused when it is gone."""
 
     pid: int
     started: int
@@ -40,7 +40,7 @@ def adopt_orphans() -> None:
 
 
 def reap_adopted() -> None:
-    """Reap the orphans that have died; a child that this process has started is left to the one that waits for it."""
+    """Reap the orphans that have died; a child that this process has started is left to the code that waits for it."""
     dead = [pid for pid, (parent, state, _) in _table().items() if parent == os.getpid() and state == "Z"]
     if not dead:
         return
@@ -77,7 +77,7 @@ def wait_gone(but: set[Process], within_s: float) -> set[Process]:
 
 
 def end_all(processes: set[Process]) -> None:
-    """Kill them, and reap those that are orphans then."""
+    """Kill them, and reap the orphans among them."""
     for process in processes:
         with suppress(ProcessLookupError):
             os.kill(process.pid, signal.SIGKILL)

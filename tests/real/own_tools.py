@@ -121,7 +121,7 @@ class Place:
 
 
 def results(request: RecordedRequest) -> dict[str, tuple[bool, str]]:
-    """Of each call in the conversation: whether it succeeded, and what Claude was told."""
+    """Of each call in the conversation: whether it succeeded, and the result that Claude got."""
     blocks = [block for m in request.messages if isinstance(m["content"], list) for block in m["content"]]
     return {
         block["tool_use_id"]: (not block.get("is_error"), str(block["content"]))
@@ -131,7 +131,7 @@ def results(request: RecordedRequest) -> dict[str, tuple[bool, str]]:
 
 
 def calls(prefix: str, uses: Iterable[Use]) -> list[ToolUse]:
-    return [ToolUse(f"{prefix}_{n}", name, given) for n, (name, given) in enumerate(uses)]
+    return [ToolUse(name, given, f"{prefix}_{n}") for n, (name, given) in enumerate(uses)]
 
 
 class Obedient:

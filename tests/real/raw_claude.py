@@ -1,4 +1,4 @@
-"""`claude` by itself, without this server: what it makes of a script of the stand-in, and what that costs.
+"""`claude` without this server: its answer to a script of the stand-in, and the number of calls.
 
 It is started as the server starts it, and each call is answered at once. Knows the few frames that this needs.
 """
@@ -55,7 +55,7 @@ async def raw_turn(
     Args:
         prompt: what to ask.
         script: gives the script for the stand-in; it may look at what was written so far.
-        tool: one that Claude may call, and whose result is that it was done.
+        tool: a tool that Claude may call; its result is that it was done.
         program: another `claude` than the bundled one.
     """
     turn = RawTurn()

@@ -1,7 +1,7 @@
 """The server of the moment, for tests whose steps are not written as one trio program, such as a state machine's rules.
 
 The test is a trio program; the steps run in a thread of it and come in through `Stage.run`. The server lives in a task
-of its own from `start` to `stop`, and may be started again. Every wait has its bound. Knows no behaviour of the server.
+of its own from `start` to `stop`, and may be started again. Every wait has its bound.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable

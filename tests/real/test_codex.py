@@ -1,4 +1,4 @@
-"""Codex, unmodified, through a tool loop and a follow-up. Its program is the one that CODEX names, or on PATH."""
+"""Codex, unmodified, through a tool loop and a follow-up. Its program is named by CODEX, or is on PATH."""
 
 import os
 import subprocess
@@ -53,7 +53,7 @@ def reply(request: RecordedRequest) -> Reply:
     if "run it" in said:
         command = {"cmd": "echo from the shell > out.txt; cat out.txt"}
         return Reply(
-            Thinking("A command.", signature="c2lnbmVk"), ToolUse("toolu_1", "mcp__openai__exec_command", command)
+            Thinking("A command.", signature="c2lnbmVk"), ToolUse("mcp__openai__exec_command", command, "toolu_1")
         )
     return Reply("Followed.")
 

@@ -113,6 +113,7 @@ async def test_a_library_writes_a_log_only_where_it_was_asked_to(
     assert (bool(out), (tmp_path / "log").exists(), err) == (is_on_stdout, is_in_file, "")
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("host", ["a" * 64, "box..example", "\ud800"])
 async def test_a_host_that_cannot_be_looked_up_is_a_start_error(host: str) -> None:
     with pytest.raises(StartError, match="not a host name or address"):
@@ -134,6 +135,9 @@ async def test_a_library_cannot_be_in_the_background() -> None:
 
 
 # The command tells its server that the process is its own.
+=======
+# The command marks the process as its server's own.
+>>>>>>> words
 COMMAND = """
 import gc, logging, os, signal, sys
 from claude_openai import commands

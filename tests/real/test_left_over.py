@@ -1,4 +1,4 @@
-"""What a test leaves running is found wherever it hides; what this process waits for by itself is left to it."""
+"""What a test leaves running is found wherever it hides; a child that this process waits for is left to it."""
 
 import os
 import subprocess

@@ -113,7 +113,7 @@ class Started:
     Attributes:
         pid: for messages only; the pid may be reused after the program's end.
         link: brings `exited CODE`, and ends when no descendant is left.
-        stdin: the program's standard input; likewise `stdout` and `stderr`.
+        stdin: the program's standard input; `stdout` and `stderr` are its outputs.
     """
 
     pid: int

@@ -82,7 +82,7 @@ def check_roots(roots: Iterable[Root]) -> None:
     """Check that each path still leads to the checked folder, without links. Blocks.
 
     Raises:
-        BadRequest: with the field of the first one that does not.
+        BadRequest: with the field of the first folder that does not.
     """
     for root in roots:
         if not _is_still(root):

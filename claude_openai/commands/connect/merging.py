@@ -104,7 +104,7 @@ def _merge(
         elif there[key] == value:
             continue
         elif isinstance(value, dict) and there[key] is not None:
-            raise MergeRefused(f"{shown(path)} is not a mapping or list")
+            raise MergeRefused(f"{shown(path)} is not an object or a list")
         elif path[: len(own)] == own or isinstance(value, dict):
             if _holds_opaque(there[key]):
                 raise MergeRefused(f"{shown(path)} has a value that could not be restored")
@@ -118,7 +118,7 @@ def _merge(
 
 
 def unmerge(there: Any, written: Sequence[Written]) -> Unmerged:
-    """Remove the written values from the data, except for those that were changed since."""
+    """Remove the written values from the data, unless they were changed since."""
     if not isinstance(there, dict):
         raise MergeRefused("its data is not of the type that the client reads")
     result = Unmerged(_copied(there), [], [], [])

@@ -1,6 +1,6 @@
-"""What the scripts of the clients share: the prompts, what comes back, and how a case tells its result.
+"""What the scripts of the clients share: the prompts, what comes back, and how a case reports its result.
 
-`run` prints one line a case, which `tests.clients` reads. Knows no client, and needs nothing but Python.
+`run` prints one line a case, which `tests.clients` reads. It depends on no client, and needs nothing but Python.
 """
 
 import asyncio
@@ -76,7 +76,7 @@ WEATHER_TOOL: dict[str, Any] = {
 
 def go_on() -> None:
     """Let Claude say the rest of the answer to SLOWLY, of which the first words have come."""
-    assert int(_asked("go_on")), "the first words came when all was said: they were not streamed"
+    assert int(_asked("go_on")), "the first words came with the last ones: they were not streamed"
 
 
 class Heard(list[str]):
@@ -98,8 +98,10 @@ def calls_to_claude(prompt: str, expected: int) -> Iterator[None]:
 
 
 def sent_to_claude(prompt: str) -> dict[str, Any]:
-    """What Claude was sent with the prompt in the last message, which must be one request: `system`, a list of texts,
-    and `messages`, each a role and a list of blocks; a text is a string there."""
+    """Return the only request to Claude that has the prompt in its last message.
+
+    `system` is a list of texts, `messages` a list of roles and lists of blocks; a text is a string there.
+    """
     request: dict[str, Any]
     (request,) = _asked(f"requests/{quote(prompt, safe='')}")
     return request
@@ -120,7 +122,7 @@ def _asked(path: str) -> Any:
 
 
 def run(*cases: Callable[[], Any]) -> None:
-    """Run the cases one after the other, whatever becomes of them."""
+    """Run the cases one after the other, failed ones included."""
     for case in cases:
         name = case.__name__
         result = unittest.TestResult()
@@ -141,7 +143,7 @@ def run_program(
     """Run a program of the client's own environment, which comes first on PATH, to its end.
 
     Args:
-        slowly: it is asked SLOWLY, and must show the first words of the answer before the rest is said.
+        slowly: it is asked SLOWLY, and must show the first words of the answer before the rest is sent.
         env: more variables.
     """
     stdout = b""

@@ -1,4 +1,4 @@
-"""aider, with the configuration that `connect` writes. It knows no tools, and writes files from the text it gets."""
+"""aider, with the configuration that `connect` writes. It has no tools, and writes files from the text it gets."""
 
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def error():
 
 
 def error_in_a_stream():
-    # It asks for all that broke off again, for a minute, whatever the server says of that.
+    # It asks for all that broke off again, for a minute, even if the server forbids it.
     with calls_to_claude(BREAK_OFF_ONCE, 2):
         said = aider(BREAK_OFF_ONCE)
     assert "Claude broke off its answer" in said.replace("\n", ""), said

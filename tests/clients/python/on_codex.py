@@ -66,7 +66,7 @@ def last_words(events):
 
 
 class Editor:
-    """A thread as an editor has it, which is told each piece of an answer. `exec` shows whole messages."""
+    """A thread as an editor has it, which gets each piece of an answer. `exec` shows whole messages."""
 
     def __init__(self, own):
         self._own = own
@@ -132,7 +132,7 @@ def responses_interrupt_and_picture():
     with calls_to_claude(LOOK, 1):
         answer = list(EDITOR.ask(LOOK, {"type": "localImage", "path": str(PROJECT / "a.png")}))
     assert answer == ["I see: image/png."]
-    # What Claude had said before it was stopped is not kept by Codex.
+    # What Claude had answered before it was stopped is not kept by Codex.
     picture = [f'<image name=[Image #1] path="{PROJECT / "a.png"}">', {"image": "image/png"}, "</image>"]
     PAST.append(["user", [SLOWLY, "<turn_aborted>", LOOK, *picture]])
     equal(sent(LOOK), PAST)
@@ -140,7 +140,7 @@ def responses_interrupt_and_picture():
 
 
 def responses_reminder():
-    """It tells of other permissions as the developer, in the middle of the conversation."""
+    """It announces other permissions as the developer, in the middle of the conversation."""
     with calls_to_claude(PLAN, 1):
         assert list(EDITOR.ask(PLAN, sandboxPolicy={"type": "readOnly"})) == CHUNKS
     PAST.append(["user", [REMINDER, "<environment_context>", PLAN]])

@@ -30,7 +30,7 @@ from cases import (
 )
 from pydantic import BaseModel
 
-# What its users tell it of a model that it does not know, so that it streams Responses of it, too.
+# What its users configure for an unknown model, so that it streams Responses of it, too.
 STREAMING = mock.patch.dict(
     litellm.model_cost, {f"openai/{MODEL}": {"litellm_provider": "openai", "supports_native_streaming": True}}
 )

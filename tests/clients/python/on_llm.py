@@ -24,7 +24,7 @@ from cases import (
 )
 
 FOLDER = {"LLM_USER_PATH": str(Path.cwd() / "llm")}
-# A model of the user's, beside the one that `connect` adds.
+# A model of the user's, beside the one of `connect`.
 OTHER = f"""
 - model_id: {NO_MODEL}
   model_name: {NO_MODEL}

@@ -61,7 +61,7 @@ def texts(events):
 
 
 class Editor:
-    """A session as an editor has it, which is told each piece of an answer. `run` shows whole messages."""
+    """A session as an editor has it, which gets each piece of an answer. `run` shows whole messages."""
 
     def __init__(self, own):
         self._own = own

@@ -70,7 +70,7 @@ async def looped_in_streams(kind=OpenAIChatModel):
     async def handle(_context, events):
         pieces.extend([event async for event in events if event.event_kind == "part_delta"])
 
-    # In `run_stream`, what is said beside calls counts as an answer, and ends it.
+    # In `run_stream`, text beside calls counts as an answer, and ends it.
     await looped(kind, event_stream_handler=handle)
     assert pieces
 

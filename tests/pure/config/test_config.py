@@ -1,4 +1,4 @@
-"""Every setting from every place it can come from, and what a wrong one is told."""
+"""Every setting from every source, and the error for an invalid one."""
 
 from collections.abc import Iterator
 from contextlib import chdir
@@ -66,6 +66,8 @@ ROWS = {
     "trace_file": Row(("/var/t.log", Path("/var/t.log")), ("t", Path("t")), ("", " ", "~nobody-of-this-name/x")),
     "background": Row(("1", True), ("no", False), ("", "2")),
     "output_dir": Row(("/var/runs", Path("/var/runs")), ("none", None), ("", " ", "~nobody-of-this-name/x")),
+    "record": Row(("/var/c.jsonl", Path("/var/c.jsonl")), ("/var/d", Path("/var/d")), ("", "~nobody-of-this-name/x")),
+    "record_times": Row(("1", True), ("no", False), ("", "2")),
 }  # fmt: skip
 
 KEY_FILES = {
@@ -120,6 +122,10 @@ def test_a_user_without_a_home_folder_can_start_the_command(monkeypatch: pytest.
 def test_the_folder_of_runs_is_the_same_from_everywhere() -> None:
     assert config_from(["--output-dir", "runs"], {}).output_dir == Path.cwd() / "runs"
     assert config_from(["--output-dir", "NONE"], {}).output_dir is None
+
+
+def test_relative_cassette_is_in_the_current_folder() -> None:
+    assert config_from(["--record", "tests/c.jsonl"], {}).record == Path.cwd() / "tests" / "c.jsonl"
 
 
 @all_settings

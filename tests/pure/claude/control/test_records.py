@@ -216,7 +216,7 @@ def test_a_line_that_begins_like_an_object_and_is_none_is_an_error(line: bytes) 
     [("usage_limit_reached", QuotaExhausted), ("invalid_credential_header", RateLimited), (None, RateLimited)],
 )
 def test_a_finer_name_of_a_failure_counts_where_it_is_about_money(finer: str | None, kind: type[ApiError]) -> None:
-    said = {**synthetic("rate_limit", "of words that nobody knows"), "api_error": finer}
+    said = {**synthetic("rate_limit", "of unknown words"), "api_error": finer}
     assert type(failure(said, result(is_error=True, api_error_status=429, result=""))) is kind
 
 

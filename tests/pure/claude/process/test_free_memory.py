@@ -1,4 +1,4 @@
-"""How much memory is left: what the machine has, or what the container may use, whichever is less."""
+"""How much memory is left: the lesser of the machine's and the container's."""
 
 from pathlib import Path
 

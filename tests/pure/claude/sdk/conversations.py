@@ -83,7 +83,7 @@ class StandIn(Conversation):
 
 
 class Events:
-    """A log, and the names of what it was told."""
+    """A log, and the names of its events."""
 
     def __init__(self) -> None:
         self._lines: list[bytes] = []

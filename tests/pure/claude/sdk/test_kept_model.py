@@ -1,6 +1,6 @@
-"""Whatever is kept, asked, given up and waited for, in whatever order: the registry does what a list of names would.
+"""The registry of kept conversations does in any order what a list of names would.
 
-The model knows a conversation by its name, who speaks and what was said, and nothing of turns and blocks. Time is a
+The model has a conversation's name, speakers and texts, and no turns and blocks. Time is a
 number here: neither trio nor a process takes part.
 """
 
@@ -129,7 +129,7 @@ def put_differently(request: TurnRequest, how: str) -> TurnRequest:
 
 
 class Registry(RuleBasedStateMachine):
-    """`waiting` is the model: those that wait, the least recently used first."""
+    """`waiting` is the model: the waiting conversations, the least recently used first."""
 
     borrowed = Bundle("borrowed")
 
@@ -184,7 +184,7 @@ class Registry(RuleBasedStateMachine):
         return expected
 
     def _longer(self, name: Name) -> StandIn | None:
-        """The one that can be taken back to it: it has answered in text at last, and was asked more than that."""
+        """The conversation that can be taken back to it: its last answer was text, and it has more turns."""
         longer = [
             one
             for one in self.waiting

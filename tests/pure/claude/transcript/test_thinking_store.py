@@ -1,4 +1,4 @@
-"""What Claude thought before its calls is given back to the same calls, and to nothing else."""
+"""Claude's thinking before its calls is restored with the same calls, and with no others."""
 
 import json
 from typing import Any

@@ -65,7 +65,7 @@ def check(guard: FileGuard, top: Path, tool: str, **given: Any) -> dict[str, Any
 
 
 def denied(guard: FileGuard, top: Path, tool: str, **given: Any) -> str:
-    # Whatever is raised is a denial (see test_permissions); most should be able to tell Claude why.
+    # Every exception is a denial (see test_permissions); most should have a reason for Claude.
     with pytest.raises((Denied, OSError)) as raised:
         check(guard, top, tool, **given)
     return str(raised.value)
@@ -353,7 +353,7 @@ def test_odd_input_never_names_a_path_outside(
     it = guard(top, tool_mode="safe")
     try:
         changed = it.check(asked)
-    except Exception:  # noqa: BLE001 - a denial, whatever it is
+    except Exception:  # noqa: BLE001 - every exception is a denial
         return
     # What is let through without a path is a search of the working folder, which an odd one is not.
     assert changed is None or all(str(top / "work") in str(value) for value in changed.values())

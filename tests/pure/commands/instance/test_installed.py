@@ -15,7 +15,7 @@ from claude_openai.commands.instance.lock import claiming
 from claude_openai.commands.instance.record import Instance
 
 STARTED = 1_000_000.0
-# Nobody answers on this port.
+# Nothing listens on this port.
 SAME = Instance(os.getpid(), 1, "http://127.0.0.1:1", "", __version__, "sdk", STARTED, None, "", (), "/", True)
 OTHER = replace(SAME, version="0.0.1")
 

@@ -1,4 +1,4 @@
-"""The files that tell of a running server: who may have them, and what is not believed."""
+"""The files of a running server: who may own them, and which ones are ignored."""
 
 import errno
 import json

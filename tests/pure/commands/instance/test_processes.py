@@ -24,7 +24,7 @@ LIMIT_S = 20.0
 
 @pytest.fixture
 def family() -> Iterator[subprocess.Popen[str]]:
-    """A shell with a child in a session of its own, which has said its number."""
+    """A shell with a child in a session of its own, which has printed its number."""
     script = "setsid sleep 100 & echo $!; wait"
     with subprocess.Popen(
         ["/bin/sh", "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True

@@ -1,4 +1,4 @@
-"""Refusals about money: what Claude Code says, and that the client is told what to do and not to repeat it."""
+"""Refusals about money: what Claude Code reports, and that the client gets a remedy and does not repeat the request."""
 
 from typing import Any
 

@@ -1,7 +1,7 @@
 """Streams that break off: what of them the client gets, by the records of Claude Code of different versions.
 
 `records_of` are the records that Claude Code 2.1.332 was seen to make of a message that broke off. What the real one
-makes of them is the business of `tests/real/test_broken_streams.py`.
+makes of them is the business of `tests/real/protocol/claude_code/test_broken_streams.py`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -157,7 +157,7 @@ def test_before_2_1_300_a_synthetic_message_tells_that_the_calls_so_far_stand(ha
     told = "API Error: Connection closed mid-response. The response above may be incomplete."
     effects = reader.assistant(model="<synthetic>", error="server_error", text=told)
     assert effects == [ToolCall("a", "read", GOOD), TurnCompleted("tool_calls", Usage())]
-    # What is told of the message later is not of the next turn.
+    # A later record of the message is not part of the next turn.
     parked = tool_reader()
     assert follow(parked, message_delta(None), STOP) == []
     assert content(follow(parked, *DONE)) == "Done."

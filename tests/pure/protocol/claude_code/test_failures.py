@@ -1,4 +1,4 @@
-"""What Claude Code reports as failed, and what the client is told."""
+"""What Claude Code reports as failed, and the error that the client gets."""
 
 import re
 

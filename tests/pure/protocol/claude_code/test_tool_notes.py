@@ -1,4 +1,4 @@
-"""What is told of a turn in which Claude Code runs tools of its own."""
+"""The notes of a turn in which Claude Code runs its own tools."""
 
 import json
 from typing import Any

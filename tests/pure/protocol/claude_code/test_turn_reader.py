@@ -110,7 +110,7 @@ def test_a_failure_in_the_middle_of_an_answer_is_none_that_clients_repeat_by_the
     events = follow(TurnReader(LOGIN), message_start(), text("Hel"), bad_result(status, said))
     error = failure_of(events[-1:])
     assert type(error) is UpstreamError
-    # OpenCode goes by the words of an error, so what was said is for the log alone.
+    # OpenCode reads the text of an error, so the message is for the log alone.
     assert error.message == "Claude broke off its answer; this server's log says why."
     assert [said in note for note in error.__notes__] == [True]
     assert not error.may_retry

@@ -36,7 +36,7 @@ IGNORED = {
     *((state, each) for state in (State.WAITING, State.BETWEEN, State.ANSWERED) for each in HOW_A_MESSAGE_ENDS),
     # A message that begins before the end of another ends that one first, as broken off.
     (State.MESSAGE, Input.MESSAGE_START),
-    # What is begun is paid for: Claude Code may try again, whatever it was refused for.
+    # What is begun is paid for: Claude Code may try again after any refusal.
     *((state, Input.RETRY_REFUSED) for state in (State.MESSAGE, State.BETWEEN, State.ANSWERED)),
     # Claude is asked again by the server, and only when Claude Code is at rest.
     *((state, Input.ASKED_AGAIN) for state in State if state is not State.IDLE),

@@ -58,7 +58,7 @@ def test_a_schema_in_a_schema_may_name_another_draft_and_is_checked_as_carefully
     schema = {"properties": {"a": inner, "b": unreadable}}
     assert problem(schema, {"a": "a" * 60, "b": "x"}) is None
     assert "does not match" in (problem(schema, {"a": "b"}) or "")
-    assert problem(schema, {"a": "a" * 60 + "b"}) is None  # in that time nobody knows
+    assert problem(schema, {"a": "a" * 60 + "b"}) is None  # not decidable in that time
 
 
 def test_a_schema_in_a_schema_must_be_valid_by_the_draft_that_it_names() -> None:

@@ -1,4 +1,4 @@
-"""The form of an answer: what is taken, and what Claude Code is given of it."""
+"""The form of an answer: what is accepted, and what Claude Code gets of it."""
 
 import json
 from typing import Any

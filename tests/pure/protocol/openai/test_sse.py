@@ -1,4 +1,4 @@
-"""Frames as a compliant reader sees them, whatever the text and wherever the bytes are cut."""
+"""Frames as a compliant reader sees them, for any text and any cuts between bytes."""
 
 import json
 from typing import Any

@@ -16,21 +16,24 @@ A request passes through `web`, `protocol/openai`, `runs` and `claude`. The answ
 As a library: `urls = await nursery.start(claude_openai.serve, claude_openai.Config(port=0))`.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from claude_openai._version import __version__
 from claude_openai.config import Config
+from claude_openai.errors import ConfigError, StartError
 
 if TYPE_CHECKING:
     from claude_openai.server import serve
 
-__all__ = ["Config", "__version__", "serve"]
+__all__ = ["Config", "ConfigError", "StartError", "__version__", "serve"]
 
 
-def __getattr__(name: str) -> Any:
-    # `serve` imports the whole HTTP stack, which would slow down commands such as --help.
-    if name == "serve":
-        from claude_openai.server import serve
+if not TYPE_CHECKING:  # type checkers would take every name to exist
 
-        return serve
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name):
+        # `serve` imports the whole HTTP stack, which would slow down commands such as --help.
+        if name == "serve":
+            from claude_openai.server import serve
+
+            return serve
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,8 +2,8 @@
 
 The checks cover the structure of a conversation: roles, results and their calls, empty parts, ids and tool names. The
 API treats adjacent messages of one role as one message. Messages of role `system`, which Claude Code sends, come after
-the user's and before the assistant's; one that only sets the effort may be anywhere. Models, fields, pictures and sizes
-are not checked. A request passes unless it is known that the API refuses it.
+the user's and before the assistant's; a message that only sets the effort may be anywhere. Models, fields, pictures
+and sizes are not checked. A request passes unless it is known that the API refuses it.
 """
 
 import json

@@ -3,7 +3,7 @@
     with running_fake_claude("Hello") as claude:
         openai.OpenAI(base_url=claude.url, api_key=claude.api_key)...
 
-The thread has its own trio loop with a real clock. Leaving the block ends it, whatever the block raised.
+The thread has its own trio loop with a real clock. Leaving the block ends it, also after an exception.
 """
 
 import threading

@@ -74,7 +74,7 @@ class OperatorViews:
     sdk_version: str
 
     async def health(self) -> Response:
-        """Report liveness: the process responds, whatever the state of Claude, which is not used."""
+        """Report liveness: the process responds; the state of Claude does not matter."""
         return _fresh({"status": "ok", **self.status()})
 
     async def ready(self) -> Response:

@@ -154,7 +154,7 @@ async def supervised(
         cwd: its working directory.
         guardian: starts it.
         log: for events of the process.
-        kill_wait_s: seconds after which a killed process that has not ended is given up.
+        kill_wait_s: seconds after which a killed process that has not ended is abandoned.
 
     Raises:
         OSError: the process could not be started.

@@ -31,7 +31,7 @@ RENEW: Final = "update it with `npm install -g @anthropic-ai/claude-code`, or le
 # What a version lacks, with the first version that does not lack it; the newest first.
 LACKS: Final = (
     (LEAST_LONG, "a prompt of 1 MB is refused as too long"),
-    (LEAST_EXACT, "Claude is told the date before each conversation"),
+    (LEAST_EXACT, "Claude gets the date before each conversation"),
     (LEAST_REWINDING, "an edited conversation needs a new process"),
     (LEAST_VERBATIM, "a prompt like `/help` is not sent to Claude"),
     (LEAST_ORDERED, "results of parallel calls may change places"),

@@ -109,7 +109,7 @@ def write_client(name: str, client: Client, to: Target, path: Path, within: Path
 
 
 def disconnect(name: str, client: Client, path: Path, within: Path | None, *, dry: bool) -> Outcome | None:
-    """Remove the values that `write_client` wrote, except for those that were changed since.
+    """Remove the values that `write_client` wrote, unless they were changed since.
 
     Returns:
         The changes; None if there is no record of a write.

@@ -118,7 +118,7 @@ def _merge(
 
 
 def unmerge(there: Any, written: Sequence[Written]) -> Unmerged:
-    """Remove the written values from the data, except for those that were changed since."""
+    """Remove the written values from the data, unless they were changed since."""
     if not isinstance(there, dict):
         raise MergeRefused("its data is not of the type that the client reads")
     result = Unmerged(_copied(there), [], [], [])

@@ -11,7 +11,7 @@ from referencing.jsonschema import DRAFT3, DRAFT4, DRAFT6, DRAFT7, specification
 
 __all__ = ["MAX_URI_CHARS", "Draft", "draft_of"]
 
-# The URI library caches the last URIs, whatever their length.
+# The URI library caches the last URIs, long ones too.
 MAX_URI_CHARS: Final = 2000
 
 

@@ -215,6 +215,6 @@ def failure_object(error: ApiError) -> dict[str, Any]:
     if error.code in _KNOWN_CODES:
         code = error.code
     else:
-        # A turn that is already paid for must not be repeated, whatever the failure; see `errors`.
+        # A turn that is already paid for must not be repeated after any failure; see `errors`.
         code = "server_error" if error.may_retry and error.type in _MAY_BE_REPEATED else "invalid_prompt"
     return {"code": code, "message": error.message}

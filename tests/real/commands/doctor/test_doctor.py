@@ -338,7 +338,7 @@ async def test_a_self_test_fails_where_the_answer_is_not_that_of_the_script(tmp_
 
 @pytest.mark.parametrize(
     ("version", "state", "words"),
-    [("2.1.168", "FAIL", "too old; expected"), ("2.1.200", "warning", "Claude is told the date")],
+    [("2.1.168", "FAIL", "too old; expected"), ("2.1.200", "warning", "Claude gets the date")],
 )
 async def test_a_claude_that_is_too_old_is_told_with_what_it_lacks(
     tmp_path: Path, version: str, state: str, words: str

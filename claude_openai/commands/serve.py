@@ -91,6 +91,8 @@ def serve_here(
         private_files=(*config.private_files, *instance_files(instance_folder(environ))),
         owns_process=True,
     )
+    # By now this process is the one in the background.
+    served = replace(config, background=False)
 
     async def run() -> None:
         stop = trio.Event()
@@ -100,7 +102,7 @@ def serve_here(
                 async with trio.open_nursery() as nursery:
                     # Exclude all that is loaded from garbage collection. Its 120,000 objects took 85 ms on the event
                     # loop, in about every seventh request with 1,000 messages.
-                    serving = partial(serve, config, stop=stop, on_loaded=gc.freeze, on_outdated=_warn_of_outdated)
+                    serving = partial(serve, served, stop=stop, on_loaded=gc.freeze, on_outdated=_warn_of_outdated)
                     urls = await nursery.start(serving)
                     if claim is not None:
                         signal_nursery.start_soon(_keep_files, claim)

@@ -5,34 +5,15 @@ The other packages get settings from a `Config`, never from flags or the environ
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Final
 
+from claude_openai.config.field_check import check_field
 from claude_openai.config.values import key
 from claude_openai.errors import ConfigError
 from claude_openai.protocol.openai.models import ModelCatalog
 
-__all__ = ["BACKENDS", "LEAST", "LOG_LEVELS", "Config", "is_loopback", "local_url"]
-
-BACKENDS: Final = ("sdk", "cli")
-CONFINE: Final = ("auto", "require", "off")
-LOG_LEVELS: Final = ("trace", "debug", "info", "warning", "error")
-
-# The smallest valid value of each number.
-LEAST: Final = {
-    "port": 0,
-    "max_concurrency": 1,
-    "max_queue_size": 0,
-    "process_timeout_ms": 1,
-    "turn_timeout_ms": 0,
-    "drain_timeout_ms": 0,
-    "max_idle_sessions": 0,
-    "session_ttl_ms": 1,
-    "tool_result_ttl_ms": 1,
-    "spares": 0,
-    "max_request_bytes": 1,
-}
+__all__ = ["Config", "is_loopback", "local_url"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +85,10 @@ class Config:
     owns_process: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in LEAST.items():
-            if getattr(self, name) < least:
-                raise ConfigError(f"invalid {name}: {getattr(self, name)}; expected at least {least}")
-        if self.backend not in BACKENDS:
-            raise ConfigError(f"invalid backend: {self.backend!r}; expected one of {', '.join(BACKENDS)}")
-        if self.confine not in CONFINE:
-            raise ConfigError(f"invalid confine: {self.confine!r}; expected one of {', '.join(CONFINE)}")
+        for each in fields(self):
+            check_field(each, getattr(self, each.name))
+        if any(not name or "=" in name for name in self.extra_env):
+            raise ConfigError("invalid extra_env: a name that is empty or contains '='; expected names of variables")
         for name in ("api_key", "control_key"):
             if getattr(self, name) is not None:
                 _check_key(name, getattr(self, name))

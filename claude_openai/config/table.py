@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any, Final
 
-from claude_openai.config.config import BACKENDS, CONFINE, LEAST, LOG_LEVELS, Config
+from claude_openai.config.config import Config
+from claude_openai.config.field_check import BACKENDS, CONFINE, LEAST, LOG_LEVELS, MOST
 from claude_openai.config.setting import HELP_ALL, Parser, Setting, with_flags
 from claude_openai.config.values import (
     choice,
@@ -144,7 +145,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         ),
         _setting(
             "port",
-            whole(LEAST["port"], 65535),
+            whole(LEAST["port"], MOST["port"]),
             "PORT",
             "port to listen on; 0: any free port",
             "PORT",

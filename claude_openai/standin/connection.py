@@ -36,6 +36,9 @@ class Connection:
 
     Args:
         stream: the accepted connection.
+
+    Attributes:
+        died: the answer ended with a `Die`.
     """
 
     def __init__(self, stream: trio.SocketStream) -> None:
@@ -44,6 +47,7 @@ class Connection:
         self._unsent = b""
         self._head_only = False
         self._disconnected = False
+        self.died = False
 
     async def next_request(self) -> RecordedRequest | None:
         """Return the next request with its body; None at the end, when the stream must be closed."""
@@ -140,6 +144,7 @@ class Connection:
             await self._stream.send_all(data)
 
     def _cut(self, cut: Cut | Die) -> None:
+        self.died = isinstance(cut, Die)
         if isinstance(cut, Cut) and cut.reset:
             # A linger time of zero makes close() send RST instead of FIN.
             self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

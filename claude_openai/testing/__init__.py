@@ -4,8 +4,13 @@
         answer = await claude.openai().chat.completions.create(model="claude-sonnet", messages=[...])
         assert claude.last.prompt == "Hi"
 
+    with running_fake_claude("Hello") as claude:  # from a thread: for plain tests, asyncio, other processes
+        openai.OpenAI(base_url=claude.url, api_key=claude.api_key)...
+
+With `real=True` both put real Claude Code behind the script, which then finds nothing of your environment or login.
+
     async with MessagesApi.serving(Reply("Hello", usage=Usage(output_tokens=1))) as api:
-        ...  # run Claude Code with ANTHROPIC_BASE_URL=api.base_url and any ANTHROPIC_API_KEY
+        ...  # run a client of Anthropic's API with api.base_url; for Claude Code itself use `real=True`
         assert api.requests[0].last_user_text == "Hi"
 
 Importing this needs only trio and h11.

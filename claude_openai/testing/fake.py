@@ -10,7 +10,6 @@ Everything from the HTTP connection to the reader of Claude Code's records is th
 A socket is opened when `url` is first read.
 """
 
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -19,17 +18,15 @@ import trio
 
 from claude_openai.config import Config
 from claude_openai.errors import ShuttingDown
-from claude_openai.logs.log import Level, Log
-from claude_openai.logs.redaction import Redactor
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.capture.records import RunRecord
 from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.testing.answers import Answers, ScriptLike
 from claude_openai.testing.clients import Ends, http_client, openai_client
 from claude_openai.testing.clock import hold_clock
-from claude_openai.testing.fake_backend import FakeBackend
+from claude_openai.testing.parts import Parts, opened_parts
 from claude_openai.testing.pipes import Pipe, ServerEnd
-from claude_openai.testing.recorder import ObservedBackend, recorded
+from claude_openai.testing.recorder import recorded
 from claude_openai.testing.requests import FakeRequest
 from claude_openai.web.app import build_app
 from claude_openai.web.http.listener import Connections, TcpListener, local_listener, urls_of
@@ -44,7 +41,7 @@ API_KEY: Final = "sk-fake-claude"
 # Clients in memory use this name; the server accepts names that end in `.localhost`.
 MEMORY_URL: Final = "http://claude.localhost/v1"
 # Tests may run many requests at once; Config has a test of the queue.
-DEFAULTS: Final = {"port": 0, "api_key": API_KEY, "max_concurrency": 100}
+DEFAULTS: Final = {"port": 0, "api_key": API_KEY, "max_concurrency": 100, "spares": 0}
 # How long the turns of a test that has ended may take to end.
 END_WAIT_S: Final = 10.0
 
@@ -64,10 +61,11 @@ class FakeClaude:
         log: the records of the server's log.
     """
 
-    def __init__(self, answers: Answers, config: Config, nursery: trio.Nursery) -> None:
+    def __init__(self, answers: Answers, parts: Parts, nursery: trio.Nursery) -> None:
+        config, log = parts.config, parts.log
         self.api_key = config.api_key or API_KEY
         self.requests: list[FakeRequest] = []
-        self.log: list[dict[str, Any]] = []
+        self.log = parts.records
         self._answers = answers
         self._nursery = nursery
         self._closed = False
@@ -75,10 +73,9 @@ class FakeClaude:
         self._listener: TcpListener | None = None
         self._accepting = trio.CancelScope()
         self._arrival = trio.Event()
-        log = Log(Level[config.effective_log_level.upper()], self._note_line, Redactor([self.api_key]))
         self._admission = Admission(config.max_concurrency, config.max_queue_size)
-        self._runs = Runs(ObservedBackend(FakeBackend(answers)), self._admission, RunLimits.of(config))
-        app = build_app(config, self._runs, log, offload=_at_once)
+        self._runs = Runs(parts.backend, self._admission, RunLimits.of(config))
+        app = build_app(config, self._runs, log, parts.backend.status, catalog=parts.models.catalog, offload=_at_once)
         self._connections = Connections(recorded(app, self._note_request), config, log)
 
     @property
@@ -189,17 +186,18 @@ class FakeClaude:
         self._arrival.set()
         self._arrival = trio.Event()
 
-    def _note_line(self, line: bytes) -> None:
-        self.log.append(json.loads(line))
-
 
 @asynccontextmanager
-async def fake_claude(*answers: ScriptLike, strict: bool = True, **config: Any) -> AsyncIterator[FakeClaude]:
+async def fake_claude(
+    *answers: ScriptLike, real: bool = False, strict: bool = True, **config: Any
+) -> AsyncIterator[FakeClaude]:
     """Serve the script while the block runs.
 
     Args:
         answers: one for each message of Claude, in order: a string, a `Reply`, an error, or a function from the
             request to one of these. A function that is the last answer answers all further requests.
+        real: run the turns with real Claude Code, which must be installed, and answer it from the script. It finds
+            nothing of the user's environment, login, proxies or HOME. It needs a real clock.
         strict: check that the script was followed. False also repeats the last answer for further requests, without
             an answer "ok".
         config: fields of `Config`.
@@ -207,7 +205,8 @@ async def fake_claude(*answers: ScriptLike, strict: bool = True, **config: Any) 
     Raises:
         TypeError: a value is not an answer.
         ConfigError: a setting is invalid.
-        RuntimeError: this is not a task of trio.
+        RuntimeError: this is not a task of trio; or `real` under a mock clock.
+        ClaudeMissing: `real`, and Claude Code is not installed.
         ScriptError: the program and the script do not agree. Not raised if the block raises, which then gets a note.
     """
     if not trio.lowlevel.in_trio_task():
@@ -218,23 +217,29 @@ async def fake_claude(*answers: ScriptLike, strict: bool = True, **config: Any) 
     try:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(hold_clock, _never)
-            claude = FakeClaude(script, settings, nursery)
-            try:
-                yield claude
-            except BaseException as error:  # noqa: BLE001 - raised again, outside of the nursery's group
-                raised = error
-            await claude._close()
+            async with opened_parts(script, settings, real=real) as parts:
+                claude = FakeClaude(script, parts, nursery)
+                try:
+                    yield claude
+                except BaseException as error:  # noqa: BLE001 - raised again, outside of the nursery's group
+                    raised = error
+                await claude._close()
             nursery.cancel_scope.cancel(reason="the fake has ended")
     except BaseExceptionGroup as group:
-        if raised is None and len(group.exceptions) == 1:
-            raise group.exceptions[0] from None
         if raised is None:
-            raise
+            raise _only(group) from None
     if raised is not None:
         for problem in script.problems:
             raised.add_note(f"fake_claude: {problem}")
         raise raised
     script.check()
+
+
+def _only(error: BaseException) -> BaseException:
+    """Return the exception in nested groups of one."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _never() -> bool:

@@ -21,17 +21,16 @@ from claude_openai.protocol.claude_code.call_policies import CallRequired, OneCa
 from claude_openai.protocol.claude_code.effects import AnswerCall, AskClaude, Effect
 from claude_openai.protocol.claude_code.signs_of_life import Signs
 from claude_openai.protocol.claude_code.structured_output import STRUCTURED_OUTPUT, output_check
-from claude_openai.protocol.claude_code.tool_names import mcp_name, own_name
+from claude_openai.protocol.claude_code.tool_names import own_name
 from claude_openai.protocol.claude_code.turn_reader import TurnReader
 from claude_openai.protocol.claude_code.turn_states import State
 from claude_openai.protocol.turn.events import TurnFailed
 from claude_openai.protocol.turn.request import TurnRequest
-from claude_openai.standin.naming import in_claude_terms, with_text_as_json
 from claude_openai.standin.script import Answer, Pause, Wait
 from claude_openai.standin.wire import AnswerIdentity
 from claude_openai.testing.answers import Answers, ScriptFailed
 from claude_openai.testing.claude_records import Ending, MessageEnd, Record, played, result_record, user_record
-from claude_openai.testing.fitness import misfit
+from claude_openai.testing.fitness import next_answer
 from claude_openai.testing.recorder import current_exchange
 
 __all__ = ["FakeBackend"]
@@ -90,21 +89,9 @@ class _FakeTurn:
         """Play until the turn has ended."""
         try:
             while not self._reader.ended:
-                await self._end(await self._play(self._next_answer()))
+                await self._end(await self._play(next_answer(self._answers, current_exchange().request, self._request)))
         except ScriptFailed as error:
             await self._emit(TurnFailed(error))
-
-    def _next_answer(self) -> Answer:
-        request = current_exchange().request
-        answer, name = self._answers.next(request)
-        tools = [mcp_name(tool.name) for tool in self._request.tools]
-        if self._request.output is not None:
-            answer, tools = with_text_as_json(answer), [*tools, STRUCTURED_OUTPUT]
-        answer = in_claude_terms(answer, tools)
-        problem = misfit(answer, self._request) if self._answers.strict else None
-        if problem is not None:
-            raise self._answers.problem(f"{name} does not fit {request!r}: {problem}")
-        return answer
 
     async def _play(self, answer: Answer) -> MessageEnd:
         number = next(self._numbers)

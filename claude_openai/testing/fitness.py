@@ -6,11 +6,36 @@ from collections.abc import Iterator
 
 from claude_openai.claude.control.mcp_server import ToolServer
 from claude_openai.protocol.claude_code.structured_output import STRUCTURED_OUTPUT, output_check
-from claude_openai.protocol.claude_code.tool_names import own_name
+from claude_openai.protocol.claude_code.tool_names import mcp_name, own_name
 from claude_openai.protocol.turn.request import TurnRequest
+from claude_openai.standin.naming import in_claude_terms, with_text_as_json
 from claude_openai.standin.script import Answer, Cut, Die, Hang, Reply, Text, Thinking, ToolUse, UpstreamErrorEvent
+from claude_openai.testing.answers import Answers
+from claude_openai.testing.requests import FakeRequest
 
-__all__ = ["misfit"]
+__all__ = ["misfit", "next_answer"]
+
+
+def next_answer(answers: Answers, request: FakeRequest, turn: TurnRequest) -> Answer:
+    """Return the script's next answer in Claude's terms.
+
+    Args:
+        answers: the script.
+        request: the client's request.
+        turn: its turn.
+
+    Raises:
+        ScriptFailed: there is none, or it does not fit the request.
+    """
+    answer, name = answers.next(request)
+    tools = [mcp_name(tool.name) for tool in turn.tools]
+    if turn.output is not None:
+        answer, tools = with_text_as_json(answer), [*tools, STRUCTURED_OUTPUT]
+    answer = in_claude_terms(answer, tools)
+    problem = misfit(answer, turn) if answers.strict else None
+    if problem is not None:
+        raise answers.problem(f"{name} does not fit {request!r}: {problem}")
+    return answer
 
 
 def misfit(answer: Answer, request: TurnRequest) -> str | None:

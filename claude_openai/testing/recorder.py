@@ -27,12 +27,12 @@ class Exchange:
 
     Attributes:
         request: what the client sent.
-        has_turn: a turn of the backend was begun for it.
+        turn: its turn, once the backend has begun it.
     """
 
     def __init__(self, request: FakeRequest) -> None:
         self.request = request
-        self.has_turn = False
+        self.turn: TurnRequest | None = None
         self._left = False
         self._has_error = False
 
@@ -67,7 +67,7 @@ class Exchange:
         if self._left:
             self.request.outcome = "cancelled"
         elif self._has_error:
-            self.request.outcome = "failed" if self.has_turn else "refused"
+            self.request.outcome = "failed" if self.turn is not None else "refused"
         else:
             self.request.outcome = "completed"
 
@@ -109,10 +109,16 @@ def recorded(app: ASGIFramework, add: Callable[[FakeRequest], None]) -> ASGIFram
 
 
 class ObservedBackend(Backend):
-    """A backend whose turns are noted in the exchange of their request."""
+    """A backend whose turns are noted in the exchange of their request.
 
-    def __init__(self, backend: Backend) -> None:
+    Args:
+        backend: runs the turns.
+        running: gets the exchanges whose turns are running.
+    """
+
+    def __init__(self, backend: Backend, running: list[Exchange]) -> None:
         self._backend = backend
+        self._running = running
         self.name = backend.name
         self.modules = backend.modules
         self.run = backend.run  # type: ignore[method-assign]
@@ -122,8 +128,13 @@ class ObservedBackend(Backend):
 
     async def turn(self, request: TurnRequest, emit: Emit, log: Log) -> Parked | None:
         """Run a turn; see `Backend.turn`."""
-        current_exchange().has_turn = True
-        return await self._backend.turn(request, emit, log)
+        exchange = current_exchange()
+        exchange.turn = request
+        self._running.append(exchange)
+        try:
+            return await self._backend.turn(request, emit, log)
+        finally:
+            self._running.remove(exchange)
 
 
 def _headers(raw: list[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -128,11 +128,14 @@ class RunningFakeClaude:
 
 
 @contextmanager
-def running_fake_claude(*answers: ScriptLike, strict: bool = True, **config: Any) -> Iterator[RunningFakeClaude]:
+def running_fake_claude(
+    *answers: ScriptLike, real: bool = False, strict: bool = True, **config: Any
+) -> Iterator[RunningFakeClaude]:
     """Serve the script from a thread while the block runs.
 
     Args:
         answers: see `fake_claude`.
+        real: see `fake_claude`.
         strict: see `fake_claude`.
         config: fields of `Config`.
 
@@ -141,7 +144,7 @@ def running_fake_claude(*answers: ScriptLike, strict: bool = True, **config: Any
         ConfigError: a setting is invalid.
         ScriptError: the program and the script do not agree. Not raised if the block raises, which then gets a note.
     """
-    server = _Thread(answers, strict=strict, **config)
+    server = _Thread(answers, real=real, strict=strict, **config)
     try:
         claude = server.start()
         try:

@@ -79,7 +79,7 @@ class App(QuartTrio):
     """Quart with `HttpConnection`. The log of each exchange is bound from `exchange_log`; `metrics` counts them."""
 
     asgi_http_class = HttpConnection
-    url_rule_class = _Rule
+    url_rule_class = _Rule  # type: ignore[assignment] # as in Quart itself
     exchange_log: Log
     metrics: Metrics
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from claude_openai import server
+from claude_openai.claude import assembly
 from claude_openai.claude.sdk.settings import SdkSettings
 from tests.conditions import lacks
 from tests.real.harness import Served, serving
@@ -76,6 +76,6 @@ def sdk_settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Gives the SDK backends of servers that start later these settings, which no option of the server sets."""
 
     def give(**settings: Any) -> None:
-        monkeypatch.setattr(server, "SdkSettings", partial(SdkSettings, **settings))
+        monkeypatch.setattr(assembly, "SdkSettings", partial(SdkSettings, **settings))
 
     return give

@@ -250,7 +250,7 @@ async def _probe_once(primer: Primer, model: str) -> Notes:
     key, folder = (model, launcher.program(), today()), str(launcher._cwd)
     if key not in _learnt:
         quiet = copy.copy(launcher)
-        quiet._log, quiet._processes = NULL_LOG, set()
+        quiet._log, quiet._processes = NULL_LOG, {}
         quiet._models = KnownModels(Config().catalog(), NULL_LOG)
         _learnt[key] = folder, await _probe(Primer(quiet, primer._stand_in, NULL_LOG), model)
     learnt_in, notes = _learnt[key]

@@ -13,6 +13,8 @@ import pytest
 import trio
 
 from claude_openai import Config, serve
+from claude_openai.config.field_check import LEAST, MOST
+from claude_openai.errors import ConfigError, StartError
 from claude_openai.logs.log import LIBRARIES
 from claude_openai.testing import ScriptedBackend, full_turn
 from tests.http_client import texts
@@ -109,6 +111,26 @@ async def test_a_library_writes_a_log_only_where_it_was_asked_to(
             nursery.cancel_scope.cancel()
     out, err = capfd.readouterr()
     assert (bool(out), (tmp_path / "log").exists(), err) == (is_on_stdout, is_in_file, "")
+
+
+@pytest.mark.parametrize("host", ["a" * 64, "box..example", "\ud800"])
+async def test_a_host_that_cannot_be_looked_up_is_a_start_error(host: str) -> None:
+    with pytest.raises(StartError, match="not a host name or address"):
+        await serve(Config(host=host, port=0, api_key="key"), backend=BACKEND)
+
+
+async def test_the_largest_numbers_are_usable() -> None:
+    numbers: dict[str, Any] = {name: 2**63 - 1 for name in LEAST if name not in MOST}
+    with trio.fail_after(LIMIT_S):
+        async with trio.open_nursery() as nursery:
+            (url,) = await nursery.start(partial(serve, Config(port=0, **numbers), backend=BACKEND))
+            await ask(url)
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_library_cannot_be_in_the_background() -> None:
+    with pytest.raises(ConfigError, match="background"):
+        await serve(Config(port=0, background=True), backend=BACKEND)
 
 
 # The command marks the process as its server's own.

@@ -116,7 +116,7 @@ class Launcher:
         self._walls = walls
         self._models = models
         self._log = log
-        self._processes: set[SupervisedProcess] = set()
+        self._processes: dict[SupervisedProcess, str] = {}
         try:
             find_claude(command)
         except ClaudeMissing as error:
@@ -126,6 +126,12 @@ class Launcher:
     def processes(self) -> int:
         """The number of live processes."""
         return sum(process.running for process in self._processes)
+
+    def kill(self, session: str) -> None:
+        """Kill the processes of a session, as a fault of a test."""
+        for process, its_session in self._processes.items():
+            if its_session == session:
+                process.kill()
 
     def program(self) -> Path:
         """Look up the program, because it may be replaced or installed elsewhere while the server runs.
@@ -317,10 +323,10 @@ class Launcher:
                 guard.made = files.made
                 refusal = None if BY_DESCRIPTOR else await self._walls.refusal(options)
                 if refusal is None:
-                    self._processes.add(process)
+                    self._processes[process] = session
                     try:
                         yield process
                     finally:
-                        self._processes.discard(process)
+                        del self._processes[process]
             if refusal is not None:  # raised inside the block it would be wrapped in a group
                 raise refusal

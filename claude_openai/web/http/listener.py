@@ -23,6 +23,7 @@ from hypercorn.typing import ASGIFramework
 from claude_openai.config import Config
 from claude_openai.errors import StartError
 from claude_openai.logs.log import Log, traceback_of
+from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.web.http.http1 import GuardedStream, Http1Server
 from claude_openai.web.http.malformed import NO_WEBSOCKETS, malformed_response
 
@@ -205,6 +206,8 @@ async def open_listeners(host: str, port: int) -> list[TcpListener]:
                 hint="stop the other program, or choose another port with --port (0 for any free port)",
             ) from None
         raise StartError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+    except UnicodeError:  # of the codec "idna", for labels that are empty, too long or not characters
+        raise StartError(f"cannot listen on {shorten(host)}: not a host name or address") from None
 
 
 def local_listener() -> TcpListener:

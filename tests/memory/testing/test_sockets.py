@@ -5,6 +5,7 @@ from typing import Any
 import openai
 import pytest
 import trio
+from trio.testing import MockClock
 
 from claude_openai.testing import Pause, Reply, fake_claude
 
@@ -41,3 +42,19 @@ async def test_no_port_is_opened_after_the_end() -> None:
         pass
     with pytest.raises(trio.ClosedResourceError, match="has ended"):
         _ = claude.url
+
+
+@pytest.mark.long
+def test_clock_does_not_jump_while_names_are_resolved_or_bytes_are_under_way() -> None:
+    async def run(host: str) -> float:
+        async with fake_claude(Reply("a" * 50_000, Pause(60), "b", Pause(7), "c")) as claude:
+            began = trio.current_time()
+            url = claude.url.replace("127.0.0.1", host)
+            async with openai.AsyncOpenAI(base_url=url, api_key=claude.api_key) as client:
+                await client.chat.completions.create(**CHAT)
+                await client.models.list()
+            return trio.current_time() - began
+
+    hosts = ("127.0.0.1", "localhost")
+    took = [trio.run(run, hosts[n % 2], clock=MockClock(autojump_threshold=0)) for n in range(2000)]
+    assert set(took) == {67.0}

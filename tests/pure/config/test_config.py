@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.config import SETTINGS, Config, config_from, ignored_variables, is_loopback
-from claude_openai.config.config import LEAST
 from claude_openai.config.setting import Setting
 from claude_openai.config.values import KEY_FILE_BYTES
 from claude_openai.errors import ConfigError
@@ -398,20 +397,8 @@ def test_no_command_line_and_no_environment_is_more_than_a_config_or_one_line(
     assert len(told) == 1
 
 
-@pytest.mark.parametrize("name", LEAST)
-def test_a_number_that_no_flag_would_take_is_refused_from_a_program_too(name: str) -> None:
-    assert getattr(Config(**dict[str, Any]({name: LEAST[name]})), name) == LEAST[name]
-    with pytest.raises(ConfigError, match=name):
-        Config(**dict[str, Any]({name: LEAST[name] - 1}))
-
-
 @pytest.mark.parametrize("field", ["api_key", "control_key"])
 @pytest.mark.parametrize("value", ["", " ", "two words"])
 def test_key_that_no_header_can_carry_is_refused_from_a_program(field: str, value: str) -> None:
     with pytest.raises(ConfigError, match=field):
         Config(**dict[str, Any]({field: value}))
-
-
-def test_a_backend_that_there_is_none_of_is_refused_from_a_program_too() -> None:
-    with pytest.raises(ConfigError, match="backend"):
-        Config(backend="nonsense")

@@ -32,22 +32,6 @@ def _no_thread_is_left() -> Iterator[None]:
             assert not thread.is_alive()
 
 
-@pytest.fixture
-def writes(monkeypatch: pytest.MonkeyPatch) -> "queue.SimpleQueue[int]":
-    """Has a byte for each line that was written; reading from it waits for the thread."""
-    done: queue.SimpleQueue[int] = queue.SimpleQueue()
-    write = os.write
-
-    def reporting(fd: int, data: memoryview) -> int:
-        size = write(fd, data)
-        if threading.current_thread().name == "log-writer":
-            done.put(size)
-        return size
-
-    monkeypatch.setattr(os, "write", reporting)
-    return done
-
-
 def dropped(count: int) -> bytes:
     return b'{"dropped":%d}\n' % count
 
@@ -153,7 +137,9 @@ def test_log_file_that_cannot_rotate_is_reported_once_and_grows(
     ] == [True]
 
 
-def test_a_rotation_that_failed_is_made_as_soon_as_it_can_be(tmp_path: Path, writes: "queue.SimpleQueue[int]") -> None:
+def test_a_rotation_that_failed_is_made_as_soon_as_it_can_be(
+    tmp_path: Path, writes: "queue.SimpleQueue[bytes]"
+) -> None:
     path = tmp_path / "log"
     older(path).mkdir()
     writer = LogWriter(open_log_file(path), path, dropped, SMALL)
@@ -187,7 +173,7 @@ def test_log_file_that_cannot_be_created_is_reported_and_the_old_one_kept(
     assert capfd.readouterr().err.count("symbolic link") == 1
 
 
-def test_moved_log_file_is_created_again_and_rotated(tmp_path: Path, writes: "queue.SimpleQueue[int]") -> None:
+def test_moved_log_file_is_created_again_and_rotated(tmp_path: Path, writes: "queue.SimpleQueue[bytes]") -> None:
     path, moved = tmp_path / "log", tmp_path / "log-2026"
     writer = LogWriter(open_log_file(path), path, dropped, replace(SMALL, rotation_check_s=0))
     for number in range(8):
@@ -208,7 +194,7 @@ def test_moved_log_file_is_created_again_and_rotated(tmp_path: Path, writes: "qu
 
 
 def test_one_rotates_and_the_other_does_not_rotate_the_new_file_away(
-    tmp_path: Path, writes: "queue.SimpleQueue[int]"
+    tmp_path: Path, writes: "queue.SimpleQueue[bytes]"
 ) -> None:
     path = tmp_path / "log"
     first, second = (LogWriter(open_log_file(path), path, dropped, SMALL) for _ in range(2))
@@ -227,7 +213,7 @@ def test_one_rotates_and_the_other_does_not_rotate_the_new_file_away(
 
 
 def test_while_another_rotates_lines_go_to_the_file_that_is_open(
-    tmp_path: Path, writes: "queue.SimpleQueue[int]", capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, writes: "queue.SimpleQueue[bytes]", capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "log"
     other = open_log_file(path)

@@ -62,18 +62,25 @@ async def test_parallel_calls_come_together_and_their_results_go_to_the_same_tur
     ]
 
 
+async def give_results(served: Served, messages: list[dict[str, Any]], *texts: str) -> list[str]:
+    """Answer the call of each turn with one of the texts, then take the last turn's answer; the routes of the turns."""
+    ways = []
+    for text in texts:
+        answer, way = await ask(served, messages)
+        messages += results(answer, text)
+        ways.append(way)
+    answer, way = await ask(served, messages)
+    messages.append(answer["choices"][0]["message"])
+    return [*ways, way]
+
+
 async def test_a_conversation_goes_on_after_its_tools(kept: Served) -> None:
     kept.api.enqueue(Reply(use(1)), Reply(use(2, "/b")), Reply("Done."), Reply("Again."))
     messages: list[dict[str, Any]] = list(ASKED)
-    ways = []
-    for text in ("A", "B"):
-        answer, way = await ask(kept, messages)
-        messages += results(answer, text)
-        ways.append(way)
-    answer, way = await ask(kept, messages)
-    messages += [answer["choices"][0]["message"], {"role": "user", "content": "And now?"}]
+    ways = await give_results(kept, messages, "A", "B")
+    messages.append({"role": "user", "content": "And now?"})
     again, last = await ask(kept, messages)
-    assert [*ways, way, last] == ["new", "parked", "parked", "continued"]
+    assert [*ways, last] == ["new", "parked", "parked", "continued"]
     assert again["choices"][0]["message"]["content"] == "Again."
     assert len(kept.api.requests) == 4
     assert upstream(kept.api.requests[3])[-2:] == [("assistant", ["Done."]), ("user", ["And now?"])]
@@ -150,15 +157,10 @@ async def test_after_a_restart_the_rest_of_the_loop_is_one_turn_again_and_stays_
     messages = [*ASKED, *results(first, "A")]
     async with serving(tmp_path, **KEPT) as after:
         after.api.enqueue(Reply(use(2, "/b")), Reply(use(3, "/c")), Reply("Done."), Reply("Yes."))
-        ways = []
-        for text in ("B", "C"):
-            answer, way = await ask(after, messages)
-            messages += results(answer, text)
-            ways.append(way)
-        answer, way = await ask(after, messages)
-        messages += [answer["choices"][0]["message"], {"role": "user", "content": "Sure?"}]
+        ways = await give_results(after, messages, "B", "C")
+        messages.append({"role": "user", "content": "Sure?"})
         _, last = await ask(after, messages)
-        assert [*ways, way, last] == ["replayed", "parked", "parked", "continued"]
+        assert [*ways, last] == ["replayed", "parked", "parked", "continued"]
         assert len(after.api.requests) == 4
         assert as_asked(messages) == upstream(after.api.requests[3])
 

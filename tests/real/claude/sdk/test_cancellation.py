@@ -173,13 +173,7 @@ async def test_a_claude_that_is_killed_ends_its_answer_with_an_error_and_harms_n
                 await served.api.wait_for_request()
             for pid in served.processes.marked():
                 os.kill(pid, signal.SIGKILL)
-            if stream:
-                error, done = await call.events()
-                assert isinstance(error, dict)
-                assert done == "[DONE]"
-            else:
-                status, error = await call.answer()
-                assert status == 502
-            assert error["error"]["type"] == "upstream_error"
-            assert "exit status -9" in error["error"]["message"]
+            error = await call.failure(502, stream=stream)
+            assert error["type"] == "upstream_error"
+            assert "exit status -9" in error["message"]
         await answers(served)

@@ -19,7 +19,7 @@ CLAIMS: Final = (
     Shown(
         "Nothing but the client's conversation: the messages, block by block, in order; the system prompt; the tools",
         (
-            "real/claude/sdk/test_conversations.py::test_claude_is_sent_what_the_request_says_and_nothing_else",
+            "real/claude/sdk/test_conversations.py::test_claude_gets_the_request_and_nothing_else",
             "real/claude/test_priming.py::test_a_conversation_reaches_claude_block_by_block_with_nothing_added",
         ),
     ),
@@ -31,7 +31,7 @@ CLAIMS: Final = (
         "Hermetic: no settings, memory files, skills, hooks or MCP servers of yours; no conversation stays on disk",
         (
             "real/claude/test_hermetic.py::test_nothing_of_the_users_goes_upstream_or_runs",
-            "real/claude/test_hermetic.py::test_nothing_that_was_said_is_left_on_the_disk",
+            "real/claude/test_hermetic.py::test_conversation_leaves_nothing_on_the_disk",
         ),
     ),
     Shown(
@@ -41,7 +41,7 @@ CLAIMS: Final = (
     Shown(
         "One upstream call per turn, also if a process dies",
         (
-            "real/claude/sdk/test_conversations.py::test_claude_is_sent_what_the_request_says_and_nothing_else",
+            "real/claude/sdk/test_conversations.py::test_claude_gets_the_request_and_nothing_else",
             "real/claude/sdk/test_paid_once.py::test_claude_is_called_once_by_a_turn_whose_process_is_killed",
         ),
     ),
@@ -52,7 +52,7 @@ CLAIMS: Final = (
     Shown(
         "An edited or repeated last message is answered by the live process, with the same exactness",
         (
-            "real/claude/sdk/test_rewinding.py::test_the_last_message_is_answered_anew_by_the_same_process",
+            "real/claude/sdk/test_rewinding.py::test_last_message_is_answered_again_by_the_same_process",
             "real/claude/sdk/test_rewinding.py::test_it_goes_on_from_there",
         ),
     ),
@@ -95,7 +95,7 @@ EXCEPTIONS: Final = (
         "Texts without a visible character are left out; an empty result, and a call without a result, get a line that"
         " says so",
         (
-            "pure/claude/transcript/test_session_file.py::test_a_result_of_nothing_is_what_claude_code_says_of_it",
+            "pure/claude/transcript/test_session_file.py::test_empty_result_has_claude_codes_own_text",
             "real/protocol/openai/test_field_shapes.py::test_a_shape_of_the_field_reaches_claude_as_it_is_meant",
         ),
     ),
@@ -124,7 +124,7 @@ EXCEPTIONS: Final = (
     ),
     Shown(
         "With Claude's own tools (`claude.toolMode`), the notes are sent, because they are true then",
-        ("real/claude/test_agent_mode.py::test_with_tools_of_its_own_claude_is_told_of_its_environment",),
+        ("real/claude/test_agent_mode.py::test_claude_with_own_tools_gets_its_environment",),
     ),
     Shown(
         "A Claude Code that does not answer within 5 s, or an untested version, may send its notes; the log reports it"
@@ -136,7 +136,7 @@ EXCEPTIONS: Final = (
     ),
     Shown(
         "A Claude Code older than 2.1.282 sends the date before each new conversation",
-        ("pure/claude/process/test_version.py::test_what_a_version_lacks_is_named_up_to_the_one_that_has_it",),
+        ("pure/claude/process/test_version.py::test_features_that_a_version_lacks_are_named",),
     ),
 )
 

@@ -48,7 +48,7 @@ async def test_a_refused_thread_is_an_oserror_and_other_errors_are_what_they_are
         await run_in_thread(broken)
 
 
-async def test_a_request_that_needs_a_thread_is_told_so_and_the_next_one_answered(
+async def test_request_without_a_thread_gets_an_error_and_the_next_works(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     async with serving(output_dir=tmp_path, api_key="key") as server:

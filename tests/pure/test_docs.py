@@ -119,7 +119,7 @@ SAID = texts_of_the_program()
 
 
 @pytest.mark.parametrize("seen", [row[0] for row in TROUBLES])
-def test_what_one_sees_is_what_the_program_says(seen: str) -> None:
+def test_documented_message_is_in_the_program(seen: str) -> None:
     quoted = re.findall(r"`([^`]+)`", seen)
     assert quoted
     for words in quoted:

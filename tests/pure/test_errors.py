@@ -83,7 +83,7 @@ def test_the_headers_say_when_and_whether_to_try_again(
     assert headers.get("x-should-retry") == (None if may_retry else "false")
 
 
-def test_a_missing_key_is_told_how_to_send_one() -> None:
+def test_missing_key_error_says_how_to_send_one() -> None:
     assert errors.Unauthorized("no").headers() == {"www-authenticate": "Bearer"}
 
 

@@ -20,7 +20,7 @@ HINTS = {
 
 
 @pytest.mark.parametrize(("number", "hint"), HINTS.items())
-def test_a_process_that_could_not_be_started_is_told_with_what_helps(number: int, hint: str) -> None:
+def test_process_that_cannot_start_is_reported_with_a_remedy(number: int, hint: str) -> None:
     error = start_error(why_not_started(OSError(number, os.strerror(number), "/some/path")))
     assert error.message.startswith(f"Claude Code could not be started: {os.strerror(number)}: '/some/path'; ")
     assert hint in error.message
@@ -41,15 +41,15 @@ def test_what_is_no_shortage_sends_to_doctor(error: Exception) -> None:
     ("status", "words"),
     [(9, "'Killed' usually means that the system lacks memory"), (6, "lacks memory"), (25, "disk space")],
 )
-def test_a_process_that_a_signal_ended_is_told_to_lack_something(status: int, words: str) -> None:
+def test_process_ended_by_a_signal_is_reported_as_a_shortage(status: int, words: str) -> None:
     assert words in why_not_started(RuntimeError(f"it ended with exit status -{status}; end of its standard error: x"))
 
 
-def test_a_process_that_ended_by_itself_is_not() -> None:
+def test_process_that_exited_is_no_shortage() -> None:
     assert "doctor" in why_not_started(RuntimeError("it ended with exit status 9"))
 
 
-def test_an_error_is_told_without_its_number() -> None:
+def test_error_is_shown_without_its_number() -> None:
     assert described(OSError(errno.ENOSPC, "No space left on device")) == "No space left on device"
     assert described(OSError(errno.ENOENT, "No such file", "/x")) == "No such file: '/x'"
     assert described(OSError("odd")) == "odd"

@@ -63,7 +63,7 @@ class Call(HttpClient):
         return status, parsed
 
     async def failure(self, status: int, *, stream: bool) -> dict[str, Any]:
-        """The error of an answer with this status, or the one that ends a stream, after the events that were read."""
+        """The error of an answer with this status, or at the end of a stream, after the events that were read."""
         if stream:
             error, done = await self.events()
             assert isinstance(error, dict)

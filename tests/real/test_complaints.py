@@ -21,7 +21,7 @@ def follow_up(messages: list[dict[str, Any]], answer: dict[str, Any], text: str)
     return [*messages, answer["choices"][0]["message"], {"role": "user", "content": text}]
 
 
-async def test_none_of_many_calls_of_one_tool_is_lost_empty_or_given_twice(kept: Served) -> None:
+async def test_many_calls_of_one_tool_each_get_one_result(kept: Served) -> None:
     paths = [f"/{number}" for number in range(12)]
     kept.api.enqueue(Reply(*[use(number, path) for number, path in enumerate(paths)]))
     first, _ = await ask(kept, ASKED)
@@ -48,7 +48,7 @@ async def test_a_long_loop_of_tools_meets_no_limit_and_costs_one_call_of_claude_
     assert len(upstream(kept.api.requests[-1])) == 1 + 2 * rounds
 
 
-async def test_clients_that_begin_with_the_same_words_are_told_apart_by_what_they_were_answered(kept: Served) -> None:
+async def test_clients_with_equal_prompts_are_distinguished_by_their_answers(kept: Served) -> None:
     kept.api.enqueue(Reply("one"), Reply("two"))
     (one, _), (two, _) = [await ask(kept, ASKED) for _ in range(2)]
     for answer, text in ((one, "one"), (two, "two")):
@@ -69,7 +69,7 @@ def cached(request: RecordedRequest) -> str:
     return json.dumps([without_marks(request.body["tools"]), without_marks(request.body["system"])])
 
 
-async def test_the_prompt_cache_holds_whatever_way_a_conversation_goes_on(tmp_path: Path) -> None:
+async def test_prompt_cache_is_hit_on_every_route(tmp_path: Path) -> None:
     system = {"role": "system", "content": "Be brief."}
     messages: list[dict[str, Any]] = [system, *ASKED]
     async with serving(tmp_path, **KEPT) as before:

@@ -73,7 +73,7 @@ def open_files(command: Command) -> int:
     return len(os.listdir(f"/proc/{command.process.pid}/fd"))  # noqa: PTH208
 
 
-async def test_a_flood_of_half_requests_right_after_the_start_keeps_nobody_from_an_answer(tmp_path: Path) -> None:
+async def test_flood_of_half_requests_at_the_start_does_not_block_answers(tmp_path: Path) -> None:
     few_files = ("sh", "-c", 'ulimit -n 256 && exec "$0" "$@"', *MODULE)
     flags = (*ALONE, "--log-level", "info")
     async with running(tmp_path, *flags, reply=Reply("ok"), program=few_files) as command:
@@ -97,7 +97,7 @@ async def test_a_flood_of_half_requests_right_after_the_start_keeps_nobody_from_
 
 
 @on_both_backends
-async def test_without_descriptors_for_a_process_the_client_is_told_so(tmp_path: Path, backend: str) -> None:
+async def test_descriptor_limit_is_an_error_for_the_client(tmp_path: Path, backend: str) -> None:
     async with running(tmp_path, *ALONE, "--backend", backend, reply=Reply("ok")) as command:
         await answered(command)
         await until(lambda: command.processes.claudes() == [], "the process is gone")
@@ -139,7 +139,7 @@ async def set_limit_of_processes(command: Command, soft: int) -> None:
 
 @needs("another-user")
 @on_both_backends
-async def test_without_another_process_the_client_is_told_so(backend: str) -> None:
+async def test_process_limit_is_an_error_for_the_client(backend: str) -> None:
     async with of_another_user(*ALONE, "--backend", backend) as command:
         await answered(command)
         await set_limit_of_processes(command, 1)
@@ -156,7 +156,7 @@ def address_space(pid: int) -> int:
     return int(status.partition("VmSize:")[2].split()[0]) * 1024
 
 
-async def test_without_memory_for_a_process_the_client_is_told_so(tmp_path: Path) -> None:
+async def test_lack_of_memory_is_an_error_for_the_client(tmp_path: Path) -> None:
     async with running(tmp_path, *ALONE, reply=Reply("ok")) as command:
         await answered(command)
         guardian = await until_one(partial(command.processes.guardians_of, command.process.pid), "its guardian runs")
@@ -185,7 +185,7 @@ def mounted(variable: str) -> Sequence[str]:
 
 @needs("user-namespaces")
 @on_both_backends
-async def test_with_a_full_folder_for_temporary_files_the_client_is_told_so(tmp_path: Path, backend: str) -> None:
+async def test_full_temporary_folder_is_an_error_for_the_client(tmp_path: Path, backend: str) -> None:
     flags = (*ALONE, "--backend", backend)
     async with running(tmp_path, *flags, reply=Reply("ok"), program=mounted("TMPDIR")) as command:
         await answered(command)

@@ -31,7 +31,7 @@ def test_a_process_that_hides_is_found_and_ended(earlier_processes: set[Process]
     assert wait_gone(earlier_processes, LIMIT_S) == set()
 
 
-def test_a_dead_orphan_is_reaped_and_a_dead_child_is_left_to_the_one_that_waits(
+def test_dead_orphan_is_reaped_and_dead_child_is_left_to_its_waiter(
     earlier_processes: set[Process],
 ) -> None:
     with subprocess.Popen(["sh", "-c", "sleep 1000 & exit 7"]) as child:

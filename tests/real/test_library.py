@@ -42,7 +42,7 @@ async def test_start_gives_the_urls_and_cancelling_leaves_no_listener() -> None:
         assert await refuses_connections(url)
 
 
-async def test_the_host_is_told_once_all_modules_are_loaded() -> None:
+async def test_host_is_notified_when_all_modules_are_loaded() -> None:
     loaded = trio.Event()
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
@@ -54,7 +54,7 @@ async def test_the_host_is_told_once_all_modules_are_loaded() -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_cancelling_ends_what_runs_and_tells_its_clients(tmp_path: Path, stream: bool) -> None:
+async def test_cancel_ends_running_turns_with_an_error(tmp_path: Path, stream: bool) -> None:
     reply = Reply(Text("one", Hang()))
     async with serving(tmp_path, reply) as served, Call.open(served.url, chat("Hi", stream=stream)) as call:
         await served.api.wait_for_request()
@@ -84,7 +84,7 @@ class SlowToEnd(ScriptedBackend):
                 await self.may_end.wait()
 
 
-async def test_nobody_is_let_in_while_a_cancelled_server_waits_for_its_turns() -> None:
+async def test_cancelled_server_accepts_no_request_while_turns_end() -> None:
     backend, scope = SlowToEnd(), trio.CancelScope()
 
     async def run(task_status: trio.TaskStatus[list[str]]) -> None:

@@ -37,7 +37,7 @@ CRASHES = [BUG, trio.BrokenResourceError(), trio.EndOfChannel(), ExceptionGroup(
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("bug", CRASHES, ids=repr)
-async def test_a_turn_that_raises_first_is_500_and_says_nothing_of_the_bug(bug: Exception, stream: bool) -> None:
+async def test_turn_that_raises_first_is_500_without_details(bug: Exception, stream: bool) -> None:
     async with serving((Crash(bug),), expected_errors=["run.crashed"]) as server:
         answer = await server.post(chat(stream=stream))
         assert (answer.status, answer.error()["code"]) == (500, "internal_error")
@@ -113,7 +113,7 @@ async def test_a_stream_without_an_end_ends_in_an_error_event() -> None:
 
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("late", [TextDelta("late"), TurnCompleted("length", Usage()), TurnFailed(BadRequest("late"))])
-async def test_what_is_said_after_the_end_is_dropped_and_logged(late: Event, stream: bool) -> None:
+async def test_events_after_the_end_are_dropped_and_logged(late: Event, stream: bool) -> None:
     async with serving((*full_turn("Hi"), late), expected_errors=["run.event_after_end"]) as server:
         answer = await server.post(chat(stream=stream))
         assert answer.status == 200
@@ -140,7 +140,7 @@ class FailsInCleanup(ScriptedBackend):
                 raise BUG
 
 
-async def test_a_cleanup_that_fails_when_the_client_leaves_is_logged_and_harms_nobody() -> None:
+async def test_failed_cleanup_after_disconnect_is_logged_only() -> None:
     backend = FailsInCleanup((TurnStarted("claude"), Hang()))
     async with serving(backend, max_concurrency=1, expected_errors=["run.crashed"]) as server:
         client = await server.streaming()
@@ -209,7 +209,7 @@ def refusal(error: ApiError) -> dict[str, Any]:
 
 @settings(max_examples=60)
 @given(st.lists(any_event, max_size=8))
-def test_any_turn_says_the_same_streamed_or_not(events: list[Event]) -> None:
+def test_any_turn_answers_the_same_streamed_or_not(events: list[Event]) -> None:
     async def main() -> None:
         ends = [event for event in events if isinstance(event, TurnCompleted | TurnFailed)]
         expected = ["run.event_after_end"] if ends and events[-1] is not ends[0] else []

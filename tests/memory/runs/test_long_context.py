@@ -48,7 +48,7 @@ async def test_other_models_are_not_concerned() -> None:
         assert asked(server) == [("opus", True), ("opus", False), ("sonnet", True)]
 
 
-async def test_a_turn_that_is_refused_without_it_too_is_told_as_about_money() -> None:
+async def test_turn_refused_without_long_context_too_is_a_billing_error() -> None:
     async with serving(refused()) as server:
         answer = await server.post(chat())
         assert (answer.status, answer.error()["code"]) == (429, "insufficient_quota")
@@ -68,7 +68,7 @@ async def test_a_turn_that_claude_has_begun_is_not_run_again_and_the_next_does_w
         assert [long for _, long in asked(server)] == [True, False]
 
 
-async def test_a_conversation_that_is_too_long_without_it_says_why() -> None:
+async def test_conversation_too_long_without_long_context_says_why() -> None:
     async with serving(lambda request: refused() if request.long_context else TOO_LONG) as server:
         answer = await server.post(chat())
         assert (answer.status, answer.error()["code"]) == (400, "context_length_exceeded")

@@ -66,7 +66,7 @@ async def test_the_slot_is_kept_until_the_process_of_the_turn_is_gone() -> None:
         assert trio.current_time() == 3
 
 
-async def test_the_time_in_the_queue_is_told_by_comments_to_a_stream() -> None:
+async def test_queued_stream_gets_comments() -> None:
     async with serving(full_turn(Pause(60)), max_concurrency=1) as server:
         await ask_in_order(server, 1)
         client = await server.streaming()
@@ -87,7 +87,7 @@ async def test_a_draining_server_turns_new_requests_away_and_ends_the_old_ones_w
         await server.admission.wait_idle()
 
 
-async def test_runs_that_are_cancelled_at_shutdown_tell_their_clients() -> None:
+async def test_runs_cancelled_at_shutdown_send_their_clients_an_error() -> None:
     async with serving(full_turn("Hel", Pause(600)), max_concurrency=1) as server:
         running = await server.streaming()
         await running.until_text("Hel")

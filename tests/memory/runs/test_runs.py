@@ -101,7 +101,7 @@ async def test_a_block_that_raises_cancels_the_turn() -> None:
     assert setup.backend.turns[0].outcome == "cancelled"
 
 
-async def test_a_cancelled_run_says_why_once_and_ends() -> None:
+async def test_cancelled_run_reports_the_reason_once_and_ends() -> None:
     setup = Setup(*full_turn("a", Hang()))
     why, later = ShuttingDown("the first"), BadRequest("the second")
     async with setup.open() as run:

@@ -17,7 +17,7 @@ ENDLESS = (TurnStarted("claude"), Hang())
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_turn_that_never_says_a_word_is_504_and_not_to_be_retried(stream: bool) -> None:
+async def test_silent_turn_is_504_and_not_to_be_retried(stream: bool) -> None:
     async with serving((Hang(),), process_timeout_ms=8_000) as server:
         answer = await server.post(chat(stream=stream))
         assert trio.current_time() == 8
@@ -68,7 +68,7 @@ async def test_silence_counts_from_the_last_event_and_the_error_names_it() -> No
         assert "no sign of life for 120 s (--process-timeout-ms); the last was text, 120.0 s ago" in message
 
 
-async def test_silence_from_the_beginning_is_told_as_such() -> None:
+async def test_silence_from_the_beginning_is_reported_as_such() -> None:
     async with serving((Hang(),)) as server:
         assert "there was none since the turn began" in (await refused(server))[2]
 
@@ -144,7 +144,7 @@ async def test_a_turn_that_completed_in_time_is_not_spoilt_by_a_process_that_die
         assert trio.current_time() == 8
 
 
-async def test_a_request_whose_body_does_not_come_is_given_up_after_a_minute() -> None:
+async def test_request_whose_body_does_not_come_ends_after_a_minute() -> None:
     async with serving() as server:
         client = server.connect()
         head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -153,7 +153,7 @@ async def test_a_request_whose_body_does_not_come_is_given_up_after_a_minute() -
         assert trio.current_time() == 60
 
 
-async def test_a_request_whose_head_does_not_come_is_given_up_as_an_idle_connection() -> None:
+async def test_request_whose_head_does_not_come_ends_as_idle_connection() -> None:
     async with serving(idle_connection_ms=75_000) as server:
         client = server.connect()
         await client.send_raw(b"POST /v1/chat/completions HTTP/1.1\r\nHost:")

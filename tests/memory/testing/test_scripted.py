@@ -74,7 +74,7 @@ async def test_each_request_may_have_its_own_script() -> None:
     assert said.events == [(0, TextDelta("Hi"))]
 
 
-async def test_a_cancelled_turn_takes_its_time_to_die_and_says_who_cancelled_it() -> None:
+async def test_cancelled_turn_ends_late_and_names_who_cancelled_it() -> None:
     backend = ScriptedBackend((Hang(),), cleanup_s=3)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(backend.turn, REQUEST, Said(), NULL_LOG)

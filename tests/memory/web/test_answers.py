@@ -67,7 +67,7 @@ async def test_thinking_goes_under_keys_of_its_own_in_both_shapes() -> None:
         assert whole.json()["choices"][0]["message"]["content"] == "Yes"
 
 
-async def test_each_delta_leaves_as_soon_as_it_is_said() -> None:
+async def test_each_delta_is_sent_at_once() -> None:
     async with serving(full_turn("one", Pause(3), "two")) as server:
         client = await server.streaming()
         await client.until_text("one")
@@ -91,7 +91,7 @@ async def test_the_backend_is_asked_what_the_client_asked() -> None:
         assert (request.claude_model, request.user, request.reasoning_effort) == ("sonnet", "me", "low")
 
 
-async def test_ids_are_never_given_twice() -> None:
+async def test_ids_are_unique() -> None:
     async with serving() as server:
         answers = [await server.post(chat()) for _ in range(10)]
         assert len({answer.json()["id"] for answer in answers}) == 10
@@ -138,7 +138,7 @@ async def test_head_gives_the_headers_of_get_and_no_body() -> None:
             assert headed.headers[name] == got.headers[name]
 
 
-async def test_options_says_which_methods_there_are() -> None:
+async def test_options_lists_the_methods() -> None:
     async with serving() as server:
         answer = await server.get("/v1/chat/completions", "OPTIONS")
         assert (answer.status, answer.body) == (200, b"")

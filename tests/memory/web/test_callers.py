@@ -27,7 +27,7 @@ async def test_our_own_names_are_let_in(host: str) -> None:
 
 
 @pytest.mark.parametrize("origin", [PAGE, "null", "http://localhost:3000", "https://127.0.0.1", "file://"])
-async def test_a_web_page_is_403_and_is_told_no_origin(origin: str) -> None:
+async def test_web_page_gets_403_without_an_allowed_origin(origin: str) -> None:
     async with serving() as server:
         answer = await server.post(chat(), origin=origin)
         assert (answer.status, answer.error()["code"]) == (403, "origin_not_allowed")
@@ -35,7 +35,7 @@ async def test_a_web_page_is_403_and_is_told_no_origin(origin: str) -> None:
         assert server.backend.turns == []
 
 
-async def test_a_page_that_sends_no_origin_gives_itself_away() -> None:
+async def test_cross_site_page_without_an_origin_is_refused() -> None:
     async with serving() as server:
         answer = await server.get("/v1/models", sec_fetch_site="cross-site")
         assert (answer.status, answer.error()["code"]) == (403, "origin_not_allowed")

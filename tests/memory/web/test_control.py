@@ -132,7 +132,7 @@ async def test_every_answer_names_its_run_and_the_run_is_listed() -> None:
         assert (answer.status, answer.error()["code"]) == (404, "run_not_captured")
 
 
-async def test_a_run_that_failed_is_named_too_and_tells_why() -> None:
+async def test_failed_run_is_listed_with_its_reason() -> None:
     async with serving(full_turn(Hang()), control_key=KEY, process_timeout_ms=5000) as server:
         answer = await server.post(chat())
         assert answer.status == 504
@@ -143,7 +143,7 @@ async def test_a_run_that_failed_is_named_too_and_tells_why() -> None:
         assert kept.error is None  # its traceback would hold the request
 
 
-async def test_running_and_queued_runs_are_told_apart_and_can_be_cancelled() -> None:
+async def test_running_and_queued_runs_are_listed_and_can_be_cancelled() -> None:
     backend = ScriptedBackend(full_turn("Hel", Hang()), cleanup_s=2)
     async with serving(backend, control_key=KEY, max_concurrency=1) as server:
         running = await server.streaming()
@@ -173,7 +173,7 @@ async def test_running_and_queued_runs_are_told_apart_and_can_be_cancelled() -> 
         assert (await cancel(server, first)).status == 409
 
 
-async def test_a_client_that_leaves_cancels_its_run_and_nobody_gets_an_error_for_it() -> None:
+async def test_disconnect_cancels_the_run_without_an_error() -> None:
     async with serving(full_turn("Hel", Hang()), control_key=KEY) as server:
         client = await server.streaming()
         await client.until_text("Hel")

@@ -89,7 +89,7 @@ async def test_a_server_that_could_take_a_turn_is_ready() -> None:
         assert await reasons(server) == []
 
 
-async def test_one_that_drains_is_not() -> None:
+async def test_draining_server_is_not_ready() -> None:
     async with serving() as server:
         server.admission.draining = True
         assert await reasons(server) == ["draining"]
@@ -105,7 +105,7 @@ async def test_one_without_claude_code_is_not_until_there_is_one() -> None:
         assert await reasons(server) == []
 
 
-async def test_one_whose_queue_is_full_is_not_until_there_is_room() -> None:
+async def test_server_with_a_full_queue_is_not_ready_until_there_is_room() -> None:
     async with serving(full_turn("Hel", Hang()), max_concurrency=1, max_queue_size=0) as server:
         client = await server.streaming()
         assert await reasons(server) == ["queue_full"]
@@ -114,7 +114,7 @@ async def test_one_whose_queue_is_full_is_not_until_there_is_room() -> None:
         assert await reasons(server) == []
 
 
-async def test_one_whose_login_was_refused_is_not_until_a_turn_is_answered() -> None:
+async def test_server_with_a_refused_login_is_not_ready_until_an_answer() -> None:
     scripts: list[tuple[TurnStep, ...]] = [REFUSED, (TurnFailed(UpstreamError("It died.")),), full_turn("ok")]
     backend = ScriptedBackend(lambda _: scripts.pop(0))
     async with serving(backend) as server:
@@ -132,7 +132,7 @@ async def test_a_login_that_fails_within_an_answer_counts_too() -> None:
         assert await reasons(server) == ["not_logged_in"]
 
 
-async def test_a_refused_login_is_not_believed_for_ever_since_nobody_may_ask_again() -> None:
+async def test_refused_login_is_forgotten_after_a_while() -> None:
     async with serving(REFUSED) as server:
         await server.post(chat())
         await trio.sleep(LOGIN_DOUBT_S - 1)
@@ -141,7 +141,7 @@ async def test_a_refused_login_is_not_believed_for_ever_since_nobody_may_ask_aga
         assert await reasons(server) == []
 
 
-async def test_all_reasons_are_told_at_once() -> None:
+async def test_all_reasons_are_listed_at_once() -> None:
     async with serving(BackendWithout(REFUSED), max_concurrency=1, max_queue_size=0) as server:
         await server.post(chat())
         server.admission.draining = True

@@ -70,7 +70,7 @@ async def test_a_streamed_answer_is_typed_events_without_done() -> None:
         assert [item["type"] for item in last["response"]["output"]] == ["reasoning", "message", "function_call"]
 
 
-async def test_both_tell_in_a_header_which_way_the_turn_took_and_no_id_comes_twice() -> None:
+async def test_both_apis_name_the_route_in_a_header_and_ids_are_unique() -> None:
     async with serving() as server:
         first, second = await ask(server), await ask(server, stream=True)
         assert {a.headers["x-claude-openai-conversation"] for a in (first, second)} == {"new"}

@@ -213,7 +213,7 @@ def program(folder: Path, text: str) -> str:
 
 
 @pytest.mark.parametrize("argv", [["--version"], ["-V"], ["version"]])
-def test_version_says_that_of_claude_code_too(
+def test_version_has_claude_codes_version_too(
     argv: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     claude = program(tmp_path, "echo '9.8.7 (Claude Code)'")

@@ -105,7 +105,7 @@ def test_the_table_has_every_setting_and_no_name_twice() -> None:
 COMMAND = Config(log=True, output_dir=Path.home() / ".claude-openai" / "output")
 
 
-def test_with_nothing_given_everything_is_the_default() -> None:
+def test_config_without_settings_is_the_default() -> None:
     assert (Config().output_dir, Config().is_logged) == (None, False)
     assert config_from([], {}) == COMMAND
     assert config_from([], {"UNRELATED": "1", "CLAUDE_OPENAI_NO_SUCH": "1"}) == COMMAND
@@ -203,20 +203,20 @@ def test_a_bad_value_under_a_name_of_our_own_is_refused(argv: list[str], environ
         config_from(argv, environ)
 
 
-def test_values_that_are_for_this_program_are_not_told() -> None:
+def test_variables_meant_for_this_program_are_not_reported() -> None:
     assert ignored_variables({}) == []
     assert ignored_variables({"DEBUG": "yes", "PORT": "80", "CLAUDE_OPENAI_DEBUG": "nonsense"}) == []
 
 
 @pytest.mark.parametrize(("setting", "bad"), [(s, bad) for s in with_value for bad in ROWS[s.name].bad])
-def test_a_bad_flag_is_told_in_one_line_that_names_flag_and_variables(setting: Setting, bad: str) -> None:
+def test_invalid_flag_gives_one_line_with_flag_and_variables(setting: Setting, bad: str) -> None:
     with pytest.raises(ConfigError) as caught:
         config_from([f"{setting.flag}={bad}"], {})
     assert_tells(caught.value, setting, bad)
 
 
 @pytest.mark.parametrize(("setting", "bad"), [(s, bad) for s in SETTINGS for bad in ROWS[s.name].bad if bad])
-def test_a_bad_variable_is_told_in_one_line_that_names_flag_and_variables(setting: Setting, bad: str) -> None:
+def test_invalid_variable_gives_one_line_with_flag_and_variables(setting: Setting, bad: str) -> None:
     for name in setting.variables:
         with pytest.raises(ConfigError) as caught:
             config_from([], {name: bad})
@@ -232,7 +232,7 @@ def assert_tells(error: ConfigError, setting: Setting, bad: str) -> None:
     assert "hidden" not in message
 
 
-def test_a_bad_value_is_told_with_its_source_and_what_would_be_right() -> None:
+def test_invalid_value_is_reported_with_source_and_expectation() -> None:
     with pytest.raises(ConfigError, match=r"'70000' \(from PORT\) is not a whole number from 0 to 65535"):
         config_from([], {"PORT": "70000"})
     with pytest.raises(ConfigError, match=r"'loud' \(from --log-level\) is not one of trace, debug, info"):
@@ -242,7 +242,7 @@ def test_a_bad_value_is_told_with_its_source_and_what_would_be_right() -> None:
 @pytest.mark.parametrize(
     "argv", [["--nope"], ["--no\nsense"], ["word"], ["--port"], ["--process", "3"], ["--no-port"], ["--no-demo=1"]]
 )
-def test_a_command_line_that_is_not_understood_is_told_in_one_line(argv: list[str]) -> None:
+def test_invalid_command_line_gives_one_line(argv: list[str]) -> None:
     with pytest.raises(ConfigError, match="--help") as caught:
         config_from(argv, {})
     assert len(str(caught.value).splitlines()) == 1
@@ -356,7 +356,7 @@ def test_debug_lowers_the_level_and_never_raises_it(debug: bool, level: str, eff
 
 @pytest.mark.parametrize("argv", [["--trace"], ["--trace-file", "t"], ["--trace-file", "t", "--no-trace"]])
 @pytest.mark.parametrize("others", [[], ["--log-level", "error"], ["--debug"]])
-def test_trace_and_a_trace_file_are_the_trace_level_whatever_else_is_said(argv: list[str], others: list[str]) -> None:
+def test_trace_and_trace_file_set_the_level_over_other_flags(argv: list[str], others: list[str]) -> None:
     assert config_from([*argv, *others], {}).effective_log_level == "trace"
 
 
@@ -371,7 +371,7 @@ LOOPBACK = ["localhost", "LOCALHOST", "localhost.", "x.localhost", "127.0.0.1", 
 PUBLIC = ["0.0.0.0", "::", "", "10.0.0.1", "localhost.example", "xlocalhost", "127.0.0.1.example", "128.0.0.1", "[]"]  # noqa: S104
 
 
-def test_loopback_is_told_from_everything_else() -> None:
+def test_loopback_is_distinguished_from_other_hosts() -> None:
     assert [host for host in [*LOOPBACK, *PUBLIC] if is_loopback(host)] == LOOPBACK
 
 
@@ -399,6 +399,6 @@ def test_no_command_line_and_no_environment_is_more_than_a_config_or_one_line(
 
 @pytest.mark.parametrize("field", ["api_key", "control_key"])
 @pytest.mark.parametrize("value", ["", " ", "two words"])
-def test_a_key_that_nobody_could_send_or_everybody_would_is_refused_from_a_program_too(field: str, value: str) -> None:
+def test_key_that_no_header_can_carry_is_refused_from_a_program(field: str, value: str) -> None:
     with pytest.raises(ConfigError, match=field):
         Config(**dict[str, Any]({field: value}))

@@ -1,4 +1,4 @@
-"""A program that builds a `Config` of nonsense hears of it at once, whichever field and whatever value it is."""
+"""`Config` rejects an invalid value of any field when it is built."""
 
 import math
 from collections import OrderedDict

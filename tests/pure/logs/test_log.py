@@ -86,7 +86,7 @@ def test_a_record_is_one_line_with_time_level_event_and_then_the_fields(memory: 
 
 
 @given(st.dictionaries(st.text(), st.text() | st.integers() | st.floats() | st.binary() | st.none()))
-def test_every_record_is_one_printable_ascii_line_whatever_the_fields_hold(fields: dict[str, Any]) -> None:
+def test_every_record_is_one_printable_ascii_line(fields: dict[str, Any]) -> None:
     lines: list[bytes] = []
     log = Log(Level.TRACE, lines.append, Redactor())
     log.trace("sdk.message", message=fields)
@@ -143,7 +143,7 @@ def test_a_field_cannot_take_the_place_of_time_level_or_event(memory: tuple[Log,
 
 
 @given(st.sampled_from(["trace", "debug", "info", "warning", "error"]), st.text(), st.text())
-def test_a_given_secret_is_in_no_line_of_any_level(level: str, before: str, after: str) -> None:
+def test_known_secret_is_in_no_line_of_any_level(level: str, before: str, after: str) -> None:
     lines: list[bytes] = []
     secret = "Zq\u00e4\"'\\\n/9+x"
     log = Log(Level.TRACE, lines.append, Redactor([secret])).bind(bound=f"{before}{secret}{after}")
@@ -172,7 +172,7 @@ def test_values_json_does_not_know_never_raise(memory: tuple[Log, list[bytes]]) 
 
 
 @pytest.mark.parametrize("umask", [0, 0o277, 0o777])
-def test_a_new_file_is_0600_in_a_new_folder_of_0700_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+def test_new_file_is_0600_in_a_0700_folder_under_any_umask(tmp_path: Path, umask: int) -> None:
     path = tmp_path / "a" / "b" / "log.ndjson"
     before = os.umask(umask)
     try:
@@ -262,7 +262,7 @@ def test_a_device_is_taken() -> None:
         log.debug("x")
 
 
-def test_a_file_that_vanishes_while_it_is_opened_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_that_vanishes_while_opened_is_created_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "log"
     path.touch()
     real = os.open
@@ -281,7 +281,7 @@ def test_a_file_that_vanishes_while_it_is_opened_is_made_anew(tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("plant", "reason"), [*PLANTED, pytest.param(link_elsewhere, "symbolic link", id="a symbolic link")]
 )
-def test_a_file_that_was_planted_in_place_of_the_log_is_not_written_and_said_once(
+def test_foreign_file_in_place_of_the_log_is_not_written(
     tmp_path: Path,
     plant: Callable[[Path], None],
     reason: str,
@@ -323,7 +323,7 @@ def test_a_closed_standard_output_is_refused() -> None:
         open_log(Level.DEBUG, fd=writer).__enter__()
 
 
-def test_a_moved_or_deleted_file_is_begun_anew(tmp_path: Path, writes: "queue.SimpleQueue[bytes]") -> None:
+def test_moved_or_deleted_log_file_is_created_again(tmp_path: Path, writes: "queue.SimpleQueue[bytes]") -> None:
     path, old = tmp_path / "log", tmp_path / "log.1"
     with open_log(Level.DEBUG, path, limits=LogLimits(rotation_check_s=0)) as log:
         log.debug("first")
@@ -367,7 +367,7 @@ def test_no_level_is_no_log(tmp_path: Path) -> None:
     assert not (tmp_path / "log").exists()
 
 
-def test_a_pipe_nobody_reads_holds_up_nobody_and_the_dropped_are_counted() -> None:
+def test_unread_pipe_blocks_no_call_and_dropped_lines_are_counted() -> None:
     pipe, total = Pipe(), 5000
     with open_log(Level.DEBUG, fd=pipe.writer, limits=LogLimits(queue_bytes=200_000)) as log:
         for number in range(total):
@@ -382,7 +382,7 @@ def test_a_pipe_nobody_reads_holds_up_nobody_and_the_dropped_are_counted() -> No
     assert len(numbers) < total
 
 
-def test_leaving_a_log_nobody_reads_is_bounded_and_said(capfd: pytest.CaptureFixture[str]) -> None:
+def test_closing_an_unread_log_is_bounded_and_reported(capfd: pytest.CaptureFixture[str]) -> None:
     reader, writer = os.pipe()
     with open_log(Level.DEBUG, fd=writer, limits=LogLimits(flush_s=0.01)) as log:
         for _ in range(200):
@@ -402,7 +402,7 @@ def test_a_non_blocking_pipe_loses_nothing() -> None:
     assert [record["number"] for record in pipe.finish()] == list(range(1000))
 
 
-def test_a_closed_pipe_fails_no_call_and_is_said_once(
+def test_closed_pipe_fails_no_call_and_is_reported_once(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     reader, writer = os.pipe()
@@ -415,7 +415,7 @@ def test_a_closed_pipe_fails_no_call_and_is_said_once(
 
 
 @needs("/dev/full")
-def test_a_full_disk_fails_no_call_and_is_said_once(capfd: pytest.CaptureFixture[str]) -> None:
+def test_full_disk_fails_no_call_and_is_reported_once(capfd: pytest.CaptureFixture[str]) -> None:
     with open_log(Level.DEBUG, Path("/dev/full")) as log:
         for _ in range(1000):
             log.debug("x", text="y" * 1000)

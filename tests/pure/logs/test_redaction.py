@@ -116,9 +116,7 @@ def test_a_secret_under_a_secret_key_never_shows_wherever_the_key_is(
 
 
 @given(st.sampled_from(SECRET_KEYS), KEY_LIKE, WRAPPERS, st.booleans())
-def test_whatever_stands_under_a_secret_key_never_shows(
-    key: str, secret: str, wrappers: list[Any], is_binary: bool
-) -> None:
+def test_any_value_of_a_secret_key_never_shows(key: str, secret: str, wrappers: list[Any], is_binary: bool) -> None:
     value = secret.encode() if is_binary else secret
     assert secret not in shown({"a": [{key: wrap(value, wrappers)}]})
 
@@ -126,7 +124,7 @@ def test_whatever_stands_under_a_secret_key_never_shows(
 @pytest.mark.parametrize("template", TEMPLATES)
 @settings(max_examples=25)
 @given(KEY_LIKE, PLAIN_TEXT, PLAIN_TEXT)
-def test_a_secret_in_a_known_pattern_never_shows_whatever_text_is_around_it(
+def test_secret_of_a_known_pattern_never_shows_within_any_text(
     template: str, secret: str, before: str, after: str
 ) -> None:
     assert secret not in shown(f"{before}{template.format(secret)}\n{after}")
@@ -142,7 +140,7 @@ def test_a_secret_in_a_known_pattern_never_shows_however_deep_the_text(
 
 
 @given(st.text(min_size=6, max_size=40).filter(lambda text: len(set(text)) > 3), WRAPPERS, st.text(max_size=40))
-def test_a_given_secret_never_shows_in_any_string_or_key(secret: str, wrappers: list[Any], around: str) -> None:
+def test_known_secret_never_shows_in_any_string_or_key(secret: str, wrappers: list[Any], around: str) -> None:
     secret = f"Zq{secret}"
     redactor = Redactor([secret])
     cleaned = redactor(wrap({f"{around}{secret}": f"{around}{secret}{around}", "b": secret}, wrappers))
@@ -165,7 +163,7 @@ def test_a_secret_at_the_end_of_what_is_read_leaves_no_half_behind_when_the_text
 
 
 @given(st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers(), inner)))
-def test_the_result_is_always_json_and_what_was_given_is_unchanged(value: object) -> None:
+def test_redaction_returns_json_and_keeps_its_argument(value: object) -> None:
     before = repr(value)
     json.dumps(redact(value), allow_nan=False)
     assert repr(value) == before
@@ -253,7 +251,7 @@ def test_secrets_shorter_than_six_characters_are_not_looked_for() -> None:
     assert Redactor(["abcde", "abcdef"])("abcde abcdef") == f"abcde {MASK}"
 
 
-def test_a_given_secret_is_found_in_its_escaped_and_quoted_forms() -> None:
+def test_known_secret_is_found_in_escaped_and_quoted_forms() -> None:
     secret = 'a"b/c d\\e'
     assert Redactor([secret])([json.dumps({"x": secret}), "?q=a%22b%2Fc%20d%5Ce"]) == [
         f'{{"x": "{MASK}"}}',
@@ -300,7 +298,7 @@ def test_objects_are_shown_by_their_fields_or_a_masked_repr_that_never_raises() 
     ]
 
 
-def test_a_value_that_contains_itself_ends() -> None:
+def test_value_that_contains_itself_is_bounded() -> None:
     knot: list[Any] = []
     knot += [knot] * 10
     assert "[too deep]" in json.dumps(redact(knot)) or "clipped" in json.dumps(redact(knot))

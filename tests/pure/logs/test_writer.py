@@ -75,7 +75,7 @@ def test_a_full_file_becomes_the_older_one_and_no_third_is_left(tmp_path: Path) 
 
 
 @given(st.lists(st.integers(30, LIMIT), min_size=1, max_size=30))
-def test_no_line_is_split_or_out_of_order_and_no_file_is_too_large_whatever_the_sizes(
+def test_lines_of_any_size_stay_whole_in_order_and_files_bounded(
     tmp_path_factory: pytest.TempPathFactory, sizes: list[int]
 ) -> None:
     path = tmp_path_factory.mktemp("sizes") / "log"
@@ -124,7 +124,7 @@ def test_a_link_in_the_place_of_the_older_file_is_replaced_and_not_followed(tmp_
     assert (target.read_text() if target.exists() else None) == ("mine" if exists else None)
 
 
-def test_a_file_that_cannot_be_rotated_is_said_once_and_grows(
+def test_log_file_that_cannot_rotate_is_reported_once_and_grows(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "log"
@@ -156,7 +156,7 @@ def test_a_rotation_that_failed_is_made_as_soon_as_it_can_be(
     assert (numbers(older(path)), numbers(path)) == (list(range(15)), [15])
 
 
-def test_a_new_file_that_cannot_be_begun_is_said_once_and_the_older_one_goes_on(
+def test_log_file_that_cannot_be_created_is_reported_and_the_old_one_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     path, rename = tmp_path / "log", Path.rename
@@ -173,9 +173,7 @@ def test_a_new_file_that_cannot_be_begun_is_said_once_and_the_older_one_goes_on(
     assert capfd.readouterr().err.count("symbolic link") == 1
 
 
-def test_a_file_that_somebody_moves_is_begun_anew_and_rotated_as_before(
-    tmp_path: Path, writes: "queue.SimpleQueue[bytes]"
-) -> None:
+def test_moved_log_file_is_created_again_and_rotated(tmp_path: Path, writes: "queue.SimpleQueue[bytes]") -> None:
     path, moved = tmp_path / "log", tmp_path / "log-2026"
     writer = LogWriter(open_log_file(path), path, dropped, replace(SMALL, rotation_check_s=0))
     for number in range(8):

@@ -32,7 +32,7 @@ def test_a_draining_server_turns_all_away() -> None:
     assert int(caught.value.headers()["retry-after"]) > 0
 
 
-def test_a_place_is_given_back_whatever_happens_in_it() -> None:
+def test_place_is_released_after_any_outcome() -> None:
     admission = Admission(1, 0)
     with pytest.raises(ZeroDivisionError), admission.admit():
         raise ZeroDivisionError
@@ -40,7 +40,7 @@ def test_a_place_is_given_back_whatever_happens_in_it() -> None:
     admission.admit()
 
 
-async def test_waiting_for_idle_ends_when_the_last_has_gone_and_at_once_when_nobody_is_there() -> None:
+async def test_wait_for_idle_ends_with_the_last_run_or_at_once() -> None:
     admission = Admission(1, 1)
     with trio.fail_after(5):
         await admission.wait_idle()
@@ -113,9 +113,7 @@ class Requests:
 
 @settings(max_examples=50)
 @given(st.integers(1, 4), st.integers(0, 4), st.lists(st.integers(0, 11), max_size=40))
-def test_whoever_comes_and_goes_the_slots_are_given_in_order_of_arrival(
-    slots: int, queue: int, steps: list[int]
-) -> None:
+def test_slots_are_assigned_in_order_of_arrival(slots: int, queue: int, steps: list[int]) -> None:
     model = Model(slots, queue)
 
     async def main() -> None:

@@ -159,7 +159,7 @@ def test_a_bare_string_is_a_text_of_one_delta() -> None:
     assert Reply("a", Text("b")) == Reply(Text("a"), Text("b"))
 
 
-def test_the_stop_reason_follows_from_the_blocks_unless_it_is_given() -> None:
+def test_stop_reason_defaults_to_the_blocks() -> None:
     call = ToolUse("f", id="toolu_01")
     assert Reply("a").stop_reason == "end_turn"
     assert Reply("a", call).stop_reason == "tool_use"
@@ -291,7 +291,7 @@ def demo_text(request: RecordedRequest) -> str:
     return "".join(piece for piece in block.pieces if isinstance(piece, str))
 
 
-def test_the_demo_says_that_it_is_one_and_what_it_was_sent() -> None:
+def test_demo_names_itself_and_what_it_was_sent() -> None:
     system = [{"type": "text", "text": "x-anthropic-billing-header: 1;"}, {"type": "text", "text": "Be brief."}]
     messages = [{"role": "user", "content": "Hi there"}, {"role": "system", "content": "# Environment"}]
     text = demo_text(recorded({"system": system, "messages": messages, "tools": [{"name": "f"}, {"name": "g"}]}))

@@ -82,7 +82,7 @@ def check_origin(
 
 
 @pytest.mark.parametrize("site", [None, "none", "same-origin"])
-def test_a_request_without_an_origin_is_let_in_unless_the_browser_says_it_is_another_sites(site: str | None) -> None:
+def test_request_without_origin_is_allowed_unless_cross_site(site: str | None) -> None:
     assert check_origin(None, site=site) is None
 
 
@@ -110,7 +110,7 @@ def test_every_other_origin_is_refused(origin: str) -> None:
     assert "--cors-origins" in caught.value.message
 
 
-def test_allowed_origins_are_told_so() -> None:
+def test_allowed_origins_get_the_cors_header() -> None:
     settings: dict[str, Any] = {"cors_origins": (PAGE, "http://localhost:3000")}
     assert check_origin(PAGE, site="cross-site", **settings) == PAGE
     assert check_origin("http://localhost:3000", **settings) == "http://localhost:3000"

@@ -66,7 +66,7 @@ def test_operations_have_names_of_their_own_and_all_that_the_standard_asks_for()
         assert all(answer["description"] for answer in operation["responses"].values())
 
 
-def test_who_needs_a_key_is_said() -> None:
+def test_openapi_document_says_which_routes_need_a_key() -> None:
     for path, _, operation in operations(FULL):
         assert operation["security"] == ([] if path in OPEN_PATHS else [{"key": []}])
         assert ("401" in operation["responses"]) is (path not in OPEN_PATHS)
@@ -100,7 +100,7 @@ def test_a_request_fits_as_the_server_would_take_it(body: dict[str, Any], fits: 
     assert Draft202012Validator(schema).is_valid(body) is fits
 
 
-def test_the_keys_of_the_claude_object_are_those_that_are_read() -> None:
+def test_documented_keys_of_the_claude_object_are_read() -> None:
     for key, schema in FULL["components"]["schemas"]["Claude"]["properties"].items():
         for value in schema.get("enum", ()):
             read_claude_options({key: value})

@@ -58,9 +58,7 @@ async def ask(served: Served, **claude: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-async def test_its_tools_work_in_the_folder_and_are_told_of_as_reasoning(
-    tmp_path: Path, work: Path, backend: str
-) -> None:
+async def test_own_tools_work_in_the_folder_and_show_as_reasoning(tmp_path: Path, work: Path, backend: str) -> None:
     reply = using(("Read", {"file_path": str(work / "a.txt")}))
     settings: dict[str, Any] = {"backend": backend, "allowed_working_directory_prefixes": (work,)}
     async with serving(tmp_path, reply, **settings) as served:
@@ -114,7 +112,7 @@ MODES = {
 @pytest.mark.long
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("mode", "made", "judged"), [(mode, *rest) for mode, rest in MODES.items()], ids=MODES)
-async def test_each_permission_mode_allows_what_it_says_and_asks_for_no_more_than_that(
+async def test_each_permission_mode_allows_exactly_its_tools(
     tmp_path: Path, work: Path, backend: str, mode: str, made: set[str], judged: int
 ) -> None:
     uses = using(
@@ -156,7 +154,7 @@ async def test_the_clients_own_tools_are_nobodys_to_judge(tmp_path: Path, work: 
         assert [request.method for request in served.api.all_requests] == ["POST", "HEAD", "POST"]
 
 
-async def test_whoever_wants_essential_traffic_only_keeps_that_and_has_no_auto_mode(
+async def test_essential_traffic_only_is_kept_and_disables_auto_mode(
     tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC", "1")
@@ -192,13 +190,13 @@ async def test_further_folders_are_open_too(tmp_path: Path, work: Path) -> None:
         assert "the words of b" in _results(served.api.requests[-1])[0]
 
 
-async def test_with_tools_of_its_own_claude_is_told_of_its_environment(tmp_path: Path, work: Path) -> None:
+async def test_claude_with_own_tools_gets_its_environment(tmp_path: Path, work: Path) -> None:
     async with serving(tmp_path, allowed_working_directory_prefixes=(work,)) as served:
         await ask(served, workingDirectory=str(work), toolMode="readonly")
         assert f"Primary working directory: {work}" in served.api.requests[0].raw.decode()
 
 
-async def test_without_a_tool_mode_there_are_no_tools_whatever_else_is_asked(tmp_path: Path, work: Path) -> None:
+async def test_without_a_tool_mode_there_are_no_tools(tmp_path: Path, work: Path) -> None:
     async with serving(tmp_path, allowed_working_directory_prefixes=(work,), spares=1) as served:
         await ask(served, workingDirectory=str(work), permissionMode="acceptEdits", effort="low")
         assert not served.api.requests[0].tools
@@ -246,9 +244,7 @@ async def test_its_own_tools_and_the_clients_share_a_turn_and_its_conversation(t
 
 
 @pytest.mark.long
-async def test_an_agent_of_claude_cannot_call_the_clients_tools_and_nobody_waits_for_it(
-    tmp_path: Path, work: Path
-) -> None:
+async def test_sub_agent_cannot_call_the_clients_tools(tmp_path: Path, work: Path) -> None:
     def reply(request: RecordedRequest) -> Reply:
         results = _results(request)
         if "Work." not in str(request.messages[0]):  # the agent's own

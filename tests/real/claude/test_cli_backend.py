@@ -181,7 +181,7 @@ async def test_a_claude_of_another_kind_is_an_upstream_error(tmp_path: Path, beh
         assert error["error"]["message"].count(told["error"]) == 1
 
 
-async def test_the_demo_works_and_the_command_says_which_backend_runs(tmp_path: Path) -> None:
+async def test_demo_works_and_the_command_names_the_backend(tmp_path: Path) -> None:
     async with running(tmp_path, "--demo", "--backend", "cli") as command:
         async with Call.open(command.url, chat("What is this?", stream=True)) as call:
             assert await call.status() == 200

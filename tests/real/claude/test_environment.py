@@ -173,7 +173,7 @@ async def test_the_description_of_a_tool_reaches_claude_whole(tmp_path: Path) ->
         assert offered["description"] == description
 
 
-async def test_nothing_is_told_after_the_results_of_the_clients_tools(tmp_path: Path) -> None:
+async def test_no_notes_follow_the_results_of_the_clients_tools(tmp_path: Path) -> None:
     async with serving(tmp_path, calls_once, max_idle_sessions=1) as served:
         # Not every model would get the number of tokens that are left.
         await two_requests(served, model="claude-sonnet-5")
@@ -182,7 +182,7 @@ async def test_nothing_is_told_after_the_results_of_the_clients_tools(tmp_path: 
         assert [block["type"] for block in told["content"]] == ["tool_result"]
 
 
-async def test_claude_is_told_of_plan_mode(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_claude_gets_the_plan_mode_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     async with serving(tmp_path) as served:
         async with Call.open(served.url, chat("Plan.", claude={"toolMode": "safe", "permissionMode": "plan"})) as call:

@@ -115,7 +115,7 @@ async def test_the_plain_cli_does_take_what_is_planted(tmp_path: Path) -> None:
 
 
 @on_both_backends
-async def test_nothing_that_was_said_is_left_on_the_disk(tmp_path: Path, backend: str) -> None:
+async def test_conversation_leaves_nothing_on_the_disk(tmp_path: Path, backend: str) -> None:
     async with serving(tmp_path, Reply(f"answer {SAID}"), log_level="info", backend=backend) as served:
         async with Call.open(served.url, chat(HISTORY)) as call:
             assert await call.status() == 200

@@ -92,7 +92,7 @@ async def test_a_spare_serves_every_kind_of_conversation(tmp_path: Path) -> None
             await until(lambda: waiting in pids(served, "exit"), "the spare has answered and left")  # noqa: B023
 
 
-async def test_a_conversation_that_was_given_in_one_piece_goes_on_live_and_exact(tmp_path: Path) -> None:
+async def test_replayed_conversation_continues_live_and_exact(tmp_path: Path) -> None:
     messages, expected = CONVERSATIONS["results, then words"]
     async with serving(tmp_path, max_idle_sessions=1) as served:
         await ask(served, messages, tools=[LOOK])

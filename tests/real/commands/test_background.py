@@ -224,14 +224,14 @@ READS: list[Callable[[Instance], Any]] = [
 
 
 @pytest.mark.parametrize("read", READS)
-def test_runs_are_not_waited_for_long_and_the_message_says_what_to_do(read: Callable[[Instance], Any]) -> None:
+def test_stop_waits_for_runs_briefly_and_says_what_to_do(read: Callable[[Instance], Any]) -> None:
     assert READ_S <= 5
     with hung_server() as (hung, _), pytest.raises(StartError, match=r"has not answered.*claude-openai stop") as caught:
         read(hung)
     assert str(hung.pid) in str(caught.value)
 
 
-async def test_a_server_that_hangs_is_told_of_by_the_commands_and_stopped(tmp_path: Path) -> None:
+async def test_hanging_server_is_reported_by_the_commands_and_stopped(tmp_path: Path) -> None:
     async with shell(tmp_path) as user:
         told = await user.start("--drain-timeout-ms", "0")
         os.kill(told.pid, signal.SIGSTOP)

@@ -30,7 +30,7 @@ STOPS = [signal.SIGTERM, signal.SIGINT]
 @pytest.mark.parametrize(
     "program", [pytest.param(MODULE, id="python -m"), pytest.param(SCRIPT, id="claude-openai", marks=installed)]
 )
-async def test_it_says_where_it_listens_answers_and_stops(tmp_path: Path, program: Sequence[str]) -> None:
+async def test_server_prints_its_url_answers_and_stops(tmp_path: Path, program: Sequence[str]) -> None:
     async with running(tmp_path, program=program, reply=Reply("from the stand-in")) as command:
         assert command.stderr() == f"claude-openai {__version__} listening on {command.url} (sdk backend)\n"
         async with Call.open(command.url, None, "/health") as call:
@@ -128,7 +128,7 @@ async def test_an_answer_that_outlasts_the_drain_ends_with_an_error(tmp_path: Pa
 
 
 @pytest.mark.long
-async def test_it_stops_in_order_when_nobody_reads_its_standard_error_any_more(tmp_path: Path) -> None:
+async def test_server_stops_in_order_without_a_reader_of_stderr(tmp_path: Path) -> None:
     # `head` reads the line that says where it listens, and leaves.
     program = ("/bin/sh", "-c", 'exec 3>&2; "$@" 2>&1 >/dev/null | head -n 1 >&3', "sh", *MODULE)
     gate = trio.Event()

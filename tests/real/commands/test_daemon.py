@@ -137,7 +137,7 @@ async def test_a_key_is_written_nowhere_and_asked_for_again(tmp_path: Path) -> N
             assert await call.status() == 401
 
 
-async def test_a_killed_server_leaves_no_claude_and_files_that_nobody_believes(tmp_path: Path) -> None:
+async def test_killed_server_leaves_no_claude_and_its_files_are_ignored(tmp_path: Path) -> None:
     async with shell(tmp_path, Reply(Text("one", Hang()))) as user, bystanding() as bystander:
         told = await user.start()
         async with answering(told):
@@ -198,7 +198,7 @@ async def test_of_two_that_start_at_once_one_runs_and_one_is_refused(tmp_path: P
 
 
 @pytest.mark.long
-async def test_one_that_only_starts_is_stopped_too(tmp_path: Path) -> None:
+async def test_starting_server_is_stopped_too(tmp_path: Path) -> None:
     async with shell(tmp_path) as user:
         process = await trio.lowlevel.open_process([*MODULE, "--port", "0", "--no-log"], env=user.environment)
         await until(lambda: is_claimed(user.temporary), "it holds the files", LIMIT_S)
@@ -356,7 +356,7 @@ async def test_start_runs_the_server_in_the_background(tmp_path: Path) -> None:
         assert user.files() == []
 
 
-async def test_one_that_does_not_get_ready_in_time_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_background_server_not_ready_in_time_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with shell(tmp_path) as user:
         monkeypatch.setenv("HOME", str(user.home))
         with pytest.raises(StartError, match="did not answer within 0 s"):
@@ -410,7 +410,7 @@ async def test_the_log_is_followed_to_wherever_it_goes_on(tmp_path: Path) -> Non
             assert (await told.rest()).endswith("six\n7\n")
 
 
-async def test_a_log_that_nobody_reads_any_more_is_not_followed(tmp_path: Path) -> None:
+async def test_log_without_a_reader_is_not_followed(tmp_path: Path) -> None:
     async with shell(tmp_path) as user:
         (user.home / ".claude-openai").mkdir()
         (user.home / ".claude-openai" / "claude-openai.log").write_text("one\n")
@@ -522,6 +522,6 @@ def test_every_command_is_in_the_help_and_has_its_own(name: str, capsys: pytest.
     assert texts[1].startswith(f"usage: claude-openai {name} ")
 
 
-def test_status_reads_as_json_what_it_says_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_status_has_the_same_content_as_json_and_as_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert commands.main(["status", "--json"], {"TMPDIR": str(tmp_path)}) == 1
     assert json.loads(capsys.readouterr().out) == {**dict.fromkeys(STATUS_KEYS), "running": False, "warnings": []}

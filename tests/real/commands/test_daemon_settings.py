@@ -86,7 +86,7 @@ async def test_a_restart_that_cannot_work_leaves_the_server_alone(tmp_path: Path
         assert (await elsewhere("stop")).code == 0
 
 
-def test_a_unit_is_printed_whatever_key_this_shell_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unit_is_printed_with_any_key_in_the_shell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "key"
     path.write_text(KEY)
     for environ in ({"CLAUDE_OPENAI_API_KEY_FILE": str(path)}, {"API_KEY": KEY}):
@@ -101,7 +101,7 @@ def test_a_unit_is_printed_whatever_key_this_shell_has(tmp_path: Path, capsys: p
 
 
 @pytest.mark.long
-async def test_a_restart_has_the_settings_of_the_variables_again_unless_new_ones_are_given(tmp_path: Path) -> None:
+async def test_restart_reads_variables_again_unless_flags_replace_them(tmp_path: Path) -> None:
     async with shell(tmp_path) as user:
         settings = {
             "CLAUDE_OPENAI_BACKEND": "cli",

@@ -23,7 +23,7 @@ async def logged(served: Served, event: str) -> list[dict[str, Any]]:
     return [record for record in records if record["event"] == event]
 
 
-async def test_a_streamed_tool_call_is_told_by_id_name_and_size(tmp_path: Path) -> None:
+async def test_streamed_tool_call_is_logged_by_id_name_and_size(tmp_path: Path) -> None:
     call_of_claude = ToolUse("mcp__openai__read", {"path": "/a"}, "toolu_1")
     async with serving(tmp_path, Reply(call_of_claude)) as served:
         async with Call.open(served.url, chat("Hi", tools=[READ], stream=True)) as call:

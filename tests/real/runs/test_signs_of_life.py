@@ -59,7 +59,7 @@ async def test_retries_thinking_text_calls_and_tools_at_work_are_signs_of_life(
     assert signs[-1] == ("the end of the turn", 0)
 
 
-async def test_a_conversation_that_waits_shows_its_signs_to_nobody(
+async def test_parked_conversation_sends_signs_of_life_to_no_turn(
     tmp_path: Path, signs: list[tuple[str, float]]
 ) -> None:
     async with serving(tmp_path, Reply("ok"), max_idle_sessions=4) as served:

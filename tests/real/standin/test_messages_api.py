@@ -180,7 +180,7 @@ async def test_pipelined_requests_are_answered_in_order() -> None:
         assert received.index(b'"text": "1"') < received.index(b'"text": "2"')
 
 
-async def test_a_client_that_waits_for_100_continue_is_told_to_go_on() -> None:
+async def test_client_that_expects_100_continue_gets_it() -> None:
     async with stand_in() as api, connected(api) as client:
         body = b'{"messages":[{"role":"user","content":"Hi"}]}'
         head = b"POST /v1/messages HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: %d\r\n\r\n"
@@ -215,7 +215,7 @@ async def test_what_the_api_would_refuse_is_refused_and_uses_up_no_answer() -> N
         assert len(api.refused) == 1
 
 
-async def test_one_that_is_not_strict_answers_whatever_is_asked() -> None:
+async def test_lenient_stand_in_answers_every_request() -> None:
     with trio.fail_after(LIMIT_S):
         async with MessagesApi.serving(OK, strict=False) as api, connected(api) as client:
             await client.ask(text=" ")
@@ -319,7 +319,7 @@ async def test_a_client_that_goes_away_is_noticed_in_silence(
     "start",
     [b"", b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{", b"\x16\x03\x01 hello\r\n\r\n"],
 )
-async def test_a_client_that_never_sends_a_whole_request_harms_nobody(start: bytes) -> None:
+async def test_incomplete_request_does_not_affect_others(start: bytes) -> None:
     async with stand_in() as api, connected(api) as client, connected(api) as another:
         if start:
             await client.stream.send_all(start)
@@ -377,9 +377,7 @@ def mistaken(request: RecordedRequest) -> Any:
 
 
 @pytest.mark.parametrize(("script", "error"), [(failing, LookupError), (mistaken, TypeError)])
-async def test_a_script_that_fails_is_told_to_the_client_and_then_fails_the_test(
-    script: Script, error: type[Exception]
-) -> None:
+async def test_failing_script_is_an_error_for_client_and_test(script: Script, error: type[Exception]) -> None:
     status = 0
     headers: dict[str, str] = {}
     api = MessagesApi(script)
@@ -505,7 +503,7 @@ async def test_killing_the_cli_in_the_middle_of_its_answer_is_noticed(tmp_path: 
         assert api.active == 0
 
 
-async def test_one_that_runs_for_long_keeps_no_request() -> None:
+async def test_stand_in_without_memory_keeps_no_request() -> None:
     with trio.fail_after(LIMIT_S):
         async with MessagesApi.serving(OK, remember=False) as api, connected(api) as client:
             for _ in range(2):

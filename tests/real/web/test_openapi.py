@@ -106,7 +106,7 @@ def narrowed(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-async def test_the_server_is_as_its_document_says(tmp_path: Path) -> None:
+async def test_server_conforms_to_its_openapi_document(tmp_path: Path) -> None:
     document = openapi_document(has_key=True, has_control=True)
     async with scripted(tmp_path, *ANSWERS, *FAILURES) as url:
         await schemathesis(tmp_path, url, document, CHECKS, "--max-examples", "30")

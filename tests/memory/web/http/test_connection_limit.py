@@ -86,7 +86,7 @@ async def assert_closed(client: Client) -> None:
     assert trio.current_time() == 0
 
 
-async def test_at_the_limit_the_longest_wait_for_a_request_ends_whatever_part_of_it_has_come() -> None:
+async def test_at_the_limit_the_longest_waiting_connection_is_closed() -> None:
     async with listening(3) as (server, backlog):
         clients = [await half(backlog, HALF_A_HEAD), await half(backlog, HALF_A_BODY), await idle(backlog)]
         for client in clients:
@@ -96,7 +96,7 @@ async def test_at_the_limit_the_longest_wait_for_a_request_ends_whatever_part_of
         assert server.backend.turns == []
 
 
-async def test_a_connection_that_was_used_just_now_outlives_those_that_only_came_later() -> None:
+async def test_recently_used_connection_outlives_newer_idle_ones() -> None:
     async with listening(3) as (_, backlog):
         used = await idle(backlog)
         half_open = [await half(backlog, HALF_A_HEAD), await half(backlog, HALF_A_HEAD)]
@@ -107,7 +107,7 @@ async def test_a_connection_that_was_used_just_now_outlives_those_that_only_came
         await assert_healthy(used)
 
 
-async def test_a_flood_of_half_requests_keeps_nobody_from_an_answer() -> None:
+async def test_flood_of_half_requests_does_not_block_answers() -> None:
     async with listening(50) as (server, backlog):
         for _ in range(20):
             for _ in range(60):

@@ -192,7 +192,7 @@ async def test_a_websocket_is_refused() -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"\x16\x03\x01\x02\x00\x01\x00", b"GET /\r\n\r\n"])
-async def test_what_is_not_http_is_told_so_and_closed(garbage: bytes) -> None:
+async def test_non_http_input_gets_an_error_and_is_closed(garbage: bytes) -> None:
     async with serving() as server:
         client = server.connect()
         await client.send_raw(garbage + b"\r\n\r\n")
@@ -201,7 +201,7 @@ async def test_what_is_not_http_is_told_so_and_closed(garbage: bytes) -> None:
         assert trio.current_time() == 0
 
 
-async def test_headers_that_are_too_long_are_told_so() -> None:
+async def test_too_long_headers_get_an_error() -> None:
     async with serving() as server:
         client = server.connect()
         await client.send_raw(b"GET /health HTTP/1.1\r\nX-Long: " + b"a" * 200_000)

@@ -35,7 +35,7 @@ async def test_each_request_is_one_line_with_method_path_status_time_and_id() ->
         assert asked == [("GET", "/health"), *chats, ("GET", "/nope"), ("HEAD", "/v1/models")]
 
 
-async def test_a_client_that_left_is_499_whatever_status_it_had_been_told() -> None:
+async def test_disconnect_is_logged_as_499_after_any_status() -> None:
     async with serving(full_turn("Hel", Hang())) as server:
         streaming = await server.streaming()
         await streaming.until_text("Hel")
@@ -75,7 +75,7 @@ async def test_the_words_of_a_request_are_logged_at_trace_only() -> None:
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_tool_calls_are_told_by_name_and_size_and_their_arguments_at_trace_only(stream: bool) -> None:
+async def test_tool_calls_are_logged_by_name_and_size_arguments_at_trace_only(stream: bool) -> None:
     calls = (ToolCall("toolu_1", "read", '{"path":"/\u00e9"}'), ToolCall("toolu_2", "list", "\ud800"))
     async with serving(full_turn("Hm.", *calls, finish_reason="tool_calls")) as server:
         answer = await server.post(chat(stream=stream))
@@ -94,7 +94,7 @@ async def test_tool_calls_are_told_by_name_and_size_and_their_arguments_at_trace
         assert {r["request_id"] for r in [*told, *arguments, *streamed]} == {answer.headers["x-request-id"]}
 
 
-async def test_a_streamed_answer_without_tool_calls_tells_of_none() -> None:
+async def test_streamed_answer_without_tool_calls_logs_none() -> None:
     async with serving() as server:
         await server.post(chat(stream=True))
         await wait_all_tasks_blocked()

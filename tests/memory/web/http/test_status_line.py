@@ -44,7 +44,7 @@ async def test_a_turn_that_fails_first_gives_its_own_status_and_headers(
 
 
 @pytest.mark.parametrize("first", [TurnStarted("claude"), TextDelta("Hi"), ReasoningDelta("Hm")])
-async def test_the_status_is_200_as_soon_as_the_turn_says_anything(first: TurnStep) -> None:
+async def test_status_is_200_with_the_first_event_of_the_turn(first: TurnStep) -> None:
     async with serving((Pause(4), first, Hang())) as server:
         client = server.connect()
         await client.post(chat(stream=True))

@@ -89,7 +89,7 @@ def test_a_tool_that_is_not_the_clients_has_no_name_of_its_own(name: str) -> Non
     assert own_name(name) is None
 
 
-def test_initialize_says_what_there_is(harness: Harness) -> None:
+def test_initialize_lists_the_capabilities(harness: Harness) -> None:
     harness.ask("r1", id=0, method="initialize", params={"protocolVersion": "2026-01-01", "capabilities": {}})
     ((request_id, answer),) = harness.written()
     assert (request_id, answer["id"]) == ("r1", 0)
@@ -108,7 +108,7 @@ def test_the_tools_are_listed_in_their_order_with_their_schemas(harness: Harness
     assert all(tool["annotations"]["readOnlyHint"] is True for tool in listed)
 
 
-def test_what_the_manifest_says_is_what_the_server_answers(harness: Harness) -> None:
+def test_manifest_agrees_with_the_server(harness: Harness) -> None:
     harness.ask("r1", id=1, method="initialize")
     harness.ask("r2", id=2, method="tools/list")
     (_, hello), (_, listing) = harness.written()
@@ -188,15 +188,13 @@ UNFIT = ["{}", '{"path":7}', '{"file":"/"}', "[]", '""', "0", "false", "null", '
 
 
 @pytest.mark.parametrize("arguments", UNFIT)
-def test_a_call_that_does_not_fit_is_told_what_is_wrong(harness: Harness, arguments: str) -> None:
+def test_invalid_call_gets_an_error_that_explains_it(harness: Harness, arguments: str) -> None:
     assert harness.toolbox.problem("read", arguments)
     assert harness.written() == []
 
 
 @pytest.mark.parametrize("is_given_first", [True, False])
-def test_an_error_that_is_given_is_the_result_of_the_call_whenever_it_is_made(
-    harness: Harness, is_given_first: bool
-) -> None:
+def test_error_result_answers_a_call_made_before_or_after_it(harness: Harness, is_given_first: bool) -> None:
     error = ToolResultBlock("toolu_1", (TextBlock("No such path."),), is_error=True)
     if not is_given_first:
         harness.call("toolu_1")
@@ -208,7 +206,7 @@ def test_an_error_that_is_given_is_the_result_of_the_call_whenever_it_is_made(
     assert harness.written() == []
 
 
-def test_a_call_that_fits_is_the_clients_whatever_claude_code_made_of_it(harness: Harness) -> None:
+def test_valid_call_reaches_the_client_as_claude_wrote_it(harness: Harness) -> None:
     assert harness.toolbox.problem("read", '{"path":"7"}') is None
     harness.call("toolu_1", arguments={"path": None})
     assert harness.written() == []
@@ -251,7 +249,7 @@ STEPS = st.permutations([(kind, call_id) for kind in ("call", "give") for call_i
 
 
 @given(STEPS)
-def test_in_whatever_order_calls_and_results_come_each_call_gets_its_own_once(steps: list[tuple[str, str]]) -> None:
+def test_calls_and_results_in_any_order_are_matched_once(steps: list[tuple[str, str]]) -> None:
     harness = Harness()
     done: set[tuple[str, str]] = set()
     for kind, call_id in steps:
@@ -265,7 +263,7 @@ def test_in_whatever_order_calls_and_results_come_each_call_gets_its_own_once(st
         assert harness.written() == expected
 
 
-def test_a_result_is_given_only_once(harness: Harness) -> None:
+def test_result_is_returned_only_once(harness: Harness) -> None:
     harness.toolbox.give([result("a", "42")])
     harness.call("a")
     assert len(harness.written()) == 1

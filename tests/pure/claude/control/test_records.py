@@ -84,13 +84,13 @@ def test_what_a_subagent_streams_is_not_the_answer() -> None:
     assert told(stream(START, "toolu_1"), stream(TEXT, "toolu_1")) == []
 
 
-def test_the_mark_of_a_broken_stream_says_from_which_block_on_it_is_void() -> None:
+def test_mark_of_a_broken_stream_names_its_first_void_block() -> None:
     broken = {**stream({"type": "message_stop"}), "abandoned_blocks": {"api_message_id": "m", "from_block_index": 1}}
     again = [stream(START), stream(TEXT), stream({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})]
     assert told(stream(START), stream(TEXT), broken, *again, result())[1:-1] == [TextDelta("one"), TextDelta("one")]
 
 
-def test_the_status_of_a_failed_call_is_told_with_the_synthetic_message() -> None:
+def test_status_of_a_failed_call_comes_with_the_synthetic_message() -> None:
     overload = {**synthetic("unknown", "API Error: Overloaded"), "api_error_status": 529}
     broken = {**stream({"type": "message_stop"}), "abandoned_blocks": {"api_message_id": "m", "from_block_index": 0}}
     (*_, failed) = told(stream(START), stream(TEXT), overload, broken)
@@ -106,7 +106,7 @@ def test_a_message_to_claude_that_is_claude_codes_own_makes_the_turn_inexact() -
         assert reader.exact == exact
 
 
-def test_what_an_agent_says_fails_or_calls_is_not_the_turns() -> None:
+def test_records_of_a_sub_agent_are_not_the_turns() -> None:
     call = {"type": "tool_use", "id": "toolu_2", "name": "read", "input": {}}
     message = {"model": "m", "content": [{"type": "text", "text": "Looking."}, call]}
     ofs = [{"type": "assistant", "message": message}, synthetic("server_error", "API Error"), {"type": "user"}]
@@ -138,13 +138,13 @@ def test_a_failure_that_looks_like_an_answer_is_a_failure() -> None:
     assert LOGIN in error.message
 
 
-def test_the_errors_of_a_result_without_text_are_told() -> None:
+def test_errors_of_a_result_without_text_are_shown() -> None:
     error = failure(result(subtype="error_during_execution", is_error=True, result=None, errors=["this", "that"]))
     assert isinstance(error, UpstreamError)
     assert "this; that" in error.message
 
 
-def test_the_wait_of_a_usage_limit_is_told_with_the_refusal() -> None:
+def test_usage_limit_error_has_the_wait() -> None:
     limit = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "resetsAt": time.time() + 100.5}}
     retry = {"type": "system", "subtype": "api_retry", "error_status": 429, "error": "rate_limit"}
     error = failure(limit, {**retry, "retry_delay_ms": 2000})
@@ -183,7 +183,7 @@ VALUES = st.recursive(
 
 
 @given(st.dictionaries(KEYS, VALUES))
-def test_no_record_whatever_does_worse_than_to_be_an_error(record: dict[str, Any]) -> None:
+def test_any_record_is_handled_or_a_record_error(record: dict[str, Any]) -> None:
     with suppress(RecordError):
         told(record)
 
@@ -220,7 +220,7 @@ def test_a_finer_name_of_a_failure_counts_where_it_is_about_money(finer: str | N
     assert type(failure(said, result(is_error=True, api_error_status=429, result=""))) is kind
 
 
-def test_when_a_used_up_window_resets_is_read_from_the_windows_where_it_is_said_nowhere_else() -> None:
+def test_reset_is_read_from_the_windows_if_it_is_nowhere_else() -> None:
     window = {"status": "rejected", "resetsAt": time.time() + 7000}
     limit = {"type": "rate_limit_event", "rate_limit_info": {"status": "rejected", "unifiedWindows": {"x": window}}}
     error = failure(limit, result(is_error=True, api_error_status=429, result="You've hit your weekly limit"))

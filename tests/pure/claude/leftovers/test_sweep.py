@@ -81,9 +81,7 @@ def test_an_entry_of_another_process_with_its_pid_is_left(left: Leftovers, confi
 @pytest.mark.parametrize(
     "name", ["sessions/{pid}.0a.key.tmp.1f", ".claude.json.tmp.{pid}.0a1b", "../../run/cc-socks/{pid}.sock"]
 )
-def test_what_tells_only_a_pid_is_removed_if_it_was_written_while_the_process_lived(
-    left: Leftovers, config: Path, name: str
-) -> None:
+def test_file_with_only_a_pid_is_removed_if_written_during_its_life(left: Leftovers, config: Path, name: str) -> None:
     path = config / name.format(pid=left.pid)
     ended = time.time() - 5
     for at in (left.spawned - 1, ended + 1):
@@ -107,7 +105,7 @@ def test_a_snapshot_is_removed_if_its_path_is_that_of_the_process(left: Leftover
     assert other.exists()
 
 
-def test_folders_of_its_session_are_removed_and_then_those_that_are_empty(left: Leftovers, config: Path) -> None:
+def test_folders_of_the_session_and_then_empty_ones_are_removed(left: Leftovers, config: Path) -> None:
     put(config / "session-env" / left.session / "hook.sh")
     put(config / "projects" / "-work" / left.session / "subagents" / "a.json")
     put(Path(left.caches) / "-work" / "mcp-logs-openai" / "now.jsonl", f'{{"sessionId":"{left.session}"}}\n')
@@ -156,7 +154,7 @@ def test_no_link_is_followed(left: Leftovers, config: Path, tmp_path: Path) -> N
     assert kept.exists()
 
 
-def test_what_cannot_be_removed_is_told(left: Leftovers, config: Path) -> None:
+def test_file_that_cannot_be_removed_is_reported(left: Leftovers, config: Path) -> None:
     folder = config / "sessions" / f"{left.pid}.folder"
     folder.mkdir()
     (failure,) = sweep(left, ended=time.time() + 1)
@@ -205,7 +203,9 @@ def test_a_dead_server_is_swept_up_after(private: Path, entry: Path) -> None:
     assert not private.exists()
 
 
-def test_what_of_a_dead_server_cannot_be_removed_is_told(private: Path, left: Leftovers, config: Path) -> None:
+def test_files_of_a_dead_server_that_cannot_be_removed_are_reported(
+    private: Path, left: Leftovers, config: Path
+) -> None:
     link = config / "session-env" / left.session
     link.symlink_to(config)
     (failure,) = recover(private.parent)

@@ -27,7 +27,7 @@ def test_it_is_what_the_machine_has_and_no_more_than_the_container_may_use(
     assert available_mb(cgroup / "meminfo", cgroup) == left
 
 
-def test_where_there_are_no_such_files_it_cannot_be_told(cgroup: Path) -> None:
+def test_memory_is_unknown_without_its_files(cgroup: Path) -> None:
     assert available_mb(cgroup / "meminfo", cgroup) == 2000
     (cgroup / "meminfo").unlink()
     assert available_mb(cgroup / "meminfo", cgroup) is None

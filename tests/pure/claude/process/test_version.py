@@ -34,7 +34,7 @@ def test_versions_are_compared_by_their_numbers() -> None:
 
 
 @pytest.mark.parametrize(("least", "lack"), LACKS)
-def test_what_a_version_lacks_is_named_up_to_the_one_that_has_it(least: tuple[int, ...], lack: str) -> None:
+def test_features_that_a_version_lacks_are_named(least: tuple[int, ...], lack: str) -> None:
     *head, last = least
     assert lack in shortcoming((*head, last - 1))
     assert lack not in shortcoming(least)
@@ -45,7 +45,7 @@ def test_the_first_complete_version_is_the_last_bound() -> None:
     assert LACKS[-1][0] > LEAST
 
 
-def test_all_but_the_oldest_are_said_to_answer() -> None:
+def test_version_below_the_least_is_too_old() -> None:
     assert "too old" not in shortcoming(LEAST)
     assert "too old" in shortcoming((*LEAST[:-1], LEAST[-1] - 1))
 

@@ -169,20 +169,20 @@ def after(count: int) -> TurnRequest:
 
 
 @pytest.mark.parametrize("more", [1, 4])
-async def test_one_that_holds_a_few_exchanges_more_is_taken_back(events: Events, more: int) -> None:
+async def test_conversation_a_few_exchanges_ahead_is_rewound(events: Events, more: int) -> None:
     conversations, one = registry(events), StandIn(after(more), TextBlock("Hello."))
     conversations.keep(one)
     assert conversations.take(after(1)) == (one, "rewound")
 
 
-async def test_one_that_holds_much_more_is_kept_for_whom_it_belongs_to(events: Events) -> None:
+async def test_conversation_far_ahead_is_kept_for_its_owner(events: Events) -> None:
     conversations, one = registry(events), StandIn(after(5), TextBlock("Hello."))
     conversations.keep(one)
     assert conversations.take(after(1)) is None
     assert conversations.take(after(6)) == (one, "continued")
 
 
-async def test_of_those_that_hold_more_the_one_with_least_is_taken_back(events: Events) -> None:
+async def test_rewinding_takes_the_conversation_with_the_least_surplus(events: Events) -> None:
     conversations, most, least = registry(events), *(StandIn(after(n), TextBlock("Hello.")) for n in (4, 2))
     for one in (least, most):
         conversations.keep(one)
@@ -366,7 +366,7 @@ async def test_functions_have_no_ids_so_only_the_same_caller_goes_past_a_call(
     assert one.process.alive != is_ended
 
 
-async def test_equal_calls_of_two_conversations_are_told_apart_by_their_ids(events: Events) -> None:
+async def test_equal_calls_of_two_conversations_are_distinguished_by_ids(events: Events) -> None:
     conversations, one, other = registry(events), parked_one("a"), parked_one("b")
     conversations.keep(one)
     conversations.keep(other)
@@ -387,9 +387,7 @@ async def test_beyond_the_bound_the_least_recently_used_ends(events: Events) -> 
     assert len(events.of("conversation.evicted")) == 1
 
 
-async def test_one_that_is_borrowed_counts_for_nothing_and_never_expires(
-    events: Events, autojump_clock: MockClock
-) -> None:
+async def test_leased_conversation_is_not_counted_and_never_expires(events: Events, autojump_clock: MockClock) -> None:
     conversations, one = registry(events, kept=1), idle_one()
     conversations.keep(one)
     assert conversations.take(going_on()) is not None
@@ -408,7 +406,7 @@ async def test_the_dead_do_not_count_towards_the_bound(events: Events) -> None:
     assert other.process.alive
 
 
-async def test_where_none_may_wait_one_that_is_kept_ends_at_once(events: Events) -> None:
+async def test_kept_conversation_ends_at_once_if_none_may_wait(events: Events) -> None:
     one = idle_one()
     registry(events, kept=0).keep(one)
     assert not one.process.alive
@@ -422,7 +420,7 @@ async def test_where_none_may_wait_one_that_is_kept_ends_at_once(events: Events)
     ],
     ids=["idle", "parked"],
 )
-async def test_one_that_nobody_asks_for_long_ends_by_itself(
+async def test_conversation_without_requests_ends_after_its_time(
     events: Events, autojump_clock: MockClock, make: Any, request_of: Any, limit_s: float
 ) -> None:
     conversations = registry(events)
@@ -518,7 +516,7 @@ async def test_before_the_first_is_ready_there_is_none(events: Events, starter: 
     assert take(spares_for(2, starter, events)) is None
 
 
-async def test_a_spare_of_yesterday_is_not_given_out_and_ends(
+async def test_spare_of_yesterday_is_not_used_and_ends(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     spares = spares_for(2, starter, events)
@@ -530,7 +528,7 @@ async def test_a_spare_of_yesterday_is_not_given_out_and_ends(
         assert not second.alive
 
 
-async def test_a_spare_that_died_is_not_given_out_and_is_replaced(
+async def test_dead_spare_is_not_used_and_is_replaced(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     spares = spares_for(2, starter, events)
@@ -562,7 +560,7 @@ async def test_a_start_that_fails_is_logged_and_tried_again_later(
     assert waits == pytest.approx([RETRY_S, 2 * RETRY_S])
 
 
-async def test_starts_that_fail_become_rare_and_end_when_nobody_has_asked_for_long(
+async def test_failing_starts_become_rare_and_end_without_requests(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     starter.failures = 10**6
@@ -577,7 +575,7 @@ async def test_starts_that_fail_become_rare_and_end_when_nobody_has_asked_for_lo
         assert len(starter.times) == tries + 1
 
 
-async def test_a_spare_that_died_is_replaced_though_nobody_asks(
+async def test_dead_spare_is_replaced_without_a_request(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     spares = spares_for(1, starter, events)
@@ -588,7 +586,7 @@ async def test_a_spare_that_died_is_replaced_though_nobody_asks(
         assert take(spares) is starter.started[1]
 
 
-async def test_where_there_is_no_program_a_spare_is_tried_once_for_each_request_and_nothing_is_said(
+async def test_without_a_program_a_spare_is_tried_once_per_request_silently(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     starter.missing = True
@@ -612,7 +610,7 @@ async def test_where_no_spares_are_wanted_none_is_ever_started(events: Events, s
     assert starter.times == []
 
 
-async def test_when_nobody_has_asked_for_long_the_spares_end_and_the_next_request_starts_them_again(
+async def test_spares_end_without_requests_and_start_with_the_next_one(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     spares = spares_for(2, starter, events)

@@ -147,7 +147,7 @@ async def test_lease_where_none_may_be_kept_closes_the_conversation(pool: Pool, 
 
 
 @pytest.mark.parametrize("how", ["reset", "in a new process"])
-async def test_lease_that_wants_a_new_conversation_leaves_those_that_wait(
+async def test_lease_of_a_new_conversation_leaves_waiting_ones(
     pool: Pool, events: Events, launcher: StandInLauncher, how: str
 ) -> None:
     one_pool, one = pool(), idle_one()
@@ -234,7 +234,7 @@ async def test_lease_past_calls_that_wait_ends_them(pool: Pool, events: Events) 
     assert len(events.of("conversation.passed")) == 1
 
 
-async def test_thinking_of_a_turn_with_calls_is_given_with_their_replay(
+async def test_thinking_of_a_turn_with_calls_is_in_their_replay(
     pool: Pool, events: Events, launcher: StandInLauncher
 ) -> None:
     one_pool, one = pool(), parked_one("a")

@@ -246,7 +246,7 @@ def test_each_call_has_an_id_of_its_own_and_each_result_the_id_of_its_call(id_li
     assert not [ident for ident in used if re.sub(r"_\d+$", "", ident) in set(used) - {ident}]
 
 
-def test_equal_ids_are_told_apart_with_a_step_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_ids_are_distinguished_by_step(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     make = message_form.made_id
 
@@ -274,7 +274,7 @@ def test_results_stand_in_the_order_of_their_calls_and_before_words() -> None:
 
 
 @pytest.mark.parametrize("texts", [(), (" \n",), (" ", "\t")])
-def test_a_result_of_nothing_is_what_claude_code_says_of_it(texts: tuple[str, ...]) -> None:
+def test_empty_result_has_claude_codes_own_text(texts: tuple[str, ...]) -> None:
     calls, _ = tool_turns("a")
     (sent,) = messages([calls, Message("user", (result_block("a", *texts),))])[1]["content"]
     assert sent["content"] == "(mcp__openai__read completed with no output)"

@@ -43,7 +43,7 @@ def test_thinking_is_put_together_with_its_signature() -> None:
     assert collected(block, *deltas, start(REDACTED), *text) == [SIGNED, REDACTED]
 
 
-def test_thinking_without_a_signature_is_not_given_back() -> None:
+def test_thinking_without_a_signature_is_not_restored() -> None:
     assert collected(start({"type": "thinking", "thinking": "", "signature": ""}), delta(thinking="hm")) == []
 
 

@@ -144,7 +144,7 @@ def test_what_is_in_the_folders_is_left_to_the_mode(top: Path, mode: PermissionM
         assert check(it, top, "Glob", pattern="*", path=f"{top}/{name}") is None
 
 
-def test_claude_code_is_given_the_resolved_path_and_the_rest_of_the_input(top: Path) -> None:
+def test_claude_code_gets_the_resolved_path_and_the_rest_of_the_input(top: Path) -> None:
     it, work = guard(top), top / "work"
     real = {"file_path": str(work / "inner" / "b.txt"), "limit": 5}
     assert check(it, top, "Read", file_path=str(work / "within" / "b.txt"), limit=5) == real
@@ -181,7 +181,7 @@ def test_special_folders_are_denied_even_where_everything_is_allowed(top: Path, 
     assert check(it, top, "Read", file_path=str(top / "outside" / "f.txt")) is None
 
 
-def test_a_folder_that_was_replaced_is_not_the_one_that_was_allowed(top: Path) -> None:
+def test_replaced_folder_is_no_longer_allowed(top: Path) -> None:
     it = guard(top)
     (top / "work").rename(top / "work.old")
     (top / "outside").rename(top / "work")
@@ -369,7 +369,7 @@ paths = st.lists(
 
 @given(path=paths)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
-def test_whatever_way_a_path_goes_what_is_let_through_is_inside_by_the_kernels_word(top: Path, path: str) -> None:
+def test_any_allowed_path_is_inside_by_the_kernels_resolution(top: Path, path: str) -> None:
     asked = f"{top}/work/{path}"
     try:
         changed = check(guard(top), top, "Read", file_path=asked)

@@ -66,7 +66,7 @@ def root(top: Path) -> Root:
     return root_of(str(top / "prefix" / "work"), "claude.workingDirectory")
 
 
-def test_the_same_folder_passes_whatever_happens_inside_of_it(top: Path) -> None:
+def test_same_folder_passes_after_changes_inside(top: Path) -> None:
     checked = root(top)
     (top / "prefix" / "work" / "new").mkdir()
     check_roots([checked])
@@ -109,7 +109,7 @@ def is_open(descriptor: int) -> bool:
     return True
 
 
-def test_a_folder_is_closed_once_and_by_whoever_comes_last(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_is_closed_once_by_its_last_user(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held = HeldFolder()
     descriptor = held.open(str(top))
     held.close()

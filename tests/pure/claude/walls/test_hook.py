@@ -88,7 +88,7 @@ async def test_the_check_is_made_in_every_mode_and_for_agents_too(mode: str, of:
     assert reason(await Guarded(check).ask(permission_mode=mode, **of)) == "/w/a"
 
 
-async def test_a_denial_tells_claude_why_and_is_logged() -> None:
+async def test_denial_gives_claude_a_reason_and_is_logged() -> None:
     def check(_asked: Mapping[str, Any]) -> None:
         raise Denied("It is outside.")
 

@@ -327,7 +327,7 @@ def test_a_file_that_cannot_take_it_is_left_as_it_is(name: str, text: str, reaso
     assert path.read_text() == text
 
 
-def test_a_value_that_was_replaced_is_restored_and_one_that_the_user_changed_is_left(tmp_path: Path) -> None:
+def test_replaced_value_is_restored_and_user_changed_value_is_left(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text("model: gpt-4o # mine\nweak-model: 'o3'\n")
     write("aider", path)
@@ -357,7 +357,7 @@ def test_a_model_of_the_users_is_kept_outside_of_our_part(tmp_path: Path) -> Non
     assert json.loads(path.read_text())["model"] == "other/y"
 
 
-def test_a_value_changed_between_two_writes_is_the_one_that_is_restored(tmp_path: Path) -> None:
+def test_value_changed_between_two_writes_is_restored(tmp_path: Path) -> None:
     path = tmp_path / "config"
     path.write_text("model: first\n")
     write("aider", path)

@@ -41,16 +41,16 @@ def test_a_checkout_is_never_newer_than_its_server(tmp_path: Path) -> None:
     assert outdated(SAME, tmp_path / "claude_openai") == ""
 
 
-def test_another_version_is_told() -> None:
+def test_other_version_is_reported() -> None:
     assert outdated(OTHER) == f"the server runs 0.0.1, but {__version__} is installed"
 
 
-def test_the_same_version_installed_again_is_told(tmp_path: Path) -> None:
+def test_reinstalled_same_version_is_reported(tmp_path: Path) -> None:
     assert "installed again after the server had started" in outdated(SAME, installed_at(tmp_path, STARTED + 1))
 
 
 @pytest.mark.parametrize(("instance", "warns"), [(SAME, False), (OTHER, True)])
-def test_status_warns_and_its_exit_code_says_only_how_the_server_is(
+def test_status_warns_and_its_exit_code_is_the_servers_state(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], instance: Instance, warns: bool
 ) -> None:
     environ = {"TMPDIR": str(tmp_path)}

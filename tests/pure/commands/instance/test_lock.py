@@ -73,7 +73,7 @@ texts = st.text(st.characters(), max_size=8)
 
 
 @given(argv=st.lists(texts).map(tuple), cwd=texts, log_file=st.none() | texts)
-def test_what_is_told_is_what_is_found(argv: tuple[str, ...], cwd: str, log_file: str | None) -> None:
+def test_published_instance_is_the_instance_found(argv: tuple[str, ...], cwd: str, log_file: str | None) -> None:
     told = replace(ONE, argv=argv, cwd=cwd, log_file=log_file)
     with TemporaryDirectory() as folder, claiming(Path(folder)) as claim:
         claim.publish(told)
@@ -101,7 +101,7 @@ def test_what_a_killed_server_left_is_nothing_and_makes_room(tmp_path: Path, pid
         assert find_instance(tmp_path) == ONE
 
 
-def test_one_that_lives_is_found_by_others_at_the_same_time(tmp_path: Path) -> None:
+def test_running_instance_is_found_by_others_at_the_same_time(tmp_path: Path) -> None:
     left_behind(tmp_path)
     with locked(tmp_path):
         assert find_instance(tmp_path) == ONE
@@ -123,7 +123,7 @@ def test_one_that_lives_is_found_by_others_at_the_same_time(tmp_path: Path) -> N
         ("claude-openai.port", "1\n"),
     ],
 )
-def test_files_that_do_not_fit_together_tell_nothing(tmp_path: Path, name: str, text: str) -> None:
+def test_inconsistent_instance_files_name_no_server(tmp_path: Path, name: str, text: str) -> None:
     left_behind(tmp_path)
     write(tmp_path, name, text)
     with locked(tmp_path):
@@ -222,7 +222,7 @@ def test_files_that_another_server_has_taken_meanwhile_stay_its_own_until_it_end
         assert find_instance(tmp_path) == ONE
 
 
-def test_a_folder_that_is_gone_harms_nobody(tmp_path: Path) -> None:
+def test_missing_folder_is_ignored(tmp_path: Path) -> None:
     folder = tmp_path / "gone"
     folder.mkdir()
     with claiming(folder) as claim:

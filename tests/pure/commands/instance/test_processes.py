@@ -53,7 +53,7 @@ def test_a_child_in_a_session_of_its_own_is_found(
     assert not wait_gone({child}, 0.0)
 
 
-def test_a_process_is_gone_once_it_is_dead_even_if_nobody_reaped_it(family: subprocess.Popen[str]) -> None:
+def test_zombie_process_counts_as_ended(family: subprocess.Popen[str]) -> None:
     said(family)
     with closing(Held(family.pid)) as held:
         assert not held.wait(0.0)
@@ -77,7 +77,7 @@ def test_without_descriptors_of_processes_the_number_has_to_do(
         assert held.wait(LIMIT_S)
 
 
-def test_a_number_that_nobody_has_is_not_held() -> None:
+def test_pid_of_an_ended_process_cannot_be_held() -> None:
     with subprocess.Popen(["true"]) as gone:
         gone.wait(LIMIT_S)
     with pytest.raises(ProcessLookupError):

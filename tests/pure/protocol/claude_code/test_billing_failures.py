@@ -15,7 +15,7 @@ LOGIN = "claude auth login"
     ("wait_s", "told"),
     [(121, "3 min"), (3600, "1 h"), (86_400, "1 days"), (300_000, "3 days 11 h"), (None, None), (0, "a minute")],
 )
-def test_a_reset_is_told_in_the_two_largest_units(wait_s: int | None, told: str | None) -> None:
+def test_reset_is_shown_in_the_two_largest_units(wait_s: int | None, told: str | None) -> None:
     error = upstream_error(Failure("usage_limit_reached", 429, "", "", wait_s), login=LOGIN)
     assert ("It resets in about" in error.message) == (told is not None)
     assert told is None or f"It resets in about {told}." in error.message
@@ -69,9 +69,7 @@ MONEY: list[tuple[str, int | None, str, str]] = [
 
 
 @pytest.mark.parametrize(("kind", "status", "text", "says"), MONEY)
-def test_what_is_about_money_is_told_as_such_and_never_to_be_repeated(
-    kind: str, status: int | None, text: str, says: str
-) -> None:
+def test_billing_failure_has_its_type_and_no_retry(kind: str, status: int | None, text: str, says: str) -> None:
     error = upstream_error(Failure(kind, status, text, "api_error", 7200), login=LOGIN)
     assert isinstance(error, QuotaExhausted)
     assert isinstance(error, LongContextRefused) == (says == LONG_CONTEXT)
@@ -82,7 +80,7 @@ def test_what_is_about_money_is_told_as_such_and_never_to_be_repeated(
     assert not _READ_AS_PASSING.search(error.message)
 
 
-def test_what_claude_says_of_money_is_quoted_unless_it_reads_as_an_invitation_to_repeat() -> None:
+def test_billing_text_is_quoted_unless_it_invites_a_retry() -> None:
     text = "API Error: Request rejected (429) · Extra usage is required for long context requests."
     assert (
         "(Claude's message: Extra usage is required for long"

@@ -58,7 +58,7 @@ def test_words_that_were_shown_and_are_taken_back_end_the_turn() -> None:
     assert reader.state is State.STOPPED
 
 
-def test_the_cause_is_told_where_claude_code_has_told_it() -> None:
+def test_failure_has_the_cause_that_claude_code_reported() -> None:
     reader = tool_reader()
     follow(reader, message_start(), text("Hel"))
     assert reader.assistant(model="<synthetic>", error="unknown", text="API Error: Overloaded", status=529) == ()
@@ -118,7 +118,7 @@ def test_a_call_that_stands_and_does_not_fit_is_corrected() -> None:
     assert content(follow(reader, *DONE)) == "Done."
 
 
-def test_a_form_that_stands_is_the_answer_whatever_else_was_told() -> None:
+def test_complete_structured_output_is_the_answer() -> None:
     reader = TurnReader(LOGIN, output=lambda _: None)
     given = use("o", "StructuredOutput", '{"a": 1}', index=1)
     follow(reader, message_start(), text("So:"), stop(), *given, abandoned_from(2))
@@ -127,7 +127,7 @@ def test_a_form_that_stands_is_the_answer_whatever_else_was_told() -> None:
     assert reader.state is State.IDLE
 
 
-def test_a_failure_that_was_told_of_a_stream_is_not_that_of_the_turn() -> None:
+def test_failure_of_a_stream_is_not_the_failure_of_the_turn() -> None:
     reader = tool_reader()
     follow(reader, message_start(), *use("a", "read", "{}"), abandoned_from(1))
     reader.assistant(model="<synthetic>", error="server_error", text="API Error: Connection lost mid-response.")
@@ -141,7 +141,7 @@ def test_thinking_is_shown_and_never_taken_back() -> None:
 
 
 @pytest.mark.parametrize("void", [None, 0])
-def test_before_2_1_300_a_stop_without_a_reason_says_that_all_is_void(void: int | None) -> None:
+def test_before_2_1_300_a_stop_without_a_reason_voids_everything(void: int | None) -> None:
     broken = {"type": "message_stop"} if void is None else abandoned_from(void)
     for delta in ([], [message_delta(None)]):
         reader = tool_reader()
@@ -151,7 +151,7 @@ def test_before_2_1_300_a_stop_without_a_reason_says_that_all_is_void(void: int 
 
 
 @pytest.mark.parametrize("half", [[], [text("and", 1)], use("b", "read", GOOD[:4], index=1)[:-1]])
-def test_before_2_1_300_a_synthetic_message_tells_that_the_calls_so_far_stand(half: list[dict[str, Any]]) -> None:
+def test_before_2_1_300_a_synthetic_message_keeps_the_calls_so_far(half: list[dict[str, Any]]) -> None:
     reader = tool_reader(live=False)
     follow(reader, message_start(), *use("a", "read", GOOD), *half)
     told = "API Error: Connection closed mid-response. The response above may be incomplete."

@@ -56,7 +56,7 @@ def test_each_failure_has_its_error(failure: Failure, kind: type[ApiError]) -> N
     assert failure.text.strip() in error.message
 
 
-def test_a_login_that_is_refused_says_what_to_type_and_is_not_retried() -> None:
+def test_refused_login_says_what_to_type_and_is_not_retried() -> None:
     for status in (None, 401):
         error = upstream_error(Failure("authentication_failed", status, "OAuth token has expired"), login=LOGIN)
         assert f"`{LOGIN}`" in error.message
@@ -64,7 +64,7 @@ def test_a_login_that_is_refused_says_what_to_type_and_is_not_retried() -> None:
         assert error.headers() == {"x-should-retry": "false"}
 
 
-def test_a_context_that_is_too_long_says_it_in_the_words_clients_look_for() -> None:
+def test_context_too_long_uses_the_words_that_clients_match() -> None:
     error = upstream_error(Failure(reason="prompt_too_long"), login=LOGIN)
     assert error.message.startswith("prompt is too long")
     assert (error.code, error.param) == ("context_length_exceeded", "messages")
@@ -77,7 +77,7 @@ def test_a_rate_limit_gives_its_wait(wait_s: int | None, told: str) -> None:
     assert error.may_retry == (told != "7200")
 
 
-def test_a_used_up_quota_says_when_it_resets() -> None:
+def test_used_up_quota_says_when_it_resets() -> None:
     error = upstream_error(Failure(status=429, retry_after_s=7201), login=LOGIN)
     assert "resets in about 2 h 1 min." in error.message
 
@@ -116,7 +116,7 @@ REPEATED_WORDS = re.compile(r"overloaded|rate.?limit|429|50[0-9]|52[0-9]|server 
     st.none() | st.sampled_from([429, 500, 502, 503, 529]),
     st.sampled_from(["Overloaded", "API Error: 529", "Connection lost mid-response. Try again.", "rate limit", "odd"]),
 )
-def test_a_failure_in_an_answer_invites_nobody_to_repeat_it(kind: str, status: int | None, said: str) -> None:
+def test_failure_within_an_answer_forbids_a_retry(kind: str, status: int | None, said: str) -> None:
     error = begun_error(upstream_error(Failure(kind, status, said), login=LOGIN))
     if isinstance(error, UpstreamError):
         assert error.type not in REPEATED_TYPES

@@ -19,7 +19,7 @@ def test_lines_are_the_same_however_the_bytes_are_cut(lines: list[bytes], rest: 
 
 
 @given(lines_of_bytes)
-def test_a_line_is_given_as_soon_as_its_end_has_come_byte_by_byte(lines: list[bytes]) -> None:
+def test_line_is_returned_with_the_byte_that_ends_it(lines: list[bytes]) -> None:
     framer = LineFramer()
     for line in lines:
         for byte in line:

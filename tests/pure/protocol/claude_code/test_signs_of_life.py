@@ -57,7 +57,7 @@ def test_what_a_timer_sends_is_none(record: dict[str, Any]) -> None:
     assert Signs().read(record) is None
 
 
-def test_a_retry_lasts_as_long_as_it_says_that_it_waits() -> None:
+def test_retry_is_alive_for_its_announced_delay() -> None:
     assert Signs().read(RETRY) == Sign("the announcement of a retry", 7.511)
     of_an_agent = {**PROGRESS, "subagent_retry": {"attempt": 1, "retry_delay_ms": 2000}}
     assert Signs().read(of_an_agent) == Sign("the progress of a tool", 2.0)
@@ -104,7 +104,7 @@ def test_the_longer_wait_counts() -> None:
         {**PROGRESS, "subagent_retry": []},
     ],
 )
-def test_a_record_of_a_form_that_nobody_knows_is_a_sign_all_the_same(record: dict[str, Any]) -> None:
+def test_unknown_record_still_counts_as_a_sign_of_life(record: dict[str, Any]) -> None:
     sign = Signs().read(record)
     assert sign is not None
     assert sign.for_s == 0

@@ -49,7 +49,7 @@ def without_start(effects: list[Effect]) -> list[Effect]:
     return effects[1:]
 
 
-def test_the_turn_goes_on_after_its_own_tools_and_each_is_told_of_as_reasoning() -> None:
+def test_turn_continues_after_own_tools_and_notes_each_as_reasoning() -> None:
     events = follow(
         reader(),
         message_start(output_tokens=3),
@@ -71,7 +71,7 @@ def test_the_turn_goes_on_after_its_own_tools_and_each_is_told_of_as_reasoning()
     ]
 
 
-def test_when_it_is_not_to_be_told_only_the_log_hears_of_it() -> None:
+def test_hidden_tool_use_is_only_logged() -> None:
     turn = reader(options=ClaudeOptions(tool_mode="all", show_tool_use=False))
     events = follow(turn, message_start(), *call("Read", file_path="/w/a.py"), message_delta("tool_use"))
     assert without_start(events) == [ReasoningDelta("", tool="Read")]
@@ -110,7 +110,7 @@ def test_text_and_a_tool_of_its_own_and_then_an_empty_end_is_an_answer(silent: l
     assert events[-1] == TurnCompleted("stop", Usage())
 
 
-def test_of_a_tool_whose_call_broke_off_nothing_is_told() -> None:
+def test_tool_whose_call_broke_off_has_no_note() -> None:
     broken = [message_start(), text("I look."), *call("Read", file_path="/w/a.py")[:-1], abandoned_from(1)]
     assert without_start(follow(reader(), *broken)) == [TextDelta("I look.")]
 

@@ -77,9 +77,7 @@ def test_the_counts_of_the_result_are_taken_only_when_no_pieces_came() -> None:
     ("reason", "finish_reason"),
     [("max_tokens", "length"), ("model_context_window_exceeded", "length"), ("refusal", "content_filter")],
 )
-def test_a_reason_after_which_claude_code_would_go_on_by_itself_ends_the_turn(
-    reason: str, finish_reason: FinishReason
-) -> None:
+def test_stop_reason_that_claude_code_would_continue_ends_the_turn(reason: str, finish_reason: FinishReason) -> None:
     reader = TurnReader(LOGIN)
     events = follow(reader, message_start(output_tokens=1), text("Hel"), message_delta(reason, output_tokens=9))
     assert events[-1] == TurnCompleted(finish_reason, Usage(output_tokens=9))
@@ -117,9 +115,7 @@ def test_a_failure_in_the_middle_of_an_answer_is_none_that_clients_repeat_by_the
 
 
 @pytest.mark.parametrize(("status", "said"), [(529, "API Error: Overloaded"), (None, "Overloaded"), (529, "")])
-def test_an_overload_in_the_middle_of_an_answer_is_told_as_one_and_is_not_to_be_repeated(
-    status: int | None, said: str
-) -> None:
+def test_overload_within_an_answer_is_reported_without_retry(status: int | None, said: str) -> None:
     events = follow(TurnReader(LOGIN), message_start(), text("Hel"), bad_result(status, said))
     error = failure_of(events[-1:])
     assert (type(error), error.code, error.may_retry) == (UpstreamError, "upstream_error", False)
@@ -134,19 +130,19 @@ def test_an_overload_in_the_middle_of_an_answer_is_told_as_one_and_is_not_to_be_
         "API Error: Stream ended without receiving any events",
     ],
 )
-def test_a_lost_connection_in_the_middle_of_an_answer_is_told_as_one(said: str) -> None:
+def test_lost_connection_within_an_answer_is_reported_as_such(said: str) -> None:
     events = follow(TurnReader(LOGIN), message_start(), text("Hel"), bad_result(None, said))
     error = failure_of(events[-1:])
     assert (type(error), error.may_retry) == (UpstreamError, False)
     assert error.message == "Claude broke off its answer: the connection to its API was lost."
 
 
-def test_a_failure_in_the_middle_of_an_answer_says_what_it_was_where_no_client_takes_it_amiss() -> None:
+def test_failure_within_an_answer_has_its_cause_where_no_client_retries() -> None:
     events = follow(TurnReader(LOGIN), message_start(), text("Hel"), bad_result(None, "a strange thing"))
     assert "a strange thing" in failure_of(events[-1:]).message
 
 
-def test_an_answer_that_came_whole_is_said_once() -> None:
+def test_answer_that_came_whole_is_sent_once() -> None:
     events = follow(TurnReader(LOGIN), good_result("Hello", output_tokens=2))
     assert events[1:] == [TextDelta("Hello"), TurnCompleted("stop", Usage(output_tokens=2))]
     assert isinstance(events[0], TurnStarted)
@@ -199,7 +195,7 @@ def test_a_retry_after_words_that_would_come_twice_ends_the_turn(status: int | N
     [(0, RateLimited, 1), (999, RateLimited, 1), (7_900, RateLimited, 7), (120_000, RateLimited, 120),
      (121_000, QuotaExhausted, 121), (3_600_000, QuotaExhausted, 3600)],
 )  # fmt: skip
-def test_a_rate_limit_says_how_long_to_wait(delay_ms: float, error: type[ApiError], wait_s: int) -> None:
+def test_rate_limit_says_how_long_to_wait(delay_ms: float, error: type[ApiError], wait_s: int) -> None:
     failure = failure_of(TurnReader(LOGIN).retry(status=429, delay_ms=delay_ms, kind="rate_limit"))
     assert type(failure) is error
     assert failure.retry_after_s == wait_s
@@ -236,13 +232,13 @@ def test_a_failure_that_is_dressed_as_an_answer_is_no_answer() -> None:
     assert LOGIN in failure.message
 
 
-def test_a_result_that_says_error_is_a_failure_with_the_words_of_the_message_before_it() -> None:
+def test_error_result_fails_with_the_text_of_the_message_before() -> None:
     reader = TurnReader(LOGIN)
     reader.assistant(model="<synthetic>", error="invalid_request", text="prompt is too long: 210000 tokens")
     assert isinstance(failure_of(reader.result(**bad_result(400))), ContextTooLong)
 
 
-def test_a_process_that_is_gone_is_a_failure_that_says_why() -> None:
+def test_ended_process_is_a_failure_with_its_reason() -> None:
     reader = TurnReader(LOGIN)
     error = reader.gone("exit status 137").error
     assert isinstance(error, UpstreamError)
@@ -250,7 +246,7 @@ def test_a_process_that_is_gone_is_a_failure_that_says_why() -> None:
     assert reader.ended
 
 
-def test_calls_are_said_whole_when_the_message_ends_and_the_turn_waits_for_their_results() -> None:
+def test_calls_are_sent_whole_when_the_message_ends_and_the_turn_waits() -> None:
     reader = tool_reader()
     spelled = '{"path": "/a b",  "x":[1.50, "\\u00e9"]}'
     written = [
@@ -325,7 +321,7 @@ def test_text_and_a_refused_call_and_then_an_empty_end_is_an_answer(silent: list
     assert reader.state is State.STOPPED  # Claude Code would ask for a text
 
 
-def test_of_several_calls_those_that_fit_are_said() -> None:
+def test_valid_calls_among_several_are_sent() -> None:
     written = [
         *use("a", "read", GOOD),
         *use("b", "read", "{}", index=1),
@@ -349,7 +345,7 @@ def test_calls_that_never_fit_are_a_failure_in_the_end() -> None:
     assert reader.state is State.STOPPED
 
 
-def test_a_call_that_the_output_limit_cut_is_not_said() -> None:
+def test_call_cut_by_the_output_limit_is_not_sent() -> None:
     reader = tool_reader()
     cut = use("a", "read", GOOD[:6], index=1)[:-1]
     events = follow(reader, message_start(), text("So:"), *cut, message_delta("max_tokens"))
@@ -357,7 +353,7 @@ def test_a_call_that_the_output_limit_cut_is_not_said() -> None:
     assert reader.state is State.STOPPED
 
 
-def test_without_tools_no_call_is_said() -> None:
+def test_without_tools_no_call_is_sent() -> None:
     events = follow(TurnReader(LOGIN), message_start(), *use("a", "Bash", GOOD), message_delta("tool_use"))
     assert events == [TurnStarted("claude-sonnet-4-5"), AnswerCall("a", "No tools are available.")]
 
@@ -401,7 +397,7 @@ def test_an_answer_that_does_not_have_its_form_is_asked_for_again() -> None:
 
 
 @pytest.mark.parametrize("way", ["new", "replayed", "continued", "parked"])
-def test_the_start_says_which_way_the_turn_took(way: Route) -> None:
+def test_start_names_the_route_of_the_turn(way: Route) -> None:
     assert follow(TurnReader(LOGIN, conversation=way), message_start("m")) == [TurnStarted("m", way)]
 
 
@@ -430,7 +426,7 @@ def test_what_agents_spend_is_counted_from_the_result() -> None:
     assert follow(with_agents, *written, end)[-1] == TurnCompleted("stop", everything)
 
 
-def test_an_agent_that_calls_a_tool_of_the_clients_is_told_that_it_cannot() -> None:
+def test_sub_agent_that_calls_a_client_tool_gets_an_error() -> None:
     reader = TurnReader(LOGIN, own_name=lambda name: name if name == "read" else None)
     assert reader.note_subagent([("a", "read"), ("b", "Grep")]) == [AnswerCall("a", NOT_FOR_AGENTS)]
 
@@ -462,9 +458,7 @@ results = st.builds(good_result, said) | st.builds(bad_result, st.sampled_from([
 
 
 @given(st.lists(stream_records, max_size=16), results, st.booleans())
-def test_whatever_is_said_a_turn_ends_exactly_once_and_last(
-    records: list[dict[str, Any]], end: dict[str, Any], live: bool
-) -> None:
+def test_any_turn_ends_exactly_once_and_last(records: list[dict[str, Any]], end: dict[str, Any], live: bool) -> None:
     reader = tool_reader(live=live)
     effects: list[Effect] = []
     # Nothing that comes after the end has an effect.

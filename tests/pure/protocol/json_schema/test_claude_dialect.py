@@ -57,7 +57,7 @@ def test_what_claude_code_cannot_check_becomes_words() -> None:
     }
 
 
-def test_a_schema_that_refers_to_itself_stays_one() -> None:
+def test_self_referring_schema_stays_self_referring() -> None:
     schema = {"type": "object", "properties": {"next": {"$ref": "#"}}}
     assert read(schema).for_claude() == schema
 
@@ -114,7 +114,7 @@ def test_alternatives_at_the_top_become_words_since_claudes_api_takes_none_there
         ({"not": STRING}, {"not": STRING}),
     ],
 )
-def test_what_strict_compilers_take_for_a_mistake_is_said_in_another_way(given: Schema, adapted: Schema) -> None:
+def test_keyword_that_strict_compilers_refuse_is_rewritten(given: Schema, adapted: Schema) -> None:
     assert of_a(given) == adapted
 
 
@@ -162,7 +162,7 @@ def test_until_draft_7_nothing_counts_beside_a_reference() -> None:
         ({"properties": {"a": {"enum": list(range(100_001))}}}, "too large"),
     ],
 )
-def test_what_cannot_be_said_is_refused_before_anything_is_paid(schema: Schema, words: str) -> None:
+def test_inexpressible_schema_is_refused_before_any_call(schema: Schema, words: str) -> None:
     with pytest.raises(BadRequest, match=words) as raised:
         read(schema)
     assert (raised.value.code, raised.value.param) == ("invalid_json_schema", "response_format.json_schema.schema")

@@ -60,7 +60,7 @@ def test_a_schema_is_valid_when_jsonschema_says_so(schema: Any, validator: Any) 
 
 
 @pytest.mark.parametrize("validator", VALIDATORS, ids=lambda validator: str(validator.__name__))
-def test_the_metaschema_is_valid_by_itself(validator: Any) -> None:
+def test_metaschema_is_valid_against_itself(validator: Any) -> None:
     assert is_valid(validator.META_SCHEMA, validator)
 
 
@@ -75,12 +75,12 @@ def test_the_metaschema_is_valid_by_itself(validator: Any) -> None:
         ({"$id": "a#b"}, "'a#b' does not match '^[^#]*#?$' (at $.$id)"),
     ],
 )
-def test_what_is_wrong_is_said_with_its_place(schema: Any, said: str) -> None:
+def test_problem_is_reported_with_its_place(schema: Any, said: str) -> None:
     with pytest.raises(InvalidSchema) as raised:
         check_schema(schema, draft_of({}), Budget())
     assert str(raised.value) == said
 
 
-def test_a_schema_that_takes_more_than_the_budget_is_given_up() -> None:
+def test_schema_beyond_the_budget_is_abandoned() -> None:
     with pytest.raises(TooMuchWork):
         check_schema({"properties": {str(number): {} for number in range(100)}}, draft_of({}), Budget(100))

@@ -28,7 +28,7 @@ def test_a_schema_without_a_type_is_one_of_an_object() -> None:
 
 
 @pytest.mark.parametrize("keyword", ["anyOf", "oneOf", "allOf"])
-def test_of_alternatives_all_properties_are_offered_and_the_rest_is_said_in_words(keyword: str) -> None:
+def test_alternatives_offer_all_properties_and_describe_the_rest(keyword: str) -> None:
     schema = {"description": "A pet.", "properties": {"name": {"type": "string"}}, keyword: [CAT, DOG]}
     told = offered(schema)
     assert told.keys() == {"type", "description", "properties"}
@@ -50,7 +50,7 @@ def test_alternatives_that_name_no_properties_offer_none(part: Any) -> None:
 
 
 @given(object_schemas())
-def test_whatever_the_schema_claudes_api_takes_it(schema: dict[str, Any]) -> None:
+def test_every_translated_schema_is_valid_for_claudes_api(schema: dict[str, Any]) -> None:
     told = offered(schema)
     assert told["type"] == schema.get("type", "object")
     assert told.keys().isdisjoint(("anyOf", "oneOf", "allOf"))

@@ -175,7 +175,7 @@ def test_bypassing_permissions_has_a_flag_of_its_own_and_is_not_for_root(
 CLIENT, SERVER = ("127.0.0.1", 50000), ("127.0.0.1", 8000)
 
 
-def test_folders_are_told_from_what_may_take_their_names(config: Config, work: Path) -> None:
+def test_roots_are_the_requested_folders_with_inode_and_field(config: Config, work: Path) -> None:
     inner = str(work / "allowed" / "inner")
     options = checked(config, tool_mode="safe", working_directory=inner, add_dirs=(str(work / "allowed"),))
     found = [(root.path, root.inode, root.param) for root in options.roots]

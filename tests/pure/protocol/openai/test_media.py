@@ -52,7 +52,7 @@ def file(**inner: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("kind", "raw"), PICTURES.values(), ids=PICTURES)
-def test_a_picture_is_what_its_bytes_say_whatever_its_url_declares(kind: str, raw: bytes) -> None:
+def test_picture_type_comes_from_its_bytes_not_its_url(kind: str, raw: bytes) -> None:
     expected = MediaBlock("image", kind, b64(raw))
     assert blocks(image({"url": url(raw, "image/whatever"), "detail": "high"})) == (expected,)
 
@@ -272,7 +272,7 @@ def test_a_picture_that_is_small_enough_stays_as_it_is() -> None:
     assert blocks(image(url(raw))) == (MediaBlock("image", "image/png", b64(raw)),)
 
 
-def test_a_turned_photo_is_turned_before_it_is_written_anew() -> None:
+def test_rotated_photo_is_rotated_before_it_is_encoded_again() -> None:
     turned = Image.Exif()
     turned[ExifTags.Base.Orientation] = 6
     (block,) = blocks(image(url(drawn("RGB", (4000, 1000), "JPEG", exif=turned))))

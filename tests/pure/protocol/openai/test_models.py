@@ -60,7 +60,7 @@ def test_a_known_name_becomes_the_name_claude_knows(asked: str, claude: str) -> 
         "\x00",
     ],
 )
-def test_any_other_name_is_a_404_that_tells_where_the_names_are(asked: str) -> None:
+def test_unknown_model_is_a_404_that_names_the_list(asked: str) -> None:
     with pytest.raises(ModelNotFound, match=r"does not exist\..*GET /v1/models") as raised:
         CATALOG.resolve(asked)
     assert (raised.value.status, raised.value.code, raised.value.param) == (404, "model_not_found", "model")

@@ -132,7 +132,7 @@ def test_an_error_frame_holds_the_error_object_with_all_its_keys() -> None:
 
 
 @given(any_text, st.none() | any_text)
-def test_an_error_frame_is_an_error_response_of_the_schema_whatever_its_text(message: str, param: str | None) -> None:
+def test_error_frame_with_any_text_fits_the_schema(message: str, param: str | None) -> None:
     (frame,) = parse_sse(error_frame(QueueFull(message, param=param)))
     validate("ErrorResponse", frame)
 

@@ -114,7 +114,7 @@ OLDER: Final = [
 
 
 @pytest.mark.parametrize(("properties", "draft", "good", "bad"), OLDER)
-def test_a_schema_of_an_older_draft_is_said_anew_and_checked_by_its_own(
+def test_schema_of_an_older_draft_is_translated_and_checked_by_its_draft(
     properties: Any, draft: int, good: Any, bad: Any
 ) -> None:
     schema = {
@@ -136,7 +136,7 @@ def test_a_schema_that_is_valid_by_the_latest_draft_too_is_offered_as_it_is() ->
     assert read([function(parameters=schema)])[0].claude_schema == ""
 
 
-def test_a_schema_of_an_older_draft_that_cannot_be_said_anew_is_refused_at_its_place() -> None:
+def test_schema_of_an_older_draft_without_translation_is_refused() -> None:
     endless = {"$schema": DRAFT_07, "items": [{}], "properties": {"a": {"$ref": "#/definitions/a"}}}
     endless["definitions"] = {"a": {"allOf": [{"$ref": "#/definitions/a"}]}}
     assert refusal_of(function(parameters=endless)) == ("invalid_function_parameters", "tools[0].function.parameters")
@@ -222,14 +222,14 @@ def test_more_tools_than_openai_takes_are_taken_but_not_any_number() -> None:
         {"$id": 7},
     ],
 )
-def test_a_schema_that_is_none_is_refused_whatever_part_is_wrong(schema: dict[str, Any]) -> None:
+def test_invalid_schema_is_refused_for_any_invalid_part(schema: dict[str, Any]) -> None:
     parameters = {"type": "object", **schema}
     if schema == {"type": "strin"}:
         parameters = {"type": "object", "additionalProperties": schema}
     assert refusal_of_schema(parameters) == ("invalid_function_parameters", "tools[0].function.parameters")
 
 
-def test_the_refusal_of_a_schema_says_where_in_it_the_fault_is() -> None:
+def test_refused_schema_error_names_the_place() -> None:
     with pytest.raises(BadRequest, match=r"\$\.properties\.path\.type"):
         read([function(parameters={"type": "object", "properties": {"path": {"type": "text"}}})])
 
@@ -345,7 +345,7 @@ def test_a_schema_with_an_id_of_its_own_finds_its_parts() -> None:
     assert problem(schema, {"b": 7}) is not None
 
 
-def test_a_schema_that_refers_to_itself_without_end_never_breaks_the_turn() -> None:
+def test_endless_self_reference_never_breaks_the_turn() -> None:
     assert refusal_of_schema({"type": "object", "$ref": "#"})[0] == "invalid_function_parameters"
     circle = {"type": "object", "properties": {"a": {"$ref": "#/properties/a"}}}
     assert problem(circle, {}) is None
@@ -460,7 +460,7 @@ def test_allowed_tools_are_taken_in_the_form_of_either_api() -> None:
         ({"tool_choice": "auto", "parallel_tool_calls": True}, True),
     ],
 )
-def test_a_choice_of_claudes_form_says_whether_calls_may_be_parallel(fields: Any, allows: bool) -> None:
+def test_tool_choice_in_claudes_form_sets_parallel_calls(fields: Any, allows: bool) -> None:
     assert allows_parallel_calls(fields) == allows
 
 
@@ -529,7 +529,7 @@ def test_a_problem_names_the_place_and_what_is_wrong_there(
     assert words in found
 
 
-def test_only_the_first_problems_are_said_and_each_is_short() -> None:
+def test_only_the_first_problems_are_listed_and_each_is_short() -> None:
     schema = {"type": "object", "properties": {name: {"type": "integer"} for name in "abcdef"}}
     found = problem(schema, dict.fromkeys("abcdef", "x" * 10_000))
     assert found is not None
@@ -613,9 +613,7 @@ ALMOST_SCHEMAS: st.SearchStrategy[Any] = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from(KEYWORDS), ALMOST_SCHEMAS, max_size=4), JSON)
-def test_every_schema_is_either_refused_or_one_that_any_arguments_can_be_checked_against(
-    schema: dict[str, Any], arguments: Any
-) -> None:
+def test_every_schema_is_refused_or_can_check_any_arguments(schema: dict[str, Any], arguments: Any) -> None:
     with suppress(BadRequest):
         tools: tuple[Tool, ...] = read([function(parameters=schema)])
         found = checking(tools).problem("read", arguments)
@@ -672,7 +670,7 @@ def test_arguments_that_would_take_too_long_to_check_are_a_problem_and_nothing_w
     assert problem(schema, {}) is None  # the next check has all its steps
 
 
-def test_a_pattern_that_takes_too_long_is_given_up() -> None:
+def test_pattern_that_takes_too_long_is_abandoned() -> None:
     schema = {"type": "object", "properties": {"a": {"pattern": "^(x|x?)+$"}, "b": {"type": "integer"}}}
     assert problem(schema, {"a": "x" * 5000 + "y"}) is None
     assert problem(schema, {"a": "x" * 5000 + "y", "b": "1"}) is not None

@@ -109,7 +109,7 @@ def test_no_text_is_lost_or_changed_however_it_is_cut(tmp_path: Path, said: list
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
-def test_folder_and_file_are_their_owners_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+def test_folder_and_file_are_private_under_any_umask(tmp_path: Path, umask: int) -> None:
     folder = tmp_path / "new" / "runs"
     before = os.umask(umask)
     try:
@@ -193,7 +193,7 @@ def test_a_record_that_cannot_be_one_is_none(change: dict[str, Any]) -> None:
     assert RunRecord.from_json({}) is None
 
 
-def test_an_end_is_known_by_its_type_and_not_by_what_is_said() -> None:
+def test_end_is_recognized_by_its_type_not_its_text() -> None:
     assert is_end(b'{"t":1,"type":"end"}')
     assert not is_end(b'{"t":1,"type":"text","text":"\\"type\\":\\"end\\""}')
     assert not is_end(b'{"t":1,"type":"end"')
@@ -277,9 +277,7 @@ def test_a_run_that_is_being_written_is_never_removed(tmp_path: Path) -> None:
         assert kept(tmp_path) == {ID}
 
 
-def test_a_full_disk_is_told_once_and_the_rest_is_written_when_there_is_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_is_reported_once_and_writing_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     full = threading.Event()
     full.set()
     torn: set[int] = set()
@@ -358,7 +356,7 @@ def test_old_runs_are_removed_while_the_server_runs(tmp_path: Path) -> None:
         until(lambda: kept(tmp_path) == {OTHER})
 
 
-def test_a_folder_that_cannot_be_made_is_told_once_and_hurts_nobody(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_is_reported_once(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with writing(tmp_path / "file" / "runs") as written:
         written.run(ID, "a")

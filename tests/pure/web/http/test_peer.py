@@ -25,7 +25,7 @@ def line(ends: tuple[str, str], uid: int, *, state: str = "01", inode: int = 135
 
 
 @little_endian
-def test_the_client_is_the_one_whose_socket_is_connected_to_ours() -> None:
+def test_client_process_is_found_by_its_connected_socket() -> None:
     ours = line((V4[1], V4[0]), 7)
     others = [line(("0100007F:C351", V4[1]), 8), line((V4[0], "0100007F:1F41"), 9), line(("0200007F:C350", V4[1]), 6)]
     assert _owner([HEAD, ours, *others, line(V4, 1000)], CLIENT, SERVER) == 1000
@@ -48,7 +48,7 @@ def test_a_socket_for_ipv6_may_be_connected_to_an_ipv4_address() -> None:
     ("state", "inode", "known"),
     [("01", 5, True), ("04", 5, True), ("05", 5, True), ("01", 0, False), ("06", 0, False), ("02", 5, False)],
 )
-def test_only_a_socket_that_a_process_has_open_tells_its_user(state: str, inode: int, known: bool) -> None:
+def test_only_an_open_socket_of_a_process_names_its_user(state: str, inode: int, known: bool) -> None:
     # TIME_WAIT, and what was closed, are listed as root's.
     owner = _owner([HEAD, line(V4, 0, state=state, inode=inode)], CLIENT, SERVER)
     assert owner == (0 if known else None)
@@ -90,7 +90,7 @@ def test_the_kernel_knows_this_user(family: socket.AddressFamily, to: str, liste
         assert uid_seen(server) is None
 
 
-def test_where_it_cannot_be_told_nobody_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_user_of_a_peer_is_unknown_where_it_cannot_be_found(monkeypatch: pytest.MonkeyPatch) -> None:
     assert uid_of_peer(("192.0.2.1", 5), ("192.0.2.2", 6)) is None
     assert uid_of_peer(("not an address", 5), ("127.0.0.1", 6)) is None
     monkeypatch.setattr(sys, "platform", "darwin")

@@ -78,7 +78,7 @@ EITHER = {"anyOf": [INTEGER, {"type": "null"}]}
         (EITHER, '"x"', "null"),
     ],
 )
-async def test_a_value_that_does_not_fit_is_corrected_and_one_that_fits_is_the_clients(
+async def test_invalid_value_is_corrected_and_valid_one_is_the_clients(
     kept: Served, schema: dict[str, Any], wrong: str, right: str
 ) -> None:
     offered = tool(schema, "v")
@@ -114,7 +114,7 @@ async def test_a_call_that_claudes_api_would_not_take_back_is_an_error_and_no_wa
         assert (status, answer["error"]["type"]) == (400, "invalid_request_error")
 
 
-async def test_of_several_calls_those_that_fit_are_the_clients_and_claude_hears_of_the_others(kept: Served) -> None:
+async def test_valid_calls_reach_the_client_and_claude_corrects_the_others(kept: Served) -> None:
     offered = tool(INTEGER, "v")
     calls = [use(1, '{"v":"1"}'), use(2, '{"v":2}'), use(3, '{"v":"3"}'), use(4, '{"v":4}')]
     kept.api.enqueue(Reply(*calls), Reply("Done."))

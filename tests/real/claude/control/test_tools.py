@@ -192,7 +192,7 @@ async def test_results_that_no_turn_waits_for_reach_claude_with_system_prompt_to
             assert (request.body["max_tokens"], request.body["output_config"]["effort"]) == (1234, "low")
 
 
-async def test_results_with_other_settings_than_the_turn_began_with_are_given_anew(kept: Served) -> None:
+async def test_results_with_changed_settings_are_replayed(kept: Served) -> None:
     kept.api.enqueue(Reply(use(1)), Reply("Done."))
     answer, _ = await ask(kept, ASKED)
     _, way = await ask(kept, [*ASKED, *results(answer, "A")], max_tokens=1234)
@@ -431,7 +431,7 @@ async def test_a_tool_with_alternatives_is_offered_and_its_arguments_are_checked
 
 
 @pytest.mark.parametrize("way", ["parked", "replayed"])
-async def test_a_result_that_is_an_error_is_told_so(kept: Served, way: str) -> None:
+async def test_error_result_is_marked_as_an_error(kept: Served, way: str) -> None:
     kept.api.enqueue(Reply(use(1)), Reply("Done."))
     answer, _ = await ask(kept, ASKED)
     block = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "No such file.", "is_error": True}

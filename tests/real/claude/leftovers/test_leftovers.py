@@ -282,7 +282,7 @@ async def test_long_results_and_plans_are_removed_too(tmp_path: Path) -> None:
             await is_soon_clean(user.home, user.before)
 
 
-async def test_what_cannot_be_removed_is_told_in_the_log(tmp_path: Path) -> None:
+async def test_file_that_cannot_be_removed_is_logged(tmp_path: Path) -> None:
     async with serving(tmp_path, reply) as served:
         async with AsyncExitStack() as stack:
             call = await begun(served.url, "hang", stack)

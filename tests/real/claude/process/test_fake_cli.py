@@ -124,9 +124,7 @@ async def test_noise_harms_no_answer(tmp_path: Path, backend: str, before: str) 
 
 @pytest.mark.parametrize("behaviour", [FOREVER, f"initialized\n{FOREVER}", f"asked\n{STUBBORN}"])
 @on_both_backends
-async def test_a_claude_that_says_nothing_is_stopped_at_the_time_limit(
-    tmp_path: Path, backend: str, behaviour: str
-) -> None:
+async def test_silent_claude_is_stopped_at_the_time_limit(tmp_path: Path, backend: str, behaviour: str) -> None:
     command = fake_cli(tmp_path, behaviour)
     async with serving(tmp_path, claude_command=command, process_timeout_ms=300, backend=backend) as served:
         async with Call.open(served.url, chat("Hi")) as call:
@@ -150,7 +148,7 @@ async def test_a_timer_in_claude_code_does_not_keep_a_turn_alive(tmp_path: Path,
 
 
 @on_both_backends
-async def test_a_bound_of_the_whole_turn_stops_one_that_works_on(tmp_path: Path, backend: str) -> None:
+async def test_turn_timeout_stops_a_turn_that_still_works(tmp_path: Path, backend: str) -> None:
     command = fake_cli(tmp_path, "asked; begin; while :; do delta x; sleep 0.1; done")
     async with serving(tmp_path, claude_command=command, turn_timeout_ms=1_500, backend=backend) as served:
         async with Call.open(served.url, chat("Hi")) as call:
@@ -244,7 +242,7 @@ async def test_an_answer_is_complete_though_its_claude_does_not_leave(tmp_path: 
 
 
 @on_both_backends
-async def test_a_program_that_cannot_be_started_is_told_to_the_client(tmp_path: Path, backend: str) -> None:
+async def test_program_that_cannot_start_is_an_error_for_the_client(tmp_path: Path, backend: str) -> None:
     command = tmp_path / "fake-claude"
     fake_cli(tmp_path, ANSWER)
     async with serving(tmp_path, claude_command=str(command), backend=backend) as served:

@@ -241,7 +241,7 @@ async def test_a_program_whose_watch_fails_is_ended(guardian: Guardian, monkeypa
     await gone(number)
 
 
-async def test_a_guardian_that_was_killed_is_started_again_and_says_so(tmp_path: Path) -> None:
+async def test_killed_guardian_is_started_again_and_logged(tmp_path: Path) -> None:
     log_file, number = tmp_path / "log", new_number()
     with open_log(Level.DEBUG, log_file) as log, guarding(tmp_path / "private", log) as guardian:
         async with shell(guardian, leaving("nohup", number)) as before:
@@ -324,7 +324,7 @@ async def test_two_that_find_the_guardian_dead_start_one(tmp_path: Path) -> None
         assert len(children(os.getpid(), lambda argv: str(tmp_path).encode() in b" ".join(argv))) == 1
 
 
-async def test_one_that_was_given_up_is_ended_later_all_the_same(tmp_path: Path) -> None:
+async def test_abandoned_process_is_still_ended_later(tmp_path: Path) -> None:
     number, log_file = new_number(), tmp_path / "log"
     with open_log(Level.DEBUG, log_file) as log, guarding(tmp_path / "private", NULL_LOG) as guardian:
         async with shell(guardian, leaving("double fork", number), log, kill_wait_s=0.05) as process:
@@ -380,7 +380,7 @@ def test_without_a_subreaper_what_still_has_its_parent_is_ended(way: str) -> Non
 
 
 @needs("/bin/ps")
-def test_without_proc_the_processes_are_told_by_ps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_proc_the_processes_are_listed_by_ps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "darwin")
     assert (os.getpid(), os.getppid()) in supervisor.processes()
 

@@ -34,7 +34,7 @@ async def is_refused(served: Served, *, says: str, stream: bool = False) -> None
 
 
 @on_both_backends
-async def test_a_server_without_claude_says_so_until_there_is_one(
+async def test_server_without_claude_reports_it_until_installed(
     tmp_path: Path, backend: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(program, "_bundled_claude", lambda: None)
@@ -103,7 +103,7 @@ async def test_the_command_warns_of_a_claude_that_is_too_old(tmp_path: Path, ver
         assert warning.endswith("or leave out --claude-command")
 
 
-async def test_a_claude_that_does_not_tell_its_version_keeps_no_server_from_its_start_and_its_end(
+async def test_claude_without_version_does_not_block_start_and_stop(
     tmp_path: Path,
 ) -> None:
     asked = tmp_path / "asked"

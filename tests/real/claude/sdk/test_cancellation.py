@@ -60,7 +60,7 @@ async def test_a_client_that_leaves_ends_its_turn(
 
 
 @pytest.mark.long
-async def test_a_client_that_closes_its_sending_side_ends_its_turn_and_is_told_why(tmp_path: Path) -> None:
+async def test_half_close_ends_the_turn_with_an_error(tmp_path: Path) -> None:
     async with serving(tmp_path, **ONE_SLOT) as served:
         served.api.enqueue(Reply(before_headers=[Hang()]))
         async with Call.open(served.url, chat("Hi")) as call:

@@ -133,7 +133,7 @@ class Echo:
         return [found[number] for number in range(len(requests))]
 
 
-async def test_of_equal_follow_ups_at_once_one_goes_on_and_the_other_is_given_its_history(tmp_path: Path) -> None:
+async def test_of_equal_follow_ups_at_once_one_continues_and_one_replays(tmp_path: Path) -> None:
     echo = Echo()
     async with serving(tmp_path, echo, **KEPT) as served:
         first = [{"role": "user", "content": "One"}]

@@ -553,7 +553,7 @@ async def on_stage(folders: pytest.TempPathFactory, kind: Kind, run: Callable[[A
         pytest.param(CLI, 1, id="each turn is a process of its own"),
     ],
 )
-async def test_claude_is_sent_what_the_request_says_and_nothing_else(
+async def test_claude_gets_the_request_and_nothing_else(
     tmp_path_factory: pytest.TempPathFactory, kind: Kind, examples: int
 ) -> None:
     chosen = settings(

@@ -42,7 +42,7 @@ def last_sent(served: Served) -> list[str]:
 
 
 @pytest.mark.parametrize("last", ["three", "three, in other words"])
-async def test_the_last_message_is_answered_anew_by_the_same_process(kept: Served, last: str) -> None:
+async def test_last_message_is_answered_again_by_the_same_process(kept: Served, last: str) -> None:
     messages: list[dict[str, Any]] = []
     await talk(kept, messages, "one", "two", "three")
     before = await kept.logged("process.start")
@@ -62,7 +62,7 @@ async def test_it_goes_on_from_there(kept: Served) -> None:
     assert last_sent(kept) == ["one", "ok", "other", "ok", "or?"]
 
 
-async def test_a_history_that_was_given_in_one_piece_is_taken_back_too(kept: Served) -> None:
+async def test_replayed_history_can_be_rewound(kept: Served) -> None:
     messages = [user("one"), {"role": "assistant", "content": "two"}, user("three")]
     messages.append({"role": "assistant", "content": "four"})
     assert await talk(kept, messages, "five") == "replayed"
@@ -108,9 +108,7 @@ async def test_another_caller_or_other_choices_take_nothing_back(kept: Served) -
         assert way == "replayed"
 
 
-async def test_one_that_claude_code_does_not_take_back_is_replaced(
-    kept: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_conversation_that_cannot_be_rewound_is_replaced(kept: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(_self: ProcessTransport, _target: str, _newest: str) -> str:
         return "stale target"
 

@@ -166,7 +166,7 @@ def written_files(served: Served) -> list[Path]:
     return [path for path in served.temporary.glob("*/*.jsonl") if path.is_file()]
 
 
-async def test_a_client_that_leaves_while_its_history_is_given_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_disconnect_while_history_is_written_leaves_nothing(tmp_path: Path) -> None:
     async with serving(tmp_path, **WAITING) as served:
         await ask(served, history("Ada"))
         await until(lambda: not written_files(served), "the history of the first turn is gone")

@@ -197,7 +197,7 @@ def no_bwrap(folder: Path) -> Path:
     ],
     ids=["no namespaces", "fails without a word", "hangs", "hangs with a child"],
 )
-def test_a_bubblewrap_that_does_not_work_is_told_with_its_reason(
+def test_broken_bubblewrap_is_reported_with_its_reason(
     tmp_path: Path, script: str, reason: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "bwrap"

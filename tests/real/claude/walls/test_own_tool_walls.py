@@ -36,9 +36,7 @@ async def test_files_outside_are_neither_read_nor_written_in_any_mode_and_by_no_
 
 
 @in_each_mode
-async def test_files_inside_are_read_edited_and_written_as_the_mode_says(
-    tmp_path: Path, place: Place, mode: str
-) -> None:
+async def test_files_inside_are_read_edited_and_written_by_the_mode(tmp_path: Path, place: Place, mode: str) -> None:
     a, by_link, new = (str(place.work / name) for name in ("a.txt", "within/b.txt", "new.txt"))
     steps: list[Use] = [
         ("Read", {"file_path": a}),
@@ -65,9 +63,7 @@ async def test_files_inside_are_read_edited_and_written_as_the_mode_says(
 @pytest.mark.long
 @on_both_backends
 @pytest.mark.parametrize("ends", ["in words", "in results"])
-async def test_a_history_that_is_given_anew_has_the_same_walls(
-    tmp_path: Path, place: Place, backend: str, ends: str
-) -> None:
+async def test_replayed_history_has_the_same_walls(tmp_path: Path, place: Place, backend: str, ends: str) -> None:
     """A history that ends in results goes on without a prompt: before `initialize`, if it were let."""
     call = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
     said = [
@@ -110,7 +106,7 @@ async def test_a_conversation_that_is_kept_open_has_the_same_walls_in_its_next_t
 
 @pytest.mark.long
 @on_both_backends
-async def test_a_pipe_or_a_device_holds_nobody_up(tmp_path: Path, place: Place, backend: str) -> None:
+async def test_pipe_or_device_blocks_no_call(tmp_path: Path, place: Place, backend: str) -> None:
     fifo = str(place.work / "fifo")
     notebook = place.work / "fifo.ipynb"
     os.mkfifo(notebook)

@@ -120,9 +120,7 @@ def test_the_servers_own_folder_is_covered_in_an_allowed_one(view: View, home: P
     assert (view.temporary / "mine").exists()
 
 
-def test_the_folder_that_was_opened_is_the_one_that_is_bound_whatever_is_at_its_path_by_then(
-    view: View, home: Path, tmp_path: Path
-) -> None:
+def test_opened_folder_is_bound_even_if_its_path_changes(view: View, home: Path, tmp_path: Path) -> None:
     made(view.cwd, which="the checked one\n")
     with opened(view.cwd) as descriptor:
         view.cwd.rename(tmp_path / "moved")

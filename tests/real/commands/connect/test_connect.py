@@ -40,7 +40,7 @@ async def test_it_prints_the_configuration_alone_and_writes_nothing(tmp_path: Pa
         assert list(type_.folder.iterdir()) == []
 
 
-async def test_a_running_server_is_the_one_that_is_meant_and_its_key_is_nowhere(tmp_path: Path) -> None:
+async def test_connect_names_the_running_server_and_never_its_key(tmp_path: Path) -> None:
     async with shell(tmp_path) as type_:
         server = await type_.start("--demo", env=KEY)
         said = await type_("connect", "codex", "--write")
@@ -51,7 +51,7 @@ async def test_a_running_server_is_the_one_that_is_meant_and_its_key_is_nowhere(
         assert "secret" not in said.stdout + said.stderr + path.read_text()
 
 
-async def test_it_writes_the_models_that_the_running_server_knows_if_it_has_the_key(tmp_path: Path) -> None:
+async def test_connect_writes_the_models_of_the_running_server_with_its_key(tmp_path: Path) -> None:
     async with shell(tmp_path) as type_:
         server = await type_.start("--claude-command", fake_cli(tmp_path, NEW_MODEL), env=KEY)
         headers = {"Authorization": "Bearer sk-secret"}

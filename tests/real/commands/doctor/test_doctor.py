@@ -91,7 +91,7 @@ async def test_it_loads_no_server_unless_it_makes_a_round_trip(tmp_path: Path) -
     assert not loaded & {"trio", "anyio", "quart", "quart_trio", "hypercorn", "h11", "claude_agent_sdk", "jsonschema"}
 
 
-async def test_a_machine_without_claude_code_is_told_how_to_install_it(tmp_path: Path) -> None:
+async def test_doctor_without_claude_code_says_how_to_install_it(tmp_path: Path) -> None:
     async with untouched(tmp_path) as type_:
         doctor = await visit(type_, env=own_sdk(tmp_path))
         assert doctor.states == {"Claude Code": "FAIL"}
@@ -126,7 +126,7 @@ async def test_doctor_with_a_semicolon_in_a_path_shows_the_whole_problem_and_the
         assert doctor.mend("variables") == "use --debug"
 
 
-async def test_a_claude_that_cannot_tell_its_version_or_its_login_is_not_believed(tmp_path: Path) -> None:
+async def test_claude_without_version_or_login_output_is_not_trusted(tmp_path: Path) -> None:
     async with untouched(tmp_path) as type_:
         broken = fake_cli(tmp_path, "echo 'no such library' >&2; exit 127")
         doctor = await visit(type_, "--claude-command", broken)
@@ -154,7 +154,7 @@ async def test_without_a_login_it_names_the_command_that_logs_in(tmp_path: Path)
         ({"ANTHROPIC_API_KEY": "", "CLAUDE_CODE_USE_VERTEX": "1"}, "the account of vertex"),
     ],
 )
-async def test_it_tells_which_login_is_used_and_no_secret(
+async def test_doctor_names_the_login_in_use_and_no_secret(
     tmp_path: Path, variables: dict[str, str], words: str
 ) -> None:
     async with untouched(tmp_path) as type_:
@@ -178,7 +178,7 @@ async def test_a_bad_flag_is_one_failed_check_and_the_others_are_made(tmp_path: 
         assert "secret" not in json.dumps(keyed.checks)
 
 
-async def test_a_port_that_a_stranger_has_is_told_with_the_stranger(tmp_path: Path) -> None:
+async def test_port_in_use_is_reported_with_its_owner(tmp_path: Path) -> None:
     async with untouched(tmp_path) as type_:
         with socket.create_server(("127.0.0.1", 0)) as stranger:
             doctor = await visit(type_, "--demo", "--port", str(stranger.getsockname()[1]))
@@ -230,7 +230,7 @@ async def test_more_sessions_than_the_memory_holds_give_a_warning(tmp_path: Path
 
 
 @pytest.mark.long
-async def test_a_round_trip_of_the_demo_needs_nobody(tmp_path: Path) -> None:
+async def test_round_trip_of_the_demo_needs_no_account(tmp_path: Path) -> None:
     async with untouched(tmp_path) as type_:
         doctor = await visit(type_, "--demo", "--round-trip")
         assert doctor.states == {}
@@ -238,7 +238,7 @@ async def test_a_round_trip_of_the_demo_needs_nobody(tmp_path: Path) -> None:
         assert type_.api.requests == []
 
 
-async def test_a_round_trip_asks_claude_once_and_says_before_that_it_costs(tmp_path: Path) -> None:
+async def test_round_trip_asks_claude_once_and_warns_of_the_cost(tmp_path: Path) -> None:
     async with untouched(tmp_path, READY) as type_:
         said = await type_("doctor", "--round-trip", "--port", "0")
         assert said.code == 0, said.stdout
@@ -248,7 +248,7 @@ async def test_a_round_trip_asks_claude_once_and_says_before_that_it_costs(tmp_p
 
 
 @pytest.mark.long
-async def test_a_round_trip_goes_where_the_flags_say_and_says_where(tmp_path: Path) -> None:
+async def test_round_trip_uses_the_url_of_the_flags_and_prints_it(tmp_path: Path) -> None:
     async with shell(tmp_path, READY) as type_:
         demo = await type_.start("--demo")
         # To Claude, not to the demo on any port.
@@ -340,9 +340,7 @@ async def test_a_self_test_fails_where_the_answer_is_not_that_of_the_script(tmp_
     ("version", "state", "words"),
     [("2.1.168", "FAIL", "too old; expected"), ("2.1.200", "warning", "Claude gets the date")],
 )
-async def test_a_claude_that_is_too_old_is_told_with_what_it_lacks(
-    tmp_path: Path, version: str, state: str, words: str
-) -> None:
+async def test_old_claude_is_reported_with_what_it_lacks(tmp_path: Path, version: str, state: str, words: str) -> None:
     async with untouched(tmp_path) as type_:
         old = fake_cli(tmp_path, f"[ $1 = --version ] && exec echo '{version} (Claude Code)'; exit 1")
         doctor = await visit(type_, "--claude-command", old)

@@ -375,9 +375,7 @@ async def test_a_passing_failure_of_a_later_call_of_a_turn_does_not_end_it(tmp_p
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_a_later_call_that_fails_for_good_is_told_once_and_not_to_be_repeated(
-    tmp_path: Path, stream: bool
-) -> None:
+async def test_later_call_that_fails_for_good_is_reported_once_without_retry(tmp_path: Path, stream: bool) -> None:
     script = ConversationPool()
     misfit = ToolUse("mcp__openai__read", {"path": ""}, "toolu_1")
     script.put("q", Reply("Let me see. ", misfit), *[OVERLOADED_ERROR] * 9)

@@ -67,7 +67,7 @@ def drawn(count: int) -> list[Schema]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("are_drawn", [False, True], ids=["known to be odd", "drawn"])
-async def test_claude_is_asked_for_the_form_in_one_call_whatever_its_schema(tmp_path: Path, are_drawn: bool) -> None:
+async def test_any_schema_is_asked_for_in_one_call(tmp_path: Path, are_drawn: bool) -> None:
     schemas = {f"drawn {index}.": schema for index, schema in enumerate(drawn(60))} if are_drawn else SCHEMAS
     answers: dict[str, dict[str, Any]] = {}
 
@@ -88,7 +88,7 @@ async def test_claude_is_asked_for_the_form_in_one_call_whatever_its_schema(tmp_
             assert len(tools) == 1, name
 
 
-async def test_a_form_that_refers_to_itself_without_end_costs_nothing(tmp_path: Path) -> None:
+async def test_endless_self_reference_is_refused_without_cost(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         body = chat("Hi", response_format=form({"properties": {"a": {"$ref": "#/properties/a"}}}))
         async with Call.open(served.url, body) as call:

@@ -60,7 +60,7 @@ class Refusing:
 
 
 @on_both_backends
-async def test_a_plan_that_is_used_up_says_until_when(tmp_path: Path, backend: str) -> None:
+async def test_used_up_plan_says_until_when(tmp_path: Path, backend: str) -> None:
     claude = Refusing()
     async with serving(tmp_path, claude, backend=backend, extra_env=LOGGED_IN) as served:
         for claim, in_s, resets in (("five_hour", 3600, r"(5\d min|1 h)\."), ("seven_day", 300_000, r"3 days 11 h\.")):
@@ -88,7 +88,7 @@ REFUSALS: list[tuple[HttpError, str, int]] = [
 
 
 @on_both_backends
-async def test_what_is_about_money_is_told_as_that_with_a_key_too(tmp_path: Path, backend: str) -> None:
+async def test_billing_failure_has_its_type_with_a_key_too(tmp_path: Path, backend: str) -> None:
     claude = Refusing()
     async with serving(tmp_path, claude, backend=backend) as served:
         for refusal, says, most_calls in REFUSALS:
@@ -140,7 +140,7 @@ async def test_a_conversation_that_is_longer_than_the_plan_pays_for_is_too_long_
             assert len(served.api.requests) == calls
 
 
-async def test_the_long_context_is_asked_for_where_nobody_refuses_it(tmp_path: Path) -> None:
+async def test_long_context_is_used_unless_it_was_refused(tmp_path: Path) -> None:
     async with serving(tmp_path, Reply("ok"), models=(MODEL_1M,)) as served:
         async with Call.open(served.url, {**chat("Hi"), "model": MODEL_1M}) as call:
             assert await call.status() == 200

@@ -95,7 +95,7 @@ async def test_a_thousand_deltas_are_a_thousand_chunks_in_their_order(tmp_path: 
 
 
 @on_both_backends
-async def test_each_delta_is_sent_before_claude_says_the_next(tmp_path: Path, backend: str) -> None:
+async def test_each_delta_is_sent_before_the_next_one_comes(tmp_path: Path, backend: str) -> None:
     said = [trio.Event() for _ in range(5)]
     pieces = [piece for number, event in enumerate(said) for piece in (f"{number} ", Pause(event))]
     reply = Reply(Text(*pieces))

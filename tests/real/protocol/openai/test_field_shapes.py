@@ -134,7 +134,7 @@ async def test_a_shape_of_the_field_reaches_claude_as_it_is_meant(served: Served
     assert sent(served) == expected
 
 
-async def test_claude_is_told_of_no_folder_or_platform_but_the_clients(served: Served) -> None:
+async def test_claude_gets_no_folder_or_platform_but_the_clients(served: Served) -> None:
     await ask(served, chat([says("system", ENV), says("user", "write notes.txt")], tools=[PEEK]))
     assert sent(served) == [("user", ["write notes.txt"])]
     assert [block["text"] for block in served.api.requests[-1].body["system"]][2:] == [ENV]
@@ -260,7 +260,7 @@ async def test_a_session_of_codex_that_was_begun_elsewhere_goes_on(served: Serve
     assert served.api.requests[-1].tools == ["mcp__openai__exec"]
 
 
-async def test_a_pdf_for_a_turn_that_waits_is_given_with_the_whole_history(served: Served) -> None:
+async def test_pdf_for_a_parked_turn_is_sent_with_the_whole_history(served: Served) -> None:
     served.api.enqueue(Reply(ToolUse("mcp__openai__peek", {"q": "x"}, "toolu_1")))
     await ask(served, chat([GO], tools=[PEEK]))
     shown = result("toolu_1", [{"type": "file", "file": {"file_data": data_url(PDF, "application/pdf")}}])

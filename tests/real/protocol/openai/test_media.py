@@ -66,7 +66,7 @@ def _result_contents(request: RecordedRequest) -> dict[str, list[str]]:
     return {call: [block["type"] for block in content] for call, content in found.items()}
 
 
-async def test_claudes_own_thinking_is_given_back_with_its_calls_when_they_are_replayed(tmp_path: Path) -> None:
+async def test_thinking_is_restored_with_its_calls_in_a_replay(tmp_path: Path) -> None:
     # The conversation is not kept, so the results come to a new process.
     async with serving(tmp_path, max_idle_sessions=0) as served:
         served.api.enqueue(Reply(Thinking("Which file?", signature="c2lnbmVk"), Text("Let me see."), use(1)))
@@ -78,7 +78,7 @@ async def test_claudes_own_thinking_is_given_back_with_its_calls_when_they_are_r
         assert [block["type"] for block in called["content"]] == ["thinking", "text", "tool_use"]
 
 
-async def test_every_whole_picture_reaches_claude_as_a_picture_and_one_that_is_not_is_a_400(tmp_path: Path) -> None:
+async def test_valid_picture_reaches_claude_and_invalid_one_is_a_400(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         every = [{"type": "image_url", "image_url": {"url": _url(raw, kind)}} for kind, raw in PICTURES.values()]
         async with Call.open(served.url, chat([{"role": "user", "content": every}])) as call:

@@ -137,7 +137,7 @@ async def test_a_prompt_is_sent_as_it_is(tmp_path: Path, odd: str) -> None:
     ],
 )
 @on_both_backends
-async def test_claude_code_does_not_carry_on_by_itself_after(
+async def test_claude_code_does_not_continue_unasked_after(
     tmp_path: Path, backend: str, reply: Answer, finish_reason: str
 ) -> None:
     due: list[Answer] = []
@@ -173,7 +173,7 @@ async def test_what_is_long_arrives_whole(tmp_path: Path, backend: str, system: 
         assert system_prompt(request) == ([system] if system else [])
 
 
-async def test_a_prompt_beyond_every_model_is_refused_as_too_long_and_asked_of_nobody(tmp_path: Path) -> None:
+async def test_prompt_beyond_every_model_is_refused_without_a_call(tmp_path: Path) -> None:
     async with serving(tmp_path) as served, Call.open(served.url, chat("5 MB " * 1_000_000)) as call:
         status, refusal = await call.answer()
         assert (status, refusal["error"]["code"]) == (400, "context_length_exceeded")

@@ -70,7 +70,7 @@ async def test_a_run_is_followed_as_it_goes_to_its_end(tmp_path: Path) -> None:
         assert [record["type"] for record in records] == ["asked", "running", "answering", "text", "text", "end"]
 
 
-async def test_a_follower_ends_with_the_server_and_its_leaving_harms_nobody(tmp_path: Path) -> None:
+async def test_follower_ends_with_the_server_and_may_leave(tmp_path: Path) -> None:
     backend = ScriptedBackend(full_turn("Hel", Hang()))
     async with serving(tmp_path, backend) as (url, stop), Call.open(url, chat("Hi", stream=True)) as call:
         assert await call.status() == 200
@@ -86,7 +86,7 @@ async def test_a_follower_ends_with_the_server_and_its_leaving_harms_nobody(tmp_
         assert backend.turns[0].outcome == "cancelled"
 
 
-async def test_a_folder_that_cannot_be_used_stops_no_run_and_the_log_says_so(tmp_path: Path) -> None:
+async def test_unusable_folder_stops_no_run_and_is_logged(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     async with serving(tmp_path, ScriptedBackend(), output_dir=tmp_path / "file") as (url, _):
         for _ in range(3):

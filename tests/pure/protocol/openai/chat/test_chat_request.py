@@ -172,7 +172,7 @@ def test_a_call_that_is_demanded_leaves_no_place_for_an_answer_with_a_form() -> 
     assert parse(**form, tool_choice="required").output is None
 
 
-def test_fields_nobody_documents_are_ignored() -> None:
+def test_undocumented_fields_are_ignored() -> None:
     assert parse(chat_template_kwargs={"a": 1}, top_k=4, id="x") == parse()
 
 
@@ -324,7 +324,7 @@ def nested(depth: int) -> dict[str, Any]:
     return value
 
 
-def test_a_body_is_nested_no_deeper_than_whoever_walks_it_can_go() -> None:
+def test_body_nesting_is_limited_to_what_recursion_can_walk() -> None:
     def with_call(depth: int) -> list[Any]:
         call = {"type": "tool_use", "id": "a", "name": "b", "input": nested(depth)}
         result = {"type": "tool_result", "tool_use_id": "a", "content": "x"}

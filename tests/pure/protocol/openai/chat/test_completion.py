@@ -206,9 +206,7 @@ def test_calls_are_numbered_without_gaps_and_named_once(events: list[Event]) -> 
 
 
 @given(turns(any_text, completed), heads(any_text))
-def test_with_include_usage_every_chunk_says_null_but_a_last_one_without_choices(
-    events: list[Event], head: ResponseHead
-) -> None:
+def test_with_include_usage_only_the_last_chunk_has_usage(events: list[Event], head: ResponseHead) -> None:
     *chunks, last = objects(stream(events, head, include_usage=True))
     assert all(chunk["usage"] is None and len(chunk["choices"]) == 1 for chunk in chunks)
     end = events[-1]
@@ -331,7 +329,7 @@ def test_the_role_is_sent_at_the_start_and_before_the_first_chunk_of_a_turn_with
     assert unstarted.feed(TurnStarted("claude-sonnet-4-5")) == b""
 
 
-def test_a_turn_that_says_nothing_still_has_a_role_and_an_end() -> None:
+def test_empty_turn_still_has_a_role_and_an_end() -> None:
     chunks = objects(stream([TurnCompleted("stop", Usage())], include_usage=False))
     assert [chunk["choices"][0]["delta"] for chunk in chunks] == [
         {"role": "assistant", "content": "", "refusal": None},
@@ -361,7 +359,7 @@ CALLED = [
         ([TextDelta("Let me"), TextDelta(" look.")], "Let me look."),
     ],
 )
-def test_the_content_beside_calls_is_null_unless_something_was_said(said: list[Event], content: str | None) -> None:
+def test_content_beside_calls_is_null_without_text(said: list[Event], content: str | None) -> None:
     (choice,) = fold(HEAD, [*said, *CALLS, TurnCompleted("tool_calls", Usage())])["choices"]
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["content"] == content
@@ -399,7 +397,7 @@ def test_reasoning_is_under_both_keys() -> None:
     assert message == {**plain, "reasoning_content": "hm", "reasoning": "hm"}
 
 
-def test_a_refusal_says_so_beside_what_was_said_before() -> None:
+def test_refusal_is_reported_beside_the_text_before() -> None:
     events: list[Event] = [TextDelta("I cannot help with that."), TurnCompleted("content_filter", Usage())]
     (choice,) = fold(HEAD, events)["choices"]
     assert choice["finish_reason"] == "content_filter"

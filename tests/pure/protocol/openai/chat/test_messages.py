@@ -231,7 +231,7 @@ def test_what_stands_between_a_call_and_its_results_comes_after_them(role: str, 
     assert read(messages).prompt.blocks == (given_back("a"), given_back("b"), said)
 
 
-def test_what_the_assistant_says_between_a_call_and_its_result_is_of_the_same_turn() -> None:
+def test_assistant_text_between_call_and_result_is_of_the_same_turn() -> None:
     transcript = read(
         [say("user", "hi"), calling("a"), say("assistant", "I look."), calling("b"), result("a"), result("b")]
     )
@@ -249,7 +249,7 @@ def test_a_result_that_comes_after_other_turns_goes_behind_its_call() -> None:
     assert transcript.prompt == Message("user", (TextBlock("And?"),))
 
 
-def test_calls_that_never_got_a_result_are_told_so() -> None:
+def test_calls_without_a_result_get_an_error() -> None:
     aborted = [calling("a", "b"), result("b"), say("user", "Stop.")]
     nothing = ToolResultBlock("a", NO_RESULT, is_error=True)
     assert read([say("user", "hi"), *aborted]).prompt.blocks == (given_back("b"), nothing, TextBlock("Stop."))

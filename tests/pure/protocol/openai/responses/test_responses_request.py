@@ -234,7 +234,7 @@ def test_an_answer_goes_back_as_it_came_with_keys_that_are_null() -> None:
     assert chat.prompt == Message("user", (result_block("c1", "done"),))
 
 
-def test_a_refusal_is_what_the_assistant_said() -> None:
+def test_refusal_in_history_becomes_assistant_text() -> None:
     said = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
     assert parse([user(), said, user()]).chat.turns[1] == Message("assistant", (TextBlock("No."),))
 
@@ -245,7 +245,7 @@ def test_reasoning_that_comes_back_as_a_message_of_its_own_is_reasoning_and_noth
     assert parse(given).chat.turns[1].blocks == tuple(TextBlock(text) for text in odd)
 
 
-def test_texts_come_before_calls_and_results_before_texts_whatever_the_order_of_the_items() -> None:
+def test_texts_precede_calls_and_results_precede_texts() -> None:
     second = {**CALL, "call_id": "c2"}
     given = [user(), CALL, assistant("Two at once."), second, user("And?"), {**OUTPUT, "call_id": "c2"}, OUTPUT]
     chat = parse(given).chat
@@ -270,7 +270,7 @@ def test_a_file_is_a_document() -> None:
     assert parse([user([part])]).chat.prompt.blocks == (MediaBlock("document", "text/plain", "hi", "a.txt"),)
 
 
-def test_what_the_system_says_later_stays_in_its_place() -> None:
+def test_later_system_message_stays_in_its_place() -> None:
     chat = parse(
         [{"role": "developer", "content": "A"}, user(), assistant("x"), {"role": "system", "content": "B"}]
     ).chat
@@ -279,7 +279,7 @@ def test_what_the_system_says_later_stays_in_its_place() -> None:
     assert chat.prompt.blocks == (reminder("B"), TextBlock("y"))
 
 
-def test_a_call_without_an_output_is_told_so_and_an_output_twice_is_one() -> None:
+def test_call_without_output_gets_an_error_and_double_output_counts_once() -> None:
     blocks = parse([user(), CALL, user("Stop.")]).chat.prompt.blocks
     assert blocks == (ToolResultBlock(CALL["call_id"], NO_RESULT, is_error=True), TextBlock("Stop."))
     assert parse([user(), CALL, user("Wait."), OUTPUT, OUTPUT]).chat.prompt.blocks == (
@@ -621,9 +621,7 @@ _ASKED = objects_of(
 
 @given(_ASKED, st.sampled_from(sorted(RESPONSES_FIELDS)), JSON)
 @settings(max_examples=150)
-def test_whatever_is_taken_what_the_answer_repeats_of_it_fits_the_schema(
-    fields: dict[str, Any], name: str, value: Any
-) -> None:
+def test_answer_repeats_accepted_fields_within_the_schema(fields: dict[str, Any], name: str, value: Any) -> None:
     alone = [{key: each} for key, each in fields.items() if key not in ("tools", "tool_choice")]
     tools: dict[str, Any] = {key: fields[key] for key in ("tools", "tool_choice") if key in fields}
     requests: list[dict[str, Any]] = [fields, tools, *alone, *([{name: value}] if name != "input" else [])]

@@ -148,7 +148,7 @@ def test_a_stream_has_one_beginning_one_end_numbers_without_gaps_and_one_open_it
     assert all(event["response"]["id"] == "resp_1" for event in sent if "response" in event)
 
 
-def test_a_text_is_told_in_openais_order() -> None:
+def test_text_has_openais_order_of_events() -> None:
     sent = stream([TurnStarted("claude-opus"), TextDelta("Hel"), TextDelta("lo"), DONE])
     assert kinds(sent) == [
         *("created", "in_progress", "output_item.added", "content_part.added", "output_text.delta"),
@@ -176,7 +176,7 @@ def test_thinking_a_text_and_calls_are_items_in_their_order_with_their_own_ids()
     assert "namespace" not in output[2]
 
 
-def test_thinking_is_told_as_a_summary_part_by_part() -> None:
+def test_thinking_is_sent_as_a_summary_part_by_part() -> None:
     names = kinds(stream([ReasoningDelta("Hm"), TextDelta("Yes."), DONE]))
     assert names[2:8] == [
         *("output_item.added", "reasoning_summary_part.added", "reasoning_summary_text.delta"),
@@ -184,7 +184,7 @@ def test_thinking_is_told_as_a_summary_part_by_part() -> None:
     ]
 
 
-def test_a_call_of_a_namespace_is_told_with_its_own_name() -> None:
+def test_call_of_a_namespaced_tool_has_its_own_name() -> None:
     sent = stream([ToolCall("toolu_1", "agents__spawn", "{}"), DONE])
     (item,) = sent[-1]["response"]["output"]
     assert (item["namespace"], item["name"]) == ("agents", "spawn")
@@ -199,7 +199,7 @@ def test_an_answer_without_a_word_is_an_empty_message(said: list[Event]) -> None
     assert (item["type"], item["content"][0]["text"], item["status"]) == ("message", "", "completed")
 
 
-def test_an_answer_that_was_cut_is_incomplete_and_says_why() -> None:
+def test_cut_answer_is_incomplete_with_a_reason() -> None:
     sent = stream([TextDelta("Hel"), TurnCompleted("length", USAGE)])
     response = sent[-1]["response"]
     assert sent[-1]["type"] == "response.incomplete"
@@ -207,7 +207,7 @@ def test_an_answer_that_was_cut_is_incomplete_and_says_why() -> None:
     assert (response["output"][0]["status"], response["completed_at"]) == ("incomplete", None)
 
 
-def test_a_failure_is_an_error_event_of_both_forms_and_then_a_failed_response_with_what_was_said() -> None:
+def test_failure_is_two_error_events_and_a_failed_response_with_the_text() -> None:
     sent = stream([TextDelta("Hel"), TurnFailed(UpstreamError("It died.", param="input"))])
     error, last = sent[-2:]
     assert (error["type"], error["code"], error["message"]) == ("error", "upstream_error", "It died.")
@@ -231,9 +231,7 @@ def test_a_failure_is_an_error_event_of_both_forms_and_then_a_failed_response_wi
         (BadRequest("x", code="invalid_value"), "invalid_prompt"),
     ],
 )
-def test_the_code_of_a_failed_response_is_one_that_codex_acts_on_and_repeats_nothing_that_was_paid_for(
-    error: ApiError, code: str
-) -> None:
+def test_failed_response_has_a_code_with_which_codex_repeats_nothing_paid(error: ApiError, code: str) -> None:
     assert stream([TurnFailed(error)])[-1]["response"]["error"] == {"code": code, "message": "x"}
 
 
@@ -269,7 +267,7 @@ def test_each_finished_item_is_handed_on_to_be_remembered() -> None:
 REFUSED_TURN = TurnCompleted("content_filter", USAGE)
 
 
-def test_a_refusal_is_a_part_of_its_own_after_what_was_said() -> None:
+def test_refusal_is_a_separate_part_after_the_text() -> None:
     events: list[Event] = [TextDelta("Well"), TextDelta(", no."), REFUSED_TURN]
     sent = stream(events)
     (message,) = sent[-1]["response"]["output"]
@@ -288,7 +286,7 @@ def test_a_refusal_without_a_word_is_all_that_its_message_holds(before: list[Eve
     assert [part["type"] for part in message["content"]] == ["refusal"]
 
 
-def test_a_response_in_progress_says_that_it_has_not_ended() -> None:
+def test_response_in_progress_has_no_end() -> None:
     for event in stream([TurnStarted("m"), TextDelta("a"), DONE])[:2]:
         assert event["response"]["status"] == "in_progress"
         assert (event["response"]["completed_at"], event["response"]["usage"]) == (None, None)

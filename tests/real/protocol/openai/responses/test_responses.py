@@ -135,7 +135,7 @@ async def test_the_outputs_of_parallel_calls_go_to_the_turn_that_waits_and_the_n
     assert len(kept.api.requests) == 3
 
 
-async def test_the_calls_of_a_namespace_are_told_apart_from_others_of_their_name(kept: Served) -> None:
+async def test_namespaced_calls_are_distinguished_from_equal_names(kept: Served) -> None:
     namespace = {"type": "namespace", "name": "sky", "description": "The sky", "tools": [WEATHER]}
     kept.api.enqueue(Reply(ToolUse("mcp__openai__sky__weather", {"city": "Oslo"}, "toolu_1")))
     # The document's own form of such a tool allows no schema in it, so that its answer is not held against it.
@@ -203,7 +203,7 @@ async def test_the_openai_package_creates_and_streams(kept: Served) -> None:
     assert ("".join(deltas), final.output_text, final.status) == ("ok", "ok", "completed")
 
 
-async def test_the_openai_package_runs_a_tool_loop_with_what_it_was_given(kept: Served) -> None:
+async def test_openai_package_runs_a_tool_loop_with_the_answers(kept: Served) -> None:
     kept.api.enqueue(CALLED, Reply("Cold and warm."))
 
     def loop(client: openai.OpenAI) -> str:
@@ -233,7 +233,7 @@ async def test_the_openai_package_gets_the_form_that_it_asks_for(kept: Served) -
     assert await with_the_package(kept, parsed) == Weather(city="Oslo", degrees=3)
 
 
-async def test_the_openai_package_tells_a_refusal_from_an_answer_in_the_form(kept: Served) -> None:
+async def test_openai_package_distinguishes_a_refusal_from_an_answer(kept: Served) -> None:
     class Weather(BaseModel):
         city: str
 

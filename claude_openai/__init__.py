@@ -19,18 +19,23 @@ As a library: `urls = await nursery.start(claude_openai.serve, claude_openai.Con
 from typing import TYPE_CHECKING, Any
 
 from claude_openai._version import __version__
-from claude_openai.config import Config
 
 if TYPE_CHECKING:
+    from claude_openai.config import Config
     from claude_openai.server import serve
 
 __all__ = ["Config", "__version__", "serve"]
 
 
 def __getattr__(name: str) -> Any:
-    # `serve` imports the whole HTTP stack, which would slow down commands such as --help.
+    # `serve` imports the whole HTTP stack, which would slow down commands such as --help, and `Config` takes a fifth
+    # of what pytest takes, which loads `pytest_plugin` at every start.
     if name == "serve":
         from claude_openai.server import serve
 
         return serve
+    if name == "Config":
+        from claude_openai.config import Config
+
+        return Config
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

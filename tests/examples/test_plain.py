@@ -45,7 +45,8 @@ def test_asyncio(claude_server: RunningFakeClaude) -> None:
     async def program() -> str | None:
         async with openai.AsyncOpenAI(base_url=claude_server.url, api_key=claude_server.api_key) as client:
             answer = await client.chat.completions.create(**CHAT)
-            return answer.choices[0].message.content
+            text: str | None = answer.choices[0].message.content
+            return text
 
     claude_server.answer("Hello")
     assert asyncio.run(program()) == "Hello"

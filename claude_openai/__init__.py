@@ -19,21 +19,28 @@ As a library: `urls = await nursery.start(claude_openai.serve, claude_openai.Con
 from typing import TYPE_CHECKING
 
 from claude_openai._version import __version__
-from claude_openai.config import Config
-from claude_openai.errors import ConfigError, StartError
 
 if TYPE_CHECKING:
+    from claude_openai.config import Config
+    from claude_openai.errors import ConfigError, StartError
     from claude_openai.server import serve
 
 __all__ = ["Config", "ConfigError", "StartError", "__version__", "serve"]
 
+# `serve` imports the whole HTTP stack, which would slow down commands such as --help, and `Config` takes a fifth of what
+# pytest takes, which loads `pytest_plugin` at every start.
+_MODULES = {
+    "Config": "claude_openai.config",
+    "ConfigError": "claude_openai.errors",
+    "StartError": "claude_openai.errors",
+    "serve": "claude_openai.server",
+}
 
 if not TYPE_CHECKING:  # type checkers would take every name to exist
 
     def __getattr__(name):
-        # `serve` imports the whole HTTP stack, which would slow down commands such as --help.
-        if name == "serve":
-            from claude_openai.server import serve
+        from importlib import import_module
 
-            return serve
+        if name in _MODULES:
+            return getattr(import_module(_MODULES[name]), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -152,6 +152,7 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "git": (lambda: shutil.which("git") is not None, "install git"),
     "little-endian": (lambda: sys.byteorder == "little", "the examples of /proc/net/tcp are of such a machine"),
     "mount": (_mounts, "only root can mount a tmpfs, on Linux, and not in every container"),
+    "node": (lambda: shutil.which("node") is not None, "install Node 18 or newer, which has fetch"),
     "not-root": (lambda: os.geteuid() != 0, "Claude Code refuses bypassPermissions to root; run it as another user"),
     "openapi-spec-validator": (lambda: VALIDATOR is not None, "pip install it beside schemathesis"),
     "opencode": (lambda: OPENCODE is not None, "npm install opencode-ai, and name it in OPENCODE or PATH"),

@@ -63,6 +63,20 @@ class RunningFakeClaude:
         """The runs: turns with their state, times and usage."""
         return self._claude.runs
 
+    @property
+    def problems(self) -> list[str]:
+        """How the program and the script disagreed so far; answers that were not asked for are not counted."""
+        return list(self._claude._answers.problems)
+
+    def check(self) -> None:
+        """Check that the script was followed, and all of it used; leaving the block does it, too.
+
+        Raises:
+            ScriptError: it was not.
+        """
+        __tracebackhide__ = True  # of pytest
+        self._claude._answers.check()
+
     def answer(self, *answers: ScriptLike) -> None:
         """Append answers to the script.
 

@@ -46,5 +46,13 @@ def test_the_harness_needs_trio_and_h11_and_nothing_else() -> None:
     assert outside == {ROOT}
 
 
+def test_plugin_adds_only_itself_to_the_start_of_pytest() -> None:
+    program = (
+        "import sys, pytest; old = {*sys.modules}; import claude_openai.pytest_plugin; print(*{*sys.modules} - old)"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert set(run.stdout.split()) == {"claude_openai", "claude_openai._version", "claude_openai.pytest_plugin"}
+
+
 def test_the_server_listens_before_it_loads_what_only_some_requests_need() -> None:
     assert not loaded_by("import claude_openai.server") & {"claude_agent_sdk", "jsonschema", "prometheus_client"}

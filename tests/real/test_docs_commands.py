@@ -23,7 +23,8 @@ LIMIT_S = 150
 ADDRESS = "http://127.0.0.1:8000"
 
 COMMANDS: Final = [text for _, text in blocks("sh")]
-PROGRAMS: Final = [text for _, text in blocks("python")]
+# Those with tests run in tests/examples/test_docs.py.
+PROGRAMS: Final = [text for _, text in blocks("python") if "def test_" not in text]
 
 CURL = """\
 curl http://127.0.0.1:8000/v1/chat/completions \\

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Config", "ConfigError", "StartError", "__version__", "serve"]
 
-# `serve` imports the whole HTTP stack, which would slow down commands such as --help, and `Config` takes a fifth of what
-# pytest takes, which loads `pytest_plugin` at every start.
+# `serve` imports the whole HTTP stack, which would slow down commands such as --help, and `Config` takes a fifth of
+# the time that pytest takes to start, which loads `pytest_plugin` each time.
 _MODULES = {
     "Config": "claude_openai.config",
     "ConfigError": "claude_openai.errors",

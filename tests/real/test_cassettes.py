@@ -1,5 +1,4 @@
-"""A session with the real Claude Code is recorded, and the stand-in answers from the cassette: the client of the second
-session gets the answers of the first.
+"""A session with the real Claude Code is recorded, and a second one gets the same answers from the cassette.
 
 The stand-in sees Claude Code's request and not the client's, so the test tells it which client's request comes next.
 """

@@ -35,6 +35,7 @@ class Exchange:
         self.turn: TurnRequest | None = None
         self._left = False
         self._has_error = False
+        self._length: int | None = None
 
     def note_received(self, event: ASGIReceiveEvent) -> None:
         """Note a part of the body, or that the client has left."""
@@ -48,11 +49,15 @@ class Exchange:
         if event["type"] == "http.response.start":
             self.request.status = event["status"]
             self._has_error = event["status"] >= 400
+            length = _headers(list(event["headers"])).get("content-length")
+            self._length = None if length is None else int(length)
         elif event["type"] == "http.response.body":
             data = bytes(event["body"])
             self.request.answer_bytes += data
             self._has_error = self._has_error or has_error_event(data)
-            if not event.get("more_body") or is_last_event(data):
+            # A client knows the end of a body by its length, before the app has said that there is no more.
+            is_whole = len(self.request.answer_bytes) == self._length
+            if is_whole or not event.get("more_body") or is_last_event(data):
                 self._settle()
 
     def end(self) -> None:

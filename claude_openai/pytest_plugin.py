@@ -39,7 +39,7 @@ def claude_server(request: pytest.FixtureRequest) -> Iterator["RunningFakeClaude
     with suppress(_Unchecked), running_fake_claude() as claude:
         request.node.stash[_SERVER] = claude
         yield claude
-        # A test that failed, was skipped or never began has said what matters. One that passed is checked once more:
+        # A test that failed, was skipped or never began has its own report. One that passed is checked once more:
         # fixtures that end before this one may have sent requests.
         if not request.node.stash.get(_PASSED, False):
             raise _Unchecked

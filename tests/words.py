@@ -29,7 +29,7 @@ CEILINGS: Final[dict[str, tuple[int, int, int]]] = {
     "mend": (1, 0, 2),
     "nobody": (0, 0, 5),
     "one that": (3, 3, 0),
-    "said": (3, 0, 12),
+    "said": (2, 0, 12),
     "tell": (1, 0, 16),
     "whoever": (0, 0, 0),
 }

@@ -51,9 +51,13 @@ class ClientRequest:
 
     @cached_property
     def comparable(self) -> dict[str, Any]:
-        """The request with ids named in the order in which they appear in it, so that other ids compare equal."""
+        """The request with ids named in the order in which they appear in it, so that other ids compare equal.
+
+        Fields of messages that are null or empty are left out: versions of a client differ in them, such as in
+        `"refusal": null`.
+        """
         body = with_whole_numbers(rename_ids(self.body, IdNames(prefixes=False)))
-        return {"path": self.path, **body}
+        return {"path": self.path, **{name: _without_empty(name, value) for name, value in body.items()}}
 
     @cached_property
     def key(self) -> str:
@@ -75,6 +79,15 @@ def _reduced_field(name: str, value: Any, mask: Mask) -> Any:
         return _reduced(value, name, {}, mask)
     # The keys in a schema of a tool are names of parameters, not of secrets.
     return mask_values(value, mask, by_key=name == "claude")
+
+
+def _without_empty(name: str, value: Any) -> Any:
+    if name not in ("messages", "input") or not isinstance(value, list):
+        return value
+    return [
+        {key: part for key, part in each.items() if part not in (None, [])} if isinstance(each, dict) else each
+        for each in value
+    ]
 
 
 def _reduced(value: Any, key: str, holder: Mapping[str, Any], mask: Mask) -> Any:

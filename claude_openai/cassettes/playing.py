@@ -1,8 +1,7 @@
 """Turns a recorded answer into a script for the stand-in of Claude's API."""
 
-import json
-from collections.abc import Callable, Iterator
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from claude_openai.cassettes.entry import Answer, Call, Cancelled, Completed, Entry, Failed, Passage
 from claude_openai.protocol.turn.events import FinishReason
@@ -47,19 +46,17 @@ _TIMEOUTS: Final = ("timeout", "turn_timeout", "client_stalled")
 _QUOTA_WAIT_S: Final = 3600
 
 
-def script_of(entry: Entry, structured: Callable[[Any], Step] | None = None) -> ScriptAnswer:
+def script_of(entry: Entry) -> ScriptAnswer:
     """Return what the stand-in must answer so that the client gets the recorded answer.
 
-    A client that left gets what it got before, and then nothing until it leaves. Names of tools are the client's.
+    A client that left gets what it got before, and then nothing until it leaves. Names of tools are the client's, and
+    structured output is a text.
 
     Args:
         entry: the recorded turn.
-        structured: makes the step that answers a request for JSON, from its value; without it, JSON is a text.
     """
     answer = entry.answer
     steps = list(_steps(answer))
-    if structured is not None and _wants_json(entry) and (value := _json_of(answer)) is not None:
-        steps = [*(step for step in steps if not isinstance(step, Text)), structured(value)]
     match answer.end:
         case Completed(finish_reason, used):
             usage = Usage(
@@ -88,9 +85,7 @@ def _refusal(failed: Failed) -> HttpError:
     wait = failed.retry_after_s
     if failed.code == "insufficient_quota":
         wait = max(wait or 0, _QUOTA_WAIT_S)
-    waiting = {} if wait is None else {"retry-after": str(wait)}
-    # The recorded error is the last one, after Claude Code's own retries.
-    return HttpError(status, kind, failed.message, {"x-should-retry": "false", **waiting})
+    return HttpError(status, kind, failed.message, {} if wait is None else {"retry-after": str(wait)})
 
 
 def _steps(answer: Answer) -> Iterator[Step]:
@@ -124,18 +119,3 @@ class _Clock:
         if ms is not None and ms > self._ms:
             yield Pause((ms - self._ms) / 1000)
             self._ms = ms
-
-
-def _wants_json(entry: Entry) -> bool:
-    body = entry.request.body
-    text = body.get("text")
-    form = body.get("response_format") or (text.get("format") if isinstance(text, dict) else None)
-    return isinstance(form, dict) and form.get("type") in ("json_object", "json_schema")
-
-
-def _json_of(answer: Answer) -> Any:
-    text = "".join(block.text for block in answer.content if isinstance(block, Passage) and block.type == "text")
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None

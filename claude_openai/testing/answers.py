@@ -108,12 +108,14 @@ class Answers:
         """
         if not self.strict:
             return
-        left = [f"{entry} was not asked for" for entry in self._entries if not entry.used]
-        found = [*self.problems, *left]
+        found = [*self.problems, *self._unused()]
         if found:
             raise ScriptError(
                 "the script was not followed:\n" + "\n".join(f"- {each}" for each in found)
             ) from self.error
+
+    def _unused(self) -> list[str]:
+        return [f"{entry} was not asked for" for entry in self._entries if not entry.used]
 
     def _repeats(self, entry: _Entry) -> bool:
         return not self.strict or not isinstance(entry.answer, Answer)

@@ -12,6 +12,7 @@ A socket is opened when `url` is first read.
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import trio
@@ -22,6 +23,7 @@ from claude_openai.runs.admission import Admission
 from claude_openai.runs.capture.records import RunRecord
 from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.testing.answers import Answers, ScriptLike
+from claude_openai.testing.cassette_answers import CassetteAnswers
 from claude_openai.testing.clients import Ends, http_client, openai_client
 from claude_openai.testing.clock import hold_clock
 from claude_openai.testing.parts import Parts, opened_parts
@@ -189,7 +191,7 @@ class FakeClaude:
 
 @asynccontextmanager
 async def fake_claude(
-    *answers: ScriptLike, real: bool = False, strict: bool = True, **config: Any
+    *answers: ScriptLike, real: bool = False, strict: bool = True, cassette: str | Path | None = None, **config: Any
 ) -> AsyncIterator[FakeClaude]:
     """Serve the script while the block runs.
 
@@ -200,18 +202,20 @@ async def fake_claude(
             nothing of the user's environment, login, proxies or HOME. It needs a real clock.
         strict: check that the script was followed. False also repeats the last answer for further requests, without
             an answer "ok".
+        cassette: a recorded file to answer from, in place of `answers`; see `docs/cassettes.md`.
         config: fields of `Config`.
 
     Raises:
-        TypeError: a value is not an answer.
-        ConfigError: a setting is invalid.
+        TypeError: a value is not an answer; or there are both answers and a cassette.
+        ConfigError: a setting is invalid, or the cassette cannot be read.
         RuntimeError: this is not a task of trio; or `real` under a mock clock.
         ClaudeMissing: `real`, and Claude Code is not installed.
         ScriptError: the program and the script do not agree. Not raised if the block raises, which then gets a note.
     """
     if not trio.lowlevel.in_trio_task():
         raise RuntimeError(NOT_TRIO)
-    script = Answers(answers, strict=strict)
+    script = Answers((), strict=strict) if cassette is None else CassetteAnswers(cassette, strict=strict)
+    script.add(answers)
     settings = Config(**{**DEFAULTS, **config})
     raised: BaseException | None = None
     try:

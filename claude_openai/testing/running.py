@@ -9,6 +9,7 @@ The thread has its own trio loop with a real clock. Leaving the block ends it, a
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
@@ -143,7 +144,7 @@ class RunningFakeClaude:
 
 @contextmanager
 def running_fake_claude(
-    *answers: ScriptLike, real: bool = False, strict: bool = True, **config: Any
+    *answers: ScriptLike, real: bool = False, strict: bool = True, cassette: str | Path | None = None, **config: Any
 ) -> Iterator[RunningFakeClaude]:
     """Serve the script from a thread while the block runs.
 
@@ -151,14 +152,15 @@ def running_fake_claude(
         answers: see `fake_claude`.
         real: see `fake_claude`.
         strict: see `fake_claude`.
+        cassette: see `fake_claude`.
         config: fields of `Config`.
 
     Raises:
-        TypeError: a value is not an answer.
-        ConfigError: a setting is invalid.
+        TypeError: a value is not an answer; or there are both answers and a cassette.
+        ConfigError: a setting is invalid, or the cassette cannot be read.
         ScriptError: the program and the script do not agree. Not raised if the block raises, which then gets a note.
     """
-    server = _Thread(answers, real=real, strict=strict, **config)
+    server = _Thread(answers, real=real, strict=strict, cassette=cassette, **config)
     try:
         claude = server.start()
         try:

@@ -1,21 +1,14 @@
-"""A session with the real Claude Code is recorded, and a second one gets the same answers from the cassette.
+"""A session with the real Claude Code is recorded, and a second one gets the same answers from the cassette."""
 
-The stand-in sees Claude Code's request and not the client's, so the test tells it which client's request comes next.
-"""
-
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from claude_openai.cassettes.client_request import ClientRequest
 from claude_openai.cassettes.entry import Call as RecordedCall
 from claude_openai.cassettes.entry import Cancelled, Passage
 from claude_openai.cassettes.file import read_cassette
-from claude_openai.cassettes.masking import make_mask
-from claude_openai.cassettes.matching import Cassette, next_answer, unused_turns
-from claude_openai.cassettes.playing import script_of
+from claude_openai.cassettes.matching import Cassette
 from claude_openai.testing import (
     RATE_LIMIT_ERROR,
     Answer,
@@ -27,14 +20,14 @@ from claude_openai.testing import (
     Thinking,
     ToolUse,
     Usage,
+    fake_claude,
 )
 from tests.http_client import texts
 from tests.real.call import Call, chat
-from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
+from tests.real.harness import needs_claude, on_both_backends, serving, until
 
 pytestmark = needs_claude
 
-CHAT: Final = "/v1/chat/completions"
 USED: Final = Usage(input_tokens=11, output_tokens=7, cache_read_input_tokens=3, thinking_tokens=2)
 GET: Final = {"type": "function", "function": {"name": "get", "parameters": {"type": "object"}}}
 REFUSED: Final = RATE_LIMIT_ERROR.with_headers(retry_after="7", x_should_retry="false")
@@ -47,25 +40,9 @@ CITY: Final = {
 }
 
 
-class Player:
-    """The script of a stand-in that answers from a cassette. `expect` names the client's next request."""
-
-    def __init__(self, cassette: Cassette) -> None:
-        self.cassette = cassette
-        self._next: list[Answer] = []
-
-    def expect(self, body: dict[str, Any]) -> None:
-        request = ClientRequest.of(CHAT, body, make_mask())
-        entry, self.cassette = next_answer(self.cassette, request)
-        self._next.append(script_of(entry, lambda value: ToolUse(id="toolu_o", name="StructuredOutput", input=value)))
-
-    def __call__(self, _: RecordedRequest) -> Answer:
-        return self._next.pop(0)
-
-
-async def answer_of(served: Served, body: dict[str, Any]) -> tuple[int, Any]:
-    """Status and answer: the texts of a stream, else the JSON without what is of one session."""
-    async with Call.open(served.url, body) as call:
+async def answer_of(url: str, body: dict[str, Any]) -> tuple[int, Any]:
+    """Status and answer: the texts of a stream, else the JSON."""
+    async with Call.open(url, body) as call:
         if body.get("stream") and await call.status() == 200:
             return 200, texts(await call.events())
         return await call.answer()
@@ -78,12 +55,11 @@ def comparable(value: Any) -> Any:
     return [comparable(each) for each in value] if isinstance(value, list) else value
 
 
-async def session(served: Served, body: dict[str, Any], before: Callable[[dict[str, Any]], None]) -> list[Any]:
+async def session(url: str, body: dict[str, Any]) -> list[Any]:
     """Send the request, and the results of its tools until there are no more calls; return the answers."""
     answers = []
     while True:
-        before(body)
-        status, answer = await answer_of(served, body)
+        status, answer = await answer_of(url, body)
         answers.append([status, answer])
         message = answer["choices"][0]["message"] if isinstance(answer, dict) and "choices" in answer else {}
         if not message.get("tool_calls"):
@@ -100,14 +76,10 @@ async def recorded_and_replayed(
 ) -> tuple[list[Any], list[Any], Cassette]:
     path = folder / "turns.jsonl"
     settings: dict[str, Any] = {"backend": backend, "max_idle_sessions": 4}
-    (folder / "first").mkdir()
-    async with serving(folder / "first", replies, record=path, **settings) as served:
-        recorded = await session(served, body, lambda _: None)
-    player = Player(read_cassette(path))
-    (folder / "second").mkdir()
-    async with serving(folder / "second", player, **settings) as served:
-        replayed = await session(served, body, player.expect)
-    assert unused_turns(player.cassette) == ""
+    async with serving(folder, replies, record=path, **settings) as served:
+        recorded = await session(served.url, body)
+    async with fake_claude(cassette=path, real=True, api_key=None, **settings) as claude:
+        replayed = await session(claude.url.removesuffix("/v1"), body)
     return recorded, replayed, read_cassette(path)
 
 
@@ -137,7 +109,6 @@ async def test_recorded_turn_is_answered_again_by_the_stand_in(
         ((one, first), (other, second)) = (*recorded, *replayed)
         assert one == other == 429
         assert first["error"]["code"] == second["error"]["code"] == "rate_limit_exceeded"
-        assert first["error"]["message"] in second["error"]["message"]
     else:
         assert comparable(replayed) == comparable(recorded)
 

@@ -35,7 +35,7 @@ from claude_openai.protocol.turn.events import (
 from claude_openai.standin.script import Answer as ScriptAnswer
 from claude_openai.standin.script import Hang, HttpError, Pause, Reply, Text, Thinking, ToolUse, UpstreamErrorEvent
 from claude_openai.standin.script import Usage as ScriptUsage
-from tests.pure.cassettes.turns_of_cassettes import RESPONSES, chat, request_of
+from tests.pure.cassettes.turns_of_cassettes import chat
 
 USAGE = Usage(1, 2, 3, 4, 5)
 EVENTS: list[tuple[int, Event]] = [
@@ -183,27 +183,5 @@ def test_script_of_an_error_causes_the_same_error_again(error: ApiError) -> None
     again = upstream_error(failure, login="claude login")
     assert (type(again), again.code, again.status) == (type(error), error.code, error.status)
     assert error.message in again.message
-    assert answer.headers["x-should-retry"] == "false"
     if isinstance(error, RateLimited):
         assert again.retry_after_s == 7
-
-
-JSON_ANSWER = Answer((Passage("thinking", "Hm"), Passage("text", '{"a": 1}')), Completed("stop", USAGE))
-
-
-@pytest.mark.parametrize(
-    ("path", "field"),
-    [
-        ("/v1/chat/completions", {"response_format": {"type": "json_object"}}),
-        (RESPONSES, {"text": {"format": {"type": "json_schema", "name": "n", "schema": {}}}}),
-    ],
-)
-def test_script_of_structured_output_uses_the_step_of_the_caller(path: str, field: dict[str, Any]) -> None:
-    def structured(value: Any) -> ToolUse:
-        return ToolUse(id="o", name="StructuredOutput", input=value)
-
-    entry = Entry(request_of(field, path), JSON_ANSWER)
-    reply = script_of(entry, structured)
-    assert isinstance(reply, Reply)
-    assert reply.steps == (Thinking("Hm"), structured({"a": 1}))
-    assert script_of(Entry(chat("Hi"), JSON_ANSWER), structured) == script_of(entry)

@@ -133,6 +133,14 @@ def test_masked_text_is_a_fixed_point_if_one_pass_is_not_enough() -> None:
     assert mask(mask(text)) == mask(text)
 
 
+@pytest.mark.parametrize("name", ["messages", "input"])
+def test_empty_fields_of_messages_are_not_compared(name: str) -> None:
+    message: dict[str, Any] = {"role": "assistant", "content": "ok"}
+    empty = {**message, "refusal": None, "annotations": []}
+    assert request_of({name: [message]}).key == request_of({name: [empty]}).key
+    assert request_of({name: [message]}).key != request_of({name: [{**message, "refusal": "no"}]}).key
+
+
 def conversation(call: str, other: str) -> dict[str, Any]:
     calls = [{"id": call, "function": {"name": "f", "arguments": "{}"}}, {"id": other, "function": {"name": "g"}}]
     return {

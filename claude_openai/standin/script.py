@@ -219,6 +219,13 @@ class Reply:
 
     def with_steps(self, *steps: Block | Interruption) -> "Reply":
         """Return the same reply with other steps; whether it stops for a tool follows from them."""
+        return self._changed(steps, self.before_stop)
+
+    def with_end(self, *interruptions: Interruption) -> "Reply":
+        """Return the same reply with further interruptions between its stop reason and its end."""
+        return self._changed(self.steps, (*self.before_stop, *interruptions))
+
+    def _changed(self, steps: Sequence[Block | Interruption], before_stop: Sequence[Interruption]) -> "Reply":
         follows = self.stop_reason in ("tool_use", "end_turn")
         return Reply(
             *steps,
@@ -227,7 +234,7 @@ class Reply:
             model=self.model,
             headers=self.headers,
             before_headers=self.before_headers,
-            before_stop=self.before_stop,
+            before_stop=before_stop,
             fits=self.fits,
         )
 

@@ -34,6 +34,7 @@ class _Entry:
     number: int
     answer: Answer | Callable[[FakeRequest], Any]
     used: bool = False
+    may_be_left: bool = False
 
     def __str__(self) -> str:
         text = repr(self.answer)
@@ -51,6 +52,7 @@ class Answers:
         strict: see above.
         problems: what disagreed, in the order of its discovery.
         error: the first exception of a function of the script.
+        fault: the fault of the current run, see `faults`; "" outside of one.
 
     Raises:
         TypeError: a value is not an answer.
@@ -60,7 +62,11 @@ class Answers:
         self.strict = strict
         self.problems: list[str] = []
         self.error: Exception | None = None
+        self.fault = ""
         self._entries: list[_Entry] = []
+        self._script: list[_Entry] = []
+        self._faulty: _Entry | None = None
+        self._broken: FakeRequest | None = None
         self.add(answers)
 
     def add(self, answers: Sequence[ScriptLike]) -> None:
@@ -72,10 +78,34 @@ class Answers:
         first = len(self._entries) + 1
         self._entries += [_Entry(number, _checked(each, number)) for number, each in enumerate(answers, first)]
 
-    @property
-    def exhausted(self) -> bool:
-        """Return whether a further request would have no answer."""
-        return not self._entries or (self._entries[-1].used and not self._repeats(self._entries[-1]))
+    def begin_fault(self, fault: str, conversation: Sequence[Answer], number: int, faulty: Answer) -> None:
+        """Answer with a conversation that has a fault, until `end_fault`.
+
+        The request that gets the faulty answer gets no other. The program may send it again, or go on, or stop.
+
+        Args:
+            fault: describes the fault.
+            conversation: the answers without it.
+            number: of the answer with the fault, counted from 1.
+            faulty: that answer.
+        """
+        self.fault, self._script = fault, self._entries
+        self._faulty, self._broken = _Entry(number, faulty), None
+        before = [_Entry(index, answer) for index, answer in enumerate(conversation[: number - 1], 1)]
+        rest = [_Entry(index, answer, may_be_left=True) for index, answer in enumerate(conversation, 1)]
+        self._entries = [*before, self._faulty, *rest[number - 1 :]]
+
+    def end_fault(self) -> None:
+        """Go on with the script, and note what was not asked for before the fault."""
+        if self.fault:
+            self.problems += [f"{text}, in the run with {self.fault}" for text in self._unused()]
+            self.fault, self._entries, self._faulty, self._broken = "", self._script, None, None
+
+    def is_last(self, request: FakeRequest) -> bool:
+        """Return whether a further answer to this request, which has had one, would fail or repeat a fault."""
+        if request is self._broken or not self._entries:
+            return True
+        return self._entries[-1].used and not self._repeats(self._entries[-1])
 
     def next(self, request: FakeRequest) -> tuple[Answer, str]:
         """Return the next answer, and its name for messages.
@@ -83,6 +113,10 @@ class Answers:
         Raises:
             ScriptFailed: there is none; or the function of the script failed, see `error`.
         """
+        if self._faulty is not None and request is self._broken:  # real Claude Code asks again
+            return self._made(self._faulty, request), str(self._faulty)
+        if self._broken is not None and self._broken.outcome == "completed":
+            self._pass_over_fault()
         entry = next((entry for entry in self._entries if not entry.used), None)
         if entry is None:
             if not self._entries:
@@ -93,6 +127,8 @@ class Answers:
         if entry is None:
             raise self.problem(f"no answer is left for {request!r}; the script has {len(self._entries)}")
         entry.used = True
+        if entry is self._faulty:
+            self._broken = request
         return self._made(entry, request), str(entry)
 
     def problem(self, text: str) -> ScriptFailed:
@@ -115,7 +151,13 @@ class Answers:
             ) from self.error
 
     def _unused(self) -> list[str]:
-        return [f"{entry} was not asked for" for entry in self._entries if not entry.used]
+        return [f"{entry} was not asked for" for entry in self._entries if not entry.used and not entry.may_be_left]
+
+    def _pass_over_fault(self) -> None:
+        """Go on after the faulty answer, which came too late to break the turn."""
+        faulty, self._faulty, self._broken = self._faulty, None, None
+        for entry in self._entries:
+            entry.used = entry.used or (faulty is not None and entry.number == faulty.number)
 
     def _repeats(self, entry: _Entry) -> bool:
         return not self.strict or not isinstance(entry.answer, Answer)

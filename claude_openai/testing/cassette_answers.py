@@ -32,8 +32,7 @@ class CassetteAnswers(Answers):
         self._mask = make_mask()
         self._found: dict[int, tuple[Answer, str]] = {}
 
-    @property
-    def exhausted(self) -> bool:
+    def is_last(self, request: FakeRequest) -> bool:
         """Return True: what was recorded is the end of a turn, after Claude Code's own retries."""
         return True
 

@@ -10,7 +10,7 @@ Everything from the HTTP connection to the reader of Claude Code's records is th
 A socket is opened when `url` is first read.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
@@ -22,10 +22,12 @@ from claude_openai.errors import ShuttingDown
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.capture.records import RunRecord
 from claude_openai.runs.registry import RunLimits, Runs
+from claude_openai.standin.script import AnswerLike, answer_of
 from claude_openai.testing.answers import Answers, ScriptLike
 from claude_openai.testing.cassette_answers import CassetteAnswers
 from claude_openai.testing.clients import Ends, http_client, openai_client
 from claude_openai.testing.clock import hold_clock
+from claude_openai.testing.faults import FAULTS, FaultKind, FaultRuns
 from claude_openai.testing.parts import Parts, opened_parts
 from claude_openai.testing.pipes import Pipe, ServerEnd
 from claude_openai.testing.recorder import recorded
@@ -147,6 +149,23 @@ class FakeClaude:
         self._clients.append(client.aclose)
         return client
 
+    def faults(self, *conversation: AnswerLike, kinds: Sequence[FaultKind] = FAULTS) -> FaultRuns:
+        """Iterate over the faults that a conversation can have, one run of the program each: use it in `async for`.
+
+        In each run the answers are those of the conversation, but Claude breaks off at one place of one answer: the
+        connection to Claude is cut, nothing more comes, or the process dies. The request that is answered then gets
+        no other answer; if the program sends it again, it gets the answer without the fault.
+
+        Args:
+            conversation: the answers without a fault.
+            kinds: the faults.
+
+        Raises:
+            TypeError: a value is not an answer.
+        """
+        answers = [answer_of(each, f"answer {number}") for number, each in enumerate(conversation, 1)]
+        return FaultRuns(answers, kinds, self._answers, self.requests)
+
     async def wait_for_request(self, n: int = 1) -> FakeRequest:
         """Wait for the `n`-th request, counted from 1, and return it. Not bounded in time."""
         while len(self.requests) < n:
@@ -233,7 +252,8 @@ async def fake_claude(
         if raised is None:
             raise _only(group) from None
     if raised is not None:
-        for problem in script.problems:
+        fault = [f"the fault was {script.fault}"] if script.fault else []
+        for problem in [*fault, *script.problems]:
             raised.add_note(f"fake_claude: {problem}")
         raise raised
     script.check()

@@ -118,7 +118,7 @@ class _FakeTurn:
             case Ending.DIED:
                 self._log.warning("sdk.error", kind="broke_off", error=KILLED)
                 await self._emit(self._reader.gone(KILLED))
-            case Ending.BROKEN if self._answers.exhausted:
+            case Ending.BROKEN if self._answers.is_last(current_exchange().request):
                 await self._take_all(end.records_of_failure)
             case Ending.COMPLETE:
                 await self._take_all(self._after(end))

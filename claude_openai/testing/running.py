@@ -7,17 +7,20 @@ The thread has its own trio loop with a real clock. Leaving the block ends it, a
 """
 
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
 
 from claude_openai.runs.capture.records import RunRecord
+from claude_openai.standin.script import AnswerLike
 from claude_openai.testing.answers import ScriptLike
 from claude_openai.testing.clients import sync_http_client, sync_openai_client
 from claude_openai.testing.fake import FakeClaude, fake_claude
+from claude_openai.testing.faults import FAULTS, Fault, FaultKind
 from claude_openai.testing.requests import FakeRequest
 
 if TYPE_CHECKING:
@@ -127,6 +130,15 @@ class RunningFakeClaude:
             TimeoutError: it did not end in this time.
         """
         self._wait(request.ended.wait, timeout_s, f"{request!r} has not ended")
+
+    def faults(self, *conversation: AnswerLike, kinds: Sequence[FaultKind] = FAULTS) -> Iterator[Fault]:
+        """Iterate over the faults that a conversation can have, see `FakeClaude.faults`. It blocks between the runs.
+
+        Raises:
+            TypeError: a value is not an answer.
+        """
+        runs = self._claude.faults(*conversation, kinds=kinds)
+        return iter(partial(trio.from_thread.run, runs.next, trio_token=self._token), None)
 
     def close_clients(self) -> None:
         """Close the clients that this object made."""

@@ -7,6 +7,7 @@ a name (`conditions.py`) skips a test.
 import os
 import signal
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -22,7 +23,9 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "patient"))
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+FOLDER = Path(__file__).parent
 SKIPPED_BY_NAME = pytest.StashKey[bool]()
+RING = pytest.StashKey[str]()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -50,8 +53,21 @@ def may_lack(config: pytest.Config) -> list[str] | None:
     return given if given is None else [name for name in given.split(",") if name]
 
 
+def measure_coverage_of_ring(item: pytest.Item) -> None:
+    """Give what is covered the context of the test's ring, such as `pure`, so that each ring has a floor of its own."""
+    plugin = item.config.pluginmanager.getplugin("_cov")
+    controller = None if plugin is None else plugin.cov_controller
+    if controller is None or not controller.started or not item.path.is_relative_to(FOLDER):
+        return
+    ring = item.path.relative_to(FOLDER).parts[0]
+    if item.config.stash.get(RING, "") != ring:
+        controller.cov.switch_context(ring)
+        item.config.stash[RING] = ring
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    measure_coverage_of_ring(item)
     allowed = may_lack(item.config)
     for name in (name for mark in item.iter_markers("needs") for name in mark.args):
         if otherwise := lacks(name):

@@ -17,6 +17,7 @@ from claude_openai.testing import (
     FakeClaude,
     HttpError,
     Json,
+    Outcome,
     Reply,
     ScriptError,
     ToolUse,
@@ -122,7 +123,7 @@ def test_mock_clock_is_refused_with_the_reason() -> None:
         trio.run(main, clock=MockClock(autojump_threshold=0))
 
 
-async def after_cuts(*, real: bool) -> dict[str, list[tuple[str, str]]]:
+async def after_cuts(*, real: bool) -> dict[str, list[tuple[Outcome, str]]]:
     """Return what a client with a tool gets at each cut: the outcome and the text of each of its requests."""
     found = {}
     conversation = (Reply("I look.", ToolUse("get", {"q": 1}, "call_1")), Reply("Hel", "lo"))

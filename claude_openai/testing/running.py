@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
 
+from claude_openai.errors import StartError
 from claude_openai.runs.capture.records import RunRecord
+from claude_openai.shortages import described, shortage_hint
 from claude_openai.testing.answers import ScriptLike
 from claude_openai.testing.clients import sync_http_client, sync_openai_client
 from claude_openai.testing.fake import FakeClaude, fake_claude
@@ -156,6 +158,7 @@ def running_fake_claude(
     Raises:
         TypeError: a value is not an answer.
         ConfigError: a setting is invalid.
+        StartError: the system lacks files or sockets.
         ScriptError: the program and the script do not agree. Not raised if the block raises, which then gets a note.
     """
     server = _Thread(answers, real=real, strict=strict, **config)
@@ -211,6 +214,8 @@ class _Thread:
     def _run(self) -> None:
         try:
             trio.run(self._serve)
+        except OSError as error:
+            self._error = StartError(f"cannot run fake_claude: {described(error)}", hint=shortage_hint(error))
         except BaseException as error:  # noqa: BLE001 - raised again in the thread of the caller
             self._error = error
         finally:

@@ -55,7 +55,7 @@ class Exchange:
             data = bytes(event["body"])
             self.request.answer_bytes += data
             self._has_error = self._has_error or has_error_event(data)
-            # A client knows the end of a body by its length, before the app has sent its last event.
+            # A client knows the end of a body by its length, before the last event of the app.
             is_whole = len(self.request.answer_bytes) == self._length
             if is_whole or not event.get("more_body") or is_last_event(data):
                 self._settle()

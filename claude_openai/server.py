@@ -9,7 +9,7 @@ clients get an error; then the connections are closed, and last the guardian, wh
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import trio
 
@@ -25,6 +25,7 @@ from claude_openai.preload import preload
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.capture.writer import RunWriter
 from claude_openai.runs.registry import RunLimits, Runs
+from claude_openai.trio_only import require_trio
 from claude_openai.web.app import build_app
 from claude_openai.web.http.listener import Connections, TcpListener, connection_limit, open_listeners, urls_of
 
@@ -35,6 +36,11 @@ T = TypeVar("T")
 # After the drain the turns are cancelled. A process is killed within 3 s, and its owner waits at most 6 s for it
 # (`conversation`, `registry`).
 RUNS_END_WAIT_S = 8.0
+
+WITHOUT_TRIO: Final = (
+    "in a test use `with claude_openai.testing.running_fake_claude(...)`; an asyncio program can run trio as its "
+    "guest, see `claude-openai help testing`"
+)
 
 
 def _nothing() -> None:
@@ -56,7 +62,7 @@ async def serve(
 
     Args:
         config: the settings.
-        backend: runs the turns; by default the backend named by `config.backend`.
+        backend: runs the turns, for tests of the server itself; by default the one named by `config.backend`.
         stop: set it for a graceful shutdown.
         on_loaded: called once, after the server listens, when all modules that it needs are imported.
         on_outdated: called with what an old Claude Code lacks, on one line; see `Primer`.
@@ -65,7 +71,9 @@ async def serve(
     Raises:
         StartError: the address cannot be bound, or the system lacks files, processes or disk space.
         ConfigError: the command, the log file or the cassette of the config cannot be used, or it has `background`.
+        RuntimeError: this is not a task of trio.
     """
+    require_trio("claude_openai.serve", WITHOUT_TRIO)
     if config.background:
         raise ConfigError("invalid background: True; expected False, since serve() runs in the process of its caller")
     async with (

@@ -150,6 +150,7 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "fish": (lambda: shutil.which("fish") is not None, "install fish"),
     "groff": (lambda: shutil.which("groff") is not None, "install groff"),
     "git": (lambda: shutil.which("git") is not None, "install git"),
+    "hatchling": (lambda: importlib.util.find_spec("hatchling") is not None, "install the extra 'test'"),
     "little-endian": (lambda: sys.byteorder == "little", "the examples of /proc/net/tcp are of such a machine"),
     "mount": (_mounts, "only root can mount a tmpfs, on Linux, and not in every container"),
     "node": (lambda: shutil.which("node") is not None, "install Node 18 or newer, which has fetch"),

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
-from typing import Self, TypeAlias
+from typing import Final, Self, TypeAlias
 
 import trio
 
@@ -19,6 +19,7 @@ from claude_openai.standin.recorded import RecordedRequest
 from claude_openai.standin.script import NOT_FOUND_ERROR, Answer, HttpError, Reply
 from claude_openai.standin.validation import problem_of
 from claude_openai.standin.wire import AnswerIdentity, Item, render, render_json
+from claude_openai.trio_only import require_trio
 
 __all__ = ["MessagesApi", "Script"]
 
@@ -29,6 +30,7 @@ NOT_A_MESSAGE = HttpError(400, "invalid_request_error", "The body is not a JSON 
 # The CLI would retry a plain 500 ten times.
 SCRIPT_FAILED = HttpError(500, "api_error", "The script of the stand-in failed.", {"x-should-retry": "false"})
 LAST_WORD_S = 5  # seconds to send the error to the client before the stand-in fails
+WITHOUT_TRIO: Final = "run it in a thread with a trio loop of its own (trio.run)"
 
 
 class MessagesApi:
@@ -85,7 +87,9 @@ class MessagesApi:
 
         Raises:
             ExceptionGroup: what the block or the script raised, in a group as from any nursery.
+            RuntimeError: this is not a task of trio.
         """
+        require_trio("MessagesApi.serving", WITHOUT_TRIO)
         api = cls(reply, remember=remember, strict=strict)
         async with trio.open_nursery() as nursery:
             await nursery.start(api.serve)
@@ -98,7 +102,9 @@ class MessagesApi:
         Raises:
             OSError: no port is available on 127.0.0.1.
             ExceptionGroup: the script raised.
+            RuntimeError: this is not a task of trio.
         """
+        require_trio("MessagesApi.serve", WITHOUT_TRIO)
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         self._port = listeners[0].socket.getsockname()[1]
         task_status.started(self.base_url)

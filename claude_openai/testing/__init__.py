@@ -13,7 +13,7 @@ With `real=True` both put real Claude Code behind the script, which then finds n
         ...  # run a client of Anthropic's API with api.base_url; for Claude Code itself use `real=True`
         assert api.requests[0].last_user_text == "Hi"
 
-Importing this needs only trio and h11.
+Importing this needs only trio and h11. `__all__` is public; `docs/testing.md` lists it.
 """
 
 import importlib
@@ -31,7 +31,6 @@ from claude_openai.standin.script import (
     REQUEST_TOO_LARGE,
     Answer,
     AnswerLike,
-    Block,
     Cut,
     Die,
     Garbage,
@@ -39,28 +38,15 @@ from claude_openai.standin.script import (
     HttpError,
     Json,
     Pause,
-    Piece,
     Reply,
     Step,
     StopReason,
     Text,
     Thinking,
     ToolUse,
-    UpstreamErrorEvent,
     Usage,
-    Waitable,
 )
 from claude_openai.standin.server import MessagesApi, Script
-from claude_openai.testing.scripted_backend import (
-    Alive,
-    Crash,
-    ScriptedBackend,
-    ScriptedTurn,
-    TurnScript,
-    TurnStep,
-    deltas,
-    full_turn,
-)
 
 if TYPE_CHECKING:
     from claude_openai.testing.answers import ScriptError, ScriptLike
@@ -95,11 +81,8 @@ __all__ = [
     "PROMPT_TOO_LONG",
     "RATE_LIMIT_ERROR",
     "REQUEST_TOO_LARGE",
-    "Alive",
     "Answer",
     "AnswerLike",
-    "Block",
-    "Crash",
     "Cut",
     "Die",
     "FakeClaude",
@@ -111,27 +94,18 @@ __all__ = [
     "MessagesApi",
     "Outcome",
     "Pause",
-    "Piece",
     "RecordedRequest",
     "Reply",
     "RunningFakeClaude",
     "Script",
     "ScriptError",
     "ScriptLike",
-    "ScriptedBackend",
-    "ScriptedTurn",
     "Step",
     "StopReason",
     "Text",
     "Thinking",
     "ToolUse",
-    "TurnScript",
-    "TurnStep",
-    "UpstreamErrorEvent",
     "Usage",
-    "Waitable",
-    "deltas",
     "fake_claude",
-    "full_turn",
     "running_fake_claude",
 ]

@@ -16,6 +16,11 @@ __all__ = ["FakeRequest", "Outcome"]
 # cancelled: the client left before the end. refused: the server refused the request; no answer of the script was used.
 Outcome: TypeAlias = Literal["running", "completed", "failed", "cancelled", "refused"]
 
+OTHER_LOOP: Final = (
+    "the `ended` of a request can be awaited only in the trio loop of its fake_claude; with running_fake_claude use "
+    "`claude.wait_for_end(request)`, which blocks its thread"
+)
+
 _SYSTEM: Final = ("system", "developer")
 _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
     "function_call_output": ("call_id", "output"),
@@ -24,6 +29,32 @@ _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
     "function": ("name", "content"),
 }
 _CALLS: Final = ("function_call", "custom_tool_call")
+
+
+class Ended:
+    """An event of the trio loop of a fake; other threads may only read it."""
+
+    def __init__(self) -> None:
+        self._event = trio.Event()
+        self._loop = _current_loop()
+
+    def is_set(self) -> bool:
+        """Return whether it is set."""
+        return self._event.is_set()
+
+    def set(self) -> None:
+        """Set it; for the fake only."""
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Wait until it is set.
+
+        Raises:
+            RuntimeError: this is another loop than the fake's, such as asyncio's.
+        """
+        if _current_loop() is not self._loop:
+            raise RuntimeError(OTHER_LOOP)
+        await self._event.wait()
 
 
 @dataclass(eq=False)
@@ -48,7 +79,7 @@ class FakeRequest:
     raw: bytes = b""
     status: int | None = None
     outcome: Outcome = "running"
-    ended: trio.Event = field(default_factory=trio.Event)
+    ended: Ended = field(default_factory=Ended)
     answer_bytes: bytearray = field(default_factory=bytearray, repr=False)
 
     def __repr__(self) -> str:
@@ -115,6 +146,10 @@ class FakeRequest:
     def received(self) -> str:
         """The text of the answer that was sent so far."""
         return answered_text(bytes(self.answer_bytes))
+
+
+def _current_loop() -> trio.lowlevel.TrioToken | None:
+    return trio.lowlevel.current_trio_token() if trio.lowlevel.in_trio_task() else None
 
 
 def _list(value: Any) -> list[Any]:

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import trio
 
+from claude_openai.errors import StartError
 from claude_openai.runs.capture.records import RunRecord
+from claude_openai.shortages import described, shortage_hint
 from claude_openai.standin.script import AnswerLike
 from claude_openai.testing.answers import ScriptLike
 from claude_openai.testing.clients import sync_http_client, sync_openai_client
@@ -170,6 +172,7 @@ def running_fake_claude(
     Raises:
         TypeError: a value is not an answer; or there are both answers and a cassette.
         ConfigError: a setting is invalid, or the cassette cannot be read.
+        StartError: the system lacks files or sockets.
         ScriptError: the program and the script do not agree. Not raised if the block raises, which then gets a note.
     """
     server = _Thread(answers, real=real, strict=strict, cassette=cassette, **config)
@@ -225,6 +228,8 @@ class _Thread:
     def _run(self) -> None:
         try:
             trio.run(self._serve)
+        except OSError as error:
+            self._error = StartError(f"cannot run fake_claude: {described(error)}", hint=shortage_hint(error))
         except BaseException as error:  # noqa: BLE001 - raised again in the thread of the caller
             self._error = error
         finally:

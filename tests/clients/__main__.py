@@ -2,9 +2,10 @@
 
 Each client is installed in an environment of its own, which is kept in `$CLAUDE_OPENAI_TEST_CACHE` or `.cache/clients`;
 gets a server of its own, with the bundled Claude Code and a stand-in for Claude; and is driven by its script, which
-prints one line a case. As many at a time as there are cores. Exits 1 if a case failed, or was not run, unless
-`versions.toml` says that the client cannot do it. A client that this machine cannot have is skipped; where CI is set
-that is a failure, too. It does not depend on any client: what a case expects is in its script.
+prints one line a case. A test of the documentation that uses the client is run, too. As many at a time as there are
+cores. Exits 1 if a case failed, or was not run, unless `versions.toml` says that the client cannot do it. A client that
+this machine cannot have is skipped; where CI is set that is a failure, too. It does not depend on any client: what a
+case expects is in its script.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from pathlib import Path
@@ -90,6 +92,8 @@ async def _client(client: Client, pip: Path, outcome: Outcome) -> None:
     installed = time.monotonic()
     with tempfile.TemporaryDirectory(prefix=f"{client.name}-", ignore_cleanup_errors=True) as temporary:
         await _drive(client, environment, Path(temporary), outcome)
+        if client.example is not None:
+            await _run_example(client, client.example, environment, Path(temporary) / "home", outcome)
     times = f"installed in {installed - begun:.1f} s, driven for {time.monotonic() - installed:.1f} s"
     print(f"{client.name:<18}{times}", flush=True)
 
@@ -123,6 +127,25 @@ async def _drive(client: Client, environment: Path, folder: Path, outcome: Outco
         outcome.case(client.name, "its script", "FAILED", "\n".join([ended, *complaints, *lines]))
 
 
+async def _run_example(client: Client, example: Path, environment: Path, home: Path, outcome: Outcome) -> None:
+    with trio.move_on_after(LIMIT_S):
+        done = await trio.run_process(
+            [_python(environment), HERE / "python" / "run_example.py", sysconfig.get_path("purelib"), example],
+            stdin=subprocess.DEVNULL,
+            capture_stdout=True,
+            stderr=subprocess.STDOUT,
+            env=_environment(environment, home, ""),
+            cwd=home,
+            check=False,
+            start_new_session=True,
+            deliver_cancel=_end,
+        )
+        result = "FAILED" if done.returncode else "ok"
+        outcome.case(client.name, example.stem, result, done.stdout.decode(errors="replace"))
+        return
+    outcome.case(client.name, example.stem, "FAILED", f"not within {LIMIT_S} s")
+
+
 async def _end(process: trio.Process) -> None:
     """End a script with all that it has started."""
     os.killpg(process.pid, signal.SIGKILL)
@@ -130,14 +153,18 @@ async def _end(process: trio.Process) -> None:
 
 def _command(client: Client, environment: Path, home: Path) -> list[str]:
     if client.script.suffix == ".py":
-        # A program has its own environment; what drives it needs none.
-        own = environment / "bin" / "python"
-        return [str(own if own.exists() else sys.executable), str(client.script)]
+        return [_python(environment), str(client.script)]
     # Node looks for packages beside the script, and nowhere else.
     (home / "node_modules").symlink_to(environment / "node_modules")
     for script in client.script.parent.glob("*.mjs"):
         (home / script.name).write_bytes(script.read_bytes())
     return ["node", str(home / client.script.name)]
+
+
+def _python(environment: Path) -> str:
+    # A program has its own environment; what drives it needs none.
+    own = environment / "bin" / "python"
+    return str(own if own.exists() else sys.executable)
 
 
 def _environment(environment: Path, home: Path, control: str) -> dict[str, str]:

@@ -21,6 +21,7 @@ import trio
 from claude_openai import Config, serve
 from claude_openai.claude import priming
 from claude_openai.claude.process.command_line import stand_in_environment
+from claude_openai.standin.script import UpstreamErrorEvent
 from claude_openai.testing import (
     PROMPT_TOO_LONG,
     RATE_LIMIT_ERROR,
@@ -31,7 +32,6 @@ from claude_openai.testing import (
     Reply,
     Text,
     ToolUse,
-    UpstreamErrorEvent,
     Usage,
 )
 from tests.real.heard import is_statement_of_effort

@@ -10,9 +10,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["APIS", "CASES", "CLIENTS", "HERE", "PIP", "Client"]
+__all__ = ["APIS", "CASES", "CLIENTS", "EXAMPLES", "HERE", "PIP", "Client"]
 
 HERE: Final = Path(__file__).parent
+EXAMPLES: Final = HERE.parent / "examples"
 # What every client goes through, and what the documentation calls it.
 CASES: Final[Mapping[str, str]] = {
     "text": "Text",
@@ -45,6 +46,7 @@ class Client:
         npm: its packages, if it is not.
         postinstall: the script of a package that picks the program for the machine; npm runs none.
         python_below: the first version of Python that it does not take.
+        example: a test in the documentation that uses it.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Client:
     npm: tuple[str, ...]
     postinstall: str | None
     python_below: str | None
+    example: Path | None
 
     def why_not(self, case: str) -> str | None:
         """Why it cannot do a case, or None if it can."""
@@ -85,6 +88,7 @@ def _client(name: str, told: dict[str, Any]) -> Client:
         tuple(told.get("npm", ())),
         told.get("postinstall"),
         told.get("python-below"),
+        EXAMPLES / told["example"] if "example" in told else None,
     )
 
 

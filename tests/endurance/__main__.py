@@ -17,7 +17,8 @@ import trio
 from claude_openai import Config, serve
 from claude_openai.claude.process.command_line import stand_in_environment
 from claude_openai.config import BACKENDS
-from claude_openai.testing import MessagesApi, Pause, Piece, Reply, Text
+from claude_openai.standin.script import Piece
+from claude_openai.testing import MessagesApi, Pause, Reply, Text
 from tests.http_client import texts
 from tests.real.call import Call, chat
 

@@ -13,7 +13,7 @@ import trio
 
 from claude_openai import Config, serve
 from claude_openai.commands.serve import SWITCH_INTERVAL_S
-from claude_openai.testing import ScriptedBackend
+from tests.scripted_backend import ScriptedBackend
 
 
 class LongestStep(trio.abc.Instrument):

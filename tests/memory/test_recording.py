@@ -21,8 +21,9 @@ from claude_openai.errors import RateLimited, RunCancelled
 from claude_openai.logs.redaction import MASK
 from claude_openai.protocol.turn.events import ReasoningDelta, ToolCall, TurnFailed, TurnStarted, Usage
 from claude_openai.protocol.turn.request import TurnRequest
-from claude_openai.testing import Hang, Pause, TurnStep, full_turn
+from claude_openai.testing import Hang, Pause
 from tests.memory.harness import Server, chat, serving
+from tests.scripted_backend import TurnStep, full_turn
 
 RESPONSES = "/v1/responses"
 USAGE = Usage(input_tokens=10, output_tokens=5)

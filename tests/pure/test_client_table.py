@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from tests.clients.table import CASES, CLIENTS
+from tests.clients.table import CASES, CLIENTS, EXAMPLES
 
 PYTHON, AIDER = CLIENTS["openai-python-3"], CLIENTS["aider"]
 
@@ -28,3 +28,7 @@ def test_nothing_is_declared_as_impossible_that_is_no_case(name: str) -> None:
     for pattern, reason in client.cannot.items():
         alone = dataclasses.replace(client, cannot={pattern: reason})
         assert not all(alone.cases().values()), pattern
+
+
+def test_each_example_that_needs_a_client_is_run_with_it() -> None:
+    assert sorted(filter(None, (client.example for client in CLIENTS.values()))) == sorted(EXAMPLES.glob("with_*.py"))

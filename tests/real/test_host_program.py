@@ -1,5 +1,6 @@
 """`serve` inside a program that has logging, output and servers of its own."""
 
+import asyncio
 import json
 import logging
 import subprocess
@@ -16,10 +17,10 @@ from claude_openai import Config, serve
 from claude_openai.config.field_check import LEAST, MOST
 from claude_openai.errors import ConfigError, StartError
 from claude_openai.logs.log import LIBRARIES
-from claude_openai.testing import ScriptedBackend, full_turn
 from tests.http_client import texts
 from tests.real.call import Call, chat
 from tests.real.harness import LIMIT_S
+from tests.scripted_backend import ScriptedBackend, full_turn
 
 BACKEND = ScriptedBackend(full_turn("Hello"))
 LOGGERS = ("", "host", "asyncio", "trio", *LIBRARIES)
@@ -131,6 +132,40 @@ async def test_the_largest_numbers_are_usable() -> None:
 async def test_a_library_cannot_be_in_the_background() -> None:
     with pytest.raises(ConfigError, match="background"):
         await serve(Config(port=0, background=True), backend=BACKEND)
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_asyncio_program_has_the_server_as_its_guest_until_it_ends_it(is_cancelled: bool) -> None:
+    async def main() -> None:
+        await asyncio.wait_for(host(), LIMIT_S)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    async def host() -> None:
+        loop = asyncio.get_running_loop()
+        server, started, ended = Running(Config(port=0)), loop.create_future(), loop.create_future()
+
+        async def guest() -> None:
+            async with trio.open_nursery() as nursery:
+                started.set_result(await nursery.start(server.run))
+
+        trio.lowlevel.start_guest_run(
+            guest,
+            run_sync_soon_threadsafe=loop.call_soon_threadsafe,
+            done_callback=ended.set_result,
+            host_uses_signal_set_wakeup_fd=True,
+        )
+        (url,) = await started
+        await asyncio.to_thread(trio.run, ask, url)
+        if is_cancelled:
+            server.scope.cancel()
+        else:
+            server.stop.set()
+        (await ended).unwrap()
+        address, _, port = url.removeprefix("http://").partition(":")
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(address, port)
+
+    asyncio.run(main(), debug=True)
 
 
 # The command marks the process as its server's own.

@@ -12,10 +12,11 @@ from claude_openai.claude.backend import Emit, Parked
 from claude_openai.logs.log import Log
 from claude_openai.preload import NEEDED_LATER
 from claude_openai.protocol.turn.request import TurnRequest
-from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, ScriptedBackend, Text
+from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text
 from tests.http_client import texts
 from tests.real.call import Call, chat
 from tests.real.harness import LIMIT_S, Served, needs_claude, serving
+from tests.scripted_backend import ScriptedBackend
 
 pytestmark = needs_claude
 

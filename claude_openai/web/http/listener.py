@@ -24,6 +24,7 @@ from claude_openai.config import Config
 from claude_openai.errors import StartError
 from claude_openai.logs.log import Log, traceback_of
 from claude_openai.protocol.limits.quoting import shorten
+from claude_openai.shortages import described, shortage_hint
 from claude_openai.web.http.http1 import GuardedStream, Http1Server
 from claude_openai.web.http.malformed import NO_WEBSOCKETS, malformed_response
 
@@ -205,7 +206,8 @@ async def open_listeners(host: str, port: int) -> list[TcpListener]:
                 f"port {port} on {host} is in use, perhaps by another claude-openai",
                 hint="stop the other program, or choose another port with --port (0 for any free port)",
             ) from None
-        raise StartError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+        problem = f"cannot listen on {host} port {port}: {described(error)}"
+        raise StartError(problem, hint=shortage_hint(error)) from None
     except UnicodeError:  # of the codec "idna", for labels that are empty, too long or not characters
         raise StartError(f"cannot listen on {shorten(host)}: not a host name or address") from None
 
@@ -214,12 +216,18 @@ def local_listener() -> TcpListener:
     """Listen on a free port of 127.0.0.1, without waiting.
 
     Raises:
-        StartError: the system has no socket left.
+        StartError: the system has too few sockets left: one, and two for the ends of a connection.
     """
+    listener: socket.socket | None = None
     try:
-        return TcpListener(trio.SocketListener(trio.socket.from_stdlib_socket(socket.create_server(("127.0.0.1", 0)))))
+        listener = socket.create_server(("127.0.0.1", 0))
+        # Without the second a client would connect, and wait for its timeout.
+        with socket.socket(), socket.socket():
+            return TcpListener(trio.SocketListener(trio.socket.from_stdlib_socket(listener)))
     except OSError as error:
-        raise StartError(f"cannot listen on 127.0.0.1: {error.strerror or error}") from None
+        if listener is not None:
+            listener.close()
+        raise StartError(f"cannot listen on 127.0.0.1: {described(error)}", hint=shortage_hint(error)) from None
 
 
 def urls_of(listeners: Sequence[TcpListener]) -> list[str]:

@@ -26,10 +26,11 @@ from claude_openai.protocol.turn.events import (
     Usage,
 )
 from claude_openai.protocol.turn.request import TurnRequest
-from claude_openai.testing import Crash, Hang, ScriptedBackend, full_turn
+from claude_openai.testing import Hang
 from tests.http_client import texts
 from tests.memory.client import Answer
 from tests.memory.harness import chat, run_in_memory, serving
+from tests.scripted_backend import Crash, ScriptedBackend, full_turn
 
 BUG = ValueError("a bug with sk-ant-abcdefghij in its words")
 CRASHES = [BUG, trio.BrokenResourceError(), trio.EndOfChannel(), ExceptionGroup("in a nursery", [BUG])]

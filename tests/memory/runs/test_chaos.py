@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.errors import ShuttingDown
-from claude_openai.testing import Pause, ScriptedBackend, TurnStep, full_turn
+from claude_openai.testing import Pause
 from tests.memory.client import Answer, Client
 from tests.memory.harness import Server, chat, run_in_memory, serving
+from tests.scripted_backend import ScriptedBackend, TurnStep, full_turn
 
 CLIENTS = 200
 SLOTS = 20

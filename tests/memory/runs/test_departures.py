@@ -7,11 +7,12 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.protocol.turn.events import TurnStarted
-from claude_openai.testing import Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
+from claude_openai.testing import Hang, Pause
 from claude_openai.web.app import Views
 from tests.http_client import texts
 from tests.memory.client import Client
 from tests.memory.harness import Server, chat, serving
+from tests.scripted_backend import ScriptedBackend, TurnStep, deltas, full_turn
 
 CLEANUP_S = 2
 REASON = "the client went away"

@@ -9,8 +9,8 @@ from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.turn.events import TextDelta, TurnFailed, TurnStarted
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.runs.long_context import REMEMBERED_S, LongContext
-from claude_openai.testing import TurnStep, full_turn
 from tests.memory.harness import Server, chat, serving
+from tests.scripted_backend import TurnStep, full_turn
 
 BODY = b'{"model":"claude","messages":[{"role":"user","content":"Hi"}]}'
 WITHOUT = full_turn("short")

@@ -4,9 +4,10 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.errors import ShuttingDown
-from claude_openai.testing import Pause, ScriptedBackend, full_turn
+from claude_openai.testing import Pause
 from tests.memory.client import Client
 from tests.memory.harness import Server, chat, serving
+from tests.scripted_backend import ScriptedBackend, full_turn
 
 
 def prompts(backend: ScriptedBackend) -> list[str]:

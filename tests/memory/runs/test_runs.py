@@ -15,7 +15,8 @@ from claude_openai.protocol.turn.events import Event, TextDelta, TurnCompleted, 
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.registry import CHANNEL_EVENTS, RunLimits, Runs
 from claude_openai.runs.run import Run
-from claude_openai.testing import Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
+from claude_openai.testing import Hang, Pause
+from tests.scripted_backend import ScriptedBackend, TurnStep, deltas, full_turn
 
 BODY = b'{"model":"claude","messages":[{"role":"user","content":"Hi"}]}'
 REQUEST = parse_chat_request(BODY, ModelCatalog("sonnet"))

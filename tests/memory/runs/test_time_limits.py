@@ -8,10 +8,11 @@ from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.errors import ShuttingDown
 from claude_openai.protocol.turn.events import TurnStarted
-from claude_openai.testing import Alive, Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
+from claude_openai.testing import Hang, Pause
 from tests.http_client import texts
 from tests.memory.client import Client
 from tests.memory.harness import Server, chat, serving
+from tests.scripted_backend import Alive, ScriptedBackend, TurnStep, deltas, full_turn
 
 ENDLESS = (TurnStarted("claude"), Hang())
 

@@ -5,14 +5,15 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import openai
 import pytest
+import trio
 
 from claude_openai.errors import ConfigError
-from claude_openai.testing import Hang, Reply, ScriptError, fake_claude, running_fake_claude
+from claude_openai.testing import Hang, Reply, RunningFakeClaude, ScriptError, running_fake_claude
 
 CHAT: dict[str, Any] = {"model": "claude-sonnet", "messages": [{"role": "user", "content": "Hi"}]}
 
@@ -82,6 +83,31 @@ def test_asyncio_client_gets_the_script() -> None:
     assert asyncio.run(main()) == "Hello"
 
 
+def wait_for_end_without_trio(claude: RunningFakeClaude) -> None:
+    asyncio.run(claude.last.ended.wait())
+
+
+def wait_for_end_in_another_trio_loop(claude: RunningFakeClaude) -> None:
+    async def main() -> None:
+        with trio.fail_after(10):
+            await claude.last.ended.wait()
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize("wait", [wait_for_end_without_trio, wait_for_end_in_another_trio_loop])
+@pytest.mark.parametrize("is_running", [True, False])
+def test_wait_for_the_end_in_another_loop_names_the_function_for_threads(
+    wait: Callable[[RunningFakeClaude], None], is_running: bool
+) -> None:
+    with running_fake_claude(Reply("Hel", Hang()) if is_running else "Hello") as claude:
+        chunks = claude.openai().chat.completions.create(**CHAT, stream=True)
+        assert any(chunk.choices[0].delta.content for chunk in chunks)
+        with pytest.raises(RuntimeError, match="wait_for_end"):
+            wait(claude)
+        chunks.close()
+
+
 async def test_trio_program_may_use_it_too() -> None:
     with running_fake_claude("Hello") as claude:
         assert claude.openai().chat.completions.create(**CHAT).choices[0].message.content == "Hello"
@@ -149,12 +175,3 @@ def test_fields_of_config_reach_the_server() -> None:
     ):
         claude.openai().chat.completions.create(**CHAT)
     assert raised.value.status_code == 413
-
-
-def test_fake_claude_under_asyncio_names_the_other_way() -> None:
-    async def main() -> None:
-        async with fake_claude("Hello"):
-            pass
-
-    with pytest.raises(RuntimeError, match="running_fake_claude"):
-        asyncio.run(main())

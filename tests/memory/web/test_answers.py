@@ -6,10 +6,11 @@ import pytest
 import trio
 
 from claude_openai.protocol.turn.events import ReasoningDelta, Usage
-from claude_openai.testing import Pause, ScriptedBackend, deltas, full_turn
+from claude_openai.testing import Pause
 from tests.http_client import texts
 from tests.memory.harness import chat, serving
 from tests.openai_schema import strict_openai_chunk, strict_openai_completion, strict_openai_model, validate
+from tests.scripted_backend import ScriptedBackend, deltas, full_turn
 from tests.sse_reader import Message
 
 LISTED = ["claude-sonnet", "claude-opus", "claude-haiku"]

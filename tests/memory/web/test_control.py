@@ -8,9 +8,10 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.protocol.turn.events import ToolCall
-from claude_openai.testing import Hang, Pause, ScriptedBackend, full_turn
+from claude_openai.testing import Hang, Pause
 from tests.memory.client import Answer
 from tests.memory.harness import Server, chat, serving
+from tests.scripted_backend import ScriptedBackend, full_turn
 
 KEY = "control-key"
 BEARER = {"authorization": f"Bearer {KEY}"}

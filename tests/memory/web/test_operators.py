@@ -24,8 +24,9 @@ from claude_openai.protocol.turn.events import (
     Usage,
 )
 from claude_openai.runs.registry import LOGIN_DOUBT_S
-from claude_openai.testing import Crash, Hang, Pause, ScriptedBackend, TurnStep, full_turn
+from claude_openai.testing import Hang, Pause
 from tests.memory.harness import Server, chat, serving
+from tests.scripted_backend import Crash, ScriptedBackend, TurnStep, full_turn
 
 KEY = "a-key"
 REFUSED = (TurnFailed(UpstreamAuth("Run `/home/me/bin/claude auth login`.")),)

@@ -7,10 +7,11 @@ import trio
 
 from claude_openai.errors import ContextTooLong, UpstreamError
 from claude_openai.protocol.turn.events import ReasoningDelta, ToolCall, TurnFailed, TurnStarted
-from claude_openai.testing import Hang, Pause, TurnScript, full_turn
+from claude_openai.testing import Hang, Pause
 from tests.memory.client import Answer
 from tests.memory.harness import Server, serving
 from tests.openai_schema import strict_openai_event, strict_openai_response, validate_event, validate_response
+from tests.scripted_backend import TurnScript, full_turn
 from tests.sse_reader import parse_typed_sse
 
 PATH = "/v1/responses"

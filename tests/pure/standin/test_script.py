@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.standin.demo import demo_reply
+from claude_openai.standin.script import UpstreamErrorEvent
 from claude_openai.standin.wire import AnswerIdentity, Head, Item, render
 from claude_openai.testing import (
     API_ERROR,
@@ -31,7 +32,6 @@ from claude_openai.testing import (
     Text,
     Thinking,
     ToolUse,
-    UpstreamErrorEvent,
     Usage,
 )
 

@@ -16,11 +16,11 @@ from claude_openai.protocol.openai.claude_options import read_claude_options
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.registry import RunLimits, Runs
-from claude_openai.testing import ScriptedBackend
 from claude_openai.web.app import build_app
 from claude_openai.web.http.exchange import route_of
 from claude_openai.web.openapi import openapi_document
 from claude_openai.web.status import OPEN_PATHS
+from tests.scripted_backend import ScriptedBackend
 
 FULL = openapi_document(has_key=True, has_control=True)
 

@@ -8,17 +8,8 @@ from typing import Any
 import pytest
 
 from claude_openai.protocol.claude_code.tool_notes import MAX_NOTE_CHARS
-from claude_openai.testing import (
-    OVERLOADED_ERROR,
-    Answer,
-    Hang,
-    RecordedRequest,
-    Reply,
-    Text,
-    ToolUse,
-    UpstreamErrorEvent,
-    Usage,
-)
+from claude_openai.standin.script import UpstreamErrorEvent
+from claude_openai.testing import OVERLOADED_ERROR, Answer, Hang, RecordedRequest, Reply, Text, ToolUse, Usage
 from tests.http_client import texts
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, serving, until

@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from claude_openai.standin.demo import demo_reply
+from claude_openai.standin.script import UpstreamErrorEvent
 from claude_openai.testing import (
     PROMPT_TOO_LONG,
     RATE_LIMIT_ERROR,
@@ -29,7 +30,6 @@ from claude_openai.testing import (
     Script,
     Text,
     Thinking,
-    UpstreamErrorEvent,
     Usage,
 )
 from tests.conditions import bundled_claude, needs

@@ -22,9 +22,9 @@ from claude_openai import Config, serve
 from claude_openai.errors import ContextTooLong, RateLimited
 from claude_openai.protocol.turn.events import ReasoningDelta, ToolCall, TurnFailed
 from claude_openai.protocol.turn.request import TurnRequest
-from claude_openai.testing import ScriptedBackend, TurnStep, full_turn
 from claude_openai.web.openapi import openapi_document
 from tests.conditions import SCHEMATHESIS, VALIDATOR, needs
+from tests.scripted_backend import ScriptedBackend, TurnStep, full_turn
 
 KEY: Final = "a-key"
 LIMIT_S: Final = 400.0

@@ -13,10 +13,11 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.config import Config
-from claude_openai.testing import Pause, full_turn
+from claude_openai.testing import Pause
 from claude_openai.web.http.listener import TcpListener, connection_limit
 from tests.memory.client import Client
 from tests.memory.harness import Server, chat, serving
+from tests.scripted_backend import full_turn
 
 HALF_A_HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
 HALF_A_BODY = (

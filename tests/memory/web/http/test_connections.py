@@ -8,10 +8,11 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from claude_openai.testing import Hang, Pause, full_turn
+from claude_openai.testing import Hang, Pause
 from tests.http_client import texts
 from tests.memory.client import Answer
 from tests.memory.harness import Server, chat, serving
+from tests.scripted_backend import full_turn
 
 BODY = b'{"model":"claude","stream":%s,"messages":[{"role":"user","content":"Hi"}]}'
 

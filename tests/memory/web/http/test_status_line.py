@@ -14,9 +14,10 @@ from claude_openai.errors import (
     UpstreamError,
 )
 from claude_openai.protocol.turn.events import ReasoningDelta, TextDelta, TurnFailed, TurnStarted
-from claude_openai.testing import Hang, Pause, TurnStep, full_turn
+from claude_openai.testing import Hang, Pause
 from tests.http_client import texts
 from tests.memory.harness import chat, serving
+from tests.scripted_backend import TurnStep, full_turn
 
 FAILURES = [
     (ContextTooLong("too long", param="messages"), 400, {}),

@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from claude_openai.protocol.limits.budget import Budget
 from claude_openai.protocol.openai.tools import read_tools
+from claude_openai.standin.script import UpstreamErrorEvent
 from claude_openai.testing import (
     OVERLOADED_ERROR,
     Answer,
@@ -35,7 +36,6 @@ from claude_openai.testing import (
     Text,
     Thinking,
     ToolUse,
-    UpstreamErrorEvent,
 )
 from tests.real.conversing import CLIENTS, READ, Client, Outcome
 from tests.real.harness import Served, needs_claude, on_both_backends, serving, until

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import trio
 
+from claude_openai.standin.script import Piece, UpstreamErrorEvent
 from claude_openai.testing import (
     API_ERROR,
     AUTHENTICATION_ERROR,
@@ -29,10 +30,8 @@ from claude_openai.testing import (
     Garbage,
     HttpError,
     Pause,
-    Piece,
     Reply,
     Text,
-    UpstreamErrorEvent,
 )
 from tests.http_client import texts
 from tests.openai_schema import validate

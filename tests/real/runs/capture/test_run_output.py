@@ -11,9 +11,10 @@ import trio
 
 from claude_openai import Config, serve
 from claude_openai.standin.script import Pause
-from claude_openai.testing import Hang, ScriptedBackend, full_turn
+from claude_openai.testing import Hang
 from tests.real.call import Call, chat
 from tests.real.harness import LIMIT_S
+from tests.scripted_backend import ScriptedBackend, full_turn
 
 KEY = "control-key"
 

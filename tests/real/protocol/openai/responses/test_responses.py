@@ -10,7 +10,8 @@ import pytest
 import trio
 from pydantic import BaseModel
 
-from claude_openai.testing import Pause, Reply, Text, Thinking, ToolUse, UpstreamErrorEvent
+from claude_openai.standin.script import UpstreamErrorEvent
+from claude_openai.testing import Pause, Reply, Text, Thinking, ToolUse
 from tests.media_files import PICTURE, sent
 from tests.open_responses import validate_open_event, validate_open_response
 from tests.openai_schema import strict_openai_event, strict_openai_response, validate_event, validate_response

@@ -11,7 +11,8 @@ from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.turn.blocks import Message
 from claude_openai.protocol.turn.events import Event, TextDelta, TurnCompleted, TurnFailed, TurnStarted, Usage
 from claude_openai.protocol.turn.request import TurnRequest
-from claude_openai.testing import Alive, Crash, Hang, Pause, ScriptedBackend, TurnStep, deltas, full_turn
+from claude_openai.testing import Hang, Pause
+from tests.scripted_backend import Alive, Crash, ScriptedBackend, TurnStep, deltas, full_turn
 
 BODY = b'{"model":"claude","messages":[{"role":"user","content":"Hi"}]}'
 REQUEST = parse_chat_request(BODY, ModelCatalog("sonnet"))

@@ -36,6 +36,7 @@ class Run:
         recording: records the turn to a cassette.
         parked: the conversation that its answer left waiting for results.
         done: set when the run has ended and its process is gone.
+        waited_s: seconds in the queue; None while it waits.
     """
 
     record: RunRecord
@@ -49,6 +50,7 @@ class Run:
     answering: bool = False
     parked: Parked | None = None
     done: trio.Event = field(default_factory=trio.Event)
+    waited_s: float | None = None
     _began: float = field(default_factory=trio.current_time)
 
     @property
@@ -74,7 +76,22 @@ class Run:
             self.cancelled_by = error
             self.scope.cancel(reason=error.message)
 
+    def log_fields(self) -> dict[str, object]:
+        """Return the fields of `http.request` about the run; times in ms, None for what is not known (yet)."""
+        usage = self.record.usage or {}
+        waited_s = trio.current_time() - self._began if self.waited_s is None else self.waited_s
+        first_s = self.meter.first_token_s
+        return {
+            "run_id": self.id,
+            "conversation": self.record.conversation,
+            "waited_ms": round(waited_s * 1000, 1),
+            "ttft_ms": None if first_s is None else round(first_s * 1000, 1),
+            "prompt_tokens": usage.get("prompt_tokens"),
+            "completion_tokens": usage.get("completion_tokens"),
+        }
+
     def note_running(self) -> None:
+        self.waited_s = trio.current_time() - self._began
         self.record.status = "running"
         self._keep({"type": "running"})
 

@@ -4,14 +4,13 @@ On a terminal the table fits its width; elsewhere its columns are separated by t
 """
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from claude_openai.commands import command_parser
+from claude_openai.commands import allows_colours, command_parser
 from claude_openai.commands.state.run_source import add_folder_flag, runs_of, visible
 from claude_openai.config.setting import Parser
 from claude_openai.errors import ConfigError
@@ -53,7 +52,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         print(json.dumps([record.to_json() for record in records], indent=2))
     elif sys.stdout.isatty():
         width = shutil.get_terminal_size().columns
-        print("\n".join(table(records, width, colours="NO_COLOR" not in os.environ)))
+        print("\n".join(table(records, width, colours=allows_colours(environ))))
     else:
         print("\n".join("\t".join(row) for row in [HEAD, *map(_row, records)]))
     return 0

@@ -107,7 +107,7 @@ class Exchange:
         self.has_turn = True
 
     def log_fields(self) -> dict[str, object]:
-        """Return the fields of `http.request` about the turn and the error, without those that are not known."""
+        """Return the known fields of `http.request` about the turn and the error."""
         found: dict[str, object] = {"model": self.model[:MODEL_CHARS] or None}
         if self.run is not None:
             found |= self.run.log_fields()

@@ -35,7 +35,7 @@ class ProbeCount:
         self._due = 0.0
 
     def note(self, route: str, status: int) -> None:
-        """Count a probe; report if the first one that was not reported is an hour old."""
+        """Count a probe; report once the first of them is an hour old."""
         now = trio.current_time()
         if not self._counts:
             self._due = now + REPORT_EVERY_S

@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from claude_openai.claude.process.login import UNKNOWN_LOGIN, Login, LoginState
+from claude_openai.claude.process.login import UNCHECKED_LOGIN, UNKNOWN_LOGIN, Login, LoginState
 from claude_openai.errors import ClaudeMissing
 from claude_openai.logs.log import Log
 
@@ -40,7 +40,7 @@ class LoginWatch:
         self._look_up = look_up
         self._log = log
         self._on_change = on_change
-        self._login = UNKNOWN_LOGIN
+        self._login = UNCHECKED_LOGIN
         self._refused = trio.Event()
         self._answered = 0
 

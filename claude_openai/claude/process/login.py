@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 
-__all__ = ["LOGIN_ARGUMENTS", "UNKNOWN_LOGIN", "Login", "LoginState", "parse_login"]
+__all__ = ["LOGIN_ARGUMENTS", "UNCHECKED_LOGIN", "UNKNOWN_LOGIN", "Login", "LoginState", "parse_login"]
 
 LOGIN_ARGUMENTS: Final = ("auth", "status", "--json")
 
@@ -23,6 +23,9 @@ _METHODS: Final = {
 
 
 class LoginState(Enum):
+    """The login; UNCHECKED until it was looked up, UNKNOWN if Claude Code does not report it."""
+
+    UNCHECKED = "unchecked"
     FOUND = "found"
     MISSING = "missing"
     UNKNOWN = "unknown"
@@ -41,6 +44,7 @@ class Login:
     method: str = ""
 
 
+UNCHECKED_LOGIN: Final = Login(LoginState.UNCHECKED)
 UNKNOWN_LOGIN: Final = Login(LoginState.UNKNOWN)
 
 

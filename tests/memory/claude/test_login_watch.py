@@ -56,10 +56,9 @@ async def watching(
 
 async def test_login_is_looked_up_once_after_the_start() -> None:
     async with watching() as watched:
-        assert watched.watch.state is LoginState.UNKNOWN
+        assert watched.watch.state is LoginState.UNCHECKED
         await trio.sleep(3600)
         assert (watched.times, watched.changes) == ([START_DELAY_S], [FOUND])
-        assert watched.watch.state is LoginState.FOUND
 
 
 async def test_missing_login_is_a_warning_and_looked_up_again_until_it_is_there() -> None:
@@ -110,12 +109,13 @@ async def test_answered_turn_ends_a_missing_login_at_once() -> None:
     async with watching(MISSING) as watched:
         await trio.sleep(START_DELAY_S + 1)
         watched.watch.note_turn(is_refused=False)
-        assert watched.watch.state is LoginState.FOUND
+        assert [login.state for login in watched.changes] == [LoginState.MISSING, LoginState.FOUND]
 
 
 @pytest.mark.parametrize("outcome", [UNKNOWN_LOGIN, ClaudeMissing("not installed"), OSError("no processes")])
 async def test_lookup_without_result_is_no_alarm(outcome: Login | Exception) -> None:
     async with watching(outcome) as watched:
         await trio.sleep(3600)
-        assert (watched.watch.state, watched.changes, watched.records) == (LoginState.UNKNOWN, [], [])
+        assert (watched.watch.state, watched.changes) == (LoginState.UNKNOWN, [UNKNOWN_LOGIN])
+        assert [record["level"] for record in watched.records] == ["debug"]
         assert len(watched.times) == 1

@@ -35,6 +35,7 @@ from claude_openai.logs.log import (
     open_log,
 )
 from claude_openai.logs.redaction import MASK, Redactor
+from claude_openai.logs.text_format import text_of
 from claude_openai.logs.writer import LogLimits, open_log_file
 from tests.conditions import needs
 
@@ -627,7 +628,6 @@ def test_text_is_made_on_the_writers_thread_without_records_below_info(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     threads = []
-    text_of = log_module.text_of
 
     def noting(record: Any, style: Any) -> str | None:
         threads.append(threading.current_thread().name)

@@ -80,10 +80,9 @@ async def test_login_that_is_there_is_found_without_a_turn(tmp_path: Path) -> No
 )
 @needs("/proc", "setsid")
 async def test_unknown_output_is_no_warning(tmp_path: Path, behaviour: str) -> None:
-    looked = tmp_path / "looked"
-    fake = fake_cli(tmp_path, f"[ $1 = auth ] || exit 9\n: > {looked}\n{behaviour}")
+    fake = fake_cli(tmp_path, f"[ $1 = auth ] || exit 9\n{behaviour}")
     async with running(tmp_path, "--spares", "0", "--claude-command", fake) as command:
-        await until(looked.exists, "the login is looked up")
+        await until(lambda: '"event":"claude.login"' in command.stdout(), "the login is looked up")
         assert await login(command) == "unknown"
         assert await ready(command) == (200, [])
         assert WARNING not in command.stderr()
@@ -94,7 +93,7 @@ async def test_server_that_stops_while_the_lookup_hangs_leaves_no_process(tmp_pa
     fake = fake_cli(tmp_path, f"[ $1 = auth ] || exit 9\n: > {looked}\nsleep 1234")
     async with running(tmp_path, "--spares", "0", "--claude-command", fake) as command:
         await until(looked.exists, "the login is looked up")
-        assert await ready(command) == (200, [])
+        assert (await login(command), await ready(command)) == ("unchecked", (200, []))
         command.process.terminate()
         await command.left_nothing()
         assert command.process.returncode == 0

@@ -5,7 +5,7 @@ import re
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -41,11 +41,13 @@ PROMPT: Final = "the words of the prompt"
 
 
 @asynccontextmanager
-async def in_terminal(folder: Path, columns: int, *flags: str, reply: Reply = OK, **env: str) -> AsyncIterator[Command]:
+async def in_terminal(
+    folder: Path, columns: int, *flags: str, reply: Reply = OK, env: Mapping[str, str] | None = None
+) -> AsyncIterator[Command]:
     """A server in a terminal; its `stderr` is all that the terminal shows."""
     program = (sys.executable, "-c", TERMINAL, str(columns), *MODULE)
     async with running(
-        folder, "--spares", "0", *flags, program=program, reply=reply, env={"TERM": "xterm", **env}
+        folder, "--spares", "0", *flags, program=program, reply=reply, env={"TERM": "xterm", **(env or {})}
     ) as command:
         yield command
         command.send(signal.SIGTERM)
@@ -92,7 +94,7 @@ async def test_terminal_shows_a_line_per_request_that_fits(tmp_path: Path, colum
 
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["NO_COLOR", "dumb"])
 async def test_terminal_without_colours_gets_none(tmp_path: Path, env: dict[str, str]) -> None:
-    async with in_terminal(tmp_path, 120, **env) as command:
+    async with in_terminal(tmp_path, 120, env=env) as command:
         async with Call.open(command.url, None, "/v1/models") as call:
             assert await call.status() == 200
         await shown(command, "200 GET /v1/models")
@@ -142,5 +144,6 @@ async def test_debug_in_a_terminal_is_json(tmp_path: Path) -> None:
 async def test_text_can_be_asked_for_in_a_pipe(tmp_path: Path) -> None:
     async with running(tmp_path, "--spares", "0", "--log-format", "text") as command:
         await ask(command, 200, model="claude-sonnet")
-        await until(lambda: "\n" in command.stdout(), "the request is logged")
-        assert re.fullmatch(r"\d\d:\d\d:\d\d 200 claude-sonnet +new +wait .* tok +run_\w{8}\n", command.stdout())
+        line = re.compile(r"^\d\d:\d\d:\d\d 200 claude-sonnet +new +wait .* tok +run_\w{8}$", re.MULTILINE)
+        await until(lambda: line.search(command.stdout()) is not None, "the request is logged as text")
+        assert "\x1b" not in command.stdout()

@@ -62,7 +62,7 @@ class LogLines:
 
     @classmethod
     def of(cls, *, level: str, run: str, since: str, style: TextStyle | None) -> "LogLines":
-        """Check the values of the flags, "" for those that are not set.
+        """Check the values of the flags, "" for a flag that is not set.
 
         Raises:
             ConfigError: one of them is invalid.
@@ -81,7 +81,7 @@ class LogLines:
         """Return what to print for a line, newline included; None to leave it out.
 
         Args:
-            line: a line of the log; one that is not a record of JSON is left out.
+            line: a line of the log; lines that are not JSON are left out.
         """
         try:
             record = json.loads(line)

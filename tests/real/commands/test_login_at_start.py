@@ -16,6 +16,13 @@ from tests.real.fake_cli import fake_cli
 from tests.real.harness import needs_claude, until
 
 WARNING = "warning: Claude Code is not logged in; run `"
+LOGIN = {
+    "accessToken": "sk-ant-oat01-of-the-test",
+    "refreshToken": "sk-ant-ort01-of-the-test",
+    "expiresAt": 9_999_999_999_999,
+    "scopes": ["user:inference"],
+    "subscriptionType": "max",
+}
 NO_LOGIN = {"ANTHROPIC_API_KEY": ""}
 
 
@@ -53,9 +60,9 @@ async def test_missing_login_is_a_warning_and_not_ready_until_a_turn_is_answered
         async with Call.open(command.url, chat("Hi")) as call:
             assert (await call.answer())[0] == 403
         assert await ready(command) == (503, ["login_missing"])
-        # The user logs in; here by a helper, which needs no browser.
+        # What `claude auth login` writes.
         command.config.mkdir(exist_ok=True)
-        (command.config / "settings.json").write_text(json.dumps({"apiKeyHelper": "echo sk-ant-of-the-test"}))
+        (command.config / ".credentials.json").write_text(json.dumps({"claudeAiOauth": LOGIN}))
         async with Call.open(command.url, chat("Hi")) as call:
             assert (await call.answer())[0] == 200
         assert await ready(command) == (200, [])

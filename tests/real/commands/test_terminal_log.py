@@ -37,6 +37,7 @@ except OSError:  # the program has ended
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
 COLOURS: Final = re.compile(r"\x1b\[\d+m")
+EVENTS: Final = ('"event":"run.end"', '"event":"http.request"')
 PROMPT: Final = "the words of the prompt"
 
 
@@ -120,7 +121,7 @@ def parsed(log: str) -> list[dict[str, Any]]:
 async def test_log_in_a_pipe_is_json(tmp_path: Path) -> None:
     async with running(tmp_path, "--spares", "0") as command:
         await ask(command, 200, model="claude-sonnet")
-        await until(lambda: '"run.end"' in command.stdout(), "the run is logged")
+        await until(lambda: all(event in command.stdout() for event in EVENTS), "the request is logged")
         records = parsed(command.stdout())
         assert {"server.start", "openai.request", "run.end"} <= {record["event"] for record in records}
         (line,) = [record for record in records if record["event"] == "http.request"]
@@ -131,8 +132,8 @@ async def test_log_in_a_file_is_json_although_the_server_is_in_a_terminal(tmp_pa
     log = tmp_path / "log"
     async with in_terminal(tmp_path, 80, "--log-file", str(log)) as command:
         await ask(command, 200, model="claude-sonnet")
-        await until(lambda: '"run.end"' in log.read_text(), "the run is logged")
-        assert "http.request" in {record["event"] for record in parsed(log.read_text())}
+        await until(lambda: all(event in log.read_text() for event in EVENTS), "the request is logged")
+        assert {"http.request", "run.end"} <= {record["event"] for record in parsed(log.read_text())}
         assert "total" not in command.stderr()
 
 

@@ -36,7 +36,6 @@ class Run:
         recording: records the turn to a cassette.
         parked: the conversation that its answer left waiting for results.
         done: set when the run has ended and its process is gone.
-        waited_s: seconds in the queue; None while it waits.
     """
 
     record: RunRecord
@@ -50,7 +49,6 @@ class Run:
     answering: bool = False
     parked: Parked | None = None
     done: trio.Event = field(default_factory=trio.Event)
-    waited_s: float | None = None
     _began: float = field(default_factory=trio.current_time)
 
     @property
@@ -79,19 +77,18 @@ class Run:
     def log_fields(self) -> dict[str, object]:
         """Return the fields of `http.request` about the run; times in ms, None for what is not known (yet)."""
         usage = self.record.usage or {}
-        waited_s = trio.current_time() - self._began if self.waited_s is None else self.waited_s
-        first_s = self.meter.first_token_s
+        waited_ms, first_s = self.record.waited_ms, self.meter.first_token_s
         return {
             "run_id": self.id,
             "conversation": self.record.conversation,
-            "waited_ms": round(waited_s * 1000, 1),
+            "waited_ms": self._age_ms() if waited_ms is None else waited_ms,
             "ttft_ms": None if first_s is None else round(first_s * 1000, 1),
             "prompt_tokens": usage.get("prompt_tokens"),
             "completion_tokens": usage.get("completion_tokens"),
         }
 
     def note_running(self) -> None:
-        self.waited_s = trio.current_time() - self._began
+        self.record.waited_ms = self._age_ms()
         self.record.status = "running"
         self._keep({"type": "running"})
 
@@ -148,6 +145,9 @@ class Run:
         if record.ended_at is None:
             record.ended_at = record.started_at + trio.current_time() - self._began
         self._keep({"type": "end", **record.to_json(), "finish_reason": finish_reason}, last=True)
+
+    def _age_ms(self) -> int:
+        return round((trio.current_time() - self._began) * 1000)
 
     def _keep(self, what: dict[str, Any], *, last: bool = False) -> None:
         if self.capture is not None:

@@ -1,4 +1,4 @@
-"""Counts the requests of monitors, which would otherwise fill the log.
+"""Counts the requests of monitors and of the commands that watch the server, which would otherwise fill the log.
 
 A health check every 30 s is 2,880 lines a day. The log gets their number once an hour and when the server stops.
 """
@@ -12,7 +12,7 @@ from claude_openai.logs.log import Log
 
 __all__ = ["ProbeCount", "is_probe"]
 
-PROBE_ROUTES: Final = frozenset({"/health", "/ready", "/metrics", "/control/status"})
+PROBE_ROUTES: Final = frozenset({"/health", "/ready", "/metrics", "/control/status", "/control/runs"})
 NOT_READY: Final = 503
 REPORT_EVERY_S: Final = 3600.0
 

@@ -9,7 +9,7 @@ clients get an error; then the connections are closed, and last the guardian, wh
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import trio
 
@@ -18,9 +18,10 @@ from claude_openai.cassettes.recorder import Recorder
 from claude_openai.claude.assembly import claude_backend, ended_in_a_thread
 from claude_openai.claude.backend import Backend
 from claude_openai.claude.process.known_models import KnownModels
+from claude_openai.claude.process.login import Login
 from claude_openai.config import Config
 from claude_openai.errors import ConfigError, ShuttingDown
-from claude_openai.logs.log import NULL_LOG, Level, Log, captured_libraries, captured_process, open_log
+from claude_openai.logs.log import NULL_LOG, Level, Log, LogFormat, captured_libraries, captured_process, open_log
 from claude_openai.preload import preload
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.capture.writer import RunWriter
@@ -54,6 +55,7 @@ async def serve(
     stop: trio.Event | None = None,
     on_loaded: Callable[[], None] = _nothing,
     on_outdated: Callable[[str], None] | None = None,
+    on_login: Callable[[Login], None] | None = None,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled, or until `stop` is set and the running turns have ended.
@@ -66,6 +68,7 @@ async def serve(
         stop: set it for a graceful shutdown.
         on_loaded: called once, after the server listens, when all modules that it needs are imported.
         on_outdated: called with what an old Claude Code lacks, on one line; see `Primer`.
+        on_login: called with the login of Claude Code, once it was looked up and when it has changed; see `LoginWatch`.
         task_status: `await nursery.start(serve, config)` returns the base URLs once the server listens.
 
     Raises:
@@ -83,7 +86,11 @@ async def serve(
         _listening(config) as listeners,
     ):
         models = KnownModels(config.catalog(), log)
-        running = nullcontext(backend) if backend else claude_backend(config, models, log, on_outdated=on_outdated)
+        running = (
+            nullcontext(backend)
+            if backend
+            else claude_backend(config, models, log, on_outdated=on_outdated, on_login=on_login)
+        )
         async with running as the_backend:
             admission = Admission(config.max_concurrency, config.max_queue_size)
             runs = Runs(the_backend, admission, RunLimits.of(config), writer)
@@ -103,6 +110,7 @@ async def serve(
                     admission.draining = True
                     await _end_runs(runs, admission, log)
                     closing.set()
+            app.probes.report()
         log.debug("server.stop")
 
 
@@ -175,7 +183,14 @@ def _logging(config: Config) -> Iterator[Log]:
         return
     level = Level[config.effective_log_level.upper()]
     captured = captured_process if config.owns_process else captured_libraries
-    with open_log(level, config.effective_log_file, secrets=_keys(config)) as log, captured(log):
+    opening = open_log(
+        level,
+        config.effective_log_file,
+        log_format=cast("LogFormat", config.effective_log_format),
+        colours=config.log_colours,
+        secrets=_keys(config),
+    )
+    with opening as log, captured(log):
         yield log
 
 

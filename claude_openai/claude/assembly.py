@@ -12,12 +12,14 @@ import trio
 from claude_openai.claude.backend import Backend
 from claude_openai.claude.cli import CliBackend
 from claude_openai.claude.leftovers.ledger import PRIVATE_FOLDER, recover
+from claude_openai.claude.login_watch import LoginWatch
 from claude_openai.claude.priming import Primer
 from claude_openai.claude.process.command_line import stand_in_environment
 from claude_openai.claude.process.environment import named_environment
 from claude_openai.claude.process.guardian import guarding
 from claude_openai.claude.process.known_models import KnownModels
 from claude_openai.claude.process.launcher import Launcher
+from claude_openai.claude.process.login import Login
 from claude_openai.claude.process.program import find_claude
 from claude_openai.claude.sdk.backend import SdkBackend
 from claude_openai.claude.sdk.settings import SdkSettings
@@ -52,6 +54,7 @@ async def claude_backend(
     environ: Mapping[str, str] = os.environ,
     on_launcher: Callable[[Launcher], None] = _ignore,
     on_outdated: Callable[[str], None] | None = None,
+    on_login: Callable[[Login], None] | None = None,
 ) -> AsyncIterator[Backend]:
     """Yield the backend that `config.backend` names; when the block ends, nothing of it is left.
 
@@ -62,6 +65,7 @@ async def claude_backend(
         environ: the environment from which Claude Code's is made.
         on_launcher: gets the launcher of the processes.
         on_outdated: as for `Primer`.
+        on_login: as `on_change` for `LoginWatch`. The demo needs no login.
 
     Raises:
         StartError: the system lacks files, processes or disk space.
@@ -98,8 +102,9 @@ async def claude_backend(
                 )
             on_launcher(launcher)
             primer = Primer(launcher, MessagesApi.serving, log, on_outdated)
+            login = LoginWatch(launcher.login, log, None if config.demo else on_login)
             if config.backend == "cli":
-                yield CliBackend(launcher, primer)
+                yield CliBackend(launcher, primer, login)
                 return
             settings = SdkSettings(
                 kept=config.max_idle_sessions,
@@ -108,7 +113,7 @@ async def claude_backend(
                 spares=config.spares,
                 default_model=config.catalog().resolve("claude"),
             )
-            yield SdkBackend(launcher, primer, settings, log)
+            yield SdkBackend(launcher, primer, login, settings, log)
 
 
 def _secrets(config: Config) -> list[Path]:

@@ -58,6 +58,9 @@ class Backend(ABC):
         """Return more fields for `GET /health`, which needs no key. Must not block, nor start a turn."""
         return {}
 
+    def note_login(self, *, is_refused: bool) -> None:  # noqa: B027 - most backends have no login
+        """Note that Claude refused the login of a turn, or began to answer one. Quick."""
+
     def counts(self) -> Mapping[str, int]:
         """Return current counts: live `processes`, `spares`, conversations `idle` and `parked`."""
         return {}

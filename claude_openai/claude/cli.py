@@ -17,6 +17,7 @@ from claude_openai.claude.backend import Backend, Emit
 from claude_openai.claude.control.frames import message_of, user_frame
 from claude_openai.claude.control.mcp_server import ToolServer
 from claude_openai.claude.control.records import RecordError, effects_of, record_of
+from claude_openai.claude.login_watch import LoginWatch
 from claude_openai.claude.priming import Primer
 from claude_openai.claude.process.launcher import GRACE_S, Launcher, ProcessSpec
 from claude_openai.claude.process.start_errors import start_error, why_not_started
@@ -51,19 +52,27 @@ class CliBackend(Backend):
     Args:
         launcher: starts the processes.
         primer: learns the notes that Claude Code would add to a conversation.
+        login: looks up the login of Claude Code.
     """
 
     name = "cli"
 
-    def __init__(self, launcher: Launcher, primer: Primer) -> None:
+    def __init__(self, launcher: Launcher, primer: Primer, login: LoginWatch) -> None:
         self._launcher = launcher
         self._primer = primer
+        self._login = login
 
     async def run(self) -> None:
-        await self._primer.run()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._login.run)
+            await self._primer.run()
 
     def status(self) -> Mapping[str, Any]:
-        return self._launcher.status()
+        status = self._launcher.status()
+        return {**status, "claude": {**status["claude"], "login": self._login.state.value}}
+
+    def note_login(self, *, is_refused: bool) -> None:
+        self._login.note_turn(is_refused=is_refused)
 
     def counts(self) -> Mapping[str, int]:
         return {"processes": self._launcher.processes}

@@ -20,7 +20,8 @@ from claude_openai.commands.table import COMMANDS, command_parser, main_parser, 
 from claude_openai.config.suggestions import did_you_mean
 from claude_openai.errors import ConfigError, StartError, leaves
 
-__all__ = ["COMMANDS", "EXIT_SIGNAL", "command_parser", "has_flag", "main", "not_running", "say", "without_flags"]
+__all__ = ["COMMANDS", "EXIT_SIGNAL", "allows_colours", "command_parser", "has_flag", "main", "not_running", "say"]
+__all__ += ["without_flags"]
 
 EXIT_CANNOT: Final = 1
 EXIT_BAD_VALUE: Final = 2
@@ -62,6 +63,11 @@ def say(*lines: str) -> None:
             # One write, so that no line of the log comes between a line and its end.
             sys.stderr.write("".join(f"{line}\n" for line in lines))
             sys.stderr.flush()
+
+
+def allows_colours(environ: Mapping[str, str]) -> bool:
+    """Return whether the user allows colours on a terminal (https://no-color.org)."""
+    return not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
 
 
 def not_running(folder: Path) -> str:

@@ -1,24 +1,30 @@
 """`logs`: print and follow the log file of the running server, or of the last server in the background.
 
-The file is followed by name: if it is moved away, it is read to its end, then the new file from its beginning.
+The file is followed by name: if it is moved away, it is read to its end, then the new file from its beginning. What is
+selected by level, run or time is also looked for in FILE.1, the log before FILE.
 """
 
 import errno
 import os
 import select
+import shutil
 import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from claude_openai.commands import command_parser
+from claude_openai.commands import allows_colours, command_parser
 from claude_openai.commands.instance.record import find_instance, instance_folder
+from claude_openai.commands.log_lines import LEVELS, LogLines
 from claude_openai.commands.state.paths import LOG_FILE, home_folder
 from claude_openai.config.setting import Parser
 from claude_openai.errors import ConfigError, StartError
 from claude_openai.file_access import READ_BYTES
+from claude_openai.logs.text_format import TextStyle
+from claude_openai.protocol.claude_code.line_framer import LineFramer
 
 __all__ = ["parser", "run"]
 
@@ -38,8 +44,16 @@ def parser() -> Parser:
         "-n",
         "--lines",
         metavar="N",
-        default=str(DEFAULT_LINES),
-        help=f"number of lines to print first (default: {DEFAULT_LINES})",
+        default="",
+        help=f"number of lines to print first (default: {DEFAULT_LINES}; with --run or --since: all)",
+    )
+    parser.add_argument("--pretty", action="store_true", help="print text as on a terminal, not JSON")
+    parser.add_argument("--level", metavar="LEVEL", default="", help=f"lowest level to print: {', '.join(LEVELS)}")
+    parser.add_argument(
+        "--run", metavar="RUN", default="", help="print the records of a run, by its id or the beginning of it"
+    )
+    parser.add_argument(
+        "--since", metavar="TIME", default="", help="print records from this time on: 10m, 2h, 1d, or 2026-01-31T14:00"
     )
     return parser
 
@@ -47,10 +61,55 @@ def parser() -> Parser:
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Print the last lines, and with -f new ones until Ctrl-C or until the reader of the output closes it."""
     options = parser().parse_args(list(argv))
-    if not options.lines.isdecimal():
+    if options.lines and not options.lines.isdecimal():
         raise ConfigError(f"--lines: {options.lines!r} is not a whole number of at least 0")
-    _print(_log_file(environ), int(options.lines), follow=options.follow)
+    lines = LogLines.of(
+        level=options.level, run=options.run, since=options.since, style=_style(environ) if options.pretty else None
+    )
+    is_unlimited = not options.lines and (lines.run or lines.since)
+    limit = None if is_unlimited else int(options.lines or DEFAULT_LINES)
+    _print(_log_file(environ), _Output(lines), limit, follow=options.follow)
     return 0
+
+
+def _style(environ: Mapping[str, str]) -> TextStyle:
+    if not sys.stdout.isatty():
+        return TextStyle(has_date=True)
+    return TextStyle(shutil.get_terminal_size().columns, colours=allows_colours(environ), has_date=True)
+
+
+class _Output:
+    """Prints the lines that are selected; without a selection the bytes of the log, as they come.
+
+    Args:
+        lines: selects and formats.
+    """
+
+    def __init__(self, lines: LogLines) -> None:
+        self.lines = lines
+        self._framer = LineFramer()
+
+    def last(self, older: Path, file: BinaryIO, limit: int | None) -> deque[bytes]:
+        """Return the last lines to print, at most `limit`; None for no limit."""
+        if self.lines.is_everything:
+            return deque(file, maxlen=limit)
+        shown = map(self.lines.shown, chain(_lines_of(older), file))
+        return deque((line for line in shown if line is not None), maxlen=limit)
+
+    def write(self, chunk: bytes) -> None:
+        """Print what was written to the log since."""
+        if self.lines.is_everything:
+            _write(chunk)
+            return
+        for shown in map(self.lines.shown, self._framer.feed(chunk)):
+            if shown is not None:
+                _write(shown)
+
+
+def _lines_of(path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file, none if it does not exist."""
+    with suppress(FileNotFoundError), path.open("rb") as file:
+        yield from file
 
 
 def _log_file(environ: Mapping[str, str]) -> Path:
@@ -70,19 +129,19 @@ def _log_file(environ: Mapping[str, str]) -> Path:
     return Path(instance.log_file)
 
 
-def _print(path: Path, lines: int, *, follow: bool) -> None:
+def _print(path: Path, output: _Output, limit: int | None, *, follow: bool) -> None:
     with _reading(path):
         file: BinaryIO = path.open("rb")
     try:
         with _reading(path):
-            last = deque(file, maxlen=lines)
+            last = output.last(path.with_name(f"{path.name}.1"), file, limit)
         for line in last:
             _write(line)
         while follow:
-            _copy(path, file)
+            _copy(path, file, output)
             if _is_reader_gone():
                 raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
-            file = _current(path, file)
+            file = _current(path, file, output)
     finally:
         file.close()
 
@@ -96,16 +155,16 @@ def _reading(path: Path) -> Iterator[None]:
         raise StartError(f"cannot read the log {str(path)!r}: {error.strerror or error}") from None
 
 
-def _copy(path: Path, file: BinaryIO) -> None:
+def _copy(path: Path, file: BinaryIO, output: _Output) -> None:
     while True:
         with _reading(path):
             chunk = file.read(READ_BYTES)
         if not chunk:
             return
-        _write(chunk)
+        output.write(chunk)
 
 
-def _current(path: Path, file: BinaryIO) -> BinaryIO:
+def _current(path: Path, file: BinaryIO, output: _Output) -> BinaryIO:
     """Return the file that has the name now, at the position from which to read on."""
     with _reading(path):
         try:
@@ -117,7 +176,7 @@ def _current(path: Path, file: BinaryIO) -> BinaryIO:
             new = path.open("rb")
         except FileNotFoundError:
             return file  # moved away, and no new file exists yet
-    _copy(path, file)
+    _copy(path, file, output)
     file.close()
     return new
 

@@ -1,17 +1,20 @@
 """`claude-openai runs`: list current and past runs.
 
-On a terminal the table fits its width; elsewhere its columns are separated by tabs. With --json it is an array.
+On a terminal the table fits its width; elsewhere its columns are separated by tabs. With --json it is an array. With
+--watch it is shown again every second.
 """
 
+import argparse
 import json
-import os
 import shutil
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
-from claude_openai.commands import command_parser
+from claude_openai.commands import allows_colours, command_parser
 from claude_openai.commands.state.run_source import add_folder_flag, runs_of, visible
 from claude_openai.config.setting import Parser
 from claude_openai.errors import ConfigError
@@ -21,10 +24,14 @@ from claude_openai.runs.capture.records import RunRecord
 __all__ = ["parser", "run"]
 
 DEFAULT_RUNS: Final = 20
-HEAD: Final = ("RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED", "TIME", "TOKENS", "ERROR")
+HEAD: Final = ("RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED", "WAITED", "TIME", "TOKENS", "ERROR")
+CURRENT: Final = frozenset({"queued", "running", "parked"})
+WATCH_INTERVAL_S: Final = 1.0
+# Move to the upper left corner and clear the rest of the screen.
+HOME: Final = "\x1b[H\x1b[J"
 GAP: Final = "  "
 # Columns to drop when the terminal is too narrow, the least important first.
-EXPENDABLE: Final = ("BACKEND", "WAY", "STARTED", "TOKENS", "MODEL")
+EXPENDABLE: Final = ("BACKEND", "WAY", "WAITED", "STARTED", "TOKENS", "MODEL")
 _COLOURS: Final = {"queued": "33", "running": "32", "parked": "36", "failed": "31", "cancelled": "35"}
 
 
@@ -39,6 +46,8 @@ def parser() -> Parser:
         default=str(DEFAULT_RUNS),
         help=f"number of runs to list, at most {MAX_LISTED} (default: {DEFAULT_RUNS})",
     )
+    parser.add_argument("--running", action="store_true", help="list only runs that have not ended")
+    parser.add_argument("--watch", action="store_true", help="show the table again every second, until Ctrl-C")
     add_folder_flag(parser)
     return parser
 
@@ -48,20 +57,39 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     limit = read_limit(options.limit)
     if limit is None:
         raise ConfigError(f"-n: {options.limit!r} is not a whole number from 1 to {MAX_LISTED}")
-    records = runs_of(options.output_dir, environ).list(limit)
+    if options.watch and (options.json or not sys.stdout.isatty()):
+        raise ConfigError("--watch needs a terminal and a table", hint="use --json without it")
+    while options.watch:
+        size = shutil.get_terminal_size()
+        lines = table(_listed(options, limit, environ), size.columns, colours=allows_colours(environ))
+        print(HOME + "\n".join(islice(lines, size.lines - 1)), flush=True)
+        time.sleep(WATCH_INTERVAL_S)
+    records = _listed(options, limit, environ)
     if options.json:
         print(json.dumps([record.to_json() for record in records], indent=2))
     elif sys.stdout.isatty():
         width = shutil.get_terminal_size().columns
-        print("\n".join(table(records, width, colours="NO_COLOR" not in os.environ)))
+        print("\n".join(table(records, width, colours=allows_colours(environ))))
     else:
-        print("\n".join("\t".join(row) for row in [HEAD, *map(_row, records)]))
+        print("\n".join("\t".join(row) for row in _rows(records)))
     return 0
 
 
-def table(records: Sequence[RunRecord], width: int, *, colours: bool) -> Iterator[str]:
-    """Yield the lines of the table, none wider than `width` columns."""
-    rows = [HEAD, *map(_row, records)]
+def _listed(options: argparse.Namespace, limit: int, environ: Mapping[str, str]) -> list[RunRecord]:
+    records = runs_of(options.output_dir, environ).list(MAX_LISTED if options.running else limit)
+    return [record for record in records if not options.running or record.status in CURRENT][:limit]
+
+
+def table(records: Sequence[RunRecord], width: int, *, colours: bool, now: float | None = None) -> Iterator[str]:
+    """Yield the lines of the table, none wider than `width` columns.
+
+    Args:
+        records: the runs.
+        width: columns of the terminal.
+        colours: whether to colour the states.
+        now: the present, in seconds since 1970; by default the clock's.
+    """
+    rows = _rows(records, now)
     shown = [index for index, name in enumerate(HEAD) if name != "ERROR" or any(row[index] for row in rows[1:])]
     widths = [max(len(row[index]) for row in rows) for index in range(len(HEAD))]
     for name in EXPENDABLE:
@@ -73,8 +101,16 @@ def table(records: Sequence[RunRecord], width: int, *, colours: bool) -> Iterato
         yield _coloured(line, row[1]) if colours else line
 
 
-def _row(record: RunRecord) -> tuple[str, ...]:
-    usage, error, took = record.usage, record.error, record.duration_ms
+def _rows(records: Sequence[RunRecord], now: float | None = None) -> list[tuple[str, ...]]:
+    at = time.time() if now is None else now
+    return [HEAD, *(_row(record, at) for record in records)]
+
+
+def _row(record: RunRecord, now: float) -> tuple[str, ...]:
+    usage, error = record.usage, record.error
+    so_far = max(0, round((now - record.started_at) * 1000)) if record.status in CURRENT else None
+    waited = so_far if record.status == "queued" else record.waited_ms
+    took = so_far if record.duration_ms is None else record.duration_ms
     cells = (
         record.id,
         record.status,
@@ -82,6 +118,7 @@ def _row(record: RunRecord) -> tuple[str, ...]:
         record.model,
         record.conversation or "",
         datetime.fromtimestamp(record.started_at).astimezone().strftime("%m-%d %H:%M:%S"),
+        "" if waited is None else f"{waited / 1000:.1f} s",
         "" if took is None else f"{took / 1000:.1f} s",
         f"{usage.get('prompt_tokens')}+{usage.get('completion_tokens')}" if usage else "",
         str(error.get("code") or error.get("type") or "error") if error else "",

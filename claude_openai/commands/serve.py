@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from claude_openai._version import __version__
-from claude_openai.commands import command_parser, say, without_flags
+from claude_openai.commands import allows_colours, command_parser, say, without_flags
 from claude_openai.commands.instance.lock import Claim, claiming
 from claude_openai.commands.instance.record import AlreadyRunning, Instance, instance_files, instance_folder
 from claude_openai.commands.state.output_folder import remember_folder
@@ -30,6 +30,8 @@ from claude_openai.errors import ClaudeMissing, ConfigError, StartError
 
 if TYPE_CHECKING:
     import trio
+
+    from claude_openai.claude.process.login import Login
 
 __all__ = ["parser", "run", "serve_here"]
 
@@ -89,6 +91,7 @@ def serve_here(
         config,
         control_key=secrets.token_urlsafe(CONTROL_KEY_BYTES),
         private_files=(*config.private_files, *instance_files(instance_folder(environ))),
+        log_colours=allows_colours(environ),
         owns_process=True,
     )
     # By now this process is the one in the background.
@@ -102,7 +105,14 @@ def serve_here(
                 async with trio.open_nursery() as nursery:
                     # Exclude all that is loaded from garbage collection. Its 120,000 objects took 85 ms on the event
                     # loop, in about every seventh request with 1,000 messages.
-                    serving = partial(serve, served, stop=stop, on_loaded=gc.freeze, on_outdated=_warn_of_outdated)
+                    serving = partial(
+                        serve,
+                        served,
+                        stop=stop,
+                        on_loaded=gc.freeze,
+                        on_outdated=_warn_of_outdated,
+                        on_login=partial(_announce_login, config),
+                    )
                     urls = await nursery.start(serving)
                     if claim is not None:
                         signal_nursery.start_soon(_keep_files, claim)
@@ -217,12 +227,42 @@ def _announce(urls: Sequence[str], config: Config, complaint: str) -> None:
     for line in (complaint, _missing_claude(config)):
         if line:
             say(f"claude-openai: {line}")
+    if sys.stderr is not None and sys.stderr.isatty():
+        say(*_first_steps(config, urls[0]))
+
+
+def _first_steps(config: Config, url: str) -> list[str]:
+    """Return how to try the server, on one line, and where the documentation is."""
+    key = " -H 'Authorization: Bearer KEY'" if config.api_key else ""
+    body = '{"model": "claude", "messages": [{"role": "user", "content": "Hello"}]}'
+    where = urlsplit(url)
+    base = local_url(where.hostname or "", where.port or config.port)
+    return [
+        f"try it:  curl {base}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{body}'",
+        "docs:    claude-openai help; clients: claude-openai connect",
+    ]
 
 
 def _warn_of_outdated(lacks: str) -> None:
     from claude_openai.claude.process.version import RENEW
 
     say(f"claude-openai: warning: Claude Code {lacks}; {RENEW}")
+
+
+def _announce_login(config: Config, login: "Login") -> None:
+    from claude_openai.claude.process.login import LoginState
+    from claude_openai.claude.process.program import find_claude, login_command
+
+    if login.state is LoginState.MISSING:
+        command = "claude auth login"
+        with suppress(ClaudeMissing, ConfigError):  # it was removed meanwhile
+            command = login_command(find_claude(config.claude_command))
+        say(
+            f"claude-openai: warning: Claude Code is not logged in; run `{command}`, or start the server with "
+            "ANTHROPIC_API_KEY; --demo needs no account"
+        )
+    elif sys.stderr is not None and sys.stderr.isatty():
+        say(f"login:   {login.state.value}{f': {login.method}' if login.method else ''}")
 
 
 def _missing_claude(config: Config) -> str:

@@ -31,6 +31,8 @@ __all__ = ["daemon_argv", "log_file_of", "parser", "run", "start"]
 
 START_TIMEOUT_S: Final = 30.0
 ANSWER_POLL_S: Final = 0.02
+LOGIN_WAIT_S: Final = 4.0
+LOGIN_POLL_S: Final = 0.1
 # A daemon that never became healthy has no turns to wait for.
 END_TIMEOUT_S: Final = 5.0
 EXIT_CODES: Final = (1, 2)
@@ -243,7 +245,18 @@ def _lines_from(path: Path | None, start: int) -> list[str]:
         return file.read().decode(errors="replace").splitlines()
 
 
+def _with_login(instance: Instance, answers: Answers) -> Answers:
+    """Wait until the server has looked up the login, which it does a second after the start. Scripts do not wait."""
+    deadline = time.monotonic() + LOGIN_WAIT_S
+    while answers.login == "unchecked" and instance.backend != "demo" and time.monotonic() < deadline:
+        time.sleep(LOGIN_POLL_S)
+        answers = ask(instance)
+    return answers
+
+
 def _report(instance: Instance, answers: Answers) -> None:
+    if sys.stdout.isatty():
+        answers = _with_login(instance, answers)
     for warning in answers.warnings:
         say(f"claude-openai: warning: {warning}")
     demo = " (demo: every answer is made up)" if instance.backend == "demo" else ""
@@ -251,3 +264,5 @@ def _report(instance: Instance, answers: Answers) -> None:
     print(f"pid       {instance.pid}")
     print(f"base URL  {instance.base_url}")
     print(f"log       {instance.log_file or 'none'}")
+    if sys.stdout.isatty() and answers.login in ("found", "missing"):
+        print(f"login     {answers.login}")

@@ -54,6 +54,7 @@ class Config:
     demo: bool = False
     # None: a log is written if it has a file. The command defaults to yes; a library does not write to standard output.
     log: bool | None = None
+    log_format: str = "auto"
     log_level: str = "debug"
     log_file: Path | None = None
     debug: bool = False
@@ -81,6 +82,8 @@ class Config:
     control_key: str | None = field(default=None, repr=False)
     # Files that contain keys; Claude's own tools cannot read them.
     private_files: tuple[Path, ...] = ()
+    # Whether a log in text is coloured, if it is written to a terminal.
+    log_colours: bool = False
     # Whether the process has nothing but this server: its log then gets the records of all loggers.
     owns_process: bool = False
 
@@ -138,6 +141,12 @@ class Config:
         if self.trace or self.trace_file is not None:
             return "trace"
         return "debug" if self.debug and self.log_level != "trace" else self.log_level
+
+    @property
+    def effective_log_format(self) -> str:
+        """The format of the log. With --debug or --trace `auto` is JSON, because text has no debug records."""
+        is_detailed = self.debug or self.effective_log_level == "trace"
+        return "json" if self.log_format == "auto" and is_detailed else self.log_format
 
     @property
     def effective_log_file(self) -> Path | None:

@@ -10,16 +10,18 @@ from typing import Any, Final, get_args, get_origin
 from claude_openai.errors import ConfigError
 from claude_openai.protocol.turn.claude_options import PERMISSION_MODES
 
-__all__ = ["BACKENDS", "CONFINE", "LEAST", "LOG_LEVELS", "MOST", "check_field"]
+__all__ = ["BACKENDS", "CONFINE", "LEAST", "LOG_FORMATS", "LOG_LEVELS", "MOST", "check_field"]
 
 BACKENDS: Final = ("sdk", "cli")
 CONFINE: Final = ("auto", "require", "off")
+LOG_FORMATS: Final = ("auto", "text", "json")
 LOG_LEVELS: Final = ("trace", "debug", "info", "warning", "error")
 
 # The valid texts, for a field that is one of them or a tuple of them.
 CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "backend": BACKENDS,
     "confine": CONFINE,
+    "log_format": LOG_FORMATS,
     "log_level": LOG_LEVELS,
     "allowed_permission_modes": PERMISSION_MODES,
 }

@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from typing import Any, Final
 
 from claude_openai.config.config import Config
-from claude_openai.config.field_check import BACKENDS, CONFINE, LEAST, LOG_LEVELS, MOST
+from claude_openai.config.field_check import BACKENDS, CONFINE, LEAST, LOG_FORMATS, LOG_LEVELS, MOST
 from claude_openai.config.setting import HELP_ALL, Parser, Setting, with_flags
 from claude_openai.config.values import (
     choice,
@@ -272,7 +272,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     *_group(
         "log",
-        _setting("log", switch, "", "write a log, one JSON object per line", of_command="yes"),
+        _setting("log", switch, "", "write a log", of_command="yes"),
+        _choice(
+            "log_format",
+            LOG_FORMATS,
+            "FORMAT",
+            "text (a line per request, and warnings), json (one object per line) or auto (text on a terminal, unless "
+            "--debug or --trace is set, else json)",
+        ),
         _choice(
             "log_level",
             LOG_LEVELS,

@@ -1,13 +1,14 @@
-"""The log: one JSON object a line, five levels, no secrets.
+"""The log: one JSON object a line, or text on a terminal; five levels, no secrets.
 
 A record is `time`, `level`, `event` and the fields of the call, cleaned by `redaction` in the call itself and written
-by a thread of `writer`. A call never waits and never fails; below the level it costs a comparison. At `info` a
-request leaves one line, `debug` shows requests and answers, `trace` the raw frames.
+by a thread of `writer`, which also makes the text. A call never waits and never fails; below the level it costs a
+comparison. At `info` a request leaves one line, `debug` shows requests and answers, `trace` the raw frames.
 
 The log reads no configuration, and imports neither trio nor the SDK.
 """
 
 import contextlib
+import json
 import logging
 import os
 import traceback
@@ -15,11 +16,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import IntEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from claude_openai.errors import ConfigError
 from claude_openai.line_writer import json_line
 from claude_openai.logs.redaction import Json, Redactor
+from claude_openai.logs.text_format import TextStyle, text_of
 from claude_openai.logs.writer import DEFAULT_LIMITS, LogLimits, LogWriter, open_log_file
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "NULL_LOG",
     "Level",
     "Log",
+    "LogFormat",
     "captured_libraries",
     "captured_process",
     "open_log",
@@ -37,6 +40,7 @@ __all__ = [
 # the program around the server: with another handler its own failures would no longer be printed.
 LIBRARIES: Final = ("PIL", "claude_agent_sdk", "claude_openai", "hypercorn", "mcp", "quart", "werkzeug")
 _STDOUT = 1
+LogFormat: TypeAlias = Literal["auto", "json", "text"]
 _RESERVED = frozenset({"time", "level", "event"})
 
 
@@ -156,11 +160,27 @@ def _own_fd(path: Path | None, fd: int) -> int:
         raise ConfigError("cannot write the log: standard output is closed") from error
 
 
+def _renderer(fd: int, *, colours: bool) -> Callable[[bytes], bytes]:
+    """Return a function that converts a line of JSON to text, for the present width of the terminal behind `fd`."""
+
+    def render(line: bytes) -> bytes:
+        try:
+            width = os.get_terminal_size(fd).columns
+        except OSError:  # not a terminal, or closed
+            width = 0
+        text = text_of(json.loads(line), TextStyle(width or None, colours=colours, is_live=True))
+        return b"" if text is None else f"{text}\n".encode()
+
+    return render
+
+
 @contextlib.contextmanager
 def open_log(
     level: Level | None,
     path: Path | None = None,
     *,
+    log_format: LogFormat = "json",
+    colours: bool = False,
     secrets: Iterable[str] = (),
     fd: int = _STDOUT,
     limits: LogLimits = DEFAULT_LIMITS,
@@ -172,6 +192,8 @@ def open_log(
     Args:
         level: the lowest level to write; None for no log.
         path: the log file; created with its folder if missing, readable by its owner only; otherwise appended to.
+        log_format: `text` has no records below `info`; `auto` is `text` on a terminal, else `json`.
+        colours: whether text is coloured on a terminal.
         secrets: values that are masked wherever they appear, see `Redactor`.
         fd: standard output; not closed.
         limits: how much may wait and be written.
@@ -182,7 +204,11 @@ def open_log(
     if level is None:
         yield NULL_LOG
         return
-    writer = LogWriter(_own_fd(path, fd), path, _dropped_line, limits)
+    own_fd = _own_fd(path, fd)
+    is_terminal, render = os.isatty(own_fd), None
+    if log_format == "text" or (log_format == "auto" and is_terminal):
+        level, render = max(level, Level.INFO), _renderer(own_fd, colours=colours and is_terminal)
+    writer = LogWriter(own_fd, path, _dropped_line, limits, render)
     try:
         yield Log(level, writer.put, Redactor(secrets))
     finally:

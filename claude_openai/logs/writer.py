@@ -104,12 +104,19 @@ class LogWriter:
         path: the path of `fd`; when the file is moved, deleted or full, a new one is begun at this path.
         count_line: makes the line that reports a number of dropped records.
         limits: bounds of the queue, the file and the waits.
+        render: converts a line to the bytes to write, on the thread; None to write the lines as they are.
     """
 
     def __init__(
-        self, fd: int, path: Path | None, count_line: Callable[[int], bytes], limits: LogLimits = DEFAULT_LIMITS
+        self,
+        fd: int,
+        path: Path | None,
+        count_line: Callable[[int], bytes],
+        limits: LogLimits = DEFAULT_LIMITS,
+        render: Callable[[bytes], bytes] | None = None,
     ) -> None:
         self._limits = limits
+        self._render = render
         self._file = LineFile(fd)
         self._path = path
         self._count_line = count_line
@@ -134,11 +141,14 @@ class LogWriter:
 
     def _write_batch(self, batch: list[bytes]) -> None:
         self._follow_path()
-        lost = self._write(b"".join(batch))
+        lost = self._write(self._rendered(batch))
         self._file.count_lost(lost)
         dropped = self._file.lost
-        if dropped and not lost and not self._write(self._count_line(dropped)):
+        if dropped and not lost and not self._write(self._rendered([self._count_line(dropped)])):
             self._file.count_lost(-dropped)
+
+    def _rendered(self, lines: list[bytes]) -> bytes:
+        return b"".join(lines if self._render is None else map(self._render, lines))
 
     def _write(self, lines: bytes) -> int:
         """Write the lines; return the number of lost ones."""

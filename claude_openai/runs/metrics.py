@@ -91,23 +91,25 @@ class TurnMeter:
         metrics: where it counts.
         backend: name of the backend.
         arrived: time of the request, on trio's clock.
+
+    Attributes:
+        first_token_s: seconds from the request to the first token; None before it.
     """
 
     metrics: Metrics
     backend: str
     arrived: float
+    first_token_s: float | None = None
     _way: str = "unknown"
-    _said_something: bool = False
     _ended: bool = False
 
     def note(self, event: Event) -> None:
         """Measure the next event of the turn."""
         match event:
             case TextDelta() | ReasoningDelta() | ToolCall():
-                if not self._said_something:
-                    self._said_something = True
-                    waited = trio.current_time() - self.arrived
-                    self.metrics.first_token_seconds[self._way, self.backend].add(waited)
+                if self.first_token_s is None:
+                    self.first_token_s = trio.current_time() - self.arrived
+                    self.metrics.first_token_seconds[self._way, self.backend].add(self.first_token_s)
             case TurnStarted():
                 self._way = event.conversation
                 self.metrics.conversations[self._way,] += 1

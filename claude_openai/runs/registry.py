@@ -222,5 +222,7 @@ class Runs:
         match event:
             case TurnFailed(UpstreamAuth()):
                 self._login_refused_until = trio.current_time() + LOGIN_DOUBT_S
+                self.backend.note_login(is_refused=True)
             case TurnStarted():
                 self._login_refused_until = -math.inf
+                self.backend.note_login(is_refused=False)

@@ -74,7 +74,21 @@ class Run:
             self.cancelled_by = error
             self.scope.cancel(reason=error.message)
 
+    def log_fields(self) -> dict[str, object]:
+        """Return the fields of `http.request` about the run; times in ms, None for what is not known (yet)."""
+        usage = self.record.usage or {}
+        waited_ms, first_s = self.record.waited_ms, self.meter.first_token_s
+        return {
+            "run_id": self.id,
+            "conversation": self.record.conversation,
+            "waited_ms": self._age_ms() if waited_ms is None else waited_ms,
+            "ttft_ms": None if first_s is None else round(first_s * 1000, 1),
+            "prompt_tokens": usage.get("prompt_tokens"),
+            "completion_tokens": usage.get("completion_tokens"),
+        }
+
     def note_running(self) -> None:
+        self.record.waited_ms = self._age_ms()
         self.record.status = "running"
         self._keep({"type": "running"})
 
@@ -131,6 +145,9 @@ class Run:
         if record.ended_at is None:
             record.ended_at = record.started_at + trio.current_time() - self._began
         self._keep({"type": "end", **record.to_json(), "finish_reason": finish_reason}, last=True)
+
+    def _age_ms(self) -> int:
+        return round((trio.current_time() - self._began) * 1000)
 
     def _keep(self, what: dict[str, Any], *, last: bool = False) -> None:
         if self.capture is not None:

@@ -50,6 +50,7 @@ from claude_openai.web.control import CONTROL_PREFIX, add_control_routes
 from claude_openai.web.http.event_stream import EventStreamBody, Frames
 from claude_openai.web.http.exchange import Exchange, HttpConnection, exchange_of, route_of
 from claude_openai.web.http.peer import Address
+from claude_openai.web.http.probes import ProbeCount
 from claude_openai.web.json_response import json_response
 from claude_openai.web.status import OPEN_PATHS, BackendStatus, add_operator_routes
 
@@ -76,12 +77,17 @@ def _no_url(*_args: object, **_values: object) -> tuple[str, str]:
 
 
 class App(QuartTrio):
-    """Quart with `HttpConnection`. The log of each exchange is bound from `exchange_log`; `metrics` counts them."""
+    """Quart with `HttpConnection`. The log of each exchange is bound from `exchange_log`; `metrics` counts them.
+
+    Attributes:
+        probes: counts the requests of monitors; its owner calls `report` when the server stops.
+    """
 
     asgi_http_class = HttpConnection
     url_rule_class = _Rule  # type: ignore[assignment] # as in Quart itself
     exchange_log: Log
     metrics: Metrics
+    probes: ProbeCount
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +116,9 @@ class Views:
         catalog = self.catalog()
         chat = await self._admitted(await self.offload(lambda: parse_chat_body(body, catalog)))
         _log_request(exchange.log, chat, body)
-        exchange.begin_turn()
+        exchange.begin_turn(chat.model)
         opening = self.runs.open(chat, exchange.log, exchange.arrived, self._recording(body))
-        run = await exchange.stack.enter_async_context(opening)
+        run = exchange.run = await exchange.stack.enter_async_context(opening)
         exchange.headers["x-claude-openai-run"] = run.id
         head = ResponseHead(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
         if chat.stream:
@@ -126,9 +132,9 @@ class Views:
         parsed = await self.offload(lambda: parse_responses_request(body, catalog, recall))
         chat = await self._admitted(parsed.chat)
         _log_request(exchange.log, chat, body)
-        exchange.begin_turn()
+        exchange.begin_turn(chat.model)
         opening = self.runs.open(chat, exchange.log, exchange.arrived, self._recording(body))
-        run = await exchange.stack.enter_async_context(opening)
+        run = exchange.run = await exchange.stack.enter_async_context(opening)
         exchange.headers["x-claude-openai-run"] = run.id
         head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), parsed.echo, parsed.namespaces)
         remember = self.items.remember if parsed.stores else _forget
@@ -187,7 +193,7 @@ def build_app(
         recorder: records the turns; None for no recording.
     """
     app = App("claude_openai", static_folder=None)
-    app.exchange_log, app.metrics = log, runs.metrics
+    app.exchange_log, app.metrics, app.probes = log, runs.metrics, ProbeCount(log)
     app.url_map.merge_slashes = False  # merging redirects, with an HTML body
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
     views = Views(
@@ -236,7 +242,7 @@ def _install_guard(app: Quart, guard: Guard) -> None:
 
 async def _error_response(error: Exception) -> Response:
     exchange = exchange_of(request.scope)
-    known = _as_api_error(error, exchange)
+    known = exchange.error = _as_api_error(error, exchange)
     headers: Mapping[str, str] = known.headers()
     exchange.log.debug("http.error", status=known.status, message=known.message, code=known.code, param=known.param)
     response = json_response(known.body(), known.status)

@@ -158,6 +158,7 @@ def schemas() -> JsonObject:
             conversation=_MAYBE_STRING,
             started_at=STRING,
             ended_at=_MAYBE_STRING,
+            waited_ms={"type": ["integer", "null"]},
             duration_ms={"type": ["integer", "null"]},
             usage=_MAYBE_OBJECT,
             error=_MAYBE_OBJECT,

@@ -36,6 +36,8 @@ _MESSAGES: Final = {
     "turn has the command that logs in; or start the server with ANTHROPIC_API_KEY. The next successful turn clears "
     f"this; without a turn the server reports ready again after {LOGIN_DOUBT_S / 60:g} minutes, as the login may have "
     "been renewed.",
+    "login_missing": "Claude Code is not logged in. Run `claude auth login` as the user of this server, which needs no "
+    "restart then, or start the server with ANTHROPIC_API_KEY.",
     "queue_full": "All slots and the queue are full. Wait, or start the server with a larger --max-concurrency or "
     "--max-queue-size.",
 }
@@ -107,9 +109,12 @@ class OperatorViews:
     def _reasons(self) -> Iterator[str]:
         if self.runs.admission.draining:
             yield "draining"
-        if not self.status().get("claude", {}).get("found", True):
+        claude = self.status().get("claude", {})
+        if not claude.get("found", True):
             yield "no_cli"
-        if self.runs.login_refused:
+        if claude.get("login") == "missing":
+            yield "login_missing"
+        elif self.runs.login_refused:
             yield "not_logged_in"
         if self.runs.admission.full:
             yield "queue_full"

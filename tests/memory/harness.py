@@ -70,8 +70,9 @@ class Server:
         self.admission = Admission(config.max_concurrency, config.max_queue_size)
         self.runs = Runs(backend, self.admission, RunLimits.of(config), kept=kept_runs)
         self.recorder = recorder(self.log) if recorder else None
-        app = app or build_app(config, self.runs, self.log, backend.status, offload=offload, recorder=self.recorder)
-        self.connections = Connections(app, config, self.log, limit)
+        real = build_app(config, self.runs, self.log, backend.status, offload=offload, recorder=self.recorder)
+        self.probes = real.probes
+        self.connections = Connections(app or real, config, self.log, limit)
         self._clients: list[Client] = []
 
     def connect(self, capacity: float = math.inf) -> Client:

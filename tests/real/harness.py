@@ -192,7 +192,7 @@ class Served:
 
     async def whole_log(self) -> str:
         """Return the log with all records so far, which a thread writes in their order."""
-        async with Call.open(self.url, None, "/health") as call:
+        async with Call.open(self.url, None, "/version") as call:
             assert await call.status() == 200
             await call.body()
         mark = call.headers["x-request-id"]

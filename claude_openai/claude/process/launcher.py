@@ -21,6 +21,7 @@ from claude_openai.claude.process.command_line import claude_argv, claude_enviro
 from claude_openai.claude.process.files import ProcessFiles
 from claude_openai.claude.process.guardian import Guardian
 from claude_openai.claude.process.known_models import KnownModels
+from claude_openai.claude.process.login import LOGIN_ARGUMENTS, Login, parse_login
 from claude_openai.claude.process.program import find_claude, login_command
 from claude_openai.claude.process.supervised import SupervisedProcess, supervised
 from claude_openai.claude.process.turn_settings import TurnSettings
@@ -44,7 +45,9 @@ GRACE_S = 1.0
 REMOVE_WAIT_S = 5.0
 # `claude --version` takes 12 ms, 150 ms in older versions.
 VERSION_S = 5.0
-VERSION_BYTES = 512
+# `claude auth status` takes 0.4 s on an idle machine.
+LOGIN_S = 20.0
+OUTPUT_BYTES = 16 * 1024
 
 
 def _ignore(_: Mapping[str, Any]) -> None:
@@ -151,15 +154,30 @@ class Launcher:
             ClaudeMissing: Claude Code is not installed.
             OSError: it cannot be started.
         """
-        argv = [str(self.program()), "--version"]
-        env = claude_environment(self._environ, extra=self._extra_env, cwd=self._cwd)
-        output = b""
+        return parse_version(await self._output(self._plain_environment(), ("--version",), b"\n", VERSION_S))
+
+    async def login(self) -> Login:
+        """Run `claude auth status`; the login is unknown if that prints none within `LOGIN_S`. No process is left.
+
+        Raises:
+            ClaudeMissing: Claude Code is not installed.
+            OSError: it cannot be started.
+        """
+        env = self._plain_environment()
+        return parse_login(await self._output(env, LOGIN_ARGUMENTS, b"\n}", LOGIN_S), env)
+
+    def _plain_environment(self) -> dict[str, str]:
+        return claude_environment(self._environ, extra=self._extra_env, cwd=self._cwd)
+
+    async def _output(self, env: Mapping[str, str], arguments: Sequence[str], end: bytes, timeout_s: float) -> str:
+        """Run `claude` for its standard output, up to the `end` that it has, or to `timeout_s` seconds."""
+        argv, output = [str(self.program()), *arguments], b""
         async with supervised(argv, env=env, cwd=self._cwd, guardian=self._guardian, log=self._log) as process:
-            with trio.move_on_after(VERSION_S):
+            with trio.move_on_after(timeout_s):
                 # Not until the end of the output: a process that it left may hold the pipe.
-                while b"\n" not in output and len(output) < VERSION_BYTES and (chunk := await process.read()):
+                while end not in output and len(output) < OUTPUT_BYTES and (chunk := await process.read()):
                     output += chunk
-        return parse_version(output.decode(errors="replace"))
+        return output.decode(errors="replace")
 
     def status(self) -> Mapping[str, Any]:
         """Return a backend's `status`: whether Claude Code is installed, and whether Bash is confined.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from claude_openai.claude.backend import Backend, Emit, Parked
+from claude_openai.claude.login_watch import LoginWatch
 from claude_openai.claude.priming import Primer
 from claude_openai.claude.process.launcher import Launcher
 from claude_openai.claude.process.start_errors import NotAsked, start_error, why_not_started
@@ -30,6 +31,7 @@ class SdkBackend(Backend):
     Args:
         launcher: starts the processes.
         primer: learns the notes that Claude Code would add to a conversation.
+        login: looks up the login of Claude Code.
         settings: bounds of the processes that are kept.
         log: for events outside of runs.
     """
@@ -40,16 +42,21 @@ class SdkBackend(Backend):
         "anyio._backends._trio",  # the SDK imports it in its first turn
     )
 
-    def __init__(self, launcher: Launcher, primer: Primer, settings: SdkSettings, log: Log) -> None:
+    def __init__(self, launcher: Launcher, primer: Primer, login: LoginWatch, settings: SdkSettings, log: Log) -> None:
         self._launcher = launcher
         self._primer = primer
+        self._login = login
         self._settings = settings
         self._log = log
         self._running = trio.Event()
         self._pool: ConversationPool
 
     def status(self) -> Mapping[str, Any]:
-        return self._launcher.status()
+        status = self._launcher.status()
+        return {**status, "claude": {**status["claude"], "login": self._login.state.value}}
+
+    def note_login(self, *, is_refused: bool) -> None:
+        self._login.note_turn(is_refused=is_refused)
 
     def counts(self) -> Mapping[str, int]:
         pool = self._pool.counts() if self._running.is_set() else {}
@@ -65,6 +72,7 @@ class SdkBackend(Backend):
             self._pool = ConversationPool(self._launcher, self._primer, self._settings, self._log, nursery)
             self._running.set()
             nursery.start_soon(self._primer.run)
+            nursery.start_soon(self._login.run)
             await self._pool.spares.refill()
             await trio.sleep_forever()
 

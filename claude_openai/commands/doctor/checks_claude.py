@@ -4,16 +4,16 @@ Claude Code is started twice, with the environment of a turn, for its version an
 to Claude, so nothing is billed. Only a round trip shows that Claude refuses the login.
 """
 
-import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from claude_openai.bounded_run import run_bounded
 from claude_openai.claude.process.command_line import claude_environment
 from claude_openai.claude.process.environment import named_environment
+from claude_openai.claude.process.login import LOGIN_ARGUMENTS, LoginState, parse_login
 from claude_openai.claude.process.program import find_claude, login_command
 from claude_openai.claude.process.version import LEAST, RENEW, Version, parse_version, shortcoming, show_version
 from claude_openai.claude.walls.confinement import try_confinement
@@ -24,10 +24,6 @@ from claude_openai.errors import ClaudeMissing, ConfigError
 __all__ = ["claude_checks", "confinement_check", "program_check"]
 
 CLAUDE_TIMEOUT_S: Final = 15.0
-_METHODS: Final = {
-    "oauth_token": "a token of CLAUDE_CODE_OAUTH_TOKEN or ANTHROPIC_AUTH_TOKEN",
-    "claude.ai": "the login of a Claude account",
-}
 
 
 def claude_checks(config: Config, environ: Mapping[str, str]) -> list[Finding]:
@@ -89,26 +85,16 @@ def _program(claude: Path, env: Mapping[str, str]) -> tuple[Finding, Version]:
 def _login(claude: Path, env: Mapping[str, str]) -> Finding:
     unknown = Finding("login", "warning", "this Claude Code does not report its login", "use --round-trip to check it")
     try:
-        status = json.loads(_run(claude, env, "auth", "status", "--json").stdout)
-    except (OSError, subprocess.TimeoutExpired, ValueError):
+        login = parse_login(_run(claude, env, *LOGIN_ARGUMENTS).stdout, env)
+    except (OSError, subprocess.TimeoutExpired):
         return unknown
-    if not isinstance(status, dict) or "loggedIn" not in status:
+    if login.state is LoginState.UNKNOWN:
         return unknown
-    if not status["loggedIn"]:
+    if login.state is LoginState.MISSING:
         mend = f"run `{login_command(claude)}`, or set ANTHROPIC_API_KEY; --demo needs no account"
         return Finding("login", "FAIL", "Claude Code is not logged in", mend)
     host = urlsplit(env.get("ANTHROPIC_BASE_URL", "")).hostname
-    return Finding("login", "ok", f"{_method(status)}{f', for {host}' if host else ''}")
-
-
-def _method(status: Mapping[str, Any]) -> str:
-    """Return the login method, without the identity of the account."""
-    method = str(status.get("authMethod", ""))
-    if method == "api_key":
-        return f"an API key of {status.get('apiKeySource') or 'Claude Code'}"
-    if method == "third_party":
-        return f"the account of {status.get('apiProvider')}"
-    return _METHODS.get(method, method or "logged in")
+    return Finding("login", "ok", f"{login.method}{f', for {host}' if host else ''}")
 
 
 def _run(claude: Path, env: Mapping[str, str], *argv: str) -> "subprocess.CompletedProcess[str]":

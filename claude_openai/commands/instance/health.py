@@ -28,12 +28,14 @@ class Answers:
 
     Attributes:
         health: status in `GET /health`, "unreachable" if there is no answer in time.
-        warnings: reasons why the server cannot answer its clients.
+        warnings: reasons why the server would refuse a turn now.
+        login: login of Claude Code in `GET /health`, "" if the server does not report it.
         runs: number of runs by state; None if it was not requested, or there is no answer.
     """
 
     health: str
     warnings: tuple[str, ...]
+    login: str = ""
     runs: dict[str, Any] | None = None
 
 
@@ -41,11 +43,15 @@ def ask(instance: Instance, *, for_runs: bool = False, timeout_s: float = TIMEOU
     """Query the health, and with `for_runs` the number of runs; return within `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     health = _get(instance, "/health", deadline)
+    ready = _get(instance, "/ready", deadline) if health else {}
     claude = health.get("claude")
-    is_missing = isinstance(claude, dict) and claude.get("found") is False
-    warnings = (str(claude.get("message")),) if isinstance(claude, dict) and is_missing else ()
     runs = _get(instance, "/control/status", deadline) if for_runs else {}
-    return Answers(str(health.get("status", UNREACHABLE)), warnings, runs or None)
+    return Answers(
+        str(health.get("status", UNREACHABLE)),
+        tuple(str(reason.get("message")) for reason in ready.get("reasons", ()) if isinstance(reason, dict)),
+        str(claude.get("login", "")) if isinstance(claude, dict) else "",
+        runs or None,
+    )
 
 
 def health_of(instance: Instance) -> str:
@@ -71,7 +77,8 @@ def _get(instance: Instance, path: str, deadline: float, *, key: str | None = No
             connection.sendall(request.encode())
             head, _, body = _read_all(connection, deadline).partition(b"\r\n\r\n")
         answer = json.loads(body)
-        if head.split()[1:2] == [b"200"] and isinstance(answer, dict):
+        # 503 is the answer of a server that is not ready.
+        if head.split()[1:2] in ([b"200"], [b"503"]) and isinstance(answer, dict):
             return answer
     return {}
 

@@ -32,6 +32,7 @@ class RunRecord:
         conversation: the route of the turn, None before Claude answered.
         started_at: time of the request, in seconds since 1970.
         ended_at: time of the answer's end, None before.
+        waited_ms: time in the queue, None before its end.
         usage: OpenAI's usage object.
         error: OpenAI's error object, without its envelope.
     """
@@ -45,6 +46,7 @@ class RunRecord:
     ended_at: float | None = None
     usage: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    waited_ms: int | None = None
 
     @property
     def duration_ms(self) -> int | None:
@@ -59,6 +61,7 @@ class RunRecord:
             "conversation": self.conversation,
             "started_at": _iso(self.started_at),
             "ended_at": None if self.ended_at is None else _iso(self.ended_at),
+            "waited_ms": self.waited_ms,
             "duration_ms": self.duration_ms,
             "usage": self.usage,
             "error": self.error,
@@ -69,7 +72,7 @@ class RunRecord:
         """Parse a record; return None if it is invalid: files may be damaged, a server may be of another version."""
         try:
             ended, usage, error, way = (data.get(name) for name in ("ended_at", "usage", "error", "conversation"))
-            status = data["status"]
+            status, waited = data["status"], data.get("waited_ms")
             if not RUN_ID.fullmatch(data["id"]) or status not in STATUSES:
                 return None
             return cls(
@@ -82,6 +85,7 @@ class RunRecord:
                 ended_at=None if ended is None else _seconds(ended),
                 usage=usage if isinstance(usage, dict) else None,
                 error=error if isinstance(error, dict) else None,
+                waited_ms=waited if isinstance(waited, int) else None,
             )
         except (KeyError, TypeError, ValueError):
             return None

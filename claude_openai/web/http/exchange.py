@@ -34,6 +34,8 @@ from claude_openai.logs.log import Log, traceback_of
 from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.protocol.openai.sse import encode_json
 from claude_openai.runs.metrics import Metrics
+from claude_openai.runs.run import Run
+from claude_openai.web.http.probes import ProbeCount, is_probe
 
 __all__ = ["Exchange", "HttpConnection", "exchange_of", "route_of"]
 
@@ -42,6 +44,8 @@ _SCOPE_KEY = "claude_openai.exchange"
 CLIENT_LEFT = 499
 # How long an exchange without a turn may continue after the end of the client's data.
 ANSWER_AFTER_EOF_S = 1.0
+# Of a model's name in the log; the client chooses it.
+MODEL_CHARS = 256
 
 
 class ClientState(Enum):
@@ -66,6 +70,9 @@ class Exchange:
         client: state of the client.
         has_turn: whether a disconnect cancels the exchange at once.
         abandoned: whether the exchange was cancelled because the client disconnected.
+        model: the client's name of the model, "" if the request has none.
+        run: the run that answers the request, None if there is none.
+        error: the error that was sent in place of an answer.
     """
 
     def __init__(self, log: Log, headers: Iterable[tuple[bytes, bytes]]) -> None:
@@ -80,17 +87,36 @@ class Exchange:
         self.client = ClientState.SENDS
         self.has_turn = False
         self.abandoned = False
+        self.model = ""
+        self.run: Run | None = None
+        self.error: ApiError | None = None
 
-    def begin_turn(self) -> None:
+    def begin_turn(self, model: str) -> None:
         """Note that the exchange has a turn; call it before the turn starts.
+
+        Args:
+            model: the client's name of the model.
 
         Raises:
             BadRequest: the client has disconnected.
         """
+        self.model = model
         if self.client is ClientState.LEFT:
             self.abandoned = True
             raise client_left_error()
         self.has_turn = True
+
+    def log_fields(self) -> dict[str, object]:
+        """Return the known fields of `http.request` about the turn and the error."""
+        found: dict[str, object] = {"model": self.model[:MODEL_CHARS] or None}
+        if self.run is not None:
+            found |= self.run.log_fields()
+        error = self.error or (None if self.run is None else self.run.error)
+        if error is not None:
+            # The message about an invalid field may quote its value, which can be a part of the conversation.
+            message = None if isinstance(error, BadRequest) and error.param else error.message
+            found |= {"code": error.code or error.type, "param": error.param, "message": message}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 def _client_ids(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -119,12 +145,13 @@ def client_left_error() -> ApiError:
 
 
 class HttpConnection(TrioASGIHTTPConnection):
-    """The app's `asgi_http_class`. The app must have the attributes `exchange_log` and `metrics`."""
+    """The app's `asgi_http_class`. The app must have the attributes `exchange_log`, `metrics` and `probes`."""
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         exchange = self._exchange = Exchange(self.app.exchange_log, self.scope["headers"])  # type: ignore[attr-defined]
         self.scope[_SCOPE_KEY] = exchange  # type: ignore[literal-required]
         metrics: Metrics = self.app.metrics  # type: ignore[attr-defined]
+        probes: ProbeCount = self.app.probes  # type: ignore[attr-defined]
         metrics.in_flight += 1
 
         def log_exchange() -> None:
@@ -134,13 +161,18 @@ class HttpConnection(TrioASGIHTTPConnection):
             duration_s = trio.current_time() - exchange.arrived
             metrics.in_flight -= 1
             metrics.note_request(exchange.route, status, duration_s)
-            exchange.log.info(
-                "http.request",
-                method=self.scope["method"],
-                path=self.scope["path"],
-                status=status,
-                duration_ms=round(duration_s * 1000, 1),
-            )
+            fields = {
+                "method": self.scope["method"],
+                "path": self.scope["path"],
+                "status": status,
+                "duration_ms": round(duration_s * 1000, 1),
+                **exchange.log_fields(),
+            }
+            if is_probe(exchange.route, status):
+                probes.note(exchange.route, status)
+                exchange.log.trace("http.request", **fields)
+            else:
+                exchange.log.info("http.request", **fields)
 
         async def tracked(event: ASGISendEvent) -> None:
             if event["type"] == "http.response.start":
@@ -215,6 +247,7 @@ class HttpConnection(TrioASGIHTTPConnection):
         return InternalError("The server failed because of a bug", hint=f"Its log has the details under {exchange.id}.")
 
     async def _refuse(self, error: ApiError, send: ASGISendCallable) -> None:
+        self._exchange.error = error
         self._exchange.log.debug(
             "http.error", status=error.status, message=error.message, code=error.code, param=error.param
         )

@@ -142,6 +142,41 @@ async def test_refused_login_is_forgotten_after_a_while() -> None:
         assert await reasons(server) == []
 
 
+class BackendWithLogin(ScriptedBackend):
+    """Reports a login, and keeps what it hears of turns."""
+
+    login = "missing"
+
+    def __init__(self, script: tuple[TurnStep, ...] | None = None) -> None:
+        super().__init__(script)
+        self.refused: list[bool] = []
+
+    def status(self) -> dict[str, Any]:
+        return {"claude": {"found": True, "login": self.login}}
+
+    def note_login(self, *, is_refused: bool) -> None:
+        self.refused.append(is_refused)
+
+
+async def test_server_without_login_is_not_ready_until_there_is_one() -> None:
+    backend = BackendWithLogin()
+    async with serving(backend) as server:
+        assert await reasons(server) == ["login_missing"]
+        assert (await server.get("/health")).json()["claude"]["login"] == "missing"
+        for backend.login in ("unknown", "found"):
+            assert await reasons(server) == []
+
+
+async def test_backend_hears_of_refused_and_of_answered_turns() -> None:
+    for script, heard in ((REFUSED, [True]), (full_turn("ok"), [False]), ((TurnFailed(UpstreamError("x")),), [])):
+        backend = BackendWithLogin(script)
+        async with serving(backend) as server:
+            await server.post(chat())
+            assert backend.refused == heard
+            # The lookup knows more than the last turn.
+            assert await reasons(server) == ["login_missing"]
+
+
 async def test_all_reasons_are_listed_at_once() -> None:
     async with serving(BackendWithout(REFUSED), max_concurrency=1, max_queue_size=0) as server:
         await server.post(chat())

@@ -1,7 +1,9 @@
 """What the commands show of runs, over files alone: the table, the text, ids and exit codes."""
 
+import fcntl
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +67,48 @@ def test_the_table_fits_and_no_cell_steers_the_terminal(found: list[RunRecord], 
 def test_a_wide_terminal_shows_all_and_a_narrow_one_the_id_and_the_status() -> None:
     record = RunRecord(ID, "sdk", "claude-sonnet", 1000.0, "running")
     head, line = table([record], 200, colours=True)
-    assert head.split() == ["RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED", "TIME", "TOKENS"]
+    assert head.split() == ["RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED", "WAITED", "TIME", "TOKENS"]
     assert "\x1b[32mrunning\x1b[0m" in line
     assert "claude-sonnet" in line
-    narrow = list(table([record], 45, colours=False))[1].split()
-    assert narrow == [ID, "running"]
+    narrow = list(table([record], 45, colours=False, now=1002.5))[1].split()
+    assert narrow == [ID, "running", "2.5", "s"]
+
+
+@pytest.mark.parametrize(
+    ("status", "waited_ms", "ended_at", "times"),
+    [
+        ("queued", None, None, ["2.5 s", "2.5 s"]),
+        ("running", 1500, None, ["1.5 s", "2.5 s"]),
+        ("completed", 1500, 1002.0, ["1.5 s", "2.0 s"]),
+        ("parked", 0, 1002.0, ["0.0 s", "2.0 s"]),
+        ("cancelled", None, 1002.0, ["2.0 s"]),
+    ],
+)
+def test_table_has_the_time_in_the_queue_and_the_time_so_far(
+    status: Any, waited_ms: int | None, ended_at: float | None, times: list[str]
+) -> None:
+    record = RunRecord(ID, "sdk", "claude-sonnet", 1000.0, status, ended_at=ended_at, waited_ms=waited_ms)
+    _, line = table([record], 200, colours=False, now=1002.5)
+    assert re.findall(r"[\d.]+ s", line) == times
+
+
+def test_running_lists_only_runs_that_have_not_ended(
+    environ: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Without a server the run without an end is one of a server that was killed.
+    assert main(["runs", "--running", "--json"], environ) == 0
+    assert json.loads(capsys.readouterr().out) == []
+    path = Path(environ["CLAUDE_OPENAI_OUTPUT_DIR"]) / f"{SIBLING}.ndjson"
+    with path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert main(["runs", "--running", "--json", "-n", "1"], environ) == 0
+    assert [run["id"] for run in json.loads(capsys.readouterr().out)] == [SIBLING]
+
+
+@pytest.mark.parametrize("flags", [["--watch"], ["--watch", "--json"]])
+def test_watch_needs_a_terminal(environ: dict[str, str], capsys: pytest.CaptureFixture[str], flags: list[str]) -> None:
+    assert main(["runs", *flags], environ) == 2
+    assert "--watch needs a terminal" in capsys.readouterr().err
 
 
 def test_the_runs_are_listed_the_newest_first(environ: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -59,6 +59,7 @@ ROWS = {
     "show_tool_use": Row(("0", False), ("yes", True), ("", "2")),
     "demo": Row(("1", True), ("no", False), ("", "2", "maybe")),
     "log": Row(("off", False), ("TRUE", True), ("", "2")),
+    "log_format": Row(("text", "text"), ("JSON", "json"), ("", "ndjson")),
     "log_level": Row(("trace", "trace"), ("ERROR", "error"), ("", "fatal", "10")),
     "log_file": Row(("/var/x.log", Path("/var/x.log")), ("y.log", Path("y.log")), ("", " ", "~nobody-of-this-name/x")),
     "debug": Row(("yes", True), ("off", False), ("",)),
@@ -352,6 +353,21 @@ def test_the_key_is_not_shown_with_the_config() -> None:
 )
 def test_debug_lowers_the_level_and_never_raises_it(debug: bool, level: str, effective: str) -> None:
     assert Config(debug=debug, log_level=level).effective_log_level == effective
+
+
+@pytest.mark.parametrize(
+    ("argv", "effective"),
+    [
+        ([], "auto"),
+        (["--debug"], "json"),
+        (["--trace"], "json"),
+        (["--log-level", "trace"], "json"),
+        (["--log-level", "debug"], "auto"),
+        (["--debug", "--log-format", "text"], "text"),
+    ],
+)
+def test_debug_and_trace_select_json_unless_the_format_is_set(argv: list[str], effective: str) -> None:
+    assert config_from(argv, {}).effective_log_format == effective
 
 
 @pytest.mark.parametrize("argv", [["--trace"], ["--trace-file", "t"], ["--trace-file", "t", "--no-trace"]])

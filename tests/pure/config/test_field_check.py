@@ -55,6 +55,7 @@ WRONG_IN: Final[dict[str, tuple[object, ...]]] = {
     "port": (-1, 65536, 8000.0),
     "backend": ("", "SDK", "nonsense"),
     "confine": ("", "yes"),
+    "log_format": ("", "ndjson", "JSON"),
     "log_level": ("", "nonsense", "DEBUG", "10"),
     "allowed_permission_modes": (("x",), ("plan", ""), ("Plan",)),
     "default_model": ("gpt-4o", "two words"),

@@ -1,13 +1,17 @@
 """A log call never waits, never fails, and shows no secret; what cannot be written is counted."""
 
 import errno
+import fcntl
 import json
 import logging
 import os
+import pty
 import queue
 import re
 import stat
+import struct
 import sys
+import termios
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,8 +23,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import ConfigError
-from claude_openai.logs.log import LIBRARIES, NULL_LOG, Level, Log, captured_libraries, captured_process, open_log
+from claude_openai.logs import log as log_module
+from claude_openai.logs.log import (
+    LIBRARIES,
+    NULL_LOG,
+    Level,
+    Log,
+    LogFormat,
+    captured_libraries,
+    captured_process,
+    open_log,
+)
 from claude_openai.logs.redaction import MASK, Redactor
+from claude_openai.logs.text_format import text_of
 from claude_openai.logs.writer import LogLimits, open_log_file
 from tests.conditions import needs
 
@@ -604,3 +619,52 @@ def test_in_a_host_no_level_changes_so_that_it_hears_no_more_than_before(memory:
     with captured_libraries(memory[0]), propagating_to(host):
         logging.getLogger("mcp.client").debug("x")
     assert host == []
+
+
+# Text
+
+
+def test_text_is_made_on_the_writers_thread_without_records_below_info(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def noting(record: Any, style: Any) -> str | None:
+        threads.append(threading.current_thread().name)
+        return text_of(record, style)
+
+    monkeypatch.setattr(log_module, "text_of", noting)
+    with open_log(Level.TRACE, tmp_path / "log", log_format="text", colours=True) as log:
+        assert log.level == Level.INFO
+        log.debug("openai.request", model="claude")
+        log.info("http.request", method="GET", path="/a\x1b[2J", status=200, duration_ms=1)
+        log.warning("run.failed", message="is on the line of its request")
+        log.warning("spare.failed", error="no memory")
+    assert set(threads) == {"log-writer"}
+    first, second = (tmp_path / "log").read_text().splitlines()
+    assert first.endswith(r" 200 GET /a\x1b[2J total 0.0s")
+    assert second.endswith(" warning spare.failed error=no memory")
+
+
+@pytest.mark.parametrize("log_format", ["auto", "json"])
+def test_log_in_a_file_is_json_unless_text_is_asked_for(tmp_path: Path, log_format: LogFormat) -> None:
+    with open_log(Level.DEBUG, tmp_path / "log", log_format=log_format) as log:
+        log.debug("server.stop")
+    assert [record["event"] for record in records(tmp_path / "log")] == ["server.stop"]
+
+
+@pytest.mark.parametrize("colours", [True, False])
+@pytest.mark.parametrize("columns", [60, 200, 0])
+def test_log_on_a_terminal_is_text_of_its_width(colours: bool, columns: int) -> None:
+    terminal, fd = pty.openpty()
+    try:
+        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+        with open_log(Level.DEBUG, log_format="auto", colours=colours, fd=fd) as log:
+            log.info("http.request", model="claude", status=200, duration_ms=1, run_id="run_1", waited_ms=1)
+        line = os.read(terminal, 4096).decode()
+    finally:
+        os.close(fd)
+        os.close(terminal)
+    assert ("wait 0.0s" in line) == (columns != 60)
+    assert ("\x1b[32m200\x1b[0m" in line) == colours
+    assert line.count("\n") == 1

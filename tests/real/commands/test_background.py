@@ -141,7 +141,7 @@ async def test_a_start_without_claude_warns_and_so_does_the_status(tmp_path: Pat
         assert warning.startswith("claude-openai: warning: ")
         assert ADVICE in warning
         status = await missing("status")
-        assert status.code == 0
+        assert status.code == 3
         assert status.stdout.splitlines()[1] == warning.removeprefix("claude-openai: ")
         told = json.loads((await missing("status", "--json")).stdout)
         assert (told["health"], told["warnings"]) == ("ok", [warning.removeprefix("claude-openai: warning: ")])

@@ -33,7 +33,19 @@ from tests.real.harness import needs_claude, until
 
 pytestmark = needs_claude
 
-STATUS_KEYS = ["running", "pid", "port", "base_url", "health", "version", "uptime_s", "runs", "warnings"]
+STATUS_KEYS = [
+    "running",
+    "pid",
+    "port",
+    "base_url",
+    "health",
+    "ready",
+    "login",
+    "version",
+    "uptime_s",
+    "runs",
+    "warnings",
+]
 LIMIT_S = 60.0
 
 

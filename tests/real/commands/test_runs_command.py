@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
-from claude_openai.testing import Hang, Reply, Text, ToolUse
+from claude_openai.testing import Hang, Pause, Reply, Text, ToolUse
 from tests.real.call import Call, chat
 from tests.real.command import Shell, shell
 from tests.real.harness import needs_claude, on_both_backends, until
@@ -73,6 +74,40 @@ async def test_a_run_is_followed_and_cancelled_while_it_streams_and_both_outlive
         tailed = await user("tail", "-f", second)
         assert (tailed.code, tailed.stdout) == (1, "Hello\n")
         assert_private(Path(server.output_dir))
+
+
+async def test_tail_without_an_id_prints_each_run_until_it_is_interrupted(tmp_path: Path) -> None:
+    gate = trio.Event()
+    async with shell(tmp_path, Reply("before")) as user:
+        server = await user.start()
+        async with Call.open(server.base_url, chat("Hi")) as call:
+            assert await call.status() == 200
+            await call.body()
+        user.api.enqueue(Reply(Text("one", Pause(gate), " two")), Reply("three"))
+        async with Call.open(server.base_url, chat("Hi", stream=True)) as call, tailing(user, "-f") as tail:
+            assert await call.status() == 200
+            await call.until_text("one")
+            await read(tail, "one")
+            gate.set()
+            await read(tail, " two\n")
+            await call.events()
+            async with Call.open(server.base_url, chat("Hi")) as second:
+                assert await second.status() == 200
+                await second.body()
+            await read(tail, "three\n")
+            tail.send_signal(signal.SIGINT)
+            assert await tail.wait() == 130
+            assert tail.stderr is not None
+            told = (await tail.stderr.receive_some()).decode().splitlines()
+        ids = [run["id"] for run in await listed(user)][:2]
+        assert told == [f"claude-openai: {run_id}, claude-sonnet:" for run_id in reversed(ids)]
+
+
+@pytest.mark.parametrize(("flags", "code"), [((), 2), (("-f",), 1)])
+async def test_tail_without_an_id_needs_a_server_to_follow(tmp_path: Path, flags: tuple[str, ...], code: int) -> None:
+    async with shell(tmp_path) as user:
+        refused = await user("tail", *flags)
+        assert (refused.code, refused.stdout, len(refused.stderr.splitlines())) == (code, "", 1)
 
 
 async def test_a_run_whose_server_was_killed_has_failed(tmp_path: Path) -> None:

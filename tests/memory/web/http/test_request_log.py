@@ -3,12 +3,18 @@
 from typing import Any
 
 import pytest
+import trio
 from trio.testing import wait_all_tasks_blocked
 
-from claude_openai.protocol.turn.events import ToolCall
+from claude_openai.errors import UpstreamAuth
+from claude_openai.protocol.turn.events import ToolCall, TurnFailed, Usage
 from claude_openai.testing import Hang, Pause
+from claude_openai.web.http import probes
 from tests.memory.harness import Server, chat, serving
 from tests.scripted_backend import ScriptedBackend, full_turn
+
+# The fields of each `http.request`.
+ALWAYS = ("time", "level", "event", "request_id", "method", "path", "status", "duration_ms")
 
 
 def lines(server: Server) -> list[dict[str, Any]]:
@@ -18,22 +24,130 @@ def lines(server: Server) -> list[dict[str, Any]]:
 async def test_each_request_is_one_line_with_method_path_status_time_and_id() -> None:
     async with serving() as server:
         answers = [
-            await server.get("/health?x=secret"),
             await server.post(chat()),
             await server.post(chat(stream=True)),
             await server.get("/nope"),
-            await server.get("/v1/models", "HEAD"),
+            await server.get("/v1/models?x=secret", "HEAD"),
         ]
         await wait_all_tasks_blocked()
         for line, answer in zip(lines(server), answers, strict=True):
-            assert set(line) == {"time", "level", "event", "request_id", "method", "path", "status", "duration_ms"}
             assert line["event"] == "http.request"
             assert line["request_id"] == answer.headers["x-request-id"]
             assert line["status"] == answer.status
             assert line["duration_ms"] >= 0
+            assert line.get("run_id") == answer.headers.get("x-claude-openai-run")
         asked = [(line["method"], line["path"]) for line in lines(server)]
         chats = [("POST", "/v1/chat/completions")] * 2
-        assert asked == [("GET", "/health"), *chats, ("GET", "/nope"), ("HEAD", "/v1/models")]
+        assert asked == [*chats, ("GET", "/nope"), ("HEAD", "/v1/models")]
+        assert set(lines(server)[-1]) == {*ALWAYS}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_line_of_turn_has_model_run_route_waits_and_tokens(stream: bool) -> None:
+    usage = Usage(input_tokens=10, cache_read_tokens=5, cache_write_tokens=1, output_tokens=7)
+    async with serving((Pause(2), *full_turn("Hel", Pause(1), "lo", usage=usage))) as server:
+        answer = await server.post(chat(stream=stream))
+        await wait_all_tasks_blocked()
+        (line,) = lines(server)
+        assert {name: value for name, value in line.items() if name not in ALWAYS} == {
+            "model": "claude-sonnet",
+            "run_id": answer.headers["x-claude-openai-run"],
+            "conversation": "new",
+            "waited_ms": 0,
+            "ttft_ms": 2000,
+            "prompt_tokens": 16,
+            "completion_tokens": 7,
+        }
+        assert line["duration_ms"] == 3000
+
+
+async def test_line_of_queued_turn_has_its_time_in_the_queue() -> None:
+    async with serving(full_turn("a", Pause(2)), max_concurrency=1) as server:
+        first, second, third = server.connect(), server.connect(), server.connect()
+        for client in (first, second, third):
+            await client.post(chat())
+            await wait_all_tasks_blocked()
+        await trio.sleep(1)
+        third.leave()
+        await second.answer()
+        await wait_all_tasks_blocked()
+        seen = [(line["status"], line["waited_ms"], line.get("ttft_ms")) for line in lines(server)]
+        assert sorted(seen, key=str) == [(200, 0, 0), (200, 2000, 2000), (499, 1000, None)]
+
+
+async def test_line_of_failed_turn_has_code_and_message_with_the_hint() -> None:
+    error = UpstreamAuth("Claude Code is not logged in", hint="Run `claude auth login`.")
+    async with serving((TurnFailed(error),)) as server:
+        assert (await server.post(chat())).status == 403
+        (line,) = lines(server)
+        assert line["code"] == "upstream_authentication_error"
+        assert line["message"] == "Claude Code is not logged in. Run `claude auth login`."
+        assert line["run_id"].startswith("run_")
+
+
+async def test_line_of_stream_that_failed_later_has_200_and_the_code() -> None:
+    async with serving(full_turn("Hel", Hang()), process_timeout_ms=1_000) as server:
+        await server.post(chat(stream=True))
+        (line,) = lines(server)
+        assert (line["status"], line["code"]) == (200, "timeout")
+        assert "message" in line
+
+
+async def test_line_of_refused_request_has_code_and_field_and_no_value_of_the_request() -> None:
+    async with serving() as server:
+        assert (await server.post(chat(tool_choice="my secret question"))).status == 400
+        (line,) = lines(server)
+        assert (line["code"], line["param"]) == ("invalid_value", "tool_choice")
+        assert "secret" not in str(line)
+        assert "secret" in server.logged("http.error")[0]["message"]
+
+
+async def test_line_of_request_without_key_or_place_in_the_queue_has_the_code() -> None:
+    async with serving(full_turn(Hang()), max_concurrency=1, max_queue_size=0, api_key="a-key-of-the-test") as server:
+        assert (await server.post(chat())).status == 401
+        client = server.connect()
+        await client.post(chat(), authorization="Bearer a-key-of-the-test")
+        await wait_all_tasks_blocked()
+        assert (await server.post(chat(), authorization="Bearer a-key-of-the-test")).status == 429
+        refused = [(line["status"], line.get("model"), line["code"]) for line in lines(server)]
+        assert refused == [(401, None, "invalid_api_key"), (429, "claude-sonnet", "queue_full")]
+
+
+async def test_very_long_name_of_a_model_is_cut_in_the_line() -> None:
+    async with serving(full_turn("a")) as server:
+        name = "claude-" + "x" * 400
+        await server.post({**chat(), "model": name})
+        assert [line.get("model", "")[:10] for line in lines(server)] in (["claude-xxx"], [""])
+        assert all(len(line.get("model", "")) <= 256 for line in lines(server))
+
+
+# Probes
+
+
+async def test_probes_are_counted_and_reported_once_a_period(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "REPORT_EVERY_S", 60.0)
+    async with serving() as server:
+        for path in ("/health", "/ready", "/metrics", "/health"):
+            assert (await server.get(path)).status == 200
+        assert lines(server) == []
+        assert {record["level"] for record in server.logged("http.request")} == {"trace"}
+        await trio.sleep(60)
+        await server.get("/health")
+        (report,) = server.logged("http.probes")
+        assert (report["level"], report["counts"]) == ("info", {"/health": 3, "/ready": 1, "/metrics": 1})
+        await server.get("/health")
+        assert len(lines(server)) == 1
+
+
+async def test_probe_that_failed_has_a_line_and_one_that_found_no_readiness_has_none() -> None:
+    async with serving(api_key="a-key-of-the-test") as server:
+        assert (await server.get("/metrics")).status == 401
+        assert [(line["path"], line["code"]) for line in lines(server)] == [("/metrics", "invalid_api_key")]
+        server.admission.draining = True
+        assert (await server.get("/ready")).status == 503
+        assert len(lines(server)) == 1
+        server.probes.report()
+        assert server.logged("http.probes")[0]["counts"] == {"/ready 503": 1}
 
 
 async def test_disconnect_is_logged_as_499_after_any_status() -> None:

@@ -43,14 +43,14 @@ async def test_server_without_claude_reports_it_until_installed(
     monkeypatch.setenv("PATH", str(folder))
     async with serving(tmp_path, backend=backend, spares=1, log_level="debug") as served:
         claude = await health(served.url)
-        assert (sorted(claude), claude["found"]) == (["found", "message"], False)
+        assert (sorted(claude), claude["found"]) == (["found", "login", "message"], False)
         assert ADVICE in claude["message"]
         for stream in (False, True):
             await is_refused(served, says=ADVICE, stream=stream)
         (warning,) = [line for line in (await served.whole_log()).splitlines() if '"claude.missing"' in line]
         assert ADVICE in warning
         (folder / "claude").symlink_to(fake_cli(tmp_path, ANSWER))
-        assert await health(served.url) == {"found": True}
+        assert await health(served.url) == {"found": True, "login": "unchecked"}
         async with Call.open(served.url, chat("Hi")) as call:
             status, completion = await call.answer()
         assert (status, completion["choices"][0]["message"]["content"]) == (200, "one two")

@@ -38,6 +38,7 @@ from claude_openai.preload import preload
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.capture.writer import RunWriter
 from claude_openai.runs.registry import RunLimits, Runs
+from claude_openai.runs.usage.ledger import Ledger, opened_book
 from claude_openai.shortages import described, shortage_hint
 from claude_openai.standin.demo import demo_reply
 from claude_openai.standin.server import MessagesApi
@@ -86,12 +87,13 @@ async def serve(
     async with (
         _ended_in_a_thread(_logging(config)) as log,
         _ended_in_a_thread(_writing(config, log)) as writer,
+        _ended_in_a_thread(_accounting(config, log)) as ledger,
         _listening(config) as listeners,
     ):
         models = KnownModels(config.catalog(), log)
         async with _backend(config, backend, models, log) as the_backend:
             admission = Admission(config.max_concurrency, config.max_queue_size)
-            runs = Runs(the_backend, admission, RunLimits.of(config), writer)
+            runs = Runs(the_backend, admission, RunLimits.of(config), writer, ledger)
             app = build_app(config, runs, log, the_backend.status, catalog=models.catalog)
             connections = Connections(app, config, log, connection_limit(config))
             closing = trio.Event()
@@ -258,7 +260,9 @@ def _secrets(config: Config) -> list[Path]:
     """Return the server's files outside the private folder that Claude's own tools must not read or change."""
     log_file = config.effective_log_file
     rotated = [] if log_file is None else [log_file, log_file.with_name(f"{log_file.name}.1")]
-    return [*config.private_files, *([] if config.output_dir is None else [config.output_dir]), *rotated]
+    usage_file = config.usage_file
+    usage = [] if usage_file is None else [usage_file, usage_file.with_name(f"{usage_file.name}-journal")]
+    return [*config.private_files, *([] if config.output_dir is None else [config.output_dir]), *usage, *rotated]
 
 
 async def _recover(log: Log) -> None:
@@ -296,3 +300,11 @@ def _writing(config: Config, log: Log) -> Iterator[RunWriter | None]:
         yield writer
     finally:
         writer.close()
+
+
+@contextmanager
+def _accounting(config: Config, log: Log) -> Iterator[Ledger]:
+    # The dollars of the demo are made up.
+    with opened_book(None if config.demo else config.usage_file, log) as book:
+        key = "none" if config.api_key is None else "default"
+        yield Ledger(RunLimits.of(config).usage, key=key, book=book, log=log)

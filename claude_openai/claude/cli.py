@@ -16,7 +16,7 @@ import trio
 from claude_openai.claude.backend import Backend, Emit
 from claude_openai.claude.control.frames import message_of, user_frame
 from claude_openai.claude.control.mcp_server import ToolServer
-from claude_openai.claude.control.records import RecordError, effects_of, record_of
+from claude_openai.claude.control.records import RecordError, effects_of, record_of, report_of
 from claude_openai.claude.priming import Primer
 from claude_openai.claude.process.launcher import GRACE_S, Launcher, ProcessSpec
 from claude_openai.claude.process.start_errors import start_error, why_not_started
@@ -30,6 +30,7 @@ from claude_openai.logs.log import Log
 from claude_openai.protocol.claude_code.effects import AnswerCall, AskClaude, Effect
 from claude_openai.protocol.claude_code.line_framer import LineFramer, LineTooLong
 from claude_openai.protocol.claude_code.signs_of_life import Signs
+from claude_openai.protocol.claude_code.spending import ProcessSpending
 from claude_openai.protocol.claude_code.structured_output import output_check
 from claude_openai.protocol.claude_code.tool_names import own_name
 from claude_openai.protocol.claude_code.turn_reader import TurnReader
@@ -129,6 +130,7 @@ class CliTurn:
         self._log = log
         self._framer = LineFramer()
         self._signs = Signs()
+        self._spending = ProcessSpending()
         self._lines: deque[bytes] = deque()
         self._initialized = False
         self._toolbox = ToolServer((), self._write_soon)
@@ -136,10 +138,15 @@ class CliTurn:
 
     async def run(self) -> None:
         """Write the prompt and emit the answer's events; return when the turn is over."""
-        async with trio.open_nursery() as self._nursery:
-            self._nursery.start_soon(self._ask)  # concurrently with reading: a prompt can be longer than both pipes
-            await self._answer()
-            self._nursery.cancel_scope.cancel(reason="the turn is over")
+        try:
+            async with trio.open_nursery() as self._nursery:
+                self._nursery.start_soon(self._ask)  # concurrently with reading: a prompt can be longer than both pipes
+                await self._answer()
+                self._nursery.cancel_scope.cancel(reason="the turn is over")
+        finally:
+            left = self._spending.end()
+            if left is not None:
+                self._emit.report(left)
 
     async def _ask(self) -> None:
         await self._write(*_frames(self._request, self._guard))
@@ -183,6 +190,9 @@ class CliTurn:
                 # Before it continues from tool results, Claude Code lists the tools; there are none.
                 self._toolbox.control_request(record)
             return
+        report = report_of(record, self._spending, self._reader)
+        if report is not None:
+            self._emit.report(report)
         effects = await effects_of(record, self._reader)
         if self._reader.state is State.STOPPED:
             self._process.kill()  # 20 ms later Claude Code makes another call

@@ -10,6 +10,7 @@ from claude_openai.commands import command_parser, not_running
 from claude_openai.commands.instance.health import ask
 from claude_openai.commands.instance.installed import RESTART_HINT, outdated
 from claude_openai.commands.instance.record import Instance, find_instance, instance_folder
+from claude_openai.commands.window_lines import window_lines
 from claude_openai.config.setting import Parser
 
 __all__ = ["parser", "run"]
@@ -18,7 +19,9 @@ __all__ = ["parser", "run"]
 def parser() -> Parser:
     """Return the parser of the command's own flags."""
     parser = command_parser(
-        "status", "Show whether a server is running, its address and its health. Exit code 0 if it is healthy, else 1."
+        "status",
+        "Show whether a server is running, its address, its health and the limits of the account. Exit code 0 if it is "
+        "healthy and accepts turns, else 1.",
     )
     parser.add_argument("--json", action="store_true", help="print a JSON object instead of text")
     return parser
@@ -30,15 +33,16 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     folder = instance_folder(environ)
     status = _status(find_instance(folder))
     print(json.dumps(status) if as_json else "\n".join(_lines(status, folder)))
-    return 0 if status["running"] and status["health"] == "ok" else 1
+    return 0 if status["running"] and status["health"] == "ok" and not status["refusing"] else 1
 
 
 def _status(instance: Instance | None) -> dict[str, Any]:
     if instance is None:
-        names = ("pid", "port", "base_url", "health", "version", "uptime_s", "runs")
-        return {"running": False, **dict.fromkeys(names), "warnings": []}
+        names = ("pid", "port", "base_url", "health", "version", "uptime_s", "runs", "refusing")
+        return {"running": False, **dict.fromkeys(names), "windows": [], "overage": None, "warnings": []}
     answers = ask(instance, for_runs=True)
     difference = outdated(instance)
+    usage = answers.usage or {}
     return {
         "running": True,
         "pid": instance.pid,
@@ -48,7 +52,14 @@ def _status(instance: Instance | None) -> dict[str, Any]:
         "version": instance.version,
         "uptime_s": max(0, round(time.time() - instance.started_at)),
         "runs": answers.runs,
-        "warnings": [*answers.warnings, *([f"{difference}; {RESTART_HINT}"] if difference else [])],
+        "windows": usage.get("windows", []),
+        "overage": usage.get("overage"),
+        "refusing": usage.get("refusing"),
+        "warnings": [
+            *answers.warnings,
+            *([f"it refuses turns: {usage['refusing']}"] if usage.get("refusing") else []),
+            *([f"{difference}; {RESTART_HINT}"] if difference else []),
+        ],
     }
 
 
@@ -59,6 +70,7 @@ def _lines(status: Mapping[str, Any], folder: Path) -> list[str]:
     return [
         f"claude-openai {status['version']} runs: pid {status['pid']}, {status['base_url']}, "
         f"health {status['health']}, up {_duration(status['uptime_s'])}{f', runs: {runs}' if runs else ''}",
+        *window_lines(status),
         *(f"warning: {warning}" for warning in status["warnings"]),
     ]
 

@@ -6,6 +6,7 @@ The other packages get settings from a `Config`, never from flags or the environ
 import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Final
 
@@ -80,6 +81,10 @@ class Config:
     background: bool = False
     # The command defaults to a folder. None here, so that a server in a test does not write to the user's home.
     output_dir: Path | None = None
+    # The same.
+    usage_file: Path | None = None
+    max_cost_per_day: float | None = None
+    stop_at_utilization: float | None = None
 
     # How long a stream's status line waits for the first event, so that a failed start gets its true status.
     hold_status_ms: int = 10_000
@@ -106,6 +111,10 @@ class Config:
             raise ConfigError(f"invalid backend: {self.backend!r}; expected one of {', '.join(BACKENDS)}")
         if self.confine not in CONFINE:
             raise ConfigError(f"invalid confine: {self.confine!r}; expected one of {', '.join(CONFINE)}")
+        if self.max_cost_per_day is not None and not 0 < self.max_cost_per_day < inf:
+            raise ConfigError(f"invalid max_cost_per_day: {self.max_cost_per_day}; expected more than 0 dollars")
+        if self.stop_at_utilization is not None and not 0 < self.stop_at_utilization <= 1:
+            raise ConfigError(f"invalid stop_at_utilization: {self.stop_at_utilization}; expected at most 1, above 0")
         for name in ("api_key", "control_key"):
             if getattr(self, name) is not None:
                 _check_key(name, getattr(self, name))

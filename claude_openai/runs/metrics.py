@@ -6,6 +6,7 @@ the queue, are not counted here. Labels are bounded: no name from a client becom
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -21,6 +22,7 @@ from claude_openai.protocol.turn.events import (
     TurnStarted,
     Usage,
 )
+from claude_openai.runs.usage.rows import Amounts
 
 __all__ = ["BUCKETS_S", "Histogram", "Labels", "Metrics", "TurnMeter"]
 
@@ -61,6 +63,9 @@ class Metrics:
         self.cancellations: Counter[Labels] = Counter({(reason,): 0 for reason in CANCELLATIONS})
         self.tokens: Counter[Labels] = Counter({(kind,): 0 for kind in TOKENS})
         self.reasoning_tokens = 0
+        self.model_tokens: Counter[Labels] = Counter()
+        self.cost_usd: defaultdict[Labels, float] = defaultdict(float)
+        self.estimated_cost_usd: defaultdict[Labels, float] = defaultdict(float)
 
     def note_request(self, route: str, status: int, seconds: float) -> None:
         """Count an answered request.
@@ -79,6 +84,14 @@ class Metrics:
         self.tokens["cache_write",] += usage.cache_write_tokens
         self.tokens["output",] += usage.output_tokens
         self.reasoning_tokens += usage.reasoning_tokens
+
+    def note_spent(self, added: Mapping[str, Amounts]) -> None:
+        """Count what was used, by model; the ledger bounds their number."""
+        for model, amounts in added.items():
+            for kind in TOKENS:
+                self.model_tokens[model, kind] += getattr(amounts, kind)
+            self.cost_usd[model,] += amounts.cost_usd
+            self.estimated_cost_usd[model,] += amounts.estimated_usd
 
 
 @dataclass(slots=True)

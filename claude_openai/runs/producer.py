@@ -21,6 +21,7 @@ from claude_openai.protocol.turn.events import (
     TurnFailed,
     TurnStarted,
 )
+from claude_openai.protocol.turn.reports import Report
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.turn.stop_sequences import StopSequenceEvents
 from claude_openai.runs.liveness import Liveness
@@ -50,6 +51,7 @@ class Producer:
         run: the run of the turn.
         send: channel to the response; owned by the caller.
         note: called with each event that is sent.
+        report: called with each report; kept by processes that outlive the turn, so it must not hold the request.
         long_context: knows the models that run without the long context.
         stall_s: seconds after which a client that does not read fails the run.
         log: bound to the run.
@@ -60,6 +62,7 @@ class Producer:
         run: Run,
         send: trio.MemorySendChannel[Event],
         note: Callable[[Event], None],
+        report: Callable[[Report], None],
         long_context: LongContext,
         *,
         stall_s: float,
@@ -68,6 +71,7 @@ class Producer:
         self._run = run
         self._send = send
         self._note = note
+        self.report = report
         self._long_context = long_context
         self._stall_s = stall_s
         self._log = log

@@ -1,5 +1,6 @@
 """One run: its state, its log lines, its measures and its capture. `registry` makes and starts runs."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from claude_openai.protocol.turn.events import (
 from claude_openai.runs.capture.records import RunRecord, record_of_event
 from claude_openai.runs.capture.writer import Capture
 from claude_openai.runs.metrics import TurnMeter
+from claude_openai.runs.usage.rows import Amounts
 
 __all__ = ["Run"]
 
@@ -47,6 +49,7 @@ class Run:
     parked: Parked | None = None
     done: trio.Event = field(default_factory=trio.Event)
     _began: float = field(default_factory=trio.current_time)
+    _finish_reason: FinishReason | None = None
 
     @property
     def id(self) -> str:
@@ -105,6 +108,12 @@ class Run:
                 why = "; ".join(getattr(error, "__notes__", ()))
                 log.warning("run.failed", **error.body()["error"], status=error.status, why=why)
 
+    def note_spent(self, added: Iterable[Amounts]) -> None:
+        """Add to the cost of the run, maybe after its end: Claude Code reports that of tool calls a little later."""
+        self.record.spend(added)
+        if self.ended:
+            self._keep_end()
+
     def _note_reasoning(self, event: ReasoningDelta, log: Log) -> None:
         if self.capture is not None:
             self.capture.put_text("reasoning", event.text)
@@ -123,7 +132,11 @@ class Run:
         record.error = None if error is None else error.body()["error"]
         if record.ended_at is None:
             record.ended_at = record.started_at + trio.current_time() - self._began
-        self._keep({"type": "end", **record.to_json(), "finish_reason": finish_reason}, last=True)
+        self._finish_reason = finish_reason
+        self._keep_end()
+
+    def _keep_end(self) -> None:
+        self._keep({"type": "end", **self.record.to_json(), "finish_reason": self._finish_reason}, last=True)
 
     def _keep(self, what: dict[str, Any], *, last: bool = False) -> None:
         if self.capture is not None:

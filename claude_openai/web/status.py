@@ -34,6 +34,11 @@ _MESSAGES: Final = {
     "not_logged_in": "Claude rejected the login of the last turn. Run `claude auth login` on the machine of this "
     "server, or start it with ANTHROPIC_API_KEY. The next successful turn clears this; without a turn the server "
     f"reports ready again after {LOGIN_DOUBT_S / 60:g} minutes, as the login may have been renewed.",
+    "limit_reached": "Claude refuses requests because a usage limit of the account is reached. Wait until it resets, "
+    "or turn on extra usage at https://claude.ai/settings/usage. Without a turn the server reports ready again after "
+    "5 minutes.",
+    "stopped_at_limit": "A limit of this server is reached (--max-cost-per-day or --stop-at-utilization); "
+    "GET /v1/usage has the figures. Wait until it resets, or start the server with a higher limit.",
     "queue_full": "All slots and the queue are full. Wait, or start the server with a larger --max-concurrency or "
     "--max-queue-size.",
 }
@@ -104,6 +109,10 @@ class OperatorViews:
             yield "no_cli"
         if self.runs.login_refused:
             yield "not_logged_in"
+        if self.runs.ledger.is_used_up:
+            yield "limit_reached"
+        if self.runs.ledger.refusal() is not None:
+            yield "stopped_at_limit"
         if self.runs.admission.full:
             yield "queue_full"
 

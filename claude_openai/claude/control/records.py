@@ -1,4 +1,7 @@
-"""Parses Claude Code's records, one JSON object a line, and feeds them to `TurnReader`. Both backends use it."""
+"""Parses Claude Code's records, one JSON object a line, and feeds them to `TurnReader` and to the accounts.
+
+Both backends use it.
+"""
 
 import json
 import time
@@ -10,9 +13,11 @@ from claude_openai.logs.log import Log
 from claude_openai.offload import in_thread
 from claude_openai.protocol.claude_code.billing_failures import MONEY_KINDS, resets_at
 from claude_openai.protocol.claude_code.effects import Effect
+from claude_openai.protocol.claude_code.spending import ProcessSpending
 from claude_openai.protocol.claude_code.turn_reader import TurnReader
+from claude_openai.protocol.turn.reports import Report, Spent
 
-__all__ = ["RecordError", "effects_of", "effects_of_record", "record_of"]
+__all__ = ["RecordError", "effects_of", "effects_of_record", "record_of", "report_of"]
 
 
 class RecordError(Exception):
@@ -34,6 +39,14 @@ def record_of(line: bytes, log: Log) -> dict[str, Any] | None:
     except ValueError as error:
         raise RecordError(f"its output is not valid JSON: {line[:100].decode(errors='replace')}") from error
     return record
+
+
+def report_of(record: Mapping[str, Any], spending: ProcessSpending, reader: TurnReader) -> Report | None:
+    """Return what a record reports for the accounts. Call it before `effects_of`: the answer contains the dollars."""
+    report = spending.take(record)
+    if isinstance(report, Spent) and report.cost_usd is not None:
+        reader.cost_usd = (reader.cost_usd or 0.0) + report.cost_usd
+    return report
 
 
 async def effects_of(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:

@@ -17,6 +17,7 @@ from claude_openai.claude.process.launcher import ProcessSpec
 from claude_openai.claude.process.start_errors import start_error, why_not_started
 from claude_openai.claude.process.supervised import SupervisedProcess
 from claude_openai.claude.sdk.messages import ending
+from claude_openai.claude.sdk.process_accounts import ProcessAccounts
 from claude_openai.claude.sdk.transport import ProcessTransport
 from claude_openai.claude.sdk.turn import ConnectedClient
 from claude_openai.claude.walls.hook import ToolGuard
@@ -79,6 +80,8 @@ class LiveProcess:
             self._refusal = next((error for error in leaves(group) if isinstance(error, ApiError)), None)
             self._log.debug("conversation.failed", error=self.failure)
         finally:
+            if self.client is not None:
+                self.client.accounts.end()
             self._gone.set()
             self._ready.set()
         if self._process is None:
@@ -143,6 +146,7 @@ class LiveProcess:
         send, receive = trio.open_memory_channel[str](inf)
         ask, questions = trio.open_memory_channel[Mapping[str, Any]](inf)
         toolbox, guard = ToolServer(request.tools, send.send_nowait), self.spec.guard
+        accounts = ProcessAccounts(send.send_nowait)
 
         def take(frame: Mapping[str, Any]) -> bool:
             self.spec.note(frame)
@@ -151,7 +155,7 @@ class LiveProcess:
                 return True
             if guard.does_not_ask(frame):
                 process.kill()
-            return frame.get("type") == "control_request" and toolbox.control_request(frame)
+            return accounts.takes(frame) or (frame.get("type") == "control_request" and toolbox.control_request(frame))
 
         transport = ProcessTransport(process, _binding(request, toolbox, guard), self._log, take)
         # With a custom transport the SDK ignores options that are flags; `command_line` sets those.
@@ -159,7 +163,7 @@ class LiveProcess:
         async with client, trio.open_nursery() as nursery, ending(client.receive_messages()) as messages:
             nursery.start_soon(_write_all, receive, transport)
             nursery.start_soon(guard.answer_all, questions, send.send_nowait)
-            self.client = ConnectedClient(client, messages, process, transport, toolbox, self.spec.settings)
+            self.client = ConnectedClient(client, messages, process, transport, toolbox, self.spec.settings, accounts)
             self._ready.set()
             await process.wait_exit()
             async with self.client.reading:  # the SDK reports the death to a running turn

@@ -19,11 +19,12 @@ from claude_agent_sdk import Message as SdkMessage
 from claude_openai.claude.backend import Emit
 from claude_openai.claude.control.frames import message_of, user_frame
 from claude_openai.claude.control.mcp_server import ToolServer
-from claude_openai.claude.control.records import RecordError, effects_of
+from claude_openai.claude.control.records import RecordError, effects_of, report_of
 from claude_openai.claude.process.supervised import SupervisedProcess
 from claude_openai.claude.process.turn_settings import TurnSettings
 from claude_openai.claude.sdk.conversation_state import TurnOutcome
 from claude_openai.claude.sdk.messages import unwrapped
+from claude_openai.claude.sdk.process_accounts import ProcessAccounts
 from claude_openai.claude.sdk.transport import ProcessTransport
 from claude_openai.claude.transcript.message_form import is_dropped
 from claude_openai.claude.transcript.thinking_store import Thinking
@@ -63,6 +64,7 @@ class ConnectedClient:
     transport: ProcessTransport
     toolbox: ToolServer
     settings: TurnSettings
+    accounts: ProcessAccounts
     counted: Usage = field(default_factory=Usage)
     reading: trio.Lock = field(default_factory=trio.Lock)
 
@@ -139,6 +141,9 @@ class SdkTurn:
                 record = unwrapped(message)
                 if record.get("type") == "stream_event" and record.get("parent_tool_use_id") is None:
                     self._thinking.feed(record["event"])
+                report = report_of(record, self._opened.accounts.spending, self.reader)
+                if report is not None:
+                    self._emit.report(report)
                 try:
                     effects = await effects_of(record, self.reader)
                 except RecordError as error:
@@ -153,6 +158,7 @@ class SdkTurn:
 
     async def _begin(self) -> None:
         self._opened.transport.turn_begins()
+        self._opened.accounts.begin_turn(self._emit.report)
         await self._apply(TurnSettings.of(self._request))
         if self._route == "parked":
             self._opened.toolbox.give([b for b in self._request.prompt.blocks if isinstance(b, ToolResultBlock)])
@@ -164,6 +170,8 @@ class SdkTurn:
         self._opened.transport.turn_ended(in_order=state is State.IDLE)
         # The result at the end of Claude Code's own turn counts everything.
         self._opened.counted = Usage() if state is State.IDLE else sum_of(self._opened.counted, self.reader.usage)
+        if state is State.PARKED:
+            self._opened.accounts.ask()
         if state is State.STOPPED:
             self._opened.process.kill()  # 20 ms later Claude Code makes another call
 

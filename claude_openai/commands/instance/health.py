@@ -30,22 +30,25 @@ class Answers:
         health: status in `GET /health`, "unreachable" if there is no answer in time.
         warnings: reasons why the server cannot answer its clients.
         runs: number of runs by state; None if it was not requested, or there is no answer.
+        usage: body of `GET /v1/usage`, likewise.
     """
 
     health: str
     warnings: tuple[str, ...]
     runs: dict[str, Any] | None = None
+    usage: dict[str, Any] | None = None
 
 
 def ask(instance: Instance, *, for_runs: bool = False) -> Answers:
-    """Query the health, and with `for_runs` the number of runs; return within 2 s."""
+    """Query the health, and with `for_runs` the number of runs and the usage; return within 2 s."""
     deadline = time.monotonic() + TIMEOUT_S
     health = _get(instance, "/health", deadline)
     claude = health.get("claude")
     is_missing = isinstance(claude, dict) and claude.get("found") is False
     warnings = (str(claude.get("message")),) if isinstance(claude, dict) and is_missing else ()
     runs = _get(instance, "/control/status", deadline) if for_runs else {}
-    return Answers(str(health.get("status", UNREACHABLE)), warnings, runs or None)
+    usage = _get(instance, "/control/usage", deadline) if for_runs else {}
+    return Answers(str(health.get("status", UNREACHABLE)), warnings, runs or None, usage or None)
 
 
 def health_of(instance: Instance) -> str:

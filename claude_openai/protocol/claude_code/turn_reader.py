@@ -65,6 +65,7 @@ class TurnReader:
         state: current state of the turn.
         started: Claude has begun to answer.
         asked_again: Claude was sent a second message within the turn, by the server or by Claude Code.
+        cost_usd: dollars of the turn, None as long as Claude Code has reported none.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class TurnReader:
         self.state = State.WAITING
         self.started = False
         self.asked_again = False
+        self.cost_usd: float | None = None
         self._injected = False
 
     @property
@@ -291,7 +293,7 @@ class TurnReader:
         return [self._completed(reason)]
 
     def _completed(self, reason: FinishReason) -> TurnCompleted:
-        return TurnCompleted(reason, self._usage.total)
+        return TurnCompleted(reason, self._usage.total, self.cost_usd)
 
     def _failed(self, failure: Failure) -> TurnFailed:
         known = Failure(failure.kind, failure.status, failure.text, failure.reason, self._retry_after_s)

@@ -84,8 +84,11 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class TurnCompleted:
+    """The end of an answer. `cost_usd` are the dollars of the turn, None if Claude Code has not reported them yet."""
+
     finish_reason: FinishReason
     usage: Usage
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

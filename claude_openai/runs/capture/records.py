@@ -7,13 +7,14 @@ stored. Pure, and with few imports, since the commands use it too.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias
 
 from claude_openai.line_writer import json_line
 from claude_openai.protocol.turn.events import ToolCall, TurnStarted
+from claude_openai.runs.usage.rows import DIGITS, Amounts, total
 
 __all__ = ["RUN_ID", "RunRecord", "RunStatus", "is_end", "line_of", "read_line", "record_of_event"]
 
@@ -34,6 +35,8 @@ class RunRecord:
         ended_at: time of the answer's end, None before.
         usage: OpenAI's usage object.
         error: OpenAI's error object, without its envelope.
+        cost_usd: dollars, None before Claude Code has reported any.
+        estimated_usd: the part of `cost_usd` that is an estimate, for a turn that was ended early.
     """
 
     id: str
@@ -45,6 +48,22 @@ class RunRecord:
     ended_at: float | None = None
     usage: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    cost_usd: float | None = None
+    estimated_usd: float = 0.0
+
+    def spend(self, added: Iterable[Amounts]) -> None:
+        """Add what the run has used."""
+        amounts = total(added)
+        if amounts.usd:
+            self.cost_usd = round((self.cost_usd or 0.0) + amounts.usd, DIGITS)
+            self.estimated_usd = round(self.estimated_usd + amounts.estimated_usd, DIGITS)
+
+    @property
+    def cache_read_share(self) -> float | None:
+        """The share of the prompt that was read from Claude's prompt cache, None if unknown."""
+        prompt = (self.usage or {}).get("prompt_tokens")
+        cached = ((self.usage or {}).get("prompt_tokens_details") or {}).get("cached_tokens")
+        return round(cached / prompt, 4) if isinstance(cached, int) and isinstance(prompt, int) and prompt else None
 
     @property
     def duration_ms(self) -> int | None:
@@ -61,6 +80,9 @@ class RunRecord:
             "ended_at": None if self.ended_at is None else _iso(self.ended_at),
             "duration_ms": self.duration_ms,
             "usage": self.usage,
+            "cost_usd": self.cost_usd,
+            "estimated_usd": self.estimated_usd,
+            "cache_read_share": self.cache_read_share,
             "error": self.error,
         }
 
@@ -82,6 +104,8 @@ class RunRecord:
                 ended_at=None if ended is None else _seconds(ended),
                 usage=usage if isinstance(usage, dict) else None,
                 error=error if isinstance(error, dict) else None,
+                cost_usd=None if (cost := data.get("cost_usd")) is None else float(cost),
+                estimated_usd=float(data.get("estimated_usd") or 0.0),
             )
         except (KeyError, TypeError, ValueError):
             return None

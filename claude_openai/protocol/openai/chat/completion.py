@@ -24,6 +24,7 @@ __all__ = [
     "REFUSED",
     "Completion",
     "ResponseHead",
+    "cost_key",
     "finish_reason_for",
     "tool_call_object",
     "usage_object",
@@ -31,6 +32,7 @@ __all__ = [
 
 # Claude's API reports a refusal without a reason.
 REFUSED = "Claude declined to answer this."
+COST_DIGITS: Final = 9
 # OpenAI has no field for thinking. Clients read one of two names; none shows the text twice if it gets both.
 REASONING_KEYS: Final = ("reasoning_content", "reasoning")
 
@@ -53,8 +55,13 @@ class ResponseHead:
         return {"id": self.id, "object": object_type, "created": self.created, "model": self.model}
 
 
-def usage_object(usage: Usage) -> dict[str, Any]:
-    """Return OpenAI's usage object. Its `prompt_tokens` include cached tokens; Claude's `input_tokens` do not."""
+def usage_object(usage: Usage, cost_usd: float | None = None) -> dict[str, Any]:
+    """Return OpenAI's usage object. Its `prompt_tokens` include cached tokens; Claude's `input_tokens` do not.
+
+    Args:
+        usage: the tokens.
+        cost_usd: dollars, for a key that OpenAI does not have; None if they are unknown, then there is no such key.
+    """
     prompt_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
     return {
         "prompt_tokens": prompt_tokens,
@@ -71,7 +78,13 @@ def usage_object(usage: Usage) -> dict[str, Any]:
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,
         },
+        **cost_key(cost_usd),
     }
+
+
+def cost_key(cost_usd: float | None) -> dict[str, float]:
+    """Return the key with the dollars, or no key. Dollars are differences of sums: their last digits are noise."""
+    return {} if cost_usd is None else {"cost_usd": round(cost_usd, COST_DIGITS)}
 
 
 class Completion:
@@ -137,7 +150,8 @@ class Completion:
             raise self.error
         if self._completed is None:
             raise RuntimeError("the turn has not ended")
-        finish_reason, usage = self._completed.finish_reason, usage_object(self._completed.usage)
+        finish_reason = self._completed.finish_reason
+        usage = usage_object(self._completed.usage, self._completed.cost_usd)
         reason = finish_reason_for(finish_reason, self._functions)
         choice = {"index": 0, "message": self._message(finish_reason), "logprobs": None, "finish_reason": reason}
         return {**self._head.fields("chat.completion"), "choices": [choice], "usage": usage}

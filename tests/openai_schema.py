@@ -40,7 +40,7 @@ EXTENSIONS = {
     "ChatCompletionResponseMessage": ("reasoning_content", "reasoning"),
     "ChatCompletionStreamResponseDelta": ("reasoning_content", "reasoning"),
     # Open Responses demands these; the SDKs raise an error event that has its object.
-    # Dollars, which OpenAI does not tell.
+    # Dollars.
     "CompletionUsage": ("cost_usd",),
     "ResponseUsage": ("cost_usd",),
     "Response": ("presence_penalty", "frequency_penalty", "store"),

@@ -34,8 +34,8 @@ class ProcessAccounts:
     def ask(self) -> None:
         """Ask for the totals, without waiting: a turn that ends with tool calls has no result record.
 
-        The answer comes within some ms, long before the client has run its tools. Claude Code 2.1.200 answers with an
-        error; then the turn that ends the loop of calls reports them all.
+        The answer comes within some ms and contains the message that is just ending (2.1.200 to 2.1.332). A version that
+        does not know the request answers with an error; then the turn that ends the loop of calls reports them all.
         """
         self._question = f"usage_{uuid.uuid4().hex}"
         # `skip_behaviors` leaves out statistics that it would have to read from session files.

@@ -30,7 +30,7 @@ class Answers:
         health: status in `GET /health`, "unreachable" if there is no answer in time.
         warnings: reasons why the server cannot answer its clients.
         runs: number of runs by state; None if it was not requested, or there is no answer.
-        usage: body of `GET /v1/usage`, likewise.
+        usage: body of `GET /v1/usage`; None as for `runs`.
     """
 
     health: str

@@ -1,7 +1,7 @@
 """What one process of Claude Code has used, in tokens and dollars.
 
 Claude Code reports totals of the whole process by model: with each result, and as the answer to `get_usage`. A report
-of this module is the difference to what was reported before, so nothing is counted twice, whatever the order. What a
+of this module is the difference to what was reported before, so nothing is counted twice, in any order. What a
 process streamed and never put into a total, because it was killed, is reported when it ends, without dollars.
 
 Observed with Claude Code 2.1.200 to 2.1.332: the totals go on over turns, rewinds and tool loops, and begin at zero in
@@ -28,7 +28,7 @@ class ProcessSpending:
     def __init__(self) -> None:
         self._at_list_price = False
         self._reported: dict[str, ModelSpent] = {}
-        # Messages that are in no total yet, by their id, and the one that is being streamed.
+        # Messages that are in no total yet, by their id, and the id of the message that is being streamed.
         self._streamed: dict[str, tuple[str, Usage]] = {}
         self._open = ""
 

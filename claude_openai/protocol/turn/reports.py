@@ -31,7 +31,7 @@ class Spent:
 
     Attributes:
         by_model: per model id of Claude, sub-agents included.
-        at_list_price: the login is that of a subscription, so the dollars are those that an API key would have paid.
+        at_list_price: the login is that of a subscription, so the dollars are what an API key would have paid.
     """
 
     by_model: Mapping[str, ModelSpent]
@@ -50,7 +50,7 @@ class Window:
 
     Attributes:
         utilization: used share; 1.0 is all of it.
-        resets_at: Unix time at which the window begins anew, None if unknown.
+        resets_at: Unix time at which the window starts over, None if unknown.
         status: Claude's word for it, such as `allowed`, `allowed_warning` or `rejected`.
     """
 

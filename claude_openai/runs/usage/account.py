@@ -13,7 +13,7 @@ from claude_openai.protocol.turn.reports import AccountLimits, Window
 __all__ = ["AccountWindows", "limits_from_json", "limits_to_json"]
 
 WARN_AT: Final = 0.8
-# `/ready` ignores a refusal after this time: the account may have been given more, which only a turn can show.
+# `/ready` ignores a refusal after this time: its owner may have raised the limit, which only a turn can show.
 REFUSAL_DOUBT_S: Final = 300.0
 
 

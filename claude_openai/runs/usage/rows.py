@@ -22,7 +22,7 @@ class RowKey(NamedTuple):
         day: local date, `2026-11-27`.
         model: Claude's model id, as reported by Claude Code.
         key: name of the caller's key.
-        at_list_price: 1 for a subscription, whose dollars are those that an API key would have paid.
+        at_list_price: 1 for a subscription, whose dollars are what an API key would have paid.
     """
 
     day: str

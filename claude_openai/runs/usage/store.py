@@ -1,6 +1,6 @@
 """The usage table on disk: an SQLite file of the user, in which several servers may write.
 
-Each access opens the file anew. So it may be moved or deleted at any time, and an error leaves nothing behind. Writes
+Each access opens the file again. So it may be moved or deleted at any time, and an error leaves nothing behind. Writes
 add to a row within a transaction, and wait for other writers. A rollback journal is used and not a WAL, because it
 leaves one file, works on network file systems that have locks, and a server writes once a second at most.
 """

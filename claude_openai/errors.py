@@ -168,8 +168,10 @@ class RunEnded(ApiError):
 
 
 class RunCancelled(ApiError):
-    """The run was cancelled on the server. 410, because clients retry 409, 429 and 5xx automatically, and the request
-    was valid, which excludes 400."""
+    """The run was cancelled on the server.
+
+    410, because clients retry 409, 429 and 5xx automatically, and the request was valid, which excludes 400.
+    """
 
     status = 410
     type = "cancelled_error"

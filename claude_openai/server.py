@@ -7,42 +7,25 @@ Shutdown: new requests are rejected; running turns may end within the drain time
 clients get an error; then the connections are closed, and last the guardian, which kills processes that are left.
 """
 
-import os
-import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
-from pathlib import Path
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import TypeVar
 
 import trio
 
 from claude_openai._version import __version__
+from claude_openai.cassettes.recorder import Recorder
+from claude_openai.claude.assembly import claude_backend, ended_in_a_thread
 from claude_openai.claude.backend import Backend
-from claude_openai.claude.cli import CliBackend
-from claude_openai.claude.leftovers.ledger import PRIVATE_FOLDER, recover
-from claude_openai.claude.priming import Primer
-from claude_openai.claude.process.command_line import stand_in_environment
-from claude_openai.claude.process.environment import named_environment
-from claude_openai.claude.process.guardian import guarding
 from claude_openai.claude.process.known_models import KnownModels
-from claude_openai.claude.process.launcher import Launcher
-from claude_openai.claude.process.program import find_claude
-from claude_openai.claude.sdk.backend import SdkBackend
-from claude_openai.claude.sdk.settings import SdkSettings
-from claude_openai.claude.walls.confinement import try_confinement
-from claude_openai.claude.walls.tool_walls import ToolWalls
 from claude_openai.config import Config
-from claude_openai.errors import ShuttingDown, StartError
-from claude_openai.logs.log import NULL_LOG, Level, Log, captured_stdlib, open_log
+from claude_openai.errors import ShuttingDown
+from claude_openai.logs.log import NULL_LOG, Level, Log, captured_libraries, captured_process, open_log
 from claude_openai.preload import preload
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.capture.writer import RunWriter
 from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.runs.usage.ledger import Ledger, opened_book
-from claude_openai.shortages import described, shortage_hint
-from claude_openai.standin.demo import demo_reply
-from claude_openai.standin.server import MessagesApi
-from claude_openai.threads import NoThreadError, needing_a_thread, run_in_thread
 from claude_openai.web.app import build_app
 from claude_openai.web.http.listener import Connections, TcpListener, connection_limit, open_listeners, urls_of
 
@@ -53,8 +36,6 @@ T = TypeVar("T")
 # After the drain the turns are cancelled. A process is killed within 3 s, and its owner waits at most 6 s for it
 # (`conversation`, `registry`).
 RUNS_END_WAIT_S = 8.0
-# How long the start waits for the cleanup after killed servers. The cleanup continues in its thread.
-RECOVER_WAIT_S = 2.0
 
 
 def _nothing() -> None:
@@ -67,6 +48,7 @@ async def serve(
     backend: Backend | None = None,
     stop: trio.Event | None = None,
     on_loaded: Callable[[], None] = _nothing,
+    on_outdated: Callable[[str], None] | None = None,
     task_status: trio.TaskStatus[list[str]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled, or until `stop` is set and the running turns have ended.
@@ -78,23 +60,26 @@ async def serve(
         backend: runs the turns; by default the backend named by `config.backend`.
         stop: set it for a graceful shutdown.
         on_loaded: called once, after the server listens, when all modules that it needs are imported.
+        on_outdated: called with what an old Claude Code lacks, on one line; see `Primer`.
         task_status: `await nursery.start(serve, config)` returns the base URLs once the server listens.
 
     Raises:
         StartError: the address cannot be bound, or the system lacks files, processes or disk space.
-        ConfigError: the command or the log file of the config cannot be used.
+        ConfigError: the command, the log file or the cassette of the config cannot be used.
     """
     async with (
-        _ended_in_a_thread(_logging(config)) as log,
-        _ended_in_a_thread(_writing(config, log)) as writer,
-        _ended_in_a_thread(_accounting(config, log)) as ledger,
+        ended_in_a_thread(_logging(config)) as log,
+        ended_in_a_thread(_writing(config, log)) as writer,
+        ended_in_a_thread(_accounting(config, log)) as ledger,
+        ended_in_a_thread(_recording(config, log)) as recorder,
         _listening(config) as listeners,
     ):
         models = KnownModels(config.catalog(), log)
-        async with _backend(config, backend, models, log) as the_backend:
+        running = nullcontext(backend) if backend else claude_backend(config, models, log, on_outdated=on_outdated)
+        async with running as the_backend:
             admission = Admission(config.max_concurrency, config.max_queue_size)
-            runs = Runs(the_backend, admission, RunLimits.of(config), writer, ledger)
-            app = build_app(config, runs, log, the_backend.status, catalog=models.catalog)
+            runs = Runs(the_backend, admission, RunLimits.of(config), writer, ledger=ledger)
+            app = build_app(config, runs, log, the_backend.status, catalog=models.catalog, recorder=recorder)
             connections = Connections(app, config, log, connection_limit(config))
             closing = trio.Event()
             async with trio.open_nursery() as nursery:
@@ -165,39 +150,6 @@ async def _end_runs(runs: Runs, admission: Admission, log: Log) -> None:
         log.error("server.runs_left", running=admission.running)
 
 
-@contextmanager
-def _starting() -> Iterator[None]:
-    """Convert errors of the system (files, processes, threads) during the start.
-
-    Raises:
-        StartError: the system is out of a resource, or refuses it.
-    """
-    try:
-        with needing_a_thread():
-            yield
-    except OSError as error:
-        raise StartError(f"cannot start: {described(error)}", hint=shortage_hint(error)) from error
-
-
-@asynccontextmanager
-async def _ended_in_a_thread(manager: AbstractContextManager[T]) -> AsyncIterator[T]:
-    """Enter a context manager here and leave it in a thread.
-
-    For managers whose exit waits for a disk or a process while other tasks use the event loop. The exit must be bounded
-    in time.
-    """
-    with _starting():
-        value = manager.__enter__()
-    try:
-        yield value
-    finally:
-        with trio.CancelScope(shield=True):
-            try:
-                await run_in_thread(manager.__exit__, None, None, None)
-            except NoThreadError:
-                manager.__exit__(None, None, None)
-
-
 @asynccontextmanager
 async def _listening(config: Config) -> AsyncIterator[list[TcpListener]]:
     listeners = await open_listeners(config.host, config.port)
@@ -208,84 +160,19 @@ async def _listening(config: Config) -> AsyncIterator[list[TcpListener]]:
             listener.socket.close()
 
 
-@asynccontextmanager
-async def _backend(config: Config, backend: Backend | None, models: KnownModels, log: Log) -> AsyncIterator[Backend]:
-    if backend is not None:
-        yield backend
-        return
-    if config.claude_command is not None:
-        find_claude(config.claude_command)  # before a nursery is open, which would wrap the error in a group
-    with _starting():
-        await _recover(log)
-        private = tempfile.TemporaryDirectory(prefix=PRIVATE_FOLDER, ignore_cleanup_errors=True)
-    async with _ended_in_a_thread(private) as name:
-        folder = Path(name)
-        async with AsyncExitStack() as stack:
-            extra_env = {**named_environment(os.environ, config.pass_env), **config.extra_env}
-            if config.demo:
-                stand_in = await stack.enter_async_context(MessagesApi.serving(demo_reply, remember=False))
-                extra_env |= stand_in_environment(stand_in.base_url, folder / "config")
-            guardian = await stack.enter_async_context(_ended_in_a_thread(guarding(folder, log)))
-            with _starting():
-                confinement = await run_in_thread(try_confinement, config.confine, os.environ | extra_env, folder)
-                log.info("confinement.tried", confined=bool(confinement.bwrap), reason=confinement.reason)
-                are_folders_named = bool(config.allowed_working_directory_prefixes)
-                launcher = Launcher(
-                    command=config.claude_command,
-                    folder=folder,
-                    environ=os.environ,
-                    extra_env=extra_env,
-                    guardian=guardian,
-                    walls=ToolWalls(
-                        confinement, (folder, *_secrets(config)), are_folders_named=are_folders_named, log=log
-                    ),
-                    models=models,
-                    log=log,
-                )
-            primer = Primer(launcher, MessagesApi.serving, log)
-            if config.backend == "cli":
-                yield CliBackend(launcher, primer)
-                return
-            settings = SdkSettings(
-                kept=config.max_idle_sessions,
-                idle_s=config.session_ttl_ms / 1000,
-                parked_s=config.tool_result_ttl_ms / 1000,
-                spares=config.spares,
-                default_model=config.catalog().resolve("claude"),
-            )
-            yield SdkBackend(launcher, primer, settings, log)
-
-
-def _secrets(config: Config) -> list[Path]:
-    """Return the server's files outside the private folder that Claude's own tools must not read or change."""
-    log_file = config.effective_log_file
-    rotated = [] if log_file is None else [log_file, log_file.with_name(f"{log_file.name}.1")]
-    usage_file = config.usage_file
-    usage = [] if usage_file is None else [usage_file, usage_file.with_name(f"{usage_file.name}-journal")]
-    return [*config.private_files, *([] if config.output_dir is None else [config.output_dir]), *usage, *rotated]
-
-
-async def _recover(log: Log) -> None:
-    """Remove the files of servers that were killed together with their guardians."""
-    left = [f"not within {RECOVER_WAIT_S:g} s"]
-    try:
-        with trio.move_on_after(RECOVER_WAIT_S):
-            left = await run_in_thread(recover, Path(tempfile.gettempdir()), abandon_on_cancel=True)
-    except OSError as error:
-        left = [str(error)]
-    for each in left:
-        log.warning("process.files_left", reason=f"files of a killed server: {each}")
-
-
 @contextmanager
 def _logging(config: Config) -> Iterator[Log]:
-    if not config.log:
+    if not config.is_logged:
         yield NULL_LOG
         return
     level = Level[config.effective_log_level.upper()]
-    secrets = [key for key in (config.api_key, config.control_key) if key]
-    with open_log(level, config.effective_log_file, secrets=secrets) as log, captured_stdlib(log):
+    captured = captured_process if config.owns_process else captured_libraries
+    with open_log(level, config.effective_log_file, secrets=_keys(config)) as log, captured(log):
         yield log
+
+
+def _keys(config: Config) -> list[str]:
+    return [key for key in (config.api_key, config.control_key) if key]
 
 
 @contextmanager
@@ -300,6 +187,18 @@ def _writing(config: Config, log: Log) -> Iterator[RunWriter | None]:
         yield writer
     finally:
         writer.close()
+
+
+@contextmanager
+def _recording(config: Config, log: Log) -> Iterator[Recorder | None]:
+    if config.record is None:
+        yield None
+        return
+    recorder = Recorder(config.record, keep_times=config.record_times, secrets=_keys(config), log=log)
+    try:
+        yield recorder
+    finally:
+        recorder.close()
 
 
 @contextmanager

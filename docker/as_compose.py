@@ -57,7 +57,7 @@ def _walk(node: Any, environ: Mapping[str, str]) -> Any:
 
 
 def service(environ: Mapping[str, str]) -> dict[str, Any]:
-    """The one service of the file, its variables replaced."""
+    """Return the only service of the file, its variables replaced."""
     services = _walk(yaml.safe_load(FILE.read_text("utf-8")), environ)["services"]
     _expect(list(services), ["claude-openai"], "services")
     found: dict[str, Any] = services["claude-openai"]
@@ -109,7 +109,7 @@ def check() -> None:
 
 
 def as_user(image: Mapping[str, Any], extra: Mapping[str, str]) -> list[str]:
-    """The start of a command line inside of the root: the image's user, environment and folder, and no privileges."""
+    """Return the start of a command line in the root: the image's user, environment and folder, and no privileges."""
     config = image["config"]
     uid, _, gid = config["User"].partition(":")
     variables = dict(item.split("=", 1) for item in config["Env"]) | dict(extra)

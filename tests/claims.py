@@ -19,41 +19,41 @@ CLAIMS: Final = (
     Shown(
         "Nothing but the client's conversation: the messages, block by block, in order; the system prompt; the tools",
         (
-            "real/test_conversations.py::test_claude_is_sent_what_the_request_says_and_nothing_else",
-            "real/test_priming.py::test_a_conversation_reaches_claude_block_by_block_with_nothing_added",
+            "real/claude/sdk/test_conversations.py::test_claude_is_sent_what_the_request_says_and_nothing_else",
+            "real/claude/test_priming.py::test_a_conversation_reaches_claude_block_by_block_with_nothing_added",
         ),
     ),
     Shown(
         "Verbatim: text that looks like a command, a file or a reminder stays text; long texts are complete",
-        ("real/test_replays.py::test_a_replay_is_the_live_turn_to_the_letter",),
+        ("real/claude/transcript/test_replays.py::test_a_replay_is_the_live_turn_to_the_letter",),
     ),
     Shown(
         "Hermetic: no settings, memory files, skills, hooks or MCP servers of yours; no conversation stays on disk",
         (
-            "real/test_hermetic.py::test_nothing_of_the_users_goes_upstream_or_runs",
-            "real/test_hermetic.py::test_nothing_that_was_said_is_left_on_the_disk",
+            "real/claude/test_hermetic.py::test_nothing_of_the_users_goes_upstream_or_runs",
+            "real/claude/test_hermetic.py::test_nothing_that_was_said_is_left_on_the_disk",
         ),
     ),
     Shown(
         "No note of a new date after midnight: live conversations and spares end; the next turn is a replay",
-        ("real/test_priming.py::test_after_midnight_a_conversation_goes_on_in_a_new_process",),
+        ("real/claude/test_priming.py::test_after_midnight_a_conversation_goes_on_in_a_new_process",),
     ),
     Shown(
         "One upstream call per turn, also if a process dies",
         (
-            "real/test_conversations.py::test_claude_is_sent_what_the_request_says_and_nothing_else",
-            "real/test_paid_once.py::test_claude_is_called_once_by_a_turn_whose_process_is_killed",
+            "real/claude/sdk/test_conversations.py::test_claude_is_sent_what_the_request_says_and_nothing_else",
+            "real/claude/sdk/test_paid_once.py::test_claude_is_called_once_by_a_turn_whose_process_is_killed",
         ),
     ),
     Shown(
         "A replayed history has the prompt-cache prefix of its live turns, except for the order of results",
-        ("real/test_replays.py::test_a_replay_is_the_live_turn_to_the_letter",),
+        ("real/claude/transcript/test_replays.py::test_a_replay_is_the_live_turn_to_the_letter",),
     ),
     Shown(
         "An edited or repeated last message is answered by the live process, with the same exactness",
         (
-            "real/test_rewinding.py::test_the_last_message_is_answered_anew_by_the_same_process",
-            "real/test_rewinding.py::test_it_goes_on_from_there",
+            "real/claude/sdk/test_rewinding.py::test_the_last_message_is_answered_anew_by_the_same_process",
+            "real/claude/sdk/test_rewinding.py::test_it_goes_on_from_there",
         ),
     ),
 )
@@ -61,34 +61,42 @@ CLAIMS: Final = (
 EXCEPTIONS: Final = (
     Shown(
         "On models with levels of effort, a message without text states the effort after the user's first message",
-        ("real/test_replays.py::test_the_statement_of_effort_has_no_words_and_follows_the_first_message",),
+        (
+            "real/claude/transcript/test_replays.py::test_the_statement_of_effort_has_no_words_and_follows_the_first_message",
+        ),
     ),
     Shown(
         "Within a turn, Claude gets a description of the errors of a call that does not match its schema",
-        ("real/test_tools.py::test_arguments_that_do_not_fit_are_corrected_by_claude_before_the_client_sees_a_call",),
+        (
+            "real/claude/control/test_tools.py::test_arguments_that_do_not_fit_are_corrected_by_claude_before_the_client_sees_a_call",
+        ),
     ),
     Shown(
         "After a stream that broke off, Claude is asked to continue",
-        ("real/test_broken_streams.py::test_a_stream_that_breaks_off",),
+        ("real/protocol/claude_code/test_broken_streams.py::test_a_stream_that_breaks_off",),
     ),
     Shown(
         "With `tool_choice: required`, a line of the system prompt requires a call",
-        ("real/test_tools.py::test_a_demanded_tool_is_the_only_one_offered_and_an_answer_in_text_is_asked_again_once",),
+        (
+            "real/claude/control/test_tools.py::test_a_demanded_tool_is_the_only_one_offered_and_an_answer_in_text_is_asked_again_once",
+        ),
     ),
     Shown(
         "A later system message is sent as a `<system-reminder>`, since Claude's API takes none there",
-        ("real/test_field_shapes.py::test_a_reminder_in_the_middle_keeps_the_conversation_live_and_its_system_prompt",),
+        (
+            "real/protocol/openai/test_field_shapes.py::test_a_reminder_in_the_middle_keeps_the_conversation_live_and_its_system_prompt",
+        ),
     ),
     Shown(
         "A conversation that begins with the assistant gets a first message `(The conversation begins.)`",
-        ("real/test_upstream.py::test_a_conversation_may_begin_with_the_assistants_greeting",),
+        ("real/protocol/openai/test_upstream.py::test_a_conversation_may_begin_with_the_assistants_greeting",),
     ),
     Shown(
         "Texts without a visible character are left out; an empty result, and a call without a result, get a line that"
         " says so",
         (
             "pure/claude/transcript/test_session_file.py::test_a_result_of_nothing_is_what_claude_code_says_of_it",
-            "real/test_field_shapes.py::test_a_shape_of_the_field_reaches_claude_as_it_is_meant",
+            "real/protocol/openai/test_field_shapes.py::test_a_shape_of_the_field_reaches_claude_as_it_is_meant",
         ),
     ),
     Shown(
@@ -100,30 +108,30 @@ EXCEPTIONS: Final = (
     ),
     Shown(
         "An answer `(no content)`, which Claude Code would drop, is sent as two blocks",
-        ("real/test_replays.py::test_an_answer_that_claude_code_would_drop_is_kept",),
+        ("real/claude/transcript/test_replays.py::test_an_answer_that_claude_code_would_drop_is_kept",),
     ),
     Shown(
         "Descriptions of tools lose invisible characters and are normalized to Unicode NFKC",
-        ("real/test_replays.py::test_descriptions_of_tools_are_without_invisible_characters",),
+        ("real/claude/transcript/test_replays.py::test_descriptions_of_tools_are_without_invisible_characters",),
     ),
     Shown(
         "Numbers in the arguments of calls are written as JavaScript writes them",
-        ("real/test_tools.py::test_a_number_that_the_client_writes_in_another_way_is_the_same_number",),
+        ("real/claude/control/test_tools.py::test_a_number_that_the_client_writes_in_another_way_is_the_same_number",),
     ),
     Shown(
         "A picture that is too large is reduced, in the same way in a prompt, a history and a result",
-        ("real/test_field_shapes.py::test_a_picture_is_the_same_in_a_prompt_a_history_and_a_result",),
+        ("real/protocol/openai/test_field_shapes.py::test_a_picture_is_the_same_in_a_prompt_a_history_and_a_result",),
     ),
     Shown(
         "With Claude's own tools (`claude.toolMode`), the notes are sent, because they are true then",
-        ("real/test_agent_mode.py::test_with_tools_of_its_own_claude_is_told_of_its_environment",),
+        ("real/claude/test_agent_mode.py::test_with_tools_of_its_own_claude_is_told_of_its_environment",),
     ),
     Shown(
         "A Claude Code that does not answer within 5 s, or an untested version, may send its notes; the log reports it"
         " (`priming.failed`, `priming.incomplete`)",
         (
-            "real/test_priming.py::test_notes_that_do_not_help_are_reported",
-            "real/test_priming.py::test_a_cli_that_cannot_be_probed_answers_all_the_same",
+            "real/claude/test_priming.py::test_notes_that_do_not_help_are_reported",
+            "real/claude/test_priming.py::test_a_cli_that_cannot_be_probed_answers_all_the_same",
         ),
     ),
     Shown(

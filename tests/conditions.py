@@ -21,7 +21,10 @@ import pytest
 
 from claude_openai.claude.process.version import (
     LEAST_EXACT,
+    LEAST_LONG,
+    LEAST_ORDERED,
     LEAST_REWINDING,
+    LEAST_VERBATIM,
     Version,
     parse_version,
     show_version,
@@ -130,6 +133,9 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     ),
     "claude": (lambda: bundled_claude() is not None, "claude-agent-sdk has no bundled claude for this platform"),
     "exact-claude": _from(LEAST_EXACT, "an exact conversation"),
+    "long-claude": _from(LEAST_LONG, "a prompt of 1 MB"),
+    "ordered-claude": _from(LEAST_ORDERED, "results in the order of their calls"),
+    "verbatim-claude": _from(LEAST_VERBATIM, "a prompt that is a command of Claude Code"),
     "rewinding-claude": _from(LEAST_REWINDING, "taking a conversation back"),
     "bubblewrap": (
         lambda: not try_confinement("require", os.environ).reason,

@@ -1,5 +1,8 @@
-"""What holds for all tests: how long an example takes is no reason to fail, nor is the shell that they are run from;
-only a condition with a name (`conditions.py`) skips a test."""
+"""Rules for all tests.
+
+The duration of an example does not fail a test, nor does the shell from which the tests are run. Only a condition with
+a name (`conditions.py`) skips a test.
+"""
 
 import os
 import signal

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from claude_openai.claude.process.version import LACKS, LEAST, show_version
 from claude_openai.config import SETTINGS
 from claude_openai.protocol.openai.chat.fields import FIELDS
 from claude_openai.protocol.openai.field_types import Field, Use
@@ -52,6 +53,14 @@ def fields_table(fields: Mapping[str, Field]) -> Iterator[str]:
     yield "| Ignored | every other field |"
 
 
+def versions_table() -> Iterator[str]:
+    yield "| A version older than | |"
+    yield "|---|---|"
+    for least, lack in LACKS:
+        yield f"| {show_version(least)} | {lack} |"
+    yield f"| {show_version(LEAST)} | cannot be used |"
+
+
 def clients_table() -> Iterator[str]:
     yield "| Client | Tested with |"
     yield "|---|---|"
@@ -83,7 +92,7 @@ TABLES: Final[Mapping[str, Mapping[str, Callable[[], Iterator[str]]]]] = {
         "fields": partial(fields_table, FIELDS),
         "responses fields": partial(fields_table, RESPONSES_FIELDS),
     },
-    "compatibility.md": {"clients": clients_table, "cases": cases_table},
+    "compatibility.md": {"versions": versions_table, "clients": clients_table, "cases": cases_table},
 }
 
 

@@ -15,7 +15,8 @@ ARCHITECTURE: Final = Path(__file__).parents[1] / ".github" / "ARCHITECTURE.md"
 BLOCK: Final = re.compile(r"(?<=<!-- drawing -->\n).*?(?=<!-- /drawing -->)", re.DOTALL)
 SPLIT: Final = {"protocol", "claude"}
 # The bottom of the program: nearly everything imports these.
-LEFT_OUT: Final = {"errors", "shortages", "threads", "offload", "_version", "logs", "config", "__main__", "preload"}
+BOTTOM: Final = {"bounded_run", "errors", "shortages", "threads", "offload", "_version", "logs", "config"}
+LEFT_OUT: Final = BOTTOM | {"__main__", "preload"}
 
 
 def room_of(module: str) -> str:

@@ -20,8 +20,10 @@ class Emit(Protocol):
     """Receives the events of a turn."""
 
     async def __call__(self, event: Event) -> None:
-        """Send an event, in the order of `protocol/turn/events.py`; wait if the reader is slow. Counts as a sign of
-        life."""
+        """Send an event, in the order of `protocol/turn/events.py`; wait if the reader is slow.
+
+        It counts as a sign of life.
+        """
 
     def alive(self, what: str, for_s: float = 0) -> None:
         """Report a sign of life that is not an event. A turn without signs of life is cancelled after a while.

@@ -221,7 +221,8 @@ class CliTurn:
         self._initialized = True
 
     async def _next_record(self) -> dict[str, Any]:
-        """
+        """Return the next record, read from the process if necessary.
+
         Raises:
             RecordError: the output ended or is invalid.
         """

@@ -3,7 +3,7 @@
 Claude Code adds notes to a conversation: the environment, the model, the date. It omits a note that is already in the
 transcript it resumes from, and repeats that note in the form in which it was `rendered`. So a process that resumes from
 the same notes, each rendered as a blank, sends only the client's conversation (from `LEAST_EXACT` on;
-`tests/real/test_priming.py` shows it on the bundled CLI).
+`tests/real/claude/test_priming.py` shows it on the bundled CLI).
 
 The content of the notes depends on the CLI, the working folder and the model, so they are learnt: the CLI runs one turn
 against a stand-in for Claude's API on loopback, and the notes are read from its session file. This takes about half a
@@ -25,9 +25,9 @@ from claude_openai.claude.control.frames import user_frame
 from claude_openai.claude.control.records import RecordError, record_of
 from claude_openai.claude.process.launcher import GRACE_S, Launcher
 from claude_openai.claude.process.supervised import SupervisedProcess
-from claude_openai.claude.process.version import parse_version, shortcoming
+from claude_openai.claude.process.version import parse_version, shortcoming, show_version
 from claude_openai.claude.transcript.session_file import Notes, Past
-from claude_openai.errors import leaves
+from claude_openai.errors import ClaudeMissing, leaves
 from claude_openai.logs.log import Log
 from claude_openai.protocol.claude_code.line_framer import LineFramer
 from claude_openai.protocol.turn.request import TurnRequest
@@ -73,14 +73,21 @@ class Primer:
         launcher: starts the processes.
         stand_in: a context manager that runs a stand-in, which answers with a short text.
         log: records what was learnt and what failed.
+        on_outdated: called with what Claude Code lacks, on one line, as soon as the version is known, and again for
+            another version; None to learn the version from the first turn.
     """
 
     def __init__(
-        self, launcher: Launcher, stand_in: Callable[[], AbstractAsyncContextManager[StandIn]], log: Log
+        self,
+        launcher: Launcher,
+        stand_in: Callable[[], AbstractAsyncContextManager[StandIn]],
+        log: Log,
+        on_outdated: Callable[[str], None] | None = None,
     ) -> None:
         self._launcher = launcher
         self._stand_in = stand_in
         self._log = log
+        self._on_outdated = on_outdated
         self._known: dict[_Key, Notes] = {}
         self._failed_at: dict[_Key, float] = {}
         self._learning: dict[_Key, trio.Event] = {}
@@ -92,6 +99,8 @@ class Primer:
         """Learn requested notes, and check them some time later, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._check_all)
+            if self._on_outdated is not None:
+                nursery.start_soon(self._check_version)
             # One at a time: concurrent probes would only slow each other down.
             async for key in self._wanted:
                 await self._learn(key)
@@ -161,12 +170,22 @@ class Primer:
     def _note_failure(self, key: _Key, group: BaseExceptionGroup[Any]) -> None:
         self._log.warning("priming.failed", model=key[0], error="; ".join(str(error) for error in leaves(group)))
 
+    async def _check_version(self) -> None:
+        try:
+            version = await self._launcher.version()
+            if version is not None:
+                self._note_version(show_version(version))
+        except* (ClaudeMissing, OSError):
+            pass  # turns and `doctor` report it
+
     def _note_version(self, version: str) -> None:
         """Warn once for each version, because the program may be replaced while the server runs."""
         last, self._last_version = self._last_version, version
         parsed = parse_version(version)
         if version != last and parsed is not None and (lacks := shortcoming(parsed)):
             self._log.warning("claude.outdated", message=lacks)
+            if self._on_outdated is not None:
+                self._on_outdated(lacks)
 
     async def _probe(self, model: str) -> Notes:
         """Run one turn, and return the notes that Claude Code wrote into its session file."""

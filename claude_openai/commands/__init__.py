@@ -59,7 +59,9 @@ def say(*lines: str) -> None:
     """Print lines to standard error. Ignore failures, so that no command stops halfway because of them."""
     with suppress(OSError, ValueError):
         if sys.stderr is not None:
-            print(*lines, sep="\n", file=sys.stderr, flush=True)
+            # One write, so that no line of the log comes between a line and its end.
+            sys.stderr.write("".join(f"{line}\n" for line in lines))
+            sys.stderr.flush()
 
 
 def not_running(folder: Path) -> str:

@@ -94,7 +94,10 @@ def _list_of(pages: Mapping[str, str]) -> Iterator[str]:
 
 
 def _unknown(topic: str, pages: Mapping[str, str]) -> ConfigError:
-    hint = did_you_mean(topic, [*pages, *visible_commands()]) or "claude-openai help lists the topics"
+    hint = did_you_mean(topic, [*pages, *visible_commands()])
+    if not hint:
+        found = [page for page in pages if topic.lower() in (DOCS / f"{page}.md").read_text("utf-8").lower()]
+        hint = f"pages that mention it: {', '.join(found)}" if found else "claude-openai help lists the topics"
     return ConfigError(f"unknown help topic: {topic!r}", hint=hint)
 
 

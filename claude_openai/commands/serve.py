@@ -40,8 +40,6 @@ KEEP_INTERVAL_S: Final = 2.0
 TOUCH_INTERVAL_S: Final = 6 * 3600.0
 
 SWITCH_INTERVAL_S: Final = 0.001
-# `claude --version` takes 12 ms, 150 ms in older versions.
-VERSION_S: Final = 5.0
 NOT_FOUND_BY_COMMANDS: Final = "`status`, `stop` and the other commands cannot find this server: {}"
 
 
@@ -91,6 +89,7 @@ def serve_here(
         config,
         control_key=secrets.token_urlsafe(CONTROL_KEY_BYTES),
         private_files=(*config.private_files, *instance_files(instance_folder(environ))),
+        owns_process=True,
     )
 
     async def run() -> None:
@@ -101,7 +100,8 @@ def serve_here(
                 async with trio.open_nursery() as nursery:
                     # Exclude all that is loaded from garbage collection. Its 120,000 objects took 85 ms on the event
                     # loop, in about every seventh request with 1,000 messages.
-                    urls = await nursery.start(partial(serve, config, stop=stop, on_loaded=gc.freeze))
+                    serving = partial(serve, config, stop=stop, on_loaded=gc.freeze, on_outdated=_warn_of_outdated)
+                    urls = await nursery.start(serving)
                     if claim is not None:
                         signal_nursery.start_soon(_keep_files, claim)
                     unpublished = _publish(claim, _instance(config, urls, argv, environ))
@@ -109,7 +109,6 @@ def serve_here(
                     if config.background:
                         keep_words()
                     _announce(urls, config, unpublished or complaint)
-                    signal_nursery.start_soon(_warn_if_outdated, config, environ)
                 signal_nursery.cancel_scope.cancel(reason="the server has ended")
 
     # Requests are parsed in threads. At each step the event loop may wait this long for the interpreter lock.
@@ -161,7 +160,7 @@ def _instance(config: Config, urls: Sequence[str], argv: Sequence[str], environ:
         version=__version__,
         backend="demo" if config.demo else config.backend,
         started_at=time.time(),
-        log_file=str(log_file.absolute()) if config.log and log_file else None,
+        log_file=str(log_file.absolute()) if config.is_logged and log_file else None,
         output_dir="" if config.output_dir is None else str(config.output_dir),
         argv=without_flags(argv),
         cwd=str(Path.cwd()),
@@ -218,38 +217,10 @@ def _announce(urls: Sequence[str], config: Config, complaint: str) -> None:
             say(f"claude-openai: {line}")
 
 
-async def _warn_if_outdated(config: Config, environ: Mapping[str, str]) -> None:
-    """Warn about what an old Claude Code lacks. If it cannot be run, turns and `doctor` report that."""
-    import trio
+def _warn_of_outdated(lacks: str) -> None:
+    from claude_openai.claude.process.version import RENEW
 
-    from claude_openai.claude.process.command_line import claude_environment
-    from claude_openai.claude.process.environment import named_environment
-    from claude_openai.claude.process.program import find_claude
-    from claude_openai.claude.process.version import RENEW, parse_version, shortcoming
-
-    async def kill(process: trio.Process) -> None:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-
-    try:
-        command = [str(find_claude(config.claude_command)), "--version"]
-        env = claude_environment(environ, extra=named_environment(environ, config.pass_env), cwd=Path.cwd())
-        with trio.move_on_after(VERSION_S):
-            done = await trio.run_process(
-                command,
-                env=env,
-                stdin=b"",
-                capture_stdout=True,
-                capture_stderr=True,
-                check=False,
-                deliver_cancel=kill,
-                start_new_session=True,
-            )
-            version = parse_version(done.stdout.decode(errors="replace"))
-            if version is not None and (lacks := shortcoming(version)):
-                say(f"claude-openai: warning: Claude Code {lacks}; {RENEW}")
-    except* Exception:  # noqa: BLE001, S110 - a failed warning must not end the server
-        pass
+    say(f"claude-openai: warning: Claude Code {lacks}; {RENEW}")
 
 
 def _missing_claude(config: Config) -> str:

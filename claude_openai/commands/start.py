@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -48,20 +48,29 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     return run_command("serve", [*argv, "--background"], environ, parser())
 
 
-def start(config: Config, argv: Sequence[str], environ: Mapping[str, str]) -> int:
+def start(
+    config: Config,
+    argv: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    timeout_s: float = START_TIMEOUT_S,
+    clock: Callable[[], float] = time.monotonic,
+) -> int:
     """Start a server in the background, in the current folder, and print its address.
 
     Args:
         config: the settings from `argv` and `environ`.
         argv: flags of the server.
         environ: environment variables of the server.
+        timeout_s: time limit until the server is healthy, in seconds.
+        clock: seconds that have passed.
 
     Returns:
         0 once the server is healthy; if it ends before that, its exit code.
 
     Raises:
         AlreadyRunning: a server is running.
-        StartError: the server is not healthy within 30 s.
+        StartError: the server is not healthy in time.
         SystemExit, KeyboardInterrupt: a signal arrived before the server was healthy, and the server was ended.
     """
     folder = instance_folder(environ)
@@ -80,7 +89,7 @@ def start(config: Config, argv: Sequence[str], environ: Mapping[str, str]) -> in
         _collecting_signals() as signals,
         _Starting([*daemon_argv(cwd), *flags], variables, cwd, log_file) as starting,
     ):
-        ready = starting.wait_healthy(folder, signals)
+        ready = starting.wait_healthy(folder, signals, timeout_s, clock)
         if ready is None:
             return starting.explain()
         starting.is_healthy = True
@@ -142,19 +151,23 @@ class _Starting:
             self._process.kill()
             self._process.wait()
 
-    def wait_healthy(self, folder: Path, signals: Sequence[int]) -> tuple[Instance, Answers] | None:
+    def wait_healthy(
+        self, folder: Path, signals: Sequence[int], timeout_s: float, clock: Callable[[], float]
+    ) -> tuple[Instance, Answers] | None:
         """Wait until the server is healthy and return it with its answers; return None if it has ended.
 
         Args:
             folder: folder of the instance files.
             signals: signals that this process has received, updated while this waits.
+            timeout_s: time limit in seconds.
+            clock: seconds that have passed.
 
         Raises:
-            StartError: neither happens within 30 s.
+            StartError: neither happens in time.
             SystemExit, KeyboardInterrupt: a signal arrived before that.
         """
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline:
+        deadline = clock() + timeout_s
+        while clock() < deadline:
             if signals:
                 _exit_for(signals[0])
             if self._process.poll() is not None:
@@ -166,7 +179,7 @@ class _Starting:
                     return instance, answers
             time.sleep(ANSWER_POLL_S)
         self._show()
-        raise StartError(f"the server did not answer within {START_TIMEOUT_S:g} s and was stopped")
+        raise StartError(f"the server did not answer within {timeout_s:g} s and was stopped")
 
     def explain(self) -> int:
         """Print why the server ended, and return the exit code for that."""

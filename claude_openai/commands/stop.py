@@ -26,7 +26,6 @@ KILLED_S: Final = 5.0
 CLEANED_UP_S: Final = 10.0
 STARTED_S: Final = 10.0
 INSTANCE_POLL_S: Final = 0.02
-# A stop that takes longer than this prints what it waits for.
 QUICK_S: Final = 3.0
 
 
@@ -67,8 +66,14 @@ def started_instance(folder: Path) -> Instance | None:
         time.sleep(INSTANCE_POLL_S)
 
 
-def stop(instance: Instance, folder: Path) -> None:
-    """Stop a server with SIGTERM, which lets its turns end, and with SIGKILL after its drain timeout and 20 s.
+def stop(instance: Instance, folder: Path, *, quick_s: float = QUICK_S, beyond_drain_s: float = BEYOND_DRAIN_S) -> None:
+    """Stop a server with SIGTERM, which lets its turns end, and with SIGKILL if it takes too long.
+
+    Args:
+        instance: the server.
+        folder: folder of the instance files.
+        quick_s: a stop that takes longer prints what it waits for, in seconds.
+        beyond_drain_s: how long the server may take after its drain timeout, in seconds.
 
     Raises:
         StartError: it runs in another container or as another user, or some of its processes are left.
@@ -83,7 +88,7 @@ def stop(instance: Instance, folder: Path) -> None:
                         "container",
                         hint="stop it there",
                     )
-                _end(held, instance)
+                _end(held, instance, quick_s, beyond_drain_s)
     except ProcessLookupError:
         pass  # it has ended
     except PermissionError:
@@ -91,13 +96,13 @@ def stop(instance: Instance, folder: Path) -> None:
     remove_left_behind(folder)
 
 
-def _end(held: Held, instance: Instance) -> None:
+def _end(held: Held, instance: Instance, quick_s: float, beyond_drain_s: float) -> None:
     held.send(SIGTERM)
-    if held.wait(QUICK_S):
+    if held.wait(quick_s):
         return
     drain_s = instance.drain_timeout_ms / 1000
     say(f"claude-openai: waiting for running turns to end, {drain_s:g} s at most")
-    if held.wait(drain_s + BEYOND_DRAIN_S - QUICK_S):
+    if held.wait(drain_s + beyond_drain_s - quick_s):
         return
     say(f"claude-openai: pid {instance.pid} does not stop; killing it")
     started = descendants(instance.pid)

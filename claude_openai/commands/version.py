@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from claude_openai._version import __version__
-from claude_openai.commands.bounded_run import run_bounded
+from claude_openai.bounded_run import run_bounded
 from claude_openai.commands.table import command_parser
 from claude_openai.config import SETTINGS
 from claude_openai.config.setting import Parser
@@ -32,19 +32,20 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     return 0
 
 
-def print_versions(command: str | None, environ: Mapping[str, str]) -> None:
+def print_versions(command: str | None, environ: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> None:
     """Print a line for this program, and one for Claude Code.
 
     Args:
         command: name or path of Claude Code; None for the program that the server would run.
         environ: environment variables.
+        timeout_s: time limit of Claude Code in seconds.
     """
     print(f"claude-openai {__version__}", flush=True)
     command, _ = COMMAND.find(command, environ)
-    print(f"Claude Code {_claude_version(command, environ)}")
+    print(f"Claude Code {_claude_version(command, environ, timeout_s)}")
 
 
-def _claude_version(command: str | None, environ: Mapping[str, str]) -> str:
+def _claude_version(command: str | None, environ: Mapping[str, str], timeout_s: float) -> str:
     from claude_openai.claude.process.command_line import claude_environment
     from claude_openai.claude.process.program import find_claude
     from claude_openai.claude.process.version import parse_version, show_version
@@ -54,9 +55,9 @@ def _claude_version(command: str | None, environ: Mapping[str, str]) -> str:
     except (ClaudeMissing, ConfigError) as error:
         return f"was not found: {error}"
     try:
-        done = run_bounded([str(claude), "--version"], claude_environment(environ, extra={}, cwd=Path.cwd()), TIMEOUT_S)
+        done = run_bounded([str(claude), "--version"], claude_environment(environ, extra={}, cwd=Path.cwd()), timeout_s)
     except subprocess.TimeoutExpired:
-        return f"did not answer within {TIMEOUT_S:g} s ({claude})"
+        return f"did not answer within {timeout_s:g} s ({claude})"
     except OSError as error:
         return f"cannot be run: {error.strerror or error} ({claude})"
     version = parse_version(done.stdout)

@@ -72,7 +72,8 @@ class Config:
     confine: str = "auto"
     show_tool_use: bool = True
     demo: bool = False
-    log: bool = True
+    # None: a log is written if it has a file. The command defaults to yes; a library does not write to standard output.
+    log: bool | None = None
     log_level: str = "debug"
     log_file: Path | None = None
     debug: bool = False
@@ -85,6 +86,8 @@ class Config:
     usage_file: Path | None = None
     max_cost_per_day: float | None = None
     stop_at_utilization: float | None = None
+    record: Path | None = None
+    record_times: bool = False
 
     # How long a stream's status line waits for the first event, so that a failed start gets its true status.
     hold_status_ms: int = 10_000
@@ -102,6 +105,8 @@ class Config:
     control_key: str | None = field(default=None, repr=False)
     # Files that contain keys; Claude's own tools cannot read them.
     private_files: tuple[Path, ...] = ()
+    # Whether the process has nothing but this server: its log then gets the records of all loggers.
+    owns_process: bool = False
 
     def __post_init__(self) -> None:
         for name, least in LEAST.items():
@@ -126,12 +131,12 @@ class Config:
             raise ConfigError(
                 f"--host / CLAUDE_OPENAI_HOST: other machines can reach {self.host!r}, and without a key their users "
                 "could use your Claude account",
-                hint="set --api-key / CLAUDE_OPENAI_API_KEY, or bind 127.0.0.1",
+                hint="set --api-key-file or CLAUDE_OPENAI_API_KEY, or bind 127.0.0.1",
             )
         if "*" in self.cors_origins and not self.api_key:
             raise ConfigError(
                 "--cors-origins / CLAUDE_OPENAI_CORS_ORIGINS: '*' allows every web page, which requires a key",
-                hint="set --api-key / CLAUDE_OPENAI_API_KEY",
+                hint="set --api-key-file or CLAUDE_OPENAI_API_KEY",
             )
         if "bypassPermissions" in self.allowed_permission_modes and not self.allow_bypass_permissions:
             raise ConfigError(
@@ -154,6 +159,10 @@ class Config:
             ConfigError: the default model, or a name of `models`, is invalid.
         """
         return ModelCatalog(default_model=self.default_model, override=self.models)
+
+    @property
+    def is_logged(self) -> bool:
+        return self.effective_log_file is not None if self.log is None else self.log
 
     @property
     def effective_log_level(self) -> str:

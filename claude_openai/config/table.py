@@ -15,6 +15,7 @@ from claude_openai.config.values import (
     above_zero,
     choice,
     command,
+    file,
     folder,
     folders,
     key,
@@ -286,7 +287,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
     ),
     *_group(
         "log",
-        _setting("log", switch, "", "write a log, one JSON object per line"),
+        _setting("log", switch, "", "write a log, one JSON object per line", of_command="yes"),
         _choice(
             "log_level",
             LOG_LEVELS,
@@ -323,5 +324,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "file for tokens and dollars by day and model, kept for 400 days; 'none': keep them in memory only",
             of_command=USAGE_FILE,
         ),
+        _setting(
+            "record",
+            file,
+            "FILE",
+            "record requests and Claude's answers to this file, a cassette for tests; an existing one is continued",
+        ),
+        _setting("record_times", switch, "", "with --record, also record the time of each piece of an answer"),
     ),
 )

@@ -116,6 +116,10 @@ def path(raw: str) -> Path:
         raise ValueError("is in the home folder of an unknown user") from None
 
 
+def file(raw: str) -> Path:
+    return path(raw).absolute()
+
+
 def folder(raw: str) -> Path | None:
     return None if raw.strip().lower() == NO_FOLDER else path(raw).absolute()
 

@@ -22,8 +22,20 @@ from claude_openai.line_writer import json_line
 from claude_openai.logs.redaction import Json, Redactor
 from claude_openai.logs.writer import DEFAULT_LIMITS, LogLimits, LogWriter, open_log_file
 
-__all__ = ["NULL_LOG", "Level", "Log", "captured_stdlib", "open_log", "traceback_of"]
+__all__ = [
+    "LIBRARIES",
+    "NULL_LOG",
+    "Level",
+    "Log",
+    "captured_libraries",
+    "captured_process",
+    "open_log",
+    "traceback_of",
+]
 
+# Loggers of the libraries that serve a request. Those of the runtime (asyncio, concurrent.futures, trio) are left to
+# the program around the server: with another handler its own failures would no longer be printed.
+LIBRARIES: Final = ("PIL", "claude_agent_sdk", "claude_openai", "hypercorn", "mcp", "quart", "werkzeug")
 _STDOUT = 1
 _RESERVED = frozenset({"time", "level", "event"})
 
@@ -208,8 +220,27 @@ class _Bridge(logging.Handler):
 
 
 @contextlib.contextmanager
-def captured_stdlib(log: Log) -> Iterator[None]:
-    """Send records of the root logger to `log`, down to its level; restore the root logger at the end."""
+def captured_libraries(log: Log) -> Iterator[None]:
+    """Also send records of `LIBRARIES` to `log`, for a server inside another program.
+
+    No level is changed, because a lower one would show the records to the handlers of the program too.
+    """
+    loggers, bridge = [logging.getLogger(name) for name in LIBRARIES], _Bridge(log)
+    for logger in loggers:
+        logger.addHandler(bridge)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(bridge)
+
+
+@contextlib.contextmanager
+def captured_process(log: Log) -> Iterator[None]:
+    """Send all records of this process to `log`, down to its level; restore the root logger at the end.
+
+    For a process that has one server and nothing else: the level is that of the root logger.
+    """
     root = logging.getLogger()
     bridge, level_before = _Bridge(log), root.level
     root.addHandler(bridge)

@@ -164,7 +164,7 @@ class _Walk:
         return result
 
     def sequence(self, items: list[Any], depth: int) -> Json:
-        """A list, an argument list (`--api-key VALUE`), or a header as a pair (`x-api-key`, VALUE)."""
+        """Redact a list, an argument list (`--api-key VALUE`), or a header as a pair (`x-api-key`, VALUE)."""
         result: list[Json] = []
         announced: NameKind = "plain"
         for item in items:

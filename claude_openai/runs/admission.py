@@ -45,8 +45,9 @@ class Admission:
         return self._admitted >= self._limiter.total_tokens + self._max_queue_size
 
     def admit(self) -> AbstractContextManager[None]:
-        """Reserve a place. Hand what is returned, without awaiting, to the task that runs the turn; when it leaves it,
-        the place is free.
+        """Reserve a place.
+
+        Hand what is returned, without awaiting, to the task that runs the turn; when it leaves it, the place is free.
 
         Raises:
             ShuttingDown: the server accepts no new requests.
@@ -58,8 +59,9 @@ class Admission:
         if self.full:
             self.rejected["queue_full"] += 1
             raise QueueFull(
-                f"{self.running} turns are running and {self.queued} are waiting; try again later, or start the server "
-                "with a larger --max-concurrency or --max-queue-size.",
+                f"All {self._limiter.total_tokens:g} slots are taken and the queue is full ({self.queued} waiting); "
+                f"try again in {QUEUE_FULL_RETRY_AFTER_S:g} s, or start the server with a larger --max-concurrency or "
+                "--max-queue-size.",
                 retry_after_s=QUEUE_FULL_RETRY_AFTER_S,
             )
         self._admitted += 1

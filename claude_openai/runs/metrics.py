@@ -37,8 +37,10 @@ TOKENS: Final = ("input", "cache_read", "cache_write", "output")
 
 @dataclass(slots=True)
 class Histogram:
-    """A histogram: `counts[i]` counts the values above the bound before, up to and including `BOUNDS_S[i]`; the last
-    has no bound."""
+    """A histogram.
+
+    `counts[i]` counts the values above the bound before, up to and including `BOUNDS_S[i]`; the last has no bound.
+    """
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
     total_s: float = 0.0

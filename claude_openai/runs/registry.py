@@ -19,6 +19,7 @@ from functools import partial
 
 import trio
 
+from claude_openai.cassettes.recorder import TurnRecording
 from claude_openai.claude.backend import Backend
 from claude_openai.config import Config
 from claude_openai.errors import ApiError, RunEnded, UpstreamAuth
@@ -43,7 +44,6 @@ __all__ = ["CHANNEL_EVENTS", "LOGIN_DOUBT_S", "RunLimits", "Runs"]
 CHANNEL_EVENTS = 512
 # The process of a cancelled run is killed within 3 s (`SupervisedProcess.stop`).
 CANCEL_WAIT_S = 6.0
-# Number of ended runs kept in memory.
 KEPT_RUNS = 500
 # `/ready` ignores a refused login after this time: only a turn shows that the login works again, and a load balancer
 # sends no turns to a server that is not ready.
@@ -84,6 +84,7 @@ class Runs:
         limits: time limits of a turn.
         writer: writes the captures; None for no capture.
         ledger: keeps the accounts; by default in memory.
+        kept: number of ended runs to keep in memory.
     """
 
     def __init__(
@@ -92,13 +93,16 @@ class Runs:
         admission: Admission,
         limits: RunLimits,
         writer: RunWriter | None = None,
+        *,
         ledger: Ledger | None = None,
+        kept: int = KEPT_RUNS,
     ) -> None:
         self.backend = backend
         self.admission = admission
         self._limits = limits
         self._writer = writer
         self.ledger = ledger or Ledger(limits.usage)
+        self._kept = kept
         self.metrics = Metrics()
         self._long_context = LongContext()
         self._login_refused_until = -math.inf
@@ -147,13 +151,16 @@ class Runs:
             run.cancel(error)
 
     @asynccontextmanager
-    async def open(self, request: TurnRequest, log: Log, arrived: float | None = None) -> AsyncIterator[Run]:
+    async def open(
+        self, request: TurnRequest, log: Log, arrived: float | None = None, recording: TurnRecording | None = None
+    ) -> AsyncIterator[Run]:
         """Start a run and yield it; leaving the block ends it.
 
         Args:
             request: the request to answer.
             log: bound to the request.
             arrived: arrival time of the request, on trio's clock; default: now.
+            recording: records the turn; written when the run ends.
 
         Raises:
             QueueFull, ShuttingDown, QuotaExhausted: immediately; no run is started.
@@ -167,6 +174,7 @@ class Runs:
         send, receive = trio.open_memory_channel[Event](CHANNEL_EVENTS)
         place = self.admission.admit()
         run = self._begin(request, receive, trio.current_time() if arrived is None else arrived)
+        run.recording = recording
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._produce, run, place, request, send, log.bind(run_id=run.id))
             try:
@@ -223,9 +231,9 @@ class Runs:
                 log.debug("run.end", state=run.state)
 
     def _keep(self, run: Run) -> None:
-        # Without its errors: their tracebacks would keep the whole request in memory.
-        self._ended[run.id] = replace(run, error=None, cancelled_by=None)
-        while len(self._ended) > KEPT_RUNS:
+        # Without its errors, whose tracebacks would keep the whole request in memory, and without its recording.
+        self._ended[run.id] = replace(run, error=None, cancelled_by=None, recording=None)
+        while len(self._ended) > self._kept:
             del self._ended[next(iter(self._ended))]
         run.done.set()
 

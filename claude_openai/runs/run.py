@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import trio
 
+from claude_openai.cassettes.recorder import TurnRecording
 from claude_openai.claude.backend import Parked
 from claude_openai.errors import ApiError
 from claude_openai.logs.log import Log
@@ -34,6 +35,7 @@ class Run:
 
     Attributes:
         meter: measures the run.
+        recording: records the turn to a cassette.
         parked: the conversation that its answer left waiting for results.
         done: set when the run has ended and its process is gone.
     """
@@ -42,6 +44,7 @@ class Run:
     events: trio.MemoryReceiveChannel[Event]
     capture: Capture | None
     meter: TurnMeter
+    recording: TurnRecording | None = None
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     cancelled_by: ApiError | None = None
     error: ApiError | None = None
@@ -81,6 +84,8 @@ class Run:
     def note(self, event: Event, log: Log) -> None:
         """Update the run, its log and its capture from the next event of its turn."""
         self.meter.note(event)
+        if self.recording is not None:
+            self.recording.note(event)
         match event:
             case TextDelta() if self.capture is not None:
                 self.capture.put_text("text", event.text)
@@ -129,6 +134,8 @@ class Run:
         record = self.record
         record.status = status
         self.meter.end(status, error)
+        if self.recording is not None:
+            self.recording.end()
         record.error = None if error is None else error.body()["error"]
         if record.ended_at is None:
             record.ended_at = record.started_at + trio.current_time() - self._began

@@ -15,7 +15,7 @@ import trio
 
 from claude_openai.file_access import READ_BYTES
 from claude_openai.standin.recorded import RecordedRequest
-from claude_openai.standin.script import Cut, Pause, Wait
+from claude_openai.standin.script import Cut, Die, Pause, Wait
 from claude_openai.standin.wire import Head, Item
 
 SEND_BYTES = 65_536  # sent in one call if there is no wait in between; each delta is still a separate SSE event
@@ -36,6 +36,9 @@ class Connection:
 
     Args:
         stream: the accepted connection.
+
+    Attributes:
+        died: the answer ended with a `Die`.
     """
 
     def __init__(self, stream: trio.SocketStream) -> None:
@@ -44,6 +47,7 @@ class Connection:
         self._unsent = b""
         self._head_only = False
         self._disconnected = False
+        self.died = False
 
     async def next_request(self) -> RecordedRequest | None:
         """Return the next request with its body; None at the end, when the stream must be closed."""
@@ -116,7 +120,7 @@ class Connection:
             else:
                 self._put_body(body)
                 await self._flush()
-                if isinstance(item, Cut):
+                if isinstance(item, Cut | Die):
                     self._cut(item)
                     return False
                 await _wait(item)
@@ -139,8 +143,9 @@ class Connection:
         if data:
             await self._stream.send_all(data)
 
-    def _cut(self, cut: Cut) -> None:
-        if cut.reset:
+    def _cut(self, cut: Cut | Die) -> None:
+        self.died = isinstance(cut, Die)
+        if isinstance(cut, Cut) and cut.reset:
             # A linger time of zero makes close() send RST instead of FIN.
             self._stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 

@@ -16,7 +16,7 @@ ALL_PAUSES_S = 0.8  # a long answer streams faster, never longer
 
 
 def demo_reply(request: RecordedRequest) -> Reply:
-    """A script for `MessagesApi`: stream a summary of the request, word by word within a second.
+    """Stream, as a script of `MessagesApi`, a summary of the request, word by word within a second.
 
     Its token counts are counts of words.
     """

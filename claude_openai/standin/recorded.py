@@ -101,7 +101,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _texts(content: Any) -> Iterator[str]:
-    """The texts of a `system` or `content`, which is a string or a list of blocks."""
+    """Yield the texts of a `system` or `content`, which is a string or a list of blocks."""
     if isinstance(content, str):
         yield content
     for block in _list(content):

@@ -2,14 +2,42 @@
 
 A script is data. A `Reply` is a sequence of content blocks. A block has deltas, one string each, and between deltas or
 blocks there may be interruptions: a pause, a hang, a dropped connection, garbage bytes. An `HttpError` is an error
-instead of a message. `wire.py` makes the bytes. This module does not import trio: anything with an async `wait()` can
-end a pause.
+instead of a message; inside of a `Reply` it is an error event in the stream. `interruptions.py` defines all that is
+not content, and `wire.py` makes the bytes.
+
+Values that are not of this vocabulary raise a `TypeError` where they are written.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, cast
+
+from claude_openai.standin.interruptions import (
+    API_ERROR,
+    AUTHENTICATION_ERROR,
+    INTERRUPTIONS,
+    NOT_FOUND_ERROR,
+    OVERLOADED_ERROR,
+    PERMISSION_ERROR,
+    PROMPT_TOO_LONG,
+    RATE_LIMIT_ERROR,
+    REQUEST_TOO_LARGE,
+    AnyPiece,
+    Cut,
+    Die,
+    Garbage,
+    Hang,
+    HttpError,
+    Interruption,
+    Pause,
+    Piece,
+    UpstreamErrorEvent,
+    Wait,
+    Waitable,
+    piece_of,
+    pieces_of,
+    shown,
+)
 
 __all__ = [
     "API_ERROR",
@@ -21,11 +49,15 @@ __all__ = [
     "RATE_LIMIT_ERROR",
     "REQUEST_TOO_LARGE",
     "Answer",
+    "AnswerLike",
     "Block",
     "Cut",
+    "Die",
     "Garbage",
     "Hang",
     "HttpError",
+    "Interruption",
+    "Json",
     "Pause",
     "Piece",
     "Reply",
@@ -36,71 +68,12 @@ __all__ = [
     "ToolUse",
     "UpstreamErrorEvent",
     "Usage",
+    "Wait",
     "Waitable",
+    "answer_of",
 ]
 
 StopReason: TypeAlias = Literal["end_turn", "tool_use", "max_tokens", "stop_sequence", "pause_turn", "refusal"]
-
-
-class Waitable(Protocol):
-    """What a pause can wait for; `trio.Event` is one."""
-
-    async def wait(self) -> object: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """Send everything before this, then wait for `until`: seconds, or an event.
-
-    Raises:
-        ValueError: the seconds are negative, infinite or not a number.
-    """
-
-    until: float | Waitable
-
-    def __post_init__(self) -> None:
-        if isinstance(self.until, int | float) and not 0 <= self.until < math.inf:
-            raise ValueError(f"a pause lasts zero or more finite seconds, not {self.until}")
-
-
-@dataclass(frozen=True, slots=True)
-class Hang:
-    """Send everything before this, then wait until the client leaves."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Drop the connection in the middle of the answer.
-
-    Attributes:
-        reset: False closes it, so that everything sent still arrives; True resets it, and the kernel may discard what
-            the client has not read yet.
-    """
-
-    reset: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Garbage:
-    """Raw bytes in the body of the answer."""
-
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class UpstreamErrorEvent:
-    """An error after the answer has begun: an SSE `error` event, and then the stream ends.
-
-    An answer that is not streamed becomes an `HttpError` with the status that belongs to `type`.
-    """
-
-    type: str = "overloaded_error"
-    message: str = "Overloaded"
-
-
-Wait: TypeAlias = Pause | Hang | Cut
-Interruption: TypeAlias = Wait | Garbage | UpstreamErrorEvent
-Piece: TypeAlias = str | Interruption
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -109,8 +82,8 @@ class Text:
 
     pieces: tuple[Piece, ...]
 
-    def __init__(self, *pieces: Piece) -> None:
-        object.__setattr__(self, "pieces", pieces)
+    def __init__(self, *pieces: AnyPiece) -> None:
+        object.__setattr__(self, "pieces", pieces_of("Text", pieces))
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -120,31 +93,71 @@ class Thinking:
     pieces: tuple[Piece, ...]
     signature: str
 
-    def __init__(self, *pieces: Piece, signature: str = "c2lnbmF0dXJl") -> None:
-        object.__setattr__(self, "pieces", pieces)
+    def __init__(self, *pieces: AnyPiece, signature: str = "c2lnbmF0dXJl") -> None:
+        object.__setattr__(self, "pieces", pieces_of("Thinking", pieces))
         object.__setattr__(self, "signature", signature)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, init=False)
 class ToolUse:
     """A call of a tool.
 
     Attributes:
-        id: what the result refers to, like `toolu_01`.
-        name: the tool's full name in the request.
+        name: the client's name of the tool, or the full name in the request to Claude.
         input: the arguments.
+        id: what the result refers to, like `toolu_01`. None: a new one each time, the same in each run of the script.
         fragments: the arguments as they are streamed, one string a delta, and interruptions between them as in `Text`.
             Without them `input` is sent as one delta. They need not be valid JSON, nor agree with `input`.
+        fits: False for a call that the request does not allow, on purpose: `fake_claude` accepts it.
     """
 
-    id: str
     name: str
-    input: Mapping[str, Any] = field(default_factory=dict)
-    fragments: Sequence[Piece] = ()
+    input: Mapping[str, Any]
+    id: str | None
+    fragments: tuple[Piece, ...]
+    fits: bool
+
+    def __init__(
+        self,
+        name: str,
+        input: Mapping[str, Any] | None = None,  # noqa: A002 - the name in the Messages API
+        id: str | None = None,  # noqa: A002
+        *,
+        fragments: Sequence[AnyPiece] = (),
+        fits: bool = True,
+    ) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"invalid name of a ToolUse: {shown(name)}; expected a string")
+        if input is not None and not isinstance(input, Mapping):
+            raise TypeError(f"invalid input of the ToolUse {name!r}: {shown(input)}; expected a dict of arguments")
+        if id is not None and not isinstance(id, str):
+            raise TypeError(f"invalid id of the ToolUse {name!r}: {shown(id)}; expected a string")
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "input", {} if input is None else input)
+        object.__setattr__(self, "id", id)
+        pieces = (fragments,) if isinstance(fragments, str) else tuple(fragments)
+        object.__setattr__(self, "fragments", pieces_of("ToolUse", pieces))
+        object.__setattr__(self, "fits", fits)
 
 
-Block: TypeAlias = Text | Thinking | ToolUse
-Step: TypeAlias = str | Block | Interruption
+@dataclass(frozen=True, slots=True)
+class Json:
+    """The object that the request's `response_format` asks for; a text with its JSON if the request has none.
+
+    Attributes:
+        value: the object.
+        fits: False for an object that does not match the schema, on purpose: `fake_claude` accepts it.
+    """
+
+    value: Any
+    fits: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.value, Mapping):
+            raise TypeError(f"invalid Json: {shown(self.value)}; expected a dict")
+
+
+Block: TypeAlias = Text | Thinking | ToolUse | Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,13 +176,15 @@ class Reply:
     """One assistant message.
 
     Args:
-        steps: content blocks, and interruptions between them; a bare string is a `Text` of one delta.
+        steps: content blocks, and interruptions between them. Bare strings are deltas of one text, with the
+            interruptions between and after them: `Reply("one delta", Pause(60), "the next")`.
         stop_reason: when None, `tool_use` if a tool is called, else `end_turn`.
         usage: token counts.
         model: the model in the answer; None repeats the requested one.
         headers: further response headers, such as `anthropic-ratelimit-unified-status`.
         before_headers: waits before the status line.
         before_stop: interruptions of a stream between `message_delta`, with the stop reason, and `message_stop`.
+        fits: False for a reply that does not keep the request's `tool_choice` or `response_format`, on purpose.
     """
 
     steps: tuple[Block | Interruption, ...]
@@ -179,61 +194,86 @@ class Reply:
     headers: Mapping[str, str]
     before_headers: tuple[Wait, ...]
     before_stop: tuple[Interruption, ...]
+    fits: bool
 
     def __init__(
         self,
-        *steps: Step,
+        *steps: "Step",
         stop_reason: StopReason | None = None,
         usage: Usage | None = None,
         model: str | None = None,
         headers: Mapping[str, str] | None = None,
         before_headers: Sequence[Wait] = (),
         before_stop: Sequence[Interruption] = (),
+        fits: bool = True,
     ) -> None:
         calls_a_tool = any(isinstance(step, ToolUse) for step in steps)
-        blocks = tuple(Text(step) if isinstance(step, str) else step for step in steps)
-        object.__setattr__(self, "steps", blocks)
+        object.__setattr__(self, "steps", tuple(_steps(steps)))
         object.__setattr__(self, "stop_reason", stop_reason or ("tool_use" if calls_a_tool else "end_turn"))
         object.__setattr__(self, "usage", usage or Usage())
         object.__setattr__(self, "model", model)
         object.__setattr__(self, "headers", dict(headers or {}))
         object.__setattr__(self, "before_headers", tuple(before_headers))
         object.__setattr__(self, "before_stop", tuple(before_stop))
+        object.__setattr__(self, "fits", fits)
+
+    def with_steps(self, *steps: Block | Interruption) -> "Reply":
+        """Return the same reply with other steps; whether it stops for a tool follows from them."""
+        follows = self.stop_reason in ("tool_use", "end_turn")
+        return Reply(
+            *steps,
+            stop_reason=None if follows else self.stop_reason,
+            usage=self.usage,
+            model=self.model,
+            headers=self.headers,
+            before_headers=self.before_headers,
+            before_stop=self.before_stop,
+            fits=self.fits,
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class HttpError:
-    """A refusal: an HTTP status and Anthropic's error object.
-
-    Attributes:
-        status: the HTTP status.
-        type: Anthropic's error type, like `rate_limit_error`.
-        message: the text of the error.
-        headers: further response headers. `x-should-retry: false` stops the retries of Anthropic's own clients.
-        before_headers: waits before the status line.
-    """
-
-    status: int
-    type: str
-    message: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    before_headers: Sequence[Wait] = ()
-
-    def with_headers(self, **headers: str) -> "HttpError":
-        """The same refusal with more headers; `_` stands for `-`: `with_headers(retry_after="7")`."""
-        more = {name.replace("_", "-"): value for name, value in headers.items()}
-        return replace(self, headers={**self.headers, **more})
-
-
+Step: TypeAlias = str | Block | Interruption | HttpError
 Answer: TypeAlias = Reply | HttpError
+# What stands for an answer in a script: a step alone is a reply of that step.
+AnswerLike: TypeAlias = Answer | Step
 
-PROMPT_TOO_LONG = HttpError(400, "invalid_request_error", "prompt is too long: 210000 tokens > 200000 maximum")
-AUTHENTICATION_ERROR = HttpError(401, "authentication_error", "invalid x-api-key")
-PERMISSION_ERROR = HttpError(403, "permission_error", "Your API key does not have permission to use this resource.")
-NOT_FOUND_ERROR = HttpError(404, "not_found_error", "The requested resource could not be found.")
-REQUEST_TOO_LARGE = HttpError(413, "request_too_large", "Request exceeds the maximum size")
-RATE_LIMIT_ERROR = HttpError(
-    429, "rate_limit_error", "This request would exceed your rate limit.", {"retry-after": "1"}
+_BLOCKS = (Text, Thinking, ToolUse, Json)
+_WORDS = (
+    "a string, Reply, Text, Thinking, ToolUse, Json, Pause, Hang, Cut, Die, Garbage, an error such as OVERLOADED_ERROR"
 )
-API_ERROR = HttpError(500, "api_error", "Internal server error")
-OVERLOADED_ERROR = HttpError(529, "overloaded_error", "Overloaded")
+
+
+def answer_of(value: Any, place: str) -> Answer:
+    """Return the answer that a value of a script stands for.
+
+    Args:
+        value: a reply, an error, or a step of a reply.
+        place: where the value stands, for the error message.
+
+    Raises:
+        TypeError: it is not of this vocabulary.
+    """
+    if isinstance(value, Reply | HttpError):
+        return value
+    if isinstance(value, (str, *_BLOCKS, *INTERRUPTIONS)):
+        return Reply(value)
+    raise TypeError(f"invalid {place}: {shown(value)}; expected {_WORDS}, or a function of the request")
+
+
+def _steps(steps: Iterable[Any]) -> Iterable[Block | Interruption]:
+    """Yield the blocks and interruptions; strings, and what follows them up to the next block, become one text."""
+    open_text: list[Piece] = []
+    for number, step in enumerate(steps, 1):
+        if isinstance(step, _BLOCKS):
+            if open_text:
+                yield Text(*open_text)
+                open_text = []
+            yield step
+        elif isinstance(step, str) or (open_text and isinstance(step, (*INTERRUPTIONS, HttpError))):
+            open_text.append(piece_of(step))
+        elif isinstance(step, (*INTERRUPTIONS, HttpError)):
+            yield cast("Interruption", piece_of(step))
+        else:
+            raise TypeError(f"invalid step {number} of a Reply: {shown(step)}; expected {_WORDS}")
+    if open_text:
+        yield Text(*open_text)

@@ -14,6 +14,7 @@ from typing import Self, TypeAlias
 import trio
 
 from claude_openai.standin.connection import AnswerOutcome, Connection
+from claude_openai.standin.naming import in_claude_terms
 from claude_openai.standin.recorded import RecordedRequest
 from claude_openai.standin.script import NOT_FOUND_ERROR, Answer, HttpError, Reply
 from claude_openai.standin.validation import problem_of
@@ -43,6 +44,7 @@ class MessagesApi:
         reply: one answer for every message, or a function from the request to its answer. It must not block.
         remember: False stores no requests, for a stand-in that runs for a long time.
         strict: False also answers requests that the API would refuse.
+        on_death: called at a `Die` with the request; it kills the process that sent it.
 
     Attributes:
         requests: the `POST /v1/messages` requests, oldest first.
@@ -52,12 +54,20 @@ class MessagesApi:
         active: how many answers to `requests` are being sent, paused or hanging.
     """
 
-    def __init__(self, reply: Script | Answer = OK, *, remember: bool = True, strict: bool = True) -> None:
+    def __init__(
+        self,
+        reply: Script | Answer = OK,
+        *,
+        remember: bool = True,
+        strict: bool = True,
+        on_death: Callable[[RecordedRequest], None] | None = None,
+    ) -> None:
         self.requests: list[RecordedRequest] = []
         self.all_requests: list[RecordedRequest] = []
         self.refused: list[str] = []
         self._remember = remember
         self._strict = strict
+        self._on_death = on_death
         self._numbers = count(1)
         self.errors: list[Exception] = []
         self.active = 0
@@ -71,7 +81,7 @@ class MessagesApi:
     async def serving(
         cls, reply: Script | Answer = OK, *, remember: bool = True, strict: bool = True
     ) -> AsyncIterator[Self]:
-        """A stand-in that serves while the block runs; leaving the block drops every connection.
+        """Serve while the block runs; leaving the block drops every connection.
 
         Raises:
             ExceptionGroup: what the block or the script raised, in a group as from any nursery.
@@ -162,6 +172,8 @@ class MessagesApi:
     async def _answer(self, connection: Connection, request: RecordedRequest, items: Iterator[Item]) -> None:
         try:
             outcome = await connection.answer(items)
+            if connection.died and self._on_death is not None:
+                self._on_death(request)
             if outcome is AnswerOutcome.FINISHED:
                 request.finished.set()
             elif outcome is AnswerOutcome.DISCONNECTED:
@@ -187,7 +199,7 @@ class MessagesApi:
             answer = self._reply(request)
         if not isinstance(answer, Reply | HttpError):
             raise TypeError(f"the script answered with {answer!r}, which is neither a Reply nor an HttpError")
-        return answer
+        return in_claude_terms(answer, request.tools)
 
     def _render(self, answer: Answer, request: RecordedRequest) -> Iterator[Item]:
         number = next(self._numbers)

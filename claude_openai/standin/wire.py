@@ -15,6 +15,7 @@ from claude_openai.standin.script import (
     Garbage,
     HttpError,
     Interruption,
+    Json,
     Piece,
     Reply,
     Text,
@@ -105,19 +106,19 @@ def _events(reply: Reply, identity: AnswerIdentity) -> Iterator[bytes | Wait]:
     opening = _message(reply, identity, [], None, _usage(so_far))
     yield _event({"type": "message_start", "message": opening})
     yield _event({"type": "ping"})
-    for piece in _message_events(reply):
+    for piece in _message_events(reply, identity):
         if isinstance(piece, UpstreamErrorEvent):
             yield _event(_error_body(piece, identity))
             return
         yield piece.data if isinstance(piece, Garbage) else piece
 
 
-def _message_events(reply: Reply) -> Iterator[bytes | Interruption]:
+def _message_events(reply: Reply, identity: AnswerIdentity) -> Iterator[bytes | Interruption]:
     """Yield the events after the opening: blocks and end, with their interruptions."""
     index = 0
     for step in reply.steps:
-        yield from _block_events(step, index)
-        if isinstance(step, Text | Thinking | ToolUse):
+        yield from _block_events(step, index, identity)
+        if isinstance(step, Block):
             index += 1
     delta = {"stop_reason": reply.stop_reason, "stop_sequence": None}
     yield _event({"type": "message_delta", "delta": delta, "usage": _usage(reply.usage)})
@@ -125,15 +126,15 @@ def _message_events(reply: Reply) -> Iterator[bytes | Interruption]:
     yield _event({"type": "message_stop"})
 
 
-def _block_events(step: Block | Interruption, index: int) -> Iterator[bytes | Interruption]:
+def _block_events(step: Block | Interruption, index: int, identity: AnswerIdentity) -> Iterator[bytes | Interruption]:
     """Yield the events of one block, with their interruptions; an interruption between blocks is passed on."""
     block: dict[str, Any]
-    if isinstance(step, Text):
+    if isinstance(step, Text | Json):
         block, delta, key = {"type": "text", "text": ""}, "text_delta", "text"
     elif isinstance(step, Thinking):
         block, delta, key = {"type": "thinking", "thinking": "", "signature": ""}, "thinking_delta", "thinking"
     elif isinstance(step, ToolUse):
-        block = {"type": "tool_use", "id": step.id, "name": step.name, "input": {}}
+        block = {"type": "tool_use", "id": _call_id(step, index, identity), "name": step.name, "input": {}}
         delta, key = "input_json_delta", "partial_json"
     else:
         yield step
@@ -164,7 +165,8 @@ def _whole(reply: Reply, identity: AnswerIdentity) -> Iterator[Item]:
                 garbage += piece.data
             elif not isinstance(piece, str):
                 yield piece
-    content = [_content(step) for step in reply.steps if isinstance(step, Text | Thinking | ToolUse)]
+    blocks = [step for step in reply.steps if isinstance(step, Block)]
+    content = [_content(block, index, identity) for index, block in enumerate(blocks)]
     body = _message(reply, identity, content, reply.stop_reason, _usage(reply.usage))
     headers = {"request-id": identity.request_id, **reply.headers}
     yield from _response(garbage + json.dumps(body).encode(), 200, headers)
@@ -175,14 +177,23 @@ def _pieces(step: Block | Interruption) -> Sequence[Piece]:
         return step.pieces
     if isinstance(step, ToolUse):
         return step.fragments or (json.dumps(dict(step.input)),)
-    return (step,)
+    return (json.dumps(step.value),) if isinstance(step, Json) else (step,)
 
 
-def _content(block: Block) -> dict[str, Any]:
+def _call_id(call: ToolUse, index: int, identity: AnswerIdentity) -> str:
+    return f"toolu_{identity.message_id.removeprefix('msg_')}_{index}" if call.id is None else call.id
+
+
+def _content(block: Block, index: int, identity: AnswerIdentity) -> dict[str, Any]:
     """Return a content block of a complete message."""
     if isinstance(block, ToolUse):
-        return {"type": "tool_use", "id": block.id, "name": block.name, "input": dict(block.input)}
-    text = "".join(piece for piece in block.pieces if isinstance(piece, str))
+        return {
+            "type": "tool_use",
+            "id": _call_id(block, index, identity),
+            "name": block.name,
+            "input": dict(block.input),
+        }
+    text = "".join(piece for piece in _pieces(block) if isinstance(piece, str))
     if isinstance(block, Thinking):
         return {"type": "thinking", "thinking": text, "signature": block.signature}
     return {"type": "text", "text": text}

@@ -1,14 +1,23 @@
-"""For test harnesses: a stand-in for the Anthropic Messages API, and a backend that needs no Claude Code.
+"""For tests of programs that use Claude: a fake of the whole server, and a stand-in for the Anthropic Messages API.
+
+    async with fake_claude("Hello") as claude:
+        answer = await claude.openai().chat.completions.create(model="claude-sonnet", messages=[...])
+        assert claude.last.prompt == "Hi"
+
+    with running_fake_claude("Hello") as claude:  # from a thread: for plain tests, asyncio, other processes
+        openai.OpenAI(base_url=claude.url, api_key=claude.api_key)...
+
+With `real=True` both put real Claude Code behind the script, which then finds nothing of your environment or login.
 
     async with MessagesApi.serving(Reply("Hello", usage=Usage(output_tokens=1))) as api:
-        ...  # run Claude Code with ANTHROPIC_BASE_URL=api.base_url and any ANTHROPIC_API_KEY
+        ...  # run a client of Anthropic's API with api.base_url; for Claude Code itself use `real=True`
         assert api.requests[0].last_user_text == "Hi"
-
-    backend = ScriptedBackend(full_turn("Hel", Pause(2), "lo"))
-    urls = await nursery.start(partial(serve, Config(port=0), backend=backend))
 
 Importing this needs only trio and h11.
 """
+
+import importlib
+from typing import TYPE_CHECKING
 
 from claude_openai.standin.recorded import RecordedRequest
 from claude_openai.standin.script import (
@@ -21,11 +30,14 @@ from claude_openai.standin.script import (
     RATE_LIMIT_ERROR,
     REQUEST_TOO_LARGE,
     Answer,
+    AnswerLike,
     Block,
     Cut,
+    Die,
     Garbage,
     Hang,
     HttpError,
+    Json,
     Pause,
     Piece,
     Reply,
@@ -50,6 +62,30 @@ from claude_openai.testing.scripted_backend import (
     full_turn,
 )
 
+if TYPE_CHECKING:
+    from claude_openai.testing.answers import ScriptError, ScriptLike
+    from claude_openai.testing.fake import FakeClaude, fake_claude
+    from claude_openai.testing.requests import FakeRequest, Outcome
+    from claude_openai.testing.running import RunningFakeClaude, running_fake_claude
+else:
+    # Imported when used: the fake needs the HTTP stack, `MessagesApi` only trio and h11.
+    _LATER = {
+        "ScriptError": "answers",
+        "ScriptLike": "answers",
+        "FakeClaude": "fake",
+        "fake_claude": "fake",
+        "FakeRequest": "requests",
+        "Outcome": "requests",
+        "RunningFakeClaude": "running",
+        "running_fake_claude": "running",
+    }
+
+    def __getattr__(name: str) -> object:
+        if name in _LATER:
+            return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "API_ERROR",
     "AUTHENTICATION_ERROR",
@@ -61,18 +97,27 @@ __all__ = [
     "REQUEST_TOO_LARGE",
     "Alive",
     "Answer",
+    "AnswerLike",
     "Block",
     "Crash",
     "Cut",
+    "Die",
+    "FakeClaude",
+    "FakeRequest",
     "Garbage",
     "Hang",
     "HttpError",
+    "Json",
     "MessagesApi",
+    "Outcome",
     "Pause",
     "Piece",
     "RecordedRequest",
     "Reply",
+    "RunningFakeClaude",
     "Script",
+    "ScriptError",
+    "ScriptLike",
     "ScriptedBackend",
     "ScriptedTurn",
     "Step",
@@ -86,5 +131,7 @@ __all__ = [
     "Usage",
     "Waitable",
     "deltas",
+    "fake_claude",
     "full_turn",
+    "running_fake_claude",
 ]

@@ -12,10 +12,12 @@ from typing import Any, cast
 
 import trio
 from quart import Quart, Response, request
+from quart.routing import QuartRule
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioResponse
 from werkzeug.exceptions import HTTPException
 
+from claude_openai.cassettes.recorder import Recorder, TurnRecording
 from claude_openai.config import Config
 from claude_openai.errors import (
     UNAVAILABLE_RETRY_AFTER_S,
@@ -63,10 +65,22 @@ STREAM_HEADERS = {
 }
 
 
+class _Rule(QuartRule):
+    """A route without the functions that build its URL: nothing uses them, and they take 1 ms a route to compile."""
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        return _no_url
+
+
+def _no_url(*_args: object, **_values: object) -> tuple[str, str]:
+    raise NotImplementedError("this server builds no URLs")
+
+
 class App(QuartTrio):
     """Quart with `HttpConnection`. The log of each exchange is bound from `exchange_log`; `metrics` counts them."""
 
     asgi_http_class = HttpConnection
+    url_rule_class = _Rule  # type: ignore[assignment] # as in Quart itself
     exchange_log: Log
     metrics: Metrics
 
@@ -82,6 +96,7 @@ class Views:
     catalog: Callable[[], ModelCatalog]
     offload: Offload = in_thread
     items: ItemStore = field(default_factory=ItemStore)
+    recorder: Recorder | None = None
 
     async def models(self) -> Response:
         return json_response(self.catalog().model_list(self.started))
@@ -97,7 +112,8 @@ class Views:
         chat = await self._admitted(await self.offload(lambda: parse_chat_body(body, catalog)))
         _log_request(exchange.log, chat, body)
         exchange.begin_turn()
-        run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))
+        opening = self.runs.open(chat, exchange.log, exchange.arrived, self._recording(body))
+        run = await exchange.stack.enter_async_context(opening)
         exchange.headers["x-claude-openai-run"] = run.id
         head = ResponseHead(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
         if chat.stream:
@@ -112,13 +128,17 @@ class Views:
         chat = await self._admitted(parsed.chat)
         _log_request(exchange.log, chat, body)
         exchange.begin_turn()
-        run = await exchange.stack.enter_async_context(self.runs.open(chat, exchange.log, exchange.arrived))
+        opening = self.runs.open(chat, exchange.log, exchange.arrived, self._recording(body))
+        run = await exchange.stack.enter_async_context(opening)
         exchange.headers["x-claude-openai-run"] = run.id
         head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), parsed.echo, parsed.namespaces)
         remember = self.items.remember if parsed.stores else _forget
         if chat.stream:
             return await self._streamed(run, ResponsesStream(head, _now, remember))
         return await self._whole(run, ResponsesObject(head, _now, remember))
+
+    def _recording(self, body: bytes) -> TurnRecording | None:
+        return None if self.recorder is None else self.recorder.begin(request.path, body)
 
     async def _admitted(self, chat: TurnRequest) -> TurnRequest:
         ends = (_address(request.scope.get("client")), _address(request.scope.get("server")))
@@ -161,6 +181,7 @@ def build_app(
     status: BackendStatus = dict,
     catalog: Callable[[], ModelCatalog] | None = None,
     offload: Offload = in_thread,
+    recorder: Recorder | None = None,
 ) -> App:
     """Compose the app.
 
@@ -171,12 +192,21 @@ def build_app(
         status: returns further fields of `/health`.
         catalog: returns the current models; by default those of `config`.
         offload: parses the bodies of requests.
+        recorder: records the turns; None for no recording.
     """
     app = App("claude_openai", static_folder=None)
     app.exchange_log, app.metrics = log, runs.metrics
     app.url_map.merge_slashes = False  # merging redirects, with an HTML body
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
-    views = Views(config, runs, int(time.time()), ClaudeOptionsGuard(config), catalog or config.catalog, offload)
+    views = Views(
+        config,
+        runs,
+        int(time.time()),
+        ClaudeOptionsGuard(config),
+        catalog or config.catalog,
+        offload,
+        recorder=recorder,
+    )
     app.add_url_rule("/v1/models", "models", views.models, methods=["GET"])
     # Model names may contain slashes, encoded or not.
     app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])

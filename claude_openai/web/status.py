@@ -6,6 +6,7 @@ None of them uses Claude. All but the metrics need no key, because probes have n
 import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata
 from typing import Any, Final, TypeAlias
 
@@ -31,9 +32,10 @@ _MESSAGES: Final = {
     "start this one again.",
     "no_cli": "Claude Code was not found. Run `npm install -g @anthropic-ai/claude-code` on the machine of this "
     "server, which needs no restart then, or start the server with --claude-command PATH.",
-    "not_logged_in": "Claude rejected the login of the last turn. Run `claude auth login` on the machine of this "
-    "server, or start it with ANTHROPIC_API_KEY. The next successful turn clears this; without a turn the server "
-    f"reports ready again after {LOGIN_DOUBT_S / 60:g} minutes, as the login may have been renewed.",
+    "not_logged_in": "At the last turn Claude Code was not logged in, or Claude rejected its login. The error of that "
+    "turn has the command that logs in; or start the server with ANTHROPIC_API_KEY. The next successful turn clears "
+    f"this; without a turn the server reports ready again after {LOGIN_DOUBT_S / 60:g} minutes, as the login may have "
+    "been renewed.",
     "limit_reached": "Claude refuses requests because a usage limit of the account is reached. Wait until it resets, "
     "or turn on extra usage at https://claude.ai/settings/usage. Without a turn the server reports ready again after "
     "5 minutes.",
@@ -53,12 +55,17 @@ def add_operator_routes(app: Quart, config: Config, runs: Runs, status: BackendS
         runs: the runs of the server.
         status: returns further fields of `/health`.
     """
-    views = OperatorViews(config, runs, status, metadata.version("claude-agent-sdk"))
+    views = OperatorViews(config, runs, status, _sdk_version())
     app.add_url_rule("/health", "health", views.health, methods=["GET"])
     app.add_url_rule("/ready", "ready", views.ready, methods=["GET"])
     app.add_url_rule("/version", "version", views.version, methods=["GET"])
     app.add_url_rule("/metrics", "metrics", views.metrics, methods=["GET"])
     app.add_url_rule("/openapi.json", "openapi", views.openapi, methods=["GET"])
+
+
+@cache
+def _sdk_version() -> str:
+    return metadata.version("claude-agent-sdk")
 
 
 @dataclass(frozen=True, slots=True)

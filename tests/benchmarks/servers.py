@@ -107,7 +107,7 @@ async def stand_in() -> None:
             return Reply(WORD)
         if request.last_user_text.startswith("call"):
             number = len(api.requests)
-            return Reply(ToolUse(f"toolu_{number}", "mcp__openai__look", {}))
+            return Reply(ToolUse("mcp__openai__look", {}, f"toolu_{number}"))
         return Reply(Text(*[WORD] * count_of(request.last_user_text)))
 
     async with MessagesApi.serving(reply) as api:

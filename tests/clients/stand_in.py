@@ -121,9 +121,11 @@ class Claude:
         self._requests: list[tuple[str, RecordedRequest]] = []
 
     def requests(self, words: str) -> list[dict[str, Any]]:
-        """What it was sent with these words in the last message; without the requests that offer no tools, by which
-        clients ask for titles."""
-        return [_shown(request) for said, request in self._requests if words in said and request.tools]
+        """Return the requests that have these words in the last message.
+
+        Requests without tools are left out: clients ask for titles with them.
+        """
+        return [_shown(request) for text, request in self._requests if words in text and request.tools]
 
     def calls(self, words: str) -> int:
         """How often it was called with these words in the last message."""
@@ -217,19 +219,19 @@ def _calls(said: str, tools: list[str]) -> Iterator[ToolUse]:
     """The calls that the prompt asks for, of the tools that are there."""
     offered = {tool.removeprefix("mcp__openai__"): tool for tool in tools}
     if "weather" in said and "weather" in offered:
-        yield ToolUse("toolu_paris", offered["weather"], fragments=('{"ci', 'ty": "Par', 'is"}'))
-        yield ToolUse("toolu_rome", offered["weather"], {"city": "Rome"})
+        yield ToolUse(offered["weather"], id="toolu_paris", fragments=('{"ci', 'ty": "Par', 'is"}'))
+        yield ToolUse(offered["weather"], {"city": "Rome"}, "toolu_rome")
     elif "Describe Paris" in said and tools:
         # The form of an answer, which is a tool of Claude Code's own or, for some clients, one of theirs.
-        yield ToolUse("toolu_city", "StructuredOutput" if "StructuredOutput" in tools else tools[0], CITY)
+        yield ToolUse("StructuredOutput" if "StructuredOutput" in tools else tools[0], CITY, "toolu_city")
     elif (found := re.search(r"Read (\S+) and (\S+) now", said)) and "read" in offered:
         for number, path in enumerate(found.groups()):
-            yield ToolUse(f"toolu_read_{number}", offered["read"], {"filePath": path})
+            yield ToolUse(offered["read"], {"filePath": path}, f"toolu_read_{number}")
     elif "exec_command" in offered:
         for number, command in enumerate(re.findall(r"`([^`]+)` (?:and|now)", said)):
-            yield ToolUse(f"toolu_run_{number}", offered["exec_command"], {"cmd": command})
+            yield ToolUse(offered["exec_command"], {"cmd": command}, f"toolu_run_{number}")
     elif "bash" in offered and (command := re.search(r"`([^`]+)` now", said)):
-        yield ToolUse("toolu_bash", offered["bash"], {"command": command[1], "description": "What was asked for"})
+        yield ToolUse(offered["bash"], {"command": command[1], "description": "What was asked for"}, "toolu_bash")
 
 
 def _results(message: dict[str, Any]) -> Iterator[str]:

@@ -3,8 +3,10 @@
     python -m tests.compat                       # the ones below, the bundled one and the newest
     python -m tests.compat 2.1.300 newest
 
-Each version comes from npm, without its install scripts, and runs the tests of `TESTS` in place of the bundled one. The
-report says what passed and what failed; it fails itself only where the bundled one does.
+Each version comes from npm, without its install scripts, and runs the tests of `TESTS` in place of the bundled one. A
+test of what a version is documented to lack (`claude_openai/claude/process/version.py`) is skipped by its condition
+(`tests/conditions.py`) and reported as such; each failure is unexpected. The exit code is 1 only if the bundled version
+has failed.
 """
 
 import argparse
@@ -13,7 +15,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -23,9 +25,20 @@ PACKAGE: Final = "@anthropic-ai/claude-code"
 OLDER: Final = ("2.1.200", "2.1.300")
 BUNDLED, NEWEST = "bundled", "newest"
 TESTS: Final = tuple(
-    f"tests/real/test_{name}.py" for name in ("priming", "rewinding", "field_shapes", "upstream", "tools", "responses")
+    f"tests/real/{room}/test_{name}.py"
+    for room, name in (
+        ("claude", "priming"),
+        ("claude/control", "tools"),
+        ("claude/sdk", "rewinding"),
+        ("protocol/openai", "field_shapes"),
+        ("protocol/openai", "upstream"),
+        ("protocol/openai/responses", "responses"),
+    )
 )
-FAILED: Final = re.compile(r"^FAILED \S+?::(.*?)(?: - .*)?$", re.MULTILINE)
+FAILED: Final = re.compile(r"^(?:FAILED|ERROR) \S+?::(.*?)(?: - .*)?$", re.MULTILINE)
+SKIPPED: Final = re.compile(r"^SKIPPED \[(\d+)\] \S+ (?:\S+ is not on this machine: )?(.*)$", re.MULTILINE)
+# How a condition on the version ends; the others are of the machine.
+OF_VERSION: Final = re.compile(r"takes Claude Code [\d.]+ or newer$")
 INSTALL_S: Final = 300
 
 
@@ -63,13 +76,27 @@ def report(version: str, tests: Sequence[str]) -> bool:
             if version == NEWEST and name == version_of(find_claude(None)):
                 print(f"{version} ({name}): it is the bundled one")
                 return True
-        command = [sys.executable, "-m", "pytest", "-q", "-n", "auto", "--dist=worksteal", "-m", "", *tests]
+        command = [sys.executable, "-m", "pytest", "-q", "-rfEs", "-n", "auto", "--dist=worksteal", "-m", "", *tests]
         run = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    summary = run.stdout.strip().splitlines()[-1].strip("= ") if run.stdout.strip() else run.stderr
-    print(f"{version} ({name}): {summary}")
-    for failed in FAILED.findall(run.stdout):
-        print(f"  {failed}")
+    for line in (f"{version} ({name}): {summary(run)}", *differences(run.stdout)):
+        print(line, flush=True)
     return run.returncode == 0
+
+
+def summary(run: "subprocess.CompletedProcess[str]") -> str:
+    """The last line of pytest."""
+    return run.stdout.strip().splitlines()[-1].strip("= ") if run.stdout.strip() else run.stderr
+
+
+def differences(output: str) -> Iterator[str]:
+    """Lines for what a version is documented to lack, what this machine lacks, and what failed."""
+    counts: dict[str, int] = {}
+    for count, why in SKIPPED.findall(output):
+        counts[why] = counts.get(why, 0) + int(count)
+    for why, count in counts.items():
+        yield f"  {'as documented' if OF_VERSION.search(why) else 'not tested here'}: {why} ({count} tests)"
+    for failed in FAILED.findall(output):
+        yield f"  UNEXPECTED: {failed}"
 
 
 def main() -> int:

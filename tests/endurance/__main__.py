@@ -5,7 +5,7 @@
 
 The bundled CLI and the SDK in the middle, a stand-in for Claude behind them, all on loopback. It fails if a delta is
 missing, if Claude's API was called more than once, or if it takes a minute longer than it should. Not part of the test
-suite, which has the same under a clock that jumps (`tests/memory/test_time_limits.py`).
+suite, which has the same under a clock that jumps (`tests/memory/runs/test_time_limits.py`).
 """
 
 import argparse

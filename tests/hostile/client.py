@@ -31,7 +31,8 @@ class Connection:
         self._http = h11.Connection(h11.CLIENT)
 
     async def ask(self, method: str, target: str, body: bytes = b"") -> Answer:
-        """
+        """Send a request and return its answer.
+
         Raises:
             OSError, trio.BrokenResourceError, h11.RemoteProtocolError: there is no answer, or it breaks off.
         """

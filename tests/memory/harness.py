@@ -18,12 +18,13 @@ import trio
 from hypercorn.typing import ASGIFramework
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from claude_openai.cassettes.recorder import Recorder
 from claude_openai.config import Config
 from claude_openai.logs.log import Level, Log
 from claude_openai.logs.redaction import Redactor
 from claude_openai.offload import Offload
 from claude_openai.runs.admission import Admission
-from claude_openai.runs.registry import RunLimits, Runs
+from claude_openai.runs.registry import KEPT_RUNS, RunLimits, Runs
 from claude_openai.testing import ScriptedBackend, TurnScript, TurnStep
 from claude_openai.web.app import build_app
 from claude_openai.web.http.listener import Connections
@@ -58,6 +59,8 @@ class Server:
         app: ASGIFramework | None = None,
         limit: float = math.inf,
         offload: Offload = _here,
+        kept_runs: int = KEPT_RUNS,
+        recorder: Callable[[Log], Recorder] | None = None,
     ) -> None:
         self.backend = backend
         self.nursery = nursery
@@ -65,8 +68,9 @@ class Server:
         self.request_ids: list[str] = []
         self.log = Log(Level.TRACE, lambda line: self.records.append(json.loads(line)), Redactor())
         self.admission = Admission(config.max_concurrency, config.max_queue_size)
-        self.runs = Runs(backend, self.admission, RunLimits.of(config))
-        app = app or build_app(config, self.runs, self.log, backend.status, offload=offload)
+        self.runs = Runs(backend, self.admission, RunLimits.of(config), kept=kept_runs)
+        self.recorder = recorder(self.log) if recorder else None
+        app = app or build_app(config, self.runs, self.log, backend.status, offload=offload, recorder=self.recorder)
         self.connections = Connections(app, config, self.log, limit)
         self._clients: list[Client] = []
 
@@ -148,6 +152,8 @@ async def serving(
     app: ASGIFramework | None = None,
     limit: float = math.inf,
     offload: Offload | None = None,
+    kept_runs: int = KEPT_RUNS,
+    recorder: Callable[[Log], Recorder] | None = None,
     **settings: Any,
 ) -> AsyncIterator[Server]:
     """A server for as long as the block.
@@ -158,12 +164,14 @@ async def serving(
         app: in place of the real one.
         limit: of connections.
         offload: reads the bodies; by default at once, since the clock would jump while all tasks wait for a thread.
+        kept_runs: as for `Runs`.
+        recorder: makes the recorder of the turns from the log.
         settings: fields of `Config`.
     """
     backend = script if isinstance(script, ScriptedBackend) else ScriptedBackend(script)
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
-            server = Server(Config(**settings), backend, nursery, app, limit, offload or _here)
+            server = Server(Config(**settings), backend, nursery, app, limit, offload or _here, kept_runs, recorder)
             yield server
             await server.finish(expected_errors)
 

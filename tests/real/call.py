@@ -62,6 +62,18 @@ class Call(HttpClient):
             validate_known(parsed)
         return status, parsed
 
+    async def failure(self, status: int, *, stream: bool) -> dict[str, Any]:
+        """The error of an answer with this status, or the one that ends a stream, after the events that were read."""
+        if stream:
+            error, done = await self.events()
+            assert isinstance(error, dict)
+            assert done == "[DONE]"
+        else:
+            got, error = await self.answer()
+            assert got == status
+        failure: dict[str, Any] = error["error"]
+        return failure
+
     async def end_sending(self) -> None:
         """Close the sending side alone."""
         await self._stream.send_eof()

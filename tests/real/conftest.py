@@ -1,5 +1,8 @@
-"""A test of this folder that leaves a process, in whatever session, fails. Of the cases of one that runs Claude Code,
-each of which costs a second of a core or more, the first is tried every time; the others are `long`."""
+"""A test of this folder fails if it leaves a process, in any session.
+
+A case of a test that runs Claude Code costs a second of a core or more: the first case always runs, the others are
+`long`.
+"""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
@@ -8,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from claude_openai import server
+from claude_openai.claude import assembly
 from claude_openai.claude.sdk.settings import SdkSettings
 from tests.conditions import lacks
 from tests.real.harness import Served, serving
@@ -73,6 +76,6 @@ def sdk_settings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Gives the SDK backends of servers that start later these settings, which no option of the server sets."""
 
     def give(**settings: Any) -> None:
-        monkeypatch.setattr(server, "SdkSettings", partial(SdkSettings, **settings))
+        monkeypatch.setattr(assembly, "SdkSettings", partial(SdkSettings, **settings))
 
     return give

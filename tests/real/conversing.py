@@ -53,7 +53,7 @@ class Client(ABC):
 
     Attributes:
         stream: it asks for streams.
-        said: both sides' turns, in the form of `tests.real.test_tools.upstream`.
+        said: both sides' turns, in the form of `tests.real.tool_turns.upstream`.
     """
 
     def __init__(self, served: Served, *, stream: bool, tools: bool, **fields: Any) -> None:

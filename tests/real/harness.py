@@ -1,8 +1,7 @@
-"""The whole server for a test: the bundled CLI and the Agent SDK in the middle, a stand-in for Claude behind them, all
-on loopback.
+"""The whole server for a test: the bundled CLI and the Agent SDK, and a stand-in for Claude's API, all on loopback.
 
-`serving` runs the server inside the test's own trio program. Every process that a server starts can be told from others
-without the server's word for it. Knows no behaviour that is under test, and no client: that is `call`.
+`serving` runs the server inside the test's own trio program. The processes that a server starts are found without
+asking the server. The client is in `call`.
 """
 
 import copy
@@ -223,9 +222,13 @@ class _WithoutDate(list[RecordedRequest]):
     )
 
     def append(self, request: RecordedRequest) -> None:
+        kept = []
         for message in request.messages:
             if not isinstance(message["content"], str):
                 message["content"] = [block for block in message["content"] if not self._is_note(block)]
+            if message["content"]:  # 2.1.268 to 2.1.276 send the note as a message of its own
+                kept.append(message)
+        request.body["messages"] = kept
         super().append(request)
 
     def _is_note(self, block: dict[str, Any]) -> bool:
@@ -247,7 +250,7 @@ async def _probe_once(primer: Primer, model: str) -> Notes:
     key, folder = (model, launcher.program(), today()), str(launcher._cwd)
     if key not in _learnt:
         quiet = copy.copy(launcher)
-        quiet._log, quiet._processes = NULL_LOG, set()
+        quiet._log, quiet._processes = NULL_LOG, {}
         quiet._models = KnownModels(Config().catalog(), NULL_LOG)
         _learnt[key] = folder, await _probe(Primer(quiet, primer._stand_in, NULL_LOG), model)
     learnt_in, notes = _learnt[key]
@@ -267,8 +270,9 @@ async def serving(
     learns: bool = False,
     **settings: Any,
 ) -> AsyncIterator[Served]:
-    """A server, and its stand-in, for as long as the block; afterwards it is checked that nothing is left of it, and
-    that Claude's API would have refused nothing of what it was sent.
+    """Run a server and its stand-in while the block runs.
+
+    Afterwards, check that nothing of the server is left, and that Claude's API would have accepted every request.
 
     Args:
         folder: the test's own.

@@ -131,7 +131,7 @@ def results(request: RecordedRequest) -> dict[str, tuple[bool, str]]:
 
 
 def calls(prefix: str, uses: Iterable[Use]) -> list[ToolUse]:
-    return [ToolUse(f"{prefix}_{n}", name, given) for n, (name, given) in enumerate(uses)]
+    return [ToolUse(name, given, f"{prefix}_{n}") for n, (name, given) in enumerate(uses)]
 
 
 class Obedient:

@@ -53,7 +53,7 @@ def reply(request: RecordedRequest) -> Reply:
     if "run it" in said:
         command = {"cmd": "echo from the shell > out.txt; cat out.txt"}
         return Reply(
-            Thinking("A command.", signature="c2lnbmVk"), ToolUse("toolu_1", "mcp__openai__exec_command", command)
+            Thinking("A command.", signature="c2lnbmVk"), ToolUse("mcp__openai__exec_command", command, "toolu_1")
         )
     return Reply("Followed.")
 

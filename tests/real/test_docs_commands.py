@@ -15,6 +15,7 @@ import pytest
 import trio
 
 from claude_openai import Config, serve
+from claude_openai.cassettes.file import read_cassette
 from tests.conditions import SCRIPT, needs
 from tests.docs_tables import README, blocks
 
@@ -39,6 +40,7 @@ SIMPLE: Final[Mapping[str, str]] = {
 # Commands with a test of their own below.
 OWN_TEST: Final = (
     "claude-openai --background",
+    "claude-openai --record",
     "claude-openai connect  ",
     "claude-openai runs",
     "claude-openai doctor --demo  ",
@@ -74,6 +76,7 @@ docker compose -f docker/docker-compose.yml up --build
 docker build -f docker/Dockerfile -t claude-openai .
 docker run --rm -p 127.0.0.1:8000:8000 -e CLAUDE_OPENAI_API_KEY claude-openai --demo
 """: NEEDS_DOCKER,
+    ".venv/bin/python -m tests.compat 2.1.300 newest\n": "the registry; .ci/run runs it for the newest",
     ".venv/bin/python -m tests.clients openai-python-3\n": "the registry; .ci/run runs it for all clients",
 }
 
@@ -132,6 +135,13 @@ async def output_of(*command: str, folder: Path) -> str:
 async def test_a_command_succeeds_and_prints_what_it_is_for(command: str, demo: str, tmp_path: Path) -> None:
     output = await output_of("bash", "-euc", command.replace(ADDRESS, demo), folder=tmp_path)
     assert re.search(SIMPLE[command], output, re.MULTILINE), output
+
+
+@pytest.mark.long
+async def test_the_command_that_records_makes_a_cassette(tmp_path: Path) -> None:
+    command = f"{block('claude-openai --record').strip()} --demo --background\nclaude-openai stop"
+    await output_of("bash", "-euc", command, folder=tmp_path)
+    assert read_cassette(tmp_path / "tests" / "weather.jsonl").entries == ()
 
 
 @pytest.mark.long

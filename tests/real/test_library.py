@@ -66,14 +66,7 @@ async def test_cancelling_ends_what_runs_and_tells_its_clients(tmp_path: Path, s
         assert served.processes.all() == []
         assert list(served.temporary.iterdir()) == []
         assert await refuses_connections(served.url)
-        if stream:
-            error, done = await call.events()
-            assert isinstance(error, dict)
-            assert done == "[DONE]"
-        else:
-            status, error = await call.answer()
-            assert status == 503
-        assert error["error"]["code"] == "shutting_down"
+        assert (await call.failure(503, stream=stream))["code"] == "shutting_down"
 
 
 class SlowToEnd(ScriptedBackend):

@@ -41,9 +41,9 @@ async def test_it_reads_and_writes_files_with_its_own_tools_and_follows_up_in_th
             return Reply("All is done.")
         if "toolu_read" in said:
             out = {"filePath": str(project / "out.txt"), "content": "written by a tool"}
-            return Reply("Now I write.", ToolUse("toolu_write", "mcp__openai__write", out))
+            return Reply("Now I write.", ToolUse("mcp__openai__write", out, "toolu_write"))
         read = {"filePath": str(project / "in.txt")}
-        return Reply("I read it.", ToolUse("toolu_read", "mcp__openai__read", read))
+        return Reply("I read it.", ToolUse("mcp__openai__read", read, "toolu_read"))
 
     async with serving(tmp_path, reply, spares=1, max_idle_sessions=4) as served:
         (project / "opencode.json").write_text(json.dumps(config(served.url)))

@@ -31,7 +31,7 @@ ASKED = [{"role": "user", "content": "What is in /a and /b?"}]
 
 
 def use(number: int, path: str = "/a", **more: Any) -> ToolUse:
-    return ToolUse(f"toolu_{number}", "mcp__openai__read", {"path": path, **more})
+    return ToolUse("mcp__openai__read", {"path": path, **more}, f"toolu_{number}")
 
 
 def results(answer: dict[str, Any], *texts: str) -> list[dict[str, Any]]:

@@ -9,7 +9,8 @@ session, or the random name of the process's temporary folder.
 The identifiers are in the server's ledger while the process lives, see `ledger`. If the server is killed, the guardian
 runs this file as a program, so it imports only the standard library, and nothing else of this package.
 
-All functions block. The names are those of Claude Code 2.1.332; `tests/real/test_leftovers.py` fails when they change.
+All functions block. The names are those of Claude Code 2.1.332; `tests/real/claude/leftovers/test_leftovers.py` fails
+when they change.
 """
 
 import json

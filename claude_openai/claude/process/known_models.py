@@ -5,9 +5,9 @@ a new Claude Code brings its models without a release of this server.
 
 Only a process with the account's own login and settings knows the account's models. The list depends on the provider
 (Bedrock and Vertex AI have their own ids) and on `additionalModelOptionsCache` in the user's `.claude.json` (2.1.332;
-`tests/real/test_models.py`). The probes of `priming` have neither: they list the models of their version for an API
-key. That is better than the table, and available before the first turn, which may name a new model. So a probe's answer
-is used until a process of the account has answered, and ignored after that.
+`tests/real/claude/process/test_models.py`). The probes of `priming` have neither: they list the models of their version
+for an API key. That is better than the table, and available before the first turn, which may name a new model. So a
+probe's answer is used until a process of the account has answered, and ignored after that.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class KnownModels:
         self._unreadable = False
 
     def catalog(self) -> ModelCatalog:
-        """The current catalog."""
+        """Return the current catalog."""
         return self._catalog
 
     def note(self, record: Mapping[str, Any], *, started_with: str, of_account: bool = True) -> None:

@@ -24,7 +24,8 @@ from claude_openai.claude.process.known_models import KnownModels
 from claude_openai.claude.process.program import find_claude, login_command
 from claude_openai.claude.process.supervised import SupervisedProcess, supervised
 from claude_openai.claude.process.turn_settings import TurnSettings
-from claude_openai.claude.transcript.fifo import LATE_TRANSCRIPTS, LateTranscript
+from claude_openai.claude.process.version import Version, parse_version
+from claude_openai.claude.transcript.fifo import LateTranscript
 from claude_openai.claude.transcript.session_file import Notes, Past, transcript_file
 from claude_openai.claude.walls.folders import BY_DESCRIPTOR, folder_of
 from claude_openai.claude.walls.hook import ToolGuard
@@ -41,6 +42,9 @@ __all__ = ["GRACE_S", "Launcher", "ProcessSpec"]
 GRACE_S = 1.0
 # Files that are left after this are removed with the private folder when the server stops.
 REMOVE_WAIT_S = 5.0
+# `claude --version` takes 12 ms, 150 ms in older versions.
+VERSION_S = 5.0
+VERSION_BYTES = 512
 
 
 def _ignore(_: Mapping[str, Any]) -> None:
@@ -112,7 +116,7 @@ class Launcher:
         self._walls = walls
         self._models = models
         self._log = log
-        self._processes: set[SupervisedProcess] = set()
+        self._processes: dict[SupervisedProcess, str] = {}
         try:
             find_claude(command)
         except ClaudeMissing as error:
@@ -122,6 +126,12 @@ class Launcher:
     def processes(self) -> int:
         """The number of live processes."""
         return sum(process.running for process in self._processes)
+
+    def kill(self, session: str) -> None:
+        """Kill the processes of a session, as a fault of a test."""
+        for process, its_session in self._processes.items():
+            if its_session == session:
+                process.kill()
 
     def program(self) -> Path:
         """Look up the program, because it may be replaced or installed elsewhere while the server runs.
@@ -134,11 +144,27 @@ class Launcher:
         except ConfigError as error:
             raise ClaudeMissing(f"Claude Code is no longer installed where it was: {error}.", may_retry=False) from None
 
-    def status(self) -> Mapping[str, Any]:
-        """Return a backend's `status`: whether Claude Code is installed, or how to install it, and whether Bash is
-        confined.
+    async def version(self) -> Version | None:
+        """Run `claude --version`; None if it prints no version within `VERSION_S`. No process of it is left.
 
-        The path of the program is left out, because the status needs no key.
+        Raises:
+            ClaudeMissing: Claude Code is not installed.
+            OSError: it cannot be started.
+        """
+        argv = [str(self.program()), "--version"]
+        env = claude_environment(self._environ, extra=self._extra_env, cwd=self._cwd)
+        output = b""
+        async with supervised(argv, env=env, cwd=self._cwd, guardian=self._guardian, log=self._log) as process:
+            with trio.move_on_after(VERSION_S):
+                # Not until the end of the output: a process that it left may hold the pipe.
+                while b"\n" not in output and len(output) < VERSION_BYTES and (chunk := await process.read()):
+                    output += chunk
+        return parse_version(output.decode(errors="replace"))
+
+    def status(self) -> Mapping[str, Any]:
+        """Return a backend's `status`: whether Claude Code is installed, and whether Bash is confined.
+
+        If it is not installed: how to install it. The path of the program is left out, because the status needs no key.
         """
         try:
             self.program()
@@ -202,12 +228,16 @@ class Launcher:
         note = partial(self._models.note, started_with=model)
         return ProcessSpec(session, model, settings, opened, login_command(claude), guard, note=note)
 
-    def spawn_spare(self, model: str, notes: Notes, *, log: Log) -> ProcessSpec:
-        """Prepare a spare that waits for its past; without FIFOs it gets only the notes, and no past.
+    def spawn_spare(self, model: str, notes: Notes, *, waits_for_past: bool, log: Log) -> ProcessSpec:
+        """Prepare a spare; see `spawn`.
 
-        See `spawn`.
+        Args:
+            model: Claude Code's name of the model.
+            notes: for a spare that gets no past.
+            waits_for_past: whether its past comes later, which works where `LATE_TRANSCRIPTS` is true.
+            log: for its start.
         """
-        if not LATE_TRANSCRIPTS:
+        if not waits_for_past:
             return self._spawn_without_turns(model, notes, log)
         late = LateTranscript(self._folder)
         spawn = self.spawn(model, resume=late.path, log=log)
@@ -293,10 +323,10 @@ class Launcher:
                 guard.made = files.made
                 refusal = None if BY_DESCRIPTOR else await self._walls.refusal(options)
                 if refusal is None:
-                    self._processes.add(process)
+                    self._processes[process] = session
                     try:
                         yield process
                     finally:
-                        self._processes.discard(process)
+                        del self._processes[process]
             if refusal is not None:  # raised inside the block it would be wrapped in a group
                 raise refusal

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 import trio
 
@@ -21,7 +22,7 @@ from claude_openai.logs.log import Log
 
 __all__ = ["SupervisedProcess", "supervised"]
 
-KILL_WAIT_S = 2.0
+KILL_WAIT_S: Final = 2.0
 STDERR_TAIL_BYTES = 4096
 LAST_WORDS_WAIT_S = 1.0
 
@@ -34,11 +35,12 @@ class SupervisedProcess:
         unread: the number of written bytes that the process had not read when it ended.
     """
 
-    def __init__(self, started: Started, log: Log) -> None:
+    def __init__(self, started: Started, log: Log, kill_wait_s: float = KILL_WAIT_S) -> None:
         self.pid = started.pid
         self._link = started.link
         self._stdin, self._stdout, self._stderr = started.stdin, started.stdout, started.stderr
         self._log = log
+        self._kill_wait_s = kill_wait_s
         self._writing = trio.Lock()  # the SDK writes from several tasks at once
         self._tail: deque[bytes] = deque()
         self._stderr_ended = trio.Event()
@@ -86,7 +88,9 @@ class SupervisedProcess:
         return f"{ended}; end of its standard error: {stderr}" if stderr else ended
 
     async def stop(self, *, grace_s: float) -> None:
-        """End the process and its descendants. Shielded; returns when none is left, after `grace_s` + 2 s at most.
+        """End the process and its descendants, shielded, and return when none is left.
+
+        It returns after `grace_s` + `kill_wait_s` at most.
 
         SIGTERM is not used: Claude Code answers it with one more upstream call if tool calls are open, and it has
         nothing to save. It answers the end of its input in the same way, so a grace period is for an idle process only.
@@ -96,7 +100,7 @@ class SupervisedProcess:
         """
         leaves = [(self._stdin.close, grace_s)] if grace_s else []
         with trio.CancelScope(shield=True):
-            for step, wait_s in (*leaves, (self.kill, KILL_WAIT_S)):
+            for step, wait_s in (*leaves, (self.kill, self._kill_wait_s)):
                 if self._gone.is_set():
                     return
                 step()
@@ -134,16 +138,30 @@ class SupervisedProcess:
 
 @asynccontextmanager
 async def supervised(
-    argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, guardian: Guardian, log: Log
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    cwd: Path,
+    guardian: Guardian,
+    log: Log,
+    kill_wait_s: float = KILL_WAIT_S,
 ) -> AsyncIterator[SupervisedProcess]:
     """Run a process for the length of the block; afterwards the process and its descendants are gone.
+
+    Args:
+        argv: the program and its arguments.
+        env: all its environment variables.
+        cwd: its working directory.
+        guardian: starts it.
+        log: for events of the process.
+        kill_wait_s: seconds after which a killed process that has not ended is given up.
 
     Raises:
         OSError: the process could not be started.
     """
     started = await guardian.start(argv, env=env, cwd=cwd)
     try:
-        process = SupervisedProcess(started, log)
+        process = SupervisedProcess(started, log, kill_wait_s)
         log.debug("process.start", pid=process.pid)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(process.watch)

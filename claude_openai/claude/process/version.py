@@ -1,32 +1,44 @@
 """The versions of Claude Code that can be used, and what the older of them lack.
 
-The bounds were found by bisecting the versions on npm with `claude-openai doctor --self-test`, which runs each kind of
-turn.
+The bounds were found by bisecting the versions on npm, with `claude-openai doctor --self-test`, which runs each kind of
+turn, and with the tests that need a condition `...-claude` of `tests/conditions.py`.
 """
 
 import re
 from typing import Final, TypeAlias
 
-__all__ = ["LEAST", "LEAST_EXACT", "LEAST_ONE_CALL", "LEAST_REWINDING", "RENEW", "Version", "parse_version"]
-__all__ += ["shortcoming", "show_version"]
+__all__ = ["LACKS", "LEAST", "LEAST_COMPLETE", "LEAST_EXACT", "LEAST_LONG", "LEAST_ONE_CALL", "LEAST_ORDERED"]
+__all__ += ["LEAST_REWINDING", "LEAST_VERBATIM", "RENEW", "Version", "parse_version", "shortcoming", "show_version"]
 
 Version: TypeAlias = tuple[int, ...]
 
 # 2.1.168 ends with "error: unknown option '--safe-mode'"; 2.1.169 answers each kind of turn.
 LEAST: Final[Version] = (2, 1, 169)
-# 2.1.185 does not support `rewind_conversation`; 2.1.245 does, but not in a conversation that began with a history.
-LEAST_REWINDING: Final[Version] = (2, 1, 250)
 # 2.1.186 makes one more call after a structured output.
 LEAST_ONE_CALL: Final[Version] = (2, 1, 187)
+# 2.1.200 sends the results of parallel calls in the order of their arrival, at times.
+LEAST_ORDERED: Final[Version] = (2, 1, 201)
+# 2.1.247 answers the prompt "/help" itself.
+LEAST_VERBATIM: Final[Version] = (2, 1, 248)
+# 2.1.185 does not support `rewind_conversation`; 2.1.245 does, but not in a conversation that began with a history.
+LEAST_REWINDING: Final[Version] = (2, 1, 250)
 # 2.1.260 puts the date before the first message, 2.1.280 sends its environment beside results of live tools.
 LEAST_EXACT: Final[Version] = (2, 1, 282)
+# 2.1.284 refuses a prompt of 1 MB, because it knows a context of 200,000 tokens only.
+LEAST_LONG: Final[Version] = (2, 1, 285)
 RENEW: Final = "update it with `npm install -g @anthropic-ai/claude-code`, or leave out --claude-command"
 
-_LACKS: Final = (
+# What a version lacks, with the first version that does not lack it; the newest first.
+LACKS: Final = (
+    (LEAST_LONG, "a prompt of 1 MB is refused as too long"),
     (LEAST_EXACT, "Claude is told the date before each conversation"),
-    (LEAST_ONE_CALL, "an answer with a JSON schema takes a second call"),
     (LEAST_REWINDING, "an edited conversation needs a new process"),
+    (LEAST_VERBATIM, "a prompt like `/help` is not sent to Claude"),
+    (LEAST_ORDERED, "results of parallel calls may change places"),
+    (LEAST_ONE_CALL, "an answer with a JSON schema takes a second call"),
 )
+# Lacks nothing, as does each later version.
+LEAST_COMPLETE: Final = LACKS[0][0]
 
 
 def parse_version(output: str) -> Version | None:
@@ -44,7 +56,7 @@ def shortcoming(version: Version) -> str:
     """Return what a version lacks, on one line; "" for a version that lacks nothing."""
     if version < LEAST:
         return f"{show_version(version)} is too old; expected {show_version(LEAST)} or newer"
-    lacks = [lack for least, lack in _LACKS if version < least]
+    lacks = [lack for least, lack in LACKS if version < least]
     if not lacks:
         return ""
-    return f"{show_version(version)} is older than {show_version(LEAST_EXACT)}: {', '.join(lacks)}"
+    return f"{show_version(version)} is older than {show_version(LEAST_COMPLETE)}: {', '.join(lacks)}"

@@ -15,7 +15,6 @@ from claude_openai.claude.sdk.kept import KeptConversations
 from claude_openai.claude.sdk.live_process import LiveProcess
 from claude_openai.claude.sdk.settings import SdkSettings
 from claude_openai.claude.sdk.spares import Spares
-from claude_openai.claude.transcript.fifo import LATE_TRANSCRIPTS
 from claude_openai.claude.transcript.replay import past_of
 from claude_openai.claude.transcript.session_file import Past
 from claude_openai.claude.transcript.thinking_store import ThinkingStore
@@ -138,7 +137,7 @@ class ConversationPool:
         await process.bind(request, self._settings.bind_wait_s if lease.replaceable else inf)
 
     def _spare(self, request: TurnRequest, past: Past) -> LiveProcess | None:
-        if request.options.needs_own_process or (past.turns and not LATE_TRANSCRIPTS):
+        if request.options.needs_own_process or (past.turns and not self._settings.late_transcripts):
             return None
         return self.spares.take(request.claude_model)
 
@@ -151,7 +150,10 @@ class ConversationPool:
     async def _start_spare(self, model: str) -> LiveProcess | None:
         try:
             notes = await self._primer.notes(model)
-            return await self._start(self._launcher.spawn_spare(model, notes, log=self._log))
+            spare = self._launcher.spawn_spare(
+                model, notes, waits_for_past=self._settings.late_transcripts, log=self._log
+            )
+            return await self._start(spare)
         except ClaudeMissing:  # logged when the server started, and reported to each client that asks
             return None
 

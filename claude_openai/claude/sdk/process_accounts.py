@@ -24,8 +24,9 @@ class ProcessAccounts:
     def __init__(self, send: Callable[[str], None]) -> None:
         self.spending = ProcessSpending()
         self._send = send
-        self._report: Callable[[Report], None] | None = None
+        self._report: Callable[[Report], None] = _ignore
         self._question = ""
+        self._asked_for: Callable[[Report], None] = _ignore
 
     def begin_turn(self, report: Callable[[Report], None]) -> None:
         """Begin a turn; what the process uses from now on is reported to it."""
@@ -34,9 +35,10 @@ class ProcessAccounts:
     def ask(self) -> None:
         """Ask for the totals, without waiting: a turn that ends with tool calls has no result record.
 
-        The answer comes within some ms and contains the message that is just ending (2.1.200 to 2.1.332). A version that
-        does not know the request answers with an error; then the turn that ends the loop of calls reports them all.
+        The answer comes within some ms and contains the message that is just ending (2.1.200 to 2.1.332). If it is an
+        error, the turn that ends the loop of calls reports them all.
         """
+        self._asked_for = self._report  # the client may begin its next turn before the answer
         self._question = f"usage_{uuid.uuid4().hex}"
         # `skip_behaviors` leaves out statistics that it would have to read from session files.
         request = {"subtype": "get_usage", "skip_behaviors": True}
@@ -50,13 +52,17 @@ class ProcessAccounts:
         if not self._question or response.get("request_id") != self._question:
             return False
         session = (response.get("response") or {}).get("session")
-        self._pass_on(self.spending.note_totals(session.get("model_usage") if isinstance(session, dict) else None))
+        report = self.spending.note_totals(session.get("model_usage") if isinstance(session, dict) else None)
+        if report is not None:
+            self._asked_for(report)
         return True
 
     def end(self) -> None:
         """Report what a process that has ended did not report itself."""
-        self._pass_on(self.spending.end())
-
-    def _pass_on(self, report: Report | None) -> None:
-        if report is not None and self._report is not None:
+        report = self.spending.end()
+        if report is not None:
             self._report(report)
+
+
+def _ignore(report: Report) -> None:
+    """Do nothing: there was no turn."""

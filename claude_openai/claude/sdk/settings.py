@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from claude_openai.claude.transcript.fifo import LATE_TRANSCRIPTS
+
 __all__ = ["SdkSettings"]
 
 
@@ -17,6 +19,7 @@ class SdkSettings:
         default_model: the model of the first spares, by Claude Code's name.
         bind_wait_s: seconds in which a spare must answer its first request. It needs 0.1 s; the SDK would wait for a
             minute.
+        late_transcripts: spares wait for their history, so that they serve conversations that have one.
         refill_delay_s: seconds before a used spare is replaced. A start costs half a second of a core, which the turn
             in the used spare needs first.
     """
@@ -28,3 +31,4 @@ class SdkSettings:
     default_model: str
     bind_wait_s: float = 10.0
     refill_delay_s: float = 1.0
+    late_transcripts: bool = LATE_TRANSCRIPTS

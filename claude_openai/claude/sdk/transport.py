@@ -61,7 +61,7 @@ class ProcessTransport(Transport):
         self._rewinding: _Rewinding | None = None
 
     async def connect(self) -> None:
-        """The process runs already."""
+        """Do nothing: the process runs already."""
 
     def is_ready(self) -> bool:
         return self._process.running

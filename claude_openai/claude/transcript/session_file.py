@@ -78,9 +78,8 @@ async def transcript_file(folder: Path, past: Past, cwd: Path) -> AsyncIterator[
 def transcript_lines(session: str, past: Past, cwd: Path) -> Iterator[str]:
     """Yield the lines of the file, each linked to the previous one as its parent."""
     parent: str | None = None
-    now = datetime.now(UTC)
-    for kind, content, number in _entries(past):
-        this = str(uuid.uuid4()) if number is None else _message_id(session, number)
+    now = datetime.now(UTC).isoformat()
+    for kind, content, this in _entries(session, past):
         entry = {
             "parentUuid": parent,
             "isSidechain": False,
@@ -91,7 +90,7 @@ def transcript_lines(session: str, past: Past, cwd: Path) -> Iterator[str]:
             "type": kind,
             **content,
             "uuid": this,
-            "timestamp": now.isoformat(),
+            "timestamp": now,
         }
         yield json.dumps(entry, ensure_ascii=True) + "\n"
         parent = this
@@ -109,31 +108,37 @@ def message_ids(session: str, turns: Sequence[Message]) -> tuple[str, ...]:
 
 
 def _message_id(session: str, number: int) -> str:
-    return str(uuid.uuid5(uuid.NAMESPACE_OID, f"{session} {number}"))
+    """Return the session's UUID with its last 12 digits replaced by the number; the others are of this session only."""
+    return f"{session[:-12]}{number:012x}"
 
 
-def _entries(past: Past) -> Iterator[tuple[str, dict[str, Any], int | None]]:
-    """Yield type, content and message number of each line; the number is None for lines that are not the client's."""
+def _entries(session: str, past: Past) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """Yield type, content and id of each line."""
     for note in past.notes:
         # Claude Code sends a note as it was rendered, and nothing for a blank. It would render an empty list again.
-        yield "attachment", {"attachment": note, "rendered": [{"content": " "}], "renderedRole": "system"}, None
+        yield "attachment", {"attachment": note, "rendered": [{"content": " "}], "renderedRole": "system"}, _new_id()
     # After the first user message Claude Code sends a system message with its attachments. Without any it would send
     # an empty one, which it never does in its own sessions; those have at least the date.
     date = None if past.notes else {"attachment": {"type": "date", "date": time.strftime("%Y-%m-%d")}}
     turns = past.turns
-    numbered: list[tuple[int | None, Message]] = list(enumerate(_with_ids_of_their_own(turns)))
+    identified = [(_message_id(session, number), turn) for number, turn in enumerate(_with_ids_of_their_own(turns))]
     if turns and turns[0].role == "assistant":
-        numbered.insert(0, (None, BEGINNING))
+        identified.insert(0, (_new_id(), BEGINNING))
     calls: list[ToolUseBlock] = []
-    for number, turn in numbered:
-        yield turn.role, {"message": message_form(turn, str(uuid.uuid4()), calls)}, number
+    for this, turn in identified:
+        yield turn.role, {"message": message_form(turn, this, calls)}, this
         calls = [block for block in turn.blocks if isinstance(block, ToolUseBlock)]
         if turn.role == "user" and date is not None:
-            yield "attachment", date, None
+            yield "attachment", date, _new_id()
             date = None
     if not turns or turns[-1].role == "user":
         # This answer is never sent. It makes Claude Code take what follows as a new turn, not as part of the last one.
-        yield "assistant", {"message": message_form(UNSENT, str(uuid.uuid4())), "isVirtual": True}, None
+        this = _new_id()
+        yield "assistant", {"message": message_form(UNSENT, this), "isVirtual": True}, this
+
+
+def _new_id() -> str:
+    return str(uuid.uuid4())
 
 
 def _with_ids_of_their_own(turns: Sequence[Message]) -> Iterator[Message]:

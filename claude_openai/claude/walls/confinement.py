@@ -10,13 +10,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from claude_openai.bounded_run import run_bounded
 from claude_openai.claude.walls.bubblewrap import View, enclosed
 
 __all__ = ["Confinement", "try_confinement"]
 
-TRY_TIMEOUT_S = 5.0
+TRY_TIMEOUT_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,47 +40,40 @@ class Confinement:
         return {"confined": True} if self.bwrap else {"confined": False, "confined_reason": self.reason}
 
 
-def try_confinement(mode: str, environ: Mapping[str, str], folder: Path | None = None) -> Confinement:
-    """Check whether bubblewrap works. Blocks for a few ms, 5 s at most.
+def try_confinement(
+    mode: str, environ: Mapping[str, str], folder: Path | None = None, timeout_s: float = TRY_TIMEOUT_S
+) -> Confinement:
+    """Check whether bubblewrap works. Blocks for a few ms, `timeout_s` at most.
 
     Args:
         mode: the setting: "auto", "require" or "off".
         environ: an environment like that of a turn.
         folder: for temporary files; by default the system's.
+        timeout_s: time limit in seconds.
     """
     if mode == "off":
         return Confinement("", "--confine off")
     bwrap = shutil.which("bwrap", path=environ.get("PATH"))
-    reason = "bubblewrap (bwrap) is not installed" if bwrap is None else _obstacle(bwrap, environ, folder)
+    reason = "bubblewrap (bwrap) is not installed" if bwrap is None else _obstacle(bwrap, environ, folder, timeout_s)
     return Confinement("" if reason or bwrap is None else bwrap, reason, required=mode == "require")
 
 
-def _obstacle(bwrap: str, environ: Mapping[str, str], folder: Path | None) -> str:
+def _obstacle(bwrap: str, environ: Mapping[str, str], folder: Path | None, timeout_s: float) -> str:
     try:
         with tempfile.TemporaryDirectory(prefix="claude-openai-", dir=folder) as name:
-            return _obstacle_in(Path(name), bwrap, environ)
+            return _obstacle_in(Path(name), bwrap, environ, timeout_s)
     except subprocess.TimeoutExpired:
-        return f"{bwrap} did not end within {TRY_TIMEOUT_S:g} s"
+        return f"{bwrap} did not end within {timeout_s:g} s"
     except OSError as error:
         return f"{bwrap} cannot be tried: {error.strerror}"
 
 
-def _obstacle_in(folder: Path, bwrap: str, environ: Mapping[str, str]) -> str:
+def _obstacle_in(folder: Path, bwrap: str, environ: Mapping[str, str], timeout_s: float) -> str:
     cwd = folder / "cwd"
     cwd.mkdir()
     # Run bubblewrap inside itself: it is the one program that certainly exists.
     view = View(program=Path(bwrap), cwd=cwd, writable=[], readable=[], temporary=folder, hidden=[])
-    done = subprocess.run(  # noqa: S603 - constant, except for the path of bubblewrap
-        enclosed(bwrap, [bwrap, "--version"], environ, view),
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        timeout=TRY_TIMEOUT_S,
-        check=False,
-    )
+    done = run_bounded(enclosed(bwrap, [bwrap, "--version"], environ, view), environ, timeout_s, cwd)
     if done.returncode == 0:
         return ""
     stderr = " ".join(done.stderr.split())[:200]

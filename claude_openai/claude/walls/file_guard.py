@@ -157,8 +157,10 @@ class FileGuard:
             raise Denied("Isolated sub-agents are not available here. Leave out 'isolation'.")
 
     def _is_for_claude_code(self, asked: Mapping[str, Any], real: Path) -> bool:
-        """Whether it is one of Claude Code's files outside the folders that Claude is directed to: plans, long
-        results."""
+        """Whether it is one of Claude Code's files outside the folders that Claude is directed to.
+
+        These are plans and long results.
+        """
         name = asked["tool_name"]
         if not real.is_relative_to(_real(self._config)):
             return False

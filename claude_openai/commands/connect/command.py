@@ -96,7 +96,7 @@ def _list() -> None:
 
 
 def _target(url: str | None, model: str, environ: Mapping[str, str]) -> Target:
-    """Return the server at the URL. Without a URL: the running server, or the one that these variables configure."""
+    """Return the server at the URL. Without a URL: the running server, or what these variables configure."""
     if url is None:
         instance = find_instance(instance_folder(environ))
         if instance is not None:
@@ -106,7 +106,9 @@ def _target(url: str | None, model: str, environ: Mapping[str, str]) -> Target:
     config = config_from([], environ)
     has_key = config.api_key is not None
     if url is None:
-        return Target(f"{local_url(config.host, config.port or PORT)}/v1", model, has_key)
+        assumed = local_url(config.host, config.port or PORT)
+        _say(f"# No server is running; the address {assumed} and the usual models are assumed.")
+        return Target(f"{assumed}/v1", model, has_key)
     try:
         parts = urlsplit(url)
         is_whole = parts.scheme in ("http", "https") and parts.hostname and (parts.port or 1)
@@ -136,8 +138,8 @@ def _write(name: str, client: Client, target: Target, path: Path, within: Path |
     try:
         outcome = write_client(name, client, target, path, within, dry=dry)
     except MergeRefused as error:
-        print(client.text(target), end="", flush=True)
-        raise MergeRefused(f"{path} was not changed: {error}", hint="add the configuration above yourself") from None
+        hint = f"correct the file and try again, or add what `claude-openai connect {name}` prints yourself"
+        raise MergeRefused(f"{path} was not changed: {error}", hint=hint) from None
     if dry:
         print(outcome.diff(), end="")
         return

@@ -1,4 +1,4 @@
-"""Read and atomically replace a configuration file of another program.
+"""Read, atomically replace and remove a configuration file of another program.
 
 Only a regular file of this user is changed. A symbolic link is followed, because dotfiles managers use them: its target
 is replaced, and the link is kept. The target of a link in a project must be in the project, because a cloned repository
@@ -8,6 +8,7 @@ could contain a link to any file.
 import contextlib
 import os
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,7 +16,7 @@ from typing import Final
 from claude_openai.commands.connect.documents import MergeRefused
 from claude_openai.file_access import open_unfollowed
 
-__all__ = ["ConfigFile", "read_config", "remove_config", "replace_config"]
+__all__ = ["ConfigFile", "missing_folders", "read_config", "remove_config", "remove_folders", "replace_config"]
 
 MAX_CONFIG_BYTES: Final = 1024 * 1024
 _CREATE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -111,6 +112,18 @@ def replace_config(old: ConfigFile, text: str, mode: int = 0o666) -> None:
                 temporary.unlink()
     except OSError as error:
         raise MergeRefused(f"it cannot be written: {error.strerror}") from None
+
+
+def missing_folders(file: Path) -> tuple[str, ...]:
+    """Return the paths of the folders that `replace_config` makes for the file, the innermost first."""
+    return tuple(str(folder) for folder in file.parents if not folder.exists())
+
+
+def remove_folders(folders: Iterable[str]) -> None:
+    """Remove the empty folders, the innermost first, until one is not empty."""
+    with contextlib.suppress(OSError):
+        for folder in folders:
+            Path(folder).rmdir()
 
 
 def remove_config(old: ConfigFile) -> None:

@@ -7,7 +7,14 @@ from typing import Any, Final
 
 from claude_openai.commands.connect.client_texts import Target
 from claude_openai.commands.connect.clients import Client
-from claude_openai.commands.connect.config_files import ConfigFile, read_config, remove_config, replace_config
+from claude_openai.commands.connect.config_files import (
+    ConfigFile,
+    missing_folders,
+    read_config,
+    remove_config,
+    remove_folders,
+    replace_config,
+)
 from claude_openai.commands.connect.documents import Form, rewrite
 from claude_openai.commands.connect.json_text import JSON
 from claude_openai.commands.connect.merging import Keys, Written, merge, unmerge
@@ -48,7 +55,7 @@ class Outcome:
         return self.after != self.before
 
     def diff(self) -> str:
-        """The change as a unified diff, with `\\ No newline at end of file` where `patch` requires it."""
+        r"""Return a unified diff, with `\ No newline at end of file` where `patch` requires it."""
         old, new = self.before.splitlines(keepends=True), (self.after or "").splitlines(keepends=True)
         lines = difflib.unified_diff(
             old, new, str(self.file), str(self.file) if self.after is not None else "/dev/null"
@@ -93,7 +100,8 @@ def write_client(name: str, client: Client, to: Target, path: Path, within: Path
     outcome = Outcome(old.path, before, after, {"added": added, "changed": changed, "left": kept})
     if outcome.is_change and not dry:
         record = receipt_path(name, old.path)
-        new = Receipt(str(old.path), old.status is None, before, digest(after), tuple(written))
+        folders = missing_folders(old.path)
+        new = Receipt(str(old.path), old.status is None, before, digest(after), tuple(written), folders)
         # Before the file, so that every write can be undone. If the write fails, undoing it changes nothing.
         save_receipt(record, with_more(load_receipt(record), before, new))
         replace_config(old, after)
@@ -120,6 +128,8 @@ def disconnect(name: str, client: Client, path: Path, within: Path | None, *, dr
             remove_config(old)
         elif outcome.is_change and outcome.after is not None:
             replace_config(old, outcome.after)
+        if outcome.after is None:
+            remove_folders(receipt.folders)
         record.unlink(missing_ok=True)
     return outcome
 

@@ -104,7 +104,7 @@ def _merge(
         elif there[key] == value:
             continue
         elif isinstance(value, dict) and there[key] is not None:
-            raise MergeRefused(f"{shown(path)} is not a mapping or list")
+            raise MergeRefused(f"{shown(path)} is not an object or a list")
         elif path[: len(own)] == own or isinstance(value, dict):
             if _holds_opaque(there[key]):
                 raise MergeRefused(f"{shown(path)} has a value that could not be restored")

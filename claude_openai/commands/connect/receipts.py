@@ -30,6 +30,7 @@ class Receipt:
         original: the text before, None if the file was changed by others between two writes.
         after: the digest of the text after the last write.
         written: the values that were written.
+        folders: the paths of the folders that were made for the file, the innermost first.
     """
 
     file: str
@@ -37,6 +38,7 @@ class Receipt:
     original: str | None
     after: str
     written: tuple[Written, ...]
+    folders: tuple[str, ...] = ()
 
 
 def digest(text: str) -> str:
@@ -55,7 +57,10 @@ def with_more(old: Receipt | None, before: str, new: Receipt) -> Receipt:
         before: the text of the file before the last write.
         new: the receipt of the last write alone.
     """
-    if old is None or new.is_new or before == old.original:
+    if old is None:
+        return new
+    new = replace(new, folders=(*new.folders, *(each for each in old.folders if each not in new.folders)))
+    if new.is_new or before == old.original:
         return new
     values = {each.path: each for each in old.written}
     for each in new.written:
@@ -96,4 +101,6 @@ def save_receipt(path: Path, receipt: Receipt) -> None:
 
 def _receipt(found: dict[str, Any]) -> Receipt:
     written: Sequence[dict[str, Any]] = found.pop("written")
-    return Receipt(**found, written=tuple(Written(**{**each, "path": tuple(each["path"])}) for each in written))
+    folders = tuple(found.pop("folders", ()))
+    values = tuple(Written(**{**each, "path": tuple(each["path"])}) for each in written)
+    return Receipt(**found, written=values, folders=folders)

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
+from claude_openai.bounded_run import run_bounded
 from claude_openai.claude.process.command_line import claude_environment
 from claude_openai.claude.process.environment import named_environment
 from claude_openai.claude.process.program import find_claude, login_command
 from claude_openai.claude.process.version import LEAST, RENEW, Version, parse_version, shortcoming, show_version
 from claude_openai.claude.walls.confinement import try_confinement
-from claude_openai.commands.bounded_run import run_bounded
 from claude_openai.commands.doctor.checks import Finding
 from claude_openai.config import Config
 from claude_openai.errors import ClaudeMissing, ConfigError

@@ -93,7 +93,7 @@ _ON_BOTH_BACKENDS: Final = (
     Kind(
         "JSON schema",
         _texts("number"),
-        Reply(ToolUse("toolu_2", "StructuredOutput", {"n": 2})),
+        Reply(ToolUse("StructuredOutput", {"n": 2}, "toolu_2")),
         '{"n": 2}',
         fields={"response_format": _FORM},
     ),
@@ -105,7 +105,7 @@ _ON_SDK: Final = (
     Kind(
         "tool call",
         _texts("look"),
-        Reply(ToolUse(_CALL[0], PREFIX + _CALL[1], {"n": 1})),
+        Reply(ToolUse(PREFIX + _CALL[1], {"n": 1}, _CALL[0])),
         '{"n": 1}',
         fields={"tools": [_TOOL], **_STREAM},
     ),

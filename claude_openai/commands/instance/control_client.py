@@ -32,13 +32,18 @@ class ControlError(StartError):
         self.status = status
 
 
-def get_json(instance: Instance, path: str) -> Any:
+def get_json(instance: Instance, path: str, timeout_s: float = READ_S) -> Any:
     """Return the JSON body of a GET.
+
+    Args:
+        instance: the server.
+        path: path and query of the request.
+        timeout_s: time limit for each read from the connection, in seconds.
 
     Raises:
         ControlError: the server cannot be reached, or answers with an error.
     """
-    with _request(instance, "GET", path, READ_S) as response:
+    with _request(instance, "GET", path, timeout_s) as response:
         return _json(response)
 
 
@@ -49,16 +54,17 @@ def post_json(instance: Instance, path: str) -> Any:
 
 
 @contextmanager
-def stream(instance: Instance, path: str, *, is_live: bool) -> Iterator[Iterator[bytes]]:
+def stream(instance: Instance, path: str, *, is_live: bool, timeout_s: float = READ_S) -> Iterator[Iterator[bytes]]:
     """Yield an iterator of the lines of a GET as they arrive. Both raise as `get_json` does.
 
     Args:
         instance: the server.
         path: path and query of the request.
         is_live: whether the body may pause for any time, as that of a followed run does.
+        timeout_s: time limit for each read from the connection, in seconds.
     """
-    with _request(instance, "GET", path, READ_S, is_live=is_live) as response:
-        yield _lines(response, instance)
+    with _request(instance, "GET", path, timeout_s, is_live=is_live) as response:
+        yield _lines(response, instance, timeout_s)
 
 
 @contextmanager
@@ -104,13 +110,13 @@ def _json(response: http.client.HTTPResponse) -> Any:
         raise ControlError(f"cannot read the server's answer: {error}") from None
 
 
-def _lines(response: http.client.HTTPResponse, instance: Instance) -> Iterator[bytes]:
+def _lines(response: http.client.HTTPResponse, instance: Instance, timeout_s: float) -> Iterator[bytes]:
     framer = LineFramer()
     while True:
         try:
             data = response.read1(READ_BYTES)
         except TimeoutError:
-            raise _timeout_error(instance, READ_S) from None
+            raise _timeout_error(instance, timeout_s) from None
         except (OSError, http.client.HTTPException):
             raise ControlError("the connection to the server was lost") from None
         if not data:

@@ -39,9 +39,9 @@ class Answers:
     usage: dict[str, Any] | None = None
 
 
-def ask(instance: Instance, *, for_runs: bool = False) -> Answers:
-    """Query the health, and with `for_runs` the number of runs and the usage; return within 2 s."""
-    deadline = time.monotonic() + TIMEOUT_S
+def ask(instance: Instance, *, for_runs: bool = False, timeout_s: float = TIMEOUT_S) -> Answers:
+    """Query the health, and with `for_runs` the number of runs and the usage; return within `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
     health = _get(instance, "/health", deadline)
     claude = health.get("claude")
     is_missing = isinstance(claude, dict) and claude.get("found") is False

@@ -153,8 +153,11 @@ class TurnReader:
         return [AnswerCall(call_id, NOT_FOR_AGENTS) for call_id, name in calls if self._own_name(name) is not None]
 
     def retry(self, *, status: int | None, delay_ms: float, kind: str) -> Sequence[Effect]:
-        """Take the announcement that Claude Code will retry a call. Before the answer has begun, a rejected login or
-        a rate limit ends the turn: the client gets the error at once and decides about the wait."""
+        """Take the announcement that Claude Code will retry a call.
+
+        Before the answer has begun, a rejected login or a rate limit ends the turn: the client gets the error at once
+        and decides about the wait.
+        """
         if self._message is not None:
             return self._break_off(self._message, 0)
         if status not in (401, 429) or not self._transition(Input.RETRY_REFUSED):

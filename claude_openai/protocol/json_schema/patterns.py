@@ -19,7 +19,6 @@ __all__ = ["has_match", "is_pattern", "pattern_problem"]
 MAX_PATTERN_CHARS: Final = 5000
 # Size of the pattern with its repetitions expanded; each part takes about a microsecond and 270 bytes.
 MAX_PATTERN_PARTS: Final = 100_000
-PATTERN_TIMEOUT_S: Final = 0.1
 
 # A parenthesis before a count means that a group is repeated. With the flag `x`, spaces and comments may be between
 # them, so every count may be that of a group.
@@ -60,7 +59,7 @@ def has_match(pattern: str, text: str, budget: Budget) -> bool | None:
     budget.spend(1 + len(text) // 1000)
     with budget.timing_a_pattern():
         try:
-            return compiled.search(text, timeout=PATTERN_TIMEOUT_S) is not None
+            return compiled.search(text, timeout=budget.pattern_s) is not None
         except TimeoutError:
             return None
 

@@ -16,6 +16,7 @@ REQUEST_STEPS: Final = 2_000_000
 # A small request gets fewer: so much work in so few bytes is an attack.
 SMALL_REQUEST_STEPS: Final = 200_000
 STEPS_PER_BYTE: Final = 10
+PATTERN_S: Final = 0.1
 PATTERNS_S: Final = 0.5
 
 
@@ -34,12 +35,20 @@ class Budget:
         steps: the number of steps.
         clock: returns seconds, to bound the total time of patterns; without it only the time of each pattern is
             bounded.
+        pattern_s: time limit for each pattern, in seconds.
+
+    Attributes:
+        left: the steps that are left.
+        pattern_s: see above.
     """
 
-    __slots__ = ("_clock", "_patterns_s", "_steps", "left")
+    __slots__ = ("_clock", "_patterns_s", "_steps", "left", "pattern_s")
 
-    def __init__(self, steps: int = REQUEST_STEPS, clock: Callable[[], float] = _no_clock) -> None:
+    def __init__(
+        self, steps: int = REQUEST_STEPS, clock: Callable[[], float] = _no_clock, *, pattern_s: float = PATTERN_S
+    ) -> None:
         self._steps = self.left = steps
+        self.pattern_s = pattern_s
         self._patterns_s = PATTERNS_S
         self._clock = clock
 

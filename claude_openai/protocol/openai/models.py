@@ -8,6 +8,7 @@ control character.
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any, Final
 
 from claude_openai.errors import ConfigError, ModelNotFound
@@ -103,7 +104,9 @@ class ModelCatalog:
         if found is None and asked == DEFAULT_NAME:
             found = self._lookup(self.default_model)
         if found is None:
-            message = f"The model {shorten(asked)} does not exist. GET /v1/models lists the models."
+            similar = get_close_matches(asked[:MAX_NAME_CHARS], self.listing(), n=1)
+            hint = f" Did you mean {similar[0]!r}?" if similar else ""
+            message = f"The model {shorten(asked)} does not exist.{hint} GET /v1/models lists the models."
             raise ModelNotFound(message, param="model")
         return found
 

@@ -109,8 +109,10 @@ def find_run(folder: Path, run_id: str) -> RunRecord | None:
 
 
 def prune(folder_fd: int, *, max_age_s: float, max_bytes: int) -> None:
-    """Remove runs that are too old, and the oldest ones beyond `max_bytes` in all; never a run that is being
-    written."""
+    """Remove runs that are too old, and the oldest ones beyond `max_bytes` in all.
+
+    A run that is being written is never removed.
+    """
     oldest_first = run_ids(folder_fd)[::-1]
     sizes = {run_id: _file_size(folder_fd, run_id) for _, run_id in oldest_first}
     total, too_old = sum(sizes.values()), time.time() - max_age_s

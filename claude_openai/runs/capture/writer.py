@@ -8,7 +8,7 @@ the end record of a run then overwrites its last records. The thread also prunes
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -71,15 +71,24 @@ class RunWriter:
         max_bytes: bound of the size of all files together.
         log: records runs that could not be captured.
         queue_chars: bound of what waits to be written, in characters.
+        clock: seconds, for the times at which the folder is pruned.
     """
 
     def __init__(
-        self, folder: Path, *, max_age_s: float, max_bytes: int, log: Log, queue_chars: int = QUEUE_CHARS
+        self,
+        folder: Path,
+        *,
+        max_age_s: float,
+        max_bytes: int,
+        log: Log,
+        queue_chars: int = QUEUE_CHARS,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
         self._max_age_s = max_age_s
         self._max_bytes = max_bytes
         self._log = log
+        self._clock = clock
         self._next_prune = 0.0
         self._thread: WriterThread[tuple[Capture, _Entry]] = WriterThread(
             "run-writer", self._write_batch, max_queued=queue_chars, gather_s=BATCH_S, idle_s=IDLE_PRUNE_S
@@ -153,8 +162,8 @@ class RunWriter:
             self._log.warning("runs.not_captured", run_id=capture.run_id, folder=str(self._folder), reason=reason)
 
     def _prune_in_time(self) -> None:
-        if time.monotonic() >= self._next_prune:
-            self._next_prune = time.monotonic() + PRUNE_EVERY_S
+        if self._clock() >= self._next_prune:
+            self._next_prune = self._clock() + PRUNE_EVERY_S
             with suppress(OSError), open_folder(self._folder) as folder_fd:
                 prune(folder_fd, max_age_s=self._max_age_s, max_bytes=self._max_bytes)
 

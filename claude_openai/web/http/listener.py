@@ -11,6 +11,7 @@ import logging
 import math
 import os
 import resource
+import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ from claude_openai.logs.log import Log, traceback_of
 from claude_openai.web.http.http1 import GuardedStream, Http1Server
 from claude_openai.web.http.malformed import NO_WEBSOCKETS, malformed_response
 
-__all__ = ["Connections", "TcpListener", "connection_limit", "open_listeners", "urls_of"]
+__all__ = ["Connections", "TcpListener", "connection_limit", "local_listener", "open_listeners", "urls_of"]
 
 # How long a stopping server waits for the last responses before it closes their connections.
 CLIENT_CLOSE_WAIT_S: Final = 1.0
@@ -204,6 +205,18 @@ async def open_listeners(host: str, port: int) -> list[TcpListener]:
                 hint="stop the other program, or choose another port with --port (0 for any free port)",
             ) from None
         raise StartError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+
+
+def local_listener() -> TcpListener:
+    """Listen on a free port of 127.0.0.1, without waiting.
+
+    Raises:
+        StartError: the system has no socket left.
+    """
+    try:
+        return TcpListener(trio.SocketListener(trio.socket.from_stdlib_socket(socket.create_server(("127.0.0.1", 0)))))
+    except OSError as error:
+        raise StartError(f"cannot listen on 127.0.0.1: {error.strerror or error}") from None
 
 
 def urls_of(listeners: Sequence[TcpListener]) -> list[str]:

@@ -98,8 +98,10 @@ def calls_to_claude(prompt: str, expected: int) -> Iterator[None]:
 
 
 def sent_to_claude(prompt: str) -> dict[str, Any]:
-    """What Claude was sent with the prompt in the last message, which must be one request: `system`, a list of texts,
-    and `messages`, each a role and a list of blocks; a text is a string there."""
+    """Return the only request to Claude that has the prompt in its last message.
+
+    `system` is a list of texts, `messages` a list of roles and lists of blocks; a text is a string there.
+    """
     request: dict[str, Any]
     (request,) = _asked(f"requests/{quote(prompt, safe='')}")
     return request

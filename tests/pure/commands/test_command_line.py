@@ -1,6 +1,7 @@
 """The table of commands: help, suggestions, completion scripts and the manual page."""
 
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -9,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from claude_openai import __version__, commands
-from claude_openai.commands import bounded_run, version
 from claude_openai.commands.completion import SHELLS, script
 from claude_openai.commands.man import page
 from claude_openai.commands.table import visible_commands
+from claude_openai.commands.version import print_versions
 from claude_openai.config import SETTINGS
 from tests.conditions import needs
 
@@ -95,7 +96,7 @@ function=$(complete -p claude-openai | sed 's/.*-F \\([^ ]*\\).*/\\1/')
 "$function" claude-openai "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
 printf '%s\\n' "${COMPREPLY[@]}"
 """
-# `zsh -f` has no completion; its own widget needs a terminal, so only the script is checked, and that it registers.
+# `zsh -f` has no completion.
 ZSH = (
     'autoload -U compinit; compinit -D -u; eval "$1"; print -- $_comps[claude-openai]; whence -w $_comps[claude-openai]'
 )
@@ -127,6 +128,53 @@ def test_zsh_takes_the_script() -> None:
     function = "_shtab_claude_openai"
     assert run("zsh", "-f", "-c", ZSH, "zsh", script("zsh")) == f"{function}\n{function}: function\n"
     assert all(setting.flag in script("zsh") for setting in SETTINGS)
+
+
+# Each shell's file of start-up commands; "ready" is printed before the first prompt.
+TERMINALS = {
+    "bash": (("bash", "--rcfile", "{home}/.bashrc", "-i"), ".bashrc", 'eval "$(< {script})"; echo ready\n'),
+    "zsh": (
+        ("zsh", "-d", "-i"),
+        ".zshrc",
+        'autoload -U compinit; compinit -D -u; eval "$(< {script})"; echo ready\n',
+    ),
+}
+
+
+def read_until(terminal: int, words: set[str]) -> str:
+    """Return what a terminal shows, once each of the words was shown."""
+    shown = b""
+    while not words <= set(re.findall(r"[a-z]+", shown.decode(errors="replace"))):
+        assert select.select([terminal], [], [], LIMIT_S)[0], shown
+        shown += os.read(terminal, 4096)
+    return shown.decode(errors="replace")
+
+
+@pytest.mark.parametrize("shell", [pytest.param(shell, marks=needs(shell)) for shell in TERMINALS])
+def test_tab_key_in_a_terminal_lists_the_commands(shell: str, tmp_path: Path) -> None:
+    argv, file, start = TERMINALS[shell]
+    (tmp_path / "script").write_text(script(shell))
+    (tmp_path / file).write_text(start.format(script=tmp_path / "script"))
+    env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "ZDOTDIR": str(tmp_path), "TERM": "dumb"}
+    terminal, inner = os.openpty()
+    try:
+        with subprocess.Popen(
+            [word.format(home=tmp_path) for word in argv],
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+            env=env,
+            start_new_session=True,
+        ) as process:
+            try:
+                read_until(terminal, {"ready"})
+                os.write(terminal, b"claude-openai st\t\t")
+                read_until(terminal, {"start", "status", "stop"})
+            finally:
+                process.kill()
+    finally:
+        os.close(inner)
+        os.close(terminal)
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -195,22 +243,7 @@ def test_version_without_claude_code(capsys: pytest.CaptureFixture[str]) -> None
     assert lines[1].startswith("Claude Code was not found: ")
 
 
-def test_version_does_not_wait_for_a_claude_code_that_hangs(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(version, "TIMEOUT_S", 0.5)
-    alive = tmp_path / "alive"
-    os.mkfifo(alive)
-    reader = os.open(alive, os.O_RDONLY | os.O_NONBLOCK)
-    # `subprocess.run` would wait for the child, which holds the output; both hold the FIFO.
-    claude = program(tmp_path, f"exec 3> '{alive}'; sleep {LIMIT_S} & wait")
-    assert f"Claude Code did not answer within 0.5 s ({claude})" in output(capsys, "--version", CLAUDE_COMMAND=claude)
-    poll = select.poll()
-    poll.register(reader, select.POLLHUP)
-    assert poll.poll(LIMIT_S * 1000 / 3), "the child is left"
-    os.close(reader)
-
-
-def test_bounded_run_gives_output_and_exit_code(tmp_path: Path) -> None:
-    done = bounded_run.run_bounded([program(tmp_path, "echo $A; echo no >&2; exit 4")], {"A": "yes"}, LIMIT_S)
-    assert (done.stdout, done.stderr, done.returncode) == ("yes\n", "no\n", 4)
+def test_version_does_not_wait_for_a_claude_code_that_hangs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    claude = program(tmp_path, f"exec sleep {LIMIT_S}")
+    print_versions(claude, os.environ, timeout_s=0.5)
+    assert f"Claude Code did not answer within 0.5 s ({claude})" in capsys.readouterr().out

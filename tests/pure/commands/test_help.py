@@ -110,3 +110,9 @@ def test_a_wide_table_on_a_terminal_is_a_list_of_its_rows() -> None:
     assert for_terminal(page, 40) == (
         "`a b`\n    Meaning: it is full\n    Do: see Runs (claude-openai help\n      runs)\n\n"
     )
+
+
+def test_a_word_that_is_no_topic_is_searched_for_in_the_pages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert commands.main(["help", "insufficient_quota"], {}) == 2
+    hint = capsys.readouterr().err.partition("pages that mention it: ")[2]
+    assert "troubleshooting" in hint

@@ -70,6 +70,8 @@ ROWS = {
     "usage_file": Row(("/var/u.db", Path("/var/u.db")), ("none", None), ("", " ", "~nobody-of-this-name/x")),
     "max_cost_per_day": Row(("5", 5.0), ("0.25", 0.25), ("0", "-1", "", "inf", "nan", "many")),
     "stop_at_utilization": Row(("0.9", 0.9), ("1", 1.0), ("0", "1.01", "90", "", "nan")),
+    "record": Row(("/var/c.jsonl", Path("/var/c.jsonl")), ("/var/d", Path("/var/d")), ("", "~nobody-of-this-name/x")),
+    "record_times": Row(("1", True), ("no", False), ("", "2")),
 }  # fmt: skip
 
 KEY_FILES = {
@@ -103,13 +105,13 @@ def test_the_table_has_every_setting_and_no_name_twice() -> None:
     assert len(set(names)) == len(names)
 
 
-# What the command alone has: a server in a test must not write into the home folder.
+# What the command alone has: a server in a test must not write into the home folder, or to standard output.
 HOME = Path.home() / ".claude-openai"
-COMMAND = Config(output_dir=HOME / "output", usage_file=HOME / "usage.db")
+COMMAND = Config(log=True, output_dir=HOME / "output", usage_file=HOME / "usage.db")
 
 
 def test_with_nothing_given_everything_is_the_default() -> None:
-    assert Config().output_dir is None
+    assert (Config().output_dir, Config().is_logged) == (None, False)
     assert config_from([], {}) == COMMAND
     assert config_from([], {"UNRELATED": "1", "CLAUDE_OPENAI_NO_SUCH": "1"}) == COMMAND
 
@@ -119,12 +121,16 @@ def test_a_user_without_a_home_folder_can_start_the_command(monkeypatch: pytest.
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "expanduser", unknown)
-    assert config_from([], {}) == Config()
+    assert config_from([], {}) == Config(log=True)
 
 
 def test_the_folder_of_runs_is_the_same_from_everywhere() -> None:
     assert config_from(["--output-dir", "runs"], {}).output_dir == Path.cwd() / "runs"
     assert config_from(["--output-dir", "NONE"], {}).output_dir is None
+
+
+def test_relative_cassette_is_in_the_current_folder() -> None:
+    assert config_from(["--record", "tests/c.jsonl"], {}).record == Path.cwd() / "tests" / "c.jsonl"
 
 
 @all_settings

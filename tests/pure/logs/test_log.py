@@ -10,6 +10,7 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import ConfigError
-from claude_openai.logs.log import NULL_LOG, Level, Log, captured_stdlib, open_log
+from claude_openai.logs.log import LIBRARIES, NULL_LOG, Level, Log, captured_libraries, captured_process, open_log
 from claude_openai.logs.redaction import MASK, Redactor
 from claude_openai.logs.writer import LogLimits, open_log_file
 from tests.conditions import needs
@@ -61,22 +62,6 @@ class Pipe:
         self._thread.join(WAIT_S)
         os.close(self.reader)
         return parsed(self.received)
-
-
-@pytest.fixture
-def writes(monkeypatch: pytest.MonkeyPatch) -> "queue.SimpleQueue[bytes]":
-    """What the log's thread has written, batch by batch; reading from it waits for the thread."""
-    done: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    write = os.write
-
-    def reporting(fd: int, data: memoryview) -> int:
-        size = write(fd, data)
-        if threading.current_thread().name == "log-writer":
-            done.put(bytes(data))
-        return size
-
-    monkeypatch.setattr(os, "write", reporting)
-    return done
 
 
 @pytest.fixture(autouse=True)
@@ -235,6 +220,12 @@ def give_second_name(path: Path) -> None:
     path.with_name("second").hardlink_to(path)
 
 
+def link_elsewhere(path: Path) -> None:
+    target = path.with_name("elsewhere")
+    target.touch(0o600)
+    path.symlink_to(target)
+
+
 PLANTED = [
     pytest.param(give_away, "belongs to another user", id="another user's", marks=needs("root")),
     pytest.param(give_second_name, "it has another hard link", id="a second name"),
@@ -287,7 +278,9 @@ def test_a_file_that_vanishes_while_it_is_opened_is_made_anew(tmp_path: Path, mo
         os.close(open_log_file(path))
 
 
-@pytest.mark.parametrize(("plant", "reason"), PLANTED)
+@pytest.mark.parametrize(
+    ("plant", "reason"), [*PLANTED, pytest.param(link_elsewhere, "symbolic link", id="a symbolic link")]
+)
 def test_a_file_that_was_planted_in_place_of_the_log_is_not_written_and_said_once(
     tmp_path: Path,
     plant: Callable[[Path], None],
@@ -344,23 +337,6 @@ def test_a_moved_or_deleted_file_is_begun_anew(tmp_path: Path, writes: "queue.Si
     assert [record["event"] for record in records(old)] == ["first"]
     assert [record["event"] for record in records(path)] == ["third"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-def test_a_file_replaced_by_a_link_is_not_followed_and_said_once(
-    tmp_path: Path,
-    writes: "queue.SimpleQueue[bytes]",
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    path, old = tmp_path / "log", tmp_path / "old"
-    with open_log(Level.DEBUG, path, limits=LogLimits(rotation_check_s=0)) as log:
-        log.debug("first")
-        writes.get(timeout=WAIT_S)
-        path.rename(old)
-        path.symlink_to(tmp_path / "elsewhere")
-        log.debug("second")
-        log.debug("third")
-    assert [record["event"] for record in records(old)] == ["first", "second", "third"]
-    assert capfd.readouterr().err.count("symbolic link") == 1
 
 
 # The thread
@@ -534,7 +510,7 @@ def test_many_threads_may_log_at_once(tmp_path: Path) -> None:
 def test_what_libraries_log_arrives_with_level_message_and_exception(memory: tuple[Log, list[bytes]]) -> None:
     log, lines = memory
     library = logging.getLogger("claude_agent_sdk.client")
-    with captured_stdlib(log):
+    with captured_process(log):
         library.debug("hello %s", "you")
         try:
             raise ValueError("failed with hunter2hunter2")
@@ -556,7 +532,7 @@ def test_the_root_logger_is_as_it_was_afterwards(memory: tuple[Log, list[bytes]]
     level, handlers = root.level, root.handlers[:]
     root.setLevel(logging.CRITICAL)
     try:
-        with captured_stdlib(memory[0]):
+        with captured_process(memory[0]):
             assert root.level == Level.TRACE
         assert (root.level, root.handlers) == (logging.CRITICAL, handlers)
     finally:
@@ -573,7 +549,7 @@ def test_a_library_whose_arguments_do_not_fit_or_raise_is_not_failed(
             raise ZeroDivisionError
 
     log, lines = memory
-    with captured_stdlib(log):
+    with captured_process(log):
         logging.getLogger("mcp").warning("%d and %d", "one")
         logging.getLogger("mcp").warning("%s", Broken())
     first, second = parsed(b"".join(lines))
@@ -583,7 +559,7 @@ def test_a_library_whose_arguments_do_not_fit_or_raise_is_not_failed(
 
 def test_below_the_level_libraries_are_not_heard() -> None:
     lines: list[bytes] = []
-    with captured_stdlib(Log(Level.WARNING, lines.append, Redactor())):
+    with captured_process(Log(Level.WARNING, lines.append, Redactor())):
         logging.getLogger("hypercorn").info("a")
         logging.getLogger("hypercorn").warning("b")
     assert [record["message"] for record in parsed(b"".join(lines))] == ["b"]
@@ -593,6 +569,38 @@ def test_without_a_log_libraries_are_silent_too(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(logging.getLogger(), "handlers", [])
-    with captured_stdlib(NULL_LOG):
+    with captured_process(NULL_LOG):
         logging.getLogger("hypercorn").error("a")
     assert capfd.readouterr() == ("", "")
+
+
+@contextmanager
+def propagating_to(lines: list[str]) -> Iterator[None]:
+    """A handler of the host's own, on the root logger."""
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+
+
+def test_in_a_host_only_the_servers_libraries_are_heard_and_the_host_hears_them_too(
+    memory: tuple[Log, list[bytes]],
+) -> None:
+    log, lines = memory
+    host: list[str] = []
+    with captured_libraries(log), propagating_to(host):
+        for name in (*LIBRARIES, "my.program", "asyncio", "trio.async_generator_errors"):
+            logging.getLogger(name).warning("by %s", name)
+        logging.getLogger().warning("by root")
+    assert [record["logger"] for record in parsed(b"".join(lines))] == list(LIBRARIES)
+    assert len(host) == len(LIBRARIES) + 4
+
+
+def test_in_a_host_no_level_changes_so_that_it_hears_no_more_than_before(memory: tuple[Log, list[bytes]]) -> None:
+    host: list[str] = []
+    with captured_libraries(memory[0]), propagating_to(host):
+        logging.getLogger("mcp.client").debug("x")
+    assert host == []

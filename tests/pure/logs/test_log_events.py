@@ -22,8 +22,7 @@ def documented() -> dict[str, set[str]]:
 
 
 def calls(tree: ast.AST) -> Iterator[tuple[str, ast.expr]]:
-    """The level and the event of each call that logs: `x.log.debug("a.b")`, `log.log(level, "a.b")`, and a line made
-    without a log."""
+    """Yield level and event of each call that logs: `x.log.debug("a.b")`, `log.log(level, "a.b")`, `_line(...)`."""
     for node in ast.walk(tree):
         match node:
             case ast.Call(func=ast.Attribute(value=receiver, attr=method), args=[first, *rest]):

@@ -32,22 +32,6 @@ def _no_thread_is_left() -> Iterator[None]:
             assert not thread.is_alive()
 
 
-@pytest.fixture
-def writes(monkeypatch: pytest.MonkeyPatch) -> "queue.SimpleQueue[int]":
-    """Tells of each line that was written; reading from it waits for the thread."""
-    done: queue.SimpleQueue[int] = queue.SimpleQueue()
-    write = os.write
-
-    def reporting(fd: int, data: memoryview) -> int:
-        size = write(fd, data)
-        if threading.current_thread().name == "log-writer":
-            done.put(size)
-        return size
-
-    monkeypatch.setattr(os, "write", reporting)
-    return done
-
-
 def dropped(count: int) -> bytes:
     return b'{"dropped":%d}\n' % count
 
@@ -153,7 +137,9 @@ def test_a_file_that_cannot_be_rotated_is_said_once_and_grows(
     ] == [True]
 
 
-def test_a_rotation_that_failed_is_made_as_soon_as_it_can_be(tmp_path: Path, writes: "queue.SimpleQueue[int]") -> None:
+def test_a_rotation_that_failed_is_made_as_soon_as_it_can_be(
+    tmp_path: Path, writes: "queue.SimpleQueue[bytes]"
+) -> None:
     path = tmp_path / "log"
     older(path).mkdir()
     writer = LogWriter(open_log_file(path), path, dropped, SMALL)
@@ -188,7 +174,7 @@ def test_a_new_file_that_cannot_be_begun_is_said_once_and_the_older_one_goes_on(
 
 
 def test_a_file_that_somebody_moves_is_begun_anew_and_rotated_as_before(
-    tmp_path: Path, writes: "queue.SimpleQueue[int]"
+    tmp_path: Path, writes: "queue.SimpleQueue[bytes]"
 ) -> None:
     path, moved = tmp_path / "log", tmp_path / "log-2026"
     writer = LogWriter(open_log_file(path), path, dropped, replace(SMALL, rotation_check_s=0))
@@ -210,7 +196,7 @@ def test_a_file_that_somebody_moves_is_begun_anew_and_rotated_as_before(
 
 
 def test_one_rotates_and_the_other_does_not_rotate_the_new_file_away(
-    tmp_path: Path, writes: "queue.SimpleQueue[int]"
+    tmp_path: Path, writes: "queue.SimpleQueue[bytes]"
 ) -> None:
     path = tmp_path / "log"
     first, second = (LogWriter(open_log_file(path), path, dropped, SMALL) for _ in range(2))
@@ -229,7 +215,7 @@ def test_one_rotates_and_the_other_does_not_rotate_the_new_file_away(
 
 
 def test_while_another_rotates_lines_go_to_the_file_that_is_open(
-    tmp_path: Path, writes: "queue.SimpleQueue[int]", capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, writes: "queue.SimpleQueue[bytes]", capfd: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "log"
     other = open_log_file(path)

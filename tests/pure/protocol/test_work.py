@@ -12,12 +12,12 @@ import pytest
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.claude_code.argument_checker import ArgumentChecker
-from claude_openai.protocol.json_schema import metaschema, patterns
+from claude_openai.protocol.json_schema import metaschema
 from claude_openai.protocol.json_schema import validation as schemas
 from claude_openai.protocol.json_schema.tool_dialect import tool_schema
 from claude_openai.protocol.json_schema.validation import usable_schema
 from claude_openai.protocol.limits.bounded_cache import MIN_SIZE, Kept
-from claude_openai.protocol.limits.budget import REQUEST_STEPS, Budget, request_budget
+from claude_openai.protocol.limits.budget import CHECK_STEPS, REQUEST_STEPS, Budget, request_budget
 from claude_openai.protocol.openai import json_body
 from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.models import ModelCatalog
@@ -311,11 +311,11 @@ def clock() -> Callable[[], float]:
     ],
 )
 def test_the_patterns_of_one_check_have_one_limit(
-    schema: dict[str, Any], arguments: Any, clock: Callable[[], float], monkeypatch: pytest.MonkeyPatch
+    schema: dict[str, Any], arguments: Any, clock: Callable[[], float]
 ) -> None:
-    monkeypatch.setattr(patterns, "PATTERN_TIMEOUT_S", 0.0001)
-    found = checked({"properties": {"a": schema}}, {"a": arguments}, clock)
-    assert "checking them takes more than 500 ms for its patterns" in found
+    validator = usable_schema(json.dumps({"properties": {"a": schema}}), Budget())
+    found = validator.problem({"a": arguments}, Budget(CHECK_STEPS, clock, pattern_s=0.0001))
+    assert found == "checking them takes more than 500 ms for its patterns"
     assert clock() < 1.2
 
 

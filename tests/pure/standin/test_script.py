@@ -89,7 +89,7 @@ def read_back(events: list[dict[str, Any]]) -> list[tuple[dict[str, Any], list[d
 strings = st.text(st.characters(exclude_categories=()))
 texts = st.lists(strings).map(lambda deltas: Text(*deltas))
 thinkings = st.builds(lambda deltas, signature: Thinking(*deltas, signature=signature), st.lists(strings), strings)
-tool_uses = st.builds(ToolUse, st.just("toolu_01"), strings, st.dictionaries(strings, st.integers()))
+tool_uses = st.builds(ToolUse, strings, st.dictionaries(strings, st.integers()), st.just("toolu_01"))
 
 
 @given(st.lists(texts | thinkings | tool_uses))
@@ -115,7 +115,7 @@ def test_every_delta_is_one_event_and_every_block_reads_back(blocks: list[Text |
 def test_a_message_that_is_not_streamed_holds_the_same_content() -> None:
     usage = Usage(input_tokens=3, output_tokens=9, cache_read_input_tokens=2, thinking_tokens=4)
     reply = Reply(
-        Thinking("h", "m", signature="s"), Text("a", Pause(0), "b"), ToolUse("toolu_01", "f", {"x": 1}), usage=usage
+        Thinking("h", "m", signature="s"), Text("a", Pause(0), "b"), ToolUse("f", {"x": 1}, "toolu_01"), usage=usage
     )
     items = rendered(reply, stream=False)
     body = body_of(items)
@@ -160,7 +160,7 @@ def test_a_bare_string_is_a_text_of_one_delta() -> None:
 
 
 def test_the_stop_reason_follows_from_the_blocks_unless_it_is_given() -> None:
-    call = ToolUse("toolu_01", "f")
+    call = ToolUse("f", id="toolu_01")
     assert Reply("a").stop_reason == "end_turn"
     assert Reply("a", call).stop_reason == "tool_use"
     assert Reply("a", call, stop_reason="max_tokens").stop_reason == "max_tokens"
@@ -172,14 +172,14 @@ def test_a_reply_may_claim_another_model_than_the_one_asked_for() -> None:
 
 
 def test_fragments_of_a_tool_input_are_sent_as_they_are() -> None:
-    reply = Reply(ToolUse("toolu_01", "f", {"ignored": 1}, fragments=['{"a":', "", "oops"]))
+    reply = Reply(ToolUse("f", {"ignored": 1}, "toolu_01", fragments=['{"a":', "", "oops"]))
     ((_, deltas),) = read_back(sse_events(body_of(rendered(reply))))
     assert [delta["partial_json"] for delta in deltas] == ['{"a":', "", "oops"]
 
 
 def test_waits_stand_where_the_script_put_them() -> None:
     gate = Pause(trio.Event())
-    items = rendered(Reply(Text("one", gate, "two"), Hang(), "three", Cut()))
+    items = rendered(Reply(Text("one", gate, "two"), Hang(), Text("three"), Cut()))
     at_gate, at_hang, at_cut = items.index(gate), items.index(Hang()), items.index(Cut())
     assert b'"one"' in body_of(items[:at_gate])
     assert b'"two"' not in body_of(items[:at_gate])
@@ -203,7 +203,7 @@ def test_garbage_stands_in_the_stream_as_it_is() -> None:
 
 
 def test_garbage_spoils_a_whole_message_too_and_is_counted_in_its_length() -> None:
-    items = rendered(Reply("a", Garbage(b"}{")), stream=False)
+    items = rendered(Reply(Text("a"), Garbage(b"}{")), stream=False)
     assert body_of(items).startswith(b"}{{")
     assert head_of(items).headers["content-length"] == str(len(body_of(items)))
 
@@ -218,7 +218,7 @@ def test_nothing_follows_an_error_event() -> None:
     ("error_type", "status"), [("overloaded_error", 529), ("rate_limit_error", 429), ("new_error", 500)]
 )
 def test_an_error_in_a_message_that_is_not_streamed_is_a_status(error_type: str, status: int) -> None:
-    items = rendered(Reply("a", UpstreamErrorEvent(error_type), "b"), stream=False)
+    items = rendered(Reply(Text("a"), UpstreamErrorEvent(error_type), "b"), stream=False)
     assert head_of(items).status == status
     assert json.loads(body_of(items))["error"] == {"type": error_type, "message": "Overloaded"}
 

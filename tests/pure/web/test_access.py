@@ -1,4 +1,4 @@
-"""Who may call: the checks one by one. Through the whole stack they stand in `memory/test_callers.py`."""
+"""Who may call: the checks one by one. Through the whole stack they stand in `memory/web/test_callers.py`."""
 
 import contextlib
 from typing import Any

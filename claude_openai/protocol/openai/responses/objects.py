@@ -197,8 +197,10 @@ class ItemInProgress:
 
 
 def response_usage(usage: Usage, cost_usd: float | None = None) -> dict[str, Any]:
-    """Return OpenAI's usage object. Its `input_tokens` include cached tokens; Claude's do not. Arguments as
-    `chat.completion.usage_object`."""
+    """Return OpenAI's usage object. Its `input_tokens` include cached tokens; Claude's do not.
+
+    Arguments as for `chat.completion.usage_object`.
+    """
     input_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
     return {
         "input_tokens": input_tokens,

@@ -4,10 +4,9 @@ import pytest
 
 from claude_openai.claude.process.start_errors import why_not_started
 from claude_openai.claude.process.version import (
+    LACKS,
     LEAST,
-    LEAST_EXACT,
-    LEAST_ONE_CALL,
-    LEAST_REWINDING,
+    LEAST_COMPLETE,
     RENEW,
     parse_version,
     shortcoming,
@@ -31,16 +30,19 @@ def test_a_version_is_read_from_what_claude_prints(output: str, version: tuple[i
 
 def test_versions_are_compared_by_their_numbers() -> None:
     assert shortcoming((2, 1, 99)) == "2.1.99 is too old; expected 2.1.169 or newer"
-    assert shortcoming((2, 2)) == shortcoming((3, 0, 0)) == shortcoming(LEAST_EXACT) == ""
+    assert shortcoming((2, 2)) == shortcoming((3, 0, 0)) == shortcoming(LEAST_COMPLETE) == ""
 
 
-@pytest.mark.parametrize(
-    ("least", "lack"), [(LEAST_EXACT, "the date"), (LEAST_ONE_CALL, "a second call"), (LEAST_REWINDING, "edited")]
-)
+@pytest.mark.parametrize(("least", "lack"), LACKS)
 def test_what_a_version_lacks_is_named_up_to_the_one_that_has_it(least: tuple[int, ...], lack: str) -> None:
     *head, last = least
     assert lack in shortcoming((*head, last - 1))
     assert lack not in shortcoming(least)
+
+
+def test_the_first_complete_version_is_the_last_bound() -> None:
+    assert tuple(sorted(LACKS, reverse=True)) == LACKS
+    assert LACKS[-1][0] > LEAST
 
 
 def test_all_but_the_oldest_are_said_to_answer() -> None:

@@ -479,22 +479,27 @@ def spares_for(
     return Spares(count, starter, events.log, MODEL, refill_delay_s=REFILL_DELAY_S, available_mb=available_mb)
 
 
+@asynccontextmanager
+async def refilling(spares: Spares) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(spares.refill)
+        yield
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("count", [1, 3])
 async def test_as_many_spares_as_wanted_are_started_and_no_more(events: Events, starter: Starter, count: int) -> None:
     spares = spares_for(count, starter, events)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(spares.refill)
+    async with refilling(spares):
         await wait_all_tasks_blocked()
         assert len(starter.started) == count
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_spare_that_is_taken_is_replaced_a_little_later(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     spares = spares_for(2, starter, events)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(spares.refill)
+    async with refilling(spares):
         await wait_all_tasks_blocked()
         assert take(spares) in starter.started
         await trio.sleep(REFILL_DELAY_S / 2)
@@ -507,7 +512,6 @@ async def test_a_spare_that_is_taken_is_replaced_a_little_later(
         assert take(spares) is None
         await trio.sleep(2 * REFILL_DELAY_S)
         assert len(starter.started) == 5
-        nursery.cancel_scope.cancel()
 
 
 async def test_before_the_first_is_ready_there_is_none(events: Events, starter: Starter) -> None:
@@ -518,22 +522,19 @@ async def test_a_spare_of_yesterday_is_not_given_out_and_ends(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     spares = spares_for(2, starter, events)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(spares.refill)
+    async with refilling(spares):
         await wait_all_tasks_blocked()
         first, second = starter.started
         second.outdated = True
         assert take(spares) is first
         assert not second.alive
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_spare_that_died_is_not_given_out_and_is_replaced(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     spares = spares_for(2, starter, events)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(spares.refill)
+    async with refilling(spares):
         await wait_all_tasks_blocked()
         first, second = starter.started
         second.died = True
@@ -541,7 +542,6 @@ async def test_a_spare_that_died_is_not_given_out_and_is_replaced(
         assert take(spares) is None
         await trio.sleep(2 * REFILL_DELAY_S)
         assert len(starter.started) == 4
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_start_that_fails_is_logged_and_tried_again_later(
@@ -549,15 +549,13 @@ async def test_a_start_that_fails_is_logged_and_tried_again_later(
 ) -> None:
     starter.failures = 2
     spares = spares_for(1, starter, events)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(spares.refill)
+    async with refilling(spares):
         await trio.sleep(RETRY_S / 2)
         assert len(starter.times) == 1
         assert take(spares) is None
         await trio.sleep(3 * RETRY_S)
         assert len(starter.started) == 1
         assert take(spares) is starter.started[0]
-        nursery.cancel_scope.cancel()
     assert [record["error"] for record in events.of("spare.failed")] == ["no such program"] * 2
     assert {record["level"] for record in events.of("spare.failed")} == {"warning"}
     waits = [later - sooner for sooner, later in zip(starter.times, starter.times[1:], strict=False)]
@@ -569,8 +567,7 @@ async def test_starts_that_fail_become_rare_and_end_when_nobody_has_asked_for_lo
 ) -> None:
     starter.failures = 10**6
     spares = spares_for(1, starter, events)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(spares.refill)
+    async with refilling(spares):
         await trio.sleep(100 * IDLE_S)
         tries = len(starter.times)
         assert starter.times[-1] < IDLE_S + MAX_RETRY_S
@@ -578,20 +575,17 @@ async def test_starts_that_fail_become_rare_and_end_when_nobody_has_asked_for_lo
         assert take(spares) is None
         await trio.sleep(2 * REFILL_DELAY_S)
         assert len(starter.times) == tries + 1
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_spare_that_died_is_replaced_though_nobody_asks(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     spares = spares_for(1, starter, events)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(spares.refill)
+    async with refilling(spares):
         await wait_all_tasks_blocked()
         starter.started[0].died = True
         await trio.sleep(CHECK_S + 1)
         assert take(spares) is starter.started[1]
-        nursery.cancel_scope.cancel()
 
 
 async def test_where_there_is_no_program_a_spare_is_tried_once_for_each_request_and_nothing_is_said(
@@ -599,8 +593,7 @@ async def test_where_there_is_no_program_a_spare_is_tried_once_for_each_request_
 ) -> None:
     starter.missing = True
     spares = spares_for(2, starter, events)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(spares.refill)
+    async with refilling(spares):
         for asked in range(1, 4):
             await trio.sleep(IDLE_S / 2)
             assert len(starter.times) == asked
@@ -608,7 +601,6 @@ async def test_where_there_is_no_program_a_spare_is_tried_once_for_each_request_
         starter.missing = False
         await trio.sleep(2 * REFILL_DELAY_S)
         assert take(spares) in starter.started
-        nursery.cancel_scope.cancel()
     assert events.of("spare.failed") == []
 
 
@@ -624,8 +616,7 @@ async def test_when_nobody_has_asked_for_long_the_spares_end_and_the_next_reques
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     spares = spares_for(2, starter, events)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(spares.refill)
+    async with refilling(spares):
         await trio.sleep(IDLE_S - 1)
         assert all(spare.alive for spare in starter.started)
         await trio.sleep(2)
@@ -637,15 +628,13 @@ async def test_when_nobody_has_asked_for_long_the_spares_end_and_the_next_reques
         await trio.sleep(2 * REFILL_DELAY_S)
         assert len(starter.started) == 4
         assert take(spares) in starter.started[2:]
-        nursery.cancel_scope.cancel()
 
 
 async def test_the_two_models_asked_for_last_have_spares_and_those_of_an_older_one_are_ended(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     spares = spares_for(1, starter, events)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(spares.refill)
+    async with refilling(spares):
         await wait_all_tasks_blocked()
         assert take(spares, "haiku") is None
         await trio.sleep(2 * REFILL_DELAY_S)
@@ -655,15 +644,13 @@ async def test_the_two_models_asked_for_last_have_spares_and_those_of_an_older_o
         assert [spare.alive for spare in starter.started] == [False, True]  # that of the model to begin with
         await trio.sleep(4 * REFILL_DELAY_S)
         assert sorted(spare.model for spare in starter.started[2:]) == ["haiku", "opus"]
-        nursery.cancel_scope.cancel()
 
 
 async def test_each_request_puts_the_end_of_the_spares_off(
     events: Events, starter: Starter, autojump_clock: MockClock
 ) -> None:
     spares = spares_for(1, starter, events)
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(spares.refill)
+    async with refilling(spares):
         for _ in range(3):
             await trio.sleep(IDLE_S - 10)
             assert take(spares) is not None
@@ -671,7 +658,6 @@ async def test_each_request_puts_the_end_of_the_spares_off(
         assert [spare.alive for spare in starter.started[-1:]] == [True]
         await trio.sleep(20)
         assert [spare.alive for spare in starter.started[-1:]] == [False]
-        nursery.cancel_scope.cancel()
 
 
 async def test_on_a_machine_that_is_short_of_memory_no_spare_is_started_until_there_is_more(
@@ -679,8 +665,7 @@ async def test_on_a_machine_that_is_short_of_memory_no_spare_is_started_until_th
 ) -> None:
     available: list[int | None] = [MIN_AVAILABLE_MB - 1]
     spares = spares_for(1, starter, events, lambda: available[-1])
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(spares.refill)
+    async with refilling(spares):
         await trio.sleep(IDLE_S / 2)
         assert starter.times == []
         assert [record["level"] for record in events.of("spare.short_of_memory")] == ["warning"]
@@ -691,7 +676,6 @@ async def test_on_a_machine_that_is_short_of_memory_no_spare_is_started_until_th
         assert take(spares) is None
         await trio.sleep(2 * REFILL_DELAY_S)
         assert len(starter.started) == 1
-        nursery.cancel_scope.cancel()
 
 
 def parked_with(*calls: str) -> tuple[StandIn, ParkedCalls]:

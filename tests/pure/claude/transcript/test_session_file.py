@@ -121,6 +121,15 @@ def test_each_line_is_the_child_of_the_one_before(history: list[Message]) -> Non
     assert len(set(ids)) == len(ids)
 
 
+def test_each_line_and_each_message_of_two_sessions_has_an_id_of_its_own() -> None:
+    past = Past(HISTORY * 20, NOTES)
+    entries = parsed([line for _ in range(2) for line in transcript_lines(str(uuid.uuid4()), past, CWD)])
+    ids = [str(uuid.UUID(entry["uuid"])) for entry in entries]
+    assert ids == [entry["uuid"] for entry in entries]
+    message_ids = [entry["message"]["id"] for entry in entries if entry["type"] == "assistant"]
+    assert (len(set(ids)), len(set(message_ids))) == (len(ids), len(message_ids))
+
+
 def test_an_assistants_line_is_a_whole_message() -> None:
     question, answer, _ = messages(HISTORY)
     assert answer["type"] == "message"

@@ -220,6 +220,43 @@ def test_a_file_that_was_made_is_removed(name: str, tmp_path: Path) -> None:
     assert disconnect(name, CLIENTS[name], path, None, dry=False) is None
 
 
+def test_remove_removes_the_empty_folders_that_write_made(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "twice" / "config"
+    write("aider", path)
+    path.unlink()
+    path.parent.rmdir()
+    write("aider", path)
+    remove("aider", path)
+    assert not (tmp_path / "made").exists()
+
+
+def test_remove_keeps_folders_that_have_files_of_others(tmp_path: Path) -> None:
+    path = tmp_path / "made" / "made too" / "config"
+    write("aider", path)
+    (tmp_path / "made" / "other").touch()
+    remove("aider", path)
+    assert [each.name for each in (tmp_path / "made").iterdir()] == ["other"]
+
+
+def test_remove_keeps_folders_that_were_there_before_write(tmp_path: Path) -> None:
+    path = tmp_path / "before" / "config"
+    path.parent.mkdir()
+    write("aider", path)
+    remove("aider", path)
+    assert list(path.parent.iterdir()) == []
+
+
+def test_receipt_without_folders_of_an_older_version_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "config"
+    write("aider", path)
+    record = receipt_path("aider", path)
+    record.write_text(
+        json.dumps({key: value for key, value in json.loads(record.read_text()).items() if key != "folders"})
+    )
+    remove("aider", path)
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("name", WRITABLE)
 def test_a_dry_run_shows_the_change_and_makes_none(name: str, tmp_path: Path, home: Path) -> None:
     path = tmp_path / "config"
@@ -268,14 +305,14 @@ def test_an_invalid_file_is_left_as_it_is_and_the_place_is_named(
 
 UNSUITABLE: Final = [
     ("opencode", "[1]", "does not contain a JSON object"),
-    ("opencode", '{"provider": "none"}', "provider is not a mapping"),
+    ("opencode", '{"provider": "none"}', "provider is not an object"),
     ("opencode", "[" * 100_000, "nested too deeply"),
-    ("codex", "model_providers = 1\n", "model_providers is not a mapping"),
+    ("codex", "model_providers = 1\n", "model_providers is not an object"),
     ("aider", "- a\n", "not of the type that the client reads"),
     ("llm", "a: 1\n", "not of the type that the client reads"),
     ("llm", "text\n", "does not contain a YAML mapping or list"),
     ("continue", "models: &m []\nother: *m\n", "anchor &m"),
-    ("continue", "m: &m []\nmodels: *m\n", "models is not a mapping or list"),
+    ("continue", "m: &m []\nmodels: *m\n", "models is not an object or a list"),
     ("aider", "model: 1.5\n", "could not be restored"),
     ("aider", "model: &m x\nother: *m\n", "cannot be changed without"),
 ]

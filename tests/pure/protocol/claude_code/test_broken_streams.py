@@ -1,7 +1,7 @@
 """Streams that break off: what of them the client gets, by the records of Claude Code of different versions.
 
 `records_of` are the records that Claude Code 2.1.332 was seen to make of a message that broke off. What the real one
-makes of them is the business of `tests/real/test_broken_streams.py`.
+makes of them is the business of `tests/real/protocol/claude_code/test_broken_streams.py`.
 """
 
 from collections.abc import Iterator, Sequence

@@ -184,21 +184,19 @@ def test_urls_as_people_write_them_are_taken(url: str) -> None:
 
 
 def test_what_is_larger_than_claude_takes_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media, "MAX_IMAGE_BYTES", len(PNG))
-    monkeypatch.setattr(media, "MAX_FILE_BYTES", len(PNG))
-    assert blocks(image(url(PNG))) != ()
-    anthropic = {"type": "image", "source": {"type": "base64", "data": b64(PNG + b"1")}}
+    # One byte too many: the length of the base64 does not show it.
+    anthropic = {"type": "image", "source": {"type": "base64", "data": b64(PNG.ljust(media.MAX_IMAGE_BYTES + 1, b"1"))}}
     assert refused(anthropic) == ("invalid_value", ".source.data")
 
     def decode(*_: Any, **__: Any) -> bytes:
         raise AssertionError("it was decoded")
 
     monkeypatch.setattr(base64, "b64decode", decode)
-    more = PNG + b"more than that"
-    assert refused(image(url(more))) == ("invalid_value", ".image_url")
-    assert refused(file(file_data=url(more)))[1] == ".file.file_data"
-    for kind in ("image", "document"):
-        assert refused({"type": kind, "source": {"type": "base64", "data": b64(more)}})[1] == ".source.data"
+    picture, document = b64(bytes(media.MAX_IMAGE_BYTES + 10)), b64(bytes(media.MAX_FILE_BYTES + 10))
+    assert refused(image(f"data:image/png;base64,{picture}")) == ("invalid_value", ".image_url")
+    assert refused(file(file_data=f"data:;base64,{document}"))[1] == ".file.file_data"
+    for kind, data in (("image", picture), ("document", document)):
+        assert refused({"type": kind, "source": {"type": "base64", "data": data}})[1] == ".source.data"
 
 
 @given(st.data(), st.sampled_from(sorted(PICTURES)))

@@ -347,26 +347,15 @@ def test_a_run_that_ends_on_a_full_disk_has_its_end_over_its_last_words(
     assert (tmp_path / f"{ID}.ndjson").stat().st_size <= 1500 + fits
 
 
-def test_old_runs_are_removed_while_the_server_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_runs_are_removed_while_the_server_runs(tmp_path: Path) -> None:
     hour_s, passed_s = 3600.0, 0.0
-    monkeypatch.setattr(run_writer, "time", Clock(lambda: passed_s))
-    with writing(tmp_path, max_age_s=hour_s) as written:
+    with writing(tmp_path, max_age_s=hour_s, clock=lambda: time.monotonic() + passed_s) as written:
         written.run()
         until(lambda: kept(tmp_path) == {ID} and find_run(tmp_path, ID) is not None)
         os.utime(tmp_path / f"{ID}.ndjson", (time.time() - 2 * hour_s,) * 2)
         passed_s = 120.0
         written.run(OTHER)
         until(lambda: kept(tmp_path) == {OTHER})
-
-
-class Clock:
-    """`time` for the writer, whose monotonic clock goes on by what the test says."""
-
-    def __init__(self, passed_s: Callable[[], float]) -> None:
-        self._passed_s = passed_s
-
-    def monotonic(self) -> float:
-        return time.monotonic() + self._passed_s()
 
 
 def test_a_folder_that_cannot_be_made_is_told_once_and_hurts_nobody(tmp_path: Path) -> None:

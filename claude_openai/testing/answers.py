@@ -1,0 +1,135 @@
+"""The script of a fake: which answer a request gets, and whether the script was followed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from claude_openai.errors import InternalError
+from claude_openai.standin.script import Answer, AnswerLike, Reply, answer_of
+from claude_openai.testing.requests import FakeRequest
+
+__all__ = ["Answers", "ScriptError", "ScriptFailed", "ScriptLike"]
+
+# A function answers one request; as the last answer it answers all further requests.
+ScriptLike: TypeAlias = AnswerLike | Callable[[FakeRequest], AnswerLike]
+
+_SHOWN_CHARS = 200
+
+
+class ScriptError(AssertionError):
+    """The program and the script of a fake do not agree: which answer, which request."""
+
+
+class ScriptFailed(InternalError):
+    """What a client gets if the script has no valid answer for its request."""
+
+    default_code = "script_failed"
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem, may_retry=False)
+
+
+@dataclass(slots=True)
+class _Entry:
+    number: int
+    answer: Answer | Callable[[FakeRequest], Any]
+    used: bool = False
+
+    def __str__(self) -> str:
+        text = repr(self.answer)
+        return f"answer {self.number} ({text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + '…'})"
+
+
+class Answers:
+    """The answers of a script, in order.
+
+    Args:
+        answers: see `ScriptLike`.
+        strict: False repeats the last answer for further requests, and reports no problem.
+
+    Attributes:
+        strict: see above.
+        problems: what disagreed, in the order of its discovery.
+        error: the first exception of a function of the script.
+
+    Raises:
+        TypeError: a value is not an answer.
+    """
+
+    def __init__(self, answers: Sequence[ScriptLike], *, strict: bool) -> None:
+        self.strict = strict
+        self.problems: list[str] = []
+        self.error: Exception | None = None
+        self._entries: list[_Entry] = []
+        self.add(answers)
+
+    def add(self, answers: Sequence[ScriptLike]) -> None:
+        """Append answers.
+
+        Raises:
+            TypeError: a value is not an answer; none is appended.
+        """
+        first = len(self._entries) + 1
+        self._entries += [_Entry(number, _checked(each, number)) for number, each in enumerate(answers, first)]
+
+    @property
+    def exhausted(self) -> bool:
+        """Return whether a further request would have no answer."""
+        return not self._entries or (self._entries[-1].used and not self._repeats(self._entries[-1]))
+
+    def next(self, request: FakeRequest) -> tuple[Answer, str]:
+        """Return the next answer, and its name for messages.
+
+        Raises:
+            ScriptFailed: there is none; or the function of the script failed, see `error`.
+        """
+        entry = next((entry for entry in self._entries if not entry.used), None)
+        if entry is None:
+            if not self._entries:
+                if not self.strict:
+                    return Reply("ok"), "the default answer"
+            elif self._repeats(self._entries[-1]):
+                entry = self._entries[-1]
+        if entry is None:
+            raise self.problem(f"no answer is left for {request!r}; the script has {len(self._entries)}")
+        entry.used = True
+        return self._made(entry, request), str(entry)
+
+    def problem(self, text: str) -> ScriptFailed:
+        """Note a disagreement, and return the error for the client."""
+        self.problems.append(text)
+        return ScriptFailed(f"The script of fake_claude was not followed: {text}")
+
+    def check(self) -> None:
+        """Check that the script was followed, and all of it used.
+
+        Raises:
+            ScriptError: it was not.
+        """
+        if not self.strict:
+            return
+        left = [f"{entry} was not asked for" for entry in self._entries if not entry.used]
+        found = [*self.problems, *left]
+        if found:
+            raise ScriptError(
+                "the script was not followed:\n" + "\n".join(f"- {each}" for each in found)
+            ) from self.error
+
+    def _repeats(self, entry: _Entry) -> bool:
+        return not self.strict or not isinstance(entry.answer, Answer)
+
+    def _made(self, entry: _Entry, request: FakeRequest) -> Answer:
+        if isinstance(entry.answer, Answer):
+            return entry.answer
+        try:
+            return answer_of(entry.answer(request), f"result of {entry}")
+        except Exception as error:  # the test's own, which must not be lost in a response
+            self.error = self.error or error
+            raise self.problem(f"{entry} raised {error!r} for {request!r}") from error
+
+
+def _checked(value: Any, number: int) -> Answer | Callable[[FakeRequest], Any]:
+    if callable(value) and not isinstance(value, type):
+        function: Callable[[FakeRequest], Any] = value
+        return function
+    return answer_of(value, f"answer {number} of the script")

@@ -1,0 +1,130 @@
+"""The requests that a fake received, in the terms of the client's API, and what became of each."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final, Literal, TypeAlias
+
+import trio
+
+from claude_openai.testing.answered_text import answered_text
+
+__all__ = ["FakeRequest", "Outcome"]
+
+# running: not ended yet. completed: the whole answer was sent. failed: the turn failed, and the client got an error.
+# cancelled: the client left before the end. refused: the server refused the request; no answer of the script was used.
+Outcome: TypeAlias = Literal["running", "completed", "failed", "cancelled", "refused"]
+
+_SYSTEM: Final = ("system", "developer")
+_RESULTS: Final[Mapping[str, tuple[str, str]]] = {
+    "function_call_output": ("call_id", "output"),
+    "custom_tool_call_output": ("call_id", "output"),
+    "tool": ("tool_call_id", "content"),
+    "function": ("name", "content"),
+}
+_CALLS: Final = ("function_call", "custom_tool_call")
+
+
+@dataclass(eq=False)
+class FakeRequest:
+    """One HTTP request, as the client sent it.
+
+    Attributes:
+        number: counted from 1, in the order of arrival.
+        method: the HTTP method.
+        path: without the query.
+        headers: names in lower case; values of repeated names are joined with `, `.
+        raw: the body as bytes.
+        status: the HTTP status of the answer; None before it has one.
+        outcome: see `Outcome`.
+        ended: set when the request is over and nothing of its turn is left.
+    """
+
+    number: int
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    raw: bytes = b""
+    status: int | None = None
+    outcome: Outcome = "running"
+    ended: trio.Event = field(default_factory=trio.Event)
+    answer_bytes: bytearray = field(default_factory=bytearray, repr=False)
+
+    def __repr__(self) -> str:
+        return f"<request {self.number}: {self.method} {self.path} {self.prompt[:60]!r}, {self.outcome}>"
+
+    @cached_property
+    def body(self) -> dict[str, Any]:
+        """The body as a JSON object; empty when it is not one."""
+        try:
+            body = json.loads(self.raw)
+        except (ValueError, RecursionError):  # ValueError: not JSON, or not UTF-8
+            return {}
+        return body if isinstance(body, dict) else {}
+
+    @property
+    def messages(self) -> list[dict[str, Any]]:
+        """The `messages` of a chat request, or the items of `input` of a Responses request."""
+        found = self.body.get("messages", self.body.get("input"))
+        if isinstance(found, str):
+            return [{"role": "user", "content": found}]
+        return [message for message in _list(found) if isinstance(message, dict)]
+
+    @property
+    def system(self) -> str:
+        """All text of the system, one text per line: `instructions`, system and developer messages; "" if none."""
+        instructions = self.body.get("instructions")
+        texts = [instructions] if isinstance(instructions, str) else []
+        for message in self.messages:
+            if message.get("role") in _SYSTEM:
+                texts += _texts(message.get("content"))
+        return "\n".join(texts)
+
+    @property
+    def prompt(self) -> str:
+        """The text of the last user message, one text per line; "" if there is none."""
+        users = [message for message in self.messages if message.get("role") == "user"]
+        return "\n".join(_texts(users[-1].get("content"))) if users else ""
+
+    @property
+    def tools(self) -> list[str]:
+        """The names of the offered tools, in order."""
+        offered = [tool for tool in _list(self.body.get("tools")) if isinstance(tool, dict)]
+        functions = [tool.get("function", tool) for tool in offered] + _list(self.body.get("functions"))
+        return [str(function.get("name")) for function in functions if isinstance(function, dict)]
+
+    @property
+    def tool_results(self) -> dict[str, str]:
+        """The text of each tool result since the last message of the assistant, by the id of its call."""
+        results: dict[str, str] = {}
+        for message in self.messages:
+            if message.get("role") == "assistant" or message.get("type") in _CALLS:
+                results.clear()
+            keys = _RESULTS.get(str(message.get("type"))) or _RESULTS.get(str(message.get("role")))
+            if keys is not None:
+                results[str(message.get(keys[0]))] = "\n".join(_texts(message.get(keys[1])))
+        return results
+
+    @property
+    def stream(self) -> bool:
+        """Whether the client asked for a stream."""
+        return self.body.get("stream") is True
+
+    @property
+    def received(self) -> str:
+        """The text of the answer that was sent so far."""
+        return answered_text(bytes(self.answer_bytes))
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _texts(content: Any) -> Iterator[str]:
+    """Yield the texts of a `content` or `output`, which is a string or a list of parts."""
+    if isinstance(content, str):
+        yield content
+    for part in _list(content):
+        if isinstance(part, dict) and isinstance(part.get("text"), str):
+            yield part["text"]

@@ -4,8 +4,8 @@ Claude Code reports totals of the whole process by model: with each result, and 
 of this module is the difference to what was reported before, so nothing is counted twice, in any order. What a
 process streamed and never put into a total, because it was killed, is reported when it ends, without dollars.
 
-Observed with Claude Code 2.1.200 to 2.1.332: the totals go on over turns, rewinds and tool loops, and begin at zero in
-a process that resumes a session. A message is in them from its `message_delta` on.
+Observed with Claude Code 2.1.332: the totals go on over turns and tool loops, and a message is in them from its
+`message_delta` on. The latter also holds for 2.1.200, 2.1.220, 2.1.240, 2.1.260, 2.1.280 and 2.1.300.
 """
 
 from collections.abc import Mapping

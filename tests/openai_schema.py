@@ -40,6 +40,9 @@ EXTENSIONS = {
     "ChatCompletionResponseMessage": ("reasoning_content", "reasoning"),
     "ChatCompletionStreamResponseDelta": ("reasoning_content", "reasoning"),
     # Open Responses demands these; the SDKs raise an error event that has its object.
+    # Dollars.
+    "CompletionUsage": ("cost_usd",),
+    "ResponseUsage": ("cost_usd",),
     "Response": ("presence_penalty", "frequency_penalty", "store"),
     "ResponseErrorEvent": ("error",),
     # OpenRouter's, which clients ask for what a model takes, and the levels of `reasoning_effort` that it has.
@@ -47,7 +50,7 @@ EXTENSIONS = {
 }
 _TYPES: dict[str, Any] = {
     **{key: {"type": "string"} for key in ("reasoning_content", "reasoning")},
-    **{key: {"type": "number"} for key in ("presence_penalty", "frequency_penalty")},
+    **{key: {"type": "number"} for key in ("presence_penalty", "frequency_penalty", "cost_usd")},
     **{key: {"type": "integer"} for key in ("context_length", "max_output_tokens")},
     **{
         key: {"type": "array", "items": {"type": "string"}}

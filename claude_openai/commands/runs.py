@@ -21,10 +21,10 @@ from claude_openai.runs.capture.records import RunRecord
 __all__ = ["parser", "run"]
 
 DEFAULT_RUNS: Final = 20
-HEAD: Final = ("RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED", "TIME", "TOKENS", "ERROR")
+HEAD: Final = ("RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED", "TIME", "TOKENS", "COST", "ERROR")
 GAP: Final = "  "
 # Columns to drop when the terminal is too narrow, the least important first.
-EXPENDABLE: Final = ("BACKEND", "WAY", "STARTED", "TOKENS", "MODEL")
+EXPENDABLE: Final = ("BACKEND", "WAY", "STARTED", "TOKENS", "COST", "MODEL")
 _COLOURS: Final = {"queued": "33", "running": "32", "parked": "36", "failed": "31", "cancelled": "35"}
 
 
@@ -84,9 +84,15 @@ def _row(record: RunRecord) -> tuple[str, ...]:
         datetime.fromtimestamp(record.started_at).astimezone().strftime("%m-%d %H:%M:%S"),
         "" if took is None else f"{took / 1000:.1f} s",
         f"{usage.get('prompt_tokens')}+{usage.get('completion_tokens')}" if usage else "",
+        _cost(record),
         str(error.get("code") or error.get("type") or "error") if error else "",
     )
     return tuple(" ".join(visible(cell).split()) for cell in cells)
+
+
+def _cost(record: RunRecord) -> str:
+    """Return the dollars, after a tilde if a part of them is estimated."""
+    return "" if record.cost_usd is None else f"{'~' if record.estimated_usd else ''}${record.cost_usd:.4f}"
 
 
 def _coloured(line: str, status: str) -> str:

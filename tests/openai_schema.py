@@ -39,10 +39,10 @@ DOCUMENT_PATH = Path(__file__).parent / "fixtures" / "openai-openapi-subset.json
 EXTENSIONS = {
     "ChatCompletionResponseMessage": ("reasoning_content", "reasoning"),
     "ChatCompletionStreamResponseDelta": ("reasoning_content", "reasoning"),
-    # Open Responses demands these; the SDKs raise an error event that has its object.
     # Dollars.
     "CompletionUsage": ("cost_usd",),
     "ResponseUsage": ("cost_usd",),
+    # Open Responses demands these; the SDKs raise an error event that has its object.
     "Response": ("presence_penalty", "frequency_penalty", "store"),
     "ResponseErrorEvent": ("error",),
     # OpenRouter's, which clients ask for what a model takes, and the levels of `reasoning_effort` that it has.

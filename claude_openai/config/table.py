@@ -322,7 +322,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "usage_file",
             folder,
             "PATH",
-            "file for tokens and dollars by day and model, kept for 400 days; 'none': keep them in memory only",
+            "file for tokens and dollars by day and model, kept for a year; 'none': keep them in memory only",
             of_command=USAGE_FILE,
         ),
         _setting(

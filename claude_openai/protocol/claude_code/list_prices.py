@@ -6,10 +6,20 @@ from claude_openai.protocol.turn.events import Usage
 
 __all__ = ["estimated_usd"]
 
-# Dollars of 10^6 input tokens, by a part of the model id.
-_INPUT: Final = {"fable": 10.0, "opus": 5.0, "sonnet": 3.0, "haiku": 1.0}
+# Dollars of 10^6 input tokens, by a part of the model id; the first one counts. As in Claude Code 2.1.332.
+_INPUT: Final = {
+    "haiku-5-5": 0.1,
+    "haiku": 1.0,
+    "sonnet-5": 2.0,
+    "sonnet": 3.0,
+    "opus-5-5": 4.0,
+    "opus": 5.0,
+    "fable-5-2": 8.0,
+    "fable": 10.0,
+}
 # The prices of other tokens, as multiples of that.
 _OUTPUT: Final = 5.0
+# The newest models take half as much or less.
 _CACHE_READ: Final = 0.1
 _CACHE_WRITE: Final = 1.25
 # Claude Code lets a subscription's cache live for an hour.

@@ -33,20 +33,20 @@ from claude_openai.web.http.listener import Connections
 from tests.memory.client import Answer, Client, Headers
 from tests.memory.wire import Pipe, ServerEnd
 
-__all__ = ["NOON", "Server", "chat", "run_in_memory", "serving"]
+__all__ = ["BEGIN", "Server", "chat", "run_in_memory", "serving"]
 
 # Virtual seconds, beyond every timeout: what still waits then waits for ever.
 LIMIT_S: Final = 3600.0
 
-# Unix time at which each test begins.
-NOON: Final = datetime(2026, 11, 27, 12).timestamp()  # noqa: DTZ001 - local time, as days are
+# Unix time at which each test begins: half an hour before local midnight.
+BEGIN: Final = datetime(2026, 11, 27, 23, 30).timestamp()
 
 T = TypeVar("T")
 
 
 def unix_time() -> float:
     """The Unix time of the accounts: virtual, as all time here."""
-    return NOON + trio.current_time()  # a MockClock begins at 0
+    return BEGIN + trio.current_time()  # a MockClock begins at 0
 
 
 def chat(text: str = "Hi", **fields: Any) -> dict[str, Any]:

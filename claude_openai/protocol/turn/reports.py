@@ -19,7 +19,7 @@ class ModelSpent:
         usage: tokens that Claude Code has reported with their dollars.
         cost_usd: these dollars.
         estimated_usage: tokens that it has not reported yet; negative when they are replaced by reported ones.
-        estimated_usd: estimated dollars of these tokens; negative likewise.
+        estimated_usd: estimated dollars of these tokens; negative in the same case.
     """
 
     usage: Usage = NOTHING

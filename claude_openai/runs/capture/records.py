@@ -37,7 +37,7 @@ class RunRecord:
         usage: OpenAI's usage object.
         error: OpenAI's error object, without its envelope.
         cost_usd: dollars, None if there was no report of any.
-        estimated_usd: the part of them that is estimated, or replaces the estimates of earlier runs; None likewise.
+        estimated_usd: the part of them that is estimated, or replaces estimates of earlier runs; None as above.
     """
 
     id: str

@@ -13,14 +13,15 @@ from claude_openai.protocol.turn.events import TextDelta, TurnCompleted, TurnSta
 from claude_openai.protocol.turn.reports import AccountLimits, ModelSpent, Report, Spent, Window
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.testing import Hang, Pause, ScriptedBackend, TurnStep, full_turn
-from tests.memory.harness import NOON, Server, chat, serving
+from tests.memory.harness import BEGIN, Server, chat, serving
 
-HOUR_S = 3600.0
+MIDNIGHT_S = 1800
+RESET = BEGIN + 1000
 TOKENS = Usage(10, 20, 30, 40, 5)
 DOLLAR = Spent({"claude-opus-5-5": ModelSpent(TOKENS, 1.0)})
 ESTIMATE = Spent({"claude-opus-5-5": ModelSpent(estimated_usage=TOKENS, estimated_usd=0.5)})
 SETTLED = Spent({"claude-opus-5-5": ModelSpent(TOKENS, 1.0, Usage(-10, -20, -30, -40, -5), -0.5)})
-HIGH = AccountLimits({"five_hour": Window(0.93, NOON + HOUR_S, "allowed_warning")}, "rejected")
+HIGH = AccountLimits({"five_hour": Window(0.93, RESET, "allowed_warning")}, "rejected")
 
 
 class Reporting(ScriptedBackend):
@@ -132,15 +133,18 @@ async def test_the_turn_after_the_days_dollars_are_used_up_is_refused_before_it_
     async with serving(Reporting([DOLLAR]), max_cost_per_day=2.0) as server:
         for _ in range(2):
             assert (await server.post(chat())).status == 200
-        for body, path in ((chat(), "/v1/chat/completions"), ({"model": "claude-sonnet", "input": "Hi"}, "/v1/responses")):
+        for body, path in (
+            (chat(), "/v1/chat/completions"),
+            ({"model": "claude-sonnet", "input": "Hi"}, "/v1/responses"),
+        ):
             refused = await server.post(body, path)
             assert (refused.status, refused.error()["code"]) == (429, "insufficient_quota")
-            assert refused.headers["retry-after"] == str(12 * 3600)
+            assert refused.headers["retry-after"] == str(MIDNIGHT_S)
             assert refused.headers["x-should-retry"] == "false"
         assert len(server.backend.turns) == 2
         assert (await usage_of(server))["refusing"].startswith("This server has used $2.00 today")
         assert 'requests_rejected_total{reason="usage_limit"} 2.0' in await samples(server, "requests_rejected_total{")
-        await trio.sleep(12 * HOUR_S)
+        await trio.sleep(MIDNIGHT_S)
         assert (await server.post(chat())).status == 200
 
 
@@ -161,20 +165,20 @@ async def test_a_turn_that_waited_while_the_limit_was_reached_is_refused_without
         await wait_all_tasks_blocked()
         assert (await first.answer()).status == 200
         refused = await second.answer()
-        assert (refused.status, refused.headers["retry-after"]) == (429, str(12 * 3600 - 10))
+        assert (refused.status, refused.headers["retry-after"]) == (429, str(MIDNIGHT_S - 10))
         assert len(server.backend.turns) == 1
 
 
 async def test_a_full_window_refuses_turns_until_it_resets() -> None:
     async with serving(Reporting([HIGH], []), stop_at_utilization=0.9) as server:
         assert (await server.post(chat())).status == 200
-        await trio.sleep(600)
+        await trio.sleep(400)
         refused = await server.post(chat())
         assert (refused.status, refused.error()["code"]) == (429, "insufficient_quota")
-        assert refused.headers["retry-after"] == str(3000)
-        assert "resets, in 50 min" in refused.error()["message"]
+        assert refused.headers["retry-after"] == "600"
+        assert "resets, in 10 min" in refused.error()["message"]
         assert len(server.backend.turns) == 1
-        await trio.sleep(3001)
+        await trio.sleep(601)
         assert (await server.post(chat())).status == 200
 
 
@@ -183,19 +187,19 @@ async def test_a_window_beyond_80_percent_is_in_a_header_and_once_in_the_log(str
     async with serving(Reporting([HIGH])) as server:
         for _ in range(2):
             answer = await server.post(chat(stream=stream))
-            assert answer.headers["x-claude-openai-limits"] == f"five_hour=0.93;reset={NOON + HOUR_S:.0f}"
+            assert answer.headers["x-claude-openai-limits"] == f"five_hour=0.93;reset={RESET:.0f}"
         (record,) = server.logged("limit.warning")
         assert (record["level"], record["window"], record["utilization"]) == ("warning", "five_hour", 0.93)
         (window,) = (await usage_of(server))["windows"]
-        assert (window["utilization"], window["resets_at"], window["age_s"]) == (0.93, NOON + HOUR_S, 0)
+        assert (window["utilization"], window["resets_at"], window["age_s"]) == (0.93, RESET, 0)
         assert await samples(server, "limit_utilization{") == ['limit_utilization{window="five_hour"} 0.93']
         assert (await samples(server, "limit_resets_at{"))[0].startswith('limit_resets_at{window="five_hour"}')
-        await trio.sleep(HOUR_S + 1)
+        await trio.sleep(1001)
         assert await samples(server, "limit_utilization{") == []
 
 
 async def test_a_window_below_80_percent_is_in_no_header() -> None:
-    low = AccountLimits({"five_hour": Window(0.5, NOON + HOUR_S, "allowed")})
+    low = AccountLimits({"five_hour": Window(0.5, RESET, "allowed")})
     async with serving(Reporting([low])) as server:
         assert "x-claude-openai-limits" not in (await server.post(chat())).headers
         assert server.logged("limit.warning") == []

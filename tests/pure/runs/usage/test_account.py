@@ -20,7 +20,7 @@ class Seen(AccountWindows):
         self.records: list[dict[str, Any]] = []
         self.log = Log(Level.DEBUG, lambda line: self.records.append(json.loads(line)), Redactor())
 
-    def see(self, at: float = NOW, *, uses_overage: bool = False, **windows: Window) -> list[str]:
+    def see(self, at: float = NOW, /, *, uses_overage: bool = False, **windows: Window) -> list[str]:
         """Note the windows; return the names in the warnings that this logs."""
         before = len(self.records)
         self.note(AccountLimits(windows, "allowed", uses_overage=uses_overage), at, self.log)
@@ -97,7 +97,8 @@ def test_an_older_stored_window_does_not_replace_a_newer_one() -> None:
 
 
 def test_stored_limits_of_another_form_are_ignored() -> None:
-    for stored in ({}, {"windows": []}, {"windows": {"a": {}}}, {"windows": {"a": {"seen_at": "x"}}}):
+    others: list[dict[str, Any]] = [{}, {"windows": []}, {"windows": {"a": {}}}, {"windows": {"a": {"seen_at": "x"}}}]
+    for stored in others:
         windows = AccountWindows()
         windows.restore(stored)
         assert windows.to_json(NOW)["windows"] == []
@@ -105,5 +106,6 @@ def test_stored_limits_of_another_form_are_ignored() -> None:
 
 def test_number_of_windows_is_bounded() -> None:
     seen = Seen()
-    seen.see(**{f"w{number}": window(0.1) for number in range(MAX_WINDOWS + 5)})
+    for number in range(MAX_WINDOWS + 5):
+        seen.see(**{f"w{number}": window(0.1)})
     assert len(seen.windows) == MAX_WINDOWS

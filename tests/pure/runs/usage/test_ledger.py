@@ -8,7 +8,7 @@ from claude_openai.protocol.turn.reports import AccountLimits, ModelSpent, Spent
 from claude_openai.runs.usage.ledger import MAX_MODELS, Ledger, book_of
 from claude_openai.runs.usage.limits import UsageLimits
 
-NOON = datetime(2026, 11, 27, 12).timestamp()  # noqa: DTZ001 - local time, as days are
+NOON = datetime(2026, 11, 27, 12).timestamp()
 DAY_S = 86400.0
 
 

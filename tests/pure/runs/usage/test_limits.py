@@ -8,7 +8,7 @@ from claude_openai.errors import QuotaExhausted
 from claude_openai.protocol.turn.reports import Window
 from claude_openai.runs.usage.limits import UsageLimits
 
-NOON = datetime(2026, 11, 27, 12).timestamp()  # noqa: DTZ001 - local time, as the limit is
+NOON = datetime(2026, 11, 27, 12).timestamp()
 FULL = Window(0.93, NOON + 90.5, "allowed_warning")
 UNKNOWN = Window(None, NOON + 60, "")
 

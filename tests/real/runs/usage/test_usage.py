@@ -36,7 +36,11 @@ async def turn(served: Served, messages: Sequence[dict[str, Any]], **fields: Any
     async with Call.open(served.url, chat(messages, **fields)) as call:
         status, answer = await call.answer()
         assert status == 200, answer
-        return answer["choices"][0]["message"], answer["usage"]["cost_usd"], call.headers["x-claude-openai-conversation"]
+        return (
+            answer["choices"][0]["message"],
+            answer["usage"]["cost_usd"],
+            call.headers["x-claude-openai-conversation"],
+        )
 
 
 def assert_tokens(amounts: dict[str, Any], calls: int) -> None:

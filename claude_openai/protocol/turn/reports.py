@@ -66,7 +66,7 @@ class AccountLimits:
     """The limits of a subscription, as Claude Code reports them with an answer.
 
     Attributes:
-        windows: by Claude's name, such as `five_hour` and `seven_day`; those that the report is about.
+        windows: by Claude's name, such as `five_hour` and `seven_day`; a report has only some of them.
         overage: Claude's word for the state of usage beyond the plan, "" if unknown.
         uses_overage: requests are paid beyond the plan.
     """

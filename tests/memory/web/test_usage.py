@@ -133,10 +133,7 @@ async def test_the_turn_after_the_days_dollars_are_used_up_is_refused_before_it_
     async with serving(Reporting([DOLLAR]), max_cost_per_day=2.0) as server:
         for _ in range(2):
             assert (await server.post(chat())).status == 200
-        for body, path in (
-            (chat(), "/v1/chat/completions"),
-            ({"model": "claude-sonnet", "input": "Hi"}, "/v1/responses"),
-        ):
+        for path, body in {"/v1/chat/completions": chat(), "/v1/responses": {"input": "Hi"}}.items():
             refused = await server.post(body, path)
             assert (refused.status, refused.error()["code"]) == (429, "insufficient_quota")
             assert refused.headers["retry-after"] == str(MIDNIGHT_S)

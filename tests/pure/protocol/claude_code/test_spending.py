@@ -28,11 +28,8 @@ def delta(**usage: int) -> dict[str, Any]:
 
 
 def sub_agent(ident: str, **usage: int) -> dict[str, Any]:
-    return {
-        "type": "assistant",
-        "parent_tool_use_id": "toolu_1",
-        "message": {"id": ident, "model": OPUS, "usage": usage},
-    }
+    message = {"id": ident, "model": OPUS, "usage": usage}
+    return {"type": "assistant", "parent_tool_use_id": "toolu_1", "message": message}
 
 
 def result(**models: tuple[int, int, float]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What turns have used, through the bundled CLI: against the tokens of the stand-in, and the dollars that the CLI adds up."""
+"""What turns have used, through the bundled CLI: its dollars, and the tokens of the stand-in."""
 
 import time
 from collections.abc import Sequence

@@ -176,13 +176,14 @@ def _usage_schemas() -> JsonObject:
     amounts: JsonObject = {
         "cost_usd": {"type": "number"},
         "estimated_usd": {"type": "number"},
+        "at_list_price_usd": {"type": "number"},
         **{f"{kind}_tokens": _INTEGER for kind in kinds},
     }
 
     def groups(name: str) -> JsonObject:
         return {"type": "array", "items": _all_of(**{name: STRING}, **amounts)}
 
-    period = _all_of(**amounts, at_list_price_usd={"type": "number"}, by_model=groups("model"), by_key=groups("key"))
+    period = _all_of(**amounts, by_model=groups("model"), by_key=groups("key"))
     window = _all_of(
         window=STRING, utilization=_MAYBE_NUMBER, resets_at=_MAYBE_NUMBER, status=STRING, age_s=_MAYBE_NUMBER
     )

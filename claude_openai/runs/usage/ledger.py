@@ -64,8 +64,9 @@ class Ledger:
         """Take a report. Return what was used of each model, under a bounded number of names."""
         named = [(self._name_of(model), each) for model, each in spent.by_model.items()]
         day = self._today().isoformat()
-        at_list_price = int(spent.at_list_price)
-        self._book.add((RowKey(day, name, self._key, at_list_price), amounts_of(each)) for name, each in named)
+        self._book.add(
+            (RowKey(day, name, self._key), amounts_of(each, at_list_price=spent.at_list_price)) for name, each in named
+        )
         return named
 
     def note_limits(self, limits: AccountLimits) -> None:

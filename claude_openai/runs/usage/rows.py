@@ -1,4 +1,4 @@
-"""The rows of the usage table: sums by day, model, key and kind of login. And the summary that users see.
+"""The rows of the usage table: sums by day, model and key. And the summary that users see.
 
 Prompts and answers are never part of a row.
 """
@@ -24,13 +24,11 @@ class RowKey(NamedTuple):
         day: local date, `2026-11-27`.
         model: Claude's model id, as reported by Claude Code.
         key: name of the caller's key.
-        at_list_price: 1 for a subscription, whose dollars are what an API key would have paid.
     """
 
     day: str
     model: str
     key: str
-    at_list_price: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +38,7 @@ class Amounts:
     Attributes:
         cost_usd: dollars as reported by Claude Code.
         estimated_usd: dollars of tokens that it has not reported, such as those of a turn that was cancelled.
+        at_list_price_usd: the part of `cost_usd` that a subscription covers: an API key would have paid it.
     """
 
     input: int = 0
@@ -49,6 +48,7 @@ class Amounts:
     thinking: int = 0
     cost_usd: float = 0.0
     estimated_usd: float = 0.0
+    at_list_price_usd: float = 0.0
 
     def __add__(self, other: "Amounts") -> "Amounts":
         return Amounts(*(getattr(self, name) + getattr(other, name) for name in AMOUNT_NAMES))
@@ -62,6 +62,7 @@ class Amounts:
         return {
             "cost_usd": round(self.usd, USD_DIGITS),
             "estimated_usd": round(self.estimated_usd, USD_DIGITS),
+            "at_list_price_usd": round(self.at_list_price_usd, USD_DIGITS),
             "input_tokens": self.input + self.cache_read + self.cache_write,
             "cache_read_tokens": self.cache_read,
             "cache_write_tokens": self.cache_write,
@@ -74,12 +75,10 @@ Rows = MutableMapping[RowKey, Amounts]
 AMOUNT_NAMES: Final = tuple(field.name for field in fields(Amounts))
 
 
-def amounts_of(spent: ModelSpent) -> Amounts:
-    return (
-        _tokens(spent.usage)
-        + _tokens(spent.estimated_usage)
-        + Amounts(cost_usd=spent.cost_usd, estimated_usd=spent.estimated_usd)
-    )
+def amounts_of(spent: ModelSpent, *, at_list_price: bool = False) -> Amounts:
+    covered = spent.cost_usd if at_list_price else 0.0
+    dollars = Amounts(cost_usd=spent.cost_usd, estimated_usd=spent.estimated_usd, at_list_price_usd=covered)
+    return _tokens(spent.usage) + _tokens(spent.estimated_usage) + dollars
 
 
 def _tokens(usage: Usage) -> Amounts:
@@ -110,10 +109,8 @@ def summary(rows: Mapping[RowKey, Amounts], today: date) -> dict[str, Any]:
 
 
 def _period(rows: Mapping[RowKey, Amounts]) -> dict[str, Any]:
-    at_list_price = total(amounts for key, amounts in rows.items() if key.at_list_price)
     return {
         **total(rows.values()).to_json(),
-        "at_list_price_usd": round(at_list_price.usd, USD_DIGITS),
         "by_model": _groups("model", rows, lambda item: item[1].usd),
         "by_key": _groups("key", rows, lambda item: item[1].usd),
     }

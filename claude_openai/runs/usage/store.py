@@ -26,10 +26,10 @@ VERSION: Final = 1
 
 _SCHEMA: Final = """
 CREATE TABLE usage (
-    day TEXT, model TEXT, key TEXT, at_list_price INTEGER,
+    day TEXT, model TEXT, key TEXT,
     input INTEGER, cache_read INTEGER, cache_write INTEGER, output INTEGER, thinking INTEGER,
-    cost_usd REAL, estimated_usd REAL,
-    PRIMARY KEY (day, model, key, at_list_price)
+    cost_usd REAL, estimated_usd REAL, at_list_price_usd REAL,
+    PRIMARY KEY (day, model, key)
 ) WITHOUT ROWID;
 CREATE TABLE account (id INTEGER PRIMARY KEY CHECK (id = 1), seen_at REAL, limits TEXT);
 """

@@ -16,6 +16,7 @@ from claude_openai.testing import Hang, Pause, ScriptedBackend, TurnStep, full_t
 from tests.memory.harness import BEGIN, Server, chat, serving
 
 MIDNIGHT_S = 1800
+RESPONSES = {"model": "claude-sonnet", "input": "Hi"}
 RESET = BEGIN + 1000
 TOKENS = Usage(10, 20, 30, 40, 5)
 DOLLAR = Spent({"claude-opus-5-5": ModelSpent(TOKENS, 1.0)})
@@ -60,13 +61,13 @@ async def samples(server: Server, name: str) -> list[str]:
 async def test_a_turn_that_costs_has_its_dollars_in_the_answer_of_each_api() -> None:
     async with serving(Reporting([ESTIMATE, SETTLED])) as server:
         assert (await server.post(chat())).json()["usage"]["cost_usd"] == 1.0
-        responses = await server.post({"model": "claude-sonnet", "input": "Hi"}, "/v1/responses")
+        responses = await server.post(RESPONSES, "/v1/responses")
         assert responses.json()["usage"]["cost_usd"] == 1.0
         stream = await server.post(chat(stream=True, stream_options={"include_usage": True}))
         *_, last, done, _ = stream.body.decode().split("\n\n")
         assert json.loads(last.removeprefix("data: "))["usage"]["cost_usd"] == 1.0
         assert done == "data: [DONE]"
-        events = (await server.post({"model": "claude-sonnet", "input": "Hi", "stream": True}, "/v1/responses")).body
+        events = (await server.post({**RESPONSES, "stream": True}, "/v1/responses")).body
         assert b'"cost_usd":1.0' in events
 
 
@@ -96,8 +97,8 @@ async def test_usage_route_has_the_sums_of_all_turns() -> None:
         usage = await usage_of(server)
         assert usage["today"] == usage["last_7_days"]
         assert usage["today"]["by_model"] == [
-            {"model": "claude-opus-5-5", "cost_usd": 1.5, "estimated_usd": 0.5, "input_tokens": 120,
-             "cache_read_tokens": 40, "cache_write_tokens": 60, "output_tokens": 80, "thinking_tokens": 10}
+            {"model": "claude-opus-5-5", "cost_usd": 1.5, "estimated_usd": 0.5, "at_list_price_usd": 0.0,
+             "input_tokens": 120, "cache_read_tokens": 40, "cache_write_tokens": 60, "output_tokens": 80, "thinking_tokens": 10}
         ]  # fmt: skip
         assert [each["key"] for each in usage["today"]["by_key"]] == ["none"]
         assert [each["day"] for each in usage["days"]] == ["2026-11-27"]
@@ -133,7 +134,7 @@ async def test_the_turn_after_the_days_dollars_are_used_up_is_refused_before_it_
     async with serving(Reporting([DOLLAR]), max_cost_per_day=2.0) as server:
         for _ in range(2):
             assert (await server.post(chat())).status == 200
-        for path, body in {"/v1/chat/completions": chat(), "/v1/responses": {"input": "Hi"}}.items():
+        for path, body in {"/v1/chat/completions": chat(), "/v1/responses": RESPONSES}.items():
             refused = await server.post(body, path)
             assert (refused.status, refused.error()["code"]) == (429, "insufficient_quota")
             assert refused.headers["retry-after"] == str(MIDNIGHT_S)

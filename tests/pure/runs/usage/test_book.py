@@ -18,7 +18,7 @@ from claude_openai.runs.usage.rows import Amounts, RowKey
 from claude_openai.runs.usage.store import UsageStore
 
 TODAY = "2026-11-27"
-KEY = RowKey(TODAY, "opus", "default", 0)
+KEY = RowKey(TODAY, "opus", "default")
 DOLLAR = Amounts(input=1, cost_usd=1.0)
 LIMIT_S = 60.0
 

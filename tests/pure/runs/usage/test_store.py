@@ -15,8 +15,8 @@ from claude_openai.runs.usage.book import Account, StoreError
 from claude_openai.runs.usage.rows import Amounts, RowKey
 from claude_openai.runs.usage.store import UsageStore
 
-KEY = RowKey("2026-11-27", "opus", "default", 0)
-ONE = Amounts(1, 2, 3, 4, 5, 0.5, -0.25)
+KEY = RowKey("2026-11-27", "opus", "default")
+ONE = Amounts(1, 2, 3, 4, 5, 0.5, -0.25, 0.125)
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def test_file_that_others_could_read_is_made_private(store: UsageStore) -> None:
 def test_rows_are_added_up_and_read_from_a_day_on(store: UsageStore) -> None:
     earlier = KEY._replace(day="2026-11-20")
     store.add({KEY: ONE, earlier: ONE}, None)
-    UsageStore(store.path).add({KEY: ONE, KEY._replace(at_list_price=1): ONE}, None)
-    assert store.read("2026-11-27")[0] == {KEY: ONE + ONE, KEY._replace(at_list_price=1): ONE}
+    UsageStore(store.path).add({KEY: ONE, KEY._replace(key="none"): ONE}, None)
+    assert store.read("2026-11-27")[0] == {KEY: ONE + ONE, KEY._replace(key="none"): ONE}
     assert earlier in store.read("")[0]
 
 
@@ -73,7 +73,7 @@ def test_old_rows_are_pruned(store: UsageStore) -> None:
 def test_a_year_of_rows_takes_little_room(store: UsageStore) -> None:
     days = [(date(2026, 1, 1) + timedelta(days=number)).isoformat() for number in range(367)]
     models = [f"claude-model-number-{number}" for number in range(10)]
-    store.add({RowKey(day, model, "default", 1): ONE for day in days for model in models}, None)
+    store.add({RowKey(day, model, "default"): ONE for day in days for model in models}, None)
     assert store.path.stat().st_size < 500_000
     assert len(store.read("2026-12-26")[0]) == 80
 
@@ -139,7 +139,7 @@ WRITER = """
     written = 0
     while written < 40:
         try:
-            store.add({RowKey("2026-11-27", f"m{written % 3}", "default", 0): Amounts(input=1, cost_usd=0.25)}, None)
+            store.add({RowKey("2026-11-27", f"m{written % 3}", "default"): Amounts(input=1, cost_usd=0.25)}, None)
             written += 1
         except StoreError as error:  # the other one held the file for too long
             if "locked" not in str(error):

@@ -68,24 +68,23 @@ async def test_each_turn_of_a_conversation_costs_what_it_has_used_itself(tmp_pat
     assert len(today["by_model"]) == 1
 
 
-@on_both_backends
-async def test_reported_dollars_replace_the_estimates_of_a_loop_of_calls(tmp_path: Path, backend: str) -> None:
-    async with serving(tmp_path, OK, backend=backend, **KEPT) as served:
-        served.api.enqueue(Reply(use(1), usage=USAGE))
-        answer, _ = await ask(served, ASKED)
-        first = (await usage_of(served))["today"]
-        assert_tokens(first, 1)
-        assert first["estimated_usd"] == first["cost_usd"] == answer["usage"]["cost_usd"] > 0
-        message, cost, route = await turn(served, [*ASKED, *results(answer, "a")])
-        today = (await usage_of(served))["today"]
-        _, alone, _ = await turn(served, HI)
-    assert message["content"] == "ok"
-    assert_tokens(today, 2)
-    if backend == "sdk":
-        assert route == "parked"
-        assert (today["estimated_usd"], today["cost_usd"]) == (0, pytest.approx(2 * alone))
-    else:  # the process of the call was killed, so its dollars stay an estimate
-        assert (today["estimated_usd"], cost) == (first["estimated_usd"], pytest.approx(alone))
+async def test_reported_dollars_replace_the_estimates_of_a_loop_of_calls(kept: Served) -> None:
+    kept.api.enqueue(*(Reply(use(number), usage=USAGE) for number in (1, 2)), OK, OK)
+    first, _ = await ask(kept, ASKED)
+    today = (await usage_of(kept))["today"]
+    assert_tokens(today, 1)
+    assert today["estimated_usd"] == today["cost_usd"] == first["usage"]["cost_usd"] > 0
+    messages = [*ASKED, *results(first, "a")]
+    second, _ = await ask(kept, messages)
+    assert second["usage"]["cost_usd"] == pytest.approx(first["usage"]["cost_usd"])
+    last, route = await ask(kept, [*messages, *results(second, "b")])
+    today = (await usage_of(kept))["today"]
+    _, alone, _ = await turn(kept, HI)
+    assert (route, last["choices"][0]["message"]["content"]) == ("parked", "ok")
+    assert_tokens(today, 3)
+    assert today["estimated_usd"] == 0
+    assert today["cost_usd"] == pytest.approx(3 * alone)
+    assert sum(each["usage"]["cost_usd"] for each in (first, second, last)) == pytest.approx(3 * alone)
 
 
 @on_both_backends

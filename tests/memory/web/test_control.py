@@ -124,6 +124,8 @@ async def test_every_answer_names_its_run_and_the_run_is_listed() -> None:
             "ended_at": "",
             "duration_ms": 2000,
             "usage": whole.json()["usage"],
+            "cost_usd": None,
+            "estimated_usd": None,
             "error": None,
         }
         assert await ask(server, f"/control/runs/{oldest['id']}") == oldest

@@ -98,7 +98,8 @@ async def test_usage_route_has_the_sums_of_all_turns() -> None:
         assert usage["today"] == usage["last_7_days"]
         assert usage["today"]["by_model"] == [
             {"model": "claude-opus-5-5", "cost_usd": 1.5, "estimated_usd": 0.5, "at_list_price_usd": 0.0,
-             "input_tokens": 120, "cache_read_tokens": 40, "cache_write_tokens": 60, "output_tokens": 80, "thinking_tokens": 10}
+             "input_tokens": 120, "cache_read_tokens": 40, "cache_write_tokens": 60, "output_tokens": 80,
+             "thinking_tokens": 10}
         ]  # fmt: skip
         assert [each["key"] for each in usage["today"]["by_key"]] == ["none"]
         assert [each["day"] for each in usage["days"]] == ["2026-11-27"]

@@ -107,5 +107,5 @@ def test_stored_limits_of_another_form_are_ignored() -> None:
 def test_number_of_windows_is_bounded() -> None:
     seen = Seen()
     for number in range(MAX_WINDOWS + 5):
-        seen.see(**{f"w{number}": window(0.1)})
+        seen.note(AccountLimits({f"w{number}": window(0.1)}), NOW, seen.log)
     assert len(seen.windows) == MAX_WINDOWS

@@ -8,7 +8,8 @@ clients get an error; then the connections are closed, and last the guardian, wh
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import asynccontextmanager, closing, contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Final, TypeVar, cast
 
 import trio
@@ -26,6 +27,9 @@ from claude_openai.preload import preload
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.capture.writer import RunWriter
 from claude_openai.runs.registry import RunLimits, Runs
+from claude_openai.runs.usage.book import Book
+from claude_openai.runs.usage.ledger import Ledger, book_of
+from claude_openai.threads import NoThreadError, run_in_thread
 from claude_openai.trio_only import require_trio
 from claude_openai.web.app import build_app
 from claude_openai.web.http.listener import Connections, TcpListener, connection_limit, open_listeners, urls_of
@@ -82,6 +86,7 @@ async def serve(
     async with (
         ended_in_a_thread(_logging(config)) as log,
         ended_in_a_thread(_writing(config, log)) as writer,
+        _accounting(config, log) as ledger,
         ended_in_a_thread(_recording(config, log)) as recorder,
         _listening(config) as listeners,
     ):
@@ -93,7 +98,7 @@ async def serve(
         )
         async with running as the_backend:
             admission = Admission(config.max_concurrency, config.max_queue_size)
-            runs = Runs(the_backend, admission, RunLimits.of(config), writer)
+            runs = Runs(the_backend, admission, RunLimits.of(config), writer, ledger=ledger)
             app = build_app(config, runs, log, the_backend.status, catalog=models.catalog, recorder=recorder)
             connections = Connections(app, config, log, connection_limit(config))
             closing = trio.Event()
@@ -222,3 +227,20 @@ def _recording(config: Config, log: Log) -> Iterator[Recorder | None]:
         yield recorder
     finally:
         recorder.close()
+
+
+@asynccontextmanager
+async def _accounting(config: Config, log: Log) -> AsyncIterator[Ledger]:
+    # The dollars of the demo are made up.
+    path = None if config.demo else config.usage_file
+    async with ended_in_a_thread(_booking(path, log)) as book:
+        with suppress(NoThreadError):  # the backend cannot start either, and says so
+            await run_in_thread(book.wait_until_read)
+        key = "none" if config.api_key is None else "default"
+        yield Ledger(RunLimits.of(config).usage, key=key, book=book, log=log)
+
+
+@contextmanager
+def _booking(path: Path | None, log: Log) -> Iterator[Book]:
+    with closing(book_of(path, log)) as book:
+        yield book

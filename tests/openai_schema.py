@@ -39,6 +39,9 @@ DOCUMENT_PATH = Path(__file__).parent / "fixtures" / "openai-openapi-subset.json
 EXTENSIONS = {
     "ChatCompletionResponseMessage": ("reasoning_content", "reasoning"),
     "ChatCompletionStreamResponseDelta": ("reasoning_content", "reasoning"),
+    # Dollars.
+    "CompletionUsage": ("cost_usd",),
+    "ResponseUsage": ("cost_usd",),
     # Open Responses demands these; the SDKs raise an error event that has its object.
     "Response": ("presence_penalty", "frequency_penalty", "store"),
     "ResponseErrorEvent": ("error",),
@@ -47,7 +50,7 @@ EXTENSIONS = {
 }
 _TYPES: dict[str, Any] = {
     **{key: {"type": "string"} for key in ("reasoning_content", "reasoning")},
-    **{key: {"type": "number"} for key in ("presence_penalty", "frequency_penalty")},
+    **{key: {"type": "number"} for key in ("presence_penalty", "frequency_penalty", "cost_usd")},
     **{key: {"type": "integer"} for key in ("context_length", "max_output_tokens")},
     **{
         key: {"type": "array", "items": {"type": "string"}}

@@ -120,7 +120,9 @@ def _secrets(config: Config) -> list[Path]:
     """Return the server's files outside the private folder that Claude's own tools must not read or change."""
     log_file = config.effective_log_file
     rotated = [] if log_file is None else [log_file, log_file.with_name(f"{log_file.name}.1")]
-    others = [path for path in (config.output_dir, config.record) if path is not None]
+    journal = None if config.usage_file is None else config.usage_file.with_name(f"{config.usage_file.name}-journal")
+    own = (config.output_dir, config.record, config.usage_file, journal)
+    others = [path for path in own if path is not None]
     return [*config.private_files, *others, *rotated]
 
 

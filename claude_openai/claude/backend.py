@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from claude_openai.logs.log import Log
 from claude_openai.protocol.turn.events import Event
+from claude_openai.protocol.turn.reports import Report
 from claude_openai.protocol.turn.request import TurnRequest
 
 __all__ = ["Backend", "Emit", "Parked"]
@@ -31,6 +32,9 @@ class Emit(Protocol):
             what: its name, for the error message if it is the last one: "a retry".
             for_s: seconds until the next sign that are allowed beyond the usual time, such as the wait before a retry.
         """
+
+    def report(self, report: Report) -> None:
+        """Report what was used, or the limits of the account, without waiting."""
 
 
 class Parked(Protocol):

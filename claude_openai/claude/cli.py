@@ -31,6 +31,7 @@ from claude_openai.logs.log import Log
 from claude_openai.protocol.claude_code.effects import AnswerCall, AskClaude, Effect
 from claude_openai.protocol.claude_code.line_framer import LineFramer, LineTooLong
 from claude_openai.protocol.claude_code.signs_of_life import Signs
+from claude_openai.protocol.claude_code.spending import ProcessSpending
 from claude_openai.protocol.claude_code.structured_output import output_check
 from claude_openai.protocol.claude_code.tool_names import own_name
 from claude_openai.protocol.claude_code.turn_reader import TurnReader
@@ -138,6 +139,7 @@ class CliTurn:
         self._log = log
         self._framer = LineFramer()
         self._signs = Signs()
+        self._spending = ProcessSpending()
         self._lines: deque[bytes] = deque()
         self._initialized = False
         self._toolbox = ToolServer((), self._write_soon)
@@ -192,6 +194,9 @@ class CliTurn:
                 # Before it continues from tool results, Claude Code lists the tools; there are none.
                 self._toolbox.control_request(record)
             return
+        report = self._spending.take(record)
+        if report is not None:
+            self._emit.report(report)
         effects = await effects_of(record, self._reader)
         if self._reader.state is State.STOPPED:
             self._process.kill()  # 20 ms later Claude Code makes another call

@@ -24,14 +24,14 @@ from claude_openai.runs.capture.records import RunRecord
 __all__ = ["parser", "run"]
 
 DEFAULT_RUNS: Final = 20
-HEAD: Final = ("RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED", "WAITED", "TIME", "TOKENS", "ERROR")
+HEAD: Final = ("RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED", "WAITED", "TIME", "TOKENS", "COST", "ERROR")
 CURRENT: Final = frozenset({"queued", "running", "parked"})
 WATCH_INTERVAL_S: Final = 1.0
 # Move to the upper left corner and clear the rest of the screen.
 HOME: Final = "\x1b[H\x1b[J"
 GAP: Final = "  "
 # Columns to drop when the terminal is too narrow, the least important first.
-EXPENDABLE: Final = ("BACKEND", "WAY", "WAITED", "STARTED", "TOKENS", "MODEL")
+EXPENDABLE: Final = ("BACKEND", "WAY", "WAITED", "STARTED", "TOKENS", "COST", "MODEL")
 _COLOURS: Final = {"queued": "33", "running": "32", "parked": "36", "failed": "31", "cancelled": "35"}
 
 
@@ -121,9 +121,15 @@ def _row(record: RunRecord, now: float) -> tuple[str, ...]:
         "" if waited is None else f"{waited / 1000:.1f} s",
         "" if took is None else f"{took / 1000:.1f} s",
         f"{usage.get('prompt_tokens')}+{usage.get('completion_tokens')}" if usage else "",
+        _cost(record),
         str(error.get("code") or error.get("type") or "error") if error else "",
     )
     return tuple(" ".join(visible(cell).split()) for cell in cells)
+
+
+def _cost(record: RunRecord) -> str:
+    """Return the dollars, after a tilde if a part of them is estimated."""
+    return "" if record.cost_usd is None else f"{'~' if record.estimated_usd else ''}${record.cost_usd:.4f}"
 
 
 def _coloured(line: str, status: str) -> str:

@@ -63,6 +63,10 @@ class Config:
     background: bool = False
     # The command defaults to a folder. None here, so that a server in a test does not write to the user's home.
     output_dir: Path | None = None
+    # The same: None keeps the figures of usage in memory.
+    usage_file: Path | None = None
+    max_cost_per_day: float | None = None
+    stop_at_utilization: float | None = None
     record: Path | None = None
     record_times: bool = False
 

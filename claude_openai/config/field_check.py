@@ -1,5 +1,6 @@
 """Checks the value of one field of `Config`: its type, by the annotation, and its range or choices, by tables."""
 
+import math
 import reprlib
 from collections.abc import Iterator, Mapping
 from dataclasses import Field
@@ -47,6 +48,8 @@ LEAST: Final[Mapping[str, int]] = {
     "output_max_bytes": 0,
 }
 MOST: Final[Mapping[str, int]] = {"port": 65535}
+# The largest valid value of each fraction; the others are finite. All are above 0.
+MOST_FRACTION: Final[Mapping[str, float]] = {"stop_at_utilization": 1.0}
 # Of the other numbers: a larger one could not be converted to seconds.
 _MOST_OF_ALL: Final = 2**63 - 1
 
@@ -80,6 +83,8 @@ def _expected(field: "Field[Any]", value: object) -> str:
         return f"{several} {', '.join(CHOICES[field.name])}"
     if isinstance(value, int) and field.name in LEAST:
         return _expected_range(value, LEAST[field.name], MOST.get(field.name))
+    if field.type == float | None and value is not None:
+        return _expected_fraction(value, MOST_FRACTION.get(field.name, math.inf))
     return ""
 
 
@@ -87,6 +92,12 @@ def _expected_range(value: int, least: int, most: int | None) -> str:
     if value < least:
         return f"at least {least}"
     return f"at most {most or _MOST_OF_ALL}" if value > (most or _MOST_OF_ALL) else ""
+
+
+def _expected_fraction(value: Any, most: float) -> str:
+    if 0 < value <= most and value < math.inf:
+        return ""
+    return "more than 0" if most == math.inf else f"more than 0 and at most {most:g}"
 
 
 def _has_type(value: object, annotation: Any) -> bool:
@@ -99,8 +110,10 @@ def _has_type(value: object, annotation: Any) -> bool:
         return isinstance(value, Mapping) and all(
             _has_type(key, arguments[0]) and _has_type(item, arguments[1]) for key, item in value.items()
         )
-    # A bool is an int for Python.
-    return isinstance(value, annotation) and (annotation is not int or not isinstance(value, bool))
+    # A bool is an int for Python, and an int is a float for type checkers.
+    is_number = annotation in (int, float)
+    allowed = (int, float) if annotation is float else annotation
+    return isinstance(value, allowed) and not (is_number and isinstance(value, bool))
 
 
 def _type_name(annotation: Any) -> str:

@@ -13,6 +13,7 @@ from claude_openai.config.config import Config
 from claude_openai.config.field_check import BACKENDS, CONFINE, LEAST, LOG_FORMATS, LOG_LEVELS, MOST
 from claude_openai.config.setting import HELP_ALL, Parser, Setting, with_flags
 from claude_openai.config.values import (
+    above_zero,
     choice,
     command,
     file,
@@ -32,6 +33,7 @@ from claude_openai.errors import ConfigError
 __all__ = ["SETTINGS", "config_from", "ignored_variables"]
 
 OUTPUT_DIR: Final = "~/.claude-openai/output"
+USAGE_FILE: Final = "~/.claude-openai/usage.db"
 
 
 def config_from(argv: Sequence[str], environ: Mapping[str, str], parser: Parser | None = None) -> Config:
@@ -233,6 +235,20 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "MS",
             "longest duration of a turn, in milliseconds; after it the answer is a 504; 0: no limit",
         ),
+        _setting(
+            "max_cost_per_day",
+            above_zero(),
+            "USD",
+            "dollars of a local day after which turns get a 429 (for a subscription, at list price); by default no "
+            "limit",
+        ),
+        _setting(
+            "stop_at_utilization",
+            above_zero(1),
+            "FRACTION",
+            "used share of a window of the plan, such as 0.9, at which turns get a 429 until it resets; by default no "
+            "limit",
+        ),
         _number("drain_timeout_ms", "MS", "time that a stopping server waits for running turns, in milliseconds"),
         _number("max_request_bytes", "BYTES", "largest request body, in bytes; a larger one gets a 413"),
     ),
@@ -308,6 +324,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "PATH",
             "folder for the output of runs, which is kept for 7 days, 256 MiB at most; 'none': keep nothing",
             of_command=OUTPUT_DIR,
+        ),
+        _setting(
+            "usage_file",
+            folder,
+            "PATH",
+            "file for tokens and dollars by day and model, kept for a year; 'none': keep them in memory only",
+            of_command=USAGE_FILE,
         ),
         _setting(
             "record",

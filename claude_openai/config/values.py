@@ -30,6 +30,21 @@ def whole(low: int, high: float = math.inf) -> Callable[[str], int]:
     return convert
 
 
+def above_zero(high: float = math.inf) -> Callable[[str], float]:
+    bound = f" and at most {high:g}" if high < math.inf else ""
+
+    def convert(raw: str) -> float:
+        try:
+            value = float(raw)
+        except ValueError:
+            value = 0.0
+        if not 0 < value <= high or value == math.inf:
+            raise ValueError(f"is not a number above 0{bound}")
+        return value
+
+    return convert
+
+
 def choice(*allowed: str) -> Callable[[str], str]:
     def convert(raw: str) -> str:
         if raw.lower() not in allowed:

@@ -29,7 +29,7 @@ class Admission:
         self._idle = trio.Event()
         self._idle.set()
         self.draining = False
-        self.rejected = {"queue_full": 0, "shutting_down": 0}
+        self.rejected = {"queue_full": 0, "shutting_down": 0, "usage_limit": 0}
 
     @property
     def running(self) -> int:

@@ -6,6 +6,7 @@ the queue, are not counted here. Labels are bounded: no name from a client becom
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -21,6 +22,7 @@ from claude_openai.protocol.turn.events import (
     TurnStarted,
     Usage,
 )
+from claude_openai.protocol.turn.reports import ModelSpent
 
 __all__ = ["BUCKETS_S", "Histogram", "Labels", "Metrics", "TurnMeter"]
 
@@ -63,6 +65,9 @@ class Metrics:
         self.cancellations: Counter[Labels] = Counter({(reason,): 0 for reason in CANCELLATIONS})
         self.tokens: Counter[Labels] = Counter({(kind,): 0 for kind in TOKENS})
         self.reasoning_tokens = 0
+        self.model_tokens: Counter[Labels] = Counter()
+        self.cost_usd: defaultdict[Labels, float] = defaultdict(float)
+        self.estimated_usd = 0.0
 
     def note_request(self, route: str, status: int, seconds: float) -> None:
         """Count an answered request.
@@ -81,6 +86,14 @@ class Metrics:
         self.tokens["cache_write",] += usage.cache_write_tokens
         self.tokens["output",] += usage.output_tokens
         self.reasoning_tokens += usage.reasoning_tokens
+
+    def note_spent(self, spent: Iterable[tuple[str, ModelSpent]]) -> None:
+        """Count what was used, by model. Counters cannot go back, so they leave out estimates."""
+        for model, each in spent:
+            for kind in TOKENS:
+                self.model_tokens[model, kind] += getattr(each.usage, f"{kind}_tokens")
+            self.cost_usd[model,] += each.cost_usd
+            self.estimated_usd += each.estimated_usd
 
 
 @dataclass(slots=True)

@@ -5,6 +5,7 @@ It never cancels a scope that encloses the response (see `registry`).
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import trio
@@ -21,6 +22,7 @@ from claude_openai.protocol.turn.events import (
     TurnFailed,
     TurnStarted,
 )
+from claude_openai.protocol.turn.reports import Report
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.turn.stop_sequences import StopSequenceEvents
 from claude_openai.runs.liveness import Liveness
@@ -50,6 +52,7 @@ class Producer:
         run: the run of the turn.
         send: channel to the response; owned by the caller.
         note: called with each event that is sent.
+        report: called with each report.
         long_context: knows the models that run without the long context.
         stall_s: seconds after which a client that does not read fails the run.
         log: bound to the run.
@@ -60,6 +63,7 @@ class Producer:
         run: Run,
         send: trio.MemorySendChannel[Event],
         note: Callable[[Event], None],
+        report: Callable[[Report], None],
         long_context: LongContext,
         *,
         stall_s: float,
@@ -68,6 +72,7 @@ class Producer:
         self._run = run
         self._send = send
         self._note = note
+        self.report = report
         self._long_context = long_context
         self._stall_s = stall_s
         self._log = log
@@ -101,6 +106,8 @@ class Producer:
                     self._again = True
                     return
         for shown in self._cutter.feed(event):
+            if isinstance(shown, TurnCompleted):
+                shown = replace(shown, cost_usd=self._run.record.cost_usd)
             self._note(shown)
             await self._pass_on(shown)
         if self._cutter.found:

@@ -6,7 +6,7 @@ read can block the response. The producer never raises: failures are TurnFailed 
 producer's own scope, and never a scope that encloses an ASGI send, because that can break the connection's state.
 
 The registry also keeps the runs that ended last. A run is parked while its conversation waits for the results of its
-tool calls. With a writer, the events of a run are also written to its file.
+tool calls. With a writer, the events of a run are also written to its file. What the turns use goes to the ledger.
 """
 
 import math
@@ -25,6 +25,7 @@ from claude_openai.config import Config
 from claude_openai.errors import ApiError, RunEnded, UpstreamAuth
 from claude_openai.logs.log import Log
 from claude_openai.protocol.turn.events import Event, TurnFailed, TurnStarted
+from claude_openai.protocol.turn.reports import AccountLimits, Report, Spent
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.capture.records import RunRecord
@@ -34,6 +35,8 @@ from claude_openai.runs.long_context import LongContext
 from claude_openai.runs.metrics import Metrics, TurnMeter
 from claude_openai.runs.producer import Producer
 from claude_openai.runs.run import Run
+from claude_openai.runs.usage.ledger import Ledger
+from claude_openai.runs.usage.limits import UsageLimits
 
 __all__ = ["CHANNEL_EVENTS", "LOGIN_DOUBT_S", "RunLimits", "Runs"]
 
@@ -46,25 +49,30 @@ KEPT_RUNS = 500
 # sends no turns to a server that is not ready.
 LOGIN_DOUBT_S = 300.0
 USER_CHARS = 256
+NO_USAGE_LIMITS = UsageLimits()
 
 
 @dataclass(frozen=True, slots=True)
 class RunLimits:
-    """Time limits, in seconds.
+    """Limits of time, in seconds, and of usage.
 
     Attributes:
         silence_s: between two signs of life of a turn that has a slot.
         total_s: for the whole of such a turn; 0 for no limit.
         stall_s: for a client that does not read its answer.
+        usage: for the next turn.
     """
 
     silence_s: float
     total_s: float
     stall_s: float
+    usage: UsageLimits = NO_USAGE_LIMITS
 
     @classmethod
     def of(cls, config: Config) -> "RunLimits":
-        return cls(config.process_timeout_ms / 1000, config.turn_timeout_ms / 1000, config.stall_timeout_ms / 1000)
+        usage = UsageLimits(config.max_cost_per_day, config.stop_at_utilization)
+        seconds = (config.process_timeout_ms / 1000, config.turn_timeout_ms / 1000, config.stall_timeout_ms / 1000)
+        return cls(*seconds, usage)
 
 
 class Runs:
@@ -75,6 +83,7 @@ class Runs:
         admission: slots and queue.
         limits: time limits of a turn.
         writer: writes the captures; None for no capture.
+        ledger: keeps the accounts; by default in memory.
         kept: number of ended runs to keep in memory.
     """
 
@@ -85,12 +94,14 @@ class Runs:
         limits: RunLimits,
         writer: RunWriter | None = None,
         *,
+        ledger: Ledger | None = None,
         kept: int = KEPT_RUNS,
     ) -> None:
         self.backend = backend
         self.admission = admission
         self._limits = limits
         self._writer = writer
+        self.ledger = ledger or Ledger(limits.usage)
         self._kept = kept
         self.metrics = Metrics()
         self._long_context = LongContext()
@@ -152,10 +163,14 @@ class Runs:
             recording: records the turn; written when the run ends.
 
         Raises:
-            QueueFull, ShuttingDown: immediately; no run is started.
+            QueueFull, ShuttingDown, QuotaExhausted: immediately; no run is started.
             ApiError: the backend can never answer the request; no run is started.
         """
         self.backend.check(request)
+        refusal = self.ledger.refusal()
+        if refusal is not None:
+            self.admission.rejected["usage_limit"] += 1
+            raise refusal
         send, receive = trio.open_memory_channel[Event](CHANNEL_EVENTS)
         place = self.admission.admit()
         run = self._begin(request, receive, trio.current_time() if arrived is None else arrived)
@@ -192,7 +207,8 @@ class Runs:
     ) -> None:
         note = partial(self._note, run, log)
         with place, send:
-            producer = Producer(run, send, note, self._long_context, stall_s=self._limits.stall_s, log=log)
+            report = partial(self._report, run)
+            producer = Producer(run, send, note, report, self._long_context, stall_s=self._limits.stall_s, log=log)
             self._active[run.id] = run
             try:
                 with run.scope:
@@ -200,7 +216,11 @@ class Runs:
                         run.note_running()
                         log.debug("run.start", model=request.claude_model)
                         liveness = Liveness(self._limits.silence_s, self._limits.total_s)
-                        await producer.run(self.backend, request, liveness)
+                        refusal = self.ledger.refusal()  # the limit may have been reached while it waited
+                        if refusal is None:
+                            await producer.run(self.backend, request, liveness)
+                        else:
+                            await producer.end(TurnFailed(refusal))
                 if run.cancelled_by is not None and not run.ended:
                     await producer.end(TurnFailed(run.cancelled_by))
             finally:
@@ -216,6 +236,14 @@ class Runs:
         while len(self._ended) > self._kept:
             del self._ended[next(iter(self._ended))]
         run.done.set()
+
+    def _report(self, run: Run, report: Report) -> None:
+        match report:
+            case Spent():
+                self.metrics.note_spent(self.ledger.spend(report))
+                run.note_spent(report)
+            case AccountLimits():
+                self.ledger.note_limits(report)
 
     def _note(self, run: Run, log: Log, event: Event) -> None:
         run.note(event, log)

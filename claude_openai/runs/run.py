@@ -20,6 +20,7 @@ from claude_openai.protocol.turn.events import (
     TurnFailed,
     TurnStarted,
 )
+from claude_openai.protocol.turn.reports import Spent
 from claude_openai.runs.capture.records import RunRecord, record_of_event
 from claude_openai.runs.capture.writer import Capture
 from claude_openai.runs.metrics import TurnMeter
@@ -123,6 +124,9 @@ class Run:
                 self.note_end("failed" if self.cancelled_by is None else "cancelled", error)
                 why = "; ".join(getattr(error, "__notes__", ()))
                 log.warning("run.failed", **error.body()["error"], status=error.status, why=why)
+
+    def note_spent(self, spent: Spent) -> None:
+        self.record.spend(spent.usd, sum(each.estimated_usd for each in spent.by_model.values()))
 
     def _note_reasoning(self, event: ReasoningDelta, log: Log) -> None:
         if self.capture is not None:

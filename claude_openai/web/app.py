@@ -53,6 +53,7 @@ from claude_openai.web.http.peer import Address
 from claude_openai.web.http.probes import ProbeCount
 from claude_openai.web.json_response import json_response
 from claude_openai.web.status import OPEN_PATHS, BackendStatus, add_operator_routes
+from claude_openai.web.usage import LIMIT_HEADER, add_usage_routes
 
 __all__ = ["App", "build_app"]
 
@@ -158,6 +159,7 @@ class Views:
             raise first.error
         if isinstance(first, TurnStarted):
             exchange_of(request.scope).headers["x-claude-openai-conversation"] = first.conversation
+        self._warn_of_limits()
         interval_s = self.config.comment_interval_ms / 1000
         exchange_of(request.scope).stack.callback(_log_calls, exchange_of(request.scope).log, chunks)
         body = EventStreamBody(first, run, chunks, interval_s)
@@ -169,7 +171,13 @@ class Views:
             if isinstance(event, TurnStarted):
                 exchange_of(request.scope).headers["x-claude-openai-conversation"] = event.conversation
             completion.feed(event)
+        self._warn_of_limits()
         return json_response(completion.result())
+
+    def _warn_of_limits(self) -> None:
+        windows = self.runs.ledger.header
+        if windows:
+            exchange_of(request.scope).headers[LIMIT_HEADER] = windows
 
 
 def build_app(
@@ -212,6 +220,7 @@ def build_app(
     app.add_url_rule("/v1/responses", "responses", views.responses, methods=["POST"])
     add_operator_routes(app, config, runs, status)
     add_control_routes(app, config, runs)
+    add_usage_routes(app, config, runs.ledger)
     _install_guard(app, Guard(config))
     app.register_error_handler(Exception, _error_response)
     return app

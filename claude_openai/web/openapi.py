@@ -77,6 +77,8 @@ _NOT_READY: Final = {
     }
 }
 
+_USAGE: Final = "Tokens and dollars of today and of the last 7 days, and the usage windows of the account."
+
 _OPERATIONS: Final = (
     Operation(
         "post",
@@ -106,11 +108,13 @@ _OPERATIONS: Final = (
     Operation(
         "get", "/openapi.json", "openapi", "This OpenAPI document.", {"application/json": {"type": "object"}}, open=True
     ),
+    Operation("get", "/v1/usage", "usage", _USAGE, _json("Usage")),
     Operation("get", "/metrics", "metrics", "Metrics for Prometheus.", _METRICS),
 )
 
 _CONTROL: Final = (
     Operation("get", "/control/status", "countRuns", "Count the runs by state.", _json("RunCounts")),
+    Operation("get", "/control/usage", "controlUsage", _USAGE, _json("Usage")),
     Operation("get", "/control/runs", "listRuns", "List the latest runs.", _json("Runs"), query=(_RUN_QUERY,)),
     Operation("get", "/control/runs/{run_id}", "retrieveRun", "Get one run.", _json("Run")),
     Operation(

@@ -41,6 +41,7 @@ STRING: Final[JsonObject] = {"type": "string"}
 NAME: Final[JsonObject] = {"type": "string", "minLength": 1}
 _INTEGER: Final[JsonObject] = {"type": "integer"}
 _MAYBE_STRING: Final[JsonObject] = {"type": ["string", "null"]}
+_MAYBE_NUMBER: Final[JsonObject] = {"type": ["number", "null"]}
 _MAYBE_OBJECT: Final[JsonObject] = {"type": ["object", "null"]}
 
 
@@ -161,8 +162,43 @@ def schemas() -> JsonObject:
             waited_ms={"type": ["integer", "null"]},
             duration_ms={"type": ["integer", "null"]},
             usage=_MAYBE_OBJECT,
+            cost_usd=_MAYBE_NUMBER,
+            estimated_usd=_MAYBE_NUMBER,
             error=_MAYBE_OBJECT,
         ),
         "Runs": _list_of("Run"),
+        **_usage_schemas(),
         "RunCounts": _all_of(running=_INTEGER, queued=_INTEGER, parked=_INTEGER),
+    }
+
+
+def _usage_schemas() -> JsonObject:
+    kinds = ("input", "cache_read", "cache_write", "output", "thinking")
+    amounts: JsonObject = {
+        "cost_usd": {"type": "number"},
+        "estimated_usd": {"type": "number"},
+        "at_list_price_usd": {"type": "number"},
+        **{f"{kind}_tokens": _INTEGER for kind in kinds},
+    }
+
+    def groups(name: str) -> JsonObject:
+        return {"type": "array", "items": _all_of(**{name: STRING}, **amounts)}
+
+    period = _all_of(**amounts, by_model=groups("model"), by_key=groups("key"))
+    window = _all_of(
+        window=STRING, utilization=_MAYBE_NUMBER, resets_at=_MAYBE_NUMBER, status=STRING, age_s=_MAYBE_NUMBER
+    )
+    return {
+        "Usage": _all_of(
+            object={"const": "usage"},
+            today=ref("UsagePeriod"),
+            last_7_days=ref("UsagePeriod"),
+            days=groups("day"),
+            windows={"type": "array", "items": window},
+            overage=_all_of(status=_MAYBE_STRING, in_use={"type": "boolean"}),
+            limits=_all_of(max_cost_per_day_usd=_MAYBE_NUMBER, stop_at_utilization=_MAYBE_NUMBER),
+            refusing=_MAYBE_STRING,
+            problem=_MAYBE_STRING,
+        ),
+        "UsagePeriod": period,
     }

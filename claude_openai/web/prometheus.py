@@ -95,6 +95,22 @@ class ServerCollector(Collector):
         for state in ("idle", "parked"):
             kept.add_metric((state,), counts.get(state, 0))
         yield kept
+        yield from self._windows()
+
+    def _windows(self) -> Iterator[Metric]:
+        used = GaugeMetricFamily(
+            f"{PREFIX}limit_utilization", "Used share of a window of the plan, as last reported.", labels=("window",)
+        )
+        resets = GaugeMetricFamily(
+            f"{PREFIX}limit_resets_at", "Unix time at which a window of the plan resets.", labels=("window",)
+        )
+        for name, window in self._runs.ledger.current_windows():
+            if window.utilization is not None:
+                used.add_metric((name,), window.utilization)
+            if window.resets_at is not None:
+                resets.add_metric((name,), window.resets_at)
+        yield used
+        yield resets
 
     def _counters(self) -> Iterator[Metric]:
         metrics, rejected = self._runs.metrics, self._runs.admission.rejected
@@ -110,15 +126,27 @@ class ServerCollector(Collector):
         yield _counter("cancellations", "Cancelled turns, by reason.", ("reason",), metrics.cancellations)
         yield _counter("tokens", "Tokens of completed turns; the kinds do not overlap.", ("kind",), metrics.tokens)
         yield _counter(
+            "model_tokens",
+            "Tokens as reported by Claude Code with the results of turns, those of sub-agents included.",
+            ("model", "kind"),
+            metrics.model_tokens,
+        )
+        yield _counter("cost_usd", "Dollars as reported by Claude Code.", ("model",), metrics.cost_usd)
+        yield _gauge(
+            "estimated_cost_usd",
+            "Dollars of turns for which Claude Code has reported none, yet or at all, estimated.",
+            metrics.estimated_usd,
+        )
+        yield _counter(
             "reasoning_tokens", "Output tokens that were used for thinking.", (), {(): metrics.reasoning_tokens}
         )
 
 
-def _gauge(name: str, help_text: str, value: int) -> Metric:
+def _gauge(name: str, help_text: str, value: float) -> Metric:
     return GaugeMetricFamily(PREFIX + name, help_text, value=value)
 
 
-def _counter(name: str, help_text: str, labels: Labels, counts: Mapping[Labels, int]) -> Metric:
+def _counter(name: str, help_text: str, labels: Labels, counts: Mapping[Labels, float]) -> Metric:
     family = CounterMetricFamily(PREFIX + name, help_text, labels=labels)
     for values, count in sorted(counts.items()):
         family.add_metric(values, count)

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any, Final, TypeVar, cast
 
 import trio
@@ -25,18 +26,27 @@ from claude_openai.logs.redaction import Redactor
 from claude_openai.offload import Offload
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.registry import KEPT_RUNS, RunLimits, Runs
+from claude_openai.runs.usage.ledger import Ledger
 from claude_openai.web.app import build_app
 from claude_openai.web.http.listener import Connections
 from tests.memory.client import Answer, Client, Headers
 from tests.memory.wire import Pipe, ServerEnd
 from tests.scripted_backend import ScriptedBackend, TurnScript, TurnStep
 
-__all__ = ["Server", "chat", "run_in_memory", "serving"]
+__all__ = ["BEGIN", "Server", "chat", "run_in_memory", "serving"]
 
 # Virtual seconds, beyond every timeout: what still waits then waits for ever.
 LIMIT_S: Final = 3600.0
 
+# Unix time at which each test begins: half an hour before local midnight.
+BEGIN: Final = datetime(2026, 11, 27, 23, 30).timestamp()
+
 T = TypeVar("T")
+
+
+def unix_time() -> float:
+    """The Unix time of the accounts: virtual, as all time here."""
+    return BEGIN + trio.current_time()  # a MockClock begins at 0
 
 
 def chat(text: str = "Hi", **fields: Any) -> dict[str, Any]:
@@ -68,7 +78,10 @@ class Server:
         self.request_ids: list[str] = []
         self.log = Log(Level.TRACE, lambda line: self.records.append(json.loads(line)), Redactor())
         self.admission = Admission(config.max_concurrency, config.max_queue_size)
-        self.runs = Runs(backend, self.admission, RunLimits.of(config), kept=kept_runs)
+        limits = RunLimits.of(config)
+        key = "none" if config.api_key is None else "default"
+        ledger = Ledger(limits.usage, key=key, log=self.log, now=unix_time)
+        self.runs = Runs(backend, self.admission, limits, ledger=ledger, kept=kept_runs)
         self.recorder = recorder(self.log) if recorder else None
         real = build_app(config, self.runs, self.log, backend.status, offload=offload, recorder=self.recorder)
         self.probes = real.probes

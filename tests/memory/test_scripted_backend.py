@@ -10,6 +10,7 @@ from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.turn.blocks import Message
 from claude_openai.protocol.turn.events import Event, TextDelta, TurnCompleted, TurnFailed, TurnStarted, Usage
+from claude_openai.protocol.turn.reports import Report
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.testing import Hang, Pause
 from tests.scripted_backend import Alive, Crash, ScriptedBackend, TurnStep, deltas, full_turn
@@ -29,6 +30,9 @@ class Said:
 
     def alive(self, what: str, for_s: float = 0) -> None:
         self.events.append((trio.current_time(), Alive(what, for_s)))
+
+    def report(self, report: Report) -> None:
+        """A script makes none."""
 
 
 async def test_a_script_is_played_in_its_order_and_time() -> None:

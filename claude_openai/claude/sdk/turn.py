@@ -29,6 +29,7 @@ from claude_openai.claude.transcript.message_form import is_dropped
 from claude_openai.claude.transcript.thinking_store import Thinking
 from claude_openai.protocol.claude_code.call_policies import CallRequired, OneCallOnly
 from claude_openai.protocol.claude_code.effects import AnswerCall, AskClaude, Effect
+from claude_openai.protocol.claude_code.spending import ProcessSpending
 from claude_openai.protocol.claude_code.structured_output import output_check
 from claude_openai.protocol.claude_code.tool_names import own_name
 from claude_openai.protocol.claude_code.turn_reader import TurnReader
@@ -55,6 +56,7 @@ class ConnectedClient:
 
     Attributes:
         counted: tokens of Claude Code's current turn that were already reported to earlier requests.
+        spending: what the process has used.
     """
 
     client: ClaudeSDKClient
@@ -64,6 +66,7 @@ class ConnectedClient:
     toolbox: ToolServer
     settings: TurnSettings
     counted: Usage = field(default_factory=Usage)
+    spending: ProcessSpending = field(default_factory=ProcessSpending)
     reading: trio.Lock = field(default_factory=trio.Lock)
 
 
@@ -139,6 +142,9 @@ class SdkTurn:
                 record = unwrapped(message)
                 if record.get("type") == "stream_event" and record.get("parent_tool_use_id") is None:
                     self._thinking.feed(record["event"])
+                report = self._opened.spending.take(record)
+                if report is not None:
+                    self._emit.report(report)
                 try:
                     effects = await effects_of(record, self.reader)
                 except RecordError as error:

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from claude_openai.protocol.turn.events import Usage
 
-__all__ = ["TurnUsage", "counted", "sum_of"]
+__all__ = ["OF_A_MODEL", "TurnUsage", "counted", "difference", "sum_of"]
 
 # Fields of `Usage`, and their names in the counts of a model.
-_OF_A_MODEL: Final = {
+OF_A_MODEL: Final = {
     "input_tokens": "inputTokens",
     "cache_read_tokens": "cacheReadInputTokens",
     "cache_write_tokens": "cacheCreationInputTokens",
@@ -20,6 +20,10 @@ _OF_A_MODEL: Final = {
 
 def sum_of(one: Usage, other: Usage) -> Usage:
     return Usage(*(getattr(one, f.name) + getattr(other, f.name) for f in fields(Usage)))
+
+
+def difference(one: Usage, other: Usage) -> Usage:
+    return Usage(*(getattr(one, f.name) - getattr(other, f.name) for f in fields(Usage)))
 
 
 def counted(counts: Mapping[str, Any], before: Usage) -> Usage:
@@ -71,7 +75,7 @@ class TurnUsage:
         """Take the counts of all models since the last result. Counts beyond the known ones are those of subagents."""
         self._close_message()
         if self.subagents and models:
-            in_all = Usage(*(sum(model.get(name) or 0 for model in models.values()) for name in _OF_A_MODEL.values()))
+            in_all = Usage(*(sum(model.get(name) or 0 for model in models.values()) for name in OF_A_MODEL.values()))
             rest = (max(0, getattr(in_all, f.name) - getattr(self._known, f.name)) for f in fields(Usage))
             self._spent = sum_of(self._spent, Usage(*rest))
         self._known = Usage()

@@ -84,8 +84,11 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class TurnCompleted:
+    """The end of an answer. `cost_usd` is set by the run: its dollars, None if the backend reports none."""
+
     finish_reason: FinishReason
     usage: Usage
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,13 @@ from typing import Any, Final, Literal, TypeAlias
 from claude_openai.line_writer import json_line
 from claude_openai.protocol.turn.events import ToolCall, TurnStarted
 
-__all__ = ["RUN_ID", "RunRecord", "RunStatus", "is_end", "line_of", "read_line", "record_of_event"]
+__all__ = ["RUN_ID", "USD_DIGITS", "RunRecord", "RunStatus", "is_end", "line_of", "read_line", "record_of_event"]
 
 RunStatus: TypeAlias = Literal["queued", "running", "parked", "completed", "failed", "cancelled"]
 
 RUN_ID: Final = re.compile(r"run_[0-9a-f]{24}")
+# Dollars are sums of floats, whose noise begins at the 16th digit.
+USD_DIGITS: Final = 9
 STATUSES: Final = frozenset({"queued", "running", "parked", "completed", "failed", "cancelled"})
 
 
@@ -35,6 +37,8 @@ class RunRecord:
         waited_ms: time in the queue, None before its end.
         usage: OpenAI's usage object.
         error: OpenAI's error object, without its envelope.
+        cost_usd: dollars, None if there was no report of any.
+        estimated_usd: the part of them that is estimated, or replaces estimates of earlier runs; None as above.
     """
 
     id: str
@@ -47,6 +51,13 @@ class RunRecord:
     usage: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     waited_ms: int | None = None
+    cost_usd: float | None = None
+    estimated_usd: float | None = None
+
+    def spend(self, usd: float, estimated_usd: float) -> None:
+        """Add dollars, of which a part is estimated."""
+        self.cost_usd = round((self.cost_usd or 0.0) + usd, USD_DIGITS)
+        self.estimated_usd = round((self.estimated_usd or 0.0) + estimated_usd, USD_DIGITS)
 
     @property
     def duration_ms(self) -> int | None:
@@ -64,6 +75,8 @@ class RunRecord:
             "waited_ms": self.waited_ms,
             "duration_ms": self.duration_ms,
             "usage": self.usage,
+            "cost_usd": self.cost_usd,
+            "estimated_usd": self.estimated_usd,
             "error": self.error,
         }
 
@@ -86,6 +99,8 @@ class RunRecord:
                 usage=usage if isinstance(usage, dict) else None,
                 error=error if isinstance(error, dict) else None,
                 waited_ms=waited if isinstance(waited, int) else None,
+                cost_usd=_dollars(data.get("cost_usd")),
+                estimated_usd=_dollars(data.get("estimated_usd")),
             )
         except (KeyError, TypeError, ValueError):
             return None
@@ -114,6 +129,10 @@ def read_line(line: bytes) -> dict[str, Any]:
 
 def is_end(line: bytes) -> bool:
     return b'"type":"end"' in line[:64] and read_line(line).get("type") == "end"
+
+
+def _dollars(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _iso(seconds: float) -> str:

@@ -126,6 +126,8 @@ async def test_every_answer_names_its_run_and_the_run_is_listed() -> None:
             "waited_ms": 0,
             "duration_ms": 2000,
             "usage": whole.json()["usage"],
+            "cost_usd": None,
+            "estimated_usd": None,
             "error": None,
         }
         assert await ask(server, f"/control/runs/{oldest['id']}") == oldest

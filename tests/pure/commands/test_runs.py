@@ -67,7 +67,8 @@ def test_the_table_fits_and_no_cell_steers_the_terminal(found: list[RunRecord], 
 def test_a_wide_terminal_shows_all_and_a_narrow_one_the_id_and_the_status() -> None:
     record = RunRecord(ID, "sdk", "claude-sonnet", 1000.0, "running")
     head, line = table([record], 200, colours=True)
-    assert head.split() == ["RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED", "WAITED", "TIME", "TOKENS"]
+    columns = ["RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED", "WAITED", "TIME", "TOKENS", "COST"]
+    assert head.split() == columns
     assert "\x1b[32mrunning\x1b[0m" in line
     assert "claude-sonnet" in line
     narrow = list(table([record], 45, colours=False, now=1002.5))[1].split()

@@ -67,6 +67,9 @@ ROWS = {
     "trace_file": Row(("/var/t.log", Path("/var/t.log")), ("t", Path("t")), ("", " ", "~nobody-of-this-name/x")),
     "background": Row(("1", True), ("no", False), ("", "2")),
     "output_dir": Row(("/var/runs", Path("/var/runs")), ("none", None), ("", " ", "~nobody-of-this-name/x")),
+    "usage_file": Row(("/var/u.db", Path("/var/u.db")), ("none", None), ("", " ", "~nobody-of-this-name/x")),
+    "max_cost_per_day": Row(("5", 5.0), ("0.25", 0.25), ("0", "-1", "", "inf", "nan", "many")),
+    "stop_at_utilization": Row(("0.9", 0.9), ("1", 1.0), ("0", "1.01", "90", "", "nan")),
     "record": Row(("/var/c.jsonl", Path("/var/c.jsonl")), ("/var/d", Path("/var/d")), ("", "~nobody-of-this-name/x")),
     "record_times": Row(("1", True), ("no", False), ("", "2")),
 }  # fmt: skip
@@ -103,7 +106,8 @@ def test_the_table_has_every_setting_and_no_name_twice() -> None:
 
 
 # What the command alone has: a server in a test must not write into the home folder, or to standard output.
-COMMAND = Config(log=True, output_dir=Path.home() / ".claude-openai" / "output")
+HOME = Path.home() / ".claude-openai"
+COMMAND = Config(log=True, output_dir=HOME / "output", usage_file=HOME / "usage.db")
 
 
 def test_config_without_settings_is_the_default() -> None:

@@ -46,6 +46,7 @@ WRONG: Final[dict[Any, tuple[object, ...]]] = {
     str: (*NEVER, "a\0b", None, True, 0, (), ("x",), {}, Path("x")),
     str | None: (*NEVER, "a\0b", True, 0, (), ("x",), {}, Path("x")),
     Path | None: (*NEVER, *TEXTS, True, 0, (), {}, Path("a\0b"), (Path("x"),)),
+    float | None: (*(each for each in NEVER if each != 1.5), *TEXTS, True, False, 0, 0.0, -1, -0.5, (), {}, Path("x")),
     tuple[str, ...]: (*NEVER, *TEXTS, None, 0, ["x"], {}, Path("x"), ("x", 1), (Path("x"),), ("a\0b",), (10**5000,)),
     tuple[Path, ...]: (*NEVER, *TEXTS, None, 0, [Path("x")], {}, Path("x"), ("x",), (Path("a\0b"),)),
 }
@@ -53,6 +54,7 @@ WRONG: Final[dict[Any, tuple[object, ...]]] = {
 WRONG_IN: Final[dict[str, tuple[object, ...]]] = {
     **{name: (least - 1, -(2**70), 2**63) for name, least in LEAST.items()},
     "port": (-1, 65536, 8000.0),
+    "stop_at_utilization": (1.01, 90),
     "backend": ("", "SDK", "nonsense"),
     "confine": ("", "yes"),
     "log_format": ("", "ndjson", "JSON"),
@@ -109,6 +111,8 @@ def test_a_refused_secret_is_not_in_the_message(name: str) -> None:
         ("port", 70_000, "invalid port: 70000; expected at most 65535"),
         ("hold_status_ms", -1, "invalid hold_status_ms: -1; expected at least 0"),
         ("spares", math.nan, "invalid spares: nan; expected int"),
+        ("stop_at_utilization", 90, "invalid stop_at_utilization: 90; expected more than 0 and at most 1"),
+        ("max_cost_per_day", 0, "invalid max_cost_per_day: 0; expected more than 0"),
         ("log_level", "nonsense", "invalid log_level: 'nonsense'; expected one of trace, debug, info, warning, error"),
         ("log_file", "x.log", "invalid log_file: 'x.log'; expected Path | None"),
         ("allowed_hosts", "box", "invalid allowed_hosts: 'box'; expected tuple[str, ...]"),
@@ -127,6 +131,9 @@ def test_the_bounds_themselves_are_valid() -> None:
     for name, least in LEAST.items():
         for value in (least, MOST.get(name, 2**63 - 1)):
             assert getattr(config_with(name, value), name) == value
+    for fraction in (0.01, 1, 1.0):
+        assert Config(stop_at_utilization=fraction).stop_at_utilization == fraction
+        assert Config(max_cost_per_day=fraction * 1e9).max_cost_per_day == fraction * 1e9
     for name, choices in CHOICES.items():
         config = Config(allow_bypass_permissions=True)
         for choice in choices:

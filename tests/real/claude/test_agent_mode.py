@@ -303,6 +303,12 @@ async def test_the_usage_counts_what_agents_spend(tmp_path: Path, work: Path, ba
             assert usage["prompt_tokens_details"]["cached_tokens"] == 2 * calls
             said += [answer["choices"][0]["message"], {"role": "user", "content": "Work. And?"}]
         assert len(served.api.requests) == sum(each_turn)
+        async with Call.open(served.url, None, "/v1/usage") as call:
+            _, counted = await call.answer(validated=False)
+        today = counted["today"]
+        assert (today["input_tokens"], today["output_tokens"]) == (21 * sum(each_turn), 20 * sum(each_turn))
+        assert today["cost_usd"] > 0
+        assert today["estimated_usd"] == 0
 
 
 @pytest.mark.long

@@ -17,14 +17,12 @@ from claude_openai.protocol.openai.chat.completion import (
 from claude_openai.protocol.openai.sse import DONE, data_frame, encode_json, error_frame
 from claude_openai.protocol.turn.events import (
     Event,
-    FinishReason,
     ReasoningDelta,
     TextDelta,
     ToolCall,
     TurnCompleted,
     TurnFailed,
     TurnStarted,
-    Usage,
 )
 
 __all__ = ["ChunkStream"]
@@ -79,9 +77,9 @@ class ChunkStream:
                 return self._role() + self._tool_call(event)
             case TurnStarted():
                 return self._role()
-            case TurnCompleted(finish_reason, usage):
+            case TurnCompleted():
                 self._ended = True
-                return self._role() + self._finish(finish_reason, usage) + DONE
+                return self._role() + self._finish(event) + DONE
             case TurnFailed(error):
                 self._ended = True
                 return error_frame(error) + DONE
@@ -122,8 +120,9 @@ class ChunkStream:
         self._role_sent = True
         return self._chunk({"role": "assistant", "content": "", "refusal": None})
 
-    def _finish(self, finish_reason: FinishReason, usage: Usage) -> bytes:
-        last = {**self._fields, "choices": [], "usage": usage_object(usage)}
+    def _finish(self, end: TurnCompleted) -> bytes:
+        finish_reason = end.finish_reason
+        last = {**self._fields, "choices": [], "usage": usage_object(end.usage, end.cost_usd)}
         refused = self._chunk({"refusal": REFUSED}) if finish_reason == "content_filter" else b""
         return (
             refused

@@ -24,6 +24,7 @@ __all__ = [
     "REFUSED",
     "Completion",
     "ResponseHead",
+    "cost_key",
     "finish_reason_for",
     "tool_call_object",
     "usage_object",
@@ -53,8 +54,13 @@ class ResponseHead:
         return {"id": self.id, "object": object_type, "created": self.created, "model": self.model}
 
 
-def usage_object(usage: Usage) -> dict[str, Any]:
-    """Return OpenAI's usage object. Its `prompt_tokens` include cached tokens; Claude's `input_tokens` do not."""
+def usage_object(usage: Usage, cost_usd: float | None = None) -> dict[str, Any]:
+    """Return OpenAI's usage object. Its `prompt_tokens` include cached tokens; Claude's `input_tokens` do not.
+
+    Args:
+        usage: the tokens.
+        cost_usd: dollars, for a key that OpenAI does not have; None if they are unknown, then there is no such key.
+    """
     prompt_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
     return {
         "prompt_tokens": prompt_tokens,
@@ -71,7 +77,13 @@ def usage_object(usage: Usage) -> dict[str, Any]:
             "accepted_prediction_tokens": 0,
             "rejected_prediction_tokens": 0,
         },
+        **cost_key(cost_usd),
     }
+
+
+def cost_key(cost_usd: float | None) -> dict[str, float]:
+    """Return the key with the dollars, or no key. They can be below 0 if estimates of earlier answers were too high."""
+    return {} if cost_usd is None else {"cost_usd": max(0.0, cost_usd)}
 
 
 class Completion:
@@ -137,7 +149,8 @@ class Completion:
             raise self.error
         if self._completed is None:
             raise RuntimeError("the turn has not ended")
-        finish_reason, usage = self._completed.finish_reason, usage_object(self._completed.usage)
+        finish_reason = self._completed.finish_reason
+        usage = usage_object(self._completed.usage, self._completed.cost_usd)
         reason = finish_reason_for(finish_reason, self._functions)
         choice = {"index": 0, "message": self._message(finish_reason), "logprobs": None, "finish_reason": reason}
         return {**self._head.fields("chat.completion"), "choices": [choice], "usage": usage}

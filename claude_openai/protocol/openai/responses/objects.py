@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from claude_openai.errors import ApiError
+from claude_openai.protocol.openai.chat.completion import cost_key
 from claude_openai.protocol.turn.events import FinishReason, ToolCall, Usage
 
 __all__ = [
@@ -195,8 +196,11 @@ class ItemInProgress:
         yield {"type": f"{self.form.part_event}.done", **self._place, "part": self._part.of(text)}
 
 
-def response_usage(usage: Usage) -> dict[str, Any]:
-    """Return OpenAI's usage object. Its `input_tokens` include cached tokens; Claude's do not."""
+def response_usage(usage: Usage, cost_usd: float | None = None) -> dict[str, Any]:
+    """Return OpenAI's usage object. Its `input_tokens` include cached tokens; Claude's do not.
+
+    Arguments as for `chat.completion.usage_object`.
+    """
     input_tokens = usage.input_tokens + usage.cache_read_tokens + usage.cache_write_tokens
     return {
         "input_tokens": input_tokens,
@@ -207,6 +211,7 @@ def response_usage(usage: Usage) -> dict[str, Any]:
         "output_tokens": usage.output_tokens,
         "output_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
         "total_tokens": input_tokens + usage.output_tokens,
+        **cost_key(cost_usd),
     }
 
 

@@ -27,14 +27,12 @@ from claude_openai.protocol.openai.responses.objects import (
 from claude_openai.protocol.openai.sse import typed_frame
 from claude_openai.protocol.turn.events import (
     Event,
-    FinishReason,
     ReasoningDelta,
     TextDelta,
     ToolCall,
     TurnCompleted,
     TurnFailed,
     TurnStarted,
-    Usage,
 )
 
 __all__ = ["Remember", "ResponsesObject", "ResponsesStream"]
@@ -87,8 +85,8 @@ class _AnswerSoFar:
                 yield from self._call(event)
             case TurnStarted():
                 pass
-            case TurnCompleted(finish_reason, usage):
-                yield from self._complete(finish_reason, usage)
+            case TurnCompleted():
+                yield from self._complete(event)
             case TurnFailed(error):
                 yield from self._fail(error)
             case _:
@@ -135,7 +133,8 @@ class _AnswerSoFar:
         yield {"type": f"{event}.done", **place, "name": item["name"], "arguments": call.arguments}
         yield {"type": "response.output_item.done", "output_index": index, "item": item}
 
-    def _complete(self, finish_reason: FinishReason, usage: Usage) -> Iterator[UnnumberedEvent]:
+    def _complete(self, end: TurnCompleted) -> Iterator[UnnumberedEvent]:
+        finish_reason, usage = end.finish_reason, response_usage(end.usage, end.cost_usd)
         reason = INCOMPLETE.get(finish_reason)
         status: ItemStatus = "completed" if reason is None else "incomplete"
         if finish_reason == "content_filter":
@@ -148,7 +147,7 @@ class _AnswerSoFar:
             yield from self._close(status)
         details = None if reason is None else {"reason": reason}
         completed_at = self._clock() if reason is None else None
-        ending = {"completed_at": completed_at, "incomplete_details": details, "usage": response_usage(usage)}
+        ending = {"completed_at": completed_at, "incomplete_details": details, "usage": usage}
         self.final = self._head.response(status, self._output, **ending)
         yield {"type": f"response.{status}", "response": self.final}
 

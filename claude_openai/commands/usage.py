@@ -1,0 +1,126 @@
+"""`claude-openai usage`: tokens, dollars, and the windows of the plan. From the running server, or from its file."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from claude_openai.commands import command_parser
+from claude_openai.commands.instance import control_client as control
+from claude_openai.commands.instance.record import find_instance, instance_folder
+from claude_openai.commands.state.run_source import visible
+from claude_openai.config import SETTINGS
+from claude_openai.config.setting import Parser
+from claude_openai.errors import StartError
+from claude_openai.logs.log import NULL_LOG
+
+__all__ = ["parser", "run"]
+
+_SETTING: Final = next(setting for setting in SETTINGS if setting.name == "usage_file")
+HEAD: Final = ("", "COST", "INPUT", "FROM CACHE", "OUTPUT", "THINKING")
+DAY_S: Final = 24 * 3600.0
+
+
+def parser() -> Parser:
+    """Return the parser of the command's own flags."""
+    parser = command_parser("usage", "Show tokens and dollars of today and of the last 7 days, and the plan's windows.")
+    parser.add_argument("--json", action="store_true", help="print a JSON object, as GET /v1/usage, instead of a table")
+    help_text = "read this file; by default ask the running server, or read its file"
+    parser.add_argument(_SETTING.flag, dest=_SETTING.name, metavar=_SETTING.metavar, help=help_text)
+    return parser
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    options = parser().parse_args(list(argv))
+    instance = find_instance(instance_folder(environ)) if options.usage_file is None else None
+    if instance is None:
+        usage = _usage_in(_path(options.usage_file, environ))
+    else:
+        usage = control.get_json(instance, "/control/usage")
+    if usage["problem"]:
+        raise StartError(f"cannot read the figures: {usage['problem']}")
+    print(json.dumps(usage, indent=2) if options.json else "\n".join(_lines(usage)))
+    return 0
+
+
+def _path(flag: str | None, environ: Mapping[str, str]) -> Path:
+    raw, source = _SETTING.find(flag, environ)
+    path: Path | None = _SETTING.read(_SETTING.of_command if raw is None else raw, source)
+    if path is None:
+        raise StartError("no server is running, and its figures are not kept (--usage-file none)")
+    return path
+
+
+def _usage_in(path: Path) -> dict[str, Any]:
+    # Imported here: the other commands start without SQLite.
+    from claude_openai.runs.usage.book import StoreError
+    from claude_openai.runs.usage.ledger import Ledger, book_of
+    from claude_openai.runs.usage.store import UsageStore
+
+    try:
+        rows, account = UsageStore(path).read("")
+    except StoreError as error:
+        raise StartError(f"cannot read the figures: {error}") from None
+    book = book_of(None, NULL_LOG)
+    if account is not None:
+        book.put_account(account)
+    return Ledger(book=book).report(rows, None)
+
+
+def _lines(usage: Mapping[str, Any]) -> Iterator[str]:
+    today, week = usage["today"], usage["last_7_days"]
+    rows = [HEAD, _row("today", today), _row("last 7 days", week)]
+    rows += [_row(f"  {visible(each['model'])}", each) for each in week["by_model"]]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
+    for name, *cells in rows:
+        numbers = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
+        yield "  ".join([name.ljust(widths[0]), *numbers])
+    if week["at_list_price_usd"]:
+        yield f"{_dollars(week['at_list_price_usd'])} of it is at list price: the plan covers it."
+    if week["estimated_usd"]:
+        yield f"{_dollars(week['estimated_usd'])} of it is estimated: Claude Code has not reported it."
+    yield from (visible(line) for line in _window_lines(usage))
+    if usage["refusing"]:
+        yield f"refusing turns: {usage['refusing']}"
+
+
+def _row(name: str, amounts: Mapping[str, Any]) -> tuple[str, ...]:
+    prompt, cached = amounts["input_tokens"], amounts["cache_read_tokens"]
+    return (
+        name,
+        _dollars(amounts["cost_usd"]),
+        f"{prompt:,}",
+        f"{cached / prompt:.0%}" if prompt > 0 else "",
+        f"{amounts['output_tokens']:,}",
+        f"{amounts['thinking_tokens']:,}",
+    )
+
+
+def _dollars(usd: float) -> str:
+    return f"${usd:.2f}" if usd >= 1 or not usd else f"${usd:.4f}"
+
+
+def _window_lines(usage: Mapping[str, Any]) -> Iterator[str]:
+    for window in usage["windows"]:
+        if window["utilization"] is None:
+            state = "has reset since" if window["status"] == "reset" else window["status"] or "unknown"
+        else:
+            state = f"{window['utilization']:.0%} used"
+            if window["resets_at"] is not None:
+                state += f", resets {_when(window['resets_at'])}"
+        yield f"{window['window']}: {state} (seen {_ago(window['age_s'])} ago)"
+    if usage["overage"]["in_use"]:
+        yield "overage: requests are paid beyond the plan"
+
+
+def _when(at: float) -> str:
+    form = "%H:%M" if at - time.time() < DAY_S else "%a %d %b %H:%M"
+    return time.strftime(form, time.localtime(at))
+
+
+def _ago(seconds: int) -> str:
+    for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"

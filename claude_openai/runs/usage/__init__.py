@@ -1,0 +1,1 @@
+"""What turns have used, by day, model and key, and the usage windows of the account."""

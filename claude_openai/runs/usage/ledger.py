@@ -1,0 +1,134 @@
+"""The accounts of one server: adds up what turns report, and refuses turns beyond the operator's limits."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from claude_openai.errors import ApiError
+from claude_openai.logs.log import NULL_LOG, Log
+from claude_openai.protocol.turn.reports import AccountLimits, ModelSpent, Spent, Window
+from claude_openai.runs.usage.account import AccountWindows
+from claude_openai.runs.usage.book import Account, Book, StoreError
+from claude_openai.runs.usage.limits import UsageLimits
+from claude_openai.runs.usage.rows import DAYS_SHOWN, Amounts, RowKey, amounts_of, summary
+
+__all__ = ["Ledger", "book_of"]
+
+# Further models are counted together, so that neither the file nor the metrics can grow without bound.
+MAX_MODELS: Final = 64
+OTHER: Final = "other"
+
+
+def book_of(path: Path | None, log: Log, now: Callable[[], float] = time.time) -> Book:
+    """Return a book with this file, or in memory if the path is None."""
+    if path is None:
+        return Book(None, log, lambda: date.fromtimestamp(now()))
+    # Imported here, because servers without a file need no SQLite.
+    from claude_openai.runs.usage.store import UsageStore
+
+    return Book(UsageStore(path), log, lambda: date.fromtimestamp(now()))
+
+
+class Ledger:
+    """See the module.
+
+    Args:
+        limits: the operator's limits.
+        key: name of the callers' key.
+        book: keeps the rows; by default in memory.
+        log: for warnings about the limits of the account.
+        now: Unix time.
+    """
+
+    def __init__(
+        self,
+        limits: UsageLimits | None = None,
+        *,
+        key: str = "none",
+        book: Book | None = None,
+        log: Log = NULL_LOG,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._limits = limits or UsageLimits()
+        self._key = key
+        self._book = book or book_of(None, log, now)
+        self._log = log
+        self._now = now
+        self._windows = AccountWindows()
+        self._known: Account | None = None
+        self._models: set[str] = set()
+
+    def spend(self, spent: Spent) -> list[tuple[str, ModelSpent]]:
+        """Take a report. Return what was used of each model, under a bounded number of names."""
+        named = [(self._name_of(model), each) for model, each in spent.by_model.items()]
+        day = self._today().isoformat()
+        self._book.add(
+            (RowKey(day, name, self._key), amounts_of(each, at_list_price=spent.at_list_price)) for name, each in named
+        )
+        return named
+
+    def note_limits(self, limits: AccountLimits) -> None:
+        """Take the limits of the account, as reported with an answer."""
+        now = self._now()
+        windows = self._seen_windows()
+        windows.note(limits, now, self._log)
+        self._known = Account(now, windows.stored())
+        self._book.put_account(self._known)
+
+    def refusal(self) -> ApiError | None:
+        """Return the error for the next turn if a limit of the operator is reached."""
+        now = self._now()
+        spent = 0.0 if self._limits.max_cost_usd is None else self._book.usd_of(self._today().isoformat())
+        return self._limits.cost_refusal(spent, now) or self._limits.window_refusal(self.current_windows(), now)
+
+    @property
+    def header(self) -> str:
+        """The windows beyond 80 %, for a response header; "" for none."""
+        return self._seen_windows().header(self._now())
+
+    def current_windows(self) -> Iterator[tuple[str, Window]]:
+        """Yield the windows of the account that have not reset since they were seen."""
+        return self._seen_windows().current(self._now())
+
+    @property
+    def has_file(self) -> bool:
+        """Whether `read_rows` waits for the disk."""
+        return self._book.has_file
+
+    def read_rows(self) -> tuple[dict[RowKey, Amounts], str | None]:
+        """Return the rows of the last days, and why they cannot be read."""
+        try:
+            return self._book.rows((self._today() - timedelta(days=DAYS_SHOWN)).isoformat()), None
+        except StoreError as error:
+            return {}, str(error)
+
+    def report(self, rows: Mapping[RowKey, Amounts], problem: str | None) -> dict[str, Any]:
+        """Return the body of `GET /v1/usage`, from what `read_rows` has returned."""
+        refusal = self.refusal()
+        return {
+            "object": "usage",
+            **summary(rows, self._today()),
+            **self._seen_windows().to_json(self._now()),
+            "limits": self._limits.to_json(),
+            "refusing": None if refusal is None else refusal.message,
+            "problem": problem,
+        }
+
+    def _seen_windows(self) -> AccountWindows:
+        """Return the limits of the account, also if another server of the user has seen them."""
+        account = self._book.account
+        if account is not None and account is not self._known:
+            self._known = account
+            self._windows.restore(account.limits)
+        return self._windows
+
+    def _today(self) -> date:
+        return date.fromtimestamp(self._now())
+
+    def _name_of(self, model: str) -> str:
+        if model not in self._models and len(self._models) >= MAX_MODELS:
+            return OTHER
+        self._models.add(model)
+        return model

@@ -42,6 +42,7 @@ __all__ = [
     "needs_bwrap",
     "needs_claude",
     "on_both_backends",
+    "read_proc",
     "serving",
     "until",
     "until_one",
@@ -102,19 +103,21 @@ class Processes:
 
     def marked(self) -> list[int]:
         """The processes that have the variable: every `claude`, and the server if it is a command."""
-        return [pid for pid in _pids() if self._mark in _read(pid, "environ").split(b"\0")]
+        return [pid for pid in _pids() if self._mark in read_proc(pid, "environ").split(b"\0")]
 
     def of_turns(self, api: MessagesApi) -> list[int]:
         """Those of `marked` that talk to this stand-in; the others learn or check Claude Code's notes."""
-        return [pid for pid in self.marked() if f"ANTHROPIC_BASE_URL={api.base_url}".encode() in _read(pid, "environ")]
+        return [
+            pid for pid in self.marked() if f"ANTHROPIC_BASE_URL={api.base_url}".encode() in read_proc(pid, "environ")
+        ]
 
     def claudes(self) -> list[int]:
         """Those of Claude Code itself, without what they start."""
-        return [pid for pid in self.marked() if b"--input-format" in _read(pid, "cmdline").split(b"\0")]
+        return [pid for pid in self.marked() if b"--input-format" in read_proc(pid, "cmdline").split(b"\0")]
 
     def guardians(self) -> list[int]:
         """The guardian, and the supervisors that it has forked."""
-        return [pid for pid in _pids() if self._is_guardian(_read(pid, "cmdline").split(b"\0"))]
+        return [pid for pid in _pids() if self._is_guardian(read_proc(pid, "cmdline").split(b"\0"))]
 
     def guardians_of(self, server: int) -> list[int]:
         """The guardian alone, by the number of its server."""
@@ -135,7 +138,7 @@ class Processes:
 
     @staticmethod
     def _described(pids: list[int]) -> list[str]:
-        return [f"{pid}: {_read(pid, 'cmdline').replace(NUL, b' ').decode(errors='replace')}" for pid in pids]
+        return [f"{pid}: {read_proc(pid, 'cmdline').replace(NUL, b' ').decode(errors='replace')}" for pid in pids]
 
     def _is_guardian(self, argv: list[bytes]) -> bool:
         return b"claude-openai-guardian" in argv and any(arg.startswith(self._folder) for arg in argv)
@@ -145,14 +148,15 @@ def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 - half the time, and often
 
 
-def _read(pid: int, name: str) -> bytes:
+def read_proc(pid: int, name: str) -> bytes:
+    """Return a file of a process, b"" if it is gone: that can happen between finding a process and looking at it."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/{name}").read_bytes()
     return b""
 
 
 def _state_and_parent(pid: int) -> list[bytes]:
-    return _read(pid, "stat").rpartition(b")")[2].split()[:2]
+    return read_proc(pid, "stat").rpartition(b")")[2].split()[:2]
 
 
 def _is_child_of(pid: int, parent: int) -> bool:

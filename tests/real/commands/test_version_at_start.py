@@ -7,7 +7,7 @@ import pytest
 from tests.conditions import needs
 from tests.real.command import Command, running
 from tests.real.fake_cli import fake_cli
-from tests.real.harness import until
+from tests.real.harness import read_proc, until
 
 OLD = "2.1.200 (Claude Code)"
 # In a session of its own, with the pipes of the program, which then exits or hangs.
@@ -15,7 +15,7 @@ FORKS = "[ $1 = --version ] || exit 9\n: > {started}\nsetsid sleep 1234 &\necho 
 
 
 def sleeping(command: Command) -> list[int]:
-    return [pid for pid in command.processes.marked() if b"1234" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in command.processes.marked() if b"1234" in read_proc(pid, "cmdline")]
 
 
 @needs("/proc", "setsid")

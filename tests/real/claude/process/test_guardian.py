@@ -22,7 +22,7 @@ from claude_openai.claude.process.supervised import KILL_WAIT_S, SupervisedProce
 from claude_openai.logs.log import NULL_LOG, Level, open_log
 from tests.conditions import needs
 from tests.real.daemons import WAYS, alive, new_number
-from tests.real.harness import until
+from tests.real.harness import read_proc, until
 
 pytestmark = needs("/proc")
 
@@ -392,6 +392,6 @@ def parent(pid: int) -> int:
 def children(of: int, wanted: Callable[[list[bytes]], bool]) -> list[int]:
     found = []
     for pid, above in supervisor.processes():
-        if above == of and wanted(Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")):
+        if above == of and wanted(read_proc(pid, "cmdline").split(b"\0")):
             found.append(pid)
     return found

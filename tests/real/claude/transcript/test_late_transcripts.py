@@ -14,7 +14,7 @@ from claude_openai.claude.transcript.fifo import LateTranscript
 from claude_openai.claude.transcript.session_file import Past
 from claude_openai.protocol.turn.blocks import Message, TextBlock
 from tests.real.call import Call, chat
-from tests.real.harness import LIMIT_S, Served, needs_claude, serving, until, until_one
+from tests.real.harness import LIMIT_S, Served, needs_claude, read_proc, serving, until, until_one
 from tests.real.tool_turns import ask, upstream
 
 pytestmark = [needs_claude, pytest.mark.long]
@@ -37,15 +37,13 @@ def names(folder: Path) -> list[str]:
 
 
 def command_line(pid: int) -> str:
-    with suppress(OSError):  # it has just ended
-        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
-    return ""
+    return read_proc(pid, "cmdline").decode(errors="replace")
 
 
 def waits(pid: int) -> bool:
     """Whether a process has opened a FIFO without a writer."""
-    channels = (path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/wchan"))
-    return "wait_for_partner" in channels
+    threads = (path.name for path in Path(f"/proc/{pid}/task").glob("*"))
+    return b"wait_for_partner" in (read_proc(pid, f"task/{thread}/wchan") for thread in threads)
 
 
 async def waiting_process(served: Served, model: str = "") -> int:

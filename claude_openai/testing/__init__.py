@@ -50,16 +50,17 @@ from claude_openai.standin.server import MessagesApi, Script
 
 if TYPE_CHECKING:
     from claude_openai.testing.answers import ScriptError, ScriptLike
-    from claude_openai.testing.fake import FakeClaude, fake_claude
+    from claude_openai.testing.fake import FakeClaude
     from claude_openai.testing.requests import FakeRequest, Outcome
     from claude_openai.testing.running import RunningFakeClaude, running_fake_claude
+    from claude_openai.testing.serving import fake_claude
 else:
     # Imported when used: the fake needs the HTTP stack, `MessagesApi` only trio and h11.
     _LATER = {
         "ScriptError": "answers",
         "ScriptLike": "answers",
         "FakeClaude": "fake",
-        "fake_claude": "fake",
+        "fake_claude": "serving",
         "FakeRequest": "requests",
         "Outcome": "requests",
         "RunningFakeClaude": "running",

@@ -21,9 +21,10 @@ from claude_openai.shortages import described, shortage_hint
 from claude_openai.standin.script import AnswerLike
 from claude_openai.testing.answers import ScriptLike
 from claude_openai.testing.clients import sync_http_client, sync_openai_client
-from claude_openai.testing.fake import FakeClaude, fake_claude
+from claude_openai.testing.fake import FakeClaude
 from claude_openai.testing.faults import FAULTS, Fault, FaultKind
 from claude_openai.testing.requests import FakeRequest
+from claude_openai.testing.serving import fake_claude
 
 if TYPE_CHECKING:
     import httpx2

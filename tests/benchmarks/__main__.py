@@ -1,4 +1,4 @@
-"""What is claimed to be fast, measured: `python -m tests.benchmarks`, or with `conversations` that part alone.
+"""What is claimed to be fast, measured: `python -m tests.benchmarks`, or with `conversations` or `harness` that part.
 
 Each comparison is made in one run, the two sides in turn, as the ratio of their medians: the machine's own speed
 cancels out. Not a test: it prints, and exits 1 if a bound does not hold.
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from claude_openai.claude.process.program import find_claude
 
 from .client import Timing, stream
 from .conversations import conversations
+from .harness import harness
 from .report import failures, report, server
 from .servers import WORD
 
@@ -252,9 +254,13 @@ def main() -> int:
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, medians of {RUNS}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        conversations(folder)
-        if sys.argv[1:] != ["conversations"]:
-            everything_else(folder)
+        parts: dict[str, Callable[[], None]] = {
+            "conversations": partial(conversations, folder),
+            "harness": harness,
+            "everything else": partial(everything_else, folder),
+        }
+        for part in sys.argv[1:] or parts:
+            parts[part]()
     return 1 if failures else 0
 
 

@@ -107,6 +107,7 @@ def _ask_temporary(config: Config) -> _TimedAnswer:
         background=False,
         log=False,
         output_dir=None,
+        usage_file=None,
         record=None,
         spares=0,
         max_idle_sessions=0,

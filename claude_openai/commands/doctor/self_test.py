@@ -112,6 +112,7 @@ def _alone(config: Config, base_url: str, folder: Path) -> Config:
         demo=False,
         log_file=folder / "server.log",  # otherwise the records of the SDK would go to stderr
         output_dir=None,
+        usage_file=None,
         record=None,
         spares=0,
         max_idle_sessions=2,

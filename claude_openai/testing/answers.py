@@ -142,6 +142,7 @@ class Answers:
         Raises:
             ScriptError: it was not.
         """
+        self.end_fault()
         if not self.strict:
             return
         found = [*self.problems, *self._unused()]

@@ -41,6 +41,10 @@ class CassetteAnswers(Answers):
         if answers:
             raise TypeError("the answers of this fake are those of its cassette; no others can be added")
 
+    def begin_fault(self, fault: str, conversation: Sequence[Answer], number: int, faulty: Answer) -> None:
+        """Raise a TypeError: a fault would never be met."""
+        raise TypeError("this fake answers from a cassette, which has no place for faults; use one with a script")
+
     def next(self, request: FakeRequest) -> tuple[Answer, str]:
         """Return the recorded answer to the request, and its name for messages; the same one if asked again.
 

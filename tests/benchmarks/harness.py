@@ -88,7 +88,7 @@ def _others() -> dict[str, Callable[[], None]]:
 
 
 def _with_respx() -> None:
-    import httpx
+    import httpx  # type: ignore[import-not-found,unused-ignore]
     import respx  # type: ignore[import-not-found,unused-ignore]
 
     http: Any = httpx.Client()

@@ -11,8 +11,8 @@ from typing import Any, Final, TypeAlias
 
 import h11
 
+from claude_openai.testing.pipes import Pipe
 from tests.http_client import VALIDATED, HttpClient
-from tests.memory.wire import Pipe
 from tests.openai_schema import validate, validate_known, validate_sampled
 from tests.sse_reader import Message, parse_sse
 

@@ -27,10 +27,10 @@ from claude_openai.offload import Offload
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.registry import KEPT_RUNS, RunLimits, Runs
 from claude_openai.runs.usage.ledger import Ledger
+from claude_openai.testing.pipes import Pipe, ServerEnd
 from claude_openai.web.app import build_app
 from claude_openai.web.http.listener import Connections
 from tests.memory.client import Answer, Client, Headers
-from tests.memory.wire import Pipe, ServerEnd
 from tests.scripted_backend import ScriptedBackend, TurnScript, TurnStep
 
 __all__ = ["BEGIN", "Server", "chat", "run_in_memory", "serving"]

@@ -124,9 +124,9 @@ class ConversationState:
 
     def route_for(self, request: TurnRequest) -> Route | None:
         """Return the route of a request that follows the history; None if its prompt does not fit."""
-        results = [block for block in request.prompt.blocks if isinstance(block, ToolResultBlock)]
         if self.phase is Phase.IDLE:
-            return None if results else "continued"
+            return None if request.prompt.has_results else "continued"
+        results = [block for block in request.prompt.blocks if isinstance(block, ToolResultBlock)]
         fits = (
             self.settings == TurnSettings.of(request)  # settings cannot change within a turn
             and {result.call_id for result in results} == set(self.pending)
@@ -135,13 +135,15 @@ class ConversationState:
         )
         return "parked" if fits else None
 
-    def can_rewind_to(self, messages: tuple[Message, ...]) -> bool:
-        """Whether these messages, in canonical form, are a prefix of the history to which it can be rewound.
+    def can_rewind_to(self, messages: tuple[Message, ...], prompt: Message) -> bool:
+        """Whether it can be rewound to these messages, in canonical form, and take the prompt.
 
         It cannot be rewound to an empty history, nor to before tool results, which belong to their calls.
         """
         count = len(messages)
-        if self.phase is not Phase.IDLE or not 0 < count < len(self.history) <= count + MAX_REWOUND_MESSAGES:
+        if self.phase is not Phase.IDLE or prompt.has_results:
+            return False
+        if not 0 < count < len(self.history) <= count + MAX_REWOUND_MESSAGES:
             return False
         return bool(self.message_ids[count]) and self.history[:count] == messages
 

@@ -54,7 +54,7 @@ class KeptConversations:
             route = conversation.state.route_for(request) if conversation.state.history == messages else None
             if route is not None:
                 return self._taken(conversation), route
-        longer = [conversation for conversation in same if conversation.state.can_rewind_to(messages)]
+        longer = [conversation for conversation in same if conversation.state.can_rewind_to(messages, request.prompt)]
         if not longer:
             return None
         return self._taken(min(longer, key=lambda conversation: len(conversation.state.history))), "rewound"

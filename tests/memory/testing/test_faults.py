@@ -1,12 +1,14 @@
 """`claude.faults`: a program runs once with each fault at each place of a conversation, and may try again."""
 
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 import openai
 import pytest
 import trio
 
+from claude_openai.cassettes.lines import header_line
 from claude_openai.testing import (
     RATE_LIMIT_ERROR,
     Cut,
@@ -123,6 +125,17 @@ async def test_script_goes_on_after_the_last_run(autojump_clock: trio.testing.Mo
     assert answers == ["before", "after"]
 
 
+async def test_script_is_checked_after_a_loop_that_was_left(autojump_clock: trio.testing.MockClock) -> None:
+    async def run() -> None:
+        async with fake_claude("left over") as claude:
+            async for _ in claude.faults("Hello", kinds=[Die()]):
+                await claude.http().post("chat/completions", json=CHAT)
+                break
+
+    with pytest.raises(ScriptError, match="left over"):
+        await run()
+
+
 async def test_program_that_does_not_reach_a_fault_fails_the_test(autojump_clock: trio.testing.MockClock) -> None:
     async def run() -> None:
         async with fake_claude() as claude:
@@ -171,6 +184,14 @@ async def test_wrong_value_in_the_conversation_is_a_type_error() -> None:
     async with fake_claude() as claude:
         with pytest.raises(TypeError, match="invalid answer 2: 1"):
             claude.faults("one", 1)  # type: ignore[arg-type]
+
+
+async def test_faults_of_a_fake_with_a_cassette_are_a_type_error(tmp_path: Path) -> None:
+    path = tmp_path / "turns.jsonl"
+    path.write_bytes(header_line())
+    async with fake_claude(cassette=path) as claude:
+        with pytest.raises(TypeError, match="has no place for faults"):
+            await claude.faults("Hello").next()
 
 
 def test_running_fake_claude_has_the_same_runs() -> None:

@@ -189,6 +189,14 @@ async def test_rewinding_takes_the_conversation_with_the_least_surplus(events: E
     assert conversations.take(after(1)) == (least, "rewound")
 
 
+async def test_prompt_with_results_that_no_call_asked_for_rewinds_nothing(events: Events) -> None:
+    conversations, one = registry(events), StandIn(after(2), TextBlock("Hello."))
+    conversations.keep(one)
+    request = after(1)
+    prompt = Message("user", (*request.prompt.blocks, result_block("z", "seen")))
+    assert conversations.take(replace(request, prompt=prompt)) is None
+
+
 async def test_nothing_is_taken_back_to_results_to_a_beginning_or_out_of_its_turn(events: Events) -> None:
     conversations, parked = registry(events), StandIn(after(2), ToolUseBlock("c", "read", "{}"))
     for one in (StandIn(with_results("a", "b"), TextBlock("Seen.")), parked):

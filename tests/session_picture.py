@@ -50,9 +50,9 @@ _FIXED: Final = (
     # A turn on a busy machine may begin before Claude Code's notes are known, and has more tokens then.
     (r'"prompt_tokens":\d+', '"prompt_tokens":16'),
     (r'"total_tokens":\d+', '"total_tokens":59'),
-    (r"\b\d+\+43\b *", "16+43"),
-    (r"  TIME +", "  TIME   "),
-    (r" +\d+\.\d s +", "  0.9 s  "),
+    (r'"cost_usd":[\d.]+', '"cost_usd":0.000462'),
+    (r"  WAITED +TIME +TOKENS +COST", "  WAITED  TIME   TOKENS  COST"),
+    (r" +\d+\.\d s +\d+\.\d s +\d+\+43 +\$[\d.]+", "  0.9 s   0.9 s  16+43   $0.0005"),
 )
 
 _PROMPT: Final = "$ "

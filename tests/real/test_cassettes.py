@@ -83,6 +83,7 @@ async def recorded_and_replayed(
     return recorded, replayed, read_cassette(path)
 
 
+@pytest.mark.long
 @on_both_backends
 @pytest.mark.parametrize(
     ("fields", "reply"),
@@ -136,6 +137,7 @@ async def test_recorded_tool_loop_is_answered_again_by_the_stand_in(tmp_path: Pa
     assert [message.get("tool_call_id") for message in second.request.body["messages"][2:]] == ["toolu_1", "toolu_2"]
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_turn_that_the_client_left_is_recorded_as_far_as_it_came(tmp_path: Path, backend: str) -> None:
     path = tmp_path / "turns.jsonl"

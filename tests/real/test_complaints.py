@@ -34,6 +34,7 @@ async def test_many_calls_of_one_tool_each_get_one_result(kept: Served) -> None:
     assert (role, sorted(said)) == ("user", sorted(given))  # in the order in which Claude Code has read them
 
 
+@pytest.mark.long
 async def test_a_long_loop_of_tools_meets_no_limit_and_costs_one_call_of_claude_a_step(kept: Served) -> None:
     rounds = 20
     kept.api.enqueue(*[Reply(use(number)) for number in range(rounds)], Reply("Done."))
@@ -48,6 +49,7 @@ async def test_a_long_loop_of_tools_meets_no_limit_and_costs_one_call_of_claude_
     assert len(upstream(kept.api.requests[-1])) == 1 + 2 * rounds
 
 
+@pytest.mark.long
 async def test_clients_with_equal_prompts_are_distinguished_by_their_answers(kept: Served) -> None:
     kept.api.enqueue(Reply("one"), Reply("two"))
     (one, _), (two, _) = [await ask(kept, ASKED) for _ in range(2)]

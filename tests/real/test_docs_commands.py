@@ -131,6 +131,7 @@ async def output_of(*command: str, folder: Path) -> str:
     return output
 
 
+@pytest.mark.long
 @needs("curl")
 @pytest.mark.parametrize("command", SIMPLE, ids=lambda text: text.split("\n")[0][:30])
 async def test_a_command_succeeds_and_prints_what_it_is_for(command: str, demo: str, tmp_path: Path) -> None:
@@ -184,6 +185,7 @@ async def test_the_commands_of_doctor_find_nothing_wrong_here(tmp_path: Path) ->
         assert "FAIL" not in await output_of("bash", "-euc", command, folder=tmp_path)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
 async def test_a_program_runs_and_prints(program: str, demo: str, tmp_path: Path) -> None:
     output = await output_of(sys.executable, "-c", program.replace(ADDRESS, demo), folder=tmp_path)

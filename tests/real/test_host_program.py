@@ -184,6 +184,7 @@ sys.exit(commands.main(["--port", "0", "--demo", "--output-dir", "none"]))
 """
 
 
+@pytest.mark.long
 def test_the_command_logs_the_records_of_every_library(tmp_path: Path) -> None:
     environ = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     run = subprocess.run(

@@ -55,6 +55,7 @@ def test_comes_after(): pass
 """
 
 
+@pytest.mark.long
 def test_a_test_that_leaves_a_process_fails_and_the_next_does_not(tmp_path: Path) -> None:
     said = run_pytest(tmp_path, MODULE, "-p", "tests.real.conftest")
     assert "test_leaves_one PASSED" in said

@@ -106,6 +106,7 @@ async def test_cancelled_server_accepts_no_request_while_turns_end() -> None:
     assert len(backend.turns) == 1
 
 
+@pytest.mark.long
 async def test_a_set_event_stops_it_once_its_answers_have_ended(tmp_path: Path) -> None:
     stop, gate = trio.Event(), trio.Event()
     reply = Reply(Text("one", Pause(gate), " two"))

@@ -44,6 +44,7 @@ def end_of(answer: Answer) -> str:
     return str(last["error"]["code"] if "error" in last else last["choices"][0]["finish_reason"])
 
 
+@pytest.mark.long
 @storm
 @seeds
 def test_clients_whose_runs_are_cancelled_at_random_moments_all_see_an_end(seed: int) -> None:

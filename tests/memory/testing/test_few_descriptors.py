@@ -95,6 +95,7 @@ def results() -> dict[str, list[object]]:
     return found
 
 
+@pytest.mark.long
 def test_fake_in_memory_needs_no_descriptor(results: dict[str, list[object]]) -> None:
     assert results["memory"] == [ANSWERED] * len(results["memory"])
 

@@ -102,6 +102,7 @@ def test_four_times_the_schema_is_four_times_the_work(name: str, place: str) -> 
     assert large < 1600 * 600
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_a_schema_at_the_size_at_which_it_was_found_is_within_the_budget_or_refused(name: str) -> None:
     raw = body(tools=[function(SCHEMAS[name](20_000 if name != "anchors" else 5_000))])
@@ -148,6 +149,7 @@ def test_the_largest_honest_request_takes_a_fifth_of_its_budget() -> None:
     assert budget.left > 0.8 * REQUEST_STEPS
 
 
+@pytest.mark.long
 def test_a_form_of_that_size_is_within_the_budget() -> None:
     properties = {
         f"t{number}": honest_tool(number)["function"]["parameters"]["properties"]["p0"] for number in range(8000)
@@ -199,6 +201,7 @@ def test_what_stands_in_strings_is_no_value() -> None:
     assert parse(body(messages=[{"role": "user", "content": "\\" * 500_000 + ",:[{" * 100_000}])).prompt.text
 
 
+@pytest.mark.long
 def test_the_arguments_of_earlier_calls_count_together() -> None:
     def history(arguments: str, count: int) -> bytes:
         calls = [
@@ -265,6 +268,7 @@ def test_four_times_the_arguments_are_four_times_the_work(name: str) -> None:
     assert work(800) < 4.5 * work(200)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("schema", "arguments"),
     [

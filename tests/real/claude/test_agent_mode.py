@@ -68,6 +68,7 @@ async def test_own_tools_work_in_the_folder_and_show_as_reasoning(tmp_path: Path
         await until(lambda: '"event":"sdk.own_tool"' in served.log_text(), "the log has it")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", BACKENDS)
 async def test_what_the_mode_does_not_allow_is_refused_to_claude_and_logged(
     tmp_path: Path, work: Path, backend: str
@@ -134,6 +135,7 @@ async def test_each_permission_mode_allows_exactly_its_tools(
     assert set(asked) <= {("POST", "/v1/messages"), ("HEAD", "/api/hello")}
 
 
+@pytest.mark.long
 async def test_the_clients_own_tools_are_nobodys_to_judge(tmp_path: Path, work: Path) -> None:
     reply = Reply(ToolUse("mcp__openai__read", {"path": "/remote"}, "toolu_client"))
     async with serving(tmp_path, reply, allowed_working_directory_prefixes=(work,)) as served:
@@ -145,6 +147,7 @@ async def test_the_clients_own_tools_are_nobodys_to_judge(tmp_path: Path, work: 
         assert [request.method for request in served.api.all_requests] == ["POST", "HEAD", "POST"]
 
 
+@pytest.mark.long
 async def test_essential_traffic_only_is_kept_and_disables_auto_mode(
     tmp_path: Path, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,6 +174,7 @@ async def test_safe_tools_edit_files_of_the_folder_and_run_nothing(tmp_path: Pat
         assert "No such tool" in _results(served.api.requests[-1])[2]
 
 
+@pytest.mark.long
 async def test_further_folders_are_open_too(tmp_path: Path, work: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
@@ -181,12 +185,14 @@ async def test_further_folders_are_open_too(tmp_path: Path, work: Path) -> None:
         assert "the words of b" in _results(served.api.requests[-1])[0]
 
 
+@pytest.mark.long
 async def test_claude_with_own_tools_gets_its_environment(tmp_path: Path, work: Path) -> None:
     async with serving(tmp_path, allowed_working_directory_prefixes=(work,)) as served:
         await ask(served, workingDirectory=str(work), toolMode="readonly")
         assert f"Primary working directory: {work}" in served.api.requests[0].raw.decode()
 
 
+@pytest.mark.long
 async def test_without_a_tool_mode_there_are_no_tools(tmp_path: Path, work: Path) -> None:
     async with serving(tmp_path, allowed_working_directory_prefixes=(work,), spares=1) as served:
         await ask(served, workingDirectory=str(work), permissionMode="acceptEdits", effort="low")
@@ -207,6 +213,7 @@ async def test_refusals_name_the_field_and_what_is_allowed(tmp_path: Path, work:
         assert served.api.requests == []
 
 
+@pytest.mark.long
 async def test_its_own_tools_and_the_clients_share_a_turn_and_its_conversation(tmp_path: Path, work: Path) -> None:
     def reply(request: RecordedRequest) -> Reply:
         if _results(request):
@@ -347,6 +354,7 @@ async def test_its_work_comes_through_streams_that_break_off_and_calls_that_fail
         assert len(served.api.requests) == len(answers)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("backend", BACKENDS)
 async def test_text_and_a_tool_of_its_own_and_then_an_empty_end_is_an_answer(
     tmp_path: Path, work: Path, backend: str

@@ -79,6 +79,7 @@ async def test_tools_are_refused_with_the_backend_that_takes_them(tmp_path: Path
         assert "process.start" not in await served.whole_log()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", [False, True])
 async def test_tools_are_refused_at_once_while_all_slots_are_taken_and_make_no_run(
     tmp_path: Path, stream: bool
@@ -98,12 +99,14 @@ async def test_tools_are_refused_at_once_while_all_slots_are_taken_and_make_no_r
         assert [run["status"] for run in runs["data"]] == ["running"]
 
 
+@pytest.mark.long
 async def test_tools_that_claude_is_not_to_see_are_no_reason_to_refuse(tmp_path: Path) -> None:
     async with serving(tmp_path, backend="cli") as served:
         assert (await answer(served, "Hi", tools=[LOOK], tool_choice="none"))[0] == 200
         assert served.api.requests[0].tools == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("after", [[], [{"role": "user", "content": "And there?"}]], ids=["at its end", "before"])
 async def test_a_history_with_calls_and_results_is_sent_as_such(tmp_path: Path, after: list[dict[str, Any]]) -> None:
     async with serving(tmp_path, Reply("A bird."), backend="cli") as served:
@@ -125,6 +128,7 @@ async def test_a_history_with_calls_and_results_is_sent_as_such(tmp_path: Path, 
         assert "a tree" in str(result["content"])
 
 
+@pytest.mark.long
 async def test_the_effort_is_passed_on_and_each_turn_is_a_process_of_its_own(tmp_path: Path) -> None:
     async with serving(tmp_path, backend="cli", max_idle_sessions=4, spares=1) as served:
         for effort in ("high", "minimal"):
@@ -134,6 +138,7 @@ async def test_the_effort_is_passed_on_and_each_turn_is_a_process_of_its_own(tmp
         assert (await served.whole_log()).count('"event":"process.start"') == 2
 
 
+@pytest.mark.long
 async def test_the_raw_frames_are_logged_at_trace_level(tmp_path: Path) -> None:
     async with serving(tmp_path, Reply(Text("one")), backend="cli") as served:
         assert (await answer(served, "Hi"))[0] == 200
@@ -181,6 +186,7 @@ async def test_a_claude_of_another_kind_is_an_upstream_error(tmp_path: Path, beh
         assert error["error"]["message"].count(told["error"]) == 1
 
 
+@pytest.mark.long
 async def test_demo_works_and_the_command_names_the_backend(tmp_path: Path) -> None:
     async with running(tmp_path, "--demo", "--backend", "cli") as command:
         async with Call.open(command.url, chat("What is this?", stream=True)) as call:

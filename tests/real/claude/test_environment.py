@@ -84,6 +84,7 @@ async def test_no_variable_changes_what_claude_is_sent(
     assert seen[0][0]["body"]["max_tokens"] == 1000
 
 
+@pytest.mark.long
 async def test_no_program_of_a_variable_runs_in_claude_or_before_its_commands(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -121,6 +122,7 @@ def variables(pid: int) -> set[str]:
     return {entry.partition(b"=")[0].decode() for entry in entries if entry}
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_a_turn_without_tools_of_its_own_has_what_is_listed_and_what_the_server_sets(
     tmp_path: Path, backend: str
@@ -173,6 +175,7 @@ async def test_the_description_of_a_tool_reaches_claude_whole(tmp_path: Path) ->
         assert offered["description"] == description
 
 
+@pytest.mark.long
 async def test_no_notes_follow_the_results_of_the_clients_tools(tmp_path: Path) -> None:
     async with serving(tmp_path, calls_once, max_idle_sessions=1) as served:
         # Not every model would get the number of tokens that are left.
@@ -182,6 +185,7 @@ async def test_no_notes_follow_the_results_of_the_clients_tools(tmp_path: Path) 
         assert [block["type"] for block in told["content"]] == ["tool_result"]
 
 
+@pytest.mark.long
 async def test_claude_gets_the_plan_mode_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     async with serving(tmp_path) as served:

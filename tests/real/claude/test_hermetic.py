@@ -97,6 +97,7 @@ async def test_nothing_of_the_users_goes_upstream_or_runs(
         assert list(touched.iterdir()) == []
 
 
+@pytest.mark.long
 async def test_the_plain_cli_does_take_what_is_planted(tmp_path: Path) -> None:
     home, project, touched = tmp_path / "home", tmp_path / "project", tmp_path / "touched"
     plant(home, project, touched)
@@ -114,6 +115,7 @@ async def test_the_plain_cli_does_take_what_is_planted(tmp_path: Path) -> None:
             assert files_with("Hi", home / "config" / "projects")
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_conversation_leaves_nothing_on_the_disk(tmp_path: Path, backend: str) -> None:
     async with serving(tmp_path, Reply(f"answer {SAID}"), log_level="info", backend=backend) as served:

@@ -68,6 +68,7 @@ def pids(served: Served, what: str) -> list[int]:
     return [record["pid"] for record in events(served, f"process.{what}")]
 
 
+@pytest.mark.long
 @on_both_backends
 @pytest.mark.parametrize("model", MODELS)
 async def test_a_conversation_reaches_claude_block_by_block_with_nothing_added(
@@ -83,6 +84,7 @@ async def test_a_conversation_reaches_claude_block_by_block_with_nothing_added(
         assert len(await served.logged("priming.learnt")) == 1
 
 
+@pytest.mark.long
 async def test_a_spare_serves_every_kind_of_conversation(tmp_path: Path) -> None:
     async with serving(tmp_path, spares=1) as served:
         for messages, expected in CONVERSATIONS.values():
@@ -102,6 +104,7 @@ async def test_replayed_conversation_continues_live_and_exact(tmp_path: Path) ->
         assert len(await served.logged("process.start")) <= 2  # one may have learnt the notes
 
 
+@pytest.mark.long
 async def test_after_midnight_a_conversation_goes_on_in_a_new_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +118,7 @@ async def test_after_midnight_a_conversation_goes_on_in_a_new_process(
         assert [record["way"] for record in await served.logged("conversation.taken")] == ["new", "replayed"]
 
 
+@pytest.mark.long
 async def test_notes_that_do_not_help_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(priming, "CHECK_DELAY_S", 0.0)
     monkeypatch.setattr(priming, "_notes_in", lambda _folder: ())
@@ -126,6 +130,7 @@ async def test_notes_that_do_not_help_are_reported(tmp_path: Path, monkeypatch: 
         assert "# Environment" in report["added"][0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("failure", [OSError("no"), ClaudeMissing("gone"), KeyError("attachment")])
 async def test_a_cli_that_cannot_be_probed_answers_all_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: Exception

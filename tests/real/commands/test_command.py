@@ -45,6 +45,7 @@ async def test_server_prints_its_url_answers_and_stops(tmp_path: Path, program: 
         await command.left_nothing()
 
 
+@pytest.mark.long
 async def test_the_demo_needs_no_account_and_touches_no_home(tmp_path: Path) -> None:
     env = {"ANTHROPIC_BASE_URL": "http://127.0.0.1:9", "ANTHROPIC_API_KEY": "", "ANTHROPIC_AUTH_TOKEN": "users-own"}
     async with running(tmp_path, "--demo", env=env) as command:
@@ -89,6 +90,7 @@ async def test_a_port_in_use_is_one_line_and_code_1() -> None:
     assert "is in use" in line
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", STOPS)
 async def test_a_signal_lets_the_running_answer_end_and_refuses_new_ones(
     tmp_path: Path, number: signal.Signals

@@ -149,6 +149,7 @@ async def test_a_key_is_written_nowhere_and_asked_for_again(tmp_path: Path) -> N
             assert await call.status() == 401
 
 
+@pytest.mark.long
 async def test_killed_server_leaves_no_claude_and_its_files_are_ignored(tmp_path: Path) -> None:
     async with shell(tmp_path, Reply(Text("one", Hang()))) as user, bystanding() as bystander:
         told = await user.start()
@@ -345,6 +346,7 @@ async def test_a_terminal_that_is_closed_takes_its_server_and_all_of_it_along(tm
         await command.left_nothing()
 
 
+@pytest.mark.long
 async def test_why_it_does_not_start_is_printed(tmp_path: Path) -> None:
     async with shell(tmp_path) as user:
         with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -359,6 +361,7 @@ async def test_why_it_does_not_start_is_printed(tmp_path: Path) -> None:
         assert not user.is_running()
 
 
+@pytest.mark.long
 async def test_start_runs_the_server_in_the_background(tmp_path: Path) -> None:
     async with shell(tmp_path) as user:
         started = await user("start", "--demo", "--port", "0")

@@ -70,6 +70,7 @@ async def test_missing_login_is_a_warning_and_not_ready_until_a_turn_is_answered
         assert command.stderr().count("not logged in") == 1
 
 
+@pytest.mark.long
 @needs_claude
 async def test_login_that_is_there_is_found_without_a_turn(tmp_path: Path) -> None:
     async with running(tmp_path, "--spares", "0") as command:
@@ -80,6 +81,7 @@ async def test_login_that_is_there_is_found_without_a_turn(tmp_path: Path) -> No
         assert "warning" not in command.stderr()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "behaviour",
     ["exit 1", "echo 'Not logged in'; exit 1", "echo '{\"loggedIn\": null}'", "echo {; setsid sleep 1234 & exit 1"],
@@ -95,6 +97,7 @@ async def test_unknown_output_is_no_warning(tmp_path: Path, behaviour: str) -> N
         assert WARNING not in command.stderr()
 
 
+@pytest.mark.long
 async def test_server_that_stops_while_the_lookup_hangs_leaves_no_process(tmp_path: Path) -> None:
     looked = tmp_path / "looked"
     fake = fake_cli(tmp_path, f"[ $1 = auth ] || exit 9\n: > {looked}\nsleep 1234")

@@ -93,6 +93,7 @@ async def test_terminal_shows_a_line_per_request_that_fits(tmp_path: Path, colum
         assert "\x1b" not in COLOURS.sub("", told)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("env", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=["NO_COLOR", "dumb"])
 async def test_terminal_without_colours_gets_none(tmp_path: Path, env: dict[str, str]) -> None:
     async with in_terminal(tmp_path, 120, env=env) as command:
@@ -102,6 +103,7 @@ async def test_terminal_without_colours_gets_none(tmp_path: Path, env: dict[str,
         assert "\x1b" not in command.stderr()
 
 
+@pytest.mark.long
 async def test_first_lines_on_a_terminal_have_a_command_that_works(tmp_path: Path) -> None:
     async with in_terminal(tmp_path, 80, reply=Reply("Hi.")) as command:
         lines = await shown(command, "docs:")
@@ -118,6 +120,7 @@ def parsed(log: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.splitlines()]
 
 
+@pytest.mark.long
 async def test_log_in_a_pipe_is_json(tmp_path: Path) -> None:
     async with running(tmp_path, "--spares", "0") as command:
         await ask(command, 200, model="claude-sonnet")
@@ -128,6 +131,7 @@ async def test_log_in_a_pipe_is_json(tmp_path: Path) -> None:
         assert line["model"] == "claude-sonnet"
 
 
+@pytest.mark.long
 async def test_log_in_a_file_is_json_although_the_server_is_in_a_terminal(tmp_path: Path) -> None:
     log = tmp_path / "log"
     async with in_terminal(tmp_path, 80, "--log-file", str(log)) as command:
@@ -137,11 +141,13 @@ async def test_log_in_a_file_is_json_although_the_server_is_in_a_terminal(tmp_pa
         assert "total" not in command.stderr()
 
 
+@pytest.mark.long
 async def test_debug_in_a_terminal_is_json(tmp_path: Path) -> None:
     async with in_terminal(tmp_path, 80, "--debug") as command:
         await until(lambda: '"event":"server.start"' in command.stderr(), "the start is logged")
 
 
+@pytest.mark.long
 async def test_text_can_be_asked_for_in_a_pipe(tmp_path: Path) -> None:
     async with running(tmp_path, "--spares", "0", "--log-format", "text") as command:
         await ask(command, 200, model="claude-sonnet")

@@ -18,6 +18,7 @@ def sleeping(command: Command) -> list[int]:
     return [pid for pid in command.processes.marked() if b"1234" in read_proc(pid, "cmdline")]
 
 
+@pytest.mark.long
 @needs("/proc", "setsid")
 @pytest.mark.parametrize(
     ("version", "then"),

@@ -470,6 +470,7 @@ async def test_a_refusal_is_the_status_the_cli_reports(tmp_path: Path) -> None:
         assert len(api.requests) == 1
 
 
+@pytest.mark.long
 @needs_cli
 async def test_the_demo_answers_through_the_cli(tmp_path: Path) -> None:
     async with stand_in(demo_reply, CLI_LIMIT_S) as api:

@@ -68,6 +68,7 @@ async def test_text_is_answered_without_anything_of_the_user() -> None:
         assert (claude.last.prompt, claude.last.outcome, claude.last.received) == ("Hi", "completed", "Hello")
 
 
+@pytest.mark.long
 @needs_claude
 async def test_tool_loop_and_structured_output() -> None:
     async with fake_claude(ToolUse("get", {"q": 1}), "done", Json({"a": 1}), real=True) as claude:
@@ -79,6 +80,7 @@ async def test_tool_loop_and_structured_output() -> None:
         assert json.loads((await ask(claude, response_format=FORM)).content) == {"a": 1}
 
 
+@pytest.mark.long
 @needs_claude
 @pytest.mark.parametrize(
     ("answer", "status"),
@@ -97,6 +99,7 @@ async def test_fault_fails_the_turn_and_uses_one_answer(answer: Any, status: int
         assert (await ask(claude)).content == "after it"
 
 
+@pytest.mark.long
 @needs_claude
 async def test_script_that_was_not_followed_fails() -> None:
     async def main() -> None:
@@ -108,6 +111,7 @@ async def test_script_that_was_not_followed_fails() -> None:
         await main()
 
 
+@pytest.mark.long
 @needs_claude
 def test_thread_runs_it_too() -> None:
     with running_fake_claude("Hello", real=True) as claude:

@@ -48,6 +48,7 @@ async def ask(url: str, messages: Any, **fields: Any) -> dict[str, Any]:
         return (await call.answer())[1]
 
 
+@pytest.mark.long
 async def test_conversations_and_processes_are_counted_as_they_are(tmp_path: Path) -> None:
     def reply(request: RecordedRequest) -> Reply:
         return (

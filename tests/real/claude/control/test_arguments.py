@@ -58,6 +58,7 @@ STRING, ARRAY, OBJECT = {"type": "string"}, {"type": "array", "items": {"type": 
 EITHER = {"anyOf": [INTEGER, {"type": "null"}]}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("schema", "wrong", "right"),
     [
@@ -93,6 +94,7 @@ async def test_invalid_value_is_corrected_and_valid_one_is_the_clients(
     assert len(kept.api.requests) == 3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", ["null", "{", '{"v":1'])
 async def test_arguments_that_are_no_object_are_corrected_though_nothing_is_required(
     kept: Served, arguments: str
@@ -104,6 +106,7 @@ async def test_arguments_that_are_no_object_are_corrected_though_nothing_is_requ
     assert (answer["content"], way, len(kept.api.requests)) == ("Done.", "parked", 3)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("arguments", ["[]", '""', "0", "false", '"x"'])
 async def test_a_call_that_claudes_api_would_not_take_back_is_an_error_and_no_wait(
     tmp_path: Path, arguments: str

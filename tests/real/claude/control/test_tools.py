@@ -35,6 +35,7 @@ def as_asked(messages: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
     return turns
 
 
+@pytest.mark.long
 @needs("ordered-claude")
 async def test_parallel_calls_come_together_and_their_results_go_to_the_same_turn(kept: Served) -> None:
     kept.api.enqueue(Reply("Let me see.", use(1), use(2, "/b")), Reply("Both are empty."))
@@ -74,6 +75,7 @@ async def give_results(served: Served, messages: list[dict[str, Any]], *texts: s
     return [*ways, way]
 
 
+@pytest.mark.long
 async def test_a_conversation_goes_on_after_its_tools(kept: Served) -> None:
     kept.api.enqueue(Reply(use(1)), Reply(use(2, "/b")), Reply("Done."), Reply("Again."))
     messages: list[dict[str, Any]] = list(ASKED)
@@ -114,6 +116,7 @@ async def test_arguments_are_streamed_as_claude_writes_them_and_not_held_back_un
     assert [tool["eager_input_streaming"] for tool in request.body["tools"]] == [True, True]
 
 
+@pytest.mark.long
 async def test_arguments_that_do_not_fit_are_corrected_by_claude_before_the_client_sees_a_call(kept: Served) -> None:
     kept.api.enqueue(Reply("Trying.", use(1, "", limit=1)), Reply(use(2)))
     answer, _ = await ask(kept, ASKED)
@@ -123,6 +126,7 @@ async def test_arguments_that_do_not_fit_are_corrected_by_claude_before_the_clie
     assert answer["usage"]["completion_tokens"] == 10
 
 
+@pytest.mark.long
 async def test_arguments_that_never_fit_are_an_error(kept: Served) -> None:
     kept.api.enqueue(*[Reply(use(number, "")) for number in range(1, 8)])
     error = await refused(kept, ASKED)
@@ -149,6 +153,7 @@ async def test_a_restart_in_the_middle_of_a_tool_loop_loses_nothing(tmp_path: Pa
         assert said[0] == ("toolu_1", "A")
 
 
+@pytest.mark.long
 async def test_after_a_restart_the_rest_of_the_loop_is_one_turn_again_and_stays_live(
     tmp_path: Path,
 ) -> None:
@@ -192,6 +197,7 @@ async def test_results_that_no_turn_waits_for_reach_claude_with_system_prompt_to
             assert (request.body["max_tokens"], request.body["output_config"]["effort"]) == (1234, "low")
 
 
+@pytest.mark.long
 async def test_results_with_changed_settings_are_replayed(kept: Served) -> None:
     kept.api.enqueue(Reply(use(1)), Reply("Done."))
     answer, _ = await ask(kept, ASKED)
@@ -200,6 +206,7 @@ async def test_results_with_changed_settings_are_replayed(kept: Served) -> None:
     assert kept.api.requests[1].body["max_tokens"] == 1234
 
 
+@pytest.mark.long
 async def test_words_beside_results_come_after_them(kept: Served) -> None:
     kept.api.enqueue(Reply(use(1)), Reply("Done."))
     answer, _ = await ask(kept, ASKED)
@@ -211,6 +218,7 @@ async def test_words_beside_results_come_after_them(kept: Served) -> None:
     assert upstream(kept.api.requests[1])[2][1] == [("toolu_1", "A"), "Here it is."]
 
 
+@pytest.mark.long
 async def test_after_a_correction_the_turn_goes_on_and_then_the_history_is_exact(kept: Served) -> None:
     kept.api.enqueue(Reply(use(1, "")), Reply(use(2)), Reply("Done."), Reply("Yes."))
     answer, _ = await ask(kept, ASKED)
@@ -363,6 +371,7 @@ async def _branch(kept: Served) -> None:
     assert way == "continued"
 
 
+@pytest.mark.long
 async def test_results_that_come_twice_are_answered_twice(kept: Served) -> None:
     kept.api.enqueue(Reply(use(1)), Reply("once"), Reply("twice"))
     first, _ = await ask(kept, ASKED)
@@ -396,6 +405,7 @@ async def test_waiting_conversations_are_bounded_and_the_least_recently_used_goe
         assert ways == ["continued", "continued", "replayed"]
 
 
+@pytest.mark.long
 async def test_a_conversation_that_is_ended_while_it_waits_asks_claude_nothing_more(tmp_path: Path) -> None:
     async with serving(tmp_path, spares=0, max_idle_sessions=1) as served:
         served.api.enqueue(Reply(use(1)))
@@ -405,6 +415,7 @@ async def test_a_conversation_that_is_ended_while_it_waits_asks_claude_nothing_m
     assert len(served.api.requests) == 2
 
 
+@pytest.mark.long
 async def test_a_dead_idle_process_is_replaced(kept: Served) -> None:
     answer, _ = await ask(kept, ASKED)
     for pid in kept.processes.marked():
@@ -430,6 +441,7 @@ async def test_a_tool_with_alternatives_is_offered_and_its_arguments_are_checked
     assert told["input_schema"]["properties"].keys() == {"kind", "lives", "barks"}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", ["parked", "replayed"])
 async def test_error_result_is_marked_as_an_error(kept: Served, way: str) -> None:
     kept.api.enqueue(Reply(use(1)), Reply("Done."))

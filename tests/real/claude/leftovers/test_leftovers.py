@@ -196,6 +196,7 @@ async def test_a_small_day_leaves_what_the_first_start_makes_and_nothing_else(tm
         assert changes(user.home, user.before) == []
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_what_a_process_leaves_is_gone_when_it_is(tmp_path: Path, backend: str) -> None:
     # A folder for settings that the user has chosen.

@@ -76,6 +76,7 @@ async def test_nothing_that_bash_started_outlives_its_claude(
             await command.left_nothing()
 
 
+@pytest.mark.long
 async def test_what_was_started_in_the_background_lives_as_long_as_its_conversation(tmp_path: Path) -> None:
     number, work = new_number(), tmp_path / "work"
     work.mkdir()

@@ -122,6 +122,7 @@ async def test_noise_harms_no_answer(tmp_path: Path, backend: str, before: str) 
         assert (status, completion["choices"][0]["message"]["content"]) == (200, "one two")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("behaviour", [FOREVER, f"initialized\n{FOREVER}", f"asked\n{STUBBORN}"])
 @on_both_backends
 async def test_silent_claude_is_stopped_at_the_time_limit(tmp_path: Path, backend: str, behaviour: str) -> None:
@@ -138,6 +139,7 @@ async def test_silent_claude_is_stopped_at_the_time_limit(tmp_path: Path, backen
 HEARTBEAT = '{"type":"tool_progress","tool_use_id":"t-heartbeat-0","tool_name":"Bash","heartbeat":true}'
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_a_timer_in_claude_code_does_not_keep_a_turn_alive(tmp_path: Path, backend: str) -> None:
     command = fake_cli(tmp_path, f"asked; begin; while :; do say '{HEARTBEAT}'; sleep 0.1; done")
@@ -147,6 +149,7 @@ async def test_a_timer_in_claude_code_does_not_keep_a_turn_alive(tmp_path: Path,
         assert (status, error["error"]["code"]) == (504, "timeout")
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_turn_timeout_stops_a_turn_that_still_works(tmp_path: Path, backend: str) -> None:
     command = fake_cli(tmp_path, "asked; begin; while :; do delta x; sleep 0.1; done")
@@ -158,6 +161,7 @@ async def test_turn_timeout_stops_a_turn_that_still_works(tmp_path: Path, backen
         await served.processes.wait_no_claude()
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_the_time_limit_in_a_stream_is_an_error_event(tmp_path: Path, backend: str) -> None:
     command = fake_cli(tmp_path, f"asked; begin; delta one; {FOREVER}")
@@ -233,6 +237,7 @@ def _has_no_writer(pipe: Path) -> bool:
         os.close(descriptor)
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_an_answer_is_complete_though_its_claude_does_not_leave(tmp_path: Path, backend: str) -> None:
     async with serving(tmp_path, claude_command=fake_cli(tmp_path, ANSWER + STUBBORN), backend=backend) as served:

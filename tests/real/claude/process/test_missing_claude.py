@@ -76,6 +76,7 @@ async def test_a_command_that_is_gone_is_missed_and_found_again(tmp_path: Path, 
             assert await call.status() == 200
 
 
+@pytest.mark.long
 async def test_the_command_warns_in_one_line_and_listens(tmp_path: Path) -> None:
     # In the place of the SDK: a package of its name that brings no program.
     package = tmp_path / "path" / "claude_agent_sdk"
@@ -93,6 +94,7 @@ async def test_the_command_warns_in_one_line_and_listens(tmp_path: Path) -> None
         assert not (await health(command.url))["found"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("version", ["2.1.168", "2.1.200"])
 async def test_the_command_warns_of_a_claude_that_is_too_old(tmp_path: Path, version: str) -> None:
     old = fake_cli(tmp_path, f"[ $1 = --version ] && exec echo '{version} (Claude Code)'; exit 1")
@@ -103,6 +105,7 @@ async def test_the_command_warns_of_a_claude_that_is_too_old(tmp_path: Path, ver
         assert warning.endswith("or leave out --claude-command")
 
 
+@pytest.mark.long
 async def test_claude_without_version_does_not_block_start_and_stop(
     tmp_path: Path,
 ) -> None:

@@ -32,6 +32,7 @@ async def ask(served: Served, model: str) -> int:
     return status
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_after_a_turn_the_limits_are_those_that_claude_code_reports(tmp_path: Path, backend: str) -> None:
     async with serving(tmp_path, backend=backend) as served:
@@ -57,6 +58,7 @@ async def test_the_table_has_the_limits_and_efforts_that_the_bundled_claude_code
         assert await models(served) == before
 
 
+@pytest.mark.long
 async def test_models_of_the_account_are_listed_and_served(tmp_path: Path) -> None:
     settings = tmp_path / "home" / "config" / ".claude.json"
     settings.parent.mkdir(parents=True)
@@ -70,6 +72,7 @@ async def test_models_of_the_account_are_listed_and_served(tmp_path: Path) -> No
         assert served.api.requests[-1].model == "claude-mythos-1-preview"
 
 
+@pytest.mark.long
 async def test_a_context_window_that_is_switched_off_is_not_listed(tmp_path: Path) -> None:
     async with serving(tmp_path, Reply("ok"), extra_env={"CLAUDE_CODE_DISABLE_1M_CONTEXT": "1"}) as served:
         assert await ask(served, "claude-opus") == 200

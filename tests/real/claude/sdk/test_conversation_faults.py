@@ -78,6 +78,7 @@ async def test_a_client_that_is_gone_once_it_has_its_calls_finds_its_turn_waitin
     assert [upstream(request) for request in kept.api.requests[1:]] == [ANSWERED]
 
 
+@pytest.mark.long
 async def test_results_that_come_too_late_for_the_turn_that_waited_are_answered_all_the_same(tmp_path: Path) -> None:
     async with serving(tmp_path, spares=0, max_idle_sessions=4, tool_result_ttl_ms=200) as served:
         await streams_calls_and_leaves(served, reset=False)
@@ -87,6 +88,7 @@ async def test_results_that_come_too_late_for_the_turn_that_waited_are_answered_
         assert [upstream(request) for request in served.api.requests[1:]] == [ANSWERED]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("reset", [False, True], ids=["closes", "resets"])
 async def test_a_client_that_leaves_in_the_middle_of_a_call_ends_the_turn(kept: Served, reset: bool) -> None:
     half_a_call = ToolUse("mcp__openai__read", id="toolu_2", fragments=['{"pa', Hang()])
@@ -133,6 +135,7 @@ class Echo:
         return [found[number] for number in range(len(requests))]
 
 
+@pytest.mark.long
 async def test_of_equal_follow_ups_at_once_one_continues_and_one_replays(tmp_path: Path) -> None:
     echo = Echo()
     async with serving(tmp_path, echo, **KEPT) as served:
@@ -148,6 +151,7 @@ async def test_of_equal_follow_ups_at_once_one_continues_and_one_replays(tmp_pat
         assert await echo.race(served, third, third) == [("continued", "to ['Three']")] * 2
 
 
+@pytest.mark.long
 async def test_a_regeneration_and_a_follow_up_at_once_do_not_mix(tmp_path: Path) -> None:
     echo = Echo()
     async with serving(tmp_path, echo, **KEPT) as served:
@@ -166,6 +170,7 @@ async def test_a_regeneration_and_a_follow_up_at_once_do_not_mix(tmp_path: Path)
         assert heard[0] == heard[1][:3]
 
 
+@pytest.mark.long
 async def test_of_equal_results_at_once_one_goes_to_the_turn_that_waits(tmp_path: Path) -> None:
     echo = Echo()
     async with serving(tmp_path, echo, **KEPT) as served:
@@ -176,6 +181,7 @@ async def test_of_equal_results_at_once_one_goes_to_the_turn_that_waits(tmp_path
         assert [upstream(request) for request in served.api.requests[-2:]] == [ANSWERED] * 2
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("wait", [True, False], ids=["long before", "at that moment"])
 async def test_a_turn_that_died_while_it_waited_for_results_is_taken_up_by_another(kept: Served, wait: bool) -> None:
     kept.api.enqueue(CALLS)
@@ -188,6 +194,7 @@ async def test_a_turn_that_died_while_it_waited_for_results_is_taken_up_by_anoth
     assert upstream(kept.api.requests[-1]) == ANSWERED
 
 
+@pytest.mark.long
 async def test_a_conversation_that_dies_when_it_is_asked_again_is_replaced(kept: Served) -> None:
     answer, _ = await ask(kept, ASKED)
     kill_all(kept)
@@ -205,6 +212,7 @@ async def begun(served: Served, way: str) -> list[dict[str, Any]]:
     return with_results("A", "B") if way == "parked" else going_on(ASKED, answer, "And?")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("way", ["continued", "parked"])
 async def test_a_death_that_the_server_hears_of_late_is_no_error(
     kept: Served, monkeypatch: pytest.MonkeyPatch, way: str
@@ -237,6 +245,7 @@ async def test_a_death_that_the_server_hears_of_late_is_no_error(
     assert (way_taken, said(answer)) == ("replayed", "ok")
 
 
+@pytest.mark.long
 async def test_a_conversation_that_dies_as_soon_as_it_is_asked_again_is_an_error_and_not_asked_twice(
     kept: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,6 +283,7 @@ DEADLY = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("way", "deadly"), DEADLY)
 async def test_a_process_that_dies_in_its_answer_is_an_error_and_never_an_end(
     kept: Served, way: str, deadly: Reply
@@ -304,6 +314,7 @@ async def test_a_process_that_dies_in_its_answer_is_an_error_and_never_an_end(
     assert (way_again, said(answer)) == ("new" if way == "new" else "replayed", "ok")
 
 
+@pytest.mark.long
 async def test_results_that_are_not_all_or_not_asked_for_leave_the_turn_waiting(kept: Served) -> None:
     kept.api.enqueue(CALLS)
     await ask(kept, ASKED)
@@ -322,6 +333,7 @@ async def test_results_that_are_not_all_or_not_asked_for_leave_the_turn_waiting(
     assert upstream(kept.api.requests[-1]) == ANSWERED
 
 
+@pytest.mark.long
 async def test_a_turn_that_waits_ends_when_its_client_sends_the_results_with_words(kept: Served) -> None:
     kept.api.enqueue(CALLS)
     await ask(kept, ASKED)
@@ -333,6 +345,7 @@ async def test_a_turn_that_waits_ends_when_its_client_sends_the_results_with_wor
     assert '"event":"conversation.passed"' in await kept.whole_log()
 
 
+@pytest.mark.long
 async def test_a_turn_that_waits_for_a_function_ends_when_the_result_comes_which_has_no_id(kept: Served) -> None:
     kept.api.enqueue(Reply(use(1)))
     function = {"name": "read", "parameters": {"type": "object", "properties": {"path": {"type": "string"}}}}
@@ -394,6 +407,7 @@ async def test_a_spare_that_died_is_not_asked(tmp_path: Path) -> None:
         assert (way, said(answer), len(served.api.requests)) == ("new", "ok", 1)
 
 
+@pytest.mark.long
 async def test_a_spare_that_hangs_holds_its_request_up_for_moments_only(
     tmp_path: Path, sdk_settings: Callable[..., None]
 ) -> None:

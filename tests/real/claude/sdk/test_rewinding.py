@@ -41,6 +41,7 @@ def last_sent(served: Served) -> list[str]:
     return [text for _, content in sent(served.api.requests[-1]) for _, text in content]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("last", ["three", "three, in other words"])
 async def test_last_message_is_answered_again_by_the_same_process(kept: Served, last: str) -> None:
     messages: list[dict[str, Any]] = []
@@ -51,6 +52,7 @@ async def test_last_message_is_answered_again_by_the_same_process(kept: Served, 
     assert await kept.logged("process.start") == before
 
 
+@pytest.mark.long
 async def test_it_goes_on_from_there(kept: Served) -> None:
     messages: list[dict[str, Any]] = []
     await talk(kept, messages, "one", "two", "three")
@@ -70,6 +72,7 @@ async def test_replayed_history_can_be_rewound(kept: Served) -> None:
     assert last_sent(kept) == ["one", "two", "three, in other words"]
 
 
+@pytest.mark.long
 async def test_calls_and_results_are_taken_back_with_their_turn(kept: Served) -> None:
     messages: list[dict[str, Any]] = []
     await talk(kept, messages, "one")
@@ -83,6 +86,7 @@ async def test_calls_and_results_are_taken_back_with_their_turn(kept: Served) ->
     assert last_sent(kept) == ["one", "ok", "do not look"]
 
 
+@pytest.mark.long
 async def test_of_two_that_hold_it_the_one_with_less_beside_it_is_taken_back(kept: Served) -> None:
     messages: list[dict[str, Any]] = []
     await talk(kept, messages, "one", "two", "three")
@@ -93,6 +97,7 @@ async def test_of_two_that_hold_it_the_one_with_less_beside_it_is_taken_back(kep
     assert last_sent(kept) == ["one", "ok", "two", "no", "five"]
 
 
+@pytest.mark.long
 async def test_an_empty_history_takes_nothing_back(kept: Served) -> None:
     messages: list[dict[str, Any]] = []
     await talk(kept, messages, "one", "two")
@@ -100,6 +105,7 @@ async def test_an_empty_history_takes_nothing_back(kept: Served) -> None:
     assert await talk(kept, messages, "three") == "continued"
 
 
+@pytest.mark.long
 async def test_another_caller_or_other_choices_take_nothing_back(kept: Served) -> None:
     messages: list[dict[str, Any]] = []
     await talk(kept, messages, "one", "two")
@@ -108,6 +114,7 @@ async def test_another_caller_or_other_choices_take_nothing_back(kept: Served) -
         assert way == "replayed"
 
 
+@pytest.mark.long
 async def test_conversation_that_cannot_be_rewound_is_replaced(kept: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     async def refuse(_self: ProcessTransport, _target: str, _newest: str) -> str:
         return "stale target"

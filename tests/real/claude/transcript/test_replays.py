@@ -200,6 +200,7 @@ async def test_a_replay_is_the_live_turn_to_the_letter(tmp_path: Path, conversat
             assert first_difference(comparable(replay), comparable(request)) == ""
 
 
+@pytest.mark.long
 async def test_an_answer_that_claude_code_would_drop_is_kept(tmp_path: Path) -> None:
     dropped, *others = (said("(no content)"), user("b"), said("c"), user("d"))
     async with serving(tmp_path, Reply("(no content)"), max_idle_sessions=4) as served:
@@ -218,6 +219,7 @@ async def test_descriptions_of_tools_are_without_invisible_characters(tmp_path: 
         assert sent["description"] == "abcde \xe9 fi"
 
 
+@pytest.mark.long
 async def test_the_statement_of_effort_has_no_words_and_follows_the_first_message(tmp_path: Path) -> None:
     async with serving(tmp_path) as served:
         for messages in ([user("a")], [user("a"), said("b"), user("c")]):

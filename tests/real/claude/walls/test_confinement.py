@@ -93,6 +93,7 @@ async def test_bash_works_in_its_folder_and_sees_nothing_else_of_the_users(
     assert not (tmp_path / "other" / "x").exists()
 
 
+@pytest.mark.long
 @needs_bwrap
 async def test_all_of_claudes_tools_are_confined_and_further_folders_are_open(tmp_path: Path, work: Path) -> None:
     other, home = tmp_path / "other", tmp_path / "home"
@@ -111,6 +112,7 @@ async def test_all_of_claudes_tools_are_confined_and_further_folders_are_open(tm
     assert (other / "by-bash").read_text() == "written\n"
 
 
+@pytest.mark.long
 @needs_bwrap
 @on_both_backends
 async def test_a_history_is_resumed_in_there(tmp_path: Path, work: Path, backend: str) -> None:
@@ -122,6 +124,7 @@ async def test_a_history_is_resumed_in_there(tmp_path: Path, work: Path, backend
         assert (work / "by-bash").exists()
 
 
+@pytest.mark.long
 @needs_bwrap
 async def test_the_login_is_read_and_everything_else_of_claude_codes_folder_is_of_the_process_alone(
     tmp_path: Path, work: Path
@@ -162,6 +165,7 @@ async def test_where_it_cannot_be_confined_bash_is_refused_if_that_is_required(
         assert all("Bash" not in (request.tools or ()) for request in served.api.requests)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("confine", ["auto", "off"])
 async def test_where_it_is_not_confined_bash_works_and_health_and_the_log_say_so(
     tmp_path: Path, work: Path, confine: str, monkeypatch: pytest.MonkeyPatch

@@ -48,6 +48,7 @@ def exchange(top: Path) -> None:
     (top / "prefix2").symlink_to(outside / "prefix2")
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_a_folder_that_is_replaced_while_its_request_waits_is_refused_and_nothing_is_started(
     top: Path, backend: str
@@ -152,6 +153,7 @@ async def test_where_no_descriptor_has_a_path_the_folders_are_compared_again_aft
         assert served.api.requests == []
 
 
+@pytest.mark.long
 async def test_a_live_conversation_is_not_continued_in_a_folder_that_was_replaced(top: Path) -> None:
     work = top / "prefix" / "move"
     said = [{"role": "user", "content": "Hello."}]
@@ -261,6 +263,7 @@ async def test_secrets_are_kept_by_rules_alone_in_every_mode(
     assert all(path.read_text() == SECRET for path in places)
 
 
+@pytest.mark.long
 async def test_the_private_folder_of_the_server_is_kept_where_it_lies_in_an_allowed_one(tmp_path: Path) -> None:
     """Other clients' histories lie in it while their turns run."""
     told: list[str] = []

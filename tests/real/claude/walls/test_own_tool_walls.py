@@ -127,6 +127,7 @@ async def test_pipe_or_device_blocks_no_call(tmp_path: Path, place: Place, backe
     assert "not a regular file" in claude.told["toolu_0"][1]
 
 
+@pytest.mark.long
 async def test_a_plan_is_written_where_claude_code_keeps_plans_and_nowhere_else(tmp_path: Path, place: Place) -> None:
     told: dict[str, tuple[bool, str]] = {}
 
@@ -239,6 +240,7 @@ GIT: Final = (
 )
 
 
+@pytest.mark.long
 @needs("git")
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "bypassPermissions"])
 async def test_a_hostile_repository_runs_none_of_its_programs_where_not_everything_is_allowed(

@@ -40,6 +40,7 @@ async def test_it_prints_the_configuration_alone_and_writes_nothing(tmp_path: Pa
         assert list(type_.folder.iterdir()) == []
 
 
+@pytest.mark.long
 async def test_connect_names_the_running_server_and_never_its_key(tmp_path: Path) -> None:
     async with shell(tmp_path) as type_:
         server = await type_.start("--demo", env=KEY)
@@ -51,6 +52,7 @@ async def test_connect_names_the_running_server_and_never_its_key(tmp_path: Path
         assert "secret" not in said.stdout + said.stderr + path.read_text()
 
 
+@pytest.mark.long
 async def test_connect_writes_the_models_of_the_running_server_with_its_key(tmp_path: Path) -> None:
     async with shell(tmp_path) as type_:
         server = await type_.start("--claude-command", fake_cli(tmp_path, NEW_MODEL), env=KEY)
@@ -152,6 +154,7 @@ async def test_a_server_elsewhere_is_named_with_or_without_its_v1(tmp_path: Path
             ]
 
 
+@pytest.mark.long
 @needs("opencode")
 async def test_opencode_works_with_what_was_written_and_a_key_in_the_variable(tmp_path: Path) -> None:
     def reply(request: RecordedRequest) -> Reply:

@@ -320,6 +320,7 @@ async def test_a_self_test_tries_each_kind_of_turn_without_an_account(tmp_path: 
         assert sorted(path for path in type_.home.rglob("*")) == before
 
 
+@pytest.mark.long
 async def test_a_self_test_of_a_broken_claude_fails_with_its_last_words(tmp_path: Path) -> None:
     async with untouched(tmp_path) as type_:
         broken = fake_cli(tmp_path, "[ $1 = --version ] && exec echo 2.1.400; echo 'no luck' >&2; exit 3")
@@ -328,6 +329,7 @@ async def test_a_self_test_of_a_broken_claude_fails_with_its_last_words(tmp_path
         assert "no luck" in doctor.found("start")
 
 
+@pytest.mark.long
 async def test_a_self_test_fails_where_the_answer_is_not_that_of_the_script(tmp_path: Path) -> None:
     async with untouched(tmp_path) as type_:
         wrong = fake_cli(tmp_path, ANSWER.replace("asked", "[ $1 = --version ] && exec echo '2.1.400'; asked", 1))

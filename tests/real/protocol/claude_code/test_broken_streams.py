@@ -348,6 +348,7 @@ async def test_an_answer_that_is_cut_as_often_as_claude_code_tries_is_an_error(t
 SILENT: Final = Reply(before_stop=[Hang()])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", [True, False])
 @on_both_backends
 async def test_claude_may_have_nothing_to_add_to_a_text_that_stands(tmp_path: Path, backend: str, stream: bool) -> None:
@@ -363,6 +364,7 @@ async def test_claude_may_have_nothing_to_add_to_a_text_that_stands(tmp_path: Pa
 LATER: Final = [OVERLOADED_ERROR, HttpError(500, "api_error", "Internal server error")]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("refusal", LATER)
 async def test_a_passing_failure_of_a_later_call_of_a_turn_does_not_end_it(tmp_path: Path, refusal: HttpError) -> None:
     script = ConversationPool()
@@ -374,6 +376,7 @@ async def test_a_passing_failure_of_a_later_call_of_a_turn_does_not_end_it(tmp_p
         assert script.requests["q"] == 4
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", [True, False])
 async def test_later_call_that_fails_for_good_is_reported_once_without_retry(tmp_path: Path, stream: bool) -> None:
     script = ConversationPool()

@@ -160,6 +160,7 @@ async def claude_refuses(folder: Path, backend: str, reply: Answer, told: Told) 
         assert 2 <= len(served.api.requests) <= 2 * told.calls
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("reply", "told"), refusals)
 async def test_a_refusal_of_claudes_is_the_clients_status(tmp_path: Path, reply: Answer, told: Told) -> None:
     await claude_refuses(tmp_path, "sdk", reply, told)
@@ -169,11 +170,13 @@ async def test_a_refusal_of_claudes_is_the_clients_status(tmp_path: Path, reply:
 OF_EACH_KIND = ("401", "429 with a wait", "a prompt that is too long", "529")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("reply", "told"), [case for case in refusals if case.id in OF_EACH_KIND])
 async def test_a_refusal_is_the_same_without_the_sdk(tmp_path: Path, reply: Answer, told: Told) -> None:
     await claude_refuses(tmp_path, "cli", reply, told)
 
 
+@pytest.mark.long
 async def test_a_history_that_is_too_long_is_not_compacted(tmp_path: Path) -> None:
     told = Told(400, "invalid_request_error", "context_length_exceeded", "prompt is too long", param="messages")
     async with serving(tmp_path, PROMPT_TOO_LONG) as served:
@@ -197,6 +200,7 @@ async def test_claude_out_of_reach_is_an_upstream_error(tmp_path: Path, stream: 
             await refused(served, Told(502, "upstream_error", "upstream_error", "API Error"), stream=stream)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", [False, True])
 @on_both_backends
 async def test_a_missing_login_says_what_to_run(tmp_path: Path, backend: str, stream: bool) -> None:
@@ -214,6 +218,7 @@ interrupted_error = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("interruption", "says"), interrupted_error)
 @on_both_backends
 async def test_an_answer_that_breaks_off_ends_with_an_error_and_is_not_asked_again(

@@ -116,6 +116,7 @@ async def test_each_delta_is_sent_before_the_next_one_comes(tmp_path: Path, back
         assert (await call.events())[-1] == "[DONE]"
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_thinking_and_the_counts_arrive_in_a_stream(tmp_path: Path, backend: str) -> None:
     async with serving(tmp_path, REPLY, backend=backend) as served:
@@ -129,6 +130,7 @@ async def test_thinking_and_the_counts_arrive_in_a_stream(tmp_path: Path, backen
         assert all(chunk["usage"] is None for chunk in chunks)
 
 
+@pytest.mark.long
 async def test_no_usage_is_sent_unasked(tmp_path: Path) -> None:
     async with serving(tmp_path, REPLY) as served:
         assert not any("usage" in chunk for chunk in chunks_of(await stream_of(served)))
@@ -183,6 +185,7 @@ def told_by_the_async_client(url: str) -> tuple[Any, list[Any]]:
     return asyncio.run(ask())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("told", [told_by_the_sync_client, told_by_the_async_client])
 async def test_the_real_client_is_content_with_every_answer(
     tmp_path: Path, told: Callable[[str], tuple[Any, list[Any]]]

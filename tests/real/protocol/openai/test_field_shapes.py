@@ -127,6 +127,7 @@ SHAPES: Final[dict[str, tuple[list[dict[str, Any]], list[tuple[str, list[Any]]]]
 }
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shape", SHAPES)
 async def test_a_shape_of_the_field_reaches_claude_as_it_is_meant(served: Served, shape: str) -> None:
     messages, expected = SHAPES[shape]
@@ -134,12 +135,14 @@ async def test_a_shape_of_the_field_reaches_claude_as_it_is_meant(served: Served
     assert sent(served) == expected
 
 
+@pytest.mark.long
 async def test_claude_gets_no_folder_or_platform_but_the_clients(served: Served) -> None:
     await ask(served, chat([says("system", ENV), says("user", "write notes.txt")], tools=[PEEK]))
     assert sent(served) == [("user", ["write notes.txt"])]
     assert [block["text"] for block in served.api.requests[-1].body["system"]][2:] == [ENV]
 
 
+@pytest.mark.long
 async def test_a_reminder_in_the_middle_keeps_the_conversation_live_and_its_system_prompt(served: Served) -> None:
     messages = [says("system", "S"), says("user", "one")]
     await ask(served, chat(messages))
@@ -157,6 +160,7 @@ async def test_a_reminder_in_the_middle_keeps_the_conversation_live_and_its_syst
     assert sent(served) == expected
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", [CHAT, RESPONSES])
 async def test_what_clients_send_for_no_limit_and_no_effort_is_the_models_own(served: Served, path: str) -> None:
     said = {"messages": [GO]} if path == CHAT else {"input": "go"}
@@ -171,6 +175,7 @@ async def test_what_clients_send_for_no_limit_and_no_effort_is_the_models_own(se
     assert plain == with_unset
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", [CHAT, RESPONSES])
 async def test_a_system_prompt_beside_the_conversation_is_heard(served: Served, path: str) -> None:
     said = {"messages": [GO]} if path == CHAT else {"input": "go"}
@@ -180,6 +185,7 @@ async def test_a_system_prompt_beside_the_conversation_is_heard(served: Served, 
     assert [block["text"] for block in served.api.requests[-1].body["system"]][2:] == ["One.\n\nTwo."]
 
 
+@pytest.mark.long
 async def test_a_body_of_the_responses_api_gets_a_chat_completion_where_one_is_asked_for(served: Served) -> None:
     served.api.enqueue(Reply(ToolUse("mcp__openai__peek", {"q": "x"}, "toolu_1")))
     body: dict[str, Any] = {"model": "claude-sonnet", "input": [GO], "tools": [FLAT], "instructions": "Be brief."}
@@ -206,6 +212,7 @@ OF_CLAUDE = {"name": "peek", "description": "look at a thing", "input_schema": S
 FLAT = {"type": "function", "name": "peek", "description": "look at a thing", "parameters": SCHEMA}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("path", [CHAT, RESPONSES])
 @pytest.mark.parametrize("tool", [PEEK, FLAT, OF_CLAUDE, {"type": "custom", **OF_CLAUDE}])
 async def test_a_tool_and_a_choice_are_taken_in_each_form(served: Served, tool: dict[str, Any], path: str) -> None:
@@ -225,12 +232,14 @@ async def test_blocks_of_claudes_api_come_with_its_tools(served: Served) -> None
     assert sent(served) == [SAID_GO, CALLED, ("user", [["result", "R"]])]
 
 
+@pytest.mark.long
 async def test_as_many_tools_as_mcp_servers_have_are_offered_with_long_names(served: Served) -> None:
     names = [f"{number:03}_{'x' * (MAX_NAME_CHARS - 4)}" for number in range(200)]
     await ask(served, chat([GO], tools=[{"type": "function", "function": {"name": name}} for name in names]))
     assert served.api.requests[-1].tools == [f"mcp__openai__{name}" for name in names]
 
 
+@pytest.mark.long
 async def test_a_long_name_is_the_same_in_the_offer_and_in_the_history(served: Served) -> None:
     name = "n" * MAX_NAME_CHARS
     call = {"id": "c", "type": "function", "function": {"name": name, "arguments": "{}"}}
@@ -240,6 +249,7 @@ async def test_a_long_name_is_the_same_in_the_offer_and_in_the_history(served: S
     assert served.api.requests[-1].tools == [f"mcp__openai__{name}"]
 
 
+@pytest.mark.long
 async def test_a_session_of_codex_that_was_begun_elsewhere_goes_on(served: Served) -> None:
     items = [
         GO,
@@ -260,6 +270,7 @@ async def test_a_session_of_codex_that_was_begun_elsewhere_goes_on(served: Serve
     assert served.api.requests[-1].tools == ["mcp__openai__exec"]
 
 
+@pytest.mark.long
 async def test_pdf_for_a_parked_turn_is_sent_with_the_whole_history(served: Served) -> None:
     served.api.enqueue(Reply(ToolUse("mcp__openai__peek", {"q": "x"}, "toolu_1")))
     await ask(served, chat([GO], tools=[PEEK]))
@@ -268,6 +279,7 @@ async def test_pdf_for_a_parked_turn_is_sent_with_the_whole_history(served: Serv
     assert sent(served) == [SAID_GO, CALLED, ("user", [["result", "document"]])]
 
 
+@pytest.mark.long
 async def test_a_picture_is_the_same_in_a_prompt_a_history_and_a_result(served: Served) -> None:
     large = [{"type": "image_url", "image_url": {"url": data_url(LARGE, "image/png")}}]
     served.api.enqueue(Reply("ok"), Reply(ToolUse("mcp__openai__peek", {"q": "x"}, "toolu_1")))

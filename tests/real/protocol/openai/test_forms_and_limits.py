@@ -88,6 +88,7 @@ async def test_an_answer_that_never_has_the_form_is_an_error_and_no_text(tmp_pat
             assert (status, answer["error"]["code"]) == (502, "response_format_not_followed")
 
 
+@pytest.mark.long
 async def test_json_mode_is_any_object(tmp_path: Path) -> None:
     async with serving(tmp_path, Reply(output(1, anything=[1, None]))) as served:
         choice, _ = await ask(served, "Write JSON.", response_format={"type": "json_object"})
@@ -105,6 +106,7 @@ async def test_a_conversation_goes_on_live_after_an_answer_that_had_a_form(tmp_p
         assert json.loads(choice["message"]["content"]) == {"to": "a@b"}
 
 
+@pytest.mark.long
 async def test_tools_are_called_before_the_answer_has_its_form(tmp_path: Path) -> None:
     asked = [{"role": "user", "content": "Look it up."}]
     more: dict[str, Any] = {"response_format": FORM, "tools": [READ]}
@@ -132,6 +134,7 @@ async def test_the_limit_is_claudes_own_limit(tmp_path: Path, backend: str, fiel
     assert served.api.requests[0].body["max_tokens"] == sent
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("spares", [0, 1])
 async def test_open_processes_take_limits_and_effort_for_one_turn_and_lose_them_for_the_next(
     tmp_path: Path, spares: int
@@ -158,6 +161,7 @@ async def test_open_processes_take_limits_and_effort_for_one_turn_and_lose_them_
     assert own > 30_000
 
 
+@pytest.mark.long
 async def test_a_replayed_tool_turn_has_its_limit_and_effort_from_the_start(tmp_path: Path) -> None:
     asked = [{"role": "user", "content": "Look it up."}]
     async with serving(tmp_path) as served:
@@ -170,6 +174,7 @@ async def test_a_replayed_tool_turn_has_its_limit_and_effort_from_the_start(tmp_
         assert (body["max_tokens"], body["output_config"]["effort"]) == (500, "high")
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_a_stop_sequence_ends_the_answer_and_claude_with_it(tmp_path: Path, backend: str) -> None:
     spent = Usage(input_tokens=11, cache_read_input_tokens=100, output_tokens=50)
@@ -199,6 +204,7 @@ async def test_a_stop_sequence_ends_the_answer_and_claude_with_it(tmp_path: Path
             await request.disconnected.wait()
 
 
+@pytest.mark.long
 async def test_a_conversation_goes_on_live_if_no_stop_sequence_was_found(tmp_path: Path) -> None:
     asked = [{"role": "user", "content": "Count."}]
     async with serving(tmp_path, Reply(Text("one E", "N")), max_idle_sessions=2) as served:

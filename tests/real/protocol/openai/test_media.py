@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from claude_openai.testing import RecordedRequest, Reply, Text, Thinking
 from tests.media_files import PDF, PICTURE, _url, sent
 from tests.pictures import PICTURES, PNG
@@ -32,6 +34,7 @@ SENT = [
 ]
 
 
+@pytest.mark.long
 async def test_pictures_and_files_arrive_as_blocks_in_their_order_live_and_replayed(tmp_path: Path) -> None:
     said: list[dict[str, Any]] = [{"role": "user", "content": PARTS}]
     more = [*said, {"role": "assistant", "content": "ok"}, {"role": "user", "content": "And now?"}]
@@ -46,6 +49,7 @@ async def test_pictures_and_files_arrive_as_blocks_in_their_order_live_and_repla
         assert [sent(request, 0) for request in served.api.requests] == [SENT, SENT, SENT]
 
 
+@pytest.mark.long
 async def test_a_tools_picture_goes_to_the_waiting_turn_and_into_a_replayed_one(tmp_path: Path) -> None:
     async with serving(tmp_path, **KEPT) as served:
         served.api.enqueue(Reply("Let me see.", use(1), use(2, "/b")))
@@ -66,6 +70,7 @@ def _result_contents(request: RecordedRequest) -> dict[str, list[str]]:
     return {call: [block["type"] for block in content] for call, content in found.items()}
 
 
+@pytest.mark.long
 async def test_thinking_is_restored_with_its_calls_in_a_replay(tmp_path: Path) -> None:
     # The conversation is not kept, so the results come to a new process.
     async with serving(tmp_path, max_idle_sessions=0) as served:

@@ -67,6 +67,7 @@ async def answer(served: Served, messages: str | Sequence[dict[str, Any]], **fie
         return completion
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("turns", [1, 3, 5, 19])
 async def test_a_conversation_is_one_call_with_real_turns(tmp_path: Path, turns: int) -> None:
     messages = alternating(turns)
@@ -89,6 +90,7 @@ async def test_a_conversation_may_begin_with_the_assistants_greeting(tmp_path: P
         ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("turns", [1, 3])
 @on_both_backends
 async def test_the_clients_system_text_is_the_real_system_prompt(tmp_path: Path, backend: str, turns: int) -> None:
@@ -102,6 +104,7 @@ async def test_the_clients_system_text_is_the_real_system_prompt(tmp_path: Path,
         assert request.tools == []
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_odd_texts_are_sent_as_they_are_wherever_they_stand(tmp_path: Path, backend: str) -> None:
     asked: Messages = []
@@ -116,6 +119,7 @@ async def test_odd_texts_are_sent_as_they_are_wherever_they_stand(tmp_path: Path
         assert prompt == ("user", list(ODD_TEXTS))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "odd", ["@/etc/passwd", pytest.param("/help", marks=needs("verbatim-claude")), "-p", "\n\n  Hi  \n"]
 )
@@ -126,6 +130,7 @@ async def test_a_prompt_is_sent_as_it_is(tmp_path: Path, odd: str) -> None:
         assert conversation(request) == [("user", [odd])]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("reply", "finish_reason"),
     [
@@ -155,6 +160,7 @@ async def test_claude_code_does_not_continue_unasked_after(
                     await more.disconnected.wait()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("system", "prompt"),
     [
@@ -173,6 +179,7 @@ async def test_what_is_long_arrives_whole(tmp_path: Path, backend: str, system: 
         assert system_prompt(request) == ([system] if system else [])
 
 
+@pytest.mark.long
 async def test_prompt_beyond_every_model_is_refused_without_a_call(tmp_path: Path) -> None:
     async with serving(tmp_path) as served, Call.open(served.url, chat("5 MB " * 1_000_000)) as call:
         status, refusal = await call.answer()
@@ -180,6 +187,7 @@ async def test_prompt_beyond_every_model_is_refused_without_a_call(tmp_path: Pat
         assert served.api.requests == []
 
 
+@pytest.mark.long
 async def test_a_long_history_arrives_whole(tmp_path: Path) -> None:
     messages = [{**message, "content": message["content"] * 20_000} for message in alternating(9)]
     async with serving(tmp_path) as served:

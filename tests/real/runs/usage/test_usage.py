@@ -68,6 +68,7 @@ async def test_each_turn_of_a_conversation_costs_what_it_has_used_itself(tmp_pat
     assert len(today["by_model"]) == 1
 
 
+@pytest.mark.long
 async def test_reported_dollars_replace_the_estimates_of_a_loop_of_calls(kept: Served) -> None:
     kept.api.enqueue(*(Reply(use(number), usage=USAGE) for number in (1, 2)), OK, OK)
     first, _ = await ask(kept, ASKED)
@@ -87,6 +88,7 @@ async def test_reported_dollars_replace_the_estimates_of_a_loop_of_calls(kept: S
     assert sum(each["usage"]["cost_usd"] for each in (first, second, last)) == pytest.approx(3 * alone)
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_a_cancelled_turn_has_the_tokens_of_its_prompt_and_an_estimate(tmp_path: Path, backend: str) -> None:
     async with serving(tmp_path, Reply(Text("one", Hang()), usage=USAGE), backend=backend) as served:
@@ -100,6 +102,7 @@ async def test_a_cancelled_turn_has_the_tokens_of_its_prompt_and_an_estimate(tmp
         assert today["cost_usd"] == today["estimated_usd"] > 0
 
 
+@pytest.mark.long
 async def test_figures_survive_a_restart_and_two_servers_share_a_file(tmp_path: Path) -> None:
     file = tmp_path / "kept" / "usage.db"
     (tmp_path / "one").mkdir()
@@ -121,6 +124,7 @@ async def test_figures_survive_a_restart_and_two_servers_share_a_file(tmp_path: 
         assert again.api.requests == []
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_windows_of_a_plan_are_seen_and_stop_the_next_turn(tmp_path: Path, backend: str) -> None:
     reset = int(time.time()) + 3600
@@ -151,6 +155,7 @@ async def test_windows_of_a_plan_are_seen_and_stop_the_next_turn(tmp_path: Path,
         assert len(served.api.requests) == calls
 
 
+@pytest.mark.long
 async def test_estimates_are_near_the_dollars_that_claude_code_reports(tmp_path: Path) -> None:
     # Without tokens from the cache, whose price differs between models.
     used = Tokens(1000, 0, 4000, 100)

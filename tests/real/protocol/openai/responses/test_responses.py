@@ -89,6 +89,7 @@ async def test_system_prompts_are_claudes_real_system_prompt(kept: Served) -> No
     assert "Be brief.\n\nBe a pirate." in "".join(system_prompt(kept.api.requests[0]))
 
 
+@pytest.mark.long
 async def test_a_picture_arrives_as_a_picture(kept: Served) -> None:
     parts = [
         {"type": "input_text", "text": "What is this?"},
@@ -98,6 +99,7 @@ async def test_a_picture_arrives_as_a_picture(kept: Served) -> None:
     assert sent(kept.api.requests[0], 0) == [("text", "What is this?"), ("image", "image/png")]
 
 
+@pytest.mark.long
 async def test_several_turns_go_on_in_the_same_conversation(kept: Served) -> None:
     items = [user("My name is Alice.")]
     first, _ = await ask(kept, items)
@@ -108,6 +110,7 @@ async def test_several_turns_go_on_in_the_same_conversation(kept: Served) -> Non
     assert upstream(kept.api.requests[1]) == expected
 
 
+@pytest.mark.long
 async def test_text_on_both_sides_of_reasoning_goes_on_in_the_same_conversation(kept: Served) -> None:
     kept.api.enqueue(Reply("One.", Thinking("so", signature="c2lnbmVk"), "Two."))
     items = [user("Count.")]
@@ -117,6 +120,7 @@ async def test_text_on_both_sides_of_reasoning_goes_on_in_the_same_conversation(
     assert way == "continued"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_outputs_of_parallel_calls_go_to_the_turn_that_waits_and_the_next_message_continues_it(
     kept: Served, stream: bool
@@ -136,6 +140,7 @@ async def test_the_outputs_of_parallel_calls_go_to_the_turn_that_waits_and_the_n
     assert len(kept.api.requests) == 3
 
 
+@pytest.mark.long
 async def test_namespaced_calls_are_distinguished_from_equal_names(kept: Served) -> None:
     namespace = {"type": "namespace", "name": "sky", "description": "The sky", "tools": [WEATHER]}
     kept.api.enqueue(Reply(ToolUse("mcp__openai__sky__weather", {"city": "Oslo"}, "toolu_1")))
@@ -150,6 +155,7 @@ async def test_namespaced_calls_are_distinguished_from_equal_names(kept: Served)
         assert (said(second), call.headers["x-claude-openai-conversation"]) == ("ok", "parked")
 
 
+@pytest.mark.long
 async def test_both_apis_share_a_conversation_since_the_history_is_the_same(kept: Served) -> None:
     first, _ = await ask(kept, "Hi")
     messages = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": said(first)}, user("And?")]
@@ -159,6 +165,7 @@ async def test_both_apis_share_a_conversation_since_the_history_is_the_same(kept
         await call.body()
 
 
+@pytest.mark.long
 async def test_a_failure_of_claude_in_the_middle_is_a_failed_response(tmp_path: Path) -> None:
     heard = trio.Event()
     reply = Reply(Text("Hel", Pause(heard), UpstreamErrorEvent("api_error", "broken")))
@@ -204,6 +211,7 @@ async def test_the_openai_package_creates_and_streams(kept: Served) -> None:
     assert ("".join(deltas), final.output_text, final.status) == ("ok", "ok", "completed")
 
 
+@pytest.mark.long
 async def test_openai_package_runs_a_tool_loop_with_the_answers(kept: Served) -> None:
     kept.api.enqueue(CALLED, Reply("Cold and warm."))
 
@@ -220,6 +228,7 @@ async def test_openai_package_runs_a_tool_loop_with_the_answers(kept: Served) ->
     assert [way for way in (await kept.whole_log()).split() if '"parked"' in way]
 
 
+@pytest.mark.long
 async def test_the_openai_package_gets_the_form_that_it_asks_for(kept: Served) -> None:
     class Weather(BaseModel):
         city: str
@@ -234,6 +243,7 @@ async def test_the_openai_package_gets_the_form_that_it_asks_for(kept: Served) -
     assert await with_the_package(kept, parsed) == Weather(city="Oslo", degrees=3)
 
 
+@pytest.mark.long
 async def test_openai_package_distinguishes_a_refusal_from_an_answer(kept: Served) -> None:
     class Weather(BaseModel):
         city: str
@@ -259,6 +269,7 @@ async def test_openai_package_distinguishes_a_refusal_from_an_answer(kept: Serve
     assert [part["type"] for part in plain["output"][-1]["content"]] == ["output_text", "refusal"]
 
 
+@pytest.mark.long
 async def test_the_openai_package_raises_what_went_wrong(tmp_path: Path) -> None:
     heard = trio.Event()
     reply = Reply(Text("Hel", Pause(heard), UpstreamErrorEvent("api_error", "broken")))

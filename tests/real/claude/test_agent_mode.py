@@ -136,7 +136,7 @@ async def test_each_permission_mode_allows_exactly_its_tools(
 
 
 @pytest.mark.long
-async def test_the_clients_own_tools_are_nobodys_to_judge(tmp_path: Path, work: Path) -> None:
+async def test_client_tools_need_no_permission_in_any_mode(tmp_path: Path, work: Path) -> None:
     reply = Reply(ToolUse("mcp__openai__read", {"path": "/remote"}, "toolu_client"))
     async with serving(tmp_path, reply, allowed_working_directory_prefixes=(work,)) as served:
         for claude in ({"permissionMode": "auto"}, {"permissionMode": "auto", "toolMode": "all"}):

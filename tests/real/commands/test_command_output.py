@@ -79,7 +79,7 @@ async def test_a_reader_that_has_left_ends_a_command_quietly_and_a_full_output_w
 
 
 @pytest.mark.parametrize("where", [unread, full])
-async def test_what_a_command_cannot_say_keeps_it_from_nothing(tmp_path: Path, where: object) -> None:
+async def test_command_with_broken_output_does_its_work(tmp_path: Path, where: object) -> None:
     output = unread if where is unread else full
     code = BROKEN_PIPE if where is unread else 1
     async with shell(tmp_path) as user:

@@ -598,7 +598,7 @@ def everything_that_tells_conversations_apart_changes(machine: ConversationPool)
         everything_that_tells_conversations_apart_changes,
     ],
 )
-async def test_a_sequence_that_tells(
+async def test_sequence_that_once_failed_keeps_to_the_model(
     tmp_path_factory: pytest.TempPathFactory, sequence: Callable[[ConversationPool], None]
 ) -> None:
     def run(machine: Callable[[], ConversationPool]) -> None:

@@ -280,7 +280,7 @@ async def test_a_refused_login_shows_in_the_round_trip(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-async def test_a_running_server_is_well_has_its_port_and_is_asked_with_its_key(tmp_path: Path) -> None:
+async def test_running_server_has_no_findings_and_is_asked_with_its_key(tmp_path: Path) -> None:
     key = {"CLAUDE_OPENAI_API_KEY": "sk-secret"}
     async with shell(tmp_path, READY) as type_:
         server = await type_.start(env=key)

@@ -187,9 +187,7 @@ def told_by_the_async_client(url: str) -> tuple[Any, list[Any]]:
 
 @pytest.mark.long
 @pytest.mark.parametrize("told", [told_by_the_sync_client, told_by_the_async_client])
-async def test_openai_package_parses_every_answer(
-    tmp_path: Path, told: Callable[[str], tuple[Any, list[Any]]]
-) -> None:
+async def test_openai_package_parses_every_answer(tmp_path: Path, told: Callable[[str], tuple[Any, list[Any]]]) -> None:
     async with serving(tmp_path, REPLY) as served:
         completion, chunks = await trio.to_thread.run_sync(told, served.url)
         message = completion.choices[0].message

@@ -42,6 +42,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "stop": Command("stop", "stop the server", "stop"),
     "restart": Command("restart", "restart with the same flags", "restart", takes_server_flags=True),
     "runs": Command("runs", "list recent runs", "runs -n 5"),
+    "top": Command("top.command", "watch the server live", "top"),
     "usage": Command("usage", "show tokens, cost and limits", "usage --json"),
     "tail": Command("tail", "print the output of a run", "tail -f RUN"),
     "cancel": Command("cancel", "cancel a run", "cancel RUN"),

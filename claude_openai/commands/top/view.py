@@ -126,7 +126,7 @@ def _table(model: Model, width: int, height: int, now: float) -> list[Text]:
     lines = []
     for number, row in enumerate(rows):
         is_selected = number == index - first + 1
-        line = Text("> " if is_selected else "  ", end="")
+        line = Text("> " if is_selected else "  ")
         for at in columns:
             line.append(row[at] + " " * (widths[at] - cell_len(row[at])), _style(HEAD[at], row, is_head=not number))
             line.append(GAP)

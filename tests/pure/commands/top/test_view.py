@@ -1,9 +1,13 @@
 """The lines of the live view."""
 
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.console import Console, Group
+from rich.segment import Segment
 
 from claude_openai.commands.top.feed import Feed
 from claude_openai.commands.top.model import KEYS, Model
@@ -60,6 +64,15 @@ def test_lines_fill_the_terminal_and_none_is_wider(
         assert cell_len(line.plain) <= width
         assert "\x1b" not in line.plain
         assert "\n" not in line.plain
+
+
+def test_console_draws_each_line_on_a_line_of_its_own() -> None:
+    lines = screen(model_of(run_view(1, "running", text="Hello"), **STATE), 60, 20, NOW)
+    drawn = Console(width=60, file=io.StringIO()).render_lines(Group(*lines))
+    assert [Segment.get_line_length(line) for line in drawn] == [60] * 20
+    assert ["".join(segment.text for segment in line).rstrip() for line in drawn] == [
+        line.plain.rstrip() for line in lines
+    ]
 
 
 def test_header_has_the_state_of_the_server_and_of_the_account() -> None:

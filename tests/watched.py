@@ -10,7 +10,7 @@ STARTED_AT = 1_795_780_000
 
 
 def run_view(number: int, status: RunStatus = "completed", **fields: Any) -> dict[str, Any]:
-    """A run that began `number` seconds after `STARTED_AT`; one that has ended took two seconds."""
+    """A run that began `number` seconds after `STARTED_AT`; an ended run took two seconds."""
     record = RunRecord(f"run_{number:024x}", "sdk", "claude-sonnet", STARTED_AT + number, status, waited_ms=100)
     if status in ("completed", "failed", "cancelled"):
         record.ended_at = record.started_at + 2

@@ -17,7 +17,7 @@ import pyte
 import trio
 
 from tests.real.command import MODULE, Shell
-from tests.real.harness import until
+from tests.real.harness import LIMIT_S, until
 
 __all__ = ["Terminal", "in_terminal"]
 
@@ -63,7 +63,7 @@ class Terminal:
 
     async def until(self, condition: Callable[[list[str]], bool], what: str) -> None:
         """Return when a condition holds for the lines of the screen."""
-        await until(lambda: condition(self.lines), lambda: f"{what}:\n" + "\n".join(self.lines))
+        await until(lambda: condition(self.lines), lambda: f"{what}:\n" + "\n".join(self.lines), LIMIT_S / 2)
 
     async def shows(self, *texts: str) -> None:
         """Return when the screen has all texts, each within a line."""

@@ -100,9 +100,11 @@ class Driver:
             return
         self._show(self._model.noticed(f"cancelling {run_id}"))
         try:
-            self._show(self._model.noticed(f"{run_id} {await cancel_run(self._instance, run_id)}"))
+            result = f"{run_id} {await cancel_run(self._instance, run_id)}"
         except ControlError as error:
-            self._show(self._model.noticed(str(error)))
+            result = str(error)
+        # The model of now: events have come while the server cancelled the run.
+        self._show(self._model.noticed(result))
 
     async def _follow(self) -> None:
         """Follow the server; if it stops, wait for the next one."""

@@ -52,7 +52,7 @@ class Feed:
     Attributes:
         server: the object `server` of the last snapshot.
         state: the object `state`, with its updates.
-        runs: those that have not ended, then those that have; in each group the newest first.
+        runs: the current runs, then the ended runs; in each group the newest first.
     """
 
     server: Mapping[str, Any] = field(default_factory=dict)

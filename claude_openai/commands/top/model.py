@@ -138,7 +138,7 @@ _ACTS: Final[Mapping[str, Callable[[Model, float], Model]]] = {
 KEYS: Final = (
     ("j, k, arrows", "select a run"),
     ("page up, page down", f"select {PAGE} runs further"),
-    ("g, home", "select the first run, whichever it is"),
+    ("g, home", "select the first run, also when it changes"),
     ("G, end", "select the last run"),
     ("c", "cancel the selected run, after a question"),
     ("space", "pause and continue the display"),

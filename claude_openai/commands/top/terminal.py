@@ -76,6 +76,6 @@ class Terminal:
 
     def draw(self, model: Model, now: float) -> None:
         width, height = os.get_terminal_size(self._fd)
-        # A terminal may report 0 when nobody has set its size.
+        # A terminal whose size was never set reports 0.
         self._console.size = (width or 80, height or 24)
         self._console.update_screen(Group(*screen(model, *self._console.size, now)))

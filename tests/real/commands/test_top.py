@@ -49,7 +49,7 @@ async def test_run_appears_grows_and_is_cancelled_with_a_key_in_a_terminal_that_
                 terminal.press("n")
                 await terminal.shows("j/k select")
                 terminal.press("cy")
-                error, _ = await call.events()
+                *_, error, _ = await call.events()
                 assert isinstance(error, dict)
                 assert error["error"]["code"] == "run_cancelled"
             await terminal.shows(f"{run_id} cancelled", f"> {run_id[:12]}  cancelled", "0 running")

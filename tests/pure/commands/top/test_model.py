@@ -45,7 +45,7 @@ def test_selection_follows_its_run_and_without_one_it_is_the_first_row() -> None
 def test_cancel_asks_once_and_names_the_run_that_was_selected_then(answer: str) -> None:
     asked, action = shown().press("c", NOW)
     assert (asked.mode, action) == (Mode.CONFIRM, None)
-    # A newer run must not become the one that is cancelled.
+    # A newer run must not be cancelled in its place.
     asked = asked.connected(asked.live.merge("update", {"runs": [run_view(9, "running")]}))
     model, action = asked.press(answer, NOW)
     assert action == CancelRun(run_view(2)["id"])

@@ -29,7 +29,7 @@ STATE = {
     ],
     "errors": [{"at": NOW, "run": "", "code": "x", "message": "m", "hint": "", "count": 3}],
 }
-ERROR = {"message": "It broke. Mend it.", "code": "upstream_error"}
+ERROR = {"message": "It broke. Try again.", "code": "upstream_error"}
 
 words = st.text(max_size=60)
 
@@ -129,9 +129,9 @@ def test_selected_run_shows_the_end_of_its_text_and_its_error_with_the_hint() ->
     assert run_view(1)["id"] in output
     assert "last line" in output
     assert "first line" not in output
-    failed = run_view(1, "failed", error=ERROR, hint="Mend it.")
-    assert text_of(model_of(failed)).count("Mend it.") == 1
-    assert "It broke. Mend it. Ask." in text_of(model_of({**failed, "hint": "Ask."}))
+    failed = run_view(1, "failed", error=ERROR, hint="Try again.")
+    assert text_of(model_of(failed)).count("Try again.") == 1
+    assert "It broke. Try again. Ask." in text_of(model_of({**failed, "hint": "Ask."}))
 
 
 def test_place_of_the_selected_run_does_not_depend_on_its_text() -> None:

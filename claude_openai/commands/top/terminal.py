@@ -7,6 +7,7 @@ import termios
 import tty
 from contextlib import ExitStack
 from types import TracebackType
+from typing import Final
 
 import trio
 from rich.console import Console, Group
@@ -18,8 +19,9 @@ from claude_openai.file_access import READ_BYTES
 
 __all__ = ["Terminal"]
 
+STDIN: Final = 0
 # How long the rest of a key's sequence may take.
-SEQUENCE_S = 0.1
+SEQUENCE_S: Final = 0.1
 
 
 class Terminal:
@@ -30,7 +32,7 @@ class Terminal:
     """
 
     def __init__(self, *, colours: bool) -> None:
-        self._fd = sys.stdin.fileno()
+        self._fd = STDIN
         self._console = Console(
             file=sys.stdout, force_terminal=True, no_color=not colours, highlight=False, legacy_windows=False
         )

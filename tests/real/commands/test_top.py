@@ -1,5 +1,6 @@
 """`claude-openai top` in a terminal, on a real server."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -57,12 +58,16 @@ async def test_run_appears_grows_and_is_cancelled_with_a_key_in_a_terminal_that_
             await has_left(terminal, 0)
 
 
-async def test_server_that_stops_is_reported_and_the_next_one_is_followed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["stop", "SIGKILL"])
+async def test_server_that_ends_is_reported_and_the_next_one_is_followed(tmp_path: Path, end: str) -> None:
     async with shell(tmp_path, Reply("ok")) as user:
-        await user.start(*QUICK)
+        server = await user.start(*QUICK)
         async with in_terminal(user, "top") as terminal:
             await terminal.shows("no runs yet")
-            assert (await user("stop")).code == 0
+            if end == "stop":
+                assert (await user("stop")).code == 0
+            else:
+                os.kill(server.pid, signal.SIGKILL)
             await terminal.shows("the server has stopped; waiting for it to start again")
             server = await user.start(*QUICK)
             await terminal.until(lambda lines: not any("the server has stopped" in line for line in lines), "ready")

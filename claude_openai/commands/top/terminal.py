@@ -32,7 +32,6 @@ class Terminal:
     """
 
     def __init__(self, *, colours: bool) -> None:
-        self._fd = STDIN
         self._console = Console(
             file=sys.stdout, force_terminal=True, no_color=not colours, highlight=False, legacy_windows=False
         )
@@ -41,8 +40,8 @@ class Terminal:
 
     def __enter__(self) -> "Terminal":
         with ExitStack() as restore:
-            restore.callback(termios.tcsetattr, self._fd, termios.TCSANOW, termios.tcgetattr(self._fd))
-            tty.setcbreak(self._fd, termios.TCSANOW)
+            restore.callback(termios.tcsetattr, STDIN, termios.TCSANOW, termios.tcgetattr(STDIN))
+            tty.setcbreak(STDIN, termios.TCSANOW)
             restore.callback(self._console.set_alt_screen, False)
             self._console.set_alt_screen(True)
             restore.callback(self._console.show_cursor, True)
@@ -69,15 +68,15 @@ class Terminal:
         """
         limit = SEQUENCE_S if self._keys.is_incomplete else float("inf")
         with trio.move_on_after(limit):
-            await trio.lowlevel.wait_readable(self._fd)
-            data = os.read(self._fd, READ_BYTES)
+            await trio.lowlevel.wait_readable(STDIN)
+            data = os.read(STDIN, READ_BYTES)
             if not data:
                 raise EOFError
             return self._keys.feed(data)
         return self._keys.finish()
 
     def draw(self, model: Model, now: float) -> None:
-        width, height = os.get_terminal_size(self._fd)
+        width, height = os.get_terminal_size(STDIN)
         # A terminal whose size was never set reports 0.
         self._console.size = (width or 80, height or 24)
         self._console.update_screen(Group(*screen(model, *self._console.size, now)))

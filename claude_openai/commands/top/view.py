@@ -80,6 +80,10 @@ def _server_items(model: Model) -> Iterator[Text]:
             yield Text(f"login {_one_line(state['login'])}", "" if state["login"] != "missing" else "red")
     for name, number in (state.get("counts") or {}).items():
         yield Text(f"{number} {name}", _STYLES.get(name, "") if number else "dim")
+    slots = state.get("slots")
+    if slots:
+        is_full = slots["running"] >= slots["max_concurrency"]
+        yield Text(f"{slots['running']} of {slots['max_concurrency']} slots", "yellow" if is_full else "")
     kinds = Counter(process["kind"] for process in state.get("processes") or ())
     if kinds:
         yield Text("processes: " + ", ".join(f"{number} {_one_line(kind)}" for kind, number in kinds.items()))

@@ -32,6 +32,7 @@ async def test_run_appears_grows_and_is_cancelled_with_a_key_in_a_terminal_that_
         async with in_terminal(user, "top", columns=200) as terminal:
             await terminal.shows(server.base_url, "no runs yet", "0 running   0 queued   0 parked")
             assert terminal.modes != terminal.modes_before
+            assert b"\x1b[32m" in terminal.output
             user.api.enqueue(Reply(Text("Hel", Pause(gate), "lo", Hang())))
             async with Call.open(server.base_url, chat("Hi", stream=True)) as call:
                 assert await call.status() == 200

@@ -103,7 +103,6 @@ class NoTerminal(Terminal):
 
     async def keys(self) -> list[str]:
         await trio.sleep_forever()
-        return []
 
     def draw(self, model: Model, now: float) -> None:
         return None

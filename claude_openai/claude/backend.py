@@ -6,14 +6,15 @@ it to stop the turn. Once it has returned, or raised Cancelled, nothing of the t
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias
 
 from claude_openai.logs.log import Log
 from claude_openai.protocol.turn.events import Event
 from claude_openai.protocol.turn.reports import Report
 from claude_openai.protocol.turn.request import TurnRequest
 
-__all__ = ["Backend", "Emit", "Parked"]
+__all__ = ["Backend", "ClaudeProcess", "Emit", "Parked", "ProcessKind", "WaitingConversation"]
 
 
 class Emit(Protocol):
@@ -48,6 +49,40 @@ class Parked(Protocol):
         """End the conversation; return when its process is gone."""
 
 
+ProcessKind: TypeAlias = Literal["live", "idle", "parked", "spare"]
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingConversation:
+    """A conversation that waits for its next request.
+
+    Attributes:
+        id: its name for `Backend.close_conversation`.
+        model: Claude Code's name of the model.
+        messages: the number of messages that it holds.
+        since: Unix time at which it began to wait, in seconds.
+    """
+
+    id: str
+    phase: Literal["idle", "parked"]
+    model: str
+    messages: int
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClaudeProcess:
+    """A running `claude`.
+
+    Attributes:
+        kind: what it is used for; `live` for a turn, or to look something up.
+        memory_mb: private memory in MiB, None if unknown.
+    """
+
+    kind: ProcessKind
+    memory_mb: int | None
+
+
 class Backend(ABC):
     """Runs turns, any number at once."""
 
@@ -68,6 +103,18 @@ class Backend(ABC):
     def counts(self) -> Mapping[str, int]:
         """Return current counts: live `processes`, `spares`, conversations `idle` and `parked`."""
         return {}
+
+    def conversations(self) -> Sequence[WaitingConversation]:
+        """Return the conversations that wait for a request."""
+        return ()
+
+    async def close_conversation(self, conversation: str) -> bool:
+        """End a waiting conversation, and return when its process is gone. Return False if none has this id."""
+        return False
+
+    def processes(self) -> Sequence[ClaudeProcess]:
+        """Return the running processes."""
+        return ()
 
     def check(self, request: TurnRequest) -> None:  # noqa: B027 - most backends take every request
         """Refuse a request that this backend can never answer. Quick; called before the request waits for anything.

@@ -13,12 +13,13 @@ from typing import Any
 
 import trio
 
-from claude_openai.claude.backend import Backend, Emit
+from claude_openai.claude.backend import Backend, ClaudeProcess, Emit
 from claude_openai.claude.control.frames import message_of, user_frame
 from claude_openai.claude.control.mcp_server import ToolServer
 from claude_openai.claude.control.records import RecordError, effects_of, record_of
 from claude_openai.claude.login_watch import LoginWatch
 from claude_openai.claude.priming import Primer
+from claude_openai.claude.process.free_memory import private_mb
 from claude_openai.claude.process.launcher import GRACE_S, Launcher, ProcessSpec
 from claude_openai.claude.process.start_errors import start_error, why_not_started
 from claude_openai.claude.process.supervised import SupervisedProcess
@@ -77,6 +78,9 @@ class CliBackend(Backend):
 
     def counts(self) -> Mapping[str, int]:
         return {"processes": self._launcher.processes}
+
+    def processes(self) -> list[ClaudeProcess]:
+        return [ClaudeProcess("live", private_mb(pid)) for pid in self._launcher.pids]
 
     def check(self, request: TurnRequest) -> None:
         if request.tools:

@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Final
 
 from claude_openai.commands import allows_colours, command_parser
+from claude_openai.commands.figures import CURRENT, cost_of, seconds, times_of, tokens_of
 from claude_openai.commands.state.run_source import add_folder_flag, runs_of, visible
 from claude_openai.config.setting import Parser
 from claude_openai.errors import ConfigError
@@ -25,7 +26,6 @@ __all__ = ["parser", "run"]
 
 DEFAULT_RUNS: Final = 20
 HEAD: Final = ("RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED", "WAITED", "TIME", "TOKENS", "COST", "ERROR")
-CURRENT: Final = frozenset({"queued", "running", "parked"})
 WATCH_INTERVAL_S: Final = 1.0
 # Move to the upper left corner and clear the rest of the screen.
 HOME: Final = "\x1b[H\x1b[J"
@@ -107,10 +107,8 @@ def _rows(records: Sequence[RunRecord], now: float | None = None) -> list[tuple[
 
 
 def _row(record: RunRecord, now: float) -> tuple[str, ...]:
-    usage, error = record.usage, record.error
-    so_far = max(0, round((now - record.started_at) * 1000)) if record.status in CURRENT else None
-    waited = so_far if record.status == "queued" else record.waited_ms
-    took = so_far if record.duration_ms is None else record.duration_ms
+    error = record.error
+    waited, took = times_of(record, now)
     cells = (
         record.id,
         record.status,
@@ -118,18 +116,13 @@ def _row(record: RunRecord, now: float) -> tuple[str, ...]:
         record.model,
         record.conversation or "",
         datetime.fromtimestamp(record.started_at).astimezone().strftime("%m-%d %H:%M:%S"),
-        "" if waited is None else f"{waited / 1000:.1f} s",
-        "" if took is None else f"{took / 1000:.1f} s",
-        f"{usage.get('prompt_tokens')}+{usage.get('completion_tokens')}" if usage else "",
-        _cost(record),
+        seconds(waited),
+        seconds(took),
+        tokens_of(record),
+        cost_of(record),
         str(error.get("code") or error.get("type") or "error") if error else "",
     )
     return tuple(" ".join(visible(cell).split()) for cell in cells)
-
-
-def _cost(record: RunRecord) -> str:
-    """Return the dollars, after a tilde if a part of them is estimated."""
-    return "" if record.cost_usd is None else f"{'~' if record.estimated_usd else ''}${record.cost_usd:.4f}"
 
 
 def _coloured(line: str, status: str) -> str:

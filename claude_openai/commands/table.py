@@ -24,7 +24,7 @@ class Command(NamedTuple):
     Attributes:
         module: its module in this package. It has `run(argv, environ) -> int`, and `parser()`, which returns the parser
             of its own flags.
-        summary: what it does, in at most 28 characters; "" hides it from the help.
+        summary: what it does, in at most 27 characters; "" hides it from the help.
         example: arguments of `claude-openai` that show its use.
         takes_server_flags: it accepts the flags of the server too.
     """
@@ -42,7 +42,8 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "stop": Command("stop", "stop the server", "stop"),
     "restart": Command("restart", "restart with the same flags", "restart", takes_server_flags=True),
     "runs": Command("runs", "list recent runs", "runs -n 5"),
-    "usage": Command("usage", "show tokens, cost and limits", "usage --json"),
+    "top": Command("top.command", "watch the server live", "top"),
+    "usage": Command("usage", "show cost and limits", "usage --json"),
     "tail": Command("tail", "print the output of a run", "tail -f RUN"),
     "cancel": Command("cancel", "cancel a run", "cancel RUN"),
     "logs": Command("logs", "print the server's log", "logs -f"),
@@ -86,7 +87,7 @@ def main_parser(environ: Mapping[str, str]) -> Parser:
                 *rows,
             ]
         ),
-        epilog=f"claude-openai COMMAND --help describes a command, {HELP_ALL} all flags, help the rest.",
+        epilog=f"COMMAND --help describes a command, {HELP_ALL} all flags, help the rest.",
     )
     parser.add_argument(
         "-V",

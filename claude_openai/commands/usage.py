@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from claude_openai.commands import command_parser
+from claude_openai.commands.figures import clock_time, dollars
 from claude_openai.commands.instance import control_client as control
 from claude_openai.commands.instance.record import find_instance, instance_folder
 from claude_openai.commands.state.run_source import visible
@@ -19,7 +20,6 @@ __all__ = ["parser", "run"]
 
 _SETTING: Final = next(setting for setting in SETTINGS if setting.name == "usage_file")
 HEAD: Final = ("", "COST", "INPUT", "FROM CACHE", "OUTPUT", "THINKING")
-DAY_S: Final = 24 * 3600.0
 
 
 def parser() -> Parser:
@@ -77,9 +77,9 @@ def _lines(usage: Mapping[str, Any]) -> Iterator[str]:
         numbers = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
         yield "  ".join([name.ljust(widths[0]), *numbers])
     if week["at_list_price_usd"]:
-        yield f"{_dollars(week['at_list_price_usd'])} of it is at list price: the plan covers it."
+        yield f"{dollars(week['at_list_price_usd'])} of it is at list price: the plan covers it."
     if week["estimated_usd"]:
-        yield f"{_dollars(week['estimated_usd'])} of it is estimated: Claude Code has not reported it."
+        yield f"{dollars(week['estimated_usd'])} of it is estimated: Claude Code has not reported it."
     yield from (visible(line) for line in _window_lines(usage))
     if usage["refusing"]:
         yield f"refusing turns: {usage['refusing']}"
@@ -89,16 +89,12 @@ def _row(name: str, amounts: Mapping[str, Any]) -> tuple[str, ...]:
     prompt, cached = amounts["input_tokens"], amounts["cache_read_tokens"]
     return (
         name,
-        _dollars(amounts["cost_usd"]),
+        dollars(amounts["cost_usd"]),
         f"{prompt:,}",
         f"{cached / prompt:.0%}" if prompt > 0 else "",
         f"{amounts['output_tokens']:,}",
         f"{amounts['thinking_tokens']:,}",
     )
-
-
-def _dollars(usd: float) -> str:
-    return f"${usd:.2f}" if usd >= 1 or not usd else f"${usd:.4f}"
 
 
 def _window_lines(usage: Mapping[str, Any]) -> Iterator[str]:
@@ -108,15 +104,10 @@ def _window_lines(usage: Mapping[str, Any]) -> Iterator[str]:
         else:
             state = f"{window['utilization']:.0%} used"
             if window["resets_at"] is not None:
-                state += f", resets {_when(window['resets_at'])}"
+                state += f", resets {clock_time(window['resets_at'], time.time())}"
         yield f"{window['window']}: {state} (seen {_ago(window['age_s'])} ago)"
     if usage["overage"]["in_use"]:
         yield "overage: requests are paid beyond the plan"
-
-
-def _when(at: float) -> str:
-    form = "%H:%M" if at - time.time() < DAY_S else "%a %d %b %H:%M"
-    return time.strftime(form, time.localtime(at))
 
 
 def _ago(seconds: int) -> str:

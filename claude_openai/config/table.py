@@ -194,7 +194,7 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "default_model",
             text,
             "MODEL",
-            "model to use when a request asks for 'claude'",
+            "model of requests for 'claude'",
             "CLAUDE_DEFAULT_MODEL",
             is_common=True,
         ),

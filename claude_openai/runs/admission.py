@@ -6,6 +6,7 @@ it, and the waiting happens later, in the task that will run the turn, in the or
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Literal
 
 import trio
 
@@ -28,8 +29,20 @@ class Admission:
         self._admitted = 0
         self._idle = trio.Event()
         self._idle.set()
-        self.draining = False
+        self._draining = trio.Event()
         self.rejected = {"queue_full": 0, "shutting_down": 0, "usage_limit": 0}
+
+    @property
+    def draining(self) -> bool:
+        """Whether new requests are refused. Cannot be unset."""
+        return self._draining.is_set()
+
+    @draining.setter
+    def draining(self, _: Literal[True]) -> None:
+        self._draining.set()
+
+    async def wait_draining(self) -> None:
+        await self._draining.wait()
 
     @property
     def running(self) -> int:

@@ -30,10 +30,12 @@ from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.capture.records import RunRecord
 from claude_openai.runs.capture.writer import RunWriter
+from claude_openai.runs.changes import RunChanges
 from claude_openai.runs.liveness import Liveness
 from claude_openai.runs.long_context import LongContext
 from claude_openai.runs.metrics import Metrics, TurnMeter
 from claude_openai.runs.producer import Producer
+from claude_openai.runs.recent_errors import RecentErrors
 from claude_openai.runs.run import Run
 from claude_openai.runs.usage.ledger import Ledger
 from claude_openai.runs.usage.limits import UsageLimits
@@ -85,6 +87,10 @@ class Runs:
         writer: writes the captures; None for no capture.
         ledger: keeps the accounts; by default in memory.
         kept: number of ended runs to keep in memory.
+
+    Attributes:
+        changes: the runs that have changed, for those who watch.
+        errors: the last errors of clients' requests.
     """
 
     def __init__(
@@ -104,6 +110,8 @@ class Runs:
         self.ledger = ledger or Ledger(limits.usage)
         self._kept = kept
         self.metrics = Metrics()
+        self.changes = RunChanges()
+        self.errors = RecentErrors()
         self._long_context = LongContext()
         self._login_refused_until = -math.inf
         self._active: dict[str, Run] = {}
@@ -144,6 +152,7 @@ class Runs:
             if parked is None or run.state != "parked":
                 raise RunEnded(f"The run {run.id} has already ended: its state is {run.state}.")
             run.note_end("cancelled", error, "tool_calls")
+            self.changes.note(run.id)
             await parked.close()
 
     def cancel_all(self, error: ApiError) -> None:
@@ -152,7 +161,12 @@ class Runs:
 
     @asynccontextmanager
     async def open(
-        self, request: TurnRequest, log: Log, arrived: float | None = None, recording: TurnRecording | None = None
+        self,
+        request: TurnRequest,
+        log: Log,
+        arrived: float | None = None,
+        recording: TurnRecording | None = None,
+        client: str = "",
     ) -> AsyncIterator[Run]:
         """Start a run and yield it; leaving the block ends it.
 
@@ -161,6 +175,7 @@ class Runs:
             log: bound to the request.
             arrived: arrival time of the request, on trio's clock; default: now.
             recording: records the turn; written when the run ends.
+            client: short name of the client program, "" if unknown.
 
         Raises:
             QueueFull, ShuttingDown, QuotaExhausted: immediately; no run is started.
@@ -174,7 +189,7 @@ class Runs:
         send, receive = trio.open_memory_channel[Event](CHANNEL_EVENTS)
         place = self.admission.admit()
         run = self._begin(request, receive, trio.current_time() if arrived is None else arrived)
-        run.recording = recording
+        run.recording, run.client = recording, client
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._produce, run, place, request, send, log.bind(run_id=run.id))
             try:
@@ -210,10 +225,12 @@ class Runs:
             report = partial(self._report, run)
             producer = Producer(run, send, note, report, self._long_context, stall_s=self._limits.stall_s, log=log)
             self._active[run.id] = run
+            self.changes.note(run.id)
             try:
                 with run.scope:
                     async with self.admission.slot():
                         run.note_running()
+                        self.changes.note(run.id)
                         log.debug("run.start", model=request.claude_model)
                         liveness = Liveness(self._limits.silence_s, self._limits.total_s)
                         refusal = self.ledger.refusal()  # the limit may have been reached while it waited
@@ -235,6 +252,7 @@ class Runs:
         self._ended[run.id] = replace(run, error=None, cancelled_by=None, recording=None)
         while len(self._ended) > self._kept:
             del self._ended[next(iter(self._ended))]
+        self.changes.note(run.id)
         run.done.set()
 
     def _report(self, run: Run, report: Report) -> None:
@@ -242,11 +260,15 @@ class Runs:
             case Spent():
                 self.metrics.note_spent(self.ledger.spend(report))
                 run.note_spent(report)
+                self.changes.note(run.id)
             case AccountLimits():
                 self.ledger.note_limits(report)
 
     def _note(self, run: Run, log: Log, event: Event) -> None:
         run.note(event, log)
+        self.changes.note(run.id)
+        if isinstance(event, TurnFailed) and run.cancelled_by is None:
+            self.errors.note(event.error, time.time(), run.id)
         match event:
             case TurnFailed(UpstreamAuth()):
                 self._login_refused_until = trio.current_time() + LOGIN_DOUBT_S

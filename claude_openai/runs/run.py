@@ -1,7 +1,7 @@
 """One run: its state, its log lines, its measures and its capture. `registry` makes and starts runs."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import trio
 
@@ -27,6 +27,9 @@ from claude_openai.runs.metrics import TurnMeter
 
 __all__ = ["Run"]
 
+# Of the answer so far, for those who watch.
+TAIL_CHARS: Final = 400
+
 
 @dataclass(slots=True, eq=False)
 class Run:
@@ -36,6 +39,9 @@ class Run:
         meter: measures the run.
         recording: records the turn to a cassette.
         parked: the conversation that its answer left waiting for results.
+        client: short name of the client program, "" if unknown.
+        tail: the last characters of the answer so far.
+        hint: what the client of a failed run can do, "" if unknown.
         done: set when the run has ended and its process is gone.
     """
 
@@ -49,6 +55,9 @@ class Run:
     error: ApiError | None = None
     answering: bool = False
     parked: Parked | None = None
+    client: str = ""
+    tail: str = ""
+    hint: str = ""
     done: trio.Event = field(default_factory=trio.Event)
     _began: float = field(default_factory=trio.current_time)
 
@@ -99,8 +108,10 @@ class Run:
         if self.recording is not None:
             self.recording.note(event)
         match event:
-            case TextDelta() if self.capture is not None:
-                self.capture.put_text("text", event.text)
+            case TextDelta(text):
+                self.tail = (self.tail + text)[-TAIL_CHARS:]
+                if self.capture is not None:
+                    self.capture.put_text("text", text)
             case ReasoningDelta():
                 self._note_reasoning(event, log)
             case ToolCall():
@@ -146,6 +157,7 @@ class Run:
         if self.recording is not None:
             self.recording.end()
         record.error = None if error is None else error.body()["error"]
+        self.hint = "" if error is None else error.hint
         if record.ended_at is None:
             record.ended_at = record.started_at + trio.current_time() - self._began
         self._keep({"type": "end", **record.to_json(), "finish_reason": finish_reason}, last=True)

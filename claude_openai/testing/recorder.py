@@ -130,6 +130,9 @@ class ObservedBackend(Backend):
         self.status = backend.status  # type: ignore[method-assign]
         self.counts = backend.counts  # type: ignore[method-assign]
         self.check = backend.check  # type: ignore[method-assign]
+        self.conversations = backend.conversations  # type: ignore[method-assign]
+        self.close_conversation = backend.close_conversation  # type: ignore[method-assign]
+        self.processes = backend.processes  # type: ignore[method-assign]
 
     async def turn(self, request: TurnRequest, emit: Emit, log: Log) -> Parked | None:
         """Run a turn; see `Backend.turn`."""

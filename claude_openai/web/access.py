@@ -9,13 +9,16 @@ import hmac
 import ipaddress
 from dataclasses import dataclass
 from hashlib import sha256
+from typing import Final
 
 from werkzeug.datastructures import Headers
 
 from claude_openai.config import Config, is_loopback
 from claude_openai.errors import Forbidden, Unauthorized, UnsupportedMediaType
 
-__all__ = ["Guard"]
+__all__ = ["CONTROL_PREFIX", "Guard", "has_control_routes"]
+
+CONTROL_PREFIX: Final = "/control/"
 
 PREFLIGHT_MAX_AGE_S = 600
 
@@ -116,6 +119,11 @@ class Guard:
             )
         if headers.get("Content-Encoding", "identity").lower() != "identity":
             raise UnsupportedMediaType("Compressed bodies are not supported", hint="Send uncompressed JSON.")
+
+
+def has_control_routes(config: Config) -> bool:
+    """Return whether there is a key for the control routes; without one they do not exist."""
+    return config.control_key is not None or config.api_key is not None
 
 
 def cors_headers(origin: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import trio
@@ -41,29 +42,25 @@ from claude_openai.protocol.openai.responses.stream import ResponsesObject, Resp
 from claude_openai.protocol.turn.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.runs.metrics import Metrics
+from claude_openai.runs.recent_errors import RecentErrors
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
 from claude_openai.shortages import described, shortage_hint
-from claude_openai.web.access import Guard, cors_headers, preflight_headers
+from claude_openai.web.access import CONTROL_PREFIX, Guard, cors_headers, preflight_headers
 from claude_openai.web.claude_options_access import ClaudeOptionsGuard
-from claude_openai.web.control import CONTROL_PREFIX, add_control_routes
+from claude_openai.web.client_name import client_name
+from claude_openai.web.control import add_control_routes
 from claude_openai.web.http.event_stream import EventStreamBody, Frames
 from claude_openai.web.http.exchange import Exchange, HttpConnection, exchange_of, route_of
 from claude_openai.web.http.peer import Address
 from claude_openai.web.http.probes import ProbeCount
-from claude_openai.web.json_response import json_response
+from claude_openai.web.json_response import EVENT_STREAM, json_response
 from claude_openai.web.status import OPEN_PATHS, BackendStatus, add_operator_routes
 from claude_openai.web.usage import LIMIT_HEADER, add_usage_routes
 
 __all__ = ["App", "build_app"]
 
 LOGGED_CHARS = 256
-
-STREAM_HEADERS = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-cache",
-    "x-accel-buffering": "no",
-}
 
 
 class _Rule(QuartRule):
@@ -118,7 +115,7 @@ class Views:
         chat = await self._admitted(await self.offload(lambda: parse_chat_body(body, catalog)))
         _log_request(exchange.log, chat, body)
         exchange.begin_turn(chat.model)
-        opening = self.runs.open(chat, exchange.log, exchange.arrived, self._recording(body))
+        opening = self.runs.open(chat, exchange.log, exchange.arrived, self._recording(body), client=_client())
         run = exchange.run = await exchange.stack.enter_async_context(opening)
         exchange.headers["x-claude-openai-run"] = run.id
         head = ResponseHead(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
@@ -134,7 +131,7 @@ class Views:
         chat = await self._admitted(parsed.chat)
         _log_request(exchange.log, chat, body)
         exchange.begin_turn(chat.model)
-        opening = self.runs.open(chat, exchange.log, exchange.arrived, self._recording(body))
+        opening = self.runs.open(chat, exchange.log, exchange.arrived, self._recording(body), client=_client())
         run = exchange.run = await exchange.stack.enter_async_context(opening)
         exchange.headers["x-claude-openai-run"] = run.id
         head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), parsed.echo, parsed.namespaces)
@@ -163,7 +160,7 @@ class Views:
         interval_s = self.config.comment_interval_ms / 1000
         exchange_of(request.scope).stack.callback(_log_calls, exchange_of(request.scope).log, chunks)
         body = EventStreamBody(first, run, chunks, interval_s)
-        return TrioResponse(body, headers=STREAM_HEADERS)
+        return TrioResponse(body, headers=EVENT_STREAM)
 
     async def _whole(self, run: Run, completion: Completion | ResponsesObject) -> Response:
         while not completion.ended:
@@ -219,10 +216,10 @@ def build_app(
     app.add_url_rule("/v1/chat/completions", "chat", views.chat_completions, methods=["POST"])
     app.add_url_rule("/v1/responses", "responses", views.responses, methods=["POST"])
     add_operator_routes(app, config, runs, status)
-    add_control_routes(app, config, runs)
+    add_control_routes(app, config, runs, status)
     add_usage_routes(app, config, runs.ledger)
     _install_guard(app, Guard(config))
-    app.register_error_handler(Exception, _error_response)
+    app.register_error_handler(Exception, partial(_error_response, runs.errors))
     return app
 
 
@@ -249,9 +246,11 @@ def _install_guard(app: Quart, guard: Guard) -> None:
         return None
 
 
-async def _error_response(error: Exception) -> Response:
+async def _error_response(errors: RecentErrors, error: Exception) -> Response:
     exchange = exchange_of(request.scope)
     known = exchange.error = _as_api_error(error, exchange)
+    if exchange.run is None and exchange.route.startswith("/v1/"):
+        errors.note(known, time.time())
     headers: Mapping[str, str] = known.headers()
     exchange.log.debug("http.error", status=known.status, message=known.message, code=known.code, param=known.param)
     response = json_response(known.body(), known.status)
@@ -292,6 +291,10 @@ def _as_api_error(error: Exception, exchange: Exchange) -> ApiError:
 def _address(end: Sequence[Any] | None) -> Address | None:
     """Read the address of one end of the connection from ASGI's scope. Return None if it is not TCP."""
     return (str(end[0]), int(end[1])) if end is not None and end[1] is not None else None
+
+
+def _client() -> str:
+    return client_name(request.headers.get("User-Agent", ""))
 
 
 def _now() -> int:

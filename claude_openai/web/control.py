@@ -16,7 +16,7 @@ from quart.wrappers.response import ResponseBody
 from quart_trio.wrappers import TrioResponse
 
 from claude_openai.config import Config
-from claude_openai.errors import BadRequest, RunCancelled, RunNotFound
+from claude_openai.errors import BadRequest, NotFound, RunCancelled, RunNotFound
 from claude_openai.file_access import READ_BYTES
 from claude_openai.protocol.claude_code.line_framer import LineFramer
 from claude_openai.protocol.limits.quoting import shorten
@@ -24,13 +24,16 @@ from claude_openai.runs.capture.files import MAX_LISTED, find_run, list_runs, op
 from claude_openai.runs.capture.records import RUN_ID, is_end
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
+from claude_openai.runs.watch import Watch
 from claude_openai.threads import run_in_thread
+from claude_openai.web.access import has_control_routes
 from claude_openai.web.http.exchange import exchange_of
-from claude_openai.web.json_response import json_response
+from claude_openai.web.json_response import EVENT_STREAM, json_response
+from claude_openai.web.status import BackendStatus
+from claude_openai.web.watch import WatchBody, watch_of
 
-__all__ = ["CONTROL_PREFIX", "add_control_routes", "has_control_routes"]
+__all__ = ["add_control_routes"]
 
-CONTROL_PREFIX: Final = "/control/"
 DEFAULT_LIMIT: Final = 100
 # The capture's writer thread sends no event when it has written. It collects deltas for half of this time.
 FOLLOW_POLL_S: Final = 0.1
@@ -38,21 +41,25 @@ FOLLOW_POLL_S: Final = 0.1
 WRITTEN_WITHIN_S: Final = 1.0
 
 
-def has_control_routes(config: Config) -> bool:
-    """Return whether there is a key for the control routes; without one they do not exist."""
-    return config.control_key is not None or config.api_key is not None
+def add_control_routes(app: Quart, config: Config, runs: Runs, status: BackendStatus) -> None:
+    """Add the control routes, if there is a key for them.
 
-
-def add_control_routes(app: Quart, config: Config, runs: Runs) -> None:
-    """Add the control routes, if there is a key for them."""
+    Args:
+        app: the app.
+        config: the settings.
+        runs: the runs of the server.
+        status: that of the backend.
+    """
     if not has_control_routes(config):
         return
-    views = ControlViews(runs, config.output_dir)
+    views = ControlViews(runs, config.output_dir, watch_of(config, runs, status))
     app.add_url_rule("/control/status", "control_status", views.status, methods=["GET"])
     app.add_url_rule("/control/runs", "control_runs", views.list, methods=["GET"])
     app.add_url_rule("/control/runs/<run_id>", "control_run", views.show, methods=["GET"])
     app.add_url_rule("/control/runs/<run_id>/output", "control_output", views.output, methods=["GET"])
     app.add_url_rule("/control/runs/<run_id>/cancel", "control_cancel", views.cancel, methods=["POST"])
+    app.add_url_rule("/control/watch", "control_watch", views.watch, methods=["GET"])
+    app.add_url_rule("/control/conversations/<conversation>/close", "control_close", views.close, methods=["POST"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,7 @@ class ControlViews:
 
     runs: Runs
     folder: Path | None
+    watching: Watch
 
     async def status(self) -> Response:
         return json_response(self.runs.counts())
@@ -100,6 +108,23 @@ class ControlViews:
             raise _unknown(run_id)
         await self.runs.cancel(run, RunCancelled("The run was cancelled on the server.", may_retry=False))
         return json_response(run.view().to_json())
+
+    async def watch(self) -> Response:
+        """Stream all that the server does, until the client leaves or the server drains."""
+        exchange = exchange_of(request.scope)
+        exchange.end_at_disconnect()
+        await exchange.stack.enter_async_context(self.watching.watching())
+        return TrioResponse(WatchBody(self.watching, self.runs), headers=EVENT_STREAM)
+
+    async def close(self, conversation: str) -> Response:
+        """End a conversation that waits for its next request."""
+        if not await self.runs.backend.close_conversation(conversation):
+            raise NotFound(
+                "No waiting conversation has this id; it may have ended, or be in use",
+                hint="`GET /control/watch` lists them.",
+                code="conversation_not_found",
+            )
+        return json_response({"id": conversation, "closed": True})
 
     async def _open(self, run_id: str, run: Run | None) -> int:
         if self.folder is not None:

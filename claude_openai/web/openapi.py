@@ -67,7 +67,7 @@ def _json(name: str) -> dict[str, JsonObject]:
 # Without a schema: tools disagree whether in OpenAPI 3.1 it describes the whole stream or one event.
 _EVENTS: Final[Mapping[str, JsonObject | None]] = {"text/event-stream": None}
 _METRICS: Final = {"text/plain": STRING, "application/openmetrics-text": STRING}
-_IN_PATH: Final = {"model": NAME, "run_id": {"type": "string", "pattern": f"^{RUN_ID.pattern}$"}}
+_IN_PATH: Final = {"conversation": NAME, "model": NAME, "run_id": {"type": "string", "pattern": f"^{RUN_ID.pattern}$"}}
 _RUN_QUERY: Final = {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}}
 _FOLLOW_QUERY: Final = {"name": "follow", "in": "query", "schema": {"enum": ["0", "1"]}}
 _NOT_READY: Final = {
@@ -132,6 +132,22 @@ _CONTROL: Final = (
         "Cancel a run. Its client gets an error.",
         _json("Run"),
         (409, 413, 415),
+        {"type": "object"},
+    ),
+    Operation(
+        "get",
+        "/control/watch",
+        "watch",
+        "All that the server does, as server-sent events: `snapshot`, then `update` with what has changed.",
+        _EVENTS,
+    ),
+    Operation(
+        "post",
+        "/control/conversations/{conversation}/close",
+        "closeConversation",
+        "End a conversation that waits for its next request.",
+        _json("ClosedConversation"),
+        (413, 415),
         {"type": "object"},
     ),
 )

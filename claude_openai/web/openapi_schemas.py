@@ -169,6 +169,7 @@ def schemas() -> JsonObject:
         "Runs": _list_of("Run"),
         **_usage_schemas(),
         "RunCounts": _all_of(running=_INTEGER, queued=_INTEGER, parked=_INTEGER),
+        "ClosedConversation": _all_of(id=NAME, closed={"const": True}),
     }
 
 

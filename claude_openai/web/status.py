@@ -16,11 +16,11 @@ from quart_trio.wrappers import TrioResponse
 from claude_openai._version import __version__
 from claude_openai.config import Config
 from claude_openai.runs.registry import LOGIN_DOUBT_S, Runs
-from claude_openai.web.control import has_control_routes
+from claude_openai.web.access import has_control_routes
 from claude_openai.web.json_response import json_response
 from claude_openai.web.openapi import openapi_document
 
-__all__ = ["OPEN_PATHS", "BackendStatus", "add_operator_routes"]
+__all__ = ["OPEN_PATHS", "BackendStatus", "add_operator_routes", "readiness"]
 
 # Reachable without a key: they contain nothing secret.
 OPEN_PATHS: Final = frozenset({"/health", "/ready", "/version", "/openapi.json"})
@@ -81,8 +81,8 @@ class OperatorViews:
 
     async def ready(self) -> Response:
         """Report readiness: whether the server would accept a turn now, as far as it knows without using Claude."""
-        reasons = [{"reason": reason, "message": _MESSAGES[reason]} for reason in self._reasons()]
-        return _fresh({"ready": not reasons, "reasons": reasons}, 503 if reasons else 200)
+        report = readiness(self.runs, self.status())
+        return _fresh(report, 200 if report["ready"] else 503)
 
     async def version(self) -> Response:
         return _fresh(
@@ -106,18 +106,25 @@ class OperatorViews:
         has_control = has_control_routes(self.config)
         return _fresh(openapi_document(has_key=self.config.api_key is not None, has_control=has_control))
 
-    def _reasons(self) -> Iterator[str]:
-        if self.runs.admission.draining:
-            yield "draining"
-        claude = self.status().get("claude", {})
-        if not claude.get("found", True):
-            yield "no_cli"
-        if claude.get("login") == "missing":
-            yield "login_missing"
-        elif self.runs.login_refused:
-            yield "not_logged_in"
-        if self.runs.admission.full:
-            yield "queue_full"
+
+def readiness(runs: Runs, status: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body of `/ready`; `status` is that of the backend."""
+    reasons = [{"reason": reason, "message": _MESSAGES[reason]} for reason in _reasons(runs, status)]
+    return {"ready": not reasons, "reasons": reasons}
+
+
+def _reasons(runs: Runs, status: Mapping[str, Any]) -> Iterator[str]:
+    if runs.admission.draining:
+        yield "draining"
+    claude = status.get("claude", {})
+    if not claude.get("found", True):
+        yield "no_cli"
+    if claude.get("login") == "missing":
+        yield "login_missing"
+    elif runs.login_refused:
+        yield "not_logged_in"
+    if runs.admission.full:
+        yield "queue_full"
 
 
 def _fresh(value: object, status: int = 200) -> Response:

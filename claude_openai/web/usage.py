@@ -7,7 +7,7 @@ from quart import Quart, Response
 from claude_openai.config import Config
 from claude_openai.runs.usage.ledger import Ledger
 from claude_openai.threads import run_in_thread
-from claude_openai.web.control import CONTROL_PREFIX, has_control_routes
+from claude_openai.web.access import CONTROL_PREFIX, has_control_routes
 from claude_openai.web.json_response import json_response
 
 __all__ = ["LIMIT_HEADER", "add_usage_routes"]

@@ -22,8 +22,13 @@ def loaded_by(statement: str) -> set[str]:
 
 @pytest.mark.parametrize("statement", ["import claude_openai", "import claude_openai.commands"])
 def test_a_command_does_not_load_the_server_before_it_serves(statement: str) -> None:
-    heavy = {"quart", "quart_trio", "hypercorn", "claude_agent_sdk", "trio", "anyio", "h11", "jsonschema"}
+    heavy = {"quart", "quart_trio", "hypercorn", "claude_agent_sdk", "trio", "anyio", "h11", "jsonschema", "rich"}
     assert not loaded_by(statement) & heavy
+
+
+def test_parsers_of_all_commands_load_neither_the_server_nor_an_extra() -> None:
+    loaded = loaded_by("from claude_openai.commands.table import complete_parser; complete_parser()")
+    assert not loaded & {"quart", "trio", "rich"}
 
 
 @pytest.mark.parametrize("is_found", [False, True])

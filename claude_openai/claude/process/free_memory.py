@@ -1,13 +1,16 @@
-"""The free memory of this machine or container. Linux only."""
+"""The free memory of this machine or container, and that of a process. Linux only."""
 
+import resource
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-__all__ = ["available_mb"]
+__all__ = ["available_mb", "private_mb"]
 
 MEMINFO: Final = Path("/proc/meminfo")
 CGROUP: Final = Path("/sys/fs/cgroup")
+PROC: Final = Path("/proc")
+PAGE_BYTES: Final = resource.getpagesize()
 
 
 def available_mb(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int | None:
@@ -20,3 +23,12 @@ def available_mb(meminfo: Path = MEMINFO, cgroup: Path = CGROUP) -> int | None:
         limit, used = (int((cgroup / name).read_text()) for name in ("memory.max", "memory.current"))
         found.append(max(0, limit - used) // 1024**2)
     return min(found, default=None)
+
+
+def private_mb(pid: int) -> int | None:
+    """Return the private memory of a process in MiB: what is resident, less what it may share. None if unknown."""
+    try:
+        _, resident, shared, *_ = (PROC / str(pid) / "statm").read_text().split()
+    except (OSError, ValueError):
+        return None
+    return (int(resident) - int(shared)) * PAGE_BYTES // 1024**2

@@ -130,6 +130,11 @@ class Launcher:
         """The number of live processes."""
         return sum(process.running for process in self._processes)
 
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of the live processes."""
+        return [process.pid for process in self._processes if process.running]
+
     def kill(self, session: str) -> None:
         """Kill the processes of a session, as a fault of a test."""
         for process, its_session in self._processes.items():

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from claude_openai.claude.backend import Backend, Emit, Parked
+from claude_openai.claude.backend import Backend, ClaudeProcess, Emit, Parked, WaitingConversation
 from claude_openai.claude.login_watch import LoginWatch
 from claude_openai.claude.priming import Primer
+from claude_openai.claude.process.free_memory import private_mb
 from claude_openai.claude.process.launcher import Launcher
 from claude_openai.claude.process.start_errors import NotAsked, start_error, why_not_started
 from claude_openai.claude.sdk.settings import SdkSettings
@@ -61,6 +62,16 @@ class SdkBackend(Backend):
     def counts(self) -> Mapping[str, int]:
         pool = self._pool.counts() if self._running.is_set() else {}
         return {"processes": self._launcher.processes, **pool}
+
+    def conversations(self) -> list[WaitingConversation]:
+        return self._pool.kept.listed() if self._running.is_set() else []
+
+    async def close_conversation(self, conversation: str) -> bool:
+        return self._running.is_set() and await self._pool.kept.close(conversation)
+
+    def processes(self) -> list[ClaudeProcess]:
+        kinds = self._pool.kinds() if self._running.is_set() else {}
+        return [ClaudeProcess(kinds.get(pid, "live"), private_mb(pid)) for pid in self._launcher.pids]
 
     def check(self, request: TurnRequest) -> None:
         self._launcher.check(request)

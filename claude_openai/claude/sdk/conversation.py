@@ -44,11 +44,15 @@ class Conversation:
         process: its process; the holder of the lease closes it.
         state: replaced by each turn.
         log: for failures of the SDK.
+
+    Attributes:
+        since: Unix time at which it began to wait for its next request, in seconds.
     """
 
     def __init__(self, process: LiveProcess, state: ConversationState, log: Log) -> None:
         self.process = process
         self.state = state
+        self.since = 0.0
         self._log = log
 
     def parked(self) -> ParkedCalls | None:

@@ -6,11 +6,14 @@ whole history, with our last answer, are equal. A conversation with a few messag
 message, or wants another answer.
 """
 
+import time
 from collections.abc import Callable
 from math import inf
+from typing import Literal
 
 import trio
 
+from claude_openai.claude.backend import ProcessKind, WaitingConversation
 from claude_openai.claude.sdk.conversation import Conversation
 from claude_openai.claude.sdk.conversation_state import Phase, identity_of
 from claude_openai.logs.log import Log
@@ -42,8 +45,32 @@ class KeptConversations:
         self._kept: list[Conversation] = []
 
     def counts(self) -> dict[str, int]:
-        phases = [conversation.state.phase for conversation in self._kept if conversation.process.alive]
+        phases = [conversation.state.phase for conversation in self.alive]
         return {"idle": phases.count(Phase.IDLE), "parked": phases.count(Phase.PARKED)}
+
+    @property
+    def alive(self) -> list[Conversation]:
+        """The conversations that can be taken."""
+        return [conversation for conversation in self._kept if conversation.process.alive]
+
+    def listed(self) -> list[WaitingConversation]:
+        return [
+            WaitingConversation(
+                each.process.spec.session, _kind(each), each.process.spec.model, len(each.state.history), each.since
+            )
+            for each in self.alive
+        ]
+
+    def kinds(self) -> dict[int | None, ProcessKind]:
+        """Return what the processes do, by process id."""
+        return {each.process.pid: _kind(each) for each in self.alive}
+
+    async def close(self, session: str) -> bool:
+        """End the conversation with this session id; return when its process is gone. Return False if none has it."""
+        found = next((each for each in self.alive if each.process.spec.session == session), None)
+        if found is not None:
+            await found.process.close()  # it is not alive, so no request takes it, from before the first wait
+        return found is not None
 
     def take(self, request: TurnRequest) -> tuple[Conversation, Route] | None:
         """Remove and return the conversation that the request continues, with its route; None if there is none."""
@@ -73,6 +100,7 @@ class KeptConversations:
     def keep(self, conversation: Conversation) -> list[Conversation]:
         """Keep an idle or parked conversation; end and return the least recently used ones beyond the limit."""
         conversation.process.expire_at(self._now() + self._wait_s[conversation.state.phase])
+        conversation.since = time.time()
         self._drop_dead()
         self._kept.append(conversation)
         evicted = self._kept[: max(0, len(self._kept) - self._limit)]
@@ -92,4 +120,8 @@ class KeptConversations:
         for conversation in self._kept:
             if conversation.process.outdated:
                 conversation.process.end("the date has changed")
-        self._kept = [conversation for conversation in self._kept if conversation.process.alive]
+        self._kept = self.alive
+
+
+def _kind(conversation: Conversation) -> Literal["idle", "parked"]:
+    return "parked" if conversation.state.phase is Phase.PARKED else "idle"

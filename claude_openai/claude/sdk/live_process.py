@@ -65,6 +65,11 @@ class LiveProcess:
         return running and not self._gone.is_set() and not self._scope.cancel_called
 
     @property
+    def pid(self) -> int | None:
+        """Its process id; None before it was started."""
+        return None if self._process is None else self._process.pid
+
+    @property
     def start_error(self) -> ApiError:
         """The error for a request without a usable process; the request itself may be the cause."""
         return self._refusal or start_error(self.failure)

@@ -7,6 +7,7 @@ from math import inf
 
 import trio
 
+from claude_openai.claude.backend import ProcessKind
 from claude_openai.claude.priming import Primer
 from claude_openai.claude.process.launcher import Launcher, ProcessSpec
 from claude_openai.claude.sdk.conversation import Conversation
@@ -73,6 +74,10 @@ class ConversationPool:
 
     def counts(self) -> dict[str, int]:
         return {"spares": self.spares.count, **self.kept.counts()}
+
+    def kinds(self) -> dict[int | None, ProcessKind]:
+        """Return what the waiting processes wait for, by process id."""
+        return {**dict.fromkeys(self.spares.pids, "spare"), **self.kept.kinds()}
 
     @asynccontextmanager
     async def lease(self, request: TurnRequest, log: Log, *, in_new_process: bool = False) -> AsyncIterator[Lease]:

@@ -64,7 +64,12 @@ class Spares:
     @property
     def count(self) -> int:
         """The number of spares that are ready."""
-        return sum(spare.alive for spares in self._waiting.values() for spare in spares)
+        return len(self.pids)
+
+    @property
+    def pids(self) -> list[int | None]:
+        """The process ids of the spares that are ready."""
+        return [spare.pid for spares in self._waiting.values() for spare in spares if spare.alive]
 
     def take(self, model: str) -> LiveProcess | None:
         """Return a spare of the model if one is ready; `refill` replaces it."""

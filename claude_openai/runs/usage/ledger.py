@@ -72,7 +72,7 @@ class Ledger:
     def note_limits(self, limits: AccountLimits) -> None:
         """Take the limits of the account, as reported with an answer."""
         now = self._now()
-        windows = self._seen_windows()
+        windows = self.seen_windows()
         windows.note(limits, now, self._log)
         self._known = Account(now, windows.stored())
         self._book.put_account(self._known)
@@ -86,11 +86,11 @@ class Ledger:
     @property
     def header(self) -> str:
         """The windows beyond 80 %, for a response header; "" for none."""
-        return self._seen_windows().header(self._now())
+        return self.seen_windows().header(self._now())
 
     def current_windows(self) -> Iterator[tuple[str, Window]]:
         """Yield the windows of the account that have not reset since they were seen."""
-        return self._seen_windows().current(self._now())
+        return self.seen_windows().current(self._now())
 
     @property
     def has_file(self) -> bool:
@@ -110,13 +110,13 @@ class Ledger:
         return {
             "object": "usage",
             **summary(rows, self._today()),
-            **self._seen_windows().to_json(self._now()),
+            **self.seen_windows().to_json(self._now()),
             "limits": self._limits.to_json(),
             "refusing": None if refusal is None else refusal.message,
             "problem": problem,
         }
 
-    def _seen_windows(self) -> AccountWindows:
+    def seen_windows(self) -> AccountWindows:
         """Return the limits of the account, also if another server of the user has seen them."""
         account = self._book.account
         if account is not None and account is not self._known:

@@ -68,7 +68,7 @@ class Exchange:
         arrived: when the request arrived, in seconds of trio's clock.
         route: the template of the path, for the metrics; "unknown" for all paths that are not served.
         client: state of the client.
-        has_turn: whether a disconnect cancels the exchange at once.
+        ends_at_disconnect: whether a disconnect cancels the exchange at once.
         abandoned: whether the exchange was cancelled because the client disconnected.
         model: the client's name of the model, "" if the request has none.
         run: the run that answers the request, None if there is none.
@@ -85,7 +85,7 @@ class Exchange:
         self.status: int | None = None
         self.finishing = False
         self.client = ClientState.SENDS
-        self.has_turn = False
+        self.ends_at_disconnect = False
         self.abandoned = False
         self.model = ""
         self.run: Run | None = None
@@ -101,10 +101,18 @@ class Exchange:
             BadRequest: the client has disconnected.
         """
         self.model = model
+        self.end_at_disconnect()
+
+    def end_at_disconnect(self) -> None:
+        """Have the exchange cancelled as soon as the client disconnects.
+
+        Raises:
+            BadRequest: the client has disconnected.
+        """
         if self.client is ClientState.LEFT:
             self.abandoned = True
             raise client_left_error()
-        self.has_turn = True
+        self.ends_at_disconnect = True
 
     def log_fields(self) -> dict[str, object]:
         """Return the known fields of `http.request` about the turn and the error."""
@@ -218,7 +226,7 @@ class HttpConnection(TrioASGIHTTPConnection):
         waited, exchange.client = exchange.client is ClientState.WAITS, ClientState.LEFT
         if exchange.finishing:
             return
-        if waited and not exchange.has_turn:
+        if waited and not exchange.ends_at_disconnect:
             await trio.sleep(ANSWER_AFTER_EOF_S)
         exchange.abandoned = True
         nursery.cancel_scope.cancel(reason="the client went away")

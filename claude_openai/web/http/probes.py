@@ -13,12 +13,17 @@ from claude_openai.logs.log import Log
 __all__ = ["ProbeCount", "is_probe"]
 
 PROBE_ROUTES: Final = frozenset({"/health", "/ready", "/metrics", "/control/status", "/control/runs"})
+WATCH_ROUTE: Final = "/control/watch"
+# Of a request whose client left, which ends most streams of watchers.
+CLIENT_LEFT: Final = 499
 NOT_READY: Final = 503
 REPORT_EVERY_S: Final = 3600.0
 
 
 def is_probe(route: str, status: int) -> bool:
     """Return whether a request is only counted: a monitor's, and answered with 200, or with 503 while not ready."""
+    if route == WATCH_ROUTE:
+        return status < 400 or status == CLIENT_LEFT
     return route in PROBE_ROUTES and (status < 400 or (route == "/ready" and status == NOT_READY))
 
 

@@ -37,7 +37,7 @@ def test_help_fits_a_screen(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     assert max(map(len, lines)) <= 80
     for name, command in visible_commands().items():
         assert any(
-            line.startswith(f"  {name} ") and line.endswith(f"claude-openai {command.example}") for line in lines
+            line.startswith(f"  {name} ") and line.endswith(f" claude-openai {command.example}") for line in lines
         )
 
 

@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.commands import main
+from claude_openai.commands.help import DOCS
 from claude_openai.commands.runs import table
 from claude_openai.runs.capture.records import RunRecord
 
@@ -73,6 +75,20 @@ def test_a_wide_terminal_shows_all_and_a_narrow_one_the_id_and_the_status() -> N
     assert "claude-sonnet" in line
     narrow = list(table([record], 45, colours=False, now=1002.5))[1].split()
     assert narrow == [ID, "running", "2.5", "s"]
+
+
+def test_example_of_the_documentation_is_what_the_table_shows() -> None:
+    started, now = datetime(2026, 11, 24, 2, 28, 4).timestamp(), datetime(2026, 11, 24, 2, 25, 59).timestamp()
+    usage = {"prompt_tokens": 164, "completion_tokens": 42}
+    ended = RunRecord("run_e2217f7e565249838fbdaf07", "sdk", "claude-opus", started, "completed", "continued")
+    ended.ended_at, ended.usage, ended.waited_ms = started + 1.4, usage, 0
+    ended.spend(0.001, 0.0)
+    running = RunRecord("run_98f1b15b937e4550b8034a4a", "sdk", "claude-sonnet", now - 37, "running", "new")
+    running.waited_ms = 2100
+    running.spend(0.0004, 0.0004)
+    example = re.search(r"```\n(RUN .*?)\n```", (DOCS / "runs.md").read_text("utf-8"), re.DOTALL)
+    assert example is not None
+    assert list(table([ended, running], 200, colours=False, now=now)) == example[1].splitlines()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from tests.real.call import Call, chat
 from tests.real.command import Shell, shell
 from tests.real.harness import needs_claude, on_both_backends, until
 from tests.real.run_commands import listed, read, statuses, tailing
+from tests.real.terminal import in_terminal
 
 pytestmark = [needs_claude, pytest.mark.long]
 
@@ -74,6 +75,33 @@ async def test_a_run_is_followed_and_cancelled_while_it_streams_and_both_outlive
         tailed = await user("tail", "-f", second)
         assert (tailed.code, tailed.stdout) == (1, "Hello\n")
         assert_private(Path(server.output_dir))
+
+
+async def test_watched_table_follows_the_runs_and_the_size_of_the_terminal(tmp_path: Path) -> None:
+    gate = trio.Event()
+    async with shell(tmp_path, Reply("before")) as user:
+        server = await user.start()
+        async with in_terminal(user, "runs", "--watch", columns=120, lines=5) as terminal:
+            await terminal.shows("RUN ")
+            user.api.enqueue(Reply(Text("one", Pause(gate), " two")))
+            async with Call.open(server.base_url, chat("Hi", stream=True)) as call:
+                assert await call.status() == 200
+                await call.until_text("one")
+                await terminal.shows("running")
+                assert "\x1b[32mrunning\x1b[0m" in terminal.output.decode()
+                gate.set()
+                await call.events()
+            await terminal.shows("completed")
+            for _ in range(5):
+                async with Call.open(server.base_url, chat("Hi")) as call:
+                    assert await call.status() == 200
+                    await call.body()
+            # The table is cut to the height, so that its head stays on the screen.
+            await terminal.until(lambda lines: "RUN" in lines[0] and all(lines[:4]), "a full screen")
+            terminal.resize(45, 5)
+            await terminal.until(lambda lines: "STATUS" in lines[0] and "BACKEND" not in lines[0], "a narrow table")
+            terminal.press("\x03")
+            assert await terminal.process.wait() == 130
 
 
 async def test_tail_without_an_id_prints_each_run_until_it_is_interrupted(tmp_path: Path) -> None:

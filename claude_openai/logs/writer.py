@@ -121,9 +121,18 @@ class LogWriter:
         self._path = path
         self._count_line = count_line
         self._next_check = 0.0
+        self._is_lost = False
         self._thread: WriterThread[bytes] = WriterThread(
             "log-writer", self._write_batch, max_queued=limits.queue_bytes, max_batch=limits.batch_bytes
         )
+
+    @property
+    def problem(self) -> str:
+        """Why the last lines could not be written; "" once lines are written again."""
+        if self._is_lost:
+            return "it was moved or deleted, and cannot be created again"
+        error = self._file.error
+        return (error.strerror or str(error)) if self._file.lost and error is not None else ""
 
     def put(self, line: bytes) -> None:
         """Queue a line with its newline, or drop it if the queue is full or after `close`."""
@@ -200,8 +209,10 @@ class LogWriter:
         try:
             fd = open_log_file(path)
         except ConfigError as error:
+            self._is_lost = True
             self._complain(str(error))
             return
+        self._is_lost = False
         os.close(self._file.fd)
         self._file.fd, self._file.is_torn = fd, False
 

@@ -218,7 +218,7 @@ def build_app(
     app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])
     app.add_url_rule("/v1/chat/completions", "chat", views.chat_completions, methods=["POST"])
     app.add_url_rule("/v1/responses", "responses", views.responses, methods=["POST"])
-    add_operator_routes(app, config, runs, status)
+    add_operator_routes(app, config, runs, status, log)
     add_control_routes(app, config, runs)
     add_usage_routes(app, config, runs.ledger)
     _install_guard(app, Guard(config))

@@ -23,6 +23,7 @@ from claude_openai.commands import allows_colours, command_parser, say, without_
 from claude_openai.commands.instance.lock import Claim, claiming
 from claude_openai.commands.instance.port_owner import port_owner
 from claude_openai.commands.instance.record import AlreadyRunning, Instance, instance_files, instance_folder
+from claude_openai.commands.state.last_start import remember_start
 from claude_openai.commands.state.output_folder import remember_folder
 from claude_openai.commands.state.stderr_file import keep_words
 from claude_openai.config import SETTINGS, Config, config_from, ignored_variables, local_url
@@ -117,9 +118,11 @@ def serve_here(
                     urls = await nursery.start(serving)
                     if claim is not None:
                         signal_nursery.start_soon(_keep_files, claim)
-                    unpublished = _publish(claim, _instance(config, urls, argv, environ))
+                    instance = _instance(config, urls, argv, environ)
+                    unpublished = _publish(claim, instance)
                     remember_folder(config.output_dir)
                     if config.background:
+                        remember_start(instance, instance_folder(environ))
                         keep_words()
                     _announce(urls, config, unpublished or complaint)
                 signal_nursery.cancel_scope.cancel(reason="the server has ended")

@@ -212,6 +212,8 @@ class Runs:
             self._active[run.id] = run
             try:
                 with run.scope:
+                    if self.admission.is_busy:
+                        self._note_waiting(run, log)
                     async with self.admission.slot():
                         run.note_running()
                         log.debug("run.start", model=request.claude_model)
@@ -229,6 +231,13 @@ class Runs:
                 del self._active[run.id]
                 self._keep(run)
                 log.debug("run.end", state=run.state)
+
+    def _note_waiting(self, run: Run, log: Log) -> None:
+        run.record.waiting_for = "slot"
+        slots = self.admission.slots
+        log.info(
+            "run.queued", message=f"All {slots} slots are taken (--max-concurrency).", queued=self.admission.queued
+        )
 
     def _keep(self, run: Run) -> None:
         # Without its errors, whose tracebacks would keep the whole request in memory, and without its recording.

@@ -91,6 +91,7 @@ class Run:
     def note_running(self) -> None:
         self.record.waited_ms = self._age_ms()
         self.record.status = "running"
+        self.record.waiting_for = None
         self._keep({"type": "running"})
 
     def note(self, event: Event, log: Log) -> None:
@@ -142,6 +143,7 @@ class Run:
     ) -> None:
         record = self.record
         record.status = status
+        record.waiting_for = None
         self.meter.end(status, error)
         if self.recording is not None:
             self.recording.end()

@@ -34,6 +34,7 @@ class RunRecord:
         conversation: the route of the turn, None before Claude answered.
         started_at: time of the request, in seconds since 1970.
         ended_at: time of the answer's end, None before.
+        waiting_for: "slot" while all slots are taken (`--max-concurrency`), None if it does not wait.
         waited_ms: time in the queue, None before its end.
         usage: OpenAI's usage object.
         error: OpenAI's error object, without its envelope.
@@ -50,6 +51,7 @@ class RunRecord:
     ended_at: float | None = None
     usage: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    waiting_for: str | None = None
     waited_ms: int | None = None
     cost_usd: float | None = None
     estimated_usd: float | None = None
@@ -72,6 +74,7 @@ class RunRecord:
             "conversation": self.conversation,
             "started_at": _iso(self.started_at),
             "ended_at": None if self.ended_at is None else _iso(self.ended_at),
+            "waiting_for": self.waiting_for,
             "waited_ms": self.waited_ms,
             "duration_ms": self.duration_ms,
             "usage": self.usage,
@@ -94,6 +97,7 @@ class RunRecord:
                 model=str(data["model"]),
                 started_at=_seconds(data["started_at"]),
                 status=status,
+                waiting_for="slot" if status == "queued" and data.get("waiting_for") == "slot" else None,
                 conversation=None if way is None else str(way),
                 ended_at=None if ended is None else _seconds(ended),
                 usage=usage if isinstance(usage, dict) else None,

@@ -123,6 +123,7 @@ async def test_every_answer_names_its_run_and_the_run_is_listed() -> None:
             "conversation": "new",
             "started_at": "",
             "ended_at": "",
+            "waiting_for": None,
             "waited_ms": 0,
             "duration_ms": 2000,
             "usage": whole.json()["usage"],

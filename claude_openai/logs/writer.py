@@ -26,7 +26,7 @@ from claude_openai.errors import ConfigError
 from claude_openai.file_access import make_private_folder, open_unfollowed
 from claude_openai.line_writer import LineFile, WriterThread
 
-__all__ = ["DEFAULT_LIMITS", "LogLimits", "LogWriter", "open_log_file"]
+__all__ = ["DEFAULT_LIMITS", "LogLimits", "LogWriter", "log_file_obstacle", "open_log_file"]
 
 _STDERR = 2
 _REASONS = {
@@ -73,12 +73,30 @@ def open_log_file(path: Path) -> int:
             # With O_CREAT the kernel also refuses another user's file in a shared folder (fs.protected_regular).
             fd = open_unfollowed(path, _APPEND)
     except OSError as error:
-        raise _cannot_write(path, _REASONS.get(error.errno or 0) or error.strerror or str(error)) from error
+        raise _cannot_write(path, _reason(error)) from error
     reason = _why_not_ours(os.fstat(fd))
     if reason:
         os.close(fd)
         raise _cannot_write(path, reason)
     return fd
+
+
+def log_file_obstacle(path: Path) -> str:
+    """Return why an existing file cannot be the log, "" if it can, or does not exist. Nothing is written."""
+    try:
+        fd = open_unfollowed(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return _reason(error)
+    try:
+        return _why_not_ours(os.fstat(fd))
+    finally:
+        os.close(fd)
+
+
+def _reason(error: OSError) -> str:
+    return _REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
 def _why_not_ours(found: os.stat_result) -> str:

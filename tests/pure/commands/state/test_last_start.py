@@ -1,4 +1,4 @@
-"""The flags of the last server in the background are kept for each TMPDIR, without keys, in a bounded number of files."""
+"""The flags of the last server are kept for each TMPDIR, without keys, in a bounded number of files."""
 
 import os
 from dataclasses import replace

@@ -24,7 +24,7 @@ from claude_openai.claude.backend import Backend
 from claude_openai.config import Config
 from claude_openai.errors import ApiError, RunEnded, UpstreamAuth
 from claude_openai.logs.log import Log
-from claude_openai.protocol.turn.events import Event, TurnFailed, TurnStarted
+from claude_openai.protocol.turn.events import Event, TurnCompleted, TurnFailed, TurnStarted
 from claude_openai.protocol.turn.reports import AccountLimits, Report, Spent
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.runs.admission import Admission
@@ -34,6 +34,7 @@ from claude_openai.runs.liveness import Liveness
 from claude_openai.runs.long_context import LongContext
 from claude_openai.runs.metrics import Metrics, TurnMeter
 from claude_openai.runs.producer import Producer
+from claude_openai.runs.prompt_cache import PromptCache
 from claude_openai.runs.run import Run
 from claude_openai.runs.usage.ledger import Ledger
 from claude_openai.runs.usage.limits import UsageLimits
@@ -105,6 +106,7 @@ class Runs:
         self._kept = kept
         self.metrics = Metrics()
         self._long_context = LongContext()
+        self._prompt_cache = PromptCache()
         self._login_refused_until = -math.inf
         self._active: dict[str, Run] = {}
         self._ended: dict[str, Run] = {}
@@ -205,7 +207,7 @@ class Runs:
         send: trio.MemorySendChannel[Event],
         log: Log,
     ) -> None:
-        note = partial(self._note, run, log)
+        note = partial(self._note, run, log, request)
         with place, send:
             report = partial(self._report, run)
             producer = Producer(run, send, note, report, self._long_context, stall_s=self._limits.stall_s, log=log)
@@ -254,7 +256,9 @@ class Runs:
             case AccountLimits():
                 self.ledger.note_limits(report)
 
-    def _note(self, run: Run, log: Log, event: Event) -> None:
+    def _note(self, run: Run, log: Log, request: TurnRequest, event: Event) -> None:
+        if isinstance(event, TurnCompleted):
+            run.note_cache(self._prompt_cache.note(run.id, request, event.usage, run.record.conversation), log)
         run.note(event, log)
         match event:
             case TurnFailed(UpstreamAuth()):

@@ -24,6 +24,7 @@ from claude_openai.protocol.turn.reports import Spent
 from claude_openai.runs.capture.records import RunRecord, record_of_event
 from claude_openai.runs.capture.writer import Capture
 from claude_openai.runs.metrics import TurnMeter
+from claude_openai.runs.prompt_cache import CacheReport
 
 __all__ = ["Run"]
 
@@ -125,6 +126,10 @@ class Run:
                 self.note_end("failed" if self.cancelled_by is None else "cancelled", error)
                 why = "; ".join(getattr(error, "__notes__", ()))
                 log.warning("run.failed", **error.body()["error"], status=error.status, why=why)
+
+    def note_cache(self, report: CacheReport, log: Log) -> None:
+        self.record.cache = report.to_json()
+        log.debug("run.cache", **self.record.cache)
 
     def note_spent(self, spent: Spent) -> None:
         self.record.spend(spent.usd, sum(each.estimated_usd for each in spent.by_model.values()))

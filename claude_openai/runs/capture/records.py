@@ -39,6 +39,7 @@ class RunRecord:
         usage: OpenAI's usage object.
         error: OpenAI's error object, without its envelope.
         cost_usd: dollars, None if there was no report of any.
+        cache: what Claude's prompt cache had of the prompt, see `CacheReport`; None before the answer is complete.
         estimated_usd: the part of them that is estimated, or replaces estimates of earlier runs; None as above.
     """
 
@@ -55,6 +56,7 @@ class RunRecord:
     waited_ms: int | None = None
     cost_usd: float | None = None
     estimated_usd: float | None = None
+    cache: dict[str, Any] | None = None
 
     def spend(self, usd: float, estimated_usd: float) -> None:
         """Add dollars, of which a part is estimated."""
@@ -80,6 +82,7 @@ class RunRecord:
             "usage": self.usage,
             "cost_usd": self.cost_usd,
             "estimated_usd": self.estimated_usd,
+            "cache": self.cache,
             "error": self.error,
         }
 
@@ -88,7 +91,7 @@ class RunRecord:
         """Parse a record; return None if it is invalid: files may be damaged, a server may be of another version."""
         try:
             ended, usage, error, way = (data.get(name) for name in ("ended_at", "usage", "error", "conversation"))
-            status, waited = data["status"], data.get("waited_ms")
+            status, waited, cache = data["status"], data.get("waited_ms"), data.get("cache")
             if not RUN_ID.fullmatch(data["id"]) or status not in STATUSES:
                 return None
             return cls(
@@ -105,6 +108,7 @@ class RunRecord:
                 waited_ms=waited if isinstance(waited, int) else None,
                 cost_usd=_dollars(data.get("cost_usd")),
                 estimated_usd=_dollars(data.get("estimated_usd")),
+                cache=cache if isinstance(cache, dict) else None,
             )
         except (KeyError, TypeError, ValueError):
             return None

@@ -84,7 +84,9 @@ class _Prompt:
 
     def changed_from(self, last: "_Prompt") -> list[Cause]:
         changed = [name for (name, part), (_, old) in zip(self.parts, last.parts, strict=True) if part != old]
-        return [*changed, *(["history"] if self.shared_with(last) < len(last.messages) else [])]
+        if self.shared_with(last) < len(last.messages):
+            changed.append("history")
+        return changed
 
     def follows(self, last: "_Prompt") -> bool:
         """Whether this is a request of the same conversation as the last one.
@@ -96,7 +98,7 @@ class _Prompt:
         return self.owner == last.owner and (is_longer or shared > 1 or (shared == 1 and self.parts == last.parts))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Conversation:
     first_run: str
     prompt: _Prompt
@@ -127,21 +129,22 @@ class PromptCache:
             route: how the turn got its process, None if unknown.
         """
         prompt, now = _Prompt.of(request), self._now()
-        last = self._last_of(prompt)
-        if last is None:
-            conversation, lost, causes = _Conversation(run_id, prompt, now), 0, ()
+        lost, causes = 0, tuple[Cause, ...]()
+        conversation = self._last_of(prompt)
+        if conversation is None:
+            conversation = _Conversation(run_id, prompt, now)
         else:
-            self._known.remove(last)
-            conversation = last
-            lost = max(0, last.cached - usage.cache_read_tokens)
-            causes = self._causes(prompt, last, route) if lost > LOST_SHARE * last.cached else ()
+            self._known.remove(conversation)
+            missing = conversation.cached - usage.cache_read_tokens
+            if missing > LOST_SHARE * conversation.cached:
+                lost, causes = missing, self._causes(prompt, conversation, route)
         conversation.prompt, conversation.at = prompt, now
         conversation.cached = usage.cache_read_tokens + usage.cache_write_tokens
         conversation.read_tokens += usage.cache_read_tokens
         conversation.prompt_tokens += usage.input_tokens + conversation.cached
         self._known.append(conversation)
         share = conversation.read_tokens / max(1, conversation.prompt_tokens)
-        return CacheReport(conversation.first_run, share, lost if causes else 0, causes)
+        return CacheReport(conversation.first_run, share, lost, causes)
 
     def _last_of(self, prompt: _Prompt) -> _Conversation | None:
         """Return the conversation that a prompt belongs to: the one with the most in common, the latest of several."""

@@ -23,7 +23,6 @@ from claude_openai.errors import ConfigError
 __all__ = ["parser", "run"]
 
 MIN_TEXT: Final = 30
-_WHOLE_WORDS: Final = {"break_long_words": False, "break_on_hyphens": False}
 
 
 def parser() -> Parser:
@@ -127,7 +126,8 @@ def _print_wrapped(start: str, text: str) -> None:
         print(start + text)
         return
     width = max(len(start) + MIN_TEXT, shutil.get_terminal_size().columns)
-    print(textwrap.fill(text, width, initial_indent=start, subsequent_indent=" " * len(start), **_WHOLE_WORDS))
+    wrapper = textwrap.TextWrapper(width, start, " " * len(start), break_long_words=False, break_on_hyphens=False)
+    print(wrapper.fill(text))
 
 
 def _summary(checks: Sequence[Finding]) -> str:

@@ -143,11 +143,18 @@ def test_title_and_answer_of_the_same_message_are_two_conversations() -> None:
     assert (report.conversation, report.causes) == ("c2", ())
 
 
-@pytest.mark.parametrize("field", ["user", "prompt_cache_key"])
-def test_other_clients_with_equal_messages_are_other_conversations(field: str) -> None:
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (replace(FIRST, user="a"), replace(SECOND, user="b")),
+        (replace(FIRST, prompt_cache_key="a"), replace(SECOND, prompt_cache_key="b")),
+    ],
+    ids=["user", "prompt_cache_key"],
+)
+def test_other_clients_with_equal_messages_are_other_conversations(first: TurnRequest, second: TurnRequest) -> None:
     known, _ = cache()
-    known.take(replace(FIRST, **{field: "a"}), WRITTEN, "new")
-    assert known.take(replace(SECOND, **{field: "b"}), LOST, "replayed").conversation == "c2"
+    known.take(first, WRITTEN, "new")
+    assert known.take(second, LOST, "replayed").conversation == "c2"
 
 
 def test_other_picture_is_an_edited_message() -> None:

@@ -1,4 +1,4 @@
-"""`claude-openai usage` asks the running server, whatever key its clients need; without one it reads the file."""
+"""`claude-openai usage` asks the running server, also one with a key for its clients; without one it reads the file."""
 
 import json
 from pathlib import Path

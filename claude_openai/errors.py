@@ -21,6 +21,7 @@ __all__ = [
     "ModelNotFound",
     "NotFound",
     "Overloaded",
+    "PortInUse",
     "QueueFull",
     "QuotaExhausted",
     "RateLimited",
@@ -62,6 +63,23 @@ class ConfigError(_ShellError):
 
 class StartError(_ShellError):
     """The server cannot start, for example because its port is in use, or a command cannot do its work."""
+
+
+class PortInUse(StartError):
+    """Another program listens on the port.
+
+    Args:
+        host: host of the config.
+        port: port of the config.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(
+            f"port {port} on {host} is in use, perhaps by another claude-openai",
+            hint="stop the other program, or choose another port with --port (0 for any free port)",
+        )
+        self.host = host
+        self.port = port
 
 
 class ApiError(Exception):

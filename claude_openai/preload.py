@@ -36,7 +36,8 @@ async def preload(modules: Sequence[str], log: Log) -> None:
     """
     while True:
         try:
-            await run_in_thread(_load, (*modules, *NEEDED_LATER))
+            # Abandoned, so that a server that is stopped in its first second does not wait for the imports.
+            await run_in_thread(_load, (*modules, *NEEDED_LATER), abandon_on_cancel=True)
             return
         except OSError as error:
             log.warning("server.preload_failed", error=described(error))

@@ -26,6 +26,7 @@ FILE = Path(__file__).with_name("docker-compose.yml")
 OWN = {"CLAUDE_OPENAI_HOST", "CLAUDE_OPENAI_PORT", "CLAUDE_OPENAI_BACKGROUND", "CLAUDE_OPENAI_API_KEY_FILE"}
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 DRAIN_S = 10
+WITHOUT_LOGIN = "without-login"
 # `${NAME:-default}` and `${NAME:?message}` with nothing to replace inside of them.
 VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^${}]*))?\}")
 
@@ -56,11 +57,11 @@ def _walk(node: Any, environ: Mapping[str, str]) -> Any:
     return interpolated(node, environ) if isinstance(node, str) else node
 
 
-def service(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the only service of the file, its variables replaced."""
+def service(environ: Mapping[str, str], name: str = "claude-openai") -> dict[str, Any]:
+    """Return a service of the file, its variables replaced."""
     services = _walk(yaml.safe_load(FILE.read_text("utf-8")), environ)["services"]
-    _expect(list(services), ["claude-openai"], "services")
-    found: dict[str, Any] = services["claude-openai"]
+    _expect(list(services), ["claude-openai", WITHOUT_LOGIN], "services")
+    found: dict[str, Any] = services[name]
     return found
 
 
@@ -101,6 +102,18 @@ def check() -> None:
     _expect((found["mem_limit"], found["restart"]), ("2g", "unless-stopped"), "memory and restarts")
     _expect(int(found["stop_grace_period"].removesuffix("s")) > DRAIN_S, True, "time to drain")
 
+    _expect(found["logging"]["options"], {"max-size": "10m", "max-file": "3"}, "the log is rotated")
+
+    # It differs in what it mounts, and starts only if it is named.
+    without = service({**home, "CLAUDE_OPENAI_API_KEY": "k"}, WITHOUT_LOGIN)
+    own = {"volumes", "networks", "profiles"}
+    same = [{key: value for key, value in each.items() if key not in own} for each in (found, without)]
+    _expect(same[1], same[0], "the service without a login")
+    mounts = {v["target"]: v["source"] for v in without["volumes"]}
+    _expect(mounts, {"/workspace": "/here", "/home/claude/.claude-openai": "output"}, "mounts without a login")
+    _expect(without["profiles"], [WITHOUT_LOGIN], "the profile of the service without a login")
+    _expect(without["networks"], {"default": {"aliases": ["claude-openai"]}}, "its name in the network")
+
     other = {"CLAUDE_WORKSPACE": "/elsewhere", "CLAUDE_OPENAI_PORT": "9000", "CLAUDE_UID": "501"}
     found = service({**home, **other, "CLAUDE_OPENAI_API_KEY": "k"})
     _expect(found["volumes"][0]["source"], "/elsewhere", "another workspace")
@@ -120,9 +133,9 @@ def as_user(image: Mapping[str, Any], extra: Mapping[str, str]) -> list[str]:
     ]
 
 
-def run(root: Path, image: Mapping[str, Any], extra: Mapping[str, str]) -> None:
-    """Replace this process with the container."""
-    found = service(os.environ)
+def run(root: Path, image: Mapping[str, Any], extra: Mapping[str, str], name: str) -> None:
+    """Replace this process with the container of a service."""
+    found = service(os.environ, name)
     uid, _, gid = image["config"]["User"].partition(":")
     given = {k: os.environ.get(k) if v is None else v for k, v in found["environment"].items()}
     script = ["set -eu", "mount --make-rprivate /", f"mount --bind {root} {root}", f"mount -t proc proc {root}/proc"]
@@ -159,6 +172,7 @@ def main() -> None:
     parser.add_argument("what", choices=("check", "run", "exec"))
     parser.add_argument("--root", type=Path, help="where the image is unpacked")
     parser.add_argument("--image", type=Path, help="what `buildah inspect --type image` says of it")
+    parser.add_argument("--service", default="claude-openai", help="the service to run")
     parser.add_argument("--pid", help="the container's first process")
     parser.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help="more variables")
     parser.add_argument(
@@ -173,7 +187,7 @@ def main() -> None:
     described["config"] = described["Docker"]["config"]
     extra = dict(item.split("=", 1) for item in given.env)
     if given.what == "run":
-        run(given.root, described, extra)
+        run(given.root, described, extra, given.service)
     execute(given.pid, described, extra, given.command)
 
 

@@ -186,19 +186,21 @@ chmod 600 "$work/workspace/key" "$work/home/.claude/.credentials.json"
 chown -R 1000:1000 "$work/home" "$work/workspace"
 chmod 755 "$work"
 
-contained() { # variables of the container
+contained() { # a service, variables of the container
+  local service=$1
+  shift
   local variable more=()
   for variable in "$mark" "CLAUDE_OPENAI_PORT=$port" CLAUDE_OPENAI_API_KEY= CLAUDE_OPENAI_API_KEY_FILE=/workspace/key "$@"; do
     more+=(--env "$variable")
   done
   HOME="$work/home" CLAUDE_WORKSPACE="$work/workspace" CLAUDE_OPENAI_API_KEY=$key \
-    as_compose run --root "$root" --image "$work/image.json" "${more[@]}" > "$work/server.log" 2>&1 &
+    as_compose run --service "$service" --root "$root" --image "$work/image.json" "${more[@]}" > "$work/server.log" 2>&1 &
   server=$!
 }
 inside() { as_compose exec --pid "$(first_process)" --image "$work/image.json" --env "CLAUDE_OPENAI_PORT=$port" --command "$@"; }
 
 port=$(free_port)
-contained CLAUDE_OPENAI_DEMO=1
+contained claude-openai CLAUDE_OPENAI_DEMO=1
 exercise
 as_its_user
 inside
@@ -236,11 +238,25 @@ EOF
 upstream=$!
 for _ in $(seq 100); do [ -s "$work/upstream.txt" ] || sleep 0.1; done
 port=$(free_port)
-contained ANTHROPIC_BASE_URL="http://127.0.0.1:$(head -n 1 "$work/upstream.txt")"
+contained claude-openai ANTHROPIC_BASE_URL="http://127.0.0.1:$(head -n 1 "$work/upstream.txt")"
 until_healthy
 echo
 ask "{$hello}" -H "$with_key" | grep -F 'not today'
 grep -m 1 -x 'Bearer sk-ant-oat01-of-the-host' "$work/upstream.txt"
 stops "$work/server.log"
+
+say "the service without-login needs no ~/.claude, for the demo and for an API key"
+rm -rf "$work"/home/.claude "$work"/home/.config
+port=$(free_port)
+contained without-login CLAUDE_OPENAI_DEMO=1
+until_healthy
+ask "{$hello}" -H "$with_key" | grep -F '[demo]'
+stops "$work/server.log"
+port=$(free_port)
+contained without-login ANTHROPIC_API_KEY=sk-ant-of-the-test ANTHROPIC_BASE_URL="http://127.0.0.1:$(head -n 1 "$work/upstream.txt")"
+until_healthy
+ask "{$hello}" -H "$with_key" | grep -F 'not today'
+stops "$work/server.log"
+[ ! -e "$work/home/.claude" ] || fail "~/.claude was made"
 
 say "all checks passed; cleaning up"

@@ -25,7 +25,7 @@ from claude_openai.claude.control.frames import user_frame
 from claude_openai.claude.control.records import RecordError, record_of
 from claude_openai.claude.process.launcher import GRACE_S, Launcher
 from claude_openai.claude.process.supervised import SupervisedProcess
-from claude_openai.claude.process.version import parse_version, shortcoming, show_version
+from claude_openai.claude.process.version import LEAST, RENEW, Version, parse_version, shortcoming, show_version
 from claude_openai.claude.transcript.session_file import Notes, Past
 from claude_openai.errors import ClaudeMissing, leaves
 from claude_openai.logs.log import Log
@@ -92,6 +92,7 @@ class Primer:
         self._failed_at: dict[_Key, float] = {}
         self._learning: dict[_Key, trio.Event] = {}
         self._last_version = ""
+        self._version: tuple[Version, tuple[object, ...]] | None = None
         self._to_learn, self._wanted = trio.open_memory_channel[_Key](math.inf)
         self._to_check, self._learnt = trio.open_memory_channel[_Key](math.inf)
 
@@ -105,6 +106,24 @@ class Primer:
             async for key in self._wanted:
                 await self._learn(key)
                 self._learning.pop(key).set()
+                if key in self._failed_at:
+                    await self._check_version()  # a version that is too old cannot run the turn
+
+    def status(self) -> Mapping[str, Any]:
+        """Return fields for a backend's status, if Claude Code is older than recommended.
+
+        `outdated` is what it lacks. With `too_old` every turn fails.
+        """
+        if self._version is None:
+            return {}
+        version, program = self._version
+        try:
+            if program != self._program():  # it was replaced, and its version is not known yet
+                return {}
+        except ClaudeMissing:
+            return {}
+        lacks = shortcoming(version)
+        return {"outdated": f"Claude Code {lacks}; {RENEW}", "too_old": version < LEAST} if lacks else {}
 
     async def notes_for(self, request: TurnRequest) -> Notes:
         """Return the notes for the process that answers a request.
@@ -144,12 +163,20 @@ class Primer:
 
     def _key(self, model: str) -> _Key:
         """Return everything that the notes depend on and that can change while the server runs."""
+        return model, self._program(), today()
+
+    def _program(self) -> tuple[object, ...]:
+        """Return the program, in a form that changes when it is replaced.
+
+        Raises:
+            ClaudeMissing: Claude Code is not installed.
+        """
         program = self._launcher.program()
         try:
             found = program.stat()
         except OSError:
-            return model, (program,), today()
-        return model, (program, found.st_ino, found.st_size, found.st_mtime_ns), today()
+            return (program,)
+        return program, found.st_ino, found.st_size, found.st_mtime_ns
 
     async def _learn(self, key: _Key) -> None:
         began = trio.current_time()
@@ -172,16 +199,18 @@ class Primer:
 
     async def _check_version(self) -> None:
         try:
-            version = await self._launcher.version()
+            program, version = self._program(), await self._launcher.version()
             if version is not None:
-                self._note_version(show_version(version))
+                self._note_version(show_version(version), program)
         except* (ClaudeMissing, OSError):
             pass  # turns and `doctor` report it
 
-    def _note_version(self, version: str) -> None:
+    def _note_version(self, version: str, program: tuple[object, ...]) -> None:
         """Warn once for each version, because the program may be replaced while the server runs."""
         last, self._last_version = self._last_version, version
         parsed = parse_version(version)
+        if parsed is not None:
+            self._version = parsed, program
         if version != last and parsed is not None and (lacks := shortcoming(parsed)):
             self._log.warning("claude.outdated", message=lacks)
             if self._on_outdated is not None:
@@ -205,11 +234,12 @@ class Primer:
             return [text for text in texts if text != PRIMING_PROMPT]
 
     async def _turn(self, model: str, api: StandIn, config_folder: Path, *, resume: Path | None) -> None:
+        program = self._program()
         spawn = self._launcher.spawn_probe(model, base_url=api.base_url, config_folder=config_folder, resume=resume)
         with trio.fail_after(PROBE_S):
             async with spawn.open() as process:
                 await process.write(_frames())
-                self._note_version(await _until_result(process, spawn.note, self._log))
+                self._note_version(await _until_result(process, spawn.note, self._log), program)
                 await process.stop(grace_s=GRACE_S)  # the session file is complete when the process exits
 
 

@@ -1,16 +1,19 @@
 """`restart`: stop the server in the background and start it again, with its old flags or with new ones.
 
+After a `stop` or a crash the old flags are those of the last server in the background (`last_start`).
 The new settings are checked first, so that the old server keeps serving if they are wrong.
 """
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from claude_openai.commands import command_parser, has_flag
+from claude_openai.commands import command_parser, has_flag, say
 from claude_openai.commands.doctor.checks_server import port_check
 from claude_openai.commands.instance.record import Instance, instance_folder
 from claude_openai.commands.start import log_file_of, start
+from claude_openai.commands.state.last_start import last_start
 from claude_openai.commands.stop import started_instance, stop
 from claude_openai.config import SETTINGS, Config, config_from
 from claude_openai.config.setting import HELP_ALL, Parser, with_flags
@@ -24,12 +27,12 @@ def parser() -> Parser:
     return command_parser(
         "restart",
         "Stop the server in the background and start it again. Without flags it keeps its flags, the settings from its "
-        "environment variables, and its folder.",
+        "environment variables, and its folder, also if it has been stopped before.",
     )
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Replace the server in the background; if none is running, start one. Exit codes are those of a start."""
+    """Replace the server in the background; if none is running, start the last one. Exit codes are those of a start."""
     with_flags(parser(), SETTINGS, every=HELP_ALL in argv).parse_args(list(argv))
     folder = instance_folder(environ)
     instance = started_instance(folder)
@@ -38,12 +41,16 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
             f"the server (pid {instance.pid}) runs in the foreground",
             hint="restart it where it was started: in its terminal, or with systemctl or launchctl",
         )
-    if instance is not None and not argv:
-        argv = instance.argv
+    old = instance or last_start(folder)
+    if old is not None and not argv:
+        argv = old.argv
         # TMPDIR may be relative to the folder that is left below.
-        environ = {**_old_variables(instance, environ), **environ, "TMPDIR": str(folder)}
-        _enter_old_folder(instance)
-        _check_key_is_set(instance, environ)
+        environ = {**_old_variables(old, environ), **environ, "TMPDIR": str(folder)}
+        _enter_old_folder(old)
+        _check_key_is_set(old, environ)
+        if instance is None:
+            flags = shlex.join(argv) or "no flags"
+            say(f"claude-openai: none is running; starting the last one, in {old.cwd}: {flags}")
     config = config_from(argv, environ)
     if instance is not None:
         _check_can_start(config, instance)

@@ -22,7 +22,7 @@ from claude_openai.errors import ConfigError
 from claude_openai.runs.capture.files import MAX_LISTED, read_limit
 from claude_openai.runs.capture.records import RunRecord
 
-__all__ = ["parser", "run"]
+__all__ = ["parser", "run", "screen", "table"]
 
 DEFAULT_RUNS: Final = 20
 HEAD: Final = ("RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED", "WAITED", "TIME", "TOKENS", "COST", "ERROR")
@@ -61,15 +61,14 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         raise ConfigError("--watch needs a terminal and a table", hint="use --json without it")
     while options.watch:
         size = shutil.get_terminal_size()
-        lines = table(_listed(options, limit, environ), size.columns, colours=allows_colours(environ))
+        lines = screen(_listed(options, limit, environ), size.columns, environ)
         print(HOME + "\n".join(islice(lines, size.lines - 1)), flush=True)
         time.sleep(WATCH_INTERVAL_S)
     records = _listed(options, limit, environ)
     if options.json:
         print(json.dumps([record.to_json() for record in records], indent=2))
     elif sys.stdout.isatty():
-        width = shutil.get_terminal_size().columns
-        print("\n".join(table(records, width, colours=allows_colours(environ))))
+        print("\n".join(screen(records, shutil.get_terminal_size().columns, environ)))
     else:
         print("\n".join("\t".join(row) for row in _rows(records)))
     return 0
@@ -78,6 +77,14 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
 def _listed(options: argparse.Namespace, limit: int, environ: Mapping[str, str]) -> list[RunRecord]:
     records = runs_of(options.output_dir, environ).list(MAX_LISTED if options.running else limit)
     return [record for record in records if not options.running or record.status in CURRENT][:limit]
+
+
+def screen(records: Sequence[RunRecord], width: int, environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the table, and why runs wait."""
+    waiting = sum(record.waiting_for == "slot" for record in records)
+    if waiting:
+        yield f"{waiting} queued: all slots are taken; the server's --max-concurrency sets their number"[:width]
+    yield from table(records, width, colours=allows_colours(environ))
 
 
 def table(records: Sequence[RunRecord], width: int, *, colours: bool, now: float | None = None) -> Iterator[str]:

@@ -21,12 +21,14 @@ from urllib.parse import urlsplit
 from claude_openai._version import __version__
 from claude_openai.commands import allows_colours, command_parser, say, without_flags
 from claude_openai.commands.instance.lock import Claim, claiming
+from claude_openai.commands.instance.port_owner import port_owner
 from claude_openai.commands.instance.record import AlreadyRunning, Instance, instance_files, instance_folder
+from claude_openai.commands.state.last_start import remember_start
 from claude_openai.commands.state.output_folder import remember_folder
 from claude_openai.commands.state.stderr_file import keep_words
 from claude_openai.config import SETTINGS, Config, config_from, ignored_variables, local_url
 from claude_openai.config.setting import Parser
-from claude_openai.errors import ClaudeMissing, ConfigError, StartError
+from claude_openai.errors import ClaudeMissing, ConfigError, PortInUse, StartError
 
 if TYPE_CHECKING:
     import trio
@@ -116,16 +118,25 @@ def serve_here(
                     urls = await nursery.start(serving)
                     if claim is not None:
                         signal_nursery.start_soon(_keep_files, claim)
-                    unpublished = _publish(claim, _instance(config, urls, argv, environ))
+                    instance = _instance(config, urls, argv, environ)
+                    unpublished = _publish(claim, instance)
                     remember_folder(config.output_dir)
                     if config.background:
+                        remember_start(instance, instance_folder(environ))
                         keep_words()
                     _announce(urls, config, unpublished or complaint)
                 signal_nursery.cancel_scope.cancel(reason="the server has ended")
 
     # Requests are parsed in threads. At each step the event loop may wait this long for the interpreter lock.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    trio.run(run)
+    try:
+        trio.run(run)
+    except* PortInUse as group:
+        owner = port_owner(config.port)
+        if owner is None:
+            raise
+        found = f"port {config.port} on {config.host} is in use by {owner}"
+        raise StartError(found, hint=owner.hint) from group
     # At exit the interpreter searches all objects for cycles, which would take a second after all work is done.
     gc.freeze()
 

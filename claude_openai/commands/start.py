@@ -257,7 +257,7 @@ def _with_login(instance: Instance, answers: Answers) -> Answers:
 def _report(instance: Instance, answers: Answers) -> None:
     if sys.stdout.isatty():
         answers = _with_login(instance, answers)
-    for warning in answers.warnings:
+    for warning in (*answers.refusals, *answers.warnings):
         say(f"claude-openai: warning: {warning}")
     demo = " (demo: every answer is made up)" if instance.backend == "demo" else ""
     print(f"claude-openai {instance.version} runs in the background{demo}")

@@ -56,12 +56,16 @@ def _status(instance: Instance | None) -> dict[str, Any]:
         "port": instance.port,
         "base_url": instance.base_url,
         "health": answers.health,
-        "ready": answers.health == "ok" and not answers.warnings,
+        "ready": answers.health == "ok" and not answers.refusals,
         "login": answers.login or None,
         "version": instance.version,
         "uptime_s": max(0, round(time.time() - instance.started_at)),
         "runs": answers.runs,
-        "warnings": [*answers.warnings, *([f"{difference}; {RESTART_HINT}"] if difference else [])],
+        "warnings": [
+            *answers.refusals,
+            *answers.warnings,
+            *([f"{difference}; {RESTART_HINT}"] if difference else []),
+        ],
     }
 
 

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from claude_openai.commands import command_parser
+from claude_openai.commands.cache_table import cache_lines, cache_report
 from claude_openai.commands.figures import clock_time, dollars
 from claude_openai.commands.instance import control_client as control
 from claude_openai.commands.instance.record import find_instance, instance_folder
-from claude_openai.commands.state.run_source import visible
+from claude_openai.commands.state.run_source import runs_of, visible
 from claude_openai.config import SETTINGS
 from claude_openai.config.setting import Parser
 from claude_openai.errors import StartError
 from claude_openai.logs.log import NULL_LOG
+from claude_openai.runs.capture.files import MAX_LISTED
 
 __all__ = ["parser", "run"]
 
@@ -26,6 +28,12 @@ def parser() -> Parser:
     """Return the parser of the command's own flags."""
     parser = command_parser("usage", "Show tokens and dollars of today and of the last 7 days, and the plan's windows.")
     parser.add_argument("--json", action="store_true", help="print a JSON object, as GET /v1/usage, instead of a table")
+    parser.add_argument(
+        "--cache",
+        action="store_true",
+        help="show, for each recent conversation, the share of its prompts that came from Claude's prompt cache, and "
+        "what broke the cached prefix",
+    )
     help_text = "read this file; by default ask the running server, or read its file"
     parser.add_argument(_SETTING.flag, dest=_SETTING.name, metavar=_SETTING.metavar, help=help_text)
     return parser
@@ -33,6 +41,10 @@ def parser() -> Parser:
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     options = parser().parse_args(list(argv))
+    if options.cache:
+        report = cache_report(runs_of(None, environ).list(MAX_LISTED))
+        print(json.dumps(report, indent=2) if options.json else "\n".join(cache_lines(report)))
+        return 0
     instance = find_instance(instance_folder(environ)) if options.usage_file is None else None
     if instance is None:
         usage = _usage_in(_path(options.usage_file, environ))

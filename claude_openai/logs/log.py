@@ -74,17 +74,29 @@ class Log:
         put: queues one finished line, newline included, without waiting.
         redactor: cleans fields, and the event's name.
         fields: cleaned fields for every record.
+        problem: returns why records are lost now, "" if they are written.
     """
 
-    __slots__ = ("_fields", "_level", "_put", "_redactor")
+    __slots__ = ("_fields", "_level", "_problem", "_put", "_redactor")
 
     def __init__(
-        self, level: int, put: Callable[[bytes], None], redactor: Redactor, fields: Mapping[str, Json] | None = None
+        self,
+        level: int,
+        put: Callable[[bytes], None],
+        redactor: Redactor,
+        fields: Mapping[str, Json] | None = None,
+        problem: Callable[[], str] = str,
     ) -> None:
         self._level = int(level)
         self._put = put
         self._redactor = redactor
         self._fields = dict(fields or {})
+        self._problem = problem
+
+    @property
+    def problem(self) -> str:
+        """Why records are lost now, without the path of the file; "" if they are written."""
+        return self._problem()
 
     @property
     def level(self) -> int:
@@ -98,7 +110,7 @@ class Log:
         """Return a log that adds these fields to every record; they are cleaned once, now."""
         if self._level >= _OFF:
             return self
-        return Log(self._level, self._put, self._redactor, {**self._fields, **self._cleaned(fields)})
+        return Log(self._level, self._put, self._redactor, {**self._fields, **self._cleaned(fields)}, self._problem)
 
     def trace(self, event: str, /, **fields: object) -> None:
         if self._level <= _TRACE:
@@ -210,7 +222,7 @@ def open_log(
         level, render = max(level, Level.INFO), _renderer(own_fd, colours=colours and is_terminal)
     writer = LogWriter(own_fd, path, _dropped_line, limits, render)
     try:
-        yield Log(level, writer.put, Redactor(secrets))
+        yield Log(level, writer.put, Redactor(secrets), problem=lambda: writer.problem)
     finally:
         writer.close()
 

@@ -26,7 +26,7 @@ from claude_openai.errors import ConfigError
 from claude_openai.file_access import make_private_folder, open_unfollowed
 from claude_openai.line_writer import LineFile, WriterThread
 
-__all__ = ["DEFAULT_LIMITS", "LogLimits", "LogWriter", "open_log_file"]
+__all__ = ["DEFAULT_LIMITS", "LogLimits", "LogWriter", "log_file_obstacle", "open_log_file"]
 
 _STDERR = 2
 _REASONS = {
@@ -73,12 +73,30 @@ def open_log_file(path: Path) -> int:
             # With O_CREAT the kernel also refuses another user's file in a shared folder (fs.protected_regular).
             fd = open_unfollowed(path, _APPEND)
     except OSError as error:
-        raise _cannot_write(path, _REASONS.get(error.errno or 0) or error.strerror or str(error)) from error
+        raise _cannot_write(path, _reason(error)) from error
     reason = _why_not_ours(os.fstat(fd))
     if reason:
         os.close(fd)
         raise _cannot_write(path, reason)
     return fd
+
+
+def log_file_obstacle(path: Path) -> str:
+    """Return why an existing file cannot be the log, "" if it can, or does not exist. Nothing is written."""
+    try:
+        fd = open_unfollowed(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return _reason(error)
+    try:
+        return _why_not_ours(os.fstat(fd))
+    finally:
+        os.close(fd)
+
+
+def _reason(error: OSError) -> str:
+    return _REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
 def _why_not_ours(found: os.stat_result) -> str:
@@ -121,9 +139,18 @@ class LogWriter:
         self._path = path
         self._count_line = count_line
         self._next_check = 0.0
+        self._is_lost = False
         self._thread: WriterThread[bytes] = WriterThread(
             "log-writer", self._write_batch, max_queued=limits.queue_bytes, max_batch=limits.batch_bytes
         )
+
+    @property
+    def problem(self) -> str:
+        """Why the last lines could not be written; "" once lines are written again."""
+        if self._is_lost:
+            return "it was moved or deleted, and cannot be created again"
+        error = self._file.error
+        return (error.strerror or str(error)) if self._file.lost and error is not None else ""
 
     def put(self, line: bytes) -> None:
         """Queue a line with its newline, or drop it if the queue is full or after `close`."""
@@ -200,8 +227,10 @@ class LogWriter:
         try:
             fd = open_log_file(path)
         except ConfigError as error:
+            self._is_lost = True
             self._complain(str(error))
             return
+        self._is_lost = False
         os.close(self._file.fd)
         self._file.fd, self._file.is_torn = fd, False
 

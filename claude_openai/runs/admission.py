@@ -53,6 +53,15 @@ class Admission:
         return self._admitted - self.running
 
     @property
+    def slots(self) -> int:
+        return int(self._limiter.total_tokens)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether all slots are taken, so that the next turn has to wait for one."""
+        return self._limiter.available_tokens <= 0
+
+    @property
     def full(self) -> bool:
         """Whether all slots are taken and the queue is full."""
         return self._admitted >= self._limiter.total_tokens + self._max_queue_size

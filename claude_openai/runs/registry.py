@@ -24,7 +24,7 @@ from claude_openai.claude.backend import Backend
 from claude_openai.config import Config
 from claude_openai.errors import ApiError, RunEnded, UpstreamAuth
 from claude_openai.logs.log import Log
-from claude_openai.protocol.turn.events import Event, TurnFailed, TurnStarted
+from claude_openai.protocol.turn.events import Event, TurnCompleted, TurnFailed, TurnStarted
 from claude_openai.protocol.turn.reports import AccountLimits, Report, Spent
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.runs.admission import Admission
@@ -35,6 +35,7 @@ from claude_openai.runs.liveness import Liveness
 from claude_openai.runs.long_context import LongContext
 from claude_openai.runs.metrics import Metrics, TurnMeter
 from claude_openai.runs.producer import Producer
+from claude_openai.runs.prompt_cache import PromptCache
 from claude_openai.runs.recent_errors import RecentErrors
 from claude_openai.runs.run import Run
 from claude_openai.runs.usage.ledger import Ledger
@@ -113,6 +114,7 @@ class Runs:
         self.changes = RunChanges()
         self.errors = RecentErrors()
         self._long_context = LongContext()
+        self._prompt_cache = PromptCache()
         self._login_refused_until = -math.inf
         self._active: dict[str, Run] = {}
         self._ended: dict[str, Run] = {}
@@ -220,7 +222,7 @@ class Runs:
         send: trio.MemorySendChannel[Event],
         log: Log,
     ) -> None:
-        note = partial(self._note, run, log)
+        note = partial(self._note, run, log, request)
         with place, send:
             report = partial(self._report, run)
             producer = Producer(run, send, note, report, self._long_context, stall_s=self._limits.stall_s, log=log)
@@ -228,6 +230,8 @@ class Runs:
             self.changes.note(run.id)
             try:
                 with run.scope:
+                    if self.admission.is_busy:
+                        self._note_waiting(run, log)
                     async with self.admission.slot():
                         run.note_running()
                         self.changes.note(run.id)
@@ -247,6 +251,13 @@ class Runs:
                 self._keep(run)
                 log.debug("run.end", state=run.state)
 
+    def _note_waiting(self, run: Run, log: Log) -> None:
+        run.record.waiting_for = "slot"
+        slots = self.admission.slots
+        log.info(
+            "run.queued", message=f"All {slots} slots are taken (--max-concurrency).", queued=self.admission.queued
+        )
+
     def _keep(self, run: Run) -> None:
         # Without its errors, whose tracebacks would keep the whole request in memory, and without its recording.
         self._ended[run.id] = replace(run, error=None, cancelled_by=None, recording=None)
@@ -264,7 +275,9 @@ class Runs:
             case AccountLimits():
                 self.ledger.note_limits(report)
 
-    def _note(self, run: Run, log: Log, event: Event) -> None:
+    def _note(self, run: Run, log: Log, request: TurnRequest, event: Event) -> None:
+        if isinstance(event, TurnCompleted):
+            run.note_cache(self._prompt_cache.note(run.id, request, event.usage, run.record.conversation), log)
         run.note(event, log)
         self.changes.note(run.id)
         if isinstance(event, TurnFailed) and run.cancelled_by is None:

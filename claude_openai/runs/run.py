@@ -24,6 +24,7 @@ from claude_openai.protocol.turn.reports import Spent
 from claude_openai.runs.capture.records import RunRecord, record_of_event
 from claude_openai.runs.capture.writer import Capture
 from claude_openai.runs.metrics import TurnMeter
+from claude_openai.runs.prompt_cache import CacheReport
 
 __all__ = ["Run"]
 
@@ -100,6 +101,7 @@ class Run:
     def note_running(self) -> None:
         self.record.waited_ms = self._age_ms()
         self.record.status = "running"
+        self.record.waiting_for = None
         self._keep({"type": "running"})
 
     def note(self, event: Event, log: Log) -> None:
@@ -136,6 +138,10 @@ class Run:
                 why = "; ".join(getattr(error, "__notes__", ()))
                 log.warning("run.failed", **error.body()["error"], status=error.status, why=why)
 
+    def note_cache(self, report: CacheReport, log: Log) -> None:
+        self.record.cache = report.to_json()
+        log.debug("run.cache", **self.record.cache)
+
     def note_spent(self, spent: Spent) -> None:
         self.record.spend(spent.usd, sum(each.estimated_usd for each in spent.by_model.values()))
 
@@ -153,6 +159,7 @@ class Run:
     ) -> None:
         record = self.record
         record.status = status
+        record.waiting_for = None
         self.meter.end(status, error)
         if self.recording is not None:
             self.recording.end()

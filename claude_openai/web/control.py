@@ -18,6 +18,7 @@ from quart_trio.wrappers import TrioResponse
 from claude_openai.config import Config
 from claude_openai.errors import BadRequest, NotFound, RunCancelled, RunNotFound
 from claude_openai.file_access import READ_BYTES
+from claude_openai.logs.log import Log
 from claude_openai.protocol.claude_code.line_framer import LineFramer
 from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.runs.capture.files import MAX_LISTED, find_run, list_runs, open_folder, open_run, read_limit
@@ -41,7 +42,7 @@ FOLLOW_POLL_S: Final = 0.1
 WRITTEN_WITHIN_S: Final = 1.0
 
 
-def add_control_routes(app: Quart, config: Config, runs: Runs, status: BackendStatus) -> None:
+def add_control_routes(app: Quart, config: Config, runs: Runs, status: BackendStatus, log: Log) -> None:
     """Add the control routes, if there is a key for them.
 
     Args:
@@ -49,10 +50,11 @@ def add_control_routes(app: Quart, config: Config, runs: Runs, status: BackendSt
         config: the settings.
         runs: the runs of the server.
         status: that of the backend.
+        log: the log of the server.
     """
     if not has_control_routes(config):
         return
-    views = ControlViews(runs, config.output_dir, watch_of(config, runs, status))
+    views = ControlViews(runs, config.output_dir, watch_of(config, runs, status, log))
     app.add_url_rule("/control/status", "control_status", views.status, methods=["GET"])
     app.add_url_rule("/control/runs", "control_runs", views.list, methods=["GET"])
     app.add_url_rule("/control/runs/<run_id>", "control_run", views.show, methods=["GET"])

@@ -143,6 +143,7 @@ def schemas() -> JsonObject:
         "Ready": _all_of(
             ready={"type": "boolean"},
             reasons={"type": "array", "items": _all_of(reason=STRING, message=STRING)},
+            warnings={"type": "array", "items": _all_of(reason=STRING, message=STRING)},
         ),
         "Version": _all_of(
             name={"const": "claude-openai"},

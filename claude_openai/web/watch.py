@@ -14,21 +14,23 @@ from claude_openai._version import __version__
 from claude_openai.claude.backend import ClaudeProcess
 from claude_openai.claude.process.free_memory import private_mb
 from claude_openai.config import Config
+from claude_openai.logs.log import Log
 from claude_openai.protocol.openai.sse import COMMENT
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.watch import Watch
 from claude_openai.threads import NoThreadError, run_in_thread
-from claude_openai.web.status import BackendStatus, readiness
+from claude_openai.web.readiness import readiness
+from claude_openai.web.status import BackendStatus
 
 __all__ = ["WatchBody", "watch_of"]
 
 COMMENT_INTERVAL_S: Final = 15.0
 
 
-def watch_of(config: Config, runs: Runs, status: BackendStatus) -> Watch:
+def watch_of(config: Config, runs: Runs, status: BackendStatus, log: Log) -> Watch:
     """Compose the watch of a server."""
     server = {"version": __version__, "backend": runs.backend.name, "pid": os.getpid(), "started_at": time.time()}
-    details = _Details(config, runs, status)
+    details = _Details(config, runs, status, log)
     return Watch(runs, server, details.read, details.empty)
 
 
@@ -69,8 +71,9 @@ class WatchBody(ResponseBody):
 class _Details:
     """What is read every few seconds while someone watches."""
 
-    def __init__(self, config: Config, runs: Runs, status: BackendStatus) -> None:
+    def __init__(self, config: Config, runs: Runs, status: BackendStatus, log: Log) -> None:
         self._config = config
+        self._log = log
         self._runs = runs
         self._status = status
 
@@ -101,7 +104,7 @@ class _Details:
     def _of_server(self) -> dict[str, Any]:
         status, admission = self._status(), self._runs.admission
         return {
-            "ready": readiness(self._runs, status),
+            "ready": readiness(self._runs, status, self._log),
             "login": status.get("claude", {}).get("login"),
             "slots": {
                 "running": admission.running,

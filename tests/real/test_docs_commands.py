@@ -72,6 +72,7 @@ rm -r ~/.claude-openai
 (umask 077 && echo "CLAUDE_OPENAI_API_KEY=$(openssl rand -hex 24)" > docker/.env)
 docker compose -f docker/docker-compose.yml up --build
 """: NEEDS_DOCKER,
+    "CLAUDE_OPENAI_DEMO=1 docker compose -f docker/docker-compose.yml up --build without-login\n": NEEDS_DOCKER,
     "docker compose -f docker/docker-compose.yml exec claude-openai claude auth login\n": "Docker and an account",
     """\
 docker build -f docker/Dockerfile -t claude-openai .

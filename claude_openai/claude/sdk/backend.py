@@ -54,7 +54,7 @@ class SdkBackend(Backend):
 
     def status(self) -> Mapping[str, Any]:
         status = self._launcher.status()
-        return {**status, "claude": {**status["claude"], "login": self._login.state.value}}
+        return {**status, "claude": {**status["claude"], **self._primer.status(), "login": self._login.state.value}}
 
     def note_login(self, *, is_refused: bool) -> None:
         self._login.note_turn(is_refused=is_refused)

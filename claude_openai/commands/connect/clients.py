@@ -122,12 +122,17 @@ def _here(name: str) -> Callable[[Places], Path]:
     return lambda places: (places.home if places.is_global else places.project) / name
 
 
+_OPENCODE_SLOTS: Final = (
+    "# A new session sends two requests at once. With the default --max-concurrency 2 a second one waits: start the",
+    "# server with --max-concurrency 4 for two sessions at once. Memory: claude-openai help clients",
+)
+
 CLIENTS: Final[Mapping[str, Client]] = {
     "opencode": Client(
         "OpenCode, an agent in the terminal",
         "json",
         opencode_text,
-        lambda to: [f'opencode run --model claude/{to.model} "Say hello."'],
+        lambda to: [f'opencode run --model claude/{to.model} "Say hello."', *_OPENCODE_SLOTS],
         _opencode_place,
         ("provider", "claude"),
     ),

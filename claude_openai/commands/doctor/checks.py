@@ -1,12 +1,14 @@
 """The checks of the machine: Python, the package, folders, key, memory and proxies. Each returns one `Finding`.
 
-They only read: they use no network, write nothing and start no process.
+They use no network and start no process. Files without a name are created in folders, because only that shows whether
+a file can be written there: permissions do not show it for root, nor for a file system like /proc. Nothing is left.
 """
 
 import importlib.util
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,9 @@ from typing import Final, Literal
 
 from claude_openai._version import __version__
 from claude_openai.claude.process.free_memory import available_mb
+from claude_openai.commands.start import log_file_of
 from claude_openai.config import Config, is_loopback
+from claude_openai.logs.writer import log_file_obstacle
 
 __all__ = ["Finding", "machine_checks", "obstacle"]
 
@@ -49,7 +53,11 @@ def obstacle(folder: Path) -> str:
         there = there.parent
     if not there.is_dir():
         return f"not a folder: {str(there)!r}"
-    return "" if os.access(there, os.W_OK | os.X_OK) else f"not writable: {str(there)!r}"
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            return ""
+    except OSError as error:
+        return f"not writable: {str(there)!r}: {error.strerror or error}"
 
 
 def machine_checks(config: Config, argv: Sequence[str], environ: Mapping[str, str]) -> list[Finding]:
@@ -109,7 +117,32 @@ def _folders(config: Config, environ: Mapping[str, str]) -> list[Finding]:
             checks.append(Finding("home", "FAIL", reason, mend))
     if not checks:
         checks.append(Finding("home", "ok", f"{' and '.join(str(folder) for folder in wanted)}: writable"))
-    return [*checks, _output(config)]
+    return [*checks, _log(config), _output(config), _usage(config)]
+
+
+def _log(config: Config) -> Finding:
+    path = log_file_of(config, Path.cwd())
+    if path is None:
+        return Finding("log", "ok", "no log is written")
+    reason = log_file_obstacle(path) or ("" if path.exists() else obstacle(path.parent))
+    is_named = config.effective_log_file is not None
+    if reason:
+        # A server in the foreground logs to its standard output, unless a file is named.
+        state: Literal["warning", "FAIL"] = "FAIL" if is_named or config.background else "warning"
+        return Finding("log", state, f"{str(path)!r} cannot be written: {reason}", "use another --log-file")
+    return Finding("log", "ok", f"{str(path)!r}{'' if is_named else ', in the background'}")
+
+
+def _usage(config: Config) -> Finding:
+    path = None if config.demo else config.usage_file
+    if path is None:
+        return Finding("usage", "ok", "figures are kept in memory only")
+    # SQLite creates a second file beside it.
+    reason = log_file_obstacle(path) or obstacle(path.parent)
+    if reason:
+        found = f"{str(path)!r} cannot be written: {reason}"
+        return Finding("usage", "warning", found, "use another --usage-file, or none")
+    return Finding("usage", "ok", f"figures are kept in {str(path)!r}")
 
 
 def _output(config: Config) -> Finding:

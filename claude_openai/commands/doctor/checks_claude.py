@@ -5,6 +5,7 @@ to Claude, so nothing is billed. Only a round trip shows that Claude refuses the
 """
 
 import subprocess
+import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
@@ -24,6 +25,7 @@ from claude_openai.errors import ClaudeMissing, ConfigError
 __all__ = ["claude_checks", "confinement_check", "program_check"]
 
 CLAUDE_TIMEOUT_S: Final = 15.0
+OUTPUT_CHARS: Final = 1000
 
 
 def claude_checks(config: Config, environ: Mapping[str, str]) -> list[Finding]:
@@ -72,7 +74,7 @@ def _program(claude: Path, env: Mapping[str, str]) -> tuple[Finding, Version]:
         return Finding("Claude Code", "FAIL", f"cannot run {claude}: {_reason(error)}", mend), ()
     version = parse_version(done.stdout)
     if done.returncode or version is None:
-        output = " ".join((done.stderr or done.stdout).split())[:200]
+        output = textwrap.shorten(done.stderr or done.stdout, OUTPUT_CHARS, placeholder=" ...")
         found = f"{claude} --version failed with exit code {done.returncode}: {output}"
         return Finding("Claude Code", "FAIL", found, mend), ()
     lacks = shortcoming(version)

@@ -7,13 +7,13 @@ import errno
 import shutil
 import socket
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from claude_openai.commands.doctor.checks import Finding, obstacle
 from claude_openai.commands.instance.health import health_of
 from claude_openai.commands.instance.installed import RESTART_HINT, outdated
+from claude_openai.commands.instance.port_owner import port_owner
 from claude_openai.commands.instance.record import Instance, find_instance, instance_folder, is_claimed
 from claude_openai.config import Config
 from claude_openai.errors import StartError
@@ -21,7 +21,6 @@ from claude_openai.errors import StartError
 __all__ = ["port_check", "server_checks"]
 
 MIN_FREE_MB: Final = 100
-_LISTENS: Final = "0A"
 
 
 def server_checks(environ: Mapping[str, str]) -> tuple[list[Finding], Instance | None]:
@@ -84,9 +83,10 @@ def port_check(config: Config, instance: Instance | None) -> Finding:
         return Finding("port", "FAIL", f"unknown host {config.host!r}: {error.strerror}", "use --host 127.0.0.1")
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            return Finding(
-                "port", "FAIL", f"{where} is in use{_by_whom(config.port)}", "stop it, or choose another --port"
-            )
+            owner = port_owner(config.port)
+            if owner is None:
+                return Finding("port", "FAIL", f"{where} is in use by another program", "choose another --port")
+            return Finding("port", "FAIL", f"{where} is in use by {owner}", owner.hint)
         mend = "ports below 1024 need root: use --port 8000" if error.errno == errno.EACCES else "use --host 127.0.0.1"
         return Finding("port", "FAIL", f"cannot listen on {where}: {error.strerror}", mend)
     return Finding("port", "ok", f"{where} is free")
@@ -105,33 +105,3 @@ def _bind(host: str, port: int) -> None:
             if family == socket.AF_INET6:
                 listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.bind(address)
-
-
-def _by_whom(port: int) -> str:
-    """Return " by" and the listening process. It is known only on Linux, and only if it belongs to this user."""
-    inodes = {f"socket:[{inode}]" for inode in _inodes(port)}
-    with suppress(OSError):
-        for process in Path("/proc").iterdir():
-            if process.name.isdigit() and _has_one_of(process, inodes):
-                return f" by {(process / 'comm').read_text(errors='replace').strip()!r}, pid {process.name}"
-    return " by another program"
-
-
-def _inodes(port: int) -> set[str]:
-    found = set()
-    for name in ("tcp", "tcp6"):
-        with suppress(OSError):
-            for line in Path("/proc/net", name).read_text().splitlines()[1:]:
-                words = line.split()
-                if words[3] == _LISTENS and int(words[1].rpartition(":")[2], 16) == port:
-                    found.add(words[9])
-    return found
-
-
-def _has_one_of(process: Path, inodes: set[str]) -> bool:
-    with suppress(OSError):
-        for entry in (process / "fd").iterdir():
-            with suppress(OSError):
-                if str(entry.readlink()) in inodes:
-                    return True
-    return False

@@ -5,9 +5,12 @@ request to Claude.
 """
 
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Final
 
 from claude_openai.commands import command_parser, has_flag
 from claude_openai.commands.doctor.checks import Finding, machine_checks
@@ -18,6 +21,8 @@ from claude_openai.config.setting import Parser
 from claude_openai.errors import ConfigError
 
 __all__ = ["parser", "run"]
+
+MIN_TEXT: Final = 30
 
 
 def parser() -> Parser:
@@ -110,9 +115,19 @@ def _settings(config: Config) -> str:
 
 
 def _show(check: Finding) -> None:
-    print(f"{check.state:<8} {check.name:<12} {check.found}")
+    _print_wrapped(f"{check.state:<8} {check.name:<12} ", check.found)
     if check.mend:
-        print(f"{'':<8} {'':<12} -> {check.mend}")
+        _print_wrapped(f"{'':<8} {'':<12} -> ", check.mend)
+
+
+def _print_wrapped(start: str, text: str) -> None:
+    """Print a text after a start. On a terminal its lines break between words, never within."""
+    if not sys.stdout.isatty():
+        print(start + text)
+        return
+    width = max(len(start) + MIN_TEXT, shutil.get_terminal_size().columns)
+    wrapper = textwrap.TextWrapper(width, start, " " * len(start), break_long_words=False, break_on_hyphens=False)
+    print(wrapper.fill(text))
 
 
 def _summary(checks: Sequence[Finding]) -> str:

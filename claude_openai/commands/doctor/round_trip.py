@@ -75,6 +75,7 @@ def round_trip(config: Config, url: str | None) -> Finding:
         url: the result of `asked_server`.
     """
     where = url or STARTED
+    see = "see `claude-openai logs`" if url else "start the server with --debug and send a request, to see its log"
     try:
         answer = _ask_temporary(config) if url is None else _ask(url, config)
     except (OSError, http.client.HTTPException) as error:
@@ -82,12 +83,12 @@ def round_trip(config: Config, url: str | None) -> Finding:
             _CHECK_NAME,
             "FAIL",
             f"connection failed: {str(error) or type(error).__name__}",
-            "see `claude-openai logs`",
+            see,
         )
     except (ConfigError, StartError) as error:
-        return Finding(_CHECK_NAME, "FAIL", error.problem, error.hint or "see `claude-openai logs`")
+        return Finding(_CHECK_NAME, "FAIL", error.problem, error.hint or see)
     if not answer.text.strip():
-        return Finding(_CHECK_NAME, "FAIL", f"empty answer from {where}", "see `claude-openai logs`")
+        return Finding(_CHECK_NAME, "FAIL", f"empty answer from {where}", see)
     found = (
         f"{where}: first token after {answer.first_s * 1000:.0f} ms, "
         f"{len(answer.text)} characters in {answer.total_s * 1000:.0f} ms"

@@ -28,13 +28,15 @@ class Answers:
 
     Attributes:
         health: status in `GET /health`, "unreachable" if there is no answer in time.
-        warnings: reasons why the server would refuse a turn now.
+        refusals: reasons why the server would refuse a turn now.
+        warnings: other problems of the server.
         login: login of Claude Code in `GET /health`, "" if the server does not report it.
         runs: number of runs by state; None if it was not requested, or there is no answer.
     """
 
     health: str
-    warnings: tuple[str, ...]
+    refusals: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
     login: str = ""
     runs: dict[str, Any] | None = None
 
@@ -48,10 +50,15 @@ def ask(instance: Instance, *, for_runs: bool = False, timeout_s: float = TIMEOU
     runs = _get(instance, "/control/status", deadline) if for_runs else {}
     return Answers(
         str(health.get("status", UNREACHABLE)),
-        tuple(str(reason.get("message")) for reason in ready.get("reasons", ()) if isinstance(reason, dict)),
+        _messages(ready.get("reasons", ())),
+        _messages(ready.get("warnings", ())),
         str(claude.get("login", "")) if isinstance(claude, dict) else "",
         runs or None,
     )
+
+
+def _messages(found: Any) -> tuple[str, ...]:
+    return tuple(str(each.get("message")) for each in found if isinstance(each, dict))
 
 
 def health_of(instance: Instance) -> str:

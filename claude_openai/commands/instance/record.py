@@ -29,6 +29,7 @@ __all__ = [
     "instance_files",
     "instance_folder",
     "is_claimed",
+    "parse_instance",
     "pid_file",
 ]
 
@@ -133,11 +134,16 @@ def find_instance(folder: Path) -> Instance | None:
     finally:
         os.close(fd)
     data, port = content(folder / JSON_FILE), content(folder / PORT_FILE)
+    found = parse_instance(data)  # None: the files are not complete yet
+    return found if found is not None and (f"{found.pid}\n", f"{found.port}\n") == (pid, port) else None
+
+
+def parse_instance(text: str) -> Instance | None:
+    """Parse an instance from JSON; return None if it is invalid."""
     try:
-        found = Instance(**_fields(json.loads(data)))
+        return Instance(**_fields(json.loads(text)))
     except (ValueError, TypeError):
-        return None  # the files are not complete yet
-    return found if (f"{found.pid}\n", f"{found.port}\n") == (pid, port) else None
+        return None
 
 
 def _fields(data: Any) -> dict[str, Any]:

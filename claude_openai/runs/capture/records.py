@@ -34,10 +34,12 @@ class RunRecord:
         conversation: the route of the turn, None before Claude answered.
         started_at: time of the request, in seconds since 1970.
         ended_at: time of the answer's end, None before.
+        waiting_for: "slot" while all slots are taken (`--max-concurrency`), None if it does not wait.
         waited_ms: time in the queue, None before its end.
         usage: OpenAI's usage object.
         error: OpenAI's error object, without its envelope.
         cost_usd: dollars, None if there was no report of any.
+        cache: what Claude's prompt cache had of the prompt, see `CacheReport`; None before the answer is complete.
         estimated_usd: the part of them that is estimated, or replaces estimates of earlier runs; None as above.
     """
 
@@ -50,9 +52,11 @@ class RunRecord:
     ended_at: float | None = None
     usage: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
+    waiting_for: str | None = None
     waited_ms: int | None = None
     cost_usd: float | None = None
     estimated_usd: float | None = None
+    cache: dict[str, Any] | None = None
 
     def spend(self, usd: float, estimated_usd: float) -> None:
         """Add dollars, of which a part is estimated."""
@@ -72,11 +76,13 @@ class RunRecord:
             "conversation": self.conversation,
             "started_at": _iso(self.started_at),
             "ended_at": None if self.ended_at is None else _iso(self.ended_at),
+            "waiting_for": self.waiting_for,
             "waited_ms": self.waited_ms,
             "duration_ms": self.duration_ms,
             "usage": self.usage,
             "cost_usd": self.cost_usd,
             "estimated_usd": self.estimated_usd,
+            "cache": self.cache,
             "error": self.error,
         }
 
@@ -85,7 +91,7 @@ class RunRecord:
         """Parse a record; return None if it is invalid: files may be damaged, a server may be of another version."""
         try:
             ended, usage, error, way = (data.get(name) for name in ("ended_at", "usage", "error", "conversation"))
-            status, waited = data["status"], data.get("waited_ms")
+            status, waited, cache = data["status"], data.get("waited_ms"), data.get("cache")
             if not RUN_ID.fullmatch(data["id"]) or status not in STATUSES:
                 return None
             return cls(
@@ -94,6 +100,7 @@ class RunRecord:
                 model=str(data["model"]),
                 started_at=_seconds(data["started_at"]),
                 status=status,
+                waiting_for="slot" if status == "queued" and data.get("waiting_for") == "slot" else None,
                 conversation=None if way is None else str(way),
                 ended_at=None if ended is None else _seconds(ended),
                 usage=usage if isinstance(usage, dict) else None,
@@ -101,6 +108,7 @@ class RunRecord:
                 waited_ms=waited if isinstance(waited, int) else None,
                 cost_usd=_dollars(data.get("cost_usd")),
                 estimated_usd=_dollars(data.get("estimated_usd")),
+                cache=cache if isinstance(cache, dict) else None,
             )
         except (KeyError, TypeError, ValueError):
             return None

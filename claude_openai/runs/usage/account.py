@@ -15,6 +15,8 @@ __all__ = ["AccountWindows", "SeenWindow"]
 WARN_AT: Final = 0.8
 # The names are labels of metrics, so their number is bounded.
 MAX_WINDOWS: Final = 16
+# The windows for all models; others, like `seven_day_opus`, are for one.
+PLAN_WINDOWS: Final = frozenset({"five_hour", "seven_day"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,14 @@ class AccountWindows:
         for name, seen in self.windows.items():
             if seen.window.resets_at is None or seen.window.resets_at > now:
                 yield name, seen.window
+
+    def is_used_up(self, now: float, within_s: float) -> bool:
+        """Return whether a window for all models was used up when it was seen, within the last seconds.
+
+        It does not count while requests beyond the plan are paid.
+        """
+        used_up = [name for name, window in self.current(now) if name in PLAN_WINDOWS and window.status == "rejected"]
+        return not self.uses_overage and any(now < self.windows[name].seen_at + within_s for name in used_up)
 
     def header(self, now: float) -> str:
         """Return the value of the response header: the windows beyond 80 %; "" for none."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
 from claude_openai.line_writer import WriterThread
@@ -28,7 +29,16 @@ MAX_QUEUED: Final = 1000
 
 
 class StoreError(Exception):
-    """The file cannot be read or written; the text has its path and the reason."""
+    """The file cannot be read or written; the text has its path and the reason.
+
+    Args:
+        path: the file.
+        reason: what is wrong, without the path.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
 
 
 class Account(NamedTuple):
@@ -72,7 +82,7 @@ class Book:
         self._account: Account | None = None
         self._saved = ("", 0.0)  # a day and its dollars in the file
         self._pruned_on = ""
-        self._is_failing = False
+        self._problem = ""
         self._thread: WriterThread[None] | None = None
         self._is_read = threading.Event()
         if store is not None:
@@ -99,6 +109,11 @@ class Book:
     def account(self) -> Account | None:
         """The limits of the account that were seen last, by any server that writes to the file."""
         return self._account
+
+    @property
+    def problem(self) -> str:
+        """Why the file could not be read or written last, without its path; "" if it could."""
+        return self._problem
 
     @property
     def has_file(self) -> bool:
@@ -156,11 +171,11 @@ class Book:
                 self._save(store)
                 self._refresh(store)
         except StoreError as error:
-            if not self._is_failing:
+            if not self._problem:
                 self._log.warning("usage.not_saved", reason=str(error))
-            self._is_failing = True
+            self._problem = error.reason
         else:
-            self._is_failing = False
+            self._problem = ""
         self._is_read.set()
 
     def _save(self, store: Store) -> None:

@@ -93,6 +93,15 @@ class Ledger:
         return self.seen_windows().current(self._now())
 
     @property
+    def problem(self) -> str:
+        """Why the file of the figures could not be read or written last, without its path; "" if it could."""
+        return self._book.problem
+
+    def is_plan_used_up(self, within_s: float) -> bool:
+        """Return whether Claude has refused a turn, within the last seconds, because the plan is used up."""
+        return self.seen_windows().is_used_up(self._now(), within_s)
+
+    @property
     def has_file(self) -> bool:
         """Whether `read_rows` waits for the disk."""
         return self._book.has_file

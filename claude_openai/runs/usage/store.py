@@ -88,7 +88,7 @@ class UsageStore:
         try:
             yield
         except (OSError, sqlite3.Error, ValueError, TypeError) as error:
-            raise StoreError(f"{self.path}: {error}") from error
+            raise StoreError(self.path, _reason(error)) from error
 
     def _is_there(self) -> bool:
         # Not opened to look at it: closing a descriptor releases the locks that SQLite holds on the file in this
@@ -120,6 +120,10 @@ class UsageStore:
         with self._connection() as database, database:
             database.execute("BEGIN IMMEDIATE")
             yield database
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror if isinstance(error, OSError) and error.strerror else str(error)
 
 
 def _prepare(database: sqlite3.Connection) -> None:

@@ -21,7 +21,7 @@ from hypercorn.config import Config as HypercornConfig
 from hypercorn.typing import ASGIFramework
 
 from claude_openai.config import Config
-from claude_openai.errors import StartError
+from claude_openai.errors import PortInUse, StartError
 from claude_openai.logs.log import Log, traceback_of
 from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.shortages import described, shortage_hint
@@ -202,10 +202,7 @@ async def open_listeners(host: str, port: int) -> list[TcpListener]:
         return [TcpListener(listener) for listener in await trio.open_tcp_listeners(port, host=host)]
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise StartError(
-                f"port {port} on {host} is in use, perhaps by another claude-openai",
-                hint="stop the other program, or choose another port with --port (0 for any free port)",
-            ) from None
+            raise PortInUse(host, port) from None
         problem = f"cannot listen on {host} port {port}: {described(error)}"
         raise StartError(problem, hint=shortage_hint(error)) from None
     except UnicodeError:  # of the codec "idna", for labels that are empty, too long or not characters

@@ -37,6 +37,19 @@ async def test_no_more_turns_run_than_there_are_slots_and_the_rest_waits_in_orde
         assert trio.current_time() == 4
 
 
+async def test_run_without_a_slot_has_the_reason_until_it_gets_one() -> None:
+    async with serving(full_turn(Pause(1)), max_concurrency=1) as server:
+        clients = await ask_in_order(server, 2)
+        records = [run.view() for run in server.runs.all()]
+        assert [(each.status, each.waiting_for) for each in records] == [("running", None), ("queued", "slot")]
+        (line,) = [record for record in server.records if record["event"] == "run.queued"]
+        assert (line["level"], line["run_id"], line["queued"]) == ("info", records[1].id, 1)
+        assert line["message"] == "All 1 slots are taken (--max-concurrency)."
+        clients[1].leave()
+        await clients[0].answer()
+        assert [run.view().waiting_for for run in server.runs.all()] == [None, None]
+
+
 async def test_above_the_queue_it_is_429_at_once_with_a_wait() -> None:
     async with serving(full_turn(Pause(1)), max_concurrency=2, max_queue_size=3) as server:
         await ask_in_order(server, 5)

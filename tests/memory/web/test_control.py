@@ -123,11 +123,13 @@ async def test_every_answer_names_its_run_and_the_run_is_listed() -> None:
             "conversation": "new",
             "started_at": "",
             "ended_at": "",
+            "waiting_for": None,
             "waited_ms": 0,
             "duration_ms": 2000,
             "usage": whole.json()["usage"],
             "cost_usd": None,
             "estimated_usd": None,
+            "cache": {"conversation": oldest["id"], "read_share": 0.0, "lost_tokens": 0, "causes": []},
             "error": None,
         }
         assert await ask(server, f"/control/runs/{oldest['id']}") == oldest

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -23,9 +23,11 @@ from claude_openai.protocol.turn.events import (
     TurnStarted,
     Usage,
 )
+from claude_openai.protocol.turn.reports import AccountLimits, Window
 from claude_openai.runs.registry import LOGIN_DOUBT_S
 from claude_openai.testing import Hang, Pause
-from tests.memory.harness import Server, chat, serving
+from claude_openai.web.readiness import PLAN_DOUBT_S
+from tests.memory.harness import BEGIN, Server, chat, serving
 from tests.scripted_backend import Crash, ScriptedBackend, TurnStep, full_turn
 
 KEY = "a-key"
@@ -38,9 +40,10 @@ class BackendWithout(ScriptedBackend):
     """A backend without a program, with some numbers in its status."""
 
     found = False
+    version: Mapping[str, Any] = {}
 
     def status(self) -> Mapping[str, Any]:
-        return {"claude": {"found": self.found}}
+        return {"claude": {"found": self.found, **self.version}}
 
     def counts(self) -> Mapping[str, int]:
         return {"processes": 5, "spares": 1, "idle": 2, "parked": 3}
@@ -72,15 +75,23 @@ async def scrape(server: Server, **headers: str) -> Scrape:
     )
 
 
-async def reasons(server: Server) -> list[str]:
+async def reasons(server: Server, key: str = "reasons") -> list[str]:
     """What /ready says; the words only."""
     answer = await server.get("/ready")
     told = answer.json()
-    assert (answer.status, set(told)) == (503 if told["reasons"] else 200, {"ready", "reasons"})
+    assert (answer.status, set(told)) == (503 if told["reasons"] else 200, {"ready", "reasons", "warnings"})
     assert told["ready"] is (answer.status == 200)
-    assert all(set(each) == {"reason", "message"} and each["message"] for each in told["reasons"])
+    for each in (*told["reasons"], *told["warnings"]):
+        assert set(each) == {"reason", "message"}
+        assert each["message"].endswith(".")
     assert "/home" not in answer.body.decode()
-    return [each["reason"] for each in told["reasons"]]
+    return [each["reason"] for each in told[key]]
+
+
+async def warnings(server: Server) -> list[str]:
+    """The warnings of /ready, of a server that is ready."""
+    assert await reasons(server) == []
+    return await reasons(server, "warnings")
 
 
 async def test_a_server_that_could_take_a_turn_is_ready() -> None:
@@ -104,6 +115,56 @@ async def test_one_without_claude_code_is_not_until_there_is_one() -> None:
         assert (await server.get("/health")).status == 200
         backend.found = True
         assert await reasons(server) == []
+
+
+async def test_old_claude_code_is_a_warning_and_one_that_is_too_old_is_not_ready() -> None:
+    backend = BackendWithout()
+    backend.found = True
+    async with serving(backend) as server:
+        assert await warnings(server) == []
+        backend.version = {"outdated": "Claude Code 2.1.200 is older than 2.1.285", "too_old": False}
+        assert await warnings(server) == ["cli_outdated"]
+        backend.version = {"outdated": "Claude Code 2.1.100 is too old", "too_old": True}
+        assert await reasons(server) == ["cli_too_old"]
+
+
+async def test_used_up_plan_is_not_ready_until_it_resets_or_may_have_changed() -> None:
+    async with serving() as server:
+        ledger = server.runs.ledger
+        ledger.note_limits(AccountLimits({"seven_day_opus": Window(1.0, BEGIN + 1000, "rejected")}, "rejected"))
+        assert await warnings(server) == ["limit_high"]  # it is for one model
+        used_up = AccountLimits({"five_hour": Window(1.0, BEGIN + 200, "rejected")}, "rejected")
+        ledger.note_limits(used_up)
+        assert await reasons(server) == ["plan_used_up"]
+        ledger.note_limits(replace(used_up, overage="allowed", uses_overage=True))
+        assert await reasons(server) == []
+        ledger.note_limits(used_up)
+        assert await reasons(server) == ["plan_used_up"]
+        await trio.sleep(201)
+        assert await reasons(server) == []
+        ledger.note_limits(AccountLimits({"seven_day": Window(1.0, BEGIN + 9000, "rejected")}, "rejected"))
+        await trio.sleep(PLAN_DOUBT_S - 1)
+        assert await reasons(server) == ["plan_used_up"]
+        await trio.sleep(1)
+        assert await warnings(server) == ["limit_high"]
+
+
+async def test_server_whose_own_limit_is_reached_is_not_ready() -> None:
+    async with serving(stop_at_utilization=0.9) as server:
+        server.runs.ledger.note_limits(AccountLimits({"five_hour": Window(0.93, BEGIN + 100, "allowed_warning")}, ""))
+        assert await reasons(server) == ["usage_limit"]
+        await trio.sleep(101)
+        assert await warnings(server) == []
+
+
+async def test_files_that_cannot_be_written_are_warnings_without_their_paths() -> None:
+    async with serving() as server:
+        problem = "No space left on device"
+        server.log._problem = lambda: problem
+        server.runs.ledger._book._problem = "database is locked"
+        assert await warnings(server) == ["log_not_written", "usage_not_saved"]
+        problem = server.runs.ledger._book._problem = ""
+        assert await warnings(server) == []
 
 
 async def test_server_with_a_full_queue_is_not_ready_until_there_is_room() -> None:

@@ -231,3 +231,20 @@ async def test_a_completed_turn_is_followed_by_its_dollars_in_the_list_of_runs()
         await server.post(chat())
         (run,) = (await server.get("/control/runs", authorization="Bearer a-control-key")).json()["data"]
         assert (run["cost_usd"], run["estimated_usd"]) == (1.0, 0.0)
+
+
+async def test_run_reports_what_the_prompt_cache_had_and_what_broke_it() -> None:
+    written = full_turn("1", usage=Usage(input_tokens=10, cache_write_tokens=5000))
+    lost = full_turn("2", usage=Usage(input_tokens=10, cache_write_tokens=6000))
+    scripts = [written, lost]
+    messages = [{"role": "system", "content": "be kind"}, {"role": "user", "content": "one"}]
+    async with serving(ScriptedBackend(lambda _: scripts.pop(0))) as server:
+        await server.post(chat(messages=messages))
+        messages[0]["content"] = "be rude"
+        more = [{"role": "assistant", "content": "1"}, {"role": "user", "content": "two"}]
+        await server.post(chat(messages=[*messages, *more]))
+        first, second = (run.view() for run in server.runs.all())
+        assert first.cache == {"conversation": first.id, "read_share": 0.0, "lost_tokens": 0, "causes": []}
+        assert second.cache == {"conversation": first.id, "read_share": 0.0, "lost_tokens": 5000, "causes": ["system"]}
+        lines = [record for record in server.records if record["event"] == "run.cache"]
+        assert [line["causes"] for line in lines] == [[], ["system"]]

@@ -146,7 +146,7 @@ async def test_an_update_has_only_what_changed() -> None:
         watcher = await watching(server)
         before = {*watcher.runs}
         await server.post(chat())
-        while "completed" not in [run["status"] for id, run in watcher.runs.items() if id not in before]:
+        while "completed" not in [run["status"] for run_id, run in watcher.runs.items() if run_id not in before]:
             await watcher.next()
         updates = watcher.frames[1:]
         assert all(before.isdisjoint(run["id"] for run in update["runs"]) for update in updates)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from claude_openai.commands import main
 from claude_openai.commands.help import DOCS
-from claude_openai.commands.runs import table
+from claude_openai.commands.runs import screen, table
 from claude_openai.runs.capture.records import RunRecord
 
 ID = "run_" + "a" * 24
@@ -107,6 +107,16 @@ def test_table_has_the_time_in_the_queue_and_the_time_so_far(
     record = RunRecord(ID, "sdk", "claude-sonnet", 1000.0, status, ended_at=ended_at, waited_ms=waited_ms)
     _, line = table([record], 200, colours=False, now=1002.5)
     assert re.findall(r"[\d.]+ s", line) == times
+
+
+@pytest.mark.parametrize("width", [30, 200])
+def test_line_above_the_table_says_why_runs_wait(width: int) -> None:
+    waiting = RunRecord(ID, "sdk", "claude-sonnet", 1000.0, "queued", waiting_for="slot")
+    first, head, _ = screen([waiting], width, {})
+    assert first == "1 queued: all slots are taken; the server's --max-concurrency sets their number"[:width]
+    assert RunRecord.from_json(waiting.to_json()) == waiting
+    assert head.startswith("RUN")
+    assert len(list(screen([RunRecord(ID, "sdk", "claude-sonnet", 1000.0)], width, {}))) == 2
 
 
 def test_running_lists_only_runs_that_have_not_ended(

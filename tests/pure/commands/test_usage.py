@@ -2,12 +2,15 @@
 
 import json
 import time
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from claude_openai.commands import main
+from claude_openai.commands.cache_table import cache_lines, cache_report
+from claude_openai.runs.capture.records import RunRecord
 from claude_openai.runs.usage.book import Account
 from claude_openai.runs.usage.rows import Amounts, RowKey
 from claude_openai.runs.usage.store import UsageStore
@@ -49,3 +52,36 @@ def test_file_that_cannot_be_read_is_an_error(tmp_path: Path, capsys: pytest.Cap
     path.write_bytes(b"no database" * 500)
     assert main(["usage", "--usage-file", str(path)], {}) != 0
     assert "cannot read the figures" in capsys.readouterr().err
+
+
+def record(run_id: str, conversation: str, cached: int, lost: int = 0, causes: Sequence[str] = ()) -> RunRecord:
+    usage = {"prompt_tokens": 1000, "prompt_tokens_details": {"cached_tokens": cached}}
+    cache = {"conversation": conversation, "read_share": 0.5, "lost_tokens": lost, "causes": list(causes)}
+    return RunRecord(run_id, "sdk", "claude-\x1b[2Jopus", 0.0, "completed", usage=usage, cache=cache)
+
+
+def test_cache_table_has_a_row_for_each_conversation_with_what_broke_it() -> None:
+    records = [
+        record("run_3", "run_1", 0, 900, ["tools", "system"]),
+        record("run_2", "run_2", 0),
+        record("run_1", "run_1", 800, 100, ["tools"]),
+        RunRecord("run_0", "sdk", "claude", 0.0, "failed"),
+    ]
+    report = cache_report(records)
+    head, first, second = cache_lines(report)
+    assert head.split("  ")[0] == "CONVERSATION"
+    assert first.split() == ["run_1", "claude-[2Jopus", "2", "2,000", "40%", "1,000", "tools", "(2),", "system", "(1)"]
+    assert second.split() == ["run_2", "claude-[2Jopus", "1", "1,000", "0%"]
+    assert report[0]["causes"] == {"tools": 2, "system": 1}
+
+
+def test_cache_report_without_a_server_is_that_of_the_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_id = "run_" + "a" * 24
+    folder = tmp_path / "output"
+    folder.mkdir(0o700)
+    lines = [{"t": 0, "type": "end", **record(run_id, run_id, 250).to_json()}]
+    (folder / f"{run_id}.ndjson").write_text("".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines))
+    environ = {"TMPDIR": str(tmp_path), "CLAUDE_OPENAI_OUTPUT_DIR": str(folder)}
+    assert main(["usage", "--cache", "--json"], environ) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["conversation"], found["cached_tokens"], found["causes"]) == (run_id, 250, {})

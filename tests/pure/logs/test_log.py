@@ -467,9 +467,11 @@ def test_logging_goes_on_when_a_full_disk_has_room_again_and_half_a_line_harms_n
         assert [disk.calls.get(timeout=WAIT_S) for _ in range(2)] == ["written", "full"]
         log.debug("lost")
         assert disk.calls.get(timeout=WAIT_S) == "full"
+        assert log.bind(a=1).problem == os.strerror(errno.ENOSPC)
         disk.room = 1_000_000
         log.debug("resumed")
         log.debug("last")
+    assert log.problem == ""
     torn, *lines = path.read_bytes().splitlines()
     assert torn.startswith(b'{"time":')
     assert not torn.endswith(b"}")

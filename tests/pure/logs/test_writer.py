@@ -167,7 +167,11 @@ def test_log_file_that_cannot_be_created_is_reported_and_the_old_one_kept(
         return moved
 
     monkeypatch.setattr(Path, "rename", renamed_and_a_link_planted)
-    write_all(path, [line(number) for number in range(30)])
+    writer = LogWriter(open_log_file(path), path, dropped, SMALL)
+    for number in range(30):
+        writer.put(line(number))
+    writer.close()
+    assert "moved or deleted" in writer.problem
     assert numbers(older(path)) == list(range(30))
     assert not (tmp_path / "elsewhere").exists()
     assert capfd.readouterr().err.count("symbolic link") == 1

@@ -5,12 +5,14 @@ import os
 import signal
 import socket
 import stat
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import trio
 
+import claude_openai
 from claude_openai import __version__
 from claude_openai.commands.instance.record import find_instance
 from claude_openai.testing import AUTHENTICATION_ERROR, Hang, Pause, Reply, Text
@@ -18,7 +20,7 @@ from tests.conditions import needs
 from tests.http_client import texts
 from tests.real.call import Call, chat
 from tests.real.command import MODULE, SCRIPT, refused, running
-from tests.real.harness import needs_claude
+from tests.real.harness import needs_claude, until
 
 pytestmark = needs_claude
 
@@ -88,6 +90,43 @@ async def test_a_port_in_use_is_one_line_and_code_1() -> None:
     assert (refusal.code, refusal.stdout) == (1, "")
     (line,) = refusal.stderr.splitlines()
     assert "is in use" in line
+    if sys.platform == "linux":
+        assert f"(pid {os.getpid()})" in line
+
+
+@needs("/proc")
+async def test_port_of_another_server_of_the_user_is_reported_with_its_folder(tmp_path: Path) -> None:
+    async with running(tmp_path, "--demo") as other:
+        port = other.url.rpartition(":")[2]
+        refusal = await refused("--port", port)
+        owner = f"in use by claude-openai (pid {other.process.pid}, of your user, TMPDIR={other.temporary})"
+        assert owner in refusal.stderr
+        assert f"`TMPDIR={other.temporary} claude-openai stop`" in refusal.stderr
+        assert (refusal.code, len(refusal.stderr.splitlines())) == (1, 1)
+        doctor = await refused("doctor", "--demo", "--port", port)
+        assert owner in doctor.stdout
+
+
+async def test_ctrl_c_while_the_sdk_is_imported_stops_at_once(tmp_path: Path) -> None:
+    library, importing = tmp_path / "library", tmp_path / "importing"
+    library.mkdir()
+    hangs = f"""
+import sys, threading
+class Hangs:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "claude_openai.claude.sdk.pool":
+            open({str(importing)!r}, "w").close()
+            threading.Event().wait()
+sys.meta_path.insert(0, Hangs)
+"""
+    (library / "sitecustomize.py").write_text(hangs)
+    path = os.pathsep.join([str(library), str(Path(claude_openai.__file__).parents[1])])
+    async with running(tmp_path, env={"PYTHONPATH": path}) as command:
+        await until(importing.exists, "the import has begun")
+        command.send(signal.SIGINT)
+        assert await command.process.wait() == 0
+        assert command.stderr().count("\n") == 2, command.stderr()
 
 
 @pytest.mark.long

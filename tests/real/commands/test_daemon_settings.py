@@ -136,6 +136,36 @@ async def test_restart_reads_variables_again_unless_flags_replace_them(tmp_path:
         assert (last.backend, last.drain_timeout_ms, last.has_api_key) == ("sdk", 10_000, False)
 
 
+async def test_restart_after_stop_keeps_flags_variables_and_folder_but_no_key(tmp_path: Path) -> None:
+    async with shell(tmp_path) as user:
+        key = {"CLAUDE_OPENAI_API_KEY": KEY}
+        first = await user.start("--drain-timeout-ms", "77", env={**key, "CLAUDE_OPENAI_MAX_QUEUE_SIZE": "5"})
+        elsewhere = replace(user, folder=user.home)
+        assert (await elsewhere("stop")).code == 0
+        assert user.files() == []
+        (kept,) = (user.home / ".claude-openai" / "started").iterdir()
+        assert kept.stat().st_mode & 0o777 == 0o600
+        for secret in (KEY, first.control_key):
+            assert secret not in kept.read_text()
+
+        refusal = await elsewhere("restart")
+        assert (refusal.code, user.is_running()) == (1, False)
+        assert "requires an API key" in refusal.stderr
+        again = await elsewhere("restart", env=key)
+        assert again.code == 0
+        assert "none is running; starting the last one" in again.stderr
+        server = user.server()
+        assert (server.argv, server.variables, server.cwd) == (first.argv, first.variables, first.cwd)
+
+        # `start` uses its own flags only, and is the last one then.
+        assert (await elsewhere("stop")).code == 0
+        assert (await elsewhere("start", "--port", "0", "--demo")).code == 0
+        assert user.server().drain_timeout_ms == 10_000
+        assert (await elsewhere("stop")).code == 0
+        assert (await elsewhere("restart")).code == 0
+        assert (user.server().backend, user.server().has_api_key) == ("demo", False)
+
+
 async def test_the_runs_of_the_last_server_are_found_wherever_it_kept_them(tmp_path: Path) -> None:
     async with shell(tmp_path) as user:
 

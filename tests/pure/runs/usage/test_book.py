@@ -53,7 +53,7 @@ class SlowStore:
     def _access(self) -> None:
         self.accesses.release()
         if self.error:
-            raise StoreError(self.error)
+            raise StoreError(Path("usage.db"), self.error)
 
 
 @pytest.fixture(autouse=True)
@@ -128,18 +128,18 @@ def test_rows_that_cannot_be_saved_stay_and_are_saved_later() -> None:
         book.add([(KEY, DOLLAR)])
         book.put_account(Account(5.0, {}))
         several_accesses(store)
-        assert (book.usd_of(TODAY), store.file) == (1.0, {})
+        assert (book.usd_of(TODAY), store.file, book.problem) == (1.0, {}, "disk full")
         with pytest.raises(StoreError):
             book.rows("")
         store.error = ""
-        until(lambda: store.file == {KEY: DOLLAR})
+        until(lambda: store.file == {KEY: DOLLAR} and not book.problem)
         assert book.usd_of(TODAY) == 1.0
         assert store.account == Account(5.0, {})
         store.error = "broken again"
         book.add([(KEY, DOLLAR)])
         several_accesses(store)
     assert [(record["event"], record["reason"]) for record in records] == [
-        ("usage.not_saved", "disk full"), ("usage.not_saved", "broken again"),
+        ("usage.not_saved", "usage.db: disk full"), ("usage.not_saved", "usage.db: broken again"),
     ]  # fmt: skip
 
 
@@ -150,6 +150,7 @@ def test_a_file_that_is_broken_from_the_start_is_logged_once_and_counts_in_memor
     with opened(UsageStore(path), log) as book:
         book.add([(KEY, DOLLAR)])
         assert book.usd_of(TODAY) == 1.0
+        assert book.problem == "file is not a database"
         path.unlink()
         until(lambda: path.exists() and UsageStore(path).read("")[0] == {KEY: DOLLAR})
     assert [record["event"] for record in records] == ["usage.not_saved"]

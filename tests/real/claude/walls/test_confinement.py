@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from claude_openai.claude.walls.confinement import try_confinement
+from claude_openai.runs.usage.rows import Amounts, RowKey
+from claude_openai.runs.usage.store import UsageStore
 from claude_openai.testing import RecordedRequest, Reply, ToolUse
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_bwrap, needs_claude, on_both_backends, serving
@@ -113,6 +115,20 @@ async def test_all_of_claudes_tools_are_confined_and_further_folders_are_open(tm
 
 
 @pytest.mark.long
+@needs_bwrap
+async def test_bash_cannot_read_a_usage_file_that_lies_in_its_folder(tmp_path: Path, work: Path) -> None:
+    file = work / "usage.db"
+    UsageStore(file).add({RowKey("2026-11-27", "a-secret-model", "none"): Amounts(1)}, None)
+    assert b"a-secret-model" in file.read_bytes()
+    uses = using(bash("cat usage.db; cp usage.db copy; cat copy; rm usage.db; echo done"))
+    settings: dict[str, Any] = {"allowed_working_directory_prefixes": (work,), "usage_file": file}
+    async with serving(tmp_path, uses, confine="require", **settings) as served:
+        (said,) = await told(served)
+    assert "done" in said
+    assert "a-secret-model" not in said
+    assert RowKey("2026-11-27", "a-secret-model", "none") in UsageStore(file).read("")[0]
+
+
 @needs_bwrap
 @on_both_backends
 async def test_a_history_is_resumed_in_there(tmp_path: Path, work: Path, backend: str) -> None:

@@ -12,6 +12,8 @@ from claude_openai.claude.process import launcher
 from claude_openai.claude.walls import folders, tool_walls
 from claude_openai.claude.walls.file_guard import FileGuard
 from claude_openai.protocol.turn.claude_options import Root
+from claude_openai.runs.usage.rows import Amounts, RowKey
+from claude_openai.runs.usage.store import UsageStore
 from claude_openai.testing import Hang, RecordedRequest, Reply, Text, ToolUse
 from tests.conditions import needs
 from tests.real.call import Call, chat
@@ -261,6 +263,40 @@ async def test_secrets_are_kept_by_rules_alone_in_every_mode(
     if mode in ("plan", "auto", "bypassPermissions"):
         assert "OPEN" in opened[1]  # it was the rules that kept the others
     assert all(path.read_text() == SECRET for path in places)
+
+
+@pytest.mark.parametrize("is_first_wall_open", [False, True], ids=["both walls", "the second wall alone"])
+async def test_usage_file_in_an_allowed_folder_is_kept_from_the_tools(
+    tmp_path: Path, is_first_wall_open: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if is_first_wall_open:
+        let_through(monkeypatch)
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "open.txt").write_text("OPEN")
+    file, journal = work / "usage.db", work / "usage.db-journal"
+    UsageStore(file).add({RowKey("2026-11-27", SECRET, "none"): Amounts(1)}, None)
+    assert SECRET.encode() in file.read_bytes()
+    journal.write_text(SECRET)
+    uses: list[tuple[str, dict[str, Any]]] = [
+        *(("Read", {"file_path": str(path)}) for path in (file, journal)),
+        *(("Grep", {"pattern": SECRET, "path": str(path), "output_mode": "content"}) for path in (file, journal)),
+        ("Edit", {"file_path": str(file), "old_string": SECRET, "new_string": "x"}),
+        ("Write", {"file_path": str(journal), "content": "x"}),
+        ("Read", {"file_path": str(work / "open.txt")}),
+    ]
+    claude = Obedient(*uses)
+    settings: dict[str, Any] = {"allowed_working_directory_prefixes": (work,), "usage_file": file}
+    async with serving(tmp_path, claude, **settings) as served:
+        await ask(served, {"toolMode": "safe", "permissionMode": "acceptEdits", "workingDirectory": str(work)})
+    *kept, opened = (claude.told[f"toolu_{n}"] for n in range(len(uses)))
+    for use, (succeeded, text) in zip(uses, kept, strict=False):
+        assert not succeeded, (use, text)
+        assert SECRET not in text, (use, text)
+    assert "OPEN" in opened[1]
+    assert [RowKey("2026-11-27", SECRET, "none")] == [
+        key for key in UsageStore(file).read("")[0] if key.model == SECRET
+    ]
 
 
 @pytest.mark.long

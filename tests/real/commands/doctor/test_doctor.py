@@ -14,6 +14,7 @@ import trio
 
 from claude_openai.config import BACKENDS
 from claude_openai.testing import AUTHENTICATION_ERROR, Answer, Reply, Script
+from tests.conditions import needs
 from tests.real.command import Shell, shell
 from tests.real.fake_cli import ANSWER, fake_cli
 from tests.real.harness import OK, needs_claude
@@ -176,6 +177,45 @@ async def test_a_bad_flag_is_one_failed_check_and_the_others_are_made(tmp_path: 
         keyed = await visit(type_, "--host", "0.0.0.0", "--api-key", "sk-secret", "--demo")  # noqa: S104
         assert keyed.states == {"key": "warning"}
         assert "secret" not in json.dumps(keyed.checks)
+
+
+@needs("/proc")
+async def test_folders_in_which_even_root_cannot_write_are_found(tmp_path: Path) -> None:
+    async with untouched(tmp_path) as type_:
+        flags = ("--output-dir", "/proc/x", "--usage-file", "/proc/x/usage.db", "--log-file", "/proc/x/log")
+        doctor = await visit(type_, *flags, env={"HOME": "/proc/none"})
+        assert doctor.states == {"home": "FAIL", "log": "FAIL", "output": "warning", "usage": "warning"}
+        for name in doctor.states:
+            assert "'/proc" in doctor.found(name)
+
+
+async def test_log_file_is_checked_and_not_created(tmp_path: Path) -> None:
+    async with untouched(tmp_path) as type_:
+        log, link = type_.folder / "own.log", type_.folder / "link.log"
+        assert (await visit(type_, "--demo", "--log-file", str(log))).states == {}
+        assert not log.exists()
+        log.write_text("before\n")
+        assert (await visit(type_, "--demo", "--log-file", str(log))).states == {}
+        assert log.read_text() == "before\n"
+        link.symlink_to(log)
+        linked = await visit(type_, "--demo", "--log-file", str(link))
+        assert linked.states == {"log": "FAIL"}
+        assert linked.found("log") == f"'{link}' cannot be written: it is a symbolic link"
+        default = type_.home / ".claude-openai" / "claude-openai.log"
+        default.parent.mkdir()
+        default.symlink_to(log)
+        assert (await visit(type_, "--demo")).states == {"log": "warning"}
+
+
+async def test_claude_that_is_too_old_fails_and_its_complaint_is_whole(tmp_path: Path) -> None:
+    async with untouched(tmp_path) as type_:
+        old = fake_cli(tmp_path, "echo '1.0.3 (Claude Code)'")
+        doctor = await visit(type_, "--claude-command", old)
+        assert doctor.states == {"Claude Code": "FAIL"}
+        assert doctor.found("Claude Code").startswith("1.0.3 is too old; expected 2.1.169 or newer")
+        words = " ".join(f"word{number}" for number in range(60))
+        broken = fake_cli(tmp_path, f"echo '{words}' >&2; exit 127")
+        assert words in (await visit(type_, "--claude-command", broken)).found("Claude Code")
 
 
 async def test_port_in_use_is_reported_with_its_owner(tmp_path: Path) -> None:

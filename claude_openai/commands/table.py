@@ -43,6 +43,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "restart": Command("restart", "restart with the same flags", "restart", takes_server_flags=True),
     "runs": Command("runs", "list recent runs", "runs -n 5"),
     "usage": Command("usage", "show tokens, cost and limits", "usage --json"),
+    "dashboard": Command("dashboard", "print the page's address", "dashboard"),
     "tail": Command("tail", "print the output of a run", "tail -f RUN"),
     "cancel": Command("cancel", "cancel a run", "cancel RUN"),
     "logs": Command("logs", "print the server's log", "logs -f"),

@@ -20,6 +20,7 @@ __all__ = ["NEEDED_LATER", "preload"]
 NEEDED_LATER: Final = (
     "claude_openai.protocol.json_schema.claude_dialect",
     "claude_openai.protocol.json_schema.references",
+    "claude_openai.web.dashboard",
     "claude_openai.web.prometheus",
     "encodings.utf_8_sig",  # imported by `json`, for every body
 )

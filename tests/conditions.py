@@ -32,6 +32,7 @@ from claude_openai.claude.process.version import (
 from claude_openai.claude.walls.confinement import try_confinement
 
 __all__ = [
+    "CHROMIUM",
     "CODEX",
     "CONDITIONS",
     "OPENCODE",
@@ -47,6 +48,7 @@ __all__ = [
     "tested_claude",
 ]
 
+CHROMIUM: Final = os.environ.get("CHROMIUM") or shutil.which("chromium")
 CODEX: Final = os.environ.get("CODEX") or shutil.which("codex")
 OPENCODE: Final = os.environ.get("OPENCODE") or shutil.which("opencode")
 SCHEMATHESIS: Final = os.environ.get("SCHEMATHESIS") or shutil.which("st")
@@ -142,6 +144,10 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
         "install bubblewrap (bwrap), on a machine with user namespaces",
     ),
     "bash": (lambda: shutil.which("bash") is not None, "install bash"),
+    "chromium": (
+        lambda: CHROMIUM is not None and importlib.util.find_spec("playwright") is not None,
+        "install chromium, or name it in CHROMIUM, and pip install playwright",
+    ),
     "codex": (lambda: CODEX is not None, "npm install @openai/codex, and name it in CODEX or PATH"),
     "console-script": (SCRIPT.exists, f"pip install puts it at {SCRIPT}"),
     "curl": (lambda: shutil.which("curl") is not None, "install curl"),

@@ -243,12 +243,15 @@ def _announce(urls: Sequence[str], config: Config, complaint: str) -> None:
 
 
 def _first_steps(config: Config, url: str) -> list[str]:
-    """Return how to try the server, on one line, and where the documentation is."""
+    """Return the page, how to try the server, and where the documentation is, a line each."""
+    from claude_openai.web.page_access import first_ticket
+
     key = " -H 'Authorization: Bearer KEY'" if config.api_key else ""
     body = '{"model": "claude", "messages": [{"role": "user", "content": "Hello"}]}'
     where = urlsplit(url)
     base = local_url(where.hostname or "", where.port or config.port)
     return [
+        f"page:    {base}/dashboard#ticket={first_ticket(config.control_key or '')}",
         f"try it:  curl {base}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{body}'",
         "docs:    claude-openai help; clients: claude-openai connect",
     ]

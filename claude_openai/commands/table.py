@@ -44,6 +44,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "runs": Command("runs", "list recent runs", "runs -n 5"),
     "top": Command("top.command", "watch the server live", "top"),
     "usage": Command("usage", "show cost and limits", "usage --json"),
+    "dashboard": Command("dashboard", "print the page's address", "dashboard"),
     "tail": Command("tail", "print the output of a run", "tail -f RUN"),
     "cancel": Command("cancel", "cancel a run", "cancel RUN"),
     "logs": Command("logs", "print the server's log", "logs -f"),

@@ -1,8 +1,8 @@
 """What a server does, as a stream of frames for any number of watchers: a snapshot, then updates.
 
-A watcher pulls: it asks for the frame after the one that it has. The first watcher that asks after a change makes the
-frame, and the others get the same bytes, so a change is encoded once. No run ever waits for a watcher. One that comes
-too late for a frame gets a new snapshot, so a slow watcher costs no memory.
+A watcher pulls: it asks for the frame after its last. The first watcher that asks after a change makes the frame, and
+the others get the same bytes, so a change is encoded once. No run ever waits for a watcher. A watcher that comes too
+late for a frame gets a new snapshot, so a slow watcher costs no memory.
 
 Each run is encoded when it has changed, and its bytes are kept while someone watches. Prompts are never part of them.
 """
@@ -25,7 +25,7 @@ __all__ = ["Watch"]
 
 INTERVAL_S: Final = 0.2
 # More watchers get fewer updates: each update that is sent takes about 0.2 ms of the event loop.
-MAX_SENDS_PER_S: Final = 50
+MAX_SENDS_PER_S: Final = 25
 DETAILS_INTERVAL_S: Final = 2.0
 # How long a first snapshot may wait for the details, some of which are read from a file.
 FIRST_DETAILS_S: Final = 1.0
@@ -194,7 +194,7 @@ class Watch:
             parts = (b'{"server":' + self._server, b'"state":' + _object(self._state))
             body = b",".join((*parts, b'"runs":[' + b",".join(views.values()) + b"]}"))
             self._snapshot = self._number, _frame(b"snapshot", body)
-            if self._is_first:  # nobody else needs an update with what is in it
+            if self._is_first:  # no other watcher needs an update with what is in it
                 self._is_first = False
                 self._drop_changes()
         return self._snapshot

@@ -55,6 +55,8 @@ from claude_openai.web.http.exchange import Exchange, HttpConnection, exchange_o
 from claude_openai.web.http.peer import Address
 from claude_openai.web.http.probes import ProbeCount
 from claude_openai.web.json_response import EVENT_STREAM, json_response
+from claude_openai.web.page import add_page_routes, is_of_page
+from claude_openai.web.page_access import PageAccess, page_access
 from claude_openai.web.status import OPEN_PATHS, BackendStatus, add_operator_routes
 from claude_openai.web.usage import LIMIT_HEADER, add_usage_routes
 
@@ -215,15 +217,17 @@ def build_app(
     app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])
     app.add_url_rule("/v1/chat/completions", "chat", views.chat_completions, methods=["POST"])
     app.add_url_rule("/v1/responses", "responses", views.responses, methods=["POST"])
+    access = page_access(config)
     add_operator_routes(app, config, runs, status, log)
-    add_control_routes(app, config, runs, status, log)
+    add_control_routes(app, config, runs, status, access, log)
     add_usage_routes(app, config, runs.ledger)
-    _install_guard(app, Guard(config))
+    add_page_routes(app, config, access)
+    _install_guard(app, Guard(config), access)
     app.register_error_handler(Exception, partial(_error_response, runs.errors))
     return app
 
 
-def _install_guard(app: Quart, guard: Guard) -> None:
+def _install_guard(app: Quart, guard: Guard, access: PageAccess) -> None:
     @app.before_request
     async def check() -> Response | None:
         exchange = exchange_of(request.scope)
@@ -238,8 +242,9 @@ def _install_guard(app: Quart, guard: Guard) -> None:
                 requested = request.headers.get("Access-Control-Request-Headers", "")
                 return Response(status=204, headers=preflight_headers(requested))
         if request.path.startswith(CONTROL_PREFIX):
-            guard.check_control_key(request.headers.get("Authorization"))
-        elif request.path not in OPEN_PATHS:
+            if access.session_of(request.headers) is None:
+                guard.check_control_key(request.headers.get("Authorization"))
+        elif request.path not in OPEN_PATHS and not is_of_page(request.path):
             guard.check_key(request.headers.get("Authorization"))
         if request.method == "POST" and request.routing_exception is None:
             guard.check_body_type(request.headers)

@@ -6,6 +6,7 @@ of a run id is checked before a file is looked up, so that a request cannot name
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -30,6 +31,7 @@ from claude_openai.threads import run_in_thread
 from claude_openai.web.access import has_control_routes
 from claude_openai.web.http.exchange import exchange_of
 from claude_openai.web.json_response import EVENT_STREAM, json_response
+from claude_openai.web.page_access import PageAccess
 from claude_openai.web.status import BackendStatus
 from claude_openai.web.watch import WatchBody, watch_of
 
@@ -42,7 +44,9 @@ FOLLOW_POLL_S: Final = 0.1
 WRITTEN_WITHIN_S: Final = 1.0
 
 
-def add_control_routes(app: Quart, config: Config, runs: Runs, status: BackendStatus, log: Log) -> None:
+def add_control_routes(
+    app: Quart, config: Config, runs: Runs, status: BackendStatus, access: PageAccess, log: Log
+) -> None:
     """Add the control routes, if there is a key for them.
 
     Args:
@@ -50,11 +54,12 @@ def add_control_routes(app: Quart, config: Config, runs: Runs, status: BackendSt
         config: the settings.
         runs: the runs of the server.
         status: that of the backend.
+        access: the sessions of the page.
         log: the log of the server.
     """
     if not has_control_routes(config):
         return
-    views = ControlViews(runs, config.output_dir, watch_of(config, runs, status, log))
+    views = ControlViews(runs, config.output_dir, watch_of(config, runs, status, log), access)
     app.add_url_rule("/control/status", "control_status", views.status, methods=["GET"])
     app.add_url_rule("/control/runs", "control_runs", views.list, methods=["GET"])
     app.add_url_rule("/control/runs/<run_id>", "control_run", views.show, methods=["GET"])
@@ -71,6 +76,7 @@ class ControlViews:
     runs: Runs
     folder: Path | None
     watching: Watch
+    access: PageAccess
 
     async def status(self) -> Response:
         return json_response(self.runs.counts())
@@ -116,7 +122,9 @@ class ControlViews:
         exchange = exchange_of(request.scope)
         exchange.end_at_disconnect()
         await exchange.stack.enter_async_context(self.watching.watching())
-        return TrioResponse(WatchBody(self.watching, self.runs), headers=EVENT_STREAM)
+        session = self.access.session_of(request.headers)
+        may_go_on = _always if session is None else partial(self.access.is_open, session)
+        return TrioResponse(WatchBody(self.watching, self.runs, may_go_on), headers=EVENT_STREAM)
 
     async def close(self, conversation: str) -> Response:
         """End a conversation that waits for its next request."""
@@ -187,6 +195,10 @@ class RecordsBody(ResponseBody):
         lines = self._framer.feed(data)
         self._ended |= any(is_end(line) for line in lines)
         return b"".join(line + b"\n" for line in lines)
+
+
+def _always() -> bool:
+    return True
 
 
 def _limit(value: str | None) -> int:

@@ -67,9 +67,17 @@ def _json(name: str) -> dict[str, JsonObject]:
 # Without a schema: tools disagree whether in OpenAPI 3.1 it describes the whole stream or one event.
 _EVENTS: Final[Mapping[str, JsonObject | None]] = {"text/event-stream": None}
 _METRICS: Final = {"text/plain": STRING, "application/openmetrics-text": STRING}
-_IN_PATH: Final = {"conversation": NAME, "model": NAME, "run_id": {"type": "string", "pattern": f"^{RUN_ID.pattern}$"}}
+_IN_PATH: Final = {
+    "conversation": NAME,
+    "model": NAME,
+    "name": NAME,
+    "run_id": {"type": "string", "pattern": f"^{RUN_ID.pattern}$"},
+}
 _RUN_QUERY: Final = {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}}
 _FOLLOW_QUERY: Final = {"name": "follow", "in": "query", "schema": {"enum": ["0", "1"]}}
+_HTML: Final = {"text/html": STRING}
+_FILES: Final = {"text/html": STRING, "text/css": STRING, "text/javascript": STRING, "image/svg+xml": STRING}
+_REDIRECT: Final = {"302": {"description": "The page is at `Location`."}}
 _NOT_READY: Final = {
     "503": {
         "description": "Not ready; `reasons` lists the reasons.",
@@ -152,6 +160,40 @@ _CONTROL: Final = (
     ),
 )
 
+_PAGE: Final = (
+    Operation("get", "/", "root", "Lead to the page.", {}, open=True, more=_REDIRECT),
+    Operation("get", "/dashboard", "page", "The page for a browser.", _HTML, open=True),
+    Operation("get", "/dashboard/{name}", "pageFile", "A file of the page.", _FILES, open=True),
+    Operation(
+        "post",
+        "/dashboard/login",
+        "logInPage",
+        "Exchange a key or a ticket for the cookie and the token of the page.",
+        _json("PageLogin"),
+        (401, 413, 415, 429),
+        ref("PageCredentials"),
+        open=True,
+    ),
+    Operation(
+        "post",
+        "/control/logout",
+        "logOutPage",
+        "End the session of the page that asks.",
+        {"application/json": {"type": "object"}},
+        (413, 415),
+        {"type": "object"},
+    ),
+    Operation(
+        "post",
+        "/control/tickets",
+        "ticketForPage",
+        "Return a ticket for one login of the page.",
+        _json("PageTicket"),
+        (413, 415),
+        {"type": "object"},
+    ),
+)
+
 
 def openapi_document(*, has_key: bool, has_control: bool) -> JsonObject:
     """Return the OpenAPI document.
@@ -163,8 +205,8 @@ def openapi_document(*, has_key: bool, has_control: bool) -> JsonObject:
     paths: JsonObject = {}
     for operation in _OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _described(operation, has_key and not operation.open)
-    for operation in _CONTROL if has_control else ():
-        paths.setdefault(operation.path, {})[operation.method] = _described(operation, needs_key=True)
+    for operation in (*_CONTROL, *_PAGE) if has_control else ():
+        paths.setdefault(operation.path, {})[operation.method] = _described(operation, needs_key=not operation.open)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -185,6 +227,7 @@ def openapi_document(*, has_key: bool, has_control: bool) -> JsonObject:
 def _described(operation: Operation, needs_key: bool) -> JsonObject:
     errors = sorted({*_ANY_ERRORS, *operation.errors, *(_KEY_ERRORS if needs_key else ())})
     content = {kind: {} if schema is None else {"schema": schema} for kind, schema in operation.answer.items()}
+    success = {"200": {"description": "Success.", "content": content}} if content else {}
     in_path = [part[1:-1] for part in operation.path.split("/") if part.startswith("{")]
     parameters = [{"name": name, "in": "path", "required": True, "schema": _IN_PATH[name]} for name in in_path]
     body = operation.body
@@ -195,7 +238,7 @@ def _described(operation: Operation, needs_key: bool) -> JsonObject:
         "parameters": [*parameters, *operation.query],
         **({} if body is None else {"requestBody": {"required": True, "content": _content(body)}}),
         "responses": {
-            "200": {"description": "Success.", "content": content},
+            **success,
             **{str(status): {"description": _REASONS[status], "content": _content(ref("Error"))} for status in errors},
             **operation.more,
         },

@@ -170,6 +170,13 @@ def schemas() -> JsonObject:
         "Runs": _list_of("Run"),
         **_usage_schemas(),
         "RunCounts": _all_of(running=_INTEGER, queued=_INTEGER, parked=_INTEGER),
+        "PageCredentials": {"type": "object", "properties": {"key": STRING, "ticket": STRING}, "maxProperties": 1},
+        "PageLogin": {
+            "type": "object",
+            "properties": {"token": STRING, "login": {"enum": ["key", "ticket"]}},
+            "minProperties": 1,
+        },
+        "PageTicket": _all_of(ticket=NAME),
         "ClosedConversation": _all_of(id=NAME, closed={"const": True}),
     }
 

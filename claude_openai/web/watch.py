@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final
@@ -25,13 +25,26 @@ from claude_openai.web.status import BackendStatus
 __all__ = ["WatchBody", "watch_of"]
 
 COMMENT_INTERVAL_S: Final = 15.0
+_UNKNOWN: Final[Mapping[str, Any]] = {
+    "ready": {"ready": True, "reasons": [], "warnings": []},
+    "login": None,
+    "slots": None,
+    "processes": [],
+    "memory_mb": None,
+    "conversations": [],
+    "usage": {},
+    "limits": [],
+    "overage": None,
+    "refusing": None,
+    "problem": None,
+}
 
 
 def watch_of(config: Config, runs: Runs, status: BackendStatus, log: Log) -> Watch:
     """Compose the watch of a server."""
     server = {"version": __version__, "backend": runs.backend.name, "pid": os.getpid(), "started_at": time.time()}
     details = _Details(config, runs, status, log)
-    return Watch(runs, server, details.read, details.empty)
+    return Watch(runs, server, details.read, _UNKNOWN)
 
 
 class WatchBody(ResponseBody):
@@ -40,11 +53,13 @@ class WatchBody(ResponseBody):
     Args:
         watch: source of the frames; its `watching` must hold as long as the body is read.
         runs: the runs of the server.
+        may_go_on: called before each frame, and between comments; the stream ends when it returns False.
     """
 
-    def __init__(self, watch: Watch, runs: Runs) -> None:
+    def __init__(self, watch: Watch, runs: Runs, may_go_on: Callable[[], bool]) -> None:
         self._watch = watch
         self._runs = runs
+        self._may_go_on = may_go_on
         self._seen = -1
 
     async def __aenter__(self) -> "WatchBody":
@@ -60,7 +75,7 @@ class WatchBody(ResponseBody):
 
     async def __anext__(self) -> bytes:
         with trio.move_on_after(COMMENT_INTERVAL_S):
-            while not self._runs.admission.draining:
+            while not self._runs.admission.draining and self._may_go_on():
                 self._seen, frame = await self._watch.next_frame(self._seen)
                 if frame:
                     return frame
@@ -76,14 +91,6 @@ class _Details:
         self._log = log
         self._runs = runs
         self._status = status
-
-    @property
-    def empty(self) -> dict[str, Any]:
-        lists: dict[str, Any] = {"processes": [], "conversations": [], "limits": []}
-        return {**lists, **self._of_server(), "memory_mb": None, "usage": {}, "overage": None} | {
-            "refusing": None,
-            "problem": None,
-        }
 
     async def read(self) -> Mapping[str, Any]:
         ledger, found = self._runs.ledger, self._of_server() | self._of_backend()

@@ -1,4 +1,4 @@
-"""What is claimed to be fast, measured: `python -m tests.benchmarks`, or with `conversations` or `harness` that part.
+"""What is claimed to be fast, measured: `python -m tests.benchmarks`, or with the name of a part that part.
 
 Each comparison is made in one run, the two sides in turn, as the ratio of their medians: the machine's own speed
 cancels out. Not a test: it prints, and exits 1 if a bound does not hold.
@@ -27,6 +27,7 @@ from .conversations import conversations
 from .harness import harness
 from .report import failures, report, server
 from .servers import WORD
+from .watching import watching
 
 RUNS = 5
 FAST_DELTAS = 100_000
@@ -257,6 +258,7 @@ def main() -> int:
         parts: dict[str, Callable[[], None]] = {
             "conversations": partial(conversations, folder),
             "harness": harness,
+            "watching": watching,
             "everything else": partial(everything_else, folder),
         }
         for part in sys.argv[1:] or parts:

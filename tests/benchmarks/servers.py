@@ -81,7 +81,14 @@ async def bare() -> None:
 async def scripted(output_dir: str = "") -> None:
     """Our server over a backend that costs nothing; runs are captured in the folder, if it is not None."""
     folder = Path(output_dir) if output_dir else None
-    config = Config(port=0, log=False, max_concurrency=1000, process_timeout_ms=600_000, output_dir=folder)
+    config = Config(
+        port=0,
+        log=False,
+        max_concurrency=1000,
+        process_timeout_ms=600_000,
+        output_dir=folder,
+        control_key="benchmark",
+    )
     async with trio.open_nursery() as nursery:
         print((await nursery.start(partial(serve, config, backend=FastBackend())))[0], flush=True)
 

@@ -64,7 +64,7 @@ class Spares:
     @property
     def count(self) -> int:
         """The number of spares that are ready."""
-        return len(self.pids)
+        return sum(spare.alive for spares in self._waiting.values() for spare in spares)
 
     @property
     def pids(self) -> list[int | None]:

@@ -12,7 +12,9 @@ from claude_openai.logs.log import Log
 
 __all__ = ["ProbeCount", "is_probe"]
 
-PROBE_ROUTES: Final = frozenset({"/health", "/ready", "/metrics", "/control/status", "/control/runs"})
+PROBE_ROUTES: Final = frozenset(
+    {"/health", "/ready", "/metrics", "/control/status", "/control/runs", "/", "/dashboard", "/dashboard/{name}"}
+)
 WATCH_ROUTE: Final = "/control/watch"
 # Of a request whose client left, which ends most streams of watchers.
 CLIENT_LEFT: Final = 499

@@ -1,6 +1,8 @@
 """`GET /control/watch`: what it shows of the runs, when, to how many, and what it costs a run."""
 
 import json
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.claude.backend import ClaudeProcess, WaitingConversation
-from claude_openai.errors import UpstreamError
+from claude_openai.errors import BadRequest, UpstreamError
 from claude_openai.protocol.turn.events import TextDelta, ToolCall, TurnFailed
 from claude_openai.runs import watch as watch_module
 from claude_openai.testing import Hang, Pause
@@ -146,29 +148,34 @@ async def test_an_update_has_only_what_changed() -> None:
         watcher = await watching(server)
         before = {*watcher.runs}
         await server.post(chat())
-        while "completed" not in [run["status"] for run_id, run in watcher.runs.items() if run_id not in before]:
+        while "completed" not in [run["status"] for name, run in watcher.runs.items() if name not in before]:
             await watcher.next()
         updates = watcher.frames[1:]
         assert all(before.isdisjoint(run["id"] for run in update["runs"]) for update in updates)
         assert all("usage" not in update.get("state", {}) for update in updates)
 
 
-async def test_one_encoding_serves_all_watchers(monkeypatch: pytest.MonkeyPatch) -> None:
-    encoded: list[str] = []
-    real = watch_module.Watch._view
-
-    def counted(self: watch_module.Watch, run: Any) -> bytes:
-        encoded.append(run.id)
-        return real(self, run)
-
-    monkeypatch.setattr(watch_module.Watch, "_view", counted)
+async def test_one_computation_and_one_encoding_serve_all_watchers(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Counter[str] = Counter()
+    for name in ("_view", "_advance"):
+        monkeypatch.setattr(watch_module.Watch, name, counted(getattr(watch_module.Watch, name), calls, name))
     async with serving(control_key=KEY) as server:
         watchers = [await watching(server) for _ in range(20)]
         await server.post(chat())
-        for watcher in watchers:
-            await watcher.until("completed")
-        assert len(encoded) <= 4
+        async with trio.open_nursery() as nursery:
+            for watcher in watchers:
+                nursery.start_soon(watcher.until, "completed")
+        assert calls["_view"] <= 4
+        assert calls["_advance"] <= 6
         assert len({json.dumps(watcher.frames[-1]) for watcher in watchers}) == 1
+
+
+def counted(method: Callable[..., Any], calls: Counter[str], name: str) -> Callable[..., Any]:
+    def call(*args: Any) -> Any:
+        calls[name] += 1
+        return method(*args)
+
+    return call
 
 
 async def test_many_watchers_get_fewer_updates() -> None:
@@ -232,10 +239,13 @@ async def test_the_stream_ends_when_the_server_drains_and_takes_no_slot() -> Non
     async with serving(control_key=KEY, max_concurrency=1, max_queue_size=0) as server:
         watcher = await watching(server)
         assert (await server.post(chat())).status == 200
+        with trio.move_on_after(5):
+            await watcher.until("never")
+        drained_at = trio.current_time()
         server.admission.draining = True
         while await watcher.next() is not None:
             pass
-        assert trio.current_time() < 5
+        assert trio.current_time() < drained_at + 0.3
         await wait_all_tasks_blocked()
         assert server.runs.changes.watchers == 0
 
@@ -252,6 +262,16 @@ async def test_prompts_and_quotes_of_them_are_never_shown() -> None:
         assert "secret" not in json.dumps(watcher.frames)
         (error,) = watcher.state["errors"]
         assert error["message"] == "The field reasoning_effort is invalid"
+
+
+async def test_the_error_of_a_run_quotes_no_field_of_its_request() -> None:
+    failed = (TurnFailed(BadRequest("Invalid picture: the secret value", param="messages[0].content")),)
+    async with serving(failed, control_key=KEY) as server:
+        await server.post(chat())
+        watcher = await watching(server)
+        (run,) = watcher.runs.values()
+        assert run["error"]["message"] == "The field messages[0].content is invalid"
+        assert "secret" not in json.dumps(watcher.frames)
 
 
 async def test_failed_turns_and_refused_requests_are_errors_with_their_hint_for_an_hour() -> None:

@@ -19,6 +19,7 @@ from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.web.app import build_app
 from claude_openai.web.http.exchange import route_of
 from claude_openai.web.openapi import openapi_document
+from claude_openai.web.page import is_of_page
 from claude_openai.web.status import OPEN_PATHS
 from tests.scripted_backend import ScriptedBackend
 
@@ -62,14 +63,15 @@ def test_operations_have_names_of_their_own_and_all_that_the_standard_asks_for()
     for path, _, operation in found:
         in_path = [each["name"] for each in operation["parameters"] if each["in"] == "path"]
         assert in_path == re.findall(r"\{(\w+)\}", path)
-        assert "200" in operation["responses"]
+        assert {"200", "302"} & operation["responses"].keys()
         assert all(answer["description"] for answer in operation["responses"].values())
 
 
 def test_openapi_document_says_which_routes_need_a_key() -> None:
     for path, _, operation in operations(FULL):
-        assert operation["security"] == ([] if path in OPEN_PATHS else [{"key": []}])
-        assert ("401" in operation["responses"]) is (path not in OPEN_PATHS)
+        is_open = path in OPEN_PATHS or is_of_page(path)
+        assert operation["security"] == ([] if is_open else [{"key": []}])
+        assert ("401" in operation["responses"]) is (not is_open or path == "/dashboard/login")
     for path, _, operation in operations(openapi_document(has_key=False, has_control=True)):
         assert bool(operation["security"]) is path.startswith("/control/")
 

@@ -116,6 +116,16 @@ async def test_first_lines_on_a_terminal_have_a_command_that_works(tmp_path: Pat
         assert (status, completion["choices"][0]["message"]["content"]) == (200, "Hi.")
 
 
+async def test_first_lines_on_a_terminal_have_the_page(tmp_path: Path) -> None:
+    async with in_terminal(tmp_path, 80) as command:
+        lines = await shown(command, "docs:")
+        (address,) = [line.partition("page:")[2].strip() for line in lines if line.startswith("page:")]
+        page, _, ticket = address.partition("#ticket=")
+        assert page == f"{command.url}/dashboard"
+        async with Call.open(command.url, {"ticket": ticket}, "/dashboard/login") as call:
+            assert await call.status() == 200
+
+
 def parsed(log: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.splitlines()]
 

@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 
 import pytest
 
+from claude_openai.web.dashboard import FILES
 from tests.conditions import needs
 
 ROOT = Path(__file__).parents[3]
@@ -35,6 +37,8 @@ def run(*command: str | Path, cwd: Path) -> str:
 def test_wheel_brings_the_fixture(tmp_path: Path) -> None:
     run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path, cwd=ROOT)
     (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        assert {f"claude_openai/web/dashboard/{name}" for name in FILES} <= set(archive.namelist())
     run(sys.executable, "-m", "venv", tmp_path / "venv", cwd=tmp_path)
     python = tmp_path / "venv" / "bin" / "python"
     run(python, "-m", "pip", "install", "--no-deps", "--no-index", wheel, cwd=tmp_path)

@@ -1,0 +1,42 @@
+"""`dashboard`: print the address of the page, with a ticket that logs one browser in.
+
+It does not start a browser: other users of the machine can read the address in the process list, and use the ticket
+first.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from claude_openai.commands import command_parser, not_running, say
+from claude_openai.commands.instance.record import find_instance, instance_folder
+from claude_openai.config.setting import Parser
+
+__all__ = ["parser", "run"]
+
+
+def parser() -> Parser:
+    """Return the parser of the command's own flags."""
+    return command_parser(
+        "dashboard",
+        "Print the address of the page that shows what the server does. It logs one browser in, once, within an hour.",
+    )
+
+
+def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Print the address.
+
+    Returns:
+        0, or 1 if no server is running.
+
+    Raises:
+        ControlError: the server does not answer, or is of a version without the page.
+    """
+    from claude_openai.commands.instance.control_client import post_json
+
+    parser().parse_args(list(argv))
+    folder = instance_folder(environ)
+    instance = find_instance(folder)
+    if instance is None:
+        say(f"claude-openai: {not_running(folder)}")
+        return 1
+    print(f"{instance.base_url}/dashboard#ticket={post_json(instance, '/control/tickets')['ticket']}")
+    return 0

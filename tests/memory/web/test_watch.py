@@ -81,7 +81,7 @@ async def test_the_first_frame_has_the_server_its_state_and_the_runs_newest_firs
         assert watcher.server.keys() == {"version", "backend", "pid", "started_at"}
         assert sorted(watcher.state) == sorted(STATE)
         assert watcher.state["counts"] == {"running": 0, "queued": 0, "parked": 0}
-        assert watcher.state["ready"] == {"ready": True, "reasons": []}
+        assert watcher.state["ready"] == {"ready": True, "reasons": [], "warnings": []}
         assert watcher.state["slots"]["max_concurrency"] > 0
         started = [run["started_at"] for run in watcher.frames[0]["runs"]]
         assert started == sorted(started, reverse=True)

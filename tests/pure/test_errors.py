@@ -46,7 +46,9 @@ kinds = st.sampled_from(list(TABLE))
 def test_the_table_has_every_kind_of_error() -> None:
     found = {value for value in vars(errors).values() if inspect.isclass(value) and issubclass(value, ApiError)}
     assert set(TABLE) == found
-    assert {kind.__name__ for kind in found} | {"ConfigError", "PortInUse", "StartError", "leaves"} == set(errors.__all__)
+    assert {kind.__name__ for kind in found} | {"ConfigError", "PortInUse", "StartError", "leaves"} == set(
+        errors.__all__
+    )
 
 
 @pytest.mark.parametrize("kind", TABLE)

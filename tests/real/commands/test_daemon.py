@@ -102,7 +102,7 @@ async def test_it_starts_answers_refuses_a_second_one_and_stops(tmp_path: Path) 
         assert (gone.code, gone.stdout) == (1, commands.not_running(user.temporary) + "\n")
         again = await user("stop")
         assert (again.code, again.stdout) == (0, commands.not_running(user.temporary) + "\n")
-        assert names(log.parent) == ["claude-openai.err", "claude-openai.log", "output", "usage.db"]
+        assert names(log.parent) == ["claude-openai.err", "claude-openai.log", "output", "started", "usage.db"]
 
 
 @pytest.mark.long

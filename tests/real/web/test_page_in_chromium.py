@@ -407,9 +407,10 @@ def test_a_thousand_runs_scroll_as_a_hundred_do(browser: Any, tmp_path: Path) ->
         for count in (100, 1000, 100, 1000):
             snapshot = {"server": {"version": "1", "backend": "sdk", "pid": 1}, "state": {"counts": counts}}
             body = f"event: snapshot\ndata: {json.dumps(snapshot | {'runs': synthetic(count)})}\n\n"
+            page.goto("about:blank")  # the last page would connect again, and take the body
             page.unroute("**/control/watch")
             page.route("**/control/watch", partial(_answer_next, iter([body])))
-            page.reload()
+            page.goto(f"{served.url}/dashboard")
             page.wait_for_function("n => document.querySelectorAll('#ended .run').length === n", arg=count)
             gaps, bottom = page.evaluate(SCROLL)
             assert bottom == 6000

@@ -13,7 +13,7 @@ from quart import Quart, Response, request
 from quart_trio.wrappers import TrioResponse
 
 from claude_openai.config import Config
-from claude_openai.errors import BadRequest, Forbidden, NotFound
+from claude_openai.errors import BadRequest, Forbidden
 from claude_openai.web.access import Guard, has_control_routes
 from claude_openai.web.json_response import json_response
 from claude_openai.web.page_access import PageAccess, is_own_page, set_cookie
@@ -22,6 +22,8 @@ __all__ = ["PAGE", "add_page_routes", "is_of_page"]
 
 PAGE: Final = "/dashboard"
 PAGE_PREFIX: Final = "/dashboard/"
+# Not any name: the login's route would allow GET too.
+_NAMES: Final = "any('index.html', 'page.css', 'page.js', 'stream.js', 'icon.svg')"
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; "
     "form-action 'none'; frame-ancestors 'none'"
@@ -44,7 +46,7 @@ def add_page_routes(app: Quart, config: Config, access: PageAccess) -> None:
     views = PageViews(access, Guard(config), has_key=config.api_key is not None)
     app.add_url_rule("/", "root", views.root, methods=["GET"])
     app.add_url_rule(PAGE, "page", views.page, methods=["GET"])
-    app.add_url_rule(f"{PAGE_PREFIX}<name>", "page_file", views.file, methods=["GET"])
+    app.add_url_rule(f"{PAGE_PREFIX}<{_NAMES}:name>", "page_file", views.file, methods=["GET"])
     app.add_url_rule(f"{PAGE_PREFIX}login", "page_login", views.log_in, methods=["POST"])
     app.add_url_rule("/control/logout", "page_logout", views.log_out, methods=["POST"])
     app.add_url_rule("/control/tickets", "page_ticket", views.ticket, methods=["POST"])
@@ -68,8 +70,6 @@ class PageViews:
         # Imported here, because listening does not need it (see `preload`).
         from claude_openai.web.dashboard import FILES
 
-        if name not in FILES:
-            raise NotFound(f"Invalid URL ({request.method} {request.path})", hint=f"The page is at {PAGE}.")
         content_type, content = FILES[name]
         return TrioResponse(content, headers={"content-type": content_type, **_HEADERS})
 
@@ -77,7 +77,7 @@ class PageViews:
         """Exchange a key or a ticket for a cookie and a token. Without either, say which of the two it takes."""
         if not is_own_page(request.headers):
             raise Forbidden("Only the page of this server may log in here", code="origin_not_allowed")
-        given = _login_of(cast("bytes", await request.get_data()))
+        given = _login_of(await _sent())
         if not given:
             return self._answer({"login": "key" if self.has_key else "ticket"})
         client = request.scope.get("client")
@@ -88,6 +88,7 @@ class PageViews:
 
     async def log_out(self) -> Response:
         """End the session of the page that asks."""
+        await _sent()
         session = self.access.session_of(request.headers)
         if session is not None:
             self.access.log_out(session)
@@ -98,6 +99,7 @@ class PageViews:
     async def ticket(self) -> Response:
         """Return a ticket for the page, to the owner of a key: a page could prolong its session by one."""
         self.guard.check_control_key(request.headers.get("Authorization"))
+        await _sent()
         return self._answer({"ticket": self.access.new_ticket()})
 
     def _answer(self, body: Mapping[str, Any]) -> Response:
@@ -111,19 +113,28 @@ def is_of_page(path: str) -> bool:
     return path in ("/", PAGE) or path.startswith(PAGE_PREFIX)
 
 
-def _login_of(body: bytes) -> dict[str, str]:
+async def _sent() -> dict[str, Any]:
+    """Return the body of the request.
+
+    Raises:
+        BadRequest: it is no JSON object.
+    """
+    try:
+        sent = json.loads(cast("bytes", await request.get_data()))
+    except (ValueError, RecursionError):
+        sent = None
+    if not isinstance(sent, dict):
+        raise BadRequest("Invalid body; expected a JSON object")
+    return sent
+
+
+def _login_of(sent: Mapping[str, Any]) -> dict[str, str]:
     """Return the key or the ticket of a login, under its name.
 
     Raises:
-        BadRequest: the body has another form.
+        BadRequest: the body has other members.
     """
-    try:
-        given = json.loads(body)
-    except (ValueError, RecursionError):
-        given = None
-    is_known = isinstance(given, dict) and all(
-        name in ("key", "ticket") and isinstance(value, str) for name, value in given.items()
-    )
-    if not is_known or len(given) > 1:
+    is_known = all(name in ("key", "ticket") and isinstance(value, str) for name, value in sent.items())
+    if not is_known or len(sent) > 1:
         raise BadRequest("Invalid login; expected an object with 'key' or 'ticket'")
-    return cast("dict[str, str]", given)
+    return dict(sent)

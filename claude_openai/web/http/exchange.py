@@ -135,7 +135,7 @@ def _client_ids(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 def route_of(rule: str) -> str:
     """Return the template of a path: `/v1/models/{model}` for werkzeug's `/v1/models/<path:model>`."""
-    return re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule)
+    return re.sub(r"<(?:[^<>]+:)?(\w+)>", r"{\1}", rule)
 
 
 def exchange_of(scope: Any) -> Exchange:

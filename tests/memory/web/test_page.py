@@ -57,6 +57,19 @@ async def test_its_files_need_no_key_and_allow_nothing_from_outside(path: str) -
         assert CONTROL not in text
 
 
+@pytest.mark.parametrize("path", ["/control/logout", "/control/tickets", "/dashboard/login"])
+async def test_body_that_is_no_object_is_refused(path: str) -> None:
+    async with serving(control_key=CONTROL) as server:
+        answer = await server.post([None], path, authorization=f"Bearer {CONTROL}", origin=OWN, **SAME)
+        assert answer.status == 400
+
+
+async def test_login_has_only_post() -> None:
+    async with serving(control_key=CONTROL) as server:
+        answer = await server.get("/dashboard/login", "OPTIONS")
+        assert {*answer.headers["allow"].split(", ")} == {"OPTIONS", "POST"}
+
+
 async def test_the_root_leads_to_it() -> None:
     async with serving(control_key=CONTROL) as server:
         answer = await server.get("/")

@@ -88,7 +88,7 @@ class Client(HttpClient):
             out += self.http.send(h11.Data(data=piece)) or b""
         await self.send_raw(out + (self.http.send(h11.EndOfMessage()) or b""))
 
-    async def post(self, payload: dict[str, Any], target: str = "/v1/chat/completions", **headers: str) -> None:
+    async def post(self, payload: object, target: str = "/v1/chat/completions", **headers: str) -> None:
         """Send JSON; in names of headers `_` stands for `-`."""
         more = {name.replace("_", "-"): value for name, value in headers.items()}
         body = json.dumps(payload).encode()

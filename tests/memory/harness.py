@@ -105,7 +105,7 @@ class Server:
         """One request without a body on a connection of its own; in names of headers `_` stands for `-`."""
         return await self.ask(method, target, headers={name.replace("_", "-"): v for name, v in headers.items()})
 
-    async def post(self, payload: dict[str, Any], target: str = "/v1/chat/completions", **headers: str) -> Answer:
+    async def post(self, payload: object, target: str = "/v1/chat/completions", **headers: str) -> Answer:
         client = self.connect()
         await client.post(payload, target, **headers)
         return await self._whole(client)

@@ -54,6 +54,7 @@ async def test_it_reads_and_writes_files_with_its_own_tools_and_follows_up_in_th
         results = [message for message in served.api.requests[-1].messages if "tool_result" in json.dumps(message)]
         assert "the text of the file" in json.dumps(results[0])
         found = await ways(served)
-        assert sorted(found[:2]) == ["new", "new"]  # the title and the main request, at once
-        assert found[2:] == ["parked", "parked", "continued"]
+        # OpenCode asks for the title at the same time, and it may come later.
+        assert (found[0], found.count("new")) == ("new", 2)
+        assert [way for way in found if way != "new"] == ["parked", "parked", "continued"]
         assert len(served.api.requests) == 5

@@ -93,9 +93,11 @@ class _Prompt:
 
         OpenCode's requests for a title and for the answer have the same message; their other parts differ.
         """
+        if self.owner != last.owner:
+            return False
         shared = self.shared_with(last)
         is_longer = shared == len(last.messages) < len(self.messages)
-        return self.owner == last.owner and (is_longer or shared > 1 or (shared == 1 and self.parts == last.parts))
+        return is_longer or shared > 1 or (shared == 1 and self.parts == last.parts)
 
 
 @dataclass(slots=True, eq=False)

@@ -78,14 +78,14 @@ async def scrape(server: Server, **headers: str) -> Scrape:
 async def reasons(server: Server, key: str = "reasons") -> list[str]:
     """What /ready says; the words only."""
     answer = await server.get("/ready")
-    told = answer.json()
-    assert (answer.status, set(told)) == (503 if told["reasons"] else 200, {"ready", "reasons", "warnings"})
-    assert told["ready"] is (answer.status == 200)
-    for each in (*told["reasons"], *told["warnings"]):
+    report = answer.json()
+    assert (answer.status, set(report)) == (503 if report["reasons"] else 200, {"ready", "reasons", "warnings"})
+    assert report["ready"] is (answer.status == 200)
+    for each in (*report["reasons"], *report["warnings"]):
         assert set(each) == {"reason", "message"}
         assert each["message"].endswith(".")
     assert "/home" not in answer.body.decode()
-    return [each["reason"] for each in told[key]]
+    return [each["reason"] for each in report[key]]
 
 
 async def warnings(server: Server) -> list[str]:

@@ -1,6 +1,7 @@
 """The last errors that clients got, for those who watch the server. Nothing in them quotes a request."""
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -32,9 +33,14 @@ class SeenError:
 
 
 class RecentErrors:
-    """The errors of the last hour, at most `MAX_ERRORS`."""
+    """The errors of the last hour, at most `MAX_ERRORS`.
 
-    def __init__(self) -> None:
+    Args:
+        changed: called after each error.
+    """
+
+    def __init__(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
         self._errors: deque[SeenError] = deque(maxlen=MAX_ERRORS)
 
     def note(self, error: ApiError, at: float, run_id: str = "") -> None:
@@ -54,6 +60,7 @@ class RecentErrors:
             last.at, last.run, last.count = at, run_id, last.count + 1
         else:
             self._errors.append(seen)
+        self._changed()
 
     def to_json(self, now: float) -> list[dict[str, Any]]:
         """Return the errors of the last hour, the last one first."""

@@ -112,7 +112,7 @@ class Runs:
         self._kept = kept
         self.metrics = Metrics()
         self.changes = RunChanges()
-        self.errors = RecentErrors()
+        self.errors = RecentErrors(self.changes.wake)
         self._long_context = LongContext()
         self._prompt_cache = PromptCache()
         self._login_refused_until = -math.inf

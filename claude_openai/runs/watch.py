@@ -152,6 +152,7 @@ class Watch:
         self._put("counts", self._runs.counts())
         self._put("errors", self._runs.errors.to_json(time.time()))
         self._looked += 1
+        self._next_at = trio.current_time() + max(INTERVAL_S, self._changes.watchers / MAX_SENDS_PER_S)
         if not (self._changed_views or self._changed_state):
             return
         state = b'"state":' + _object(self._changed_state) + b"," if self._changed_state else b""
@@ -159,7 +160,6 @@ class Watch:
         self._frames.append(_frame(b"update", b"{" + state + runs + b"}"))
         self._number += 1
         self._drop_changes()
-        self._next_at = trio.current_time() + max(INTERVAL_S, self._changes.watchers / MAX_SENDS_PER_S)
 
     def _drop_changes(self) -> None:
         self._changed_views.clear()

@@ -2,7 +2,8 @@
 
 import signal
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -66,7 +67,8 @@ class Driver:
     async def _draw(self) -> None:
         while True:
             self._changed = trio.Event()
-            self._terminal.draw(self._model, time.time())
+            with _readable():
+                self._terminal.draw(self._model, time.time())
             with trio.move_on_after(TICK_S):
                 await self._changed.wait()
             await trio.sleep(LEAST_PAUSE_S)
@@ -128,4 +130,15 @@ class Driver:
             await trio.sleep(RETRY_S)
 
     def _take(self, event: str, data: Mapping[str, Any]) -> None:
-        self._show(self._model.connected(self._model.live.merge(event, data)))
+        with _readable():
+            feed = self._model.live.merge(event, data)
+        self._show(self._model.connected(feed))
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Raise StartError if what the server has sent has another shape."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise StartError("cannot read what the server sends: it is of another version", hint=RESTART_HINT) from error

@@ -11,7 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.claude.backend import ClaudeProcess, WaitingConversation
 from claude_openai.errors import BadRequest, UpstreamError
-from claude_openai.protocol.turn.events import TextDelta, ToolCall, TurnFailed
+from claude_openai.protocol.turn.events import ReasoningDelta, TextDelta, ToolCall, TurnFailed
 from claude_openai.runs import watch as watch_module
 from claude_openai.testing import Hang, Pause
 from tests.memory.client import Client
@@ -168,6 +168,17 @@ async def test_one_computation_and_one_encoding_serve_all_watchers(monkeypatch: 
         assert calls["_view"] <= 4
         assert calls["_advance"] <= 6
         assert len({json.dumps(watcher.frames[-1]) for watcher in watchers}) == 1
+
+
+async def test_changes_that_are_not_shown_are_looked_at_five_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: Counter[str] = Counter()
+    monkeypatch.setattr(watch_module.Watch, "_advance", counted(watch_module.Watch._advance, calls, "_advance"))
+    steps = [step for _ in range(200) for step in (ReasoningDelta("x"), Pause(0.01))]
+    async with serving(full_turn(*steps), control_key=KEY) as server:
+        watcher = await watching(server)
+        await server.post(chat())
+        await watcher.until("completed")
+        assert 8 <= calls["_advance"] <= 14
 
 
 def counted(method: Callable[..., Any], calls: Counter[str], name: str) -> Callable[..., Any]:

@@ -7,10 +7,10 @@ first.
 from collections.abc import Mapping, Sequence
 
 from claude_openai.commands import command_parser, not_running, say
-from claude_openai.commands.instance.record import find_instance, instance_folder
+from claude_openai.commands.instance.record import Instance, find_instance, instance_folder
 from claude_openai.config.setting import Parser
 
-__all__ = ["parser", "run"]
+__all__ = ["page_url", "parser", "run"]
 
 
 def parser() -> Parser:
@@ -30,13 +30,22 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     Raises:
         ControlError: the server does not answer, or is of a version without the page.
     """
-    from claude_openai.commands.instance.control_client import post_json
-
     parser().parse_args(list(argv))
     folder = instance_folder(environ)
     instance = find_instance(folder)
     if instance is None:
         say(f"claude-openai: {not_running(folder)}")
         return 1
-    print(f"{instance.base_url}/dashboard#ticket={post_json(instance, '/control/tickets')['ticket']}")
+    print(page_url(instance))
     return 0
+
+
+def page_url(instance: Instance) -> str:
+    """Return the address of the page, with a new ticket.
+
+    Raises:
+        ControlError: the server does not answer, or is of a version without the page.
+    """
+    from claude_openai.commands.instance.control_client import post_json
+
+    return f"{instance.base_url}/dashboard#ticket={post_json(instance, '/control/tickets')['ticket']}"

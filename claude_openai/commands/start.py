@@ -18,6 +18,7 @@ from typing import Final
 
 import claude_openai
 from claude_openai.commands import EXIT_SIGNAL, command_parser, has_flag, say, without_flags
+from claude_openai.commands.dashboard import page_url
 from claude_openai.commands.instance.health import Answers, ask
 from claude_openai.commands.instance.processes import openers
 from claude_openai.commands.instance.record import AlreadyRunning, Instance, find_instance, instance_folder
@@ -264,5 +265,7 @@ def _report(instance: Instance, answers: Answers) -> None:
     print(f"pid       {instance.pid}")
     print(f"base URL  {instance.base_url}")
     print(f"log       {instance.log_file or 'none'}")
-    if sys.stdout.isatty() and answers.login in ("found", "missing"):
-        print(f"login     {answers.login}")
+    if sys.stdout.isatty():
+        if answers.login in ("found", "missing"):
+            print(f"login     {answers.login}")
+        print(f"page      {page_url(instance)}")

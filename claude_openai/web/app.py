@@ -55,7 +55,7 @@ from claude_openai.web.http.exchange import Exchange, HttpConnection, exchange_o
 from claude_openai.web.http.peer import Address
 from claude_openai.web.http.probes import ProbeCount
 from claude_openai.web.json_response import EVENT_STREAM, json_response
-from claude_openai.web.page import add_page_routes, is_of_page
+from claude_openai.web.page import add_page_routes, is_of_page, opens_page
 from claude_openai.web.page_access import PageAccess, page_access
 from claude_openai.web.status import OPEN_PATHS, BackendStatus, add_operator_routes
 from claude_openai.web.usage import LIMIT_HEADER, add_usage_routes
@@ -235,7 +235,8 @@ def _install_guard(app: Quart, guard: Guard, access: PageAccess) -> None:
             exchange.route = route_of(request.url_rule.rule)
         server: Any = request.scope.get("server") or ("",)
         guard.check_host(request.headers.get("Host"), str(server[0]))
-        origin = guard.check_origin(request.headers)
+        is_visit = opens_page(request.method, request.path, request.headers)
+        origin = None if is_visit else guard.check_origin(request.headers)
         if origin is not None:
             exchange.headers |= cors_headers(origin)
             if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 from quart import Quart, Response, request
 from quart_trio.wrappers import TrioResponse
+from werkzeug.datastructures import Headers
 
 from claude_openai.config import Config
 from claude_openai.errors import BadRequest, Forbidden
@@ -18,7 +19,7 @@ from claude_openai.web.access import Guard, has_control_routes
 from claude_openai.web.json_response import json_response
 from claude_openai.web.page_access import PageAccess, is_own_page, set_cookie
 
-__all__ = ["PAGE", "add_page_routes", "is_of_page"]
+__all__ = ["PAGE", "add_page_routes", "is_of_page", "opens_page"]
 
 PAGE: Final = "/dashboard"
 PAGE_PREFIX: Final = "/dashboard/"
@@ -106,6 +107,15 @@ class PageViews:
         response = json_response(body)
         response.headers["cache-control"] = "no-store"
         return response
+
+
+def opens_page(method: str, path: str, headers: Headers) -> bool:
+    """Return whether a browser opens the page in a tab, to which any other site may have a link.
+
+    The answer holds nothing that the other site could read, and the page's own policy keeps it out of frames.
+    """
+    is_visit = headers.get("Sec-Fetch-Mode") == "navigate" and headers.get("Sec-Fetch-Dest") == "document"
+    return method == "GET" and path in ("/", PAGE) and is_visit and "Origin" not in headers
 
 
 def is_of_page(path: str) -> bool:

@@ -76,6 +76,27 @@ async def test_the_root_leads_to_it() -> None:
         assert (answer.status, answer.headers["location"]) == (302, "/dashboard")
 
 
+@pytest.mark.parametrize(
+    ("path", "change", "status"),
+    [
+        ("/dashboard", {}, 200),
+        ("/", {}, 302),
+        ("/dashboard", {"sec_fetch_dest": "iframe"}, 403),
+        ("/dashboard", {"sec_fetch_mode": "no-cors"}, 403),
+        ("/dashboard", {"origin": "http://evil.example"}, 403),
+        ("/dashboard/page.js", {}, 403),
+        ("/control/watch", {}, 403),
+        ("/v1/models", {}, 403),
+    ],
+)
+async def test_another_site_may_link_to_it_but_neither_frame_nor_read_it(
+    path: str, change: dict[str, str], status: int
+) -> None:
+    visit = {"sec_fetch_site": "cross-site", "sec_fetch_mode": "navigate", "sec_fetch_dest": "document"}
+    async with serving(control_key=CONTROL) as server:
+        assert (await server.get(path, **visit | change)).status == status
+
+
 @pytest.mark.parametrize("path", ["/", "/dashboard", "/dashboard/page.js"])
 async def test_without_any_key_there_is_no_page(path: str) -> None:
     async with serving() as server:

@@ -29,6 +29,7 @@ from claude_openai.errors import StartError
 from tests.instances import ONE
 from tests.real.command import ADVICE, INSTANCE_FILES, MODULE, Shell, shell
 from tests.real.harness import LIMIT_S, needs_claude, until
+from tests.real.terminal import in_terminal
 
 pytestmark = [needs_claude, pytest.mark.long]
 
@@ -145,6 +146,13 @@ async def test_a_start_without_claude_warns_and_so_does_the_status(tmp_path: Pat
         assert status.stdout.splitlines()[1] == warning.removeprefix("claude-openai: ")
         told = json.loads((await missing("status", "--json")).stdout)
         assert (told["health"], told["warnings"]) == ("ok", [warning.removeprefix("claude-openai: warning: ")])
+
+
+async def test_a_start_in_a_terminal_prints_the_page(tmp_path: Path) -> None:
+    async with shell(tmp_path) as user, in_terminal(user, "--background", "--port", "0") as terminal:
+        assert await terminal.process.wait() == 0
+        base_url = json.loads((await user("status", "--json")).stdout)["base_url"]
+        await terminal.shows(f"page      {base_url}/dashboard#ticket=")
 
 
 async def test_a_server_whose_files_are_removed_puts_them_back(tmp_path: Path) -> None:

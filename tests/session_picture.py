@@ -43,6 +43,7 @@ _FIXED: Final = (
     (r"(pid +)\d+", r"\g<1>4711"),
     (r"\(pid \d+\)", "(pid 4711)"),
     (r"log ( +)\S+/\.claude-openai", r"log \1~/.claude-openai"),
+    (r"#ticket=\S+", "#ticket=hBh3oJmZC9cEM0bXq1Vd6yTfWnK7sRuL2gPaIxOeQ8w"),
     (r"chatcmpl-[0-9a-f]+", "chatcmpl-e2217f7e565249838fbdaf07"),
     (r"run_[0-9a-f]{24}", "run_e2217f7e565249838fbdaf07"),
     (r'"created":\d+', '"created":1795487284'),

@@ -115,14 +115,14 @@ class Served:
 
 
 @contextmanager
-def serving(**settings: Any) -> Iterator[Served]:
+def serving(port: int = 0, **settings: Any) -> Iterator[Served]:
     """A server in a thread, for the length of the block."""
     backend, urls, stop = Shown(), Future[str](), Future[Any]()
 
     async def run() -> None:
         stopping = trio.Event()
         stop.set_result((trio.lowlevel.current_trio_token(), stopping))
-        config = Config(port=0, log=False, drain_timeout_ms=0, control_key=CONTROL, max_concurrency=3, **settings)
+        config = Config(port=port, log=False, drain_timeout_ms=0, control_key=CONTROL, max_concurrency=3, **settings)
         async with trio.open_nursery() as nursery:
             urls.set_result((await nursery.start(partial(serve, config, backend=backend, stop=stopping)))[0])
 
@@ -275,11 +275,15 @@ def test_a_conversation_can_be_closed_and_texts_are_never_markup(browser: Any) -
         assert page.locator("img, .run b:not(.model)").count() == 0
 
 
-def test_a_lost_server_is_shown(browser: Any) -> None:
+def test_a_lost_server_is_shown_and_the_next_one_asks_for_the_key_again(browser: Any) -> None:
     with browsing(browser) as page:
         with serving(api_key=KEY) as served:
             log_in(page, served)
         page.locator("#connection.lost").wait_for()
+        with serving(urlsplit(served.url).port or 0, api_key=KEY):
+            page.get_by_label("Key of this server").fill(KEY)
+            page.get_by_role("button", name="Show").click()
+            page.locator("#connection.live").wait_for()
 
 
 class Evil(BaseHTTPRequestHandler):

@@ -5,7 +5,9 @@ import re
 import struct
 import time
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -241,18 +243,22 @@ def test_a_picture_of_very_many_parts_takes_no_long_time(step: bytes) -> None:
     assert time.process_time() - began < 2.0
 
 
-LARGE = {
-    "a wide one": drawn("RGB", (9000, 40), "PNG"),
-    "one of many bytes": drawn("RGB", (1900, 1900), "PNG", noise=True),
-    "one of both": drawn("RGB", (2400, 2300), "JPEG", noise=True, quality=100),
-    "one with transparency": drawn("RGBA", (2100, 2100), "PNG", noise=True),
-    "one of a palette": drawn("P", (3000, 10), "GIF"),
-    "a grey one": drawn("L", (10, 3000), "WEBP"),
+# Drawn by the test: it takes seconds.
+LARGE: dict[str, Callable[[], bytes]] = {
+    "a wide one": partial(drawn, "RGB", (9000, 40), "PNG"),
+    "one of many bytes": partial(drawn, "RGB", (1900, 1900), "PNG", noise=True),
+    "one of both": partial(drawn, "RGB", (2400, 2300), "JPEG", noise=True, quality=100),
+    "one with transparency": partial(drawn, "RGBA", (2100, 2100), "PNG", noise=True),
+    "one of a palette": partial(drawn, "P", (3000, 10), "GIF"),
+    "a grey one": partial(drawn, "L", (10, 3000), "WEBP"),
 }
 
 
-@pytest.mark.parametrize("raw", LARGE.values(), ids=LARGE)
-def test_a_picture_that_is_too_large_is_made_as_small_as_claude_takes_wherever_it_stands(raw: bytes) -> None:
+@pytest.mark.parametrize("draw", LARGE.values(), ids=LARGE)
+def test_a_picture_that_is_too_large_is_made_as_small_as_claude_takes_wherever_it_stands(
+    draw: Callable[[], bytes],
+) -> None:
+    raw = draw()
     (block,) = blocks(image(url(raw)))
     assert isinstance(block, MediaBlock)
     data = base64.b64decode(block.data)

@@ -10,7 +10,7 @@ clients get an error; then the connections are closed, and last the guardian, wh
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import trio
 
@@ -27,12 +27,16 @@ from claude_openai.preload import preload
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.capture.writer import RunWriter
 from claude_openai.runs.registry import RunLimits, Runs
+from claude_openai.runs.trace_export import open_tracing
 from claude_openai.runs.usage.book import Book
 from claude_openai.runs.usage.ledger import Ledger, book_of
 from claude_openai.threads import NoThreadError, run_in_thread
 from claude_openai.trio_only import require_trio
 from claude_openai.web.app import build_app
 from claude_openai.web.http.listener import Connections, TcpListener, connection_limit, open_listeners, urls_of
+
+if TYPE_CHECKING:
+    from claude_openai.runs.tracing import Tracing
 
 __all__ = ["serve"]
 
@@ -76,8 +80,10 @@ async def serve(
         task_status: `await nursery.start(serve, config)` returns the base URLs once the server listens.
 
     Raises:
-        StartError: the address cannot be bound, or the system lacks files, processes or disk space.
-        ConfigError: the command, the log file or the cassette of the config cannot be used, or it has `background`.
+        StartError: the address cannot be bound, the system lacks files, processes or disk space, or an extra
+            is missing.
+        ConfigError: the command, the log file, the cassette or the spans of the config cannot be used, or it has
+            `background`.
         RuntimeError: this is not a task of trio.
     """
     require_trio("claude_openai.serve", WITHOUT_TRIO)
@@ -88,6 +94,7 @@ async def serve(
         ended_in_a_thread(_writing(config, log)) as writer,
         _accounting(config, log) as ledger,
         ended_in_a_thread(_recording(config, log)) as recorder,
+        _tracing(config, log) as tracing,
         _listening(config) as listeners,
     ):
         models = KnownModels(config.catalog(), log)
@@ -99,7 +106,9 @@ async def serve(
         async with running as the_backend:
             admission = Admission(config.max_concurrency, config.max_queue_size)
             runs = Runs(the_backend, admission, RunLimits.of(config), writer, ledger=ledger)
-            app = build_app(config, runs, log, the_backend.status, catalog=models.catalog, recorder=recorder)
+            app = build_app(
+                config, runs, log, the_backend.status, catalog=models.catalog, recorder=recorder, tracing=tracing
+            )
             connections = Connections(app, config, log, connection_limit(config))
             closing = trio.Event()
             async with trio.open_nursery() as nursery:
@@ -227,6 +236,15 @@ def _recording(config: Config, log: Log) -> Iterator[Recorder | None]:
         yield recorder
     finally:
         recorder.close()
+
+
+@asynccontextmanager
+async def _tracing(config: Config, log: Log) -> "AsyncIterator[Tracing | None]":
+    if not config.otel:
+        yield None
+        return
+    async with open_tracing(log) as tracing:
+        yield tracing
 
 
 @asynccontextmanager

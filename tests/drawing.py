@@ -15,7 +15,18 @@ ARCHITECTURE: Final = Path(__file__).parents[1] / ".github" / "ARCHITECTURE.md"
 BLOCK: Final = re.compile(r"(?<=<!-- drawing -->\n).*?(?=<!-- /drawing -->)", re.DOTALL)
 SPLIT: Final = {"protocol", "claude"}
 # The bottom of the program: nearly everything imports these.
-BOTTOM: Final = {"bounded_run", "errors", "shortages", "threads", "offload", "trio_only", "_version", "logs", "config"}
+BOTTOM: Final = {
+    "bounded_run",
+    "errors",
+    "extras",
+    "shortages",
+    "threads",
+    "offload",
+    "trio_only",
+    "_version",
+    "logs",
+    "config",
+}
 LEFT_OUT: Final = BOTTOM | {"__main__", "preload"}
 
 

@@ -69,6 +69,7 @@ class Config:
     stop_at_utilization: float | None = None
     record: Path | None = None
     record_times: bool = False
+    otel: bool = False
 
     # How long a stream's status line waits for the first event, so that a failed start gets its true status.
     hold_status_ms: int = 10_000

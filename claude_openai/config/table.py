@@ -339,5 +339,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "record requests and Claude's answers to this file, a cassette for tests; an existing one is continued",
         ),
         _setting("record_times", switch, "", "with --record, also record the time of each piece of an answer"),
+        _setting(
+            "otel",
+            switch,
+            "",
+            "send an OpenTelemetry span for each run, to the collector that the variables OTEL_EXPORTER_OTLP_* name; "
+            "needs the extra 'otel'",
+        ),
     ),
 )

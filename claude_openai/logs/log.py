@@ -38,7 +38,16 @@ __all__ = [
 
 # Loggers of the libraries that serve a request. Those of the runtime (asyncio, concurrent.futures, trio) are left to
 # the program around the server: with another handler its own failures would no longer be printed.
-LIBRARIES: Final = ("PIL", "claude_agent_sdk", "claude_openai", "hypercorn", "mcp", "quart", "werkzeug")
+LIBRARIES: Final = (
+    "PIL",
+    "claude_agent_sdk",
+    "claude_openai",
+    "hypercorn",
+    "mcp",
+    "opentelemetry",
+    "quart",
+    "werkzeug",
+)
 _STDOUT = 1
 LogFormat: TypeAlias = Literal["auto", "json", "text"]
 _RESERVED = frozenset({"time", "level", "event"})

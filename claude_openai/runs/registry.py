@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -40,6 +41,9 @@ from claude_openai.runs.recent_errors import RecentErrors
 from claude_openai.runs.run import Run
 from claude_openai.runs.usage.ledger import Ledger
 from claude_openai.runs.usage.limits import UsageLimits
+
+if TYPE_CHECKING:
+    from claude_openai.runs.tracing import RunTrace
 
 __all__ = ["CHANNEL_EVENTS", "LOGIN_DOUBT_S", "RunLimits", "Runs"]
 
@@ -169,6 +173,7 @@ class Runs:
         arrived: float | None = None,
         recording: TurnRecording | None = None,
         client: str = "",
+        trace: "RunTrace | None" = None,
     ) -> AsyncIterator[Run]:
         """Start a run and yield it; leaving the block ends it.
 
@@ -178,6 +183,7 @@ class Runs:
             arrived: arrival time of the request, on trio's clock; default: now.
             recording: records the turn; written when the run ends.
             client: short name of the client program, "" if unknown.
+            trace: the span of the request, which the caller ends.
 
         Raises:
             QueueFull, ShuttingDown, QuotaExhausted: immediately; no run is started.
@@ -191,7 +197,7 @@ class Runs:
         send, receive = trio.open_memory_channel[Event](CHANNEL_EVENTS)
         place = self.admission.admit()
         run = self._begin(request, receive, trio.current_time() if arrived is None else arrived)
-        run.recording, run.client = recording, client
+        run.recording, run.client, run.trace = recording, client, trace
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._produce, run, place, request, send, log.bind(run_id=run.id))
             try:
@@ -260,7 +266,7 @@ class Runs:
 
     def _keep(self, run: Run) -> None:
         # Without its errors, whose tracebacks would keep the whole request in memory, and without its recording.
-        self._ended[run.id] = replace(run, error=None, cancelled_by=None, recording=None)
+        self._ended[run.id] = replace(run, error=None, cancelled_by=None, recording=None, trace=None)
         while len(self._ended) > self._kept:
             del self._ended[next(iter(self._ended))]
         self.changes.note(run.id)

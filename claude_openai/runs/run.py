@@ -1,7 +1,7 @@
 """One run: its state, its log lines, its measures and its capture. `registry` makes and starts runs."""
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import trio
 
@@ -26,6 +26,9 @@ from claude_openai.runs.capture.writer import Capture
 from claude_openai.runs.metrics import TurnMeter
 from claude_openai.runs.prompt_cache import CacheReport
 
+if TYPE_CHECKING:
+    from claude_openai.runs.tracing import RunTrace
+
 __all__ = ["Run"]
 
 # Of the answer so far, for those who watch.
@@ -39,6 +42,7 @@ class Run:
     Attributes:
         meter: measures the run.
         recording: records the turn to a cassette.
+        trace: its span; its owner ends it.
         parked: the conversation that its answer left waiting for results.
         client: short name of the client program, "" if unknown.
         tail: the last characters of the answer so far.
@@ -51,6 +55,7 @@ class Run:
     capture: Capture | None
     meter: TurnMeter
     recording: TurnRecording | None = None
+    trace: "RunTrace | None" = None
     scope: trio.CancelScope = field(default_factory=trio.CancelScope)
     cancelled_by: ApiError | None = None
     error: ApiError | None = None
@@ -102,6 +107,8 @@ class Run:
         self.record.waited_ms = self._age_ms()
         self.record.status = "running"
         self.record.waiting_for = None
+        if self.trace is not None:
+            self.trace.note_slot()
         self._keep({"type": "running"})
 
     def note(self, event: Event, log: Log) -> None:
@@ -119,15 +126,18 @@ class Run:
             case ToolCall():
                 self._keep(record_of_event(event))
                 size = len(event.arguments.encode(errors="surrogatepass"))
+                self._trace(event)
                 log.debug("sdk.structured_tool_call", id=event.id, name=event.name, argument_bytes=size)
                 log.trace("sdk.tool_arguments", id=event.id, arguments=event.arguments)
             case TurnStarted():
                 self.answering = True
                 self.record.conversation = event.conversation
                 self._keep(record_of_event(event))
+                self._trace(event)
                 log.debug("run.answering", claude_model=event.model, conversation=event.conversation)
             case TurnCompleted():
                 self.record.usage = usage_object(event.usage)
+                self._trace(event)
                 self.note_end("completed", finish_reason=event.finish_reason)
                 log.debug("openai.response", finish_reason=event.finish_reason, usage=event.usage)
             case TurnFailed(error):
@@ -149,6 +159,7 @@ class Run:
         if self.capture is not None:
             self.capture.put_text("reasoning", event.text)
         if event.tool:
+            self._trace(event)
             log.debug("sdk.own_tool", name=event.tool)
 
     def note_end(
@@ -163,11 +174,17 @@ class Run:
         self.meter.end(status, error)
         if self.recording is not None:
             self.recording.end()
+        if self.trace is not None:
+            self.trace.note_end()
         record.error = None if error is None else error.body()["error"]
         self.hint = "" if error is None else error.hint
         if record.ended_at is None:
             record.ended_at = record.started_at + trio.current_time() - self._began
         self._keep({"type": "end", **record.to_json(), "finish_reason": finish_reason}, last=True)
+
+    def _trace(self, event: ReasoningDelta | ToolCall | TurnStarted | TurnCompleted) -> None:
+        if self.trace is not None:
+            self.trace.note(event)
 
     def _age_ms(self) -> int:
         return round((trio.current_time() - self._began) * 1000)

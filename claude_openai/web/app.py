@@ -7,9 +7,9 @@ A view parses the request, opens a run on the exchange's stack, and turns the ru
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 from quart import Quart, Response, request
@@ -60,6 +60,9 @@ from claude_openai.web.page_access import PageAccess, page_access
 from claude_openai.web.status import OPEN_PATHS, BackendStatus, add_operator_routes
 from claude_openai.web.usage import LIMIT_HEADER, add_usage_routes
 
+if TYPE_CHECKING:
+    from claude_openai.runs.tracing import RunTrace, Tracing
+
 __all__ = ["App", "build_app"]
 
 LOGGED_CHARS = 256
@@ -102,6 +105,7 @@ class Views:
     offload: Offload = in_thread
     items: ItemStore = field(default_factory=ItemStore)
     recorder: Recorder | None = None
+    tracing: "Tracing | None" = None
 
     async def models(self) -> Response:
         return json_response(self.catalog().model_list(self.started))
@@ -116,11 +120,8 @@ class Views:
         catalog = self.catalog()
         chat = await self._admitted(await self.offload(lambda: parse_chat_body(body, catalog)))
         _log_request(exchange.log, chat, body)
-        exchange.begin_turn(chat.model)
-        opening = self.runs.open(chat, exchange.log, exchange.arrived, self._recording(body), client=_client())
-        run = exchange.run = await exchange.stack.enter_async_context(opening)
-        exchange.headers["x-claude-openai-run"] = run.id
         head = ResponseHead(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
+        run = await self._begun(chat, body, head.id)
         if chat.stream:
             return await self._streamed(run, ChunkStream(head, chat.include_usage, functions=chat.functions))
         return await self._whole(run, Completion(head, functions=chat.functions))
@@ -132,15 +133,42 @@ class Views:
         parsed = await self.offload(lambda: parse_responses_request(body, catalog, recall))
         chat = await self._admitted(parsed.chat)
         _log_request(exchange.log, chat, body)
-        exchange.begin_turn(chat.model)
-        opening = self.runs.open(chat, exchange.log, exchange.arrived, self._recording(body), client=_client())
-        run = exchange.run = await exchange.stack.enter_async_context(opening)
-        exchange.headers["x-claude-openai-run"] = run.id
         head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), parsed.echo, parsed.namespaces)
+        run = await self._begun(chat, body, head.id)
         remember = self.items.remember if parsed.stores else _forget
         if chat.stream:
             return await self._streamed(run, ResponsesStream(head, _now, remember))
         return await self._whole(run, ResponsesObject(head, _now, remember))
+
+    async def _begun(self, chat: TurnRequest, body: bytes, response_id: str) -> Run:
+        """Start the run that answers the request; the exchange ends it."""
+        exchange = exchange_of(request.scope)
+        exchange.begin_turn(chat.model)
+        trace = self._trace(chat, response_id, exchange)
+        if trace is not None:
+            chat = replace(chat, trace_context=trace.context)
+        recording = self._recording(body)
+        opening = self.runs.open(chat, exchange.log, exchange.arrived, recording, client=_client(), trace=trace)
+        run = exchange.run = await exchange.stack.enter_async_context(opening)
+        exchange.headers["x-claude-openai-run"] = run.id
+        return run
+
+    def _trace(self, chat: TurnRequest, response_id: str, exchange: Exchange) -> "RunTrace | None":
+        """Begin the span of the request, if there are spans; the exchange ends it, after the run."""
+        if self.tracing is None:
+            return None
+        parent = {name: ",".join(request.headers.getlist(name)) for name in ("traceparent", "tracestate")}
+        trace = self.tracing.begin(
+            chat, parent, route=exchange.route, response_id=response_id, arrived=exchange.arrived
+        )
+
+        def end() -> None:
+            run = exchange.run
+            record, first_token_s = (None, None) if run is None else (run.record, run.meter.first_token_s)
+            trace.end(record, first_token_s, exchange.failure, exchange.status or 0)
+
+        exchange.stack.callback(end)
+        return trace
 
     def _recording(self, body: bytes) -> TurnRecording | None:
         return None if self.recorder is None else self.recorder.begin(request.path, body)
@@ -187,6 +215,7 @@ def build_app(
     catalog: Callable[[], ModelCatalog] | None = None,
     offload: Offload = in_thread,
     recorder: Recorder | None = None,
+    tracing: "Tracing | None" = None,
 ) -> App:
     """Compose the app.
 
@@ -198,6 +227,7 @@ def build_app(
         catalog: returns the current models; by default those of `config`.
         offload: parses the bodies of requests.
         recorder: records the turns; None for no recording.
+        tracing: makes the spans of the runs; None for no spans.
     """
     app = App("claude_openai", static_folder=None)
     app.exchange_log, app.metrics, app.probes = log, runs.metrics, ProbeCount(log)
@@ -211,6 +241,7 @@ def build_app(
         catalog or config.catalog,
         offload,
         recorder=recorder,
+        tracing=tracing,
     )
     app.add_url_rule("/v1/models", "models", views.models, methods=["GET"])
     # Model names may contain slashes, encoded or not.

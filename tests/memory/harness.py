@@ -26,6 +26,7 @@ from claude_openai.logs.redaction import Redactor
 from claude_openai.offload import Offload
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.registry import KEPT_RUNS, RunLimits, Runs
+from claude_openai.runs.tracing import Tracing
 from claude_openai.runs.usage.ledger import Ledger
 from claude_openai.testing.pipes import Pipe, ServerEnd
 from claude_openai.web.app import build_app
@@ -71,6 +72,7 @@ class Server:
         offload: Offload = _here,
         kept_runs: int = KEPT_RUNS,
         recorder: Callable[[Log], Recorder] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self.backend = backend
         self.nursery = nursery
@@ -83,7 +85,9 @@ class Server:
         ledger = Ledger(limits.usage, key=key, log=self.log, now=unix_time)
         self.runs = Runs(backend, self.admission, limits, ledger=ledger, kept=kept_runs)
         self.recorder = recorder(self.log) if recorder else None
-        real = build_app(config, self.runs, self.log, backend.status, offload=offload, recorder=self.recorder)
+        real = build_app(
+            config, self.runs, self.log, backend.status, offload=offload, recorder=self.recorder, tracing=tracing
+        )
         self.probes = real.probes
         self.connections = Connections(app or real, config, self.log, limit)
         self._clients: list[Client] = []
@@ -168,6 +172,7 @@ async def serving(
     offload: Offload | None = None,
     kept_runs: int = KEPT_RUNS,
     recorder: Callable[[Log], Recorder] | None = None,
+    tracing: Tracing | None = None,
     **settings: Any,
 ) -> AsyncIterator[Server]:
     """A server for as long as the block.
@@ -180,12 +185,14 @@ async def serving(
         offload: reads the bodies; by default at once, since the clock would jump while all tasks wait for a thread.
         kept_runs: as for `Runs`.
         recorder: makes the recorder of the turns from the log.
+        tracing: as for `build_app`.
         settings: fields of `Config`.
     """
     backend = script if isinstance(script, ScriptedBackend) else ScriptedBackend(script)
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
-            server = Server(Config(**settings), backend, nursery, app, limit, offload or _here, kept_runs, recorder)
+            parts = (offload or _here, kept_runs, recorder, tracing)
+            server = Server(Config(**settings), backend, nursery, app, limit, *parts)
             yield server
             await server.finish(expected_errors)
 

@@ -60,4 +60,5 @@ def test_plugin_adds_only_itself_to_the_start_of_pytest() -> None:
 
 
 def test_the_server_listens_before_it_loads_what_only_some_requests_need() -> None:
-    assert not loaded_by("import claude_openai.server") & {"claude_agent_sdk", "jsonschema", "prometheus_client"}
+    later = {"claude_agent_sdk", "jsonschema", "opentelemetry", "prometheus_client"}
+    assert not loaded_by("import claude_openai.server") & later

@@ -82,6 +82,7 @@ _TABLE: Final[Mapping[Reach, Mapping[str, str]]] = {
     Reach.NO_TURN: {
         "Claude Code's own, including those of a session that started this server, and the server's own": """CLAUDE*
             CCR_* API_KEY""",
+        "telemetry of the server and its key; a turn gets the trace of its request": "OTEL_* TRACEPARENT TRACESTATE",
         "overriding the model, which the request selects": "ANTHROPIC_MODEL ANTHROPIC_DEFAULT_MODEL",
         "overriding the thinking budget, which the request selects": "MAX_THINKING_TOKENS",
         "changing Claude Code's requests": "ANTHROPIC_BETAS USE_API_CONTEXT_MANAGEMENT SYSTEM_REMINDER_MEMORY_CONTEXT",

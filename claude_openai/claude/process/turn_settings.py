@@ -1,7 +1,8 @@
 """The settings of a process that can change with each turn."""
 
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from claude_openai.protocol.turn.request import TurnRequest
@@ -18,15 +19,17 @@ class TurnSettings:
         max_tokens: bound of an answer; None, or more than the model's limit, means the model's limit.
         long_context: whether more than 200,000 tokens may be used. Must be set before the first call: after it a
             process continues to request the 1M context of a model with `[1m]` (2.1.332).
+        trace_context: the parent of Claude Code's own traces; not compared, because it is another for each request.
     """
 
     effort: str | None = None
     max_tokens: int | None = None
     long_context: bool = True
+    trace_context: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, request: TurnRequest) -> "TurnSettings":
-        return cls(request.reasoning_effort, request.max_tokens, request.long_context)
+        return cls(request.reasoning_effort, request.max_tokens, request.long_context, request.trace_context)
 
     @property
     def level(self) -> str | None:
@@ -36,7 +39,8 @@ class TurnSettings:
     def environment(self) -> dict[str, str]:
         """Return the variables for a process that starts with these settings; an empty value resets an earlier one."""
         short = {} if self.long_context else {_SHORT_CONTEXT: "1"}
-        return {_MAX_TOKENS: "" if self.max_tokens is None else str(self.max_tokens), **short}
+        trace = {name.upper(): self.trace_context.get(name, "") for name in _TRACE} if self.trace_context else {}
+        return {_MAX_TOKENS: "" if self.max_tokens is None else str(self.max_tokens), **short, **trace}
 
     def frame(self) -> dict[str, Any]:
         """Return the control request that applies the settings to a running process before a turn."""
@@ -49,3 +53,4 @@ class TurnSettings:
 _EFFORTS = {"none": "low", "minimal": "low"}
 _MAX_TOKENS = "CLAUDE_CODE_MAX_OUTPUT_TOKENS"
 _SHORT_CONTEXT = "CLAUDE_CODE_DISABLE_1M_CONTEXT"
+_TRACE = ("traceparent", "tracestate")

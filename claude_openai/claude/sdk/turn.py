@@ -198,7 +198,9 @@ class SdkTurn:
         await self._emit(effect)
 
     async def _apply(self, settings: TurnSettings) -> None:
-        if settings != self._opened.settings:
+        # Claude Code's turn, and its span with it, goes on when it gets the results of a parked conversation.
+        is_traced = bool(settings.trace_context) and self._route != "parked"
+        if settings != self._opened.settings or is_traced:
             self._opened.settings = settings
             await self._opened.transport.write(json.dumps(settings.frame()) + "\n")
 

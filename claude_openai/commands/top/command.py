@@ -12,6 +12,7 @@ from claude_openai.commands import allows_colours, command_parser, not_running
 from claude_openai.commands.instance.record import find_instance, instance_folder
 from claude_openai.config.setting import Parser
 from claude_openai.errors import ConfigError, StartError
+from claude_openai.extras import install_command
 
 __all__ = ["parser", "run"]
 
@@ -30,7 +31,9 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or environ.get("TERM", "dumb") in ("dumb", "unknown"):
         raise ConfigError("top needs a terminal", hint="`claude-openai runs --json` prints the runs")
     if find_spec("rich") is None:
-        raise StartError("top needs the package rich, which is not installed", hint=f"install it with: {_installer()}")
+        raise StartError(
+            "top needs the package rich, which is not installed", hint=f"install it with: {install_command('top')}"
+        )
     folder = instance_folder(environ)
     if find_instance(folder) is None:
         raise StartError(not_running(folder), hint="start it with `claude-openai start`")
@@ -45,10 +48,3 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         # The terminal is restored, so the signal may now do what it does to other commands.
         signal.raise_signal(number)
     return 0
-
-
-def _installer() -> str:
-    """Return the command that installs the extra into this environment. Those of uv have no pip."""
-    pip = "pip install" if find_spec("pip") is None else f"{sys.executable} -m pip install"
-    python = f" --python {sys.executable}" if find_spec("pip") is None else ""
-    return f"{'uv ' if python else ''}{pip}{python} 'claude-openai[top]'"

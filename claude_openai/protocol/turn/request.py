@@ -1,7 +1,7 @@
 """The request for one turn, independent of the client's API."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from claude_openai.protocol.turn.blocks import Message
 from claude_openai.protocol.turn.claude_options import ClaudeOptions, ReasoningEffort
@@ -36,6 +36,7 @@ class TurnRequest:
         metadata: key-value pairs of the client, for the log.
         prompt_cache_key: the client's name of a repeated prompt, for the log.
         long_context: a context of more than 200,000 tokens may be used, if the model supports it; set by the server.
+        trace_context: `traceparent` and `tracestate` for Claude Code's own traces; set by the server.
     """
 
     model: str
@@ -58,3 +59,4 @@ class TurnRequest:
     functions: bool = False
     prompt_cache_key: str | None = None
     long_context: bool = True
+    trace_context: Mapping[str, str] = field(default_factory=dict)

@@ -114,12 +114,17 @@ class Exchange:
             raise client_left_error()
         self.ends_at_disconnect = True
 
+    @property
+    def failure(self) -> ApiError | None:
+        """The error that was sent in place of an answer, or at its end."""
+        return self.error or (None if self.run is None else self.run.error)
+
     def log_fields(self) -> dict[str, object]:
         """Return the known fields of `http.request` about the turn and the error."""
         found: dict[str, object] = {"model": self.model[:MODEL_CHARS] or None}
         if self.run is not None:
             found |= self.run.log_fields()
-        error = self.error or (None if self.run is None else self.run.error)
+        error = self.failure
         if error is not None:
             # The message about an invalid field may quote its value, which can be a part of the conversation.
             message = None if isinstance(error, BadRequest) and error.param else error.message

@@ -72,6 +72,7 @@ ROWS = {
     "stop_at_utilization": Row(("0.9", 0.9), ("1", 1.0), ("0", "1.01", "90", "", "nan")),
     "record": Row(("/var/c.jsonl", Path("/var/c.jsonl")), ("/var/d", Path("/var/d")), ("", "~nobody-of-this-name/x")),
     "record_times": Row(("1", True), ("no", False), ("", "2")),
+    "otel": Row(("1", True), ("no", False), ("", "2")),
 }  # fmt: skip
 
 KEY_FILES = {

@@ -1,0 +1,15 @@
+"""The settings of a turn: which of them reach Claude Code, and which make a difference."""
+
+from claude_openai.claude.process.turn_settings import TurnSettings
+
+TRACED = TurnSettings(trace_context={"traceparent": "00-1-2-01"})
+
+
+def test_trace_context_reaches_claude_code_and_resets_the_state_of_an_earlier_turn() -> None:
+    assert TRACED.environment == {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": "", "TRACEPARENT": "00-1-2-01", "TRACESTATE": ""}
+    assert TurnSettings().environment == {"CLAUDE_CODE_MAX_OUTPUT_TOKENS": ""}
+
+
+def test_trace_context_makes_no_difference() -> None:
+    # Otherwise the results of a parked conversation would never fit.
+    assert TurnSettings() == TRACED

@@ -96,7 +96,7 @@ class ApiError(Exception):
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
-    default_code: ClassVar[str | None] = None
+    default_code: ClassVar[str] = ""
 
     def __init__(
         self,
@@ -108,11 +108,11 @@ class ApiError(Exception):
         retry_after_s: int | None = None,
         may_retry: bool = True,
     ) -> None:
-        self.message = f"{problem}. {hint}" if hint else problem
+        self.message: str = f"{problem}. {hint}" if hint else problem
         super().__init__(self.message)
         self.problem = problem
         self.hint = hint
-        self.code = code if code is not None else self.default_code
+        self.code: str | None = code if code is not None else self.default_code or None
         self.param = param
         self.retry_after_s = retry_after_s
         self.may_retry = may_retry

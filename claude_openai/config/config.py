@@ -94,7 +94,9 @@ class Config:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            check_field(each, getattr(self, each.name))
+            value = getattr(self, each.name)
+            if value is not each.default:
+                check_field(each, value)
         if any(not name or "=" in name for name in self.extra_env):
             raise ConfigError("invalid extra_env: a name that is empty or contains '='; expected names of variables")
         for name in ("api_key", "control_key"):

@@ -47,7 +47,7 @@ class Connection:
         self._unsent = b""
         self._head_only = False
         self._disconnected = False
-        self.died = False
+        self.died: bool = False
 
     async def next_request(self) -> RecordedRequest | None:
         """Return the next request with its body; None at the end, when the stream must be closed."""

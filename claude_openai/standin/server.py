@@ -72,7 +72,7 @@ class MessagesApi:
         self._on_death = on_death
         self._numbers = count(1)
         self.errors: list[Exception] = []
-        self.active = 0
+        self.active: int = 0
         self._reply = reply
         self._enqueued: deque[Answer] = deque()
         self._arrival = trio.Event()

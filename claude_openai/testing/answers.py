@@ -62,7 +62,7 @@ class Answers:
         self.strict = strict
         self.problems: list[str] = []
         self.error: Exception | None = None
-        self.fault = ""
+        self.fault: str = ""
         self._entries: list[_Entry] = []
         self._script: list[_Entry] = []
         self._faulty: _Entry | None = None

@@ -109,13 +109,17 @@ def _httpx_of(openai: Any) -> tuple[str, ...]:
 
 
 def _in_memory(names: tuple[str, ...], connect: Connect, **options: Any) -> "httpx2.AsyncClient":
-    httpx = _first_of(names)
+    httpx: Any = _first_of(names)
     httpcore = importlib.import_module(httpx.__name__.replace("httpx", "httpcore"))
-    transport = httpx.AsyncHTTPTransport(**_LOOPBACK_ONLY)
-    # The only way to another network (httpx 0.28, httpx2 2.16); `test_clients.py` shows when it is gone.
-    transport._pool = httpcore.AsyncConnectionPool(network_backend=_network(httpcore, connect), max_connections=1000)
+
+    class Transport(httpx.AsyncHTTPTransport):  # type: ignore[misc]
+        def __init__(self) -> None:
+            # The only way to another network (httpx 0.28, httpx2 2.16); `test_fake_claude.py` shows when it is gone.
+            # httpx's own would also read certificates, which takes longer than a test.
+            self._pool = httpcore.AsyncConnectionPool(network_backend=_network(httpcore, connect), max_connections=1000)
+
     client: httpx2.AsyncClient = httpx.AsyncClient(
-        **{"transport": transport, "trust_env": False, "follow_redirects": True, **options}
+        **{"transport": Transport(), "trust_env": False, "follow_redirects": True, **options}
     )
     return client
 

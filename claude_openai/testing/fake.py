@@ -51,9 +51,9 @@ class FakeClaude:
 
     def __init__(self, answers: Answers, parts: Parts, nursery: trio.Nursery) -> None:
         config, log = parts.config, parts.log
-        self.api_key = config.api_key or API_KEY
+        self.api_key: str = config.api_key or API_KEY
         self.requests: list[FakeRequest] = []
-        self.log = parts.records
+        self.log: list[dict[str, Any]] = parts.records
         self._answers = answers
         self._nursery = nursery
         self._closed = False

@@ -48,10 +48,10 @@ class RunningFakeClaude:
     """
 
     def __init__(self, claude: FakeClaude, token: trio.lowlevel.TrioToken) -> None:
-        self.url = claude.url
-        self.api_key = claude.api_key
-        self.requests = claude.requests
-        self.log = claude.log
+        self.url: str = claude.url
+        self.api_key: str = claude.api_key
+        self.requests: list[FakeRequest] = claude.requests
+        self.log: list[dict[str, Any]] = claude.log
         self._claude = claude
         self._token = token
         self._clients: list[Callable[[], None]] = []

@@ -23,7 +23,7 @@ from claude_openai.testing.parts import opened_parts
 __all__ = ["fake_claude"]
 
 # Tests may run many requests at once; Config has a test of the queue.
-DEFAULTS: Final = {"port": 0, "api_key": API_KEY, "max_concurrency": 100, "spares": 0}
+DEFAULTS: Final[dict[str, Any]] = {"port": 0, "api_key": API_KEY, "max_concurrency": 100, "spares": 0}
 
 NOT_TRIO: Final = (
     "fake_claude runs in trio; with asyncio, and without an event loop, use `with running_fake_claude(...) as claude:`"

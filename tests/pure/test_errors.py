@@ -66,7 +66,7 @@ def test_the_object_always_has_all_four_keys(kind: type[ApiError], said: str, co
             "message": said,
             "type": kind.type,
             "param": param,
-            "code": kind.default_code if code is None else code,
+            "code": (kind.default_code or None) if code is None else code,
         }
     }
     validate("ErrorResponse", body)

@@ -62,7 +62,7 @@ class Document:
     def __init__(self, schema: Mapping[str, Any], budget: Budget) -> None:
         if is_deeper(schema):
             raise InvalidSchema(f"it is nested more than {MAX_DEPTH} deep")
-        self.draft = draft_of(schema)
+        self.draft: Draft = draft_of(schema)
         # Keyed by `id()`; the schema keeps its subschemas alive.
         self._drafts: dict[int, Draft] = {}
         self._targets: dict[str, Place] = {}
@@ -76,7 +76,7 @@ class Document:
                 registry = registry.crawl()
         # With one resource all resolvers are equal.
         self._is_one = len(registry) == 1
-        self.top = Place(schema, registry.resolver(uri))
+        self.top: Place = Place(schema, registry.resolver(uri))
         self._follow_all(budget)
 
     def draft_at(self, schema: Any) -> Draft | None:

@@ -80,7 +80,7 @@ class ArgumentValidator:
 
     def __init__(self, schema: str, budget: Budget) -> None:
         budget.spend(len(schema) // SCHEMA_CHARS_A_STEP)
-        self.document = Document(json.loads(schema), budget)
+        self.document: Document = Document(json.loads(schema), budget)
         self._plans = Plans(self.document, keywords_of)
         self.steps = 0
         self.claude_schema: tuple[str, int] | None = None

@@ -47,8 +47,9 @@ class Budget:
     def __init__(
         self, steps: int = REQUEST_STEPS, clock: Callable[[], float] = _no_clock, *, pattern_s: float = PATTERN_S
     ) -> None:
-        self._steps = self.left = steps
-        self.pattern_s = pattern_s
+        self._steps = steps
+        self.left: int = steps
+        self.pattern_s: float = pattern_s
         self._patterns_s = PATTERNS_S
         self._clock = clock
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.config import Config
-from claude_openai.config.field_check import CHOICES, LEAST, MOST
+from claude_openai.config.field_check import CHOICES, LEAST, MOST, check_field
 from claude_openai.errors import ConfigError
 
 
@@ -94,6 +94,11 @@ def test_a_wrong_value_of_any_field_is_refused_by_the_constructor(name: str, val
     assert name in message.replace("-", "_") or name.upper() in message
     assert len(message.splitlines()) == 1
     assert len(message) < 400
+
+
+def test_a_default_would_pass_the_check_that_it_is_spared() -> None:
+    for field in fields(Config):
+        check_field(field, getattr(Config(), field.name))
 
 
 @pytest.mark.parametrize("name", sorted(SECRET))

@@ -3,8 +3,9 @@
 `serve` owns everything that outlives a request: the log, the private folder, the guardian, the listeners, the
 connections. Signal handlers and flags belong to `commands`.
 
-Shutdown: new requests are rejected; running turns may end within the drain timeout; the rest are cancelled, and their
-clients get an error; then the connections are closed, and last the guardian, which kills processes that are left.
+Shutdown: new requests are rejected, after the time of the lame duck; running turns may end within the drain timeout;
+the rest are cancelled, and their clients get an error; then the connections are closed, and last the guardian, which
+kills processes that are left.
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ from claude_openai.logs.log import NULL_LOG, Level, Log, LogFormat, captured_lib
 from claude_openai.preload import preload
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.capture.writer import RunWriter
+from claude_openai.runs.drain import drain_at
 from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.runs.usage.book import Book
 from claude_openai.runs.usage.ledger import Ledger, book_of
@@ -108,8 +110,12 @@ async def serve(
                     log.debug("server.start", version=__version__, urls=urls_of(listeners), backend=the_backend.name)
                     task_status.started(urls_of(listeners))
                     nursery.start_soon(_hold_backend, the_backend, closing, on_loaded, log)
-                    await _until_drained(
-                        trio.Event() if stop is None else stop, admission, config.drain_timeout_ms / 1000, log
+                    await drain_at(
+                        trio.Event() if stop is None else stop,
+                        admission,
+                        config.lame_duck_ms / 1000,
+                        config.drain_timeout_ms / 1000,
+                        log,
                     )
                 finally:
                     admission.draining = True
@@ -153,14 +159,6 @@ async def _accept(
 ) -> None:
     with accepting:
         await connections.accept(listeners, nursery)
-
-
-async def _until_drained(stop: trio.Event, admission: Admission, timeout_s: float, log: Log) -> None:
-    await stop.wait()
-    admission.draining = True
-    log.info("server.drain", running=admission.running, queued=admission.queued)
-    with trio.move_on_after(timeout_s):
-        await admission.wait_idle()
 
 
 async def _end_runs(runs: Runs, admission: Admission, log: Log) -> None:

@@ -189,6 +189,7 @@ def _instance(config: Config, urls: Sequence[str], argv: Sequence[str], environ:
         cwd=str(Path.cwd()),
         background=config.background,
         drain_timeout_ms=config.drain_timeout_ms,
+        lame_duck_ms=config.lame_duck_ms,
         has_api_key=config.api_key is not None,
         variables={
             name: environ[name]
@@ -221,7 +222,7 @@ def _stop_signals() -> list[signal.Signals]:
 
 
 async def _handle_signals(signals: AsyncIterator[int], stop: "trio.Event", claim: Claim | None) -> None:
-    """Drain at the first signal. Exit at the second: the guardian kills the processes that are left."""
+    """Stop gracefully at the first signal. Exit at the second: the guardian kills the processes that are left."""
     async for number in signals:
         # A closed terminal may send SIGHUP twice: from its shell and from the kernel.
         if stop.is_set() and number != signal.SIGHUP:

@@ -110,7 +110,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         command += ["--log-file", str(home_folder() / LOG_FILE)]
     is_launchd = options.launchd or (sys.platform == "darwin" and not options.systemd)
     unit = _launchd if is_launchd else _systemd
-    stop_s = config.drain_timeout_ms // 1000 + round(BEYOND_DRAIN_S) + KILL_LATER_S
+    stop_s = (config.lame_duck_ms + config.drain_timeout_ms) // 1000 + round(BEYOND_DRAIN_S) + KILL_LATER_S
     variables = {"TMPDIR": environ["TMPDIR"]} if environ.get("TMPDIR") else {}
     if not has_flag(flags, PREFIXES.flag):
         variables[PREFIXES.variables[0]] = str(home_folder() / WORKSPACE)

@@ -39,6 +39,7 @@ class Config:
     process_timeout_ms: int = 120_000
     turn_timeout_ms: int = 0
     drain_timeout_ms: int = 10_000
+    lame_duck_ms: int = 0
     max_idle_sessions: int = 4
     session_ttl_ms: int = 300_000
     tool_result_ttl_ms: int = 600_000

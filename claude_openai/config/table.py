@@ -250,6 +250,11 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "limit",
         ),
         _number("drain_timeout_ms", "MS", "time that a stopping server waits for running turns, in milliseconds"),
+        _number(
+            "lame_duck_ms",
+            "MS",
+            "time before that in which a stopping server is not ready but takes new turns, in milliseconds",
+        ),
         _number("max_request_bytes", "BYTES", "largest request body, in bytes; a larger one gets a 413"),
     ),
     *_group(

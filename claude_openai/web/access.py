@@ -131,7 +131,7 @@ def cors_headers(origin: str) -> dict[str, str]:
     return {
         "access-control-allow-origin": origin,
         "access-control-expose-headers": (
-            "x-request-id, retry-after, x-claude-openai-run, x-claude-openai-conversation"
+            "x-request-id, retry-after, x-claude-openai-run, x-claude-openai-conversation, x-claude-openai-started"
         ),
         "vary": "Origin",
     }

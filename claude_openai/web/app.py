@@ -81,6 +81,7 @@ class App(QuartTrio):
 
     Attributes:
         probes: counts the requests of monitors; its owner calls `report` when the server stops.
+        is_stopping: whether no connection is to be kept for another request.
     """
 
     asgi_http_class = HttpConnection
@@ -88,6 +89,7 @@ class App(QuartTrio):
     exchange_log: Log
     metrics: Metrics
     probes: ProbeCount
+    is_stopping: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,7 @@ def build_app(
     """
     app = App("claude_openai", static_folder=None)
     app.exchange_log, app.metrics, app.probes = log, runs.metrics, ProbeCount(log)
+    app.is_stopping = lambda: runs.admission.stopping
     app.url_map.merge_slashes = False  # merging redirects, with an HTML body
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
     views = Views(

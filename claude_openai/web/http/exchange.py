@@ -35,6 +35,7 @@ from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.protocol.openai.sse import encode_json
 from claude_openai.runs.metrics import Metrics
 from claude_openai.runs.run import Run
+from claude_openai.web.http.malformed import NOT_STARTED
 from claude_openai.web.http.probes import ProbeCount, is_probe
 
 __all__ = ["Exchange", "HttpConnection", "exchange_of", "route_of"]
@@ -90,6 +91,11 @@ class Exchange:
         self.model = ""
         self.run: Run | None = None
         self.error: ApiError | None = None
+
+    @property
+    def has_started_nothing(self) -> bool:
+        """Whether no turn was begun for the request, and none will be."""
+        return self.run is None or (self.run.ended and not self.run.started)
 
     def begin_turn(self, model: str) -> None:
         """Note that the exchange has a turn; call it before the turn starts.
@@ -153,7 +159,7 @@ def client_left_error() -> ApiError:
 
 
 class HttpConnection(TrioASGIHTTPConnection):
-    """The app's `asgi_http_class`. The app must have the attributes `exchange_log`, `metrics` and `probes`."""
+    """The app's `asgi_http_class`. The app must have the attributes of `claude_openai.web.app.App`."""
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         exchange = self._exchange = Exchange(self.app.exchange_log, self.scope["headers"])  # type: ignore[attr-defined]
@@ -185,7 +191,8 @@ class HttpConnection(TrioASGIHTTPConnection):
         async def tracked(event: ASGISendEvent) -> None:
             if event["type"] == "http.response.start":
                 exchange.status = event["status"]
-                added = [(name.encode("ascii"), value.encode("latin-1")) for name, value in exchange.headers.items()]
+                headers = self._further_headers(event["status"])
+                added = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
                 event = {**event, "headers": [*event["headers"], *added]}
             elif event["type"] == "http.response.body" and not event.get("more_body") and not exchange.finishing:
                 exchange.finishing = True
@@ -208,6 +215,14 @@ class HttpConnection(TrioASGIHTTPConnection):
         if exchange.abandoned and exchange.status is None:
             exchange.finishing = True
             await self._refuse(client_left_error(), tracked)
+
+    def _further_headers(self, status: int) -> dict[str, str]:
+        headers = dict(self._exchange.headers)
+        if status >= 400 and self._exchange.has_started_nothing:
+            headers |= NOT_STARTED
+        if self.app.is_stopping():  # type: ignore[attr-defined]
+            headers["connection"] = "close"
+        return headers
 
     def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
         try:

@@ -4,12 +4,12 @@ The other packages get settings from a `Config`, never from flags or the environ
 """
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from claude_openai.config.field_check import check_field
-from claude_openai.config.values import key
+from claude_openai.config.values import header_text, key
 from claude_openai.errors import ConfigError
 from claude_openai.protocol.openai.models import ModelCatalog
 
@@ -47,6 +47,7 @@ class Config:
     max_request_bytes: int = 32 * 1024 * 1024
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    replica: str | None = None
     allowed_working_directory_prefixes: tuple[Path, ...] = ()
     allowed_permission_modes: tuple[str, ...] = ("acceptEdits", "auto", "default", "plan")
     allow_bypass_permissions: bool = False
@@ -99,7 +100,7 @@ class Config:
             raise ConfigError("invalid extra_env: a name that is empty or contains '='; expected names of variables")
         for name in ("api_key", "control_key"):
             if getattr(self, name) is not None:
-                _check_key(name, getattr(self, name))
+                _check(name, key, getattr(self, name))
         if self.host == "":
             raise ConfigError(
                 "--host / CLAUDE_OPENAI_HOST: invalid host: ''; expected a host name or address", hint="use 127.0.0.1"
@@ -121,6 +122,8 @@ class Config:
                 "allowed here, because it lets Claude do anything without asking",
                 hint="allow it with --allow-bypass-permissions",
             )
+        if self.replica is not None:
+            _check("replica", header_text, self.replica)
         self.catalog()
 
     @property
@@ -175,8 +178,8 @@ def local_url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _check_key(name: str, value: str) -> None:
+def _check(name: str, convert: Callable[[str], str], value: str) -> None:
     try:
-        key(value)
+        convert(value)
     except ValueError as error:
         raise ConfigError(f"{name} {error}") from None

@@ -19,6 +19,7 @@ from claude_openai.config.values import (
     file,
     folder,
     folders,
+    header_text,
     key,
     key_in_file,
     modes,
@@ -173,6 +174,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             words,
             "ORIGINS",
             "comma-separated web origins whose pages may call the server in a browser",
+        ),
+        _setting(
+            "replica",
+            header_text,
+            "NAME",
+            "name of this server behind a load balancer, for the header x-claude-openai-replica of each answer; by "
+            "default there is no such header",
         ),
     ),
     *_group(

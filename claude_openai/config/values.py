@@ -89,9 +89,13 @@ def text(raw: str) -> str:
 
 
 def key(raw: str) -> str:
+    return header_text(raw, "an Authorization header")
+
+
+def header_text(raw: str, header: str = "a header") -> str:
     text(raw)
     if not raw.isascii() or not raw.isprintable() or " " in raw:
-        raise ValueError("cannot be sent in an Authorization header; expected printable ASCII without spaces")
+        raise ValueError(f"cannot be sent in {header}; expected printable ASCII without spaces")
     return raw
 
 

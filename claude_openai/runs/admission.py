@@ -66,6 +66,11 @@ class Admission:
         return int(self._limiter.total_tokens)
 
     @property
+    def free(self) -> int:
+        """How many turns would get a slot at once."""
+        return max(0, self.slots - self._admitted)
+
+    @property
     def is_busy(self) -> bool:
         """Whether all slots are taken, so that the next turn has to wait for one."""
         return self._limiter.available_tokens <= 0

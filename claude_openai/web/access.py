@@ -131,7 +131,8 @@ def cors_headers(origin: str) -> dict[str, str]:
     return {
         "access-control-allow-origin": origin,
         "access-control-expose-headers": (
-            "x-request-id, retry-after, x-claude-openai-run, x-claude-openai-conversation, x-claude-openai-started"
+            "x-request-id, retry-after, x-claude-openai-run, x-claude-openai-conversation, x-claude-openai-started, "
+            "x-claude-openai-replica"
         ),
         "vary": "Origin",
     }

@@ -81,6 +81,7 @@ class App(QuartTrio):
 
     Attributes:
         probes: counts the requests of monitors; its owner calls `report` when the server stops.
+        further_headers: are added to every response.
         is_stopping: whether no connection is to be kept for another request.
     """
 
@@ -89,6 +90,7 @@ class App(QuartTrio):
     exchange_log: Log
     metrics: Metrics
     probes: ProbeCount
+    further_headers: Mapping[str, str]
     is_stopping: Callable[[], bool]
 
 
@@ -203,6 +205,7 @@ def build_app(
     """
     app = App("claude_openai", static_folder=None)
     app.exchange_log, app.metrics, app.probes = log, runs.metrics, ProbeCount(log)
+    app.further_headers = {"x-claude-openai-replica": config.replica} if config.replica else {}
     app.is_stopping = lambda: runs.admission.stopping
     app.url_map.merge_slashes = False  # merging redirects, with an HTML body
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes

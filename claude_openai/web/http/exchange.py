@@ -17,7 +17,7 @@ client that still reads gets an error. An exchange without a turn is answered.
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from enum import Enum, auto
 from typing import Any
@@ -35,6 +35,7 @@ from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.protocol.openai.sse import encode_json
 from claude_openai.runs.metrics import Metrics
 from claude_openai.runs.run import Run
+from claude_openai.web.http.affinity import affinity_of
 from claude_openai.web.http.malformed import NOT_STARTED
 from claude_openai.web.http.probes import ProbeCount, is_probe
 
@@ -76,9 +77,10 @@ class Exchange:
         error: the error that was sent in place of an answer.
     """
 
-    def __init__(self, log: Log, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def __init__(self, log: Log, headers: Sequence[tuple[bytes, bytes]]) -> None:
         self.id = f"req_{uuid.uuid4().hex}"
         self.log = log.bind(request_id=self.id, **_client_ids(headers))
+        self._affinity = affinity_of(headers)
         self.stack = AsyncExitStack()
         self.headers: dict[str, str] = {"x-request-id": self.id}
         self.arrived = trio.current_time()
@@ -122,7 +124,9 @@ class Exchange:
 
     def log_fields(self) -> dict[str, object]:
         """Return the known fields of `http.request` about the turn and the error."""
-        found: dict[str, object] = {"model": self.model[:MODEL_CHARS] or None}
+        found: dict[str, object] = {}
+        if self.model:
+            found = {"model": self.model[:MODEL_CHARS], "affinity": self._affinity}
         if self.run is not None:
             found |= self.run.log_fields()
         error = self.error or (None if self.run is None else self.run.error)
@@ -162,7 +166,8 @@ class HttpConnection(TrioASGIHTTPConnection):
     """The app's `asgi_http_class`. The app must have the attributes of `claude_openai.web.app.App`."""
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        exchange = self._exchange = Exchange(self.app.exchange_log, self.scope["headers"])  # type: ignore[attr-defined]
+        exchange = self._exchange = Exchange(self.app.exchange_log, list(self.scope["headers"]))  # type: ignore[attr-defined]
+        exchange.headers |= self.app.further_headers  # type: ignore[attr-defined]
         self.scope[_SCOPE_KEY] = exchange  # type: ignore[literal-required]
         metrics: Metrics = self.app.metrics  # type: ignore[attr-defined]
         probes: ProbeCount = self.app.probes  # type: ignore[attr-defined]

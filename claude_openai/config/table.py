@@ -14,6 +14,7 @@ from claude_openai.config.field_check import BACKENDS, CONFINE, LEAST, LOG_FORMA
 from claude_openai.config.setting import HELP_ALL, Parser, Setting, with_flags
 from claude_openai.config.values import (
     above_zero,
+    address,
     choice,
     command,
     file,
@@ -22,8 +23,11 @@ from claude_openai.config.values import (
     header_text,
     key,
     key_in_file,
+    mode,
     modes,
     path,
+    proxy,
+    several,
     switch,
     text,
     whole,
@@ -156,6 +160,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             is_common=True,
         ),
         _setting(
+            "listen",
+            several(address),
+            "ADDRESSES",
+            "comma-separated addresses to listen on in place of --host and --port: HOST:PORT, [IPV6]:PORT or unix:PATH",
+        ),
+        _setting("unix_mode", mode, "MODE", "mode of the file of a Unix socket"),
+        _setting("unix_group", text, "GROUP", "group of the file of a Unix socket; by default that of the server"),
+        _setting(
             "api_key",
             key,
             "KEY",
@@ -174,6 +186,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             words,
             "ORIGINS",
             "comma-separated web origins whose pages may call the server in a browser",
+        ),
+        _setting(
+            "trusted_proxies",
+            several(proxy),
+            "ADDRESSES",
+            "comma-separated addresses or networks of proxies ('unix': clients of a Unix socket) whose X-Forwarded-For "
+            "gives the client's address in the log",
         ),
         _setting(
             "replica",

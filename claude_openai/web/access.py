@@ -42,7 +42,7 @@ class Guard:
         if not host:
             return
         name = _without_port(host).removesuffix(".")
-        ours = {h.lower().removesuffix(".") for h in (self.config.host, *self.config.allowed_hosts)}
+        ours = {h.lower().removesuffix(".") for h in (*self.config.hosts, *self.config.allowed_hosts)}
         if is_loopback(name) or name in ours or _same_address(name, local_address):
             return
         raise Forbidden(

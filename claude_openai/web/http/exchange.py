@@ -172,6 +172,10 @@ class HttpConnection(TrioASGIHTTPConnection):
         metrics: Metrics = self.app.metrics  # type: ignore[attr-defined]
         probes: ProbeCount = self.app.probes  # type: ignore[attr-defined]
         metrics.in_flight += 1
+        client = self.app.proxies.client_of(  # type: ignore[attr-defined]
+            next(iter(self.scope.get("client") or ()), None), self.scope["headers"]
+        )
+        addressed = {} if client is None else {"client_address": client}
 
         def log_exchange() -> None:
             # Called at the last byte or the disconnect: no client waits for the end of the process of the turn.
@@ -185,6 +189,7 @@ class HttpConnection(TrioASGIHTTPConnection):
                 "path": self.scope["path"],
                 "status": status,
                 "duration_ms": round(duration_s * 1000, 1),
+                **addressed,
                 **exchange.log_fields(),
             }
             if is_probe(exchange.route, status):

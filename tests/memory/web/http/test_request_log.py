@@ -264,3 +264,11 @@ async def test_replica_is_named_in_each_answer_only_if_it_has_a_name() -> None:
             assert answer.headers["x-claude-openai-replica"] == "r-1"
     async with serving() as server:
         assert "x-claude-openai-replica" not in (await server.get("/health")).headers
+
+
+async def test_line_has_the_address_of_the_client_only_behind_a_trusted_proxy() -> None:
+    for trusted, expected in ((("127.0.0.0/8",), "192.0.2.1"), ((), None)):
+        async with serving(trusted_proxies=trusted) as server:
+            await server.get("/v1/models", x_forwarded_for="192.0.2.1")
+            (line,) = lines(server)
+            assert line.get("client_address") == expected

@@ -3,11 +3,13 @@
 `serve` owns everything that outlives a request: the log, the private folder, the guardian, the listeners, the
 connections. Signal handlers and flags belong to `commands`.
 
-Shutdown: new requests are rejected; running turns may end within the drain timeout; the rest are cancelled, and their
-clients get an error; then the connections are closed, and last the guardian, which kills processes that are left.
+Shutdown: new requests are rejected, after the time of the lame duck; running turns may end within the drain timeout;
+the rest are cancelled, and their clients get an error; then the connections are closed, and last the guardian, which
+kills processes that are left.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar, cast
@@ -26,6 +28,7 @@ from claude_openai.logs.log import NULL_LOG, Level, Log, LogFormat, captured_lib
 from claude_openai.preload import preload
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.capture.writer import RunWriter
+from claude_openai.runs.drain import drain_at
 from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.runs.trace_export import open_tracing
 from claude_openai.runs.usage.book import Book
@@ -33,7 +36,8 @@ from claude_openai.runs.usage.ledger import Ledger, book_of
 from claude_openai.threads import NoThreadError, run_in_thread
 from claude_openai.trio_only import require_trio
 from claude_openai.web.app import build_app
-from claude_openai.web.http.listener import Connections, TcpListener, connection_limit, open_listeners, urls_of
+from claude_openai.web.http.listener import Connections, connection_limit
+from claude_openai.web.http.sockets import SocketListener, close_all, open_listeners, taken_over, urls_of
 
 if TYPE_CHECKING:
     from claude_openai.runs.tracing import Tracing
@@ -61,6 +65,7 @@ async def serve(
     *,
     backend: Backend | None = None,
     stop: trio.Event | None = None,
+    sockets: Sequence[socket.socket] = (),
     on_loaded: Callable[[], None] = _nothing,
     on_outdated: Callable[[str], None] | None = None,
     on_login: Callable[[Login], None] | None = None,
@@ -74,6 +79,8 @@ async def serve(
         config: the settings.
         backend: runs the turns, for tests of the server itself; by default the one named by `config.backend`.
         stop: set it for a graceful shutdown.
+        sockets: listening sockets of a service manager, in place of the addresses of the config. They are closed here;
+            once the server drains, connections wait in them for its successor.
         on_loaded: called once, after the server listens, when all modules that it needs are imported.
         on_outdated: called with what an old Claude Code lacks, on one line; see `Primer`.
         on_login: called with the login of Claude Code, once it was looked up and when it has changed; see `LoginWatch`.
@@ -95,7 +102,7 @@ async def serve(
         _accounting(config, log) as ledger,
         ended_in_a_thread(_recording(config, log)) as recorder,
         _tracing(config, log) as tracing,
-        _listening(config) as listeners,
+        _listening(config, sockets) as listeners,
     ):
         models = KnownModels(config.catalog(), log)
         running = (
@@ -112,13 +119,18 @@ async def serve(
             connections = Connections(app, config, log, connection_limit(config))
             closing = trio.Event()
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_hold_connections, connections, listeners, closing)
+                leave = admission.wait_draining if sockets else closing.wait
+                nursery.start_soon(_hold_connections, connections, listeners, leave, closing)
                 try:
                     log.debug("server.start", version=__version__, urls=urls_of(listeners), backend=the_backend.name)
                     task_status.started(urls_of(listeners))
                     nursery.start_soon(_hold_backend, the_backend, closing, on_loaded, log)
-                    await _until_drained(
-                        trio.Event() if stop is None else stop, admission, config.drain_timeout_ms / 1000, log
+                    await drain_at(
+                        trio.Event() if stop is None else stop,
+                        admission,
+                        config.lame_duck_ms / 1000,
+                        config.drain_timeout_ms / 1000,
+                        log,
                     )
                 finally:
                     admission.draining = True
@@ -128,15 +140,22 @@ async def serve(
         log.debug("server.stop")
 
 
-async def _hold_connections(connections: Connections, listeners: Sequence[TcpListener], closing: trio.Event) -> None:
+async def _hold_connections(
+    connections: Connections,
+    listeners: Sequence[SocketListener],
+    leave: Callable[[], Awaitable[None]],
+    closing: trio.Event,
+) -> None:
+    """Accept connections until `leave` returns, and serve them until `closing` is set, which happens later."""
     # Shielded: a cancel in the middle of a send would break the connection's state. `serve` sets `closing` on every
     # path.
     with trio.CancelScope(shield=True):
         async with trio.open_nursery() as nursery:
             accepting = trio.CancelScope()
             nursery.start_soon(_accept, connections, listeners, nursery, accepting)
-            await closing.wait()
+            await leave()
             accepting.cancel(reason="the server stops")
+            await closing.wait()
             await connections.close(nursery)
 
 
@@ -156,20 +175,12 @@ async def _hold_backend(backend: Backend, closing: trio.Event, on_loaded: Callab
 
 async def _accept(
     connections: Connections,
-    listeners: Sequence[TcpListener],
+    listeners: Sequence[SocketListener],
     nursery: trio.Nursery,
     accepting: trio.CancelScope,
 ) -> None:
     with accepting:
         await connections.accept(listeners, nursery)
-
-
-async def _until_drained(stop: trio.Event, admission: Admission, timeout_s: float, log: Log) -> None:
-    await stop.wait()
-    admission.draining = True
-    log.info("server.drain", running=admission.running, queued=admission.queued)
-    with trio.move_on_after(timeout_s):
-        await admission.wait_idle()
 
 
 async def _end_runs(runs: Runs, admission: Admission, log: Log) -> None:
@@ -181,13 +192,13 @@ async def _end_runs(runs: Runs, admission: Admission, log: Log) -> None:
 
 
 @asynccontextmanager
-async def _listening(config: Config) -> AsyncIterator[list[TcpListener]]:
-    listeners = await open_listeners(config.host, config.port)
+async def _listening(config: Config, sockets: Sequence[socket.socket]) -> AsyncIterator[list[SocketListener]]:
+    has_key = config.api_key is not None
+    listeners = taken_over(sockets, has_key=has_key) if sockets else await open_listeners(config)
     try:
         yield listeners
     finally:
-        for listener in listeners:
-            listener.socket.close()
+        close_all(listeners)
 
 
 @contextmanager

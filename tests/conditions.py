@@ -35,6 +35,7 @@ __all__ = [
     "CHROMIUM",
     "CODEX",
     "CONDITIONS",
+    "HAPROXY",
     "OPENCODE",
     "OTHER_USER",
     "PACKAGES",
@@ -50,6 +51,7 @@ __all__ = [
 
 CHROMIUM: Final = os.environ.get("CHROMIUM") or shutil.which("chromium")
 CODEX: Final = os.environ.get("CODEX") or shutil.which("codex")
+HAPROXY: Final = os.environ.get("HAPROXY") or shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 OPENCODE: Final = os.environ.get("OPENCODE") or shutil.which("opencode")
 SCHEMATHESIS: Final = os.environ.get("SCHEMATHESIS") or shutil.which("st")
 VALIDATOR: Final = shutil.which("openapi-spec-validator", path=str(Path(SCHEMATHESIS or "/nowhere/st").parent))
@@ -156,6 +158,7 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "fish": (lambda: shutil.which("fish") is not None, "install fish"),
     "groff": (lambda: shutil.which("groff") is not None, "install groff"),
     "git": (lambda: shutil.which("git") is not None, "install git"),
+    "haproxy": (lambda: HAPROXY is not None, "install haproxy, or name it in HAPROXY"),
     "hatchling": (lambda: importlib.util.find_spec("hatchling") is not None, "install the extra 'test'"),
     "little-endian": (lambda: sys.byteorder == "little", "the examples of /proc/net/tcp are of such a machine"),
     "mount": (_mounts, "only root can mount a tmpfs, on Linux, and not in every container"),

@@ -7,6 +7,7 @@ prints a warning. A server in the background does not, because no command could 
 import gc
 import os
 import secrets
+import shlex
 import signal
 import sys
 import time
@@ -20,6 +21,7 @@ from urllib.parse import urlsplit
 
 from claude_openai._version import __version__
 from claude_openai.commands import allows_colours, command_parser, say, without_flags
+from claude_openai.commands.activation import inherited_sockets
 from claude_openai.commands.instance.lock import Claim, claiming
 from claude_openai.commands.instance.port_owner import port_owner
 from claude_openai.commands.instance.record import AlreadyRunning, Instance, instance_files, instance_folder
@@ -27,8 +29,9 @@ from claude_openai.commands.state.last_start import remember_start
 from claude_openai.commands.state.output_folder import remember_folder
 from claude_openai.commands.state.stderr_file import keep_words
 from claude_openai.config import SETTINGS, Config, config_from, ignored_variables, local_url
+from claude_openai.config.addresses import UNIX
 from claude_openai.config.setting import Parser
-from claude_openai.errors import ClaudeMissing, ConfigError, PortInUse, StartError
+from claude_openai.errors import ClaudeMissing, ConfigError, PortInUse, StartError, leaves
 
 if TYPE_CHECKING:
     import trio
@@ -89,6 +92,7 @@ def serve_here(
 
     from claude_openai.server import serve
 
+    sockets = inherited_sockets(environ)
     config = replace(
         config,
         control_key=secrets.token_urlsafe(CONTROL_KEY_BYTES),
@@ -111,6 +115,7 @@ def serve_here(
                         serve,
                         served,
                         stop=stop,
+                        sockets=sockets,
                         on_loaded=gc.freeze,
                         on_outdated=_warn_of_outdated,
                         on_login=partial(_announce_login, config),
@@ -132,10 +137,11 @@ def serve_here(
     try:
         trio.run(run)
     except* PortInUse as group:
-        owner = port_owner(config.port)
-        if owner is None:
+        error = leaves(group)[0]
+        owner = port_owner(error.port) if isinstance(error, PortInUse) else None
+        if not isinstance(error, PortInUse) or owner is None:
             raise
-        found = f"port {config.port} on {config.host} is in use by {owner}"
+        found = f"port {error.port} on {error.host} is in use by {owner}"
         raise StartError(found, hint=owner.hint) from group
     # At exit the interpreter searches all objects for cycles, which would take a second after all work is done.
     gc.freeze()
@@ -173,11 +179,10 @@ def _publish(claim: Claim | None, instance: Instance) -> str:
 
 def _instance(config: Config, urls: Sequence[str], argv: Sequence[str], environ: Mapping[str, str]) -> Instance:
     log_file = config.effective_log_file
-    bound = urlsplit(urls[0])
-    url = local_url(bound.hostname or "", bound.port or config.port)
+    url = _reachable(urls)
     return Instance(
         pid=os.getpid(),
-        port=bound.port or config.port,
+        port=urlsplit(url).port or 0,
         base_url=url,
         control_key=config.control_key or "",
         version=__version__,
@@ -189,6 +194,7 @@ def _instance(config: Config, urls: Sequence[str], argv: Sequence[str], environ:
         cwd=str(Path.cwd()),
         background=config.background,
         drain_timeout_ms=config.drain_timeout_ms,
+        lame_duck_ms=config.lame_duck_ms,
         has_api_key=config.api_key is not None,
         variables={
             name: environ[name]
@@ -197,6 +203,13 @@ def _instance(config: Config, urls: Sequence[str], argv: Sequence[str], environ:
             if environ.get(name) and setting.name != "api_key"
         },
     )
+
+
+def _reachable(urls: Sequence[str]) -> str:
+    """Return the URL by which the commands reach the server: a TCP address, if there is one."""
+    url = next((each for each in urls if not each.startswith(UNIX)), urls[0])
+    bound = urlsplit(url)
+    return url if bound.hostname is None else local_url(bound.hostname, bound.port or 0)
 
 
 async def _keep_files(claim: Claim) -> None:
@@ -221,7 +234,7 @@ def _stop_signals() -> list[signal.Signals]:
 
 
 async def _handle_signals(signals: AsyncIterator[int], stop: "trio.Event", claim: Claim | None) -> None:
-    """Drain at the first signal. Exit at the second: the guardian kills the processes that are left."""
+    """Stop gracefully at the first signal. Exit at the second: the guardian kills the processes that are left."""
     async for number in signals:
         # A closed terminal may send SIGHUP twice: from its shell and from the kernel.
         if stop.is_set() and number != signal.SIGHUP:
@@ -239,7 +252,7 @@ def _announce(urls: Sequence[str], config: Config, complaint: str) -> None:
         if line:
             say(f"claude-openai: {line}")
     if sys.stderr is not None and sys.stderr.isatty():
-        say(*_first_steps(config, urls[0]))
+        say(*_first_steps(config, _reachable(urls)))
 
 
 def _first_steps(config: Config, url: str) -> list[str]:
@@ -248,10 +261,11 @@ def _first_steps(config: Config, url: str) -> list[str]:
 
     key = " -H 'Authorization: Bearer KEY'" if config.api_key else ""
     body = '{"model": "claude", "messages": [{"role": "user", "content": "Hello"}]}'
-    where = urlsplit(url)
-    base = local_url(where.hostname or "", where.port or config.port)
+    is_unix = url.startswith(UNIX)
+    base = f"--unix-socket {shlex.quote(url.removeprefix(UNIX))} http://localhost" if is_unix else url
+    page = f"page:    {url}/dashboard#ticket={first_ticket(config.control_key or '')}"
     return [
-        f"page:    {base}/dashboard#ticket={first_ticket(config.control_key or '')}",
+        *(() if is_unix else (page,)),
         f"try it:  curl {base}/v1/chat/completions{key} -H 'Content-Type: application/json' -d '{body}'",
         "docs:    claude-openai help; clients: claude-openai connect",
     ]

@@ -4,6 +4,7 @@ The service is a server in the foreground, so that the service manager sees it s
 file that `claude-openai logs` reads. Keys are in a file of the user, never in the unit.
 """
 
+import ipaddress
 import os
 import plistlib
 import re
@@ -14,7 +15,8 @@ from typing import Final
 from claude_openai.commands import command_parser, has_flag, without_flags
 from claude_openai.commands.instance.processes import BEYOND_DRAIN_S
 from claude_openai.commands.state.paths import ENVIRONMENT_FILE, LOG_FILE, STDERR_FILE, home_folder
-from claude_openai.config import SETTINGS, config_from
+from claude_openai.config import SETTINGS, Config, config_from, is_loopback
+from claude_openai.config.addresses import Address, UnixAddress
 from claude_openai.config.setting import Parser
 from claude_openai.errors import ConfigError
 
@@ -64,6 +66,24 @@ TimeoutStopSec={stop_s}
 WantedBy=default.target
 """
 
+SYSTEMD_SOCKET: Final = """\
+# The sockets of claude-openai. systemd holds them: while the server restarts, connections wait and none is refused.
+# Beside the unit of the service:
+#   claude-openai service --print --systemd --socket > ~/.config/systemd/user/claude-openai.socket
+#   systemctl --user daemon-reload
+#   systemctl --user stop claude-openai
+#   systemctl --user enable --now claude-openai.socket claude-openai.service
+
+[Unit]
+Description=Sockets of claude-openai
+
+[Socket]
+{streams}SocketMode={mode}
+{group}
+[Install]
+WantedBy=sockets.target
+"""
+
 # An XML comment cannot contain two hyphens in a row.
 LAUNCHD: Final = f"""\
 <!-- claude-openai for one user. Save this as ~/Library/LaunchAgents/{LABEL}.plist, then:
@@ -90,6 +110,7 @@ def parser() -> Parser:
     )
     parser.add_argument("--print", action="store_true", help="print the unit (required; nothing is installed)")
     parser.add_argument("--systemd", action="store_true", help="print a unit for systemd (default: except on macOS)")
+    parser.add_argument("--socket", action="store_true", help="print the unit of systemd with its sockets instead")
     parser.add_argument("--launchd", action="store_true", help="print a unit for launchd (default: on macOS)")
     return parser
 
@@ -98,19 +119,22 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     """Print the unit."""
     options, flags = parser().parse_known_args(list(argv))
     config = config_from(flags, _service_environ(flags, environ))
-    if not options.print or (options.systemd and options.launchd):
-        raise ConfigError("service: expected --print, and at most one of --systemd and --launchd")
+    if not options.print or (options.systemd and options.launchd) or (options.socket and options.launchd):
+        raise ConfigError("service: expected --print, and at most one of --systemd (with --socket) and --launchd")
     if without_flags(flags) != tuple(flags):
         raise ConfigError(
             "service: --api-key and --background are not allowed in a unit",
             hint=f"put CLAUDE_OPENAI_API_KEY=... into {str(home_folder() / ENVIRONMENT_FILE)!r}",
         )
+    if options.socket:
+        print(_systemd_socket(config), end="")
+        return 0
     command = [sys.executable, "-P", "-m", "claude_openai", *flags]
     if config.log and not has_flag(flags, "--log-file"):
         command += ["--log-file", str(home_folder() / LOG_FILE)]
     is_launchd = options.launchd or (sys.platform == "darwin" and not options.systemd)
     unit = _launchd if is_launchd else _systemd
-    stop_s = config.drain_timeout_ms // 1000 + round(BEYOND_DRAIN_S) + KILL_LATER_S
+    stop_s = (config.lame_duck_ms + config.drain_timeout_ms) // 1000 + round(BEYOND_DRAIN_S) + KILL_LATER_S
     variables = {"TMPDIR": environ["TMPDIR"]} if environ.get("TMPDIR") else {}
     if not has_flag(flags, PREFIXES.flag):
         variables[PREFIXES.variables[0]] = str(home_folder() / WORKSPACE)
@@ -136,6 +160,32 @@ def _systemd(command: Sequence[str], variables: Mapping[str, str], stop_s: int) 
         prefixes=PREFIXES.variables[0],
         stop_s=stop_s,
     )
+
+
+def _systemd_socket(config: Config) -> str:
+    streams = [f"ListenStream={_stream(each)}\n" for each in config.addresses]
+    group = "" if config.unix_group is None else f"SocketGroup={config.unix_group}\n"
+    return SYSTEMD_SOCKET.format(streams="".join(streams), mode=config.unix_mode, group=group)
+
+
+def _stream(address: Address) -> str:
+    """Return an address as systemd writes it, which takes addresses and no names."""
+    if isinstance(address, UnixAddress):
+        return str(address.path).replace("%", "%%")
+    if address.port == 0:
+        raise ConfigError("service: port 0 is no address for a unit", hint="choose a port with --port")
+    host = "127.0.0.1" if is_loopback(address.host) and not _is_ip(address.host) else address.host
+    if not _is_ip(host):
+        raise ConfigError(f"service: {host!r} is no IP address, which a unit for sockets needs", hint="use its address")
+    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _line(words: Sequence[str]) -> str:

@@ -25,6 +25,7 @@ from claude_openai.commands.instance.record import AlreadyRunning, Instance, fin
 from claude_openai.commands.state.paths import LOG_FILE, home_folder
 from claude_openai.commands.table import run_command
 from claude_openai.config import Config
+from claude_openai.config.addresses import UNIX
 from claude_openai.config.setting import Parser
 from claude_openai.errors import StartError
 
@@ -268,4 +269,5 @@ def _report(instance: Instance, answers: Answers) -> None:
     if sys.stdout.isatty():
         if answers.login in ("found", "missing"):
             print(f"login     {answers.login}")
-        print(f"page      {page_url(instance)}")
+        if not instance.base_url.startswith(UNIX):
+            print(f"page      {page_url(instance)}")

@@ -31,7 +31,9 @@ QUICK_S: Final = 3.0
 
 def parser() -> Parser:
     """Return the parser of the command's own flags."""
-    return command_parser("stop", "Stop the server. Its running turns may end first, within --drain-timeout-ms.")
+    return command_parser(
+        "stop", "Stop the server. Its running turns may end first, within --lame-duck-ms and --drain-timeout-ms."
+    )
 
 
 def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
@@ -73,7 +75,7 @@ def stop(instance: Instance, folder: Path, *, quick_s: float = QUICK_S, beyond_d
         instance: the server.
         folder: folder of the instance files.
         quick_s: a stop that takes longer prints what it waits for, in seconds.
-        beyond_drain_s: how long the server may take after its drain timeout, in seconds.
+        beyond_drain_s: how long the server may take after its drain, in seconds.
 
     Raises:
         StartError: it runs in another container or as another user, or some of its processes are left.
@@ -100,7 +102,7 @@ def _end(held: Held, instance: Instance, quick_s: float, beyond_drain_s: float) 
     held.send(SIGTERM)
     if held.wait(quick_s):
         return
-    drain_s = instance.drain_timeout_ms / 1000
+    drain_s = (instance.lame_duck_ms + instance.drain_timeout_ms) / 1000
     say(f"claude-openai: waiting for running turns to end, {drain_s:g} s at most")
     if held.wait(drain_s + beyond_drain_s - quick_s):
         return

@@ -4,12 +4,13 @@ The other packages get settings from a `Config`, never from flags or the environ
 """
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from claude_openai.config.addresses import Address, TcpAddress, parse_address
 from claude_openai.config.field_check import check_field
-from claude_openai.config.values import key
+from claude_openai.config.values import address, header_text, key, mode, proxy
 from claude_openai.errors import ConfigError
 from claude_openai.protocol.openai.models import ModelCatalog
 
@@ -28,6 +29,10 @@ class Config:
 
     host: str = "127.0.0.1"
     port: int = 8000
+    # Addresses in place of host and port, in the form of `parse_address`.
+    listen: tuple[str, ...] = ()
+    unix_mode: str = "0600"
+    unix_group: str | None = None
     api_key: str | None = field(default=None, repr=False)
     backend: str = "sdk"
     default_model: str = "sonnet"
@@ -39,6 +44,7 @@ class Config:
     process_timeout_ms: int = 120_000
     turn_timeout_ms: int = 0
     drain_timeout_ms: int = 10_000
+    lame_duck_ms: int = 0
     max_idle_sessions: int = 4
     session_ttl_ms: int = 300_000
     tool_result_ttl_ms: int = 600_000
@@ -46,6 +52,8 @@ class Config:
     max_request_bytes: int = 32 * 1024 * 1024
     allowed_hosts: tuple[str, ...] = ()
     cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    replica: str | None = None
     allowed_working_directory_prefixes: tuple[Path, ...] = ()
     allowed_permission_modes: tuple[str, ...] = ("acceptEdits", "auto", "default", "plan")
     allow_bypass_permissions: bool = False
@@ -101,15 +109,22 @@ class Config:
             raise ConfigError("invalid extra_env: a name that is empty or contains '='; expected names of variables")
         for name in ("api_key", "control_key"):
             if getattr(self, name) is not None:
-                _check_key(name, getattr(self, name))
+                _check(name, key, getattr(self, name))
+        _check("unix_mode", mode, self.unix_mode)
+        for text in self.listen:
+            _check("listen", address, text)
+        for text in self.trusted_proxies:
+            _check("trusted_proxies", proxy, text)
         if self.host == "":
             raise ConfigError(
                 "--host / CLAUDE_OPENAI_HOST: invalid host: ''; expected a host name or address", hint="use 127.0.0.1"
             )
-        if not is_loopback(self.host) and not self.api_key:
+        label = "--listen / CLAUDE_OPENAI_LISTEN" if self.listen else "--host / CLAUDE_OPENAI_HOST"
+        public = next((host for host in self.hosts if not is_loopback(host)), None)
+        if public is not None and not self.api_key:
             raise ConfigError(
-                f"--host / CLAUDE_OPENAI_HOST: other machines can reach {self.host!r}, and without a key their users "
-                "could use your Claude account",
+                f"{label}: other machines can reach {public!r}, and without a key their users could use your Claude "
+                "account",
                 hint="set --api-key-file or CLAUDE_OPENAI_API_KEY, or bind 127.0.0.1",
             )
         if "*" in self.cors_origins and not self.api_key:
@@ -123,7 +138,19 @@ class Config:
                 "allowed here, because it lets Claude do anything without asking",
                 hint="allow it with --allow-bypass-permissions",
             )
+        if self.replica is not None:
+            _check("replica", header_text, self.replica)
         self.catalog()
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Return the addresses to listen on."""
+        return tuple(map(parse_address, self.listen)) or (TcpAddress(self.host, self.port),)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Return the hosts of the addresses to listen on."""
+        return tuple(each.host for each in self.addresses if isinstance(each, TcpAddress))
 
     @property
     def permission_modes(self) -> tuple[str, ...]:
@@ -177,8 +204,9 @@ def local_url(host: str, port: int) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _check_key(name: str, value: str) -> None:
+def _check(name: str, convert: Callable[[str], str], value: str) -> None:
     try:
-        key(value)
+        convert(value)
     except ValueError as error:
-        raise ConfigError(f"{name} {error}") from None
+        shown = "" if name.endswith("_key") else f": {value!r}"
+        raise ConfigError(f"{name}{shown} {error}") from None

@@ -35,6 +35,7 @@ LEAST: Final[Mapping[str, int]] = {
     "process_timeout_ms": 1,
     "turn_timeout_ms": 0,
     "drain_timeout_ms": 0,
+    "lame_duck_ms": 0,
     "max_idle_sessions": 0,
     "session_ttl_ms": 1,
     "tool_result_ttl_ms": 1,

@@ -14,15 +14,20 @@ from claude_openai.config.field_check import BACKENDS, CONFINE, LEAST, LOG_FORMA
 from claude_openai.config.setting import HELP_ALL, Parser, Setting, with_flags
 from claude_openai.config.values import (
     above_zero,
+    address,
     choice,
     command,
     file,
     folder,
     folders,
+    header_text,
     key,
     key_in_file,
+    mode,
     modes,
     path,
+    proxy,
+    several,
     switch,
     text,
     whole,
@@ -155,6 +160,14 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             is_common=True,
         ),
         _setting(
+            "listen",
+            several(address),
+            "ADDRESSES",
+            "comma-separated addresses to listen on in place of --host and --port: HOST:PORT, [IPV6]:PORT or unix:PATH",
+        ),
+        _setting("unix_mode", mode, "MODE", "mode of the file of a Unix socket"),
+        _setting("unix_group", text, "GROUP", "group of the file of a Unix socket; by default that of the server"),
+        _setting(
             "api_key",
             key,
             "KEY",
@@ -173,6 +186,20 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             words,
             "ORIGINS",
             "comma-separated web origins whose pages may call the server in a browser",
+        ),
+        _setting(
+            "trusted_proxies",
+            several(proxy),
+            "ADDRESSES",
+            "comma-separated addresses or networks of proxies ('unix': clients of a Unix socket) whose X-Forwarded-For "
+            "gives the client's address in the log",
+        ),
+        _setting(
+            "replica",
+            header_text,
+            "NAME",
+            "name of this server behind a load balancer, for the header x-claude-openai-replica of each answer; by "
+            "default there is no such header",
         ),
     ),
     *_group(
@@ -250,6 +277,11 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "limit",
         ),
         _number("drain_timeout_ms", "MS", "time that a stopping server waits for running turns, in milliseconds"),
+        _number(
+            "lame_duck_ms",
+            "MS",
+            "time before that in which a stopping server is not ready but takes new turns, in milliseconds",
+        ),
         _number("max_request_bytes", "BYTES", "largest request body, in bytes; a larger one gets a 413"),
     ),
     *_group(

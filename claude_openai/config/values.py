@@ -4,10 +4,12 @@ Each raises ValueError. The text of the error is a predicate: `Setting.read` put
 """
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
+from claude_openai.config.addresses import UNIX, UnixAddress, parse_address, parse_proxy
 from claude_openai.config.suggestions import did_you_mean
 from claude_openai.protocol.turn.claude_options import PERMISSION_MODES
 
@@ -78,6 +80,40 @@ def modes(raw: str) -> tuple[str, ...]:
     return words(raw)
 
 
+def address(raw: str) -> str:
+    """Check an address to listen on; the path of a Unix socket becomes absolute."""
+    found = parse_address(raw)
+    return f"{UNIX}{found.path}" if isinstance(found, UnixAddress) else raw
+
+
+def proxy(raw: str) -> str:
+    parse_proxy(raw)
+    return raw
+
+
+def several(convert: Callable[[str], str]) -> Callable[[str], tuple[str, ...]]:
+    """Return a converter of words, separated by commas; there must be a word."""
+
+    def convert_all(raw: str) -> tuple[str, ...]:
+        found = []
+        for word in words(raw):
+            try:
+                found.append(convert(word))
+            except ValueError as error:
+                raise ValueError(f"contains {word!r}, which {error}") from None
+        if not found:
+            raise ValueError("is empty")
+        return tuple(found)
+
+    return convert_all
+
+
+def mode(raw: str) -> str:
+    if not re.fullmatch(r"0?[0-7]{3}", raw):
+        raise ValueError("is not the mode of a file in octal, such as 0600")
+    return raw
+
+
 def folders(raw: str) -> tuple[Path, ...]:
     return tuple(path(word).absolute() for word in words(text(raw)))
 
@@ -89,9 +125,13 @@ def text(raw: str) -> str:
 
 
 def key(raw: str) -> str:
+    return header_text(raw, "an Authorization header")
+
+
+def header_text(raw: str, header: str = "a header") -> str:
     text(raw)
     if not raw.isascii() or not raw.isprintable() or " " in raw:
-        raise ValueError("cannot be sent in an Authorization header; expected printable ASCII without spaces")
+        raise ValueError(f"cannot be sent in {header}; expected printable ASCII without spaces")
     return raw
 
 

@@ -30,7 +30,16 @@ class Admission:
         self._idle = trio.Event()
         self._idle.set()
         self._draining = trio.Event()
+        self._stopping = False
         self.rejected = {"queue_full": 0, "shutting_down": 0, "usage_limit": 0}
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the server will end: it drains, or it is a lame duck, which still takes turns but wants none."""
+        return self._stopping or self.draining
+
+    def become_lame_duck(self) -> None:
+        self._stopping = True
 
     @property
     def draining(self) -> bool:
@@ -55,6 +64,11 @@ class Admission:
     @property
     def slots(self) -> int:
         return int(self._limiter.total_tokens)
+
+    @property
+    def free(self) -> int:
+        """How many turns would get a slot at once."""
+        return max(0, self.slots - self._admitted)
 
     @property
     def is_busy(self) -> bool:

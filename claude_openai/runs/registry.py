@@ -239,12 +239,12 @@ class Runs:
                     if self.admission.is_busy:
                         self._note_waiting(run, log)
                     async with self.admission.slot():
-                        run.note_running()
-                        self.changes.note(run.id)
-                        log.debug("run.start", model=request.claude_model)
-                        liveness = Liveness(self._limits.silence_s, self._limits.total_s)
                         refusal = self.ledger.refusal()  # the limit may have been reached while it waited
                         if refusal is None:
+                            run.note_running()
+                            self.changes.note(run.id)
+                            log.debug("run.start", model=request.claude_model)
+                            liveness = Liveness(self._limits.silence_s, self._limits.total_s)
                             await producer.run(self.backend, request, liveness)
                         else:
                             await producer.end(TurnFailed(refusal))

@@ -77,6 +77,11 @@ class Run:
         return "parked" if waiting else self.record.status
 
     @property
+    def started(self) -> bool:
+        """Whether its turn has begun: before that, the backend does not know of it."""
+        return self.record.waited_ms is not None
+
+    @property
     def ended(self) -> bool:
         return self.record.status in ("completed", "failed", "cancelled")
 

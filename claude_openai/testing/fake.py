@@ -23,7 +23,8 @@ from claude_openai.testing.pipes import Pipe, ServerEnd
 from claude_openai.testing.recorder import recorded
 from claude_openai.testing.requests import FakeRequest
 from claude_openai.web.app import build_app
-from claude_openai.web.http.listener import Connections, TcpListener, local_listener, urls_of
+from claude_openai.web.http.listener import Connections
+from claude_openai.web.http.sockets import SocketListener, local_listener
 
 if TYPE_CHECKING:
     import httpx2
@@ -58,7 +59,7 @@ class FakeClaude:
         self._nursery = nursery
         self._closed = False
         self._clients: list[Callable[[], Any]] = []
-        self._listener: TcpListener | None = None
+        self._listener: SocketListener | None = None
         self._accepting = trio.CancelScope()
         self._arrival = trio.Event()
         self._admission = Admission(config.max_concurrency, config.max_queue_size)
@@ -81,7 +82,7 @@ class FakeClaude:
                 raise trio.ClosedResourceError("this fake_claude has ended")
             self._listener = local_listener()
             self._nursery.start_soon(self._accept, self._listener)
-        return f"{urls_of([self._listener])[0]}/v1"
+        return f"{self._listener.url}/v1"
 
     @property
     def last(self) -> FakeRequest:
@@ -181,7 +182,7 @@ class FakeClaude:
         self._nursery.start_soon(self._connections.serve, stream)
         return to_client, to_server
 
-    async def _accept(self, listener: TcpListener) -> None:
+    async def _accept(self, listener: SocketListener) -> None:
         # Closed here, not by `_close`: this task may not have begun by then, and would wait for a closed socket.
         with listener.socket, self._accepting:
             await self._connections.accept([listener], self._nursery)

@@ -42,7 +42,7 @@ class Guard:
         if not host:
             return
         name = _without_port(host).removesuffix(".")
-        ours = {h.lower().removesuffix(".") for h in (self.config.host, *self.config.allowed_hosts)}
+        ours = {h.lower().removesuffix(".") for h in (*self.config.hosts, *self.config.allowed_hosts)}
         if is_loopback(name) or name in ours or _same_address(name, local_address):
             return
         raise Forbidden(
@@ -131,7 +131,8 @@ def cors_headers(origin: str) -> dict[str, str]:
     return {
         "access-control-allow-origin": origin,
         "access-control-expose-headers": (
-            "x-request-id, retry-after, x-claude-openai-run, x-claude-openai-conversation"
+            "x-request-id, retry-after, x-claude-openai-run, x-claude-openai-conversation, x-claude-openai-started, "
+            "x-claude-openai-replica"
         ),
         "vary": "Origin",
     }

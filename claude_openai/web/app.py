@@ -52,7 +52,8 @@ from claude_openai.web.client_name import client_name
 from claude_openai.web.control import add_control_routes
 from claude_openai.web.http.event_stream import EventStreamBody, Frames
 from claude_openai.web.http.exchange import Exchange, HttpConnection, exchange_of, route_of
-from claude_openai.web.http.peer import Address
+from claude_openai.web.http.forwarded import TrustedProxies
+from claude_openai.web.http.peer import PEER_UID, Address
 from claude_openai.web.http.probes import ProbeCount
 from claude_openai.web.json_response import EVENT_STREAM, json_response
 from claude_openai.web.page import add_page_routes, is_of_page, opens_page
@@ -96,6 +97,9 @@ class App(QuartTrio):
 
     Attributes:
         probes: counts the requests of monitors; its owner calls `report` when the server stops.
+        further_headers: are added to every response.
+        proxies: are believed about their clients' addresses.
+        is_stopping: whether no connection is to be kept for another request.
     """
 
     asgi_http_class = HttpConnection
@@ -103,6 +107,9 @@ class App(QuartTrio):
     exchange_log: Log
     metrics: Metrics
     probes: ProbeCount
+    further_headers: Mapping[str, str]
+    proxies: TrustedProxies
+    is_stopping: Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +195,9 @@ class Views:
     async def _admitted(self, chat: TurnRequest) -> TurnRequest:
         ends = (_address(request.scope.get("client")), _address(request.scope.get("server")))
         # Entered before the run, so that the folder is closed after the run has ended.
-        return await exchange_of(request.scope).stack.enter_async_context(self.options_guard.admitted(chat, *ends))
+        uid = request.scope["state"].get(PEER_UID)
+        admitted = self.options_guard.admitted(chat, *ends, uid)
+        return await exchange_of(request.scope).stack.enter_async_context(admitted)
 
     async def _streamed(self, run: Run, chunks: Frames) -> Response:
         first: Event | None = None
@@ -243,6 +252,9 @@ def build_app(
     """
     app = App("claude_openai", static_folder=None)
     app.exchange_log, app.metrics, app.probes = log, runs.metrics, ProbeCount(log)
+    app.further_headers = {"x-claude-openai-replica": config.replica} if config.replica else {}
+    app.proxies = TrustedProxies(config.trusted_proxies)
+    app.is_stopping = lambda: runs.admission.stopping
     app.url_map.merge_slashes = False  # merging redirects, with an HTML body
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
     views = Views(

@@ -50,7 +50,7 @@ class ClaudeOptionsGuard:
 
     @asynccontextmanager
     async def admitted(
-        self, chat: TurnRequest, client: Address | None, server: Address | None
+        self, chat: TurnRequest, client: Address | None, server: Address | None, uid: int | None = None
     ) -> AsyncIterator[TurnRequest]:
         """Check a request. Its working folder is kept open until the block ends.
 
@@ -58,6 +58,7 @@ class ClaudeOptionsGuard:
             chat: the request.
             client: the client's address, None if unknown.
             server: the server's address of the connection, None if unknown.
+            uid: the client's user id, None if it has to be found by the addresses.
 
         Raises:
             Forbidden: a field is not allowed; the message names the field and the allowed values.
@@ -67,7 +68,7 @@ class ClaudeOptionsGuard:
             yield chat
             return
         if chat.options.has_tools:
-            await self._check_caller(client, server)
+            await self._check_caller(client, server, uid)
         held = HeldFolder()
         try:
             try:
@@ -106,14 +107,13 @@ class ClaudeOptionsGuard:
         )
         return replace(chat, options=resolved)
 
-    async def _check_caller(self, client: Address | None, server: Address | None) -> None:
+    async def _check_caller(self, client: Address | None, server: Address | None, uid: int | None) -> None:
         """Without a key, allow Claude's own tools only to the user who runs the server.
 
         Every user of the machine can connect, and could otherwise use the files of that user.
         """
         if self.config.api_key is not None or self.config.allowed_working_directory_prefixes:
             return
-        uid = None
         if client is not None and server is not None:
             with suppress(trio.TooSlowError):
                 uid = await self.calls.run(self.uid_of, client, server)

@@ -144,6 +144,7 @@ def schemas() -> JsonObject:
             ready={"type": "boolean"},
             reasons={"type": "array", "items": _all_of(reason=STRING, message=STRING)},
             warnings={"type": "array", "items": _all_of(reason=STRING, message=STRING)},
+            slots=_all_of(total=_INTEGER, free=_INTEGER, queued=_INTEGER),
         ),
         "Version": _all_of(
             name={"const": "claude-openai"},

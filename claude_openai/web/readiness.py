@@ -17,6 +17,8 @@ PLAN_DOUBT_S: Final = 300.0
 _MESSAGES: Final = {
     "draining": "The server is stopping: running turns may end, new requests are rejected. Use another server, or "
     "start this one again.",
+    "lame_duck": "The server will stop: it takes new requests for the time of --lame-duck-ms, and then rejects them. "
+    "Send them to another server.",
     "no_cli": "Claude Code was not found. Run `npm install -g @anthropic-ai/claude-code` on the machine of this "
     "server, which needs no restart then, or start the server with --claude-command PATH.",
     "not_logged_in": "At the last turn Claude Code was not logged in, or Claude rejected its login. The error of that "
@@ -59,6 +61,8 @@ def readiness(runs: Runs, status: Mapping[str, Any], log: Log) -> dict[str, Any]
 def _reasons(runs: Runs, status: Mapping[str, Any]) -> Iterator[str]:
     if runs.admission.draining:
         yield "draining"
+    elif runs.admission.stopping:
+        yield "lame_duck"
     claude = status.get("claude", {})
     if not claude.get("found", True):
         yield "no_cli"

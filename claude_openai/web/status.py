@@ -71,7 +71,9 @@ class OperatorViews:
     async def ready(self) -> Response:
         """Report readiness: whether the server would accept a turn now, as far as it knows without using Claude."""
         report = readiness(self.runs, self.status(), self.log)
-        return _fresh(report, 200 if report["ready"] else 503)
+        admission = self.runs.admission
+        slots = {"total": admission.slots, "free": admission.free, "queued": admission.queued}
+        return _fresh({**report, "slots": slots}, 200 if report["ready"] else 503)
 
     async def version(self) -> Response:
         return _fresh(

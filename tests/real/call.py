@@ -44,7 +44,11 @@ class Call(HttpClient):
     ) -> AsyncIterator["Call"]:
         """Connect and send; without a body it is a GET. In names of headers `_` stands for `-`."""
         host, _, port = url.removeprefix("http://").partition(":")
-        async with await trio.open_tcp_stream(host, int(port)) as stream:
+        if host == "unix":
+            host, connected = "localhost", await trio.open_unix_socket(port)
+        else:
+            connected = await trio.open_tcp_stream(host, int(port))
+        async with connected as stream:
             call = cls(stream)
             await call._send(host, path, body, {name.replace("_", "-"): value for name, value in headers.items()})
             yield call

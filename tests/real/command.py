@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -105,6 +105,7 @@ async def running(
     reply: Script | Answer = OK,
     program: Sequence[str] = MODULE,
     env: Mapping[str, str] | None = None,
+    api: MessagesApi | None = None,
 ) -> AsyncIterator[Command]:
     """The command, listening, with a stand-in for its CLIs to talk to; killed at the end of the block if it still runs.
 
@@ -114,13 +115,14 @@ async def running(
         reply: what the stand-in answers.
         program: how it is started.
         env: more variables; the others of this process are not passed on.
+        api: the stand-in, if it serves others too.
     """
     home, temporary = folder / "home", folder / "tmp"
-    home.mkdir()
+    home.mkdir(parents=True)
     temporary.mkdir()
     with trio.fail_after(LIMIT_S):
-        async with MessagesApi.serving(reply) as api:
-            command = Command(api, home, folder / "config", temporary, Processes(temporary))
+        async with nullcontext(api) if api else MessagesApi.serving(reply) as the_api:
+            command = Command(the_api, home, folder / "config", temporary, Processes(temporary))
             command.process = await _started(command, [*program, "--port", "0", *flags], env or {})
             try:
                 await until(

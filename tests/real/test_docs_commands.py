@@ -50,6 +50,8 @@ OWN_TEST: Final = (
 IN_CI = "the registry, and minutes; .ci/run takes it from the page"
 NEEDS_DOCKER = "Docker; docker/test.sh builds and runs the image, docker/as_compose.py checks the compose file"
 ELSEWHERE: Final[Mapping[str, str]] = {
+    "CLAUDE_OPENAI_DEMO=1 docker compose -f docker/replicas/docker-compose.yml --env-file docker/.env up --build "
+    "--scale replica=3\n": "Docker; tests/real/test_replicas.py runs HAProxy with the same configuration",
     "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/claude-openai --demo\n": IN_CI,
     "python3 -m venv .venv && .venv/bin/pip install '.[test]' && .venv/bin/pytest -n auto --dist=worksteal\n": IN_CI,
     "python3 -m venv .venv && .venv/bin/pip install . && . .venv/bin/activate\n": "as the first command of README",

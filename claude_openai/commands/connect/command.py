@@ -21,6 +21,7 @@ from claude_openai.commands.connect.merging import shown
 from claude_openai.commands.instance.health import models_of
 from claude_openai.commands.instance.record import find_instance, instance_folder
 from claude_openai.config import config_from, is_loopback, local_url
+from claude_openai.config.addresses import UNIX
 from claude_openai.config.setting import Parser
 from claude_openai.config.suggestions import did_you_mean
 from claude_openai.errors import ConfigError
@@ -99,7 +100,7 @@ def _target(url: str | None, model: str, environ: Mapping[str, str]) -> Target:
     """Return the server at the URL. Without a URL: the running server, or what these variables configure."""
     if url is None:
         instance = find_instance(instance_folder(environ))
-        if instance is not None:
+        if instance is not None and not instance.base_url.startswith(UNIX):
             usual = Target(f"{instance.base_url}/v1", model, instance.has_api_key)
             models = by_id(models_of(instance, environ.get(KEY_VARIABLE)))
             return replace(usual, models=models) if models else usual
@@ -107,7 +108,7 @@ def _target(url: str | None, model: str, environ: Mapping[str, str]) -> Target:
     has_key = config.api_key is not None
     if url is None:
         assumed = local_url(config.host, config.port or PORT)
-        _say(f"# No server is running; the address {assumed} and the usual models are assumed.")
+        _say(f"# No server is running on a port; the address {assumed} and the usual models are assumed.")
         return Target(f"{assumed}/v1", model, has_key)
     try:
         parts = urlsplit(url)

@@ -171,8 +171,9 @@ def _key(config: Config, argv: Sequence[str]) -> Finding:
             "--api-key is visible to other users of this machine",
             "use CLAUDE_OPENAI_API_KEY or --api-key-file",
         )
-    if not is_loopback(config.host):
-        return Finding("key", "ok", f"required from clients; other machines can reach {config.host}")
+    public = next((host for host in config.hosts if not is_loopback(host)), None)
+    if public is not None:
+        return Finding("key", "ok", f"required from clients; other machines can reach {public}")
     if config.api_key:
         return Finding("key", "ok", "required from clients")
     return Finding("key", "ok", "not required; only this machine can reach the server")

@@ -73,6 +73,8 @@ def port_check(config: Config, instance: Instance | None) -> Finding:
         instance: the running server.
     """
     where = f"{config.port} on {config.host}"
+    if config.listen:
+        return Finding("port", "ok", f"not checked; the server will listen on {' and '.join(config.listen)}")
     if config.port == 0:
         return Finding("port", "ok", f"0: the server will use a free port on {config.host}")
     if instance is not None and instance.port == config.port:

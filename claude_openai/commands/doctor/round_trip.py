@@ -105,6 +105,7 @@ def _ask_temporary(config: Config) -> _TimedAnswer:
         config,
         host="127.0.0.1",
         port=0,
+        listen=(),
         background=False,
         log=False,
         output_dir=None,

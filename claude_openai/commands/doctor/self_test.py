@@ -107,6 +107,7 @@ def _alone(config: Config, base_url: str, folder: Path) -> Config:
         config,
         host="127.0.0.1",
         port=0,
+        listen=(),
         api_key=None,
         background=False,
         demo=False,

@@ -6,12 +6,14 @@ without proxies or redirects. Every failure is an error of one line, to be print
 
 import http.client
 import json
+import socket
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from claude_openai.commands.instance.record import Instance
+from claude_openai.config.addresses import UNIX
 from claude_openai.errors import StartError
 from claude_openai.file_access import READ_BYTES
 from claude_openai.protocol.claude_code.line_framer import LineFramer
@@ -144,5 +146,20 @@ def error_message(body: bytes) -> str:
 def connecting(url: str, timeout_s: float) -> Iterator[http.client.HTTPConnection]:
     """Yield a connection to a server, closed after the block. It connects at the first request."""
     address = urlsplit(url)
-    with closing(http.client.HTTPConnection(address.hostname or "", address.port, timeout=timeout_s)) as connection:
+    connection = http.client.HTTPConnection(address.hostname or "localhost", address.port, timeout=timeout_s)
+    if url.startswith(UNIX):
+        connection = _UnixConnection(url.removeprefix(UNIX), timeout_s)
+    with closing(connection):
         yield connection
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+        self._timeout_s = timeout_s
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self._timeout_s)
+        self.sock.connect(self._path)

@@ -13,6 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from claude_openai.commands.instance.record import Instance
+from claude_openai.config.addresses import UNIX
 from claude_openai.file_access import READ_BYTES
 
 __all__ = ["UNREACHABLE", "Answers", "ask", "health_of", "models_of"]
@@ -74,13 +75,14 @@ def models_of(instance: Instance, api_key: str | None) -> dict[str, Any]:
 def _get(instance: Instance, path: str, deadline: float, *, key: str | None = None) -> dict[str, Any]:
     where = urlsplit(instance.base_url)
     key = key or instance.control_key
-    request = f"GET {path} HTTP/1.0\r\nHost: {where.netloc}\r\nAuthorization: Bearer {key}\r\n\r\n"
+    request = f"GET {path} HTTP/1.0\r\nHost: {where.netloc or 'localhost'}\r\nAuthorization: Bearer {key}\r\n\r\n"
     with contextlib.suppress(OSError, ValueError):
         # The host is an address, never a name: `create_connection` would load the tables of IDNA.
-        host, port = where.hostname or "", where.port or 0
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as connection:
+        host = where.hostname or ""
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET if host else socket.AF_UNIX
+        with socket.socket(family) as connection:
             connection.settimeout(_left(deadline))
-            connection.connect((host, port))
+            connection.connect((host, where.port or 0) if host else instance.base_url.removeprefix(UNIX))
             connection.sendall(request.encode())
             head, _, body = _read_all(connection, deadline).partition(b"\r\n\r\n")
         answer = json.loads(body)

@@ -50,7 +50,8 @@ class Instance:
         output_dir: folder of captured runs, "" if runs are not captured.
         argv: flags it was started with, without a key.
         background: whether it was started with --background.
-        drain_timeout_ms: how long running turns may go on after the first signal.
+        drain_timeout_ms: how long running turns may go on, after the time of the lame duck.
+        lame_duck_ms: how long new turns are taken after the first signal.
         has_api_key: whether its clients must send a key.
         variables: environment variables that set its settings, without keys.
     """
@@ -68,6 +69,7 @@ class Instance:
     cwd: str
     background: bool
     drain_timeout_ms: int = 10_000
+    lame_duck_ms: int = 0
     has_api_key: bool = False
     variables: dict[str, str] = field(default_factory=dict)
 

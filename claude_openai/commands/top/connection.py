@@ -14,6 +14,7 @@ import trio
 
 from claude_openai.commands.instance.control_client import CANCEL_TIMEOUT_S, READ_S, ControlError, error_message
 from claude_openai.commands.instance.record import Instance
+from claude_openai.config.addresses import UNIX
 from claude_openai.file_access import READ_BYTES
 
 __all__ = ["EventReader", "cancel_run", "follow"]
@@ -94,7 +95,7 @@ class _Connection:
 
     async def start(self, method: str, path: str, timeout_s: float) -> None:
         headers = [
-            ("Host", urlsplit(self._instance.base_url).netloc),
+            ("Host", urlsplit(self._instance.base_url).netloc or "localhost"),
             ("Authorization", f"Bearer {self._instance.control_key}"),
             ("Content-Type", "application/json"),
             ("Connection", "close"),
@@ -133,7 +134,10 @@ async def _request(instance: Instance, method: str, path: str, timeout_s: float 
     address = urlsplit(instance.base_url)
     try:
         with trio.fail_after(READ_S):
-            stream = await trio.open_tcp_stream(address.hostname or "", address.port or 0)
+            if address.hostname:
+                stream = await trio.open_tcp_stream(address.hostname, address.port or 0)
+            else:
+                stream = await trio.open_unix_socket(instance.base_url.removeprefix(UNIX))
         async with stream:
             connection = _Connection(instance, stream)
             await connection.start(method, path, timeout_s)

@@ -17,7 +17,7 @@ client that still reads gets an error. An exchange without a turn is answered.
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from enum import Enum, auto
 from typing import Any
@@ -35,6 +35,8 @@ from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.protocol.openai.sse import encode_json
 from claude_openai.runs.metrics import Metrics
 from claude_openai.runs.run import Run
+from claude_openai.web.http.affinity import affinity_of
+from claude_openai.web.http.malformed import NOT_STARTED
 from claude_openai.web.http.probes import ProbeCount, is_probe
 
 __all__ = ["Exchange", "HttpConnection", "exchange_of", "route_of"]
@@ -75,9 +77,10 @@ class Exchange:
         error: the error that was sent in place of an answer.
     """
 
-    def __init__(self, log: Log, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def __init__(self, log: Log, headers: Sequence[tuple[bytes, bytes]]) -> None:
         self.id = f"req_{uuid.uuid4().hex}"
         self.log = log.bind(request_id=self.id, **_client_ids(headers))
+        self._affinity = affinity_of(headers)
         self.stack = AsyncExitStack()
         self.headers: dict[str, str] = {"x-request-id": self.id}
         self.arrived = trio.current_time()
@@ -90,6 +93,11 @@ class Exchange:
         self.model = ""
         self.run: Run | None = None
         self.error: ApiError | None = None
+
+    @property
+    def has_started_nothing(self) -> bool:
+        """Whether no turn was begun for the request, and none will be."""
+        return self.run is None or (self.run.ended and not self.run.started)
 
     def begin_turn(self, model: str) -> None:
         """Note that the exchange has a turn; call it before the turn starts.
@@ -121,7 +129,9 @@ class Exchange:
 
     def log_fields(self) -> dict[str, object]:
         """Return the known fields of `http.request` about the turn and the error."""
-        found: dict[str, object] = {"model": self.model[:MODEL_CHARS] or None}
+        found: dict[str, object] = {}
+        if self.model:
+            found = {"model": self.model[:MODEL_CHARS], "affinity": self._affinity}
         if self.run is not None:
             found |= self.run.log_fields()
         error = self.failure
@@ -158,14 +168,19 @@ def client_left_error() -> ApiError:
 
 
 class HttpConnection(TrioASGIHTTPConnection):
-    """The app's `asgi_http_class`. The app must have the attributes `exchange_log`, `metrics` and `probes`."""
+    """The app's `asgi_http_class`. The app must have the attributes of `claude_openai.web.app.App`."""
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        exchange = self._exchange = Exchange(self.app.exchange_log, self.scope["headers"])  # type: ignore[attr-defined]
+        exchange = self._exchange = Exchange(self.app.exchange_log, list(self.scope["headers"]))  # type: ignore[attr-defined]
+        exchange.headers |= self.app.further_headers  # type: ignore[attr-defined]
         self.scope[_SCOPE_KEY] = exchange  # type: ignore[literal-required]
         metrics: Metrics = self.app.metrics  # type: ignore[attr-defined]
         probes: ProbeCount = self.app.probes  # type: ignore[attr-defined]
         metrics.in_flight += 1
+        client = self.app.proxies.client_of(  # type: ignore[attr-defined]
+            next(iter(self.scope.get("client") or ()), None), self.scope["headers"]
+        )
+        addressed = {} if client is None else {"client_address": client}
 
         def log_exchange() -> None:
             # Called at the last byte or the disconnect: no client waits for the end of the process of the turn.
@@ -179,6 +194,7 @@ class HttpConnection(TrioASGIHTTPConnection):
                 "path": self.scope["path"],
                 "status": status,
                 "duration_ms": round(duration_s * 1000, 1),
+                **addressed,
                 **exchange.log_fields(),
             }
             if is_probe(exchange.route, status):
@@ -190,7 +206,8 @@ class HttpConnection(TrioASGIHTTPConnection):
         async def tracked(event: ASGISendEvent) -> None:
             if event["type"] == "http.response.start":
                 exchange.status = event["status"]
-                added = [(name.encode("ascii"), value.encode("latin-1")) for name, value in exchange.headers.items()]
+                headers = self._further_headers(event["status"])
+                added = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
                 event = {**event, "headers": [*event["headers"], *added]}
             elif event["type"] == "http.response.body" and not event.get("more_body") and not exchange.finishing:
                 exchange.finishing = True
@@ -213,6 +230,14 @@ class HttpConnection(TrioASGIHTTPConnection):
         if exchange.abandoned and exchange.status is None:
             exchange.finishing = True
             await self._refuse(client_left_error(), tracked)
+
+    def _further_headers(self, status: int) -> dict[str, str]:
+        headers = dict(self._exchange.headers)
+        if status >= 400 and self._exchange.has_started_nothing:
+            headers |= NOT_STARTED
+        if self.app.is_stopping():  # type: ignore[attr-defined]
+            headers["connection"] = "close"
+        return headers
 
     def _create_request_from_scope(self, send: ASGISendCallable) -> Request:
         try:

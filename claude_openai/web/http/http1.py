@@ -20,6 +20,7 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from claude_openai.logs.log import Log
 from claude_openai.web.http.malformed import malformed_response
+from claude_openai.web.http.peer import PEER_UID, uid_of_unix_peer
 
 __all__ = ["GuardedStream", "Http1Server"]
 
@@ -91,7 +92,9 @@ class Http1Server(TCPServer):
         log: Log,
         on_idle: Callable[["Http1Server"], None],
     ) -> None:
-        super().__init__(app, config, stream.context, {}, stream)  # type: ignore[arg-type]
+        # hypercorn copies it to the scope of each request.
+        state = {PEER_UID: uid_of_unix_peer(stream.socket)}
+        super().__init__(app, config, stream.context, state, stream)  # type: ignore[arg-type]
         self.guarded = stream
         self._log = log
         self._on_idle = on_idle

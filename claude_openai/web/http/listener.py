@@ -11,7 +11,6 @@ import logging
 import math
 import os
 import resource
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
@@ -21,14 +20,12 @@ from hypercorn.config import Config as HypercornConfig
 from hypercorn.typing import ASGIFramework
 
 from claude_openai.config import Config
-from claude_openai.errors import PortInUse, StartError
 from claude_openai.logs.log import Log, traceback_of
-from claude_openai.protocol.limits.quoting import shorten
-from claude_openai.shortages import described, shortage_hint
 from claude_openai.web.http.http1 import GuardedStream, Http1Server
 from claude_openai.web.http.malformed import NO_WEBSOCKETS, malformed_response
+from claude_openai.web.http.sockets import SocketListener
 
-__all__ = ["Connections", "TcpListener", "connection_limit", "local_listener", "open_listeners", "urls_of"]
+__all__ = ["Connections", "connection_limit"]
 
 # How long a stopping server waits for the last responses before it closes their connections.
 CLIENT_CLOSE_WAIT_S: Final = 1.0
@@ -65,21 +62,6 @@ def _open_descriptors() -> int:
         return len(os.listdir("/dev/fd"))  # noqa: PTH208 - only the count is needed
     except OSError:
         return 0
-
-
-class TcpListener:
-    """A listening socket."""
-
-    def __init__(self, listener: trio.SocketListener) -> None:
-        self._listener = listener
-        self.socket = listener.socket
-
-    async def wait_for_client(self) -> None:
-        """Wait until `accept` has a client. Without a free descriptor `accept` fails even if there is none."""
-        await trio.lowlevel.wait_readable(self.socket)
-
-    async def accept(self) -> trio.SocketStream:
-        return await self._listener.accept()
 
 
 class Connections:
@@ -123,7 +105,7 @@ class Connections:
             self._note_change()
             guarded.close()
 
-    async def accept(self, listeners: Sequence[TcpListener], nursery: trio.Nursery) -> None:
+    async def accept(self, listeners: Sequence[SocketListener], nursery: trio.Nursery) -> None:
         """Accept connections until cancelled, and serve them in the nursery."""
         async with trio.open_nursery() as accepting:
             for listener in listeners:
@@ -142,7 +124,7 @@ class Connections:
                 server.guarded.close()
         nursery.cancel_scope.cancel(reason="the server stops")
 
-    async def _accept_from(self, listener: TcpListener, nursery: trio.Nursery) -> None:
+    async def _accept_from(self, listener: SocketListener, nursery: trio.Nursery) -> None:
         while True:
             await listener.wait_for_client()
             if len(self._open) >= self._limit and not self._replace_longest_waiting():
@@ -190,47 +172,6 @@ class Connections:
             return False
         self._next_complaint[complaint] = now + COMPLAIN_EVERY_S
         return True
-
-
-async def open_listeners(host: str, port: int) -> list[TcpListener]:
-    """Bind and listen.
-
-    Raises:
-        StartError: the address is in use, or is not an address of this machine.
-    """
-    try:
-        return [TcpListener(listener) for listener in await trio.open_tcp_listeners(port, host=host)]
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise PortInUse(host, port) from None
-        problem = f"cannot listen on {host} port {port}: {described(error)}"
-        raise StartError(problem, hint=shortage_hint(error)) from None
-    except UnicodeError:  # of the codec "idna", for labels that are empty, too long or not characters
-        raise StartError(f"cannot listen on {shorten(host)}: not a host name or address") from None
-
-
-def local_listener() -> TcpListener:
-    """Listen on a free port of 127.0.0.1, without waiting.
-
-    Raises:
-        StartError: the system has too few sockets left: one, and two for the ends of a connection.
-    """
-    listener: socket.socket | None = None
-    try:
-        listener = socket.create_server(("127.0.0.1", 0))
-        # Without the second a client would connect, and wait for its timeout.
-        with socket.socket(), socket.socket():
-            return TcpListener(trio.SocketListener(trio.socket.from_stdlib_socket(listener)))
-    except OSError as error:
-        if listener is not None:
-            listener.close()
-        raise StartError(f"cannot listen on 127.0.0.1: {described(error)}", hint=shortage_hint(error)) from None
-
-
-def urls_of(listeners: Sequence[TcpListener]) -> list[str]:
-    """Return the base URLs, with the bound ports."""
-    addresses = [listener.socket.getsockname() for listener in listeners]
-    return [f"http://{f'[{a[0]}]' if ':' in a[0] else a[0]}:{a[1]}" for a in addresses]
 
 
 def _http_only(app: ASGIFramework, log: Log) -> ASGIFramework:

@@ -11,7 +11,10 @@ from claude_openai.errors import ApiError, BadRequest, Forbidden
 from claude_openai.logs.log import Log
 from claude_openai.protocol.openai.sse import encode_json
 
-__all__ = ["NO_WEBSOCKETS", "malformed_response"]
+__all__ = ["NOT_STARTED", "NO_WEBSOCKETS", "malformed_response"]
+
+# Header of each error for which no turn was begun: the request can be sent to another server without paying twice.
+NOT_STARTED: Final[dict[str, str]] = {"x-claude-openai-started": "no"}
 
 NO_WEBSOCKETS: Final = Forbidden(
     "WebSockets are not supported",
@@ -56,5 +59,9 @@ def malformed_response(
         "http.error", status=status, message=problem.message, code=problem.code, param=problem.param
     )
     body = encode_json(problem.body())
-    headers = {"content-type": "application/json", "content-length": str(len(body)), "x-request-id": request_id}
+    headers = {
+        "content-type": "application/json",
+        "content-length": str(len(body)),
+        "x-request-id": request_id,
+    } | NOT_STARTED
     return status, [(name.encode(), value.encode()) for name, value in headers.items()], body

@@ -1,9 +1,11 @@
-"""Finds the user at the other end of a TCP connection, on Linux, if that end is on this machine.
+"""Finds the user at the other end of a connection, on Linux, if that end is on this machine.
 
-`/proc/net/tcp` and `/proc/net/tcp6` list the sockets of the network namespace with their owners.
+`/proc/net/tcp` and `/proc/net/tcp6` list the TCP sockets of the network namespace with their owners. For a Unix socket
+the kernel has the user who connected (SO_PEERCRED).
 """
 
 import ipaddress
+import socket
 import struct
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,7 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeAlias
 
-__all__ = ["Address", "uid_of_peer"]
+import trio
+
+__all__ = ["PEER_UID", "Address", "uid_of_peer", "uid_of_unix_peer"]
+
+# Key in the state of ASGI's scope: the user at the other end of a Unix socket, None if unknown, or for TCP.
+PEER_UID: Final = "peer_uid"
 
 # Host and port.
 Address: TypeAlias = tuple[str, int]
@@ -36,6 +43,18 @@ def uid_of_peer(client: Address, server: Address) -> int | None:
         unknown = int(_OVERFLOW_UID.read_text())
         uid = _owner(_lines(), client, server)
         return None if uid == unknown else uid
+    return None
+
+
+def uid_of_unix_peer(connection: trio.socket.SocketType) -> int | None:
+    """Return the user id at the other end of a Unix socket, None if unknown, or if it is another kind of socket."""
+    if connection.family != socket.AF_UNIX or sys.platform != "linux":
+        return None
+    # struct ucred: pid, uid, gid
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    uid = int(struct.unpack("3i", credentials)[1])
+    with suppress(OSError, ValueError):
+        return None if uid == int(_OVERFLOW_UID.read_text()) else uid
     return None
 
 

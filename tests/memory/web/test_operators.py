@@ -79,7 +79,10 @@ async def reasons(server: Server, key: str = "reasons") -> list[str]:
     """What /ready says; the words only."""
     answer = await server.get("/ready")
     report = answer.json()
-    assert (answer.status, set(report)) == (503 if report["reasons"] else 200, {"ready", "reasons", "warnings"})
+    assert (answer.status, set(report)) == (
+        503 if report["reasons"] else 200,
+        {"ready", "reasons", "warnings", "slots"},
+    )
     assert report["ready"] is (answer.status == 200)
     for each in (*report["reasons"], *report["warnings"]):
         assert set(each) == {"reason", "message"}
@@ -99,6 +102,24 @@ async def test_a_server_that_could_take_a_turn_is_ready() -> None:
         assert await reasons(server) == []
         await server.post(chat())
         assert await reasons(server) == []
+
+
+async def test_free_slots_are_those_that_a_next_turn_would_get_at_once() -> None:
+    async with serving(full_turn(Pause(1)), max_concurrency=2) as server:
+
+        async def slots() -> dict[str, int]:
+            found: dict[str, int] = (await server.get("/ready")).json()["slots"]
+            return found
+
+        assert await slots() == {"total": 2, "free": 2, "queued": 0}
+        clients = []
+        for expected in ({"free": 1, "queued": 0}, {"free": 0, "queued": 0}, {"free": 0, "queued": 1}):
+            clients.append(server.connect())
+            await clients[-1].post(chat())
+            await wait_all_tasks_blocked()
+            assert await slots() == {"total": 2, **expected}
+        for client in clients:
+            await client.answer()
 
 
 async def test_draining_server_is_not_ready() -> None:

@@ -473,6 +473,8 @@ def test_the_unit_for_systemd_quotes_its_values_and_waits_for_the_drain(capsys: 
     assert 'Environment="TMPDIR=/tmp/a b"' in lines
     assert {"Restart=on-failure", "KillMode=mixed", "TimeoutStopSec=85", "WantedBy=default.target"} <= set(lines)
     assert not [line for line in lines if line.startswith("PrivateTmp")]
+    lame_duck = printed(capsys, "service", "--print", "--systemd", "--lame-duck-ms", "7000")
+    assert "TimeoutStopSec=42" in lame_duck.splitlines()
     default = printed(capsys, "service", "--print", "--systemd")
     assert f"--log-file {Path.home()}/.claude-openai/claude-openai.log" in default
     folder = f"{Path.home()}/.claude-openai"
@@ -480,6 +482,15 @@ def test_the_unit_for_systemd_quotes_its_values_and_waits_for_the_drain(capsys: 
     assert f"ExecStartPre=/bin/mkdir -p -m 700 {folder} {folder}/workspace" in default.splitlines()
     own = printed(capsys, "service", "--print", "--systemd", "--allowed-working-directory-prefixes", "/srv")
     assert "\nEnvironment=" not in own
+
+
+def test_the_unit_of_sockets_has_the_addresses_of_the_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    unit = ("service", "--print", "--systemd", "--socket")
+    lines = printed(capsys, *unit, "--host", "localhost", "--port", "80").splitlines()
+    assert {"ListenStream=127.0.0.1:80", "SocketMode=0600", "WantedBy=sockets.target"} <= set(lines)
+    listen = ("--listen", "[::1]:81,unix:/run/a%b", "--unix-mode", "0660", "--unix-group", "haproxy")
+    lines = printed(capsys, *unit, *listen).splitlines()
+    assert {"ListenStream=[::1]:81", "ListenStream=/run/a%%b", "SocketMode=0660", "SocketGroup=haproxy"} <= set(lines)
 
 
 @needs("systemd-analyze")

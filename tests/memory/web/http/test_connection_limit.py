@@ -14,7 +14,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.config import Config
 from claude_openai.testing import Pause
-from claude_openai.web.http.listener import TcpListener, connection_limit
+from claude_openai.web.http.listener import connection_limit
+from claude_openai.web.http.sockets import SocketListener
 from tests.memory.client import Client
 from tests.memory.harness import Server, chat, serving
 from tests.scripted_backend import full_turn
@@ -57,7 +58,7 @@ class Backlog:
 async def listening(limit: int, *errors: OSError, **settings: Any) -> AsyncIterator[tuple[Server, Backlog]]:
     async with serving(limit=limit, **settings) as server, trio.open_nursery() as accepting:
         backlog = Backlog(server, *errors)
-        listeners = [cast("TcpListener", backlog)]
+        listeners = [cast("SocketListener", backlog)]
         accepting.start_soon(server.connections.accept, listeners, server.nursery)
         yield server, backlog
         accepting.cancel_scope.cancel()

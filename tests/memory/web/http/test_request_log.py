@@ -239,3 +239,36 @@ async def test_the_clients_names_for_its_user_and_its_cache_are_logged(target: s
         assert (await server.post(body, target)).status == 200
         (record,) = server.logged("openai.request")
         assert (record["user"], record["prompt_cache_key"]) == ("ann", "k")
+
+
+async def test_line_of_turn_has_the_first_key_of_affinity_and_no_turn_is_matched_by_it() -> None:
+    async with serving() as server:
+        sent = [
+            {"x_litellm_session_id": "l", "session_id": "s", "authorization": "Bearer secret"},
+            {"x_session_affinity": "a" * 500, "x_opencode_session": "o"},
+            {"authorization": "Bearer secret"},
+            {"x_session_id": "", "authorization": "Basic"},
+            {},
+        ]
+        for headers in sent:
+            assert (await server.post(chat(), **headers)).headers["x-claude-openai-conversation"] == "new"
+        await server.get("/v1/models", x_session_id="s")
+        await wait_all_tasks_blocked()
+        found = [line.get("affinity") for line in lines(server)]
+        assert found == ["session-id: s", f"x-session-affinity: {'a' * 128}", "key: 2bb80d53", None, None, None]
+
+
+async def test_replica_is_named_in_each_answer_only_if_it_has_a_name() -> None:
+    async with serving(replica="r-1") as server:
+        for answer in (await server.post(chat()), await server.get("/nope"), await server.get("/health")):
+            assert answer.headers["x-claude-openai-replica"] == "r-1"
+    async with serving() as server:
+        assert "x-claude-openai-replica" not in (await server.get("/health")).headers
+
+
+async def test_line_has_the_address_of_the_client_only_behind_a_trusted_proxy() -> None:
+    for trusted, expected in ((("127.0.0.0/8",), "192.0.2.1"), ((), None)):
+        async with serving(trusted_proxies=trusted) as server:
+            await server.get("/v1/models", x_forwarded_for="192.0.2.1")
+            (line,) = lines(server)
+            assert line.get("client_address") == expected

@@ -9,8 +9,8 @@ from typing import Final
 from claude_openai.claude.process.version import LACKS, LEAST, show_version
 from claude_openai.config import SETTINGS
 from claude_openai.protocol.openai.chat.fields import FIELDS
-from claude_openai.protocol.openai.field_types import Field, Use
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
+from claude_openai.protocol.wire.field_types import Field, Use
 from tests.claims import claims_table, exceptions_table
 from tests.clients.table import APIS, CASES, CLIENTS
 

@@ -15,9 +15,9 @@ from claude_openai.cassettes.ids import IdNames, rename_ids
 from claude_openai.cassettes.masking import Mask, mask_values
 from claude_openai.protocol.limits.json_values import spelled, with_whole_numbers
 from claude_openai.protocol.openai.chat.fields import FIELDS
-from claude_openai.protocol.openai.field_types import Use
-from claude_openai.protocol.openai.json_body import load_finite
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
+from claude_openai.protocol.wire.field_types import Use
+from claude_openai.protocol.wire.json_body import load_finite
 
 __all__ = ["ClientRequest", "read_arguments"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from claude_openai.config.field_check import check_field
 from claude_openai.config.values import key
 from claude_openai.errors import ConfigError
-from claude_openai.protocol.openai.models import ModelCatalog
+from claude_openai.protocol.wire.models import ModelCatalog
 
 __all__ = ["Config", "is_loopback", "local_url"]
 

@@ -34,13 +34,13 @@ from claude_openai.logs.log import Level, Log, traceback_of
 from claude_openai.offload import Offload, in_thread
 from claude_openai.protocol.openai.chat.chunks import ChunkStream
 from claude_openai.protocol.openai.chat.completion import Completion, ResponseHead
-from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.openai.responses.item_store import ItemStore
 from claude_openai.protocol.openai.responses.objects import ResponsesHead
 from claude_openai.protocol.openai.responses.request import parse_chat_body, parse_responses_request
 from claude_openai.protocol.openai.responses.stream import ResponsesObject, ResponsesStream
 from claude_openai.protocol.turn.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.turn.request import TurnRequest
+from claude_openai.protocol.wire.models import ModelCatalog
 from claude_openai.runs.metrics import Metrics
 from claude_openai.runs.recent_errors import RecentErrors
 from claude_openai.runs.registry import Runs

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias, get_args
 
 from claude_openai.protocol.openai.chat.fields import FIELDS
-from claude_openai.protocol.openai.claude_options import MAX_ADD_DIRS
-from claude_openai.protocol.openai.field_types import Field, Use
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.turn.claude_options import PERMISSION_MODES, ReasoningEffort, ToolMode
+from claude_openai.protocol.wire.claude_options import MAX_ADD_DIRS
+from claude_openai.protocol.wire.field_types import Field, Use
 
 __all__ = ["NAME", "STRING", "JsonObject", "ref", "schemas"]
 

@@ -32,7 +32,7 @@ from werkzeug.exceptions import HTTPException
 from claude_openai.errors import ApiError, BadRequest, InternalError
 from claude_openai.logs.log import Log, traceback_of
 from claude_openai.protocol.limits.quoting import shorten
-from claude_openai.protocol.openai.sse import encode_json
+from claude_openai.protocol.wire.sse import encode_json
 from claude_openai.runs.metrics import Metrics
 from claude_openai.runs.run import Run
 from claude_openai.web.http.probes import ProbeCount, is_probe

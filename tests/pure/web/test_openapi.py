@@ -12,8 +12,8 @@ from jsonschema import Draft202012Validator
 from claude_openai.config import Config
 from claude_openai.logs.log import NULL_LOG
 from claude_openai.protocol.openai.chat.fields import FIELDS
-from claude_openai.protocol.openai.claude_options import read_claude_options
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
+from claude_openai.protocol.wire.claude_options import read_claude_options
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.web.app import build_app

@@ -14,7 +14,6 @@ from claude_openai.protocol.openai.chat.completion import (
     tool_call_object,
     usage_object,
 )
-from claude_openai.protocol.openai.sse import DONE, data_frame, encode_json, error_frame
 from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
@@ -24,6 +23,7 @@ from claude_openai.protocol.turn.events import (
     TurnFailed,
     TurnStarted,
 )
+from claude_openai.protocol.wire.sse import DONE, data_frame, encode_json, error_frame
 
 __all__ = ["ChunkStream"]
 

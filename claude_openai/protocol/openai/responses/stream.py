@@ -24,7 +24,6 @@ from claude_openai.protocol.openai.responses.objects import (
     failure_object,
     response_usage,
 )
-from claude_openai.protocol.openai.sse import typed_frame
 from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
@@ -34,6 +33,7 @@ from claude_openai.protocol.turn.events import (
     TurnFailed,
     TurnStarted,
 )
+from claude_openai.protocol.wire.sse import typed_frame
 
 __all__ = ["Remember", "ResponsesObject", "ResponsesStream"]
 

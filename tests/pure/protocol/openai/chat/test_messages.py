@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.budget import Budget
 from claude_openai.protocol.openai.chat.messages import read_messages
-from claude_openai.protocol.openai.turns import NO_RESULT, reminder
 from claude_openai.protocol.turn.blocks import Block, Message, TextBlock, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.turn.history import Transcript
+from claude_openai.protocol.wire.turns import NO_RESULT, reminder
 from tests.blocks import result_block
 from tests.calls import Word
 

@@ -9,8 +9,8 @@ from jsonschema import Draft202012Validator
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.openai.chat.fields import FIELDS
-from claude_openai.protocol.openai.field_types import Field
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
+from claude_openai.protocol.wire.field_types import Field
 
 ALL = {**{f"responses:{name}": field for name, field in RESPONSES_FIELDS.items()}, **FIELDS}
 

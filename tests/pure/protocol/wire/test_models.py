@@ -5,8 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from claude_openai.errors import ConfigError, ModelNotFound
-from claude_openai.protocol.openai.model_records import MAX_MODELS, Limits, Model, is_safe_name, read_models
-from claude_openai.protocol.openai.models import ModelCatalog
+from claude_openai.protocol.wire.model_records import MAX_MODELS, Limits, Model, is_safe_name, read_models
+from claude_openai.protocol.wire.models import ModelCatalog
 from tests.openai_schema import strict_openai_model, validate
 
 CATALOG = ModelCatalog("sonnet", ("house-model",))

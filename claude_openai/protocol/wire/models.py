@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from claude_openai.errors import ConfigError, ModelNotFound
 from claude_openai.protocol.limits.quoting import shorten
-from claude_openai.protocol.openai.model_records import MAX_MODELS, MAX_NAME_CHARS, Limits, Model, is_safe_name
+from claude_openai.protocol.wire.model_records import MAX_MODELS, MAX_NAME_CHARS, Limits, Model, is_safe_name
 
 __all__ = ["ALIASES", "USUAL_LIMITS", "ModelCatalog"]
 

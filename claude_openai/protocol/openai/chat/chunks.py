@@ -17,6 +17,7 @@ from claude_openai.protocol.openai.chat.completion import (
 from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
+    ReasoningEnd,
     TextDelta,
     ToolCall,
     TurnCompleted,
@@ -75,6 +76,8 @@ class ChunkStream:
                 return self._delta(self._reasoning_frame, text)
             case ToolCall():
                 return self._role() + self._tool_call(event)
+            case ReasoningEnd():
+                return b""
             case TurnStarted():
                 return self._role()
             case TurnCompleted():

@@ -27,6 +27,7 @@ from claude_openai.protocol.openai.responses.objects import (
 from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
+    ReasoningEnd,
     TextDelta,
     ToolCall,
     TurnCompleted,
@@ -83,7 +84,7 @@ class _AnswerSoFar:
             case ToolCall():
                 yield from self._close("completed")
                 yield from self._call(event)
-            case TurnStarted():
+            case ReasoningEnd() | TurnStarted():
                 pass
             case TurnCompleted():
                 yield from self._complete(event)

@@ -139,6 +139,12 @@ class ModelCatalog:
         """Return the list object of `/v1/models`; `created` is in whole seconds since 1970, the same for all models."""
         return {"object": "list", "data": [self.model_object(name, created) for name in self.listing()]}
 
+    def full_id(self, name: str) -> str:
+        """Return the full id of the model that a resolved name stands for; the name itself if that is unknown."""
+        short = name.removesuffix(_LONG)
+        named = {model.name: model.resolved for model in self.models}
+        return named.get(name) or named.get(short) or short
+
     def _lookup(self, name: str) -> str | None:
         short = name.removesuffix(_LONG)
         alias = short.removeprefix(_OWN)

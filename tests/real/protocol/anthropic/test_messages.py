@@ -63,10 +63,10 @@ def thinking_of(served: Served) -> list[dict[str, Any]]:
 
 
 def brought(served: Served) -> list[tuple[str, str]]:
-    """The results in the last request to Claude, each with the id of its call."""
+    """The results in the last request to Claude, each with the id of its call; their order is chance."""
     (*_, last) = [message for message in served.api.requests[-1].messages if message["role"] == "user"]
     parts = [(block["tool_use_id"], block["content"]) for block in last["content"]]
-    return [(call, text if isinstance(text, str) else text[0]["text"]) for call, text in parts]
+    return sorted((call, text if isinstance(text, str) else text[0]["text"]) for call, text in parts)
 
 
 def streamed(client: anthropic.Anthropic, **fields: Any) -> anthropic.types.Message:

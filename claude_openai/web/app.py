@@ -145,7 +145,8 @@ class Views:
         catalog = self.catalog()
         chat = await self.offload(lambda: parse_messages_request(body, catalog))
         run = await self._opened(chat, body)
-        head = MessageHead(f"msg_{uuid.uuid4().hex}", chat.model, exchange_of(request.scope).id)
+        request_id = exchange_of(request.scope).id
+        head = MessageHead(f"msg_{uuid.uuid4().hex}", chat.model, request_id, chat.show_thinking)
         if chat.stream:
             return await self._streamed(run, MessageStream(head))
         return await self._whole(run, MessageObject(head))

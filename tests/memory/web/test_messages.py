@@ -25,6 +25,7 @@ from tests.sse_reader import parse_typed_sse
 PATH = "/v1/messages"
 VERSION = {"anthropic_version": "2023-06-01"}
 READ = {"name": "read", "input_schema": {"type": "object"}}
+ADAPTIVE = {"type": "adaptive"}
 CALL = ToolCall("toolu_1", "read", '{"a":1}')
 
 
@@ -59,7 +60,7 @@ def refused(answer: Answer, status: int, kind: str) -> str:
 async def test_an_answer_that_is_not_streamed_is_one_message() -> None:
     thought = (ReasoningDelta("Hm"), ReasoningEnd("sig"))
     async with serving(full_turn(*thought, "Hel", "lo", CALL, finish_reason="tool_calls")) as server:
-        answer = await server.post(body(tools=[READ]), PATH, **VERSION)
+        answer = await server.post(body(tools=[READ], thinking=ADAPTIVE), PATH, **VERSION)
         message = strict_anthropic_message(answer.json())
         assert [block.type for block in message.content] == ["thinking", "text", "tool_use"]
         assert (message.stop_reason, message.usage.output_tokens, message.model) == ("tool_use", 5, "claude-sonnet")
@@ -69,7 +70,7 @@ async def test_an_answer_that_is_not_streamed_is_one_message() -> None:
 async def test_a_stream_has_all_events_in_their_order() -> None:
     thought = (ReasoningDelta("Hm"), ReasoningEnd("sig"))
     async with serving(full_turn(*thought, "Hel", "lo", CALL, finish_reason="tool_calls")) as server:
-        names = [event["type"] for event in await events_of(server, tools=[READ])]
+        names = [event["type"] for event in await events_of(server, tools=[READ], thinking=ADAPTIVE)]
         start, delta, stop = "content_block_start", "content_block_delta", "content_block_stop"
         blocks = [start, delta, delta, stop, start, delta, delta, stop, start, delta, stop]
         assert names == ["message_start", *blocks, "message_delta", "message_stop"]

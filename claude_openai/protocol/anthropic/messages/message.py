@@ -49,11 +49,13 @@ class MessageHead:
         id: unique for this message, `msg_...`.
         model: the model name as the client sent it, not the resolved one.
         request_id: id of the request, which an error names.
+        show_thinking: the message has Claude's thinking.
     """
 
     id: str
     model: str
     request_id: str
+    show_thinking: bool = True
 
     def message(self, usage: Usage) -> dict[str, Any]:
         """Return the message before its first block."""
@@ -121,6 +123,8 @@ class AnswerSoFar:
         match event:
             case TextDelta(text):
                 yield from self._delta("text", text)
+            case ReasoningDelta() | ReasoningEnd() if not self._head.show_thinking:
+                pass
             case ReasoningDelta(text, tool):
                 if tool:
                     yield from self._close()

@@ -57,6 +57,8 @@ def parse_messages_request(body: bytes, catalog: ModelCatalog) -> TurnRequest:
         max_tokens=whole_number(fields.get("max_tokens")),
         stop=tuple(filter(None, fields.get("stop_sequences", ()))),
         output=form_beside(choice, _output(fields, budget)),
+        # Clients that did not ask for it take the first block as the text.
+        show_thinking=fields.get("thinking", {}).get("type", "disabled") != "disabled",
     )
 
 

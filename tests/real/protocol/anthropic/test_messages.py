@@ -90,10 +90,11 @@ async def test_a_tool_loop_of_the_package_has_thinking_with_its_signature(tmp_pa
         served.api.enqueue(CALLED, Reply("Rain and sun."))
 
         def loop(client: anthropic.Anthropic) -> tuple[anthropic.types.Message, anthropic.types.Message]:
-            first = ask(client, messages=[ASKED], tools=[WEATHER], system="Be brief.")
+            fields: Any = {"tools": [WEATHER], "system": "Be brief.", "thinking": {"type": "adaptive"}}
+            first = ask(client, messages=[ASKED], **fields)
             answer: Any = {"role": "assistant", "content": [block.model_dump() for block in first.content]}
             more = [ASKED, answer, {"role": "user", "content": RESULTS}]
-            return first, ask(client, messages=more, tools=[WEATHER], system="Be brief.")
+            return first, ask(client, messages=more, **fields)
 
         called, done = await with_package(served, loop)
         assert [block.type for block in called.content] == ["thinking", "text", "tool_use", "tool_use"]

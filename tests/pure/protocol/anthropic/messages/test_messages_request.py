@@ -3,6 +3,7 @@
 import base64
 import json
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -69,10 +70,7 @@ def text(words: str, **more: Any) -> dict[str, Any]:
 def test_a_plain_request_is_that_of_a_chat() -> None:
     of_chat = parse_chat_request(json.dumps({"model": "claude-opus", "messages": HELLO}).encode(), CATALOG)
     request = parse()
-    assert request.include_usage
-    assert {name: getattr(request, name) for name in TurnRequest.__slots__ if name != "include_usage"} == {
-        name: getattr(of_chat, name) for name in TurnRequest.__slots__ if name != "include_usage"
-    }
+    assert request == replace(of_chat, include_usage=True, show_thinking=False)
 
 
 def test_what_is_honoured_is_in_the_request() -> None:
@@ -104,6 +102,12 @@ def test_what_is_honoured_is_in_the_request() -> None:
 )
 def test_effort_is_that_of_the_output_or_none_without_thinking(fields: dict[str, Any], effort: str | None) -> None:
     assert parse(**fields).reasoning_effort == effort
+
+
+@pytest.mark.parametrize("kind", ["enabled", "adaptive", "between_tools", "disabled", None])
+def test_thinking_is_shown_to_clients_that_ask_for_it(kind: str | None) -> None:
+    thinking = None if kind is None else {"type": kind}
+    assert parse(thinking=thinking).show_thinking is (kind not in ("disabled", None))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -173,6 +174,14 @@ def test_thinking_that_broke_off_and_notes_about_tools_have_blocks_of_their_own(
 ) -> None:
     found = fold([START, *events, DONE])["content"]
     assert [(block["thinking"], block["signature"]) for block in found] == content
+
+
+def test_thinking_is_left_out_for_clients_that_did_not_ask_for_it() -> None:
+    whole = MessageObject(replace(HEAD, show_thinking=False))
+    thought: list[Event] = [ReasoningDelta("Hm"), ReasoningEnd("sig"), ReasoningEnd(redacted="data")]
+    for event in [START, *thought, TextDelta("Hi"), DONE]:
+        whole.feed(event)
+    assert whole.result()["content"] == [{"type": "text", "text": "Hi"}]
 
 
 def test_a_failure_ends_the_stream_with_an_error_event() -> None:

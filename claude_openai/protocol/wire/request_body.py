@@ -1,4 +1,4 @@
-"""Checks that are common to the bodies of both APIs: required fields, the table of fields, numbers."""
+"""Checks that are common to the bodies of all APIs: required fields, the table of fields, numbers."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -65,7 +65,7 @@ def read_messages(messages: Sequence[Any], system: Sequence[str], model: str) ->
         if content is None:
             raise missing(f"{path}.content", "Send a string or an array of blocks.")
         side: Role = "user" if role == "user" else "assistant"
-        blocks = read_content(content, f"{path}.content", _QUESTIONS if role == "user" else answers)
+        blocks = read_content(content, f"{path}.content", _QUESTIONS if side == "user" else answers)
         items.append(RequestItem(side, path, "content", _with_more_than_thinking(blocks)))
     return transcript_of(texts, alternating(items), "messages")
 

@@ -140,10 +140,10 @@ class ModelCatalog:
         return {"object": "list", "data": [self.model_object(name, created) for name in self.listing()]}
 
     def full_id(self, name: str) -> str:
-        """Return the full id of the model that a resolved name stands for; the name itself if that is unknown."""
+        """Return the full id of the model of a resolved name, without `[1m]`; the name itself if it is unknown."""
         short = name.removesuffix(_LONG)
         named = {model.name: model.resolved for model in self.models}
-        return named.get(name) or named.get(short) or short
+        return (named.get(name) or named.get(short) or short).removesuffix(_LONG)
 
     def _lookup(self, name: str) -> str | None:
         short = name.removesuffix(_LONG)

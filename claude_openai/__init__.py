@@ -4,7 +4,7 @@ A request passes through `web`, `protocol/openai`, `runs` and `claude`. The answ
 (`protocol/turn/events`) through a memory channel. `.github/ARCHITECTURE.md` in the repository lists the steps.
 
 - `errors`, `config`: the errors that clients see, and the settings.
-- `protocol`: translation between OpenAI's APIs and Claude Code's records. Pure: no I/O.
+- `protocol`: translation between the APIs of clients and Claude Code's records. Pure: no I/O.
 - `claude`: runs turns, in live conversations over the Agent SDK or in one CLI process for each turn.
 - `runs`: admission, the registry of runs, metrics, and the files of runs. A run belongs to its request: when the client
   disconnects, the request's nursery is cancelled, which ends the turn, its process and the descendants of the process.

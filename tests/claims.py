@@ -28,6 +28,13 @@ CLAIMS: Final = (
         ("real/claude/transcript/test_replays.py::test_a_replay_is_the_live_turn_to_the_letter",),
     ),
     Shown(
+        "The same over the three APIs: a request reaches Claude with equal bytes over each of them",
+        (
+            "real/claude/transcript/test_replays.py::test_the_same_turn_over_three_apis_is_the_same_to_the_letter",
+            "real/claude/sdk/test_conversations.py::test_claude_gets_the_request_and_nothing_else",
+        ),
+    ),
+    Shown(
         "Hermetic: no settings, memory files, skills, hooks or MCP servers of yours; no conversation stays on disk",
         (
             "real/claude/test_hermetic.py::test_nothing_of_the_users_goes_upstream_or_runs",

@@ -8,9 +8,10 @@ from typing import Final
 
 from claude_openai.claude.process.version import LACKS, LEAST, show_version
 from claude_openai.config import SETTINGS
+from claude_openai.protocol.anthropic.messages.fields import MESSAGES_FIELDS
 from claude_openai.protocol.openai.chat.fields import FIELDS
-from claude_openai.protocol.openai.field_types import Field, Use
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
+from claude_openai.protocol.wire.field_types import Field, Use
 from tests.claims import claims_table, exceptions_table
 from tests.clients.table import APIS, CASES, CLIENTS
 
@@ -91,6 +92,7 @@ TABLES: Final[Mapping[str, Mapping[str, Callable[[], Iterator[str]]]]] = {
     "api.md": {
         "fields": partial(fields_table, FIELDS),
         "responses fields": partial(fields_table, RESPONSES_FIELDS),
+        "messages fields": partial(fields_table, MESSAGES_FIELDS),
     },
     "compatibility.md": {"versions": versions_table, "clients": clients_table, "cases": cases_table},
 }

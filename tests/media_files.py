@@ -3,7 +3,7 @@
 import base64
 from typing import Any
 
-from claude_openai.protocol.openai.image_files import picture_kind
+from claude_openai.protocol.wire.image_files import picture_kind
 from claude_openai.testing import RecordedRequest
 from tests.pictures import PNG
 

@@ -11,6 +11,7 @@ from claude_openai.cassettes.masking import Mask, mask_values
 from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
+    ReasoningEnd,
     TextDelta,
     ToolCall,
     TurnCompleted,
@@ -38,6 +39,8 @@ def answer_of_events(events: Iterable[tuple[int, Event]], ended_ms: int, *, keep
     deltas: list[tuple[int, TextDelta | ReasoningDelta]] = []
     model, end = "", None
     for ms, event in events:
+        if isinstance(event, ReasoningEnd):
+            continue
         if deltas and type(event) is not type(deltas[-1][1]):
             content.append(_passage(deltas, keep_times=keep_times))
             deltas = []

@@ -13,18 +13,20 @@ from typing import Any, Final
 
 from claude_openai.cassettes.ids import IdNames, rename_ids
 from claude_openai.cassettes.masking import Mask, mask_values
+from claude_openai.protocol.anthropic.messages.fields import MESSAGES_FIELDS
 from claude_openai.protocol.limits.json_values import spelled, with_whole_numbers
 from claude_openai.protocol.openai.chat.fields import FIELDS
-from claude_openai.protocol.openai.field_types import Use
-from claude_openai.protocol.openai.json_body import load_finite
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
+from claude_openai.protocol.wire.field_types import Use
+from claude_openai.protocol.wire.json_body import load_finite
 
 __all__ = ["ClientRequest", "read_arguments"]
 
 # Honoured, but without an effect on what Claude says.
 _WITHOUT_EFFECT: Final = {"user", "safety_identifier", "metadata", "stream_options"}
+_TABLES: Final = (FIELDS, RESPONSES_FIELDS, MESSAGES_FIELDS)
 _KEPT: Final = {
-    name for table in (FIELDS, RESPONSES_FIELDS) for name, field in table.items() if field.use is Use.HONOURED
+    name for table in _TABLES for name, field in table.items() if field.use is Use.HONOURED
 } - _WITHOUT_EFFECT
 # Where a data: URL can be, and where base64 without its prefix.
 _URLS: Final = {"url", "image_url", "file_url", "file_data", "data", "blob"}
@@ -96,12 +98,17 @@ def _reduced(value: Any, key: str, holder: Mapping[str, Any], mask: Mask) -> Any
             return mask_values(arguments, mask)
         return _digest(value) if _is_media(value, key, holder) else mask(value)
     if isinstance(value, list):
-        return [_reduced(each, key, {}, mask) for each in value]
+        return [_reduced(each, key, {}, mask) for each in value if not _is_thinking(each)]
     if isinstance(value, dict):
         if key in ("arguments", "input") and holder:
             return mask_values(value, mask)
         return {name: _reduced(each, name, value, mask) for name, each in value.items()}
     return value
+
+
+def _is_thinking(value: Any) -> bool:
+    """Whether a block is Claude's thinking: the answers of a cassette have it without its signature."""
+    return isinstance(value, dict) and value.get("type") in ("thinking", "redacted_thinking")
 
 
 def _is_media(text: str, key: str, holder: Mapping[str, Any]) -> bool:

@@ -27,8 +27,8 @@ from claude_openai.cassettes.entry import (
     Passage,
 )
 from claude_openai.cassettes.schema import FORMAT, HEADER, TURN, problem_of
-from claude_openai.protocol.openai.json_body import load_finite
 from claude_openai.protocol.turn.events import Usage
+from claude_openai.protocol.wire.json_body import load_finite
 
 __all__ = ["header_line", "line_of", "read_lines"]
 

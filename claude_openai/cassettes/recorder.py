@@ -23,8 +23,8 @@ from claude_openai.cassettes.lines import line_of
 from claude_openai.cassettes.masking import make_mask
 from claude_openai.line_writer import LineFile, WriterThread
 from claude_openai.logs.log import Log
-from claude_openai.protocol.openai.json_body import load_object
 from claude_openai.protocol.turn.events import Event, ReasoningDelta, TextDelta, ToolCall
+from claude_openai.protocol.wire.json_body import load_object
 
 __all__ = ["Recorder", "TurnRecording"]
 

@@ -12,7 +12,7 @@ from claude_openai.config.addresses import Address, TcpAddress, parse_address
 from claude_openai.config.field_check import check_field
 from claude_openai.config.values import address, header_text, key, mode, proxy
 from claude_openai.errors import ConfigError
-from claude_openai.protocol.openai.models import ModelCatalog
+from claude_openai.protocol.wire.models import ModelCatalog
 
 __all__ = ["Config", "is_loopback", "local_url"]
 

@@ -16,6 +16,7 @@ from claude_openai.logs.log import Log, traceback_of
 from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
+    ReasoningEnd,
     TextDelta,
     ToolCall,
     TurnCompleted,
@@ -39,6 +40,7 @@ _NAMES: Final[dict[type[Event], str]] = {
     TurnStarted: "the beginning of the answer",
     TextDelta: "text",
     ReasoningDelta: "thinking",
+    ReasoningEnd: "thinking",
     ToolCall: "a tool call",
     TurnCompleted: "the end of the answer",
     TurnFailed: "the end of the turn",

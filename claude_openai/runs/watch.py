@@ -17,7 +17,7 @@ from typing import Any, Final
 import trio
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.openai.sse import encode_json
+from claude_openai.protocol.wire.sse import encode_json
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
 

@@ -75,17 +75,20 @@ class Guard:
             code="origin_not_allowed",
         )
 
-    def check_key(self, authorization: str | None) -> None:
-        """Compare the bearer token in constant time.
+    def check_key(self, authorization: str | None, x_api_key: str | None = None) -> None:
+        """Compare the bearer token and the `x-api-key` header of Claude's clients in constant time; one must fit.
 
         Raises:
-            Unauthorized: it is missing or wrong.
+            Unauthorized: both are missing or wrong.
         """
         if self.config.api_key is None:
             return
-        if not _is_bearer(authorization, self.config.api_key):
-            problem = "The API key is wrong" if authorization else "The API key is missing"
-            raise Unauthorized(problem, hint="Send the server's key as 'Authorization: Bearer KEY'.")
+        in_header = None if x_api_key is None else f"Bearer {x_api_key}"
+        fits = [_is_bearer(each, self.config.api_key) for each in (authorization, in_header)]
+        if True not in fits:
+            problem = "The API key is wrong" if authorization or x_api_key else "The API key is missing"
+            hint = "Send the server's key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'."
+            raise Unauthorized(problem, hint=hint)
 
     def check_control_key(self, authorization: str | None) -> None:
         """Compare the bearer token with the control key and the server's key, in constant time.
@@ -131,8 +134,8 @@ def cors_headers(origin: str) -> dict[str, str]:
     return {
         "access-control-allow-origin": origin,
         "access-control-expose-headers": (
-            "x-request-id, retry-after, x-claude-openai-run, x-claude-openai-conversation, x-claude-openai-started, "
-            "x-claude-openai-replica"
+            "x-request-id, request-id, retry-after, x-claude-openai-run, x-claude-openai-conversation, "
+            "x-claude-openai-started, x-claude-openai-replica"
         ),
         "vary": "Origin",
     }

@@ -1,13 +1,14 @@
-"""The Quart app: routes, views of the OpenAI APIs, and error responses.
+"""The Quart app: routes, views of the APIs, and error responses.
 
 A view parses the request, opens a run on the exchange's stack, and turns the run's events into a response.
-`_error_response` converts all errors, those of Quart included, to OpenAI's error object.
+`_error_response` converts all errors, those of Quart included, to the error object of the client's API.
 """
 
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -32,15 +33,19 @@ from claude_openai.errors import (
 )
 from claude_openai.logs.log import Level, Log, traceback_of
 from claude_openai.offload import Offload, in_thread
+from claude_openai.protocol.anthropic.messages.message import MessageHead, MessageObject
+from claude_openai.protocol.anthropic.messages.request import parse_messages_request
+from claude_openai.protocol.anthropic.messages.stream import MessageStream
+from claude_openai.protocol.anthropic.models import model_list, model_object
 from claude_openai.protocol.openai.chat.chunks import ChunkStream
 from claude_openai.protocol.openai.chat.completion import Completion, ResponseHead
-from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.openai.responses.item_store import ItemStore
 from claude_openai.protocol.openai.responses.objects import ResponsesHead
 from claude_openai.protocol.openai.responses.request import parse_chat_body, parse_responses_request
 from claude_openai.protocol.openai.responses.stream import ResponsesObject, ResponsesStream
 from claude_openai.protocol.turn.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.turn.request import TurnRequest
+from claude_openai.protocol.wire.models import ModelCatalog
 from claude_openai.runs.metrics import Metrics
 from claude_openai.runs.recent_errors import RecentErrors
 from claude_openai.runs.registry import Runs
@@ -114,7 +119,7 @@ class App(QuartTrio):
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """The views of the OpenAI APIs."""
+    """The views of OpenAI's APIs and of Claude's."""
 
     config: Config
     runs: Runs
@@ -127,41 +132,60 @@ class Views:
     tracing: "Tracing | None" = None
 
     async def models(self) -> Response:
-        return json_response(self.catalog().model_list(self.started))
+        models = self.catalog().model_list(self.started)
+        is_anthropic = exchange_of(request.scope).is_anthropic
+        return json_response(model_list(models, self._started_at()) if is_anthropic else models)
 
     async def model(self, model: str) -> Response:
         # Any model that a completion accepts, listed or not.
-        return json_response(self.catalog().model_object(model, self.started))
+        found = self.catalog().model_object(model, self.started)
+        is_anthropic = exchange_of(request.scope).is_anthropic
+        return json_response(model_object(found, self._started_at()) if is_anthropic else found)
 
     async def chat_completions(self) -> Response:
-        exchange = exchange_of(request.scope)
         body = cast("bytes", await request.get_data())
         catalog = self.catalog()
-        chat = await self._admitted(await self.offload(lambda: parse_chat_body(body, catalog)))
-        _log_request(exchange.log, chat, body)
+        chat = await self.offload(lambda: parse_chat_body(body, catalog))
         head = ResponseHead(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
-        run = await self._begun(chat, body, head.id)
+        run = await self._opened(chat, body, head.id)
         if chat.stream:
             return await self._streamed(run, ChunkStream(head, chat.include_usage, functions=chat.functions))
         return await self._whole(run, Completion(head, functions=chat.functions))
 
     async def responses(self) -> Response:
-        exchange = exchange_of(request.scope)
         body = cast("bytes", await request.get_data())
         catalog, recall = self.catalog(), self.items.recall
         parsed = await self.offload(lambda: parse_responses_request(body, catalog, recall))
-        chat = await self._admitted(parsed.chat)
-        _log_request(exchange.log, chat, body)
         head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), parsed.echo, parsed.namespaces)
-        run = await self._begun(chat, body, head.id)
+        run = await self._opened(parsed.chat, body, head.id)
         remember = self.items.remember if parsed.stores else _forget
-        if chat.stream:
+        if parsed.chat.stream:
             return await self._streamed(run, ResponsesStream(head, _now, remember))
         return await self._whole(run, ResponsesObject(head, _now, remember))
 
-    async def _begun(self, chat: TurnRequest, body: bytes, response_id: str) -> Run:
-        """Start the run that answers the request; the exchange ends it."""
+    async def messages(self) -> Response:
+        body = cast("bytes", await request.get_data())
+        catalog = self.catalog()
+        chat = await self.offload(lambda: parse_messages_request(body, catalog))
+        request_id = exchange_of(request.scope).id
+        head = MessageHead(f"msg_{uuid.uuid4().hex}", chat.model, request_id, chat.show_thinking)
+        run = await self._opened(chat, body, head.id)
+        if chat.stream:
+            return await self._streamed(run, MessageStream(head))
+        return await self._whole(run, MessageObject(head))
+
+    async def count_tokens(self) -> Response:
+        raise NotFound(
+            "Counting the tokens of a request is not supported yet",
+            hint="The usage of an answer has the exact tokens of its request.",
+            code="not_supported",
+        )
+
+    async def _opened(self, chat: TurnRequest, body: bytes, response_id: str) -> Run:
+        """Admit the request and open its run, on the stack of the exchange."""
         exchange = exchange_of(request.scope)
+        chat = await self._admitted(chat)
+        _log_request(exchange.log, chat, body)
         exchange.begin_turn(chat.model)
         trace = self._trace(chat, response_id, exchange)
         if trace is not None:
@@ -171,6 +195,9 @@ class Views:
         run = exchange.run = await exchange.stack.enter_async_context(opening)
         exchange.headers["x-claude-openai-run"] = run.id
         return run
+
+    def _started_at(self) -> str:
+        return datetime.fromtimestamp(self.started, UTC).isoformat().replace("+00:00", "Z")
 
     def _trace(self, chat: TurnRequest, response_id: str, exchange: Exchange) -> "RunTrace | None":
         """Begin the span of the request, if there are spans; the exchange ends it, after the run."""
@@ -213,7 +240,7 @@ class Views:
         body = EventStreamBody(first, run, chunks, interval_s)
         return TrioResponse(body, headers=EVENT_STREAM)
 
-    async def _whole(self, run: Run, completion: Completion | ResponsesObject) -> Response:
+    async def _whole(self, run: Run, completion: Completion | ResponsesObject | MessageObject) -> Response:
         while not completion.ended:
             event = await run.events.receive()
             if isinstance(event, TurnStarted):
@@ -272,6 +299,8 @@ def build_app(
     app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])
     app.add_url_rule("/v1/chat/completions", "chat", views.chat_completions, methods=["POST"])
     app.add_url_rule("/v1/responses", "responses", views.responses, methods=["POST"])
+    app.add_url_rule("/v1/messages", "messages", views.messages, methods=["POST"])
+    app.add_url_rule("/v1/messages/count_tokens", "count_tokens", views.count_tokens, methods=["POST"])
     access = page_access(config)
     add_operator_routes(app, config, runs, status, log)
     add_control_routes(app, config, runs, status, access, log)
@@ -301,7 +330,7 @@ def _install_guard(app: Quart, guard: Guard, access: PageAccess) -> None:
             if access.session_of(request.headers) is None:
                 guard.check_control_key(request.headers.get("Authorization"))
         elif request.path not in OPEN_PATHS and not is_of_page(request.path):
-            guard.check_key(request.headers.get("Authorization"))
+            guard.check_key(request.headers.get("Authorization"), request.headers.get("x-api-key"))
         if request.method == "POST" and request.routing_exception is None:
             guard.check_body_type(request.headers)
         return None
@@ -314,7 +343,7 @@ async def _error_response(errors: RecentErrors, error: Exception) -> Response:
         errors.note(known, time.time())
     headers: Mapping[str, str] = known.headers()
     exchange.log.debug("http.error", status=known.status, message=known.message, code=known.code, param=known.param)
-    response = json_response(known.body(), known.status)
+    response = json_response(exchange.error_body(known), known.status)
     response.headers.extend(headers)
     if isinstance(error, HTTPException) and error.code == 405:
         response.headers["allow"] = ", ".join(sorted(getattr(error, "valid_methods", None) or []))
@@ -328,7 +357,8 @@ def _as_api_error(error: Exception, exchange: Exchange) -> ApiError:
     where = f"{request.method} {request.path}"
     if code == 404:
         return NotFound(
-            f"Invalid URL ({where})", hint="The API is at /v1/chat/completions, /v1/responses and /v1/models."
+            f"Invalid URL ({where})",
+            hint="The APIs are at /v1/chat/completions, /v1/responses, /v1/messages and /v1/models.",
         )
     if code == 405:
         return MethodNotAllowed(f"{where} is not allowed", hint="The Allow header lists the allowed methods.")

@@ -18,9 +18,9 @@ from claude_openai.claude.walls.folders import HeldFolder, folder_not_available,
 from claude_openai.config import Config
 from claude_openai.errors import Forbidden
 from claude_openai.protocol.limits.quoting import shorten
-from claude_openai.protocol.openai.bad_request import wrong_value
 from claude_openai.protocol.turn.claude_options import ClaudeOptions, PermissionMode, Root
 from claude_openai.protocol.turn.request import TurnRequest
+from claude_openai.protocol.wire.bad_request import wrong_value
 from claude_openai.web.http.peer import Address, uid_of_peer
 
 __all__ = ["ClaudeOptionsGuard"]

@@ -5,7 +5,7 @@ from typing import Final
 from quart import Response
 from quart_trio.wrappers import TrioResponse
 
-from claude_openai.protocol.openai.sse import encode_json
+from claude_openai.protocol.wire.sse import encode_json
 
 __all__ = ["EVENT_STREAM", "json_response"]
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from claude_openai._version import __version__
 from claude_openai.runs.capture.records import RUN_ID
+from claude_openai.web.access import CONTROL_PREFIX
 from claude_openai.web.openapi_schemas import NAME, STRING, JsonObject, ref, schemas
 
 __all__ = ["openapi_document"]
@@ -44,6 +45,7 @@ class Operation:
         answer: the schemas of a 200 response by content type, None for a content type without a schema.
         errors: statuses in addition to those of all requests.
         body: the schema of the request body.
+        error: name of the schema of its errors.
         open: the operation needs no key.
         more: further responses, by status.
     """
@@ -55,6 +57,7 @@ class Operation:
     answer: Mapping[str, JsonObject | None]
     errors: tuple[int, ...] = ()
     body: JsonObject | None = None
+    error: str = "Error"
     open: bool = False
     query: tuple[JsonObject, ...] = ()
     more: Mapping[str, JsonObject] = field(default_factory=dict)
@@ -85,6 +88,7 @@ _NOT_READY: Final = {
     }
 }
 
+_IN_TWO_FORMS: Final = " With an `anthropic-version` header the answer has the form of Claude's API."
 _USAGE: Final = "Tokens and dollars of today and of the last 7 days, and the usage windows of the account."
 
 _OPERATIONS: Final = (
@@ -106,8 +110,30 @@ _OPERATIONS: Final = (
         _TURN_ERRORS,
         ref("ResponseRequest"),
     ),
-    Operation("get", "/v1/models", "listModels", "List the models.", _json("Models")),
-    Operation("get", "/v1/models/{model}", "retrieveModel", "Get one model by its name.", _json("Model")),
+    Operation(
+        "post",
+        "/v1/messages",
+        "createMessage",
+        "Create a message of Claude's API, as one object or as server-sent events.",
+        {**_json("AnthropicMessage"), **_EVENTS},
+        _TURN_ERRORS,
+        ref("MessagesRequest"),
+        error="AnthropicError",
+    ),
+    Operation(
+        "post",
+        "/v1/messages/count_tokens",
+        "countMessageTokens",
+        "Count the tokens of a request. Not supported yet: the answer is always an error.",
+        _json("AnthropicTokens"),
+        (413, 415),
+        {"type": "object"},
+        error="AnthropicError",
+    ),
+    Operation("get", "/v1/models", "listModels", f"List the models.{_IN_TWO_FORMS}", _json("Models")),
+    Operation(
+        "get", "/v1/models/{model}", "retrieveModel", f"Get one model by its name.{_IN_TWO_FORMS}", _json("Model")
+    ),
     Operation("get", "/health", "health", "Liveness check.", _json("Health"), open=True),
     Operation("get", "/ready", "ready", "Readiness check.", _json("Ready"), open=True, more=_NOT_READY),
     Operation(
@@ -212,14 +238,17 @@ def openapi_document(*, has_key: bool, has_control: bool) -> JsonObject:
         "info": {
             "title": "claude-openai",
             "version": __version__,
-            "description": "OpenAI's API in front of Claude Code.",
+            "description": "OpenAI's APIs and Claude's Messages API in front of Claude Code.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
             "schemas": schemas(),
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer"},
+                "xApiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
         },
     }
 
@@ -234,15 +263,20 @@ def _described(operation: Operation, needs_key: bool) -> JsonObject:
     return {
         "operationId": operation.name,
         "summary": operation.summary,
-        "security": [{"key": []}] if needs_key else [],
+        "security": _security(operation) if needs_key else [],
         "parameters": [*parameters, *operation.query],
         **({} if body is None else {"requestBody": {"required": True, "content": _content(body)}}),
         "responses": {
             **success,
-            **{str(status): {"description": _REASONS[status], "content": _content(ref("Error"))} for status in errors},
+            **{str(s): {"description": _REASONS[s], "content": _content(ref(operation.error))} for s in errors},
             **operation.more,
         },
     }
+
+
+def _security(operation: Operation) -> list[JsonObject]:
+    ways: list[JsonObject] = [{"key": []}]
+    return ways if operation.path.startswith(CONTROL_PREFIX) else [*ways, {"xApiKey": []}]
 
 
 def _content(schema: JsonObject) -> JsonObject:

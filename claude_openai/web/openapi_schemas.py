@@ -8,11 +8,12 @@ stricter.
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias, get_args
 
+from claude_openai.protocol.anthropic.messages.fields import MESSAGES_FIELDS
 from claude_openai.protocol.openai.chat.fields import FIELDS
-from claude_openai.protocol.openai.claude_options import MAX_ADD_DIRS
-from claude_openai.protocol.openai.field_types import Field, Use
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.turn.claude_options import PERMISSION_MODES, ReasoningEffort, ToolMode
+from claude_openai.protocol.wire.claude_options import MAX_ADD_DIRS
+from claude_openai.protocol.wire.field_types import Field, Use
 
 __all__ = ["NAME", "STRING", "JsonObject", "ref", "schemas"]
 
@@ -131,6 +132,7 @@ def schemas() -> JsonObject:
             output={"type": "array", "items": {"type": "object"}},
             usage=_MAYBE_OBJECT,
         ),
+        **_messages_schemas(claude),
         "Model": _MODEL,
         "Models": _list_of("Model"),
         "Health": _object(
@@ -179,6 +181,34 @@ def schemas() -> JsonObject:
         },
         "PageTicket": _all_of(ticket=NAME),
         "ClosedConversation": _all_of(id=NAME, closed={"const": True}),
+    }
+
+
+def _messages_schemas(claude: JsonObject) -> JsonObject:
+    """Return the schemas of Claude's Messages API."""
+    return {
+        "AnthropicError": _all_of(
+            type={"const": "error"}, error=_all_of(type=STRING, message=STRING), request_id=STRING
+        ),
+        "MessagesMessage": _object(
+            ("role",),
+            role={"enum": ["user", "assistant", "system"]},
+            content={"type": ["string", "array", "null"], "items": {"type": "object"}},
+        ),
+        "MessagesRequest": _request(
+            MESSAGES_FIELDS, "messages", {"messages": {"items": ref("MessagesMessage")}, "claude": claude}
+        ),
+        "AnthropicMessage": _all_of(
+            id=STRING,
+            type={"const": "message"},
+            role={"const": "assistant"},
+            model=STRING,
+            content={"type": "array", "items": {"type": "object"}},
+            stop_reason=STRING,
+            stop_sequence=_MAYBE_STRING,
+            usage={"type": "object"},
+        ),
+        "AnthropicTokens": _all_of(input_tokens=_INTEGER),
     }
 
 

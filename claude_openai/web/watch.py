@@ -15,7 +15,7 @@ from claude_openai.claude.backend import ClaudeProcess
 from claude_openai.claude.process.free_memory import private_mb
 from claude_openai.config import Config
 from claude_openai.logs.log import Log
-from claude_openai.protocol.openai.sse import COMMENT
+from claude_openai.protocol.wire.sse import COMMENT
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.watch import Watch
 from claude_openai.threads import NoThreadError, run_in_thread

@@ -31,6 +31,7 @@ APIS: Final[Mapping[str, tuple[str, str]]] = {
     "compatible": ("chat, by `@ai-sdk/openai-compatible`", "compatible_"),
     "openai_chat": ("chat, by `@ai-sdk/openai`", "openai_chat_"),
     "responses": ("Responses", "responses_"),
+    "messages": ("Messages", "messages_"),
 }
 
 

@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, Final
 
-__all__ = ["CHAT", "RESPONSES", "hostile_bodies"]
+__all__ = ["CHAT", "MESSAGES", "RESPONSES", "hostile_bodies"]
 
 CHAT: Final = "/v1/chat/completions"
 RESPONSES: Final = "/v1/responses"
+MESSAGES: Final = "/v1/messages"
 
 MAX_BYTES: Final = 1024 * 1024
 
@@ -55,7 +56,7 @@ def hostile_bodies(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
     """So many bodies, each with the path that it is sent to."""
     for number in range(count):
         chance = Random(f"{seed} {number}")
-        yield chance.choice((CHAT, RESPONSES)), _body(chance)
+        yield chance.choice((CHAT, RESPONSES, MESSAGES)), _body(chance)
 
 
 def _body(chance: Random) -> bytes:
@@ -89,17 +90,19 @@ def _good(chance: Random) -> dict[str, Any]:
 
 
 def _offer(asked: dict[str, Any], schema: Any, chance: Random) -> None:
-    """Put a schema where one may stand, for either API."""
+    """Put a schema where one may stand, for each of the APIs."""
     function = {"name": "look", "parameters": schema}
     form = {"name": "answer", "schema": schema}
     if chance.random() < 0.3:
         asked["response_format"] = {"type": "json_schema", "json_schema": form}
-        asked["text"] = {"format": {"type": "json_schema", **form}}
+        asked["text"] = asked["output_config"] = {"format": {"type": "json_schema", **form}}
     elif chance.random() < 0.2:
         asked["functions"] = [function]
     else:
         named = [{**function, "name": f"look_{number}"} for number in range(3)]
         asked["tools"] = [{"type": "function", "function": each, **each} for each in named]
+        if chance.random() < 0.3:
+            asked["tools"] = [{"type": "custom", "name": each["name"], "input_schema": schema} for each in named]
 
 
 def _schema(chance: Random, depth: int) -> Any:

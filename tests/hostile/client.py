@@ -93,6 +93,10 @@ def complaint(answer: Answer) -> str:
         keys = set(error)
     except (ValueError, LookupError, TypeError):
         return f"status {answer.status} without an error object: {answer.body[:300]!r}"
-    if keys != {"message", "type", "param", "code"} or not error["message"] or len(answer.body) > 100_000:
+    if (
+        keys not in ({"message", "type", "param", "code"}, {"message", "type"})
+        or not error["message"]
+        or len(answer.body) > 100_000
+    ):
         return f"an odd error object: {answer.body[:300]!r}"
     return ""

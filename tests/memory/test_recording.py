@@ -19,7 +19,7 @@ from claude_openai.cassettes.matching import next_answer
 from claude_openai.cassettes.recorder import Recorder
 from claude_openai.errors import RateLimited, RunCancelled
 from claude_openai.logs.redaction import MASK
-from claude_openai.protocol.turn.events import ReasoningDelta, ToolCall, TurnFailed, TurnStarted, Usage
+from claude_openai.protocol.turn.events import ReasoningDelta, ReasoningEnd, ToolCall, TurnFailed, TurnStarted, Usage
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.testing import Hang, Pause
 from tests.memory.harness import Server, chat, serving
@@ -122,6 +122,20 @@ async def test_turn_whose_client_left_is_recorded_as_far_as_it_came(path: Path) 
         await turn.ended.wait()
     (entry,) = entries(path)
     assert entry.answer == Answer((Passage("text", "Hel"),), Cancelled(), "claude-scripted")
+
+
+async def test_turn_over_the_messages_api_is_recorded_without_signatures(path: Path) -> None:
+    thought: list[TurnStep] = [
+        ReasoningDelta("H"),
+        ReasoningDelta("m"),
+        ReasoningEnd("sig"),
+        ReasoningEnd(redacted="x"),
+    ]
+    async with recording(path, full_turn(*thought, "Hi")) as server:
+        assert (await server.post(chat(system="Be brief."), "/v1/messages")).status == 200
+    (entry,) = entries(path)
+    assert (entry.request.path, entry.request.body["system"]) == ("/v1/messages", "Be brief.")
+    assert entry.answer.content == (Passage("thinking", "Hm"), Passage("text", "Hi"))
 
 
 async def test_turn_that_was_cancelled_on_the_server_is_recorded_with_its_error(path: Path) -> None:

@@ -7,11 +7,11 @@ from trio.testing import wait_all_tasks_blocked
 from claude_openai.errors import UpstreamError
 from claude_openai.logs.log import NULL_LOG
 from claude_openai.protocol.openai.chat.request import parse_chat_request
-from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.turn.blocks import Message
 from claude_openai.protocol.turn.events import Event, TextDelta, TurnCompleted, TurnFailed, TurnStarted, Usage
 from claude_openai.protocol.turn.reports import Report
 from claude_openai.protocol.turn.request import TurnRequest
+from claude_openai.protocol.wire.models import ModelCatalog
 from claude_openai.testing import Hang, Pause
 from tests.scripted_backend import Alive, Crash, ScriptedBackend, TurnStep, deltas, full_turn
 

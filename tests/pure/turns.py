@@ -18,6 +18,7 @@ from claude_openai.protocol.turn.events import (
     Event,
     FinishReason,
     ReasoningDelta,
+    ReasoningEnd,
     TextDelta,
     ToolCall,
     TurnCompleted,
@@ -62,7 +63,9 @@ failed = st.builds(lambda cls, text: TurnFailed(cls(text)), st.sampled_from(erro
 def turns(text: st.SearchStrategy[str], end: st.SearchStrategy[Event]) -> st.SearchStrategy[list[Event]]:
     """Any legal turn: perhaps a start, any deltas (empty ones too), one end."""
     call = st.builds(ToolCall, text, text, text)
-    delta: st.SearchStrategy[Event] = st.builds(TextDelta, text) | st.builds(ReasoningDelta, text) | call
+    end_of_thought = st.builds(ReasoningEnd, text) | st.builds(lambda data: ReasoningEnd(redacted=data), text)
+    thought = st.builds(ReasoningDelta, text) | end_of_thought
+    delta: st.SearchStrategy[Event] = st.builds(TextDelta, text) | thought | call
     start: st.SearchStrategy[list[Event]] = st.sampled_from([[], [TurnStarted("claude-sonnet-4-5")]])
     return st.builds(lambda first, deltas, last: [*first, *deltas, last], start, st.lists(delta, max_size=8), end)
 

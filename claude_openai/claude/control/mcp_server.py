@@ -18,9 +18,9 @@ from typing import Any
 from claude_openai.protocol.claude_code.argument_checker import ArgumentChecker
 from claude_openai.protocol.claude_code.tool_names import SERVER
 from claude_openai.protocol.json_schema.tool_dialect import tool_schema
-from claude_openai.protocol.openai.json_body import load_finite
 from claude_openai.protocol.turn.blocks import ResultPart, TextBlock, ToolResultBlock
 from claude_openai.protocol.turn.tools import Tool
+from claude_openai.protocol.wire.json_body import load_finite
 
 __all__ = ["ToolServer", "fit_in_mcp_result"]
 

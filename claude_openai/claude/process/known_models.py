@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from claude_openai.logs.log import Log
-from claude_openai.protocol.openai.model_records import read_limits, read_models
-from claude_openai.protocol.openai.models import ModelCatalog
+from claude_openai.protocol.wire.model_records import read_limits, read_models
+from claude_openai.protocol.wire.models import ModelCatalog
 
 __all__ = ["KnownModels"]
 

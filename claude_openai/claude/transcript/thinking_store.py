@@ -1,8 +1,9 @@
 """Keeps the thinking of tool turns, for replays of their history.
 
-Claude requires the signed thinking before a call together with the call's result, and no client can send it. So the
-thinking is stored by caller and call ids, which Claude makes and which cannot be guessed, and is put back into a
-history with exactly these calls of the same caller. The store is bounded in size and drops the oldest entries first.
+Claude requires the signed thinking before a call together with the call's result, and OpenAI's APIs have no field for
+it. So the thinking is stored by caller and call ids, which Claude makes and which cannot be guessed, and is put back
+into a history with exactly these calls of the same caller. The store is bounded in size and drops the oldest entries
+first.
 """
 
 import json
@@ -76,7 +77,11 @@ class ThinkingStore:
     def _restored(self, user: str | None, turn: Message) -> Message:
         calls = frozenset(block.id for block in turn.blocks if isinstance(block, ToolUseBlock))
         thinking = self._kept.get((user, calls), ())
-        return replace(turn, blocks=(*thinking, *turn.blocks)) if thinking else turn
+        if not thinking:
+            return turn
+        # The client's copy is replaced, because the stored one has the model that produced it.
+        others = (block for block in turn.blocks if not isinstance(block, ThinkingBlock))
+        return replace(turn, blocks=(*thinking, *others))
 
     def _drop(self, key: _Key) -> None:
         self._size -= _size(self._kept.pop(key, ()))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from claude_openai.protocol.openai.models import USUAL_LIMITS, ModelCatalog
+from claude_openai.protocol.wire.models import USUAL_LIMITS, ModelCatalog
 
 __all__ = [
     "KEY_VARIABLE",

@@ -4,17 +4,18 @@ When the stream breaks off, the blocks from some index on are abandoned: Claude 
 be sent at once is buffered by block, with the thinking after it, and calls are read only when the message has ended.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, TypeAlias
 
-from claude_openai.protocol.turn.events import ReasoningDelta, TextDelta
+from claude_openai.protocol.turn.events import ReasoningDelta, ReasoningEnd, TextDelta
 from claude_openai.protocol.turn.stop_sequences import StopSequenceFilter
 from claude_openai.protocol.turn.surrogates import PairJoiner, paired
 
 __all__ = ["AnswerDelta", "CallBlock", "StreamedMessage"]
 
-AnswerDelta: TypeAlias = TextDelta | ReasoningDelta
+AnswerDelta: TypeAlias = TextDelta | ReasoningDelta | ReasoningEnd
 
 
 @dataclass(slots=True)
@@ -44,24 +45,27 @@ class StreamedMessage:
         has_text: the message has text.
         released: index of the last block of which text was released, -1 for none.
         complete: index after the last block that has ended.
+        thinks: a block of thinking has begun and has not ended.
     """
 
     def __init__(self, *, live: bool, stops: Sequence[str], own_name: Callable[[str], str | None]) -> None:
         self._live = live
         self._stop = StopSequenceFilter(stops)
         self._own_name = own_name
-        self._buffered: dict[int, tuple[type[AnswerDelta], list[str]]] = {}
+        self._buffered: dict[int, list[AnswerDelta]] = {}
         self._calls: dict[int, CallBlock] = {}
         self._pairs = {kind: PairJoiner() for kind in ("text", "thinking")}
         self.has_text = False
         self.released = -1
         self.complete = 0
+        self.thinks = False
+        self._signature = ""
 
     def feed(self, event: Mapping[str, Any]) -> list[AnswerDelta]:
         """Take an event of a content block. Return the deltas that can be sent to the client now."""
         match event["type"]:
             case "content_block_start":
-                self._begin(event["index"], event["content_block"])
+                return self._begin(event["index"], event["content_block"])
             case "content_block_delta":
                 return self._delta(event["index"], event["delta"])
             case "content_block_stop":
@@ -73,17 +77,21 @@ class StreamedMessage:
         """Return the buffered blocks before `until`, by default all, and empty the buffer."""
         blocks = [block for index, block in self._buffered.items() if until is None or index < until]
         self._buffered = {}
-        return [kind("".join(texts)) for kind, texts in blocks]
+        return [delta for block in blocks for delta in _joined(block)]
 
     def calls(self, until: int | None = None) -> list[CallBlock]:
         """Return the calls of the blocks before `until`, by default of the complete blocks."""
         end = self.complete if until is None else until
         return [call for index, call in self._calls.items() if index < end]
 
-    def _begin(self, index: int, block: Mapping[str, Any]) -> None:
-        if block.get("type") == "tool_use":
-            name = str(block["name"])
-            self._calls[index] = CallBlock(str(block["id"]), self._own_name(name), name)
+    def _begin(self, index: int, block: Mapping[str, Any]) -> list[AnswerDelta]:
+        match block.get("type"):
+            case "tool_use":
+                name = str(block["name"])
+                self._calls[index] = CallBlock(str(block["id"]), self._own_name(name), name)
+            case "redacted_thinking":
+                return self._of_thinking(index, ReasoningEnd(redacted=str(block.get("data", ""))))
+        return []
 
     def _delta(self, index: int, delta: Mapping[str, Any]) -> list[AnswerDelta]:
         match delta.get("type"):
@@ -91,22 +99,28 @@ class StreamedMessage:
                 return self._text(index, self._pairs["text"].feed(delta["text"]))
             case "thinking_delta":
                 return self._thinking(index, self._pairs["thinking"].feed(delta["thinking"]))
+            case "signature_delta":
+                self._signature = str(delta["signature"])
             case "input_json_delta" if index in self._calls:
                 self._calls[index].fragments.append(delta["partial_json"])
         return []
 
     def _end_block(self, index: int) -> list[AnswerDelta]:
         text, thinking = self._pairs["text"].rest(), self._pairs["thinking"].rest()
-        return [*self._text(index, text), *self._thinking(index, thinking)]
+        deltas = [*self._text(index, text), *self._thinking(index, thinking)]
+        if self.thinks or self._signature:
+            deltas += self._of_thinking(index, ReasoningEnd(self._signature))
+            self.thinks, self._signature = False, ""
+        return deltas
 
     def _text(self, index: int, text: str) -> list[AnswerDelta]:
         if not text:
             return []
         self.has_text = True
         if not self._live:
-            self._buffer(TextDelta, index, text)
+            self._buffered.setdefault(index, []).append(TextDelta(text))
             self._stop.feed(text)
-            if not self._stop.found:
+            if self._stop.found is None:
                 return []
             self._live, self.released = True, index
             return self.rest()
@@ -116,10 +130,20 @@ class StreamedMessage:
     def _thinking(self, index: int, text: str) -> list[AnswerDelta]:
         if not text:
             return []
-        if self._buffered:
-            self._buffer(ReasoningDelta, index, text)
-            return []
-        return [ReasoningDelta(text)]
+        self.thinks = True
+        return self._of_thinking(index, ReasoningDelta(text))
 
-    def _buffer(self, kind: type[AnswerDelta], index: int, text: str) -> None:
-        self._buffered.setdefault(index, (kind, []))[1].append(text)
+    def _of_thinking(self, index: int, delta: AnswerDelta) -> list[AnswerDelta]:
+        if not self._buffered:
+            return [delta]
+        self._buffered.setdefault(index, []).append(delta)
+        return []
+
+
+def _joined(block: Sequence[AnswerDelta]) -> Iterator[AnswerDelta]:
+    """Yield the deltas of a block with its texts in one."""
+    for kind, deltas in groupby(block, key=type):
+        if kind is ReasoningEnd:
+            yield from deltas
+        else:
+            yield kind("".join(delta.text for delta in deltas if not isinstance(delta, ReasoningEnd)))

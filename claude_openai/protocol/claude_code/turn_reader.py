@@ -23,7 +23,15 @@ from claude_openai.protocol.claude_code.turn_content import TurnContent
 from claude_openai.protocol.claude_code.turn_states import ENDS, TRANSITIONS, Input, State
 from claude_openai.protocol.claude_code.usage import TurnUsage
 from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, ClaudeOptions
-from claude_openai.protocol.turn.events import FinishReason, Route, TurnCompleted, TurnFailed, TurnStarted, Usage
+from claude_openai.protocol.turn.events import (
+    FinishReason,
+    ReasoningEnd,
+    Route,
+    TurnCompleted,
+    TurnFailed,
+    TurnStarted,
+    Usage,
+)
 
 __all__ = ["TurnReader"]
 
@@ -274,6 +282,8 @@ class TurnReader:
             self._transition(Input.WITHDRAWN)
             return [self._failed(self._failure) if self._failure.text else TurnFailed(interrupted_error(STREAM_ENDED))]
         shown = self._content.show(message.rest(until=abandoned_from))
+        if message.thinks:
+            shown.append(ReasoningEnd())
         calls = message.calls(until=abandoned_from)
         if calls:
             return [*shown, *self._end_with(calls)]

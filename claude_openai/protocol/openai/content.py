@@ -5,26 +5,24 @@ format of Claude's own API are accepted too, because some clients send them. Aud
 ignores it would be wrong. Pictures and files are read by `media.py`.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Final
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.budget import Budget, TooMuchWork
 from claude_openai.protocol.limits.json_size import marks
-from claude_openai.protocol.limits.quoting import shorten
-from claude_openai.protocol.openai.bad_request import missing, unsupported_parameter, unsupported_value, wrong_type
-from claude_openai.protocol.openai.json_body import load_finite
-from claude_openai.protocol.openai.media import anthropic_media, file_part, image_part
 from claude_openai.protocol.turn.blocks import (
     Block,
     MediaBlock,
-    ResultPart,
     TextBlock,
     ToolResultBlock,
     ToolUseBlock,
 )
+from claude_openai.protocol.wire import content as common
+from claude_openai.protocol.wire.bad_request import unsupported_parameter, unsupported_value, wrong_type
+from claude_openai.protocol.wire.content import Part, Readers, as_json, read_content, text_in, tool_result, tool_use
+from claude_openai.protocol.wire.json_body import load_finite
+from claude_openai.protocol.wire.media import anthropic_media, file_part, image_part
 
 __all__ = [
     "assistant_blocks",
@@ -39,9 +37,6 @@ __all__ = [
 
 # Steps of the budget for each value in the arguments of a call.
 MARK_STEPS: Final = 2
-
-Part: TypeAlias = Mapping[str, Any]
-Reader: TypeAlias = Callable[[Part, str], Block | None]
 
 
 def system_texts(message: Mapping[str, Any], path: str) -> tuple[str, ...]:
@@ -59,7 +54,7 @@ def texts_of(content: Any, place: str) -> tuple[str, ...]:
     Raises:
         BadRequest: a part is malformed or unsupported; `param` names it.
     """
-    return tuple(block.text for block in _content_blocks(content, place, _SYSTEM_PARTS) if isinstance(block, TextBlock))
+    return tuple(block.text for block in read_content(content, place, _SYSTEM_PARTS) if isinstance(block, TextBlock))
 
 
 def user_blocks(message: Mapping[str, Any], path: str) -> tuple[Block, ...]:
@@ -168,82 +163,17 @@ def result_block(call_id: Any, id_place: str, content: Any, place: str) -> ToolR
     Raises:
         BadRequest: the id or the content is malformed or unsupported; `param` is `id_place`, or is below `place`.
     """
-    if call_id is None:
-        raise missing(id_place, "Send the id of the call to which this result belongs.")
-    if not isinstance(call_id, str):
-        raise wrong_type(id_place, "a string", call_id)
-    if content in (None, []):
-        return ToolResultBlock(call_id, ())
-    if not isinstance(content, list) or not any(map(_is_part, content)):
-        text = content if isinstance(content, str) else _as_json(content)
-        return ToolResultBlock(call_id, (TextBlock(text),) if text else ())
-    read = _read_parts(content, place, _RESULT_PARTS)
-    return ToolResultBlock(
-        call_id, tuple(part for part in read if isinstance(part, ResultPart) and part != TextBlock(""))
-    )
+    return common.result_block(call_id, id_place, content, place, _RESULT_PARTS)
 
 
-def _blocks(message: Mapping[str, Any], path: str, readers: Mapping[str, Reader]) -> tuple[Block, ...]:
-    return _content_blocks(message.get("content"), f"{path}.content", readers)
-
-
-def _content_blocks(content: Any, place: str, readers: Mapping[str, Reader]) -> tuple[Block, ...]:
-    if content is None:
-        return ()
-    if isinstance(content, str):
-        return (TextBlock(content),) if content.strip() else ()
-    if not isinstance(content, list):
-        raise wrong_type(place, "a string or an array of parts", content)
-    blocks = _read_parts(content, place, readers)
-    return tuple(block for block in blocks if not isinstance(block, TextBlock) or block.text.strip())
-
-
-def _read_parts(parts: list[Any], path: str, readers: Mapping[str, Reader]) -> Iterator[Block]:
-    for index, part in enumerate(parts):
-        where = f"{path}[{index}]"
-        if not isinstance(part, dict):
-            raise wrong_type(where, "an object like {'type': 'text', 'text': ...}", part)
-        kind = part.get("type") or ("text" if "text" in part else None)
-        if kind is None:
-            raise missing(f"{where}.type", _kinds(readers))
-        if not isinstance(kind, str):
-            raise wrong_type(f"{where}.type", "a string", kind)
-        if kind not in readers:
-            message = f"Parts of type {shorten(kind)} are not supported here. {_kinds(readers)}"
-            raise unsupported_value(f"{where}.type", message)
-        block = readers[kind](part, where)
-        if block is not None:
-            yield block
-
-
-def _kinds(readers: Mapping[str, Reader]) -> str:
-    return f"Send one of type {', '.join(map(repr, readers))}."
-
-
-def _text(key: str) -> Reader:
-    def read(part: Part, where: str) -> TextBlock:
-        text = part.get(key)
-        if text is None:
-            raise missing(f"{where}.{key}", "Send the text of the part.")
-        if not isinstance(text, str):
-            raise wrong_type(f"{where}.{key}", "a string", text)
-        return TextBlock(text)
-
-    return read
-
-
-def _is_part(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value.get("type") or "text" in value)
-
-
-def _as_json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def _blocks(message: Mapping[str, Any], path: str, readers: Readers) -> tuple[Block, ...]:
+    return read_content(message.get("content"), f"{path}.content", readers)
 
 
 def _json(part: Part, where: str) -> TextBlock:
     """Convert a part with JSON, or a link of an MCP server, to text."""
     value = next((part[key] for key in ("json", "value", "data") if key in part), part)
-    return TextBlock(value if isinstance(value, str) else _as_json(value))
+    return TextBlock(value if isinstance(value, str) else as_json(value))
 
 
 def _mcp_resource(part: Part, where: str) -> Block:
@@ -264,40 +194,13 @@ def _picture(part: Part, where: str) -> MediaBlock:
     return anthropic_media(part, where)
 
 
-def _anthropic_tool_use(part: Part, where: str) -> ToolUseBlock:
-    for key in ("id", "name"):
-        if not isinstance(part.get(key), str) or not part[key]:
-            raise wrong_type(f"{where}.{key}", "a string", part.get(key))
-    if not isinstance(part.get("input"), dict):
-        raise wrong_type(f"{where}.input", "an object", part.get("input"))
-    return ToolUseBlock.of(part["id"], part["name"], part["input"])
-
-
-def _anthropic_tool_result(part: Part, where: str) -> ToolResultBlock:
-    block = result_block(part.get("tool_use_id"), f"{where}.tool_use_id", part.get("content"), f"{where}.content")
-    return replace(block, is_error=part.get("is_error") is True)
-
-
 def _nothing(part: Part, where: str) -> None:
     """Drop thinking that a client sends back: Claude's API accepts it only with its signature."""
 
 
 # The Responses API names its parts input_text and output_text; clients that speak both mix them up.
-_SYSTEM_PARTS: Final[Mapping[str, Reader]] = dict.fromkeys(("text", "input_text", "output_text"), _text("text"))
-_USER_PARTS: Final[Mapping[str, Reader]] = {
-    **_SYSTEM_PARTS,
-    **dict.fromkeys(("image_url", "input_image"), image_part),
-    **dict.fromkeys(("file", "input_file"), file_part),
-    **dict.fromkeys(("image", "document"), anthropic_media),
-    "tool_result": _anthropic_tool_result,
-}
-_ASSISTANT_PARTS: Final[Mapping[str, Reader]] = {
-    **_SYSTEM_PARTS,
-    "refusal": _text("refusal"),
-    "tool_use": _anthropic_tool_use,
-    **dict.fromkeys(("thinking", "redacted_thinking", "reasoning"), _nothing),
-}
-_RESULT_PARTS: Final[Mapping[str, Reader]] = {
+_SYSTEM_PARTS: Final[Readers] = dict.fromkeys(("text", "input_text", "output_text"), text_in("text"))
+_RESULT_PARTS: Final[Readers] = {
     **_SYSTEM_PARTS,
     **dict.fromkeys(("image_url", "input_image"), image_part),
     **dict.fromkeys(("file", "input_file"), file_part),
@@ -305,4 +208,17 @@ _RESULT_PARTS: Final[Mapping[str, Reader]] = {
     "document": anthropic_media,
     "resource": _mcp_resource,
     **dict.fromkeys(("json", "resource_link"), _json),
+}
+_USER_PARTS: Final[Readers] = {
+    **_SYSTEM_PARTS,
+    **dict.fromkeys(("image_url", "input_image"), image_part),
+    **dict.fromkeys(("file", "input_file"), file_part),
+    **dict.fromkeys(("image", "document"), anthropic_media),
+    "tool_result": tool_result(_RESULT_PARTS),
+}
+_ASSISTANT_PARTS: Final[Readers] = {
+    **_SYSTEM_PARTS,
+    "refusal": text_in("refusal"),
+    "tool_use": tool_use,
+    **dict.fromkeys(("thinking", "redacted_thinking", "reasoning"), _nothing),
 }

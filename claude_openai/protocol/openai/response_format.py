@@ -1,16 +1,12 @@
-"""Reads `response_format`, the required format of the answer.
-
-Claude Code gets the schema as rewritten by `claude_dialect`; the answer is validated against the client's own schema.
-"""
+"""Reads `response_format`, the required format of the answer."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from claude_openai.errors import BadRequest
-from claude_openai.protocol.limits.budget import Budget, TooMuchWork
-from claude_openai.protocol.openai.bad_request import missing, wrong_type, wrong_value
-from claude_openai.protocol.openai.object_schema import named, object_schema, too_much_work
+from claude_openai.protocol.limits.budget import Budget
 from claude_openai.protocol.turn.output_format import OutputFormat
+from claude_openai.protocol.wire.bad_request import missing, wrong_type, wrong_value
+from claude_openai.protocol.wire.object_schema import named, output_format
 
 __all__ = ["read_response_format"]
 
@@ -36,7 +32,7 @@ def read_response_format(
     if kind == "text":
         return None
     if kind == "json_object":
-        return _form({"type": "object"}, param, budget)
+        return output_format({"type": "object"}, param, budget)
     if kind != "json_schema":
         raise wrong_value(f"{param}.type", "'text', 'json_object' or 'json_schema'", kind)
     inner = value.get("json_schema")
@@ -57,18 +53,4 @@ def json_schema_format(inner: Any, where: str, budget: Budget) -> OutputFormat:
     schema = inner.get("schema")
     if schema is None:
         raise missing(f"{where}.schema", "Send the JSON Schema of the answer.")
-    return _form(schema, f"{where}.schema", budget)
-
-
-def _form(schema: Any, where: str, budget: Budget) -> OutputFormat:
-    # Rewritten before the turn costs anything: Claude Code silently drops structured output if the schema is invalid.
-    from claude_openai.protocol.json_schema.claude_dialect import CannotBeTranslated, to_claude_schema
-
-    code = "invalid_json_schema"
-    text, validator = object_schema(schema, where, code=code, budget=budget)
-    try:
-        return OutputFormat(text, to_claude_schema(text, validator.document, budget), validator)
-    except CannotBeTranslated as error:
-        raise BadRequest(f"'{where}' {error}", code=code, param=where) from None
-    except TooMuchWork as error:
-        raise too_much_work(where, error, code) from None
+    return output_format(schema, f"{where}.schema", budget)

@@ -1,1 +1,1 @@
-"""A turn, independent of both wire formats: its request, its messages, and the events of its answer."""
+"""A turn, independent of all wire formats: its request, its messages, and the events of its answer."""

@@ -85,9 +85,10 @@ class ToolResultBlock:
 
 @dataclass(frozen=True, slots=True)
 class ThinkingBlock:
-    """Claude's own thinking, signed, as the JSON of the block; never from a client, and never compared.
+    """Claude's own thinking, signed, as the JSON of the block; never compared.
 
-    `model` is the full id of the model that produced it; it is not sent to other models.
+    `model` is the full id of the model that produced it; it is not sent to other models. From a client, which does not
+    name it, it is the model of the request.
     """
 
     json: str

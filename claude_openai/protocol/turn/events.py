@@ -68,6 +68,19 @@ class ReasoningDelta:
 
 
 @dataclass(frozen=True, slots=True)
+class ReasoningEnd:
+    """The end of a block of Claude's thinking, whose text came in deltas before it.
+
+    Attributes:
+        signature: of the text; "" if the block broke off.
+        redacted: the encrypted thinking of a block without a text, which has no signature; "" for other blocks.
+    """
+
+    signature: str = ""
+    redacted: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ToolCall:
     """A whole call, whose arguments were validated against the tool's schema.
 
@@ -84,11 +97,19 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class TurnCompleted:
-    """The end of an answer. `cost_usd` is set by the run: its dollars, None if the backend reports none."""
+    """The end of an answer.
+
+    Attributes:
+        finish_reason: why it ended.
+        usage: the tokens of the turn.
+        cost_usd: set by the run: its dollars, None if the backend reports none.
+        stop_sequence: the sequence before which the text was cut, None if it was not cut.
+    """
 
     finish_reason: FinishReason
     usage: Usage
     cost_usd: float | None = None
+    stop_sequence: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,4 +117,4 @@ class TurnFailed:
     error: ApiError
 
 
-Event: TypeAlias = TurnStarted | TextDelta | ReasoningDelta | ToolCall | TurnCompleted | TurnFailed
+Event: TypeAlias = TurnStarted | TextDelta | ReasoningDelta | ReasoningEnd | ToolCall | TurnCompleted | TurnFailed

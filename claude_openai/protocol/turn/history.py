@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from claude_openai.protocol.turn.blocks import Block, Message, TextBlock
+from claude_openai.protocol.turn.blocks import Block, Message, TextBlock, ThinkingBlock
 
 __all__ = ["Transcript", "canonical"]
 
@@ -24,10 +24,10 @@ class Transcript:
 
 
 def canonical(turns: Iterable[Message]) -> tuple[Message, ...]:
-    """Return the messages for a comparison, with adjacent texts of an assistant message joined.
+    """Return the messages for a comparison, without thinking, and with adjacent texts of an assistant message joined.
 
     A client may send back the text of one turn in parts: on the Responses API, text after reasoning is a separate
-    message.
+    message. Only the Messages API has thinking, and a client may omit it.
     """
     return tuple(_with_texts_joined(turn) for turn in turns)
 
@@ -37,6 +37,8 @@ def _with_texts_joined(turn: Message) -> Message:
         return turn
     blocks: list[Block] = []
     for block in turn.blocks:
+        if isinstance(block, ThinkingBlock):
+            continue
         if isinstance(block, TextBlock) and blocks and isinstance(blocks[-1], TextBlock):
             blocks[-1] = TextBlock(blocks[-1].text + block.text)
         else:

@@ -35,6 +35,7 @@ class TurnRequest:
         user: the client's id of its user, from `user` or `safety_identifier`.
         metadata: key-value pairs of the client, for the log.
         prompt_cache_key: the client's name of a repeated prompt, for the log.
+        show_thinking: the client gets Claude's thinking, if its API has it.
         long_context: a context of more than 200,000 tokens may be used, if the model supports it; set by the server.
         trace_context: `traceparent` and `tracestate` for Claude Code's own traces; set by the server.
     """
@@ -58,5 +59,6 @@ class TurnRequest:
     output: OutputFormat | None = None
     functions: bool = False
     prompt_cache_key: str | None = None
+    show_thinking: bool = True
     long_context: bool = True
     trace_context: Mapping[str, str] = field(default_factory=dict)

@@ -7,7 +7,15 @@ complete first, and if two are complete at the same character, before the longer
 from collections.abc import Sequence
 from dataclasses import replace
 
-from claude_openai.protocol.turn.events import Event, ReasoningDelta, TextDelta, TurnCompleted, TurnStarted, Usage
+from claude_openai.protocol.turn.events import (
+    Event,
+    ReasoningDelta,
+    ReasoningEnd,
+    TextDelta,
+    TurnCompleted,
+    TurnStarted,
+    Usage,
+)
 
 __all__ = ["StopSequenceEvents", "StopSequenceFilter"]
 
@@ -22,23 +30,24 @@ class StopSequenceFilter:
         stops: the sequences; none of them empty.
 
     Attributes:
-        found: a sequence was found; nothing more is shown.
+        found: the sequence that was found, None before; after it nothing more is shown.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = stops
         self._held = ""
-        self.found = False
+        self.found: str | None = None
 
     def feed(self, text: str) -> str:
         """Return the text to send after this delta. An end that may begin a stop sequence is held back."""
-        if self.found:
+        if self.found is not None:
             return ""
         text = self._held + text
         ends = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
         if ends:
-            self.found, self._held = True, ""
-            return text[: min(ends)[1]]
+            end, start = min(ends)
+            self.found, self._held = text[start:end], ""
+            return text[:start]
         held = max(map(len, (_beginning(text, stop) for stop in self._stops)), default=0)
         shown, self._held = text[: len(text) - held], text[len(text) - held :]
         return shown
@@ -61,7 +70,7 @@ class StopSequenceEvents:
     The output tokens of a turn that was cut are an estimate.
 
     Attributes:
-        found: a stop sequence was found, so the turn must be stopped.
+        found: the stop sequence that was found, so that the turn must be stopped; None before.
     """
 
     def __init__(self, stops: Sequence[str]) -> None:
@@ -71,7 +80,7 @@ class StopSequenceEvents:
         self._usage = Usage()
 
     @property
-    def found(self) -> bool:
+    def found(self) -> str | None:
         return self._text.found
 
     def feed(self, event: Event) -> list[Event]:
@@ -81,13 +90,16 @@ class StopSequenceEvents:
             case TextDelta(text):
                 shown = self._text.feed(text)
                 self._chars += len(text)
-                end = [TurnCompleted("stop", self._spent())] if self.found else []
+                found = self.found
+                end = [] if found is None else [TurnCompleted("stop", self._spent(), stop_sequence=found)]
                 return [*([TextDelta(shown)] if shown else []), *end]
             case TurnStarted():
                 self._usage = event.usage
                 return [event]
             case ReasoningDelta(text):  # not part of the text, so a sequence may continue after it
                 self._chars += len(text)
+                return [event]
+            case ReasoningEnd():
                 return [event]
         held = self._text.rest()
         return [TextDelta(held), event] if held else [event]

@@ -11,8 +11,8 @@ import trio
 from quart.wrappers.response import ResponseBody
 
 from claude_openai.errors import InternalError
-from claude_openai.protocol.openai.sse import COMMENT
 from claude_openai.protocol.turn.events import Event, TurnFailed
+from claude_openai.protocol.wire.sse import COMMENT
 from claude_openai.runs.run import Run
 
 __all__ = ["EventStreamBody", "Frames"]

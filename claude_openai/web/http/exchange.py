@@ -6,8 +6,8 @@ sending that chunk, so `Connection: close` never closes and idle connections nev
 last chunk is ignored here. And a scope that is cancelled inside `http.response.start` breaks hypercorn's connection
 state, so no response is sent under a timeout.
 
-Every failed exchange gets OpenAI's error object, even where Quart fails before it calls the app's error handler: it
-builds its request from the target and the `Host` header, and raises for some values of them.
+Every failed exchange gets the error object of its API, even where Quart fails before it calls the app's error handler:
+it builds its request from the target and the `Host` header, and raises for some values of them.
 
 The end of the client's data (FIN) counts as a disconnect, as in nginx, Go, Node, hyper and uvicorn. TCP does not
 distinguish a client that closed its sending side from one that is gone, and behind a proxy that passes a FIN on
@@ -31,8 +31,9 @@ from werkzeug.exceptions import HTTPException
 
 from claude_openai.errors import ApiError, BadRequest, InternalError
 from claude_openai.logs.log import Log, traceback_of
+from claude_openai.protocol.anthropic.errors import error_object
 from claude_openai.protocol.limits.quoting import shorten
-from claude_openai.protocol.openai.sse import encode_json
+from claude_openai.protocol.wire.sse import encode_json
 from claude_openai.runs.metrics import Metrics
 from claude_openai.runs.run import Run
 from claude_openai.web.http.affinity import affinity_of
@@ -42,6 +43,8 @@ from claude_openai.web.http.probes import ProbeCount, is_probe
 __all__ = ["Exchange", "HttpConnection", "exchange_of", "route_of"]
 
 _SCOPE_KEY = "claude_openai.exchange"
+MESSAGES_PATH = "/v1/messages"
+MODELS_PATH = "/v1/models"
 # nginx's status for a client that disconnected. It appears in the log and in the metrics only.
 CLIENT_LEFT = 499
 # How long an exchange without a turn may continue after the end of the client's data.
@@ -75,14 +78,18 @@ class Exchange:
         model: the client's name of the model, "" if the request has none.
         run: the run that answers the request, None if there is none.
         error: the error that was sent in place of an answer.
+        is_anthropic: the client expects the answers of Claude's own API, errors included.
     """
 
-    def __init__(self, log: Log, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    def __init__(self, log: Log, headers: Sequence[tuple[bytes, bytes]], path: str = "") -> None:
         self.id = f"req_{uuid.uuid4().hex}"
         self.log = log.bind(request_id=self.id, **_client_ids(headers))
         self._affinity = affinity_of(headers)
         self.stack = AsyncExitStack()
+        self.is_anthropic = _is_anthropic(path, headers)
         self.headers: dict[str, str] = {"x-request-id": self.id}
+        if self.is_anthropic:
+            self.headers["request-id"] = self.id
         self.arrived = trio.current_time()
         self.route = "unknown"
         self.status: int | None = None
@@ -127,6 +134,10 @@ class Exchange:
         """The error that was sent in place of an answer, or at its end."""
         return self.error or (None if self.run is None else self.run.error)
 
+    def error_body(self, error: ApiError) -> dict[str, Any]:
+        """Return the error object in the form of the client's API."""
+        return error_object(error, self.id) if self.is_anthropic else error.body()
+
     def log_fields(self) -> dict[str, object]:
         """Return the known fields of `http.request` about the turn and the error."""
         found: dict[str, object] = {}
@@ -140,6 +151,14 @@ class Exchange:
             message = None if isinstance(error, BadRequest) and error.param else error.message
             found |= {"code": error.code or error.type, "param": error.param, "message": message}
         return {name: value for name, value in found.items() if value is not None}
+
+
+def _is_anthropic(path: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a request is for Claude's own API; the paths of models are those of OpenAI's too."""
+    if path == MESSAGES_PATH or path.startswith(f"{MESSAGES_PATH}/"):
+        return True
+    is_of_models = path == MODELS_PATH or path.startswith(f"{MODELS_PATH}/")
+    return is_of_models and any(name.lower() == b"anthropic-version" for name, _ in headers)
 
 
 def _client_ids(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -171,7 +190,8 @@ class HttpConnection(TrioASGIHTTPConnection):
     """The app's `asgi_http_class`. The app must have the attributes of `claude_openai.web.app.App`."""
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        exchange = self._exchange = Exchange(self.app.exchange_log, list(self.scope["headers"]))  # type: ignore[attr-defined]
+        log: Log = self.app.exchange_log  # type: ignore[attr-defined]
+        exchange = self._exchange = Exchange(log, list(self.scope["headers"]), self.scope["path"])
         exchange.headers |= self.app.further_headers  # type: ignore[attr-defined]
         self.scope[_SCOPE_KEY] = exchange  # type: ignore[literal-required]
         metrics: Metrics = self.app.metrics  # type: ignore[attr-defined]
@@ -289,7 +309,7 @@ class HttpConnection(TrioASGIHTTPConnection):
         self._exchange.log.debug(
             "http.error", status=error.status, message=error.message, code=error.code, param=error.param
         )
-        body = encode_json(error.body())
+        body = encode_json(self._exchange.error_body(error))
         fields = {"content-type": "application/json", "content-length": str(len(body)), **error.headers()}
         headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in fields.items()]
         await send({"type": "http.response.start", "status": error.status, "headers": headers})

@@ -9,7 +9,7 @@ from typing import Final
 
 from claude_openai.errors import ApiError, BadRequest, Forbidden
 from claude_openai.logs.log import Log
-from claude_openai.protocol.openai.sse import encode_json
+from claude_openai.protocol.wire.sse import encode_json
 
 __all__ = ["NOT_STARTED", "NO_WEBSOCKETS", "malformed_response"]
 

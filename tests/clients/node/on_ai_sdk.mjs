@@ -1,6 +1,8 @@
-// The Vercel AI SDK, with its openai-compatible provider and with both APIs of its openai provider.
+// The Vercel AI SDK, with its openai-compatible provider, with both APIs of its openai provider, and with its anthropic
+// provider.
 
 import assert from 'node:assert/strict'
+import { createAnthropic } from '@ai-sdk/anthropic'
 import { createOpenAI } from '@ai-sdk/openai'
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible'
 import { APICallError, Output, generateObject, generateText, stepCountIs, streamText, tool } from 'ai'
@@ -15,6 +17,7 @@ globalThis.AI_SDK_LOG_WARNINGS = false
 const settings = { name: 'claude', baseURL: URL, apiKey: 'none', includeUsage: true, supportsStructuredOutputs: true }
 const compatible = createOpenAICompatible(settings)
 const openai = createOpenAI({ baseURL: URL, apiKey: 'none' })
+const anthropic = createAnthropic({ baseURL: URL, apiKey: 'none' })
 const City = z.object({ name: z.string(), population: z.number().int() })
 const tools = {
   weather: tool({
@@ -102,4 +105,5 @@ await run({
   ...named('compatible_', casesOf((model) => compatible(model))),
   ...named('openai_chat_', casesOf((model) => openai.chat(model))),
   ...named('responses_', casesOf((model) => openai(model))),
+  ...named('messages_', casesOf((model) => anthropic(model))),
 })

@@ -5,9 +5,9 @@ import trio
 
 from claude_openai.errors import ContextTooLong, LongContextRefused
 from claude_openai.protocol.openai.chat.request import parse_chat_request
-from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.turn.events import TextDelta, TurnFailed, TurnStarted
 from claude_openai.protocol.turn.request import TurnRequest
+from claude_openai.protocol.wire.models import ModelCatalog
 from claude_openai.runs.long_context import REMEMBERED_S, LongContext
 from tests.memory.harness import Server, chat, serving
 from tests.scripted_backend import TurnStep, full_turn

@@ -10,8 +10,8 @@ from trio.testing import wait_all_tasks_blocked
 from claude_openai.errors import BadRequest, QueueFull, ShuttingDown
 from claude_openai.logs.log import NULL_LOG
 from claude_openai.protocol.openai.chat.request import parse_chat_request
-from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.turn.events import Event, TextDelta, TurnCompleted, TurnFailed, TurnStarted
+from claude_openai.protocol.wire.models import ModelCatalog
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.registry import CHANNEL_EVENTS, RunLimits, Runs
 from claude_openai.runs.run import Run

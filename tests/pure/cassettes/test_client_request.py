@@ -171,6 +171,24 @@ def parts(call: str, _: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize(
+    "thought",
+    [
+        {"type": "thinking", "thinking": "Hm", "signature": "c2ln"},
+        {"type": "redacted_thinking", "data": "c2VjcmV0"},
+    ],
+)
+def test_thinking_of_a_client_is_left_out(thought: dict[str, Any]) -> None:
+    text = {"type": "text", "text": "So."}
+    bare = request_of({"messages": [{"role": "assistant", "content": [text]}]})
+    assert request_of({"messages": [{"role": "assistant", "content": [thought, text]}]}).key == bare.key
+
+
+def test_fields_of_the_messages_api_are_kept() -> None:
+    body = {"stop_sequences": ["END"], "thinking": {"type": "disabled"}, "output_config": {"effort": "low"}}
+    assert request_of({**body, "top_k": 5, "metadata": {"user_id": "ann"}}).body == body
+
+
 @pytest.mark.parametrize("make", [conversation, items, parts])
 def test_requests_that_differ_only_in_ids_have_one_key(make: Any) -> None:
     one, other = request_of(make("toolu_01", "toolu_02")), request_of(make("call_b", "z"))

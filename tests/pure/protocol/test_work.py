@@ -18,12 +18,12 @@ from claude_openai.protocol.json_schema.tool_dialect import tool_schema
 from claude_openai.protocol.json_schema.validation import usable_schema
 from claude_openai.protocol.limits.bounded_cache import MIN_SIZE, Kept
 from claude_openai.protocol.limits.budget import CHECK_STEPS, REQUEST_STEPS, Budget, request_budget
-from claude_openai.protocol.openai import json_body
 from claude_openai.protocol.openai.chat.request import parse_chat_request
-from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.openai.responses.request import parse_responses_request
-from claude_openai.protocol.openai.tools import read_tools
 from claude_openai.protocol.turn.request import TurnRequest
+from claude_openai.protocol.wire import json_body
+from claude_openai.protocol.wire.models import ModelCatalog
+from claude_openai.protocol.wire.tools import read_tools
 from tests.calls import calls_of
 from tests.hostile.heavy import honest_tool
 

@@ -11,9 +11,10 @@ from jsonschema import Draft202012Validator
 
 from claude_openai.config import Config
 from claude_openai.logs.log import NULL_LOG
+from claude_openai.protocol.anthropic.messages.fields import MESSAGES_FIELDS
 from claude_openai.protocol.openai.chat.fields import FIELDS
-from claude_openai.protocol.openai.claude_options import read_claude_options
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
+from claude_openai.protocol.wire.claude_options import read_claude_options
 from claude_openai.runs.admission import Admission
 from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.web.app import build_app
@@ -70,7 +71,8 @@ def test_operations_have_names_of_their_own_and_all_that_the_standard_asks_for()
 def test_openapi_document_says_which_routes_need_a_key() -> None:
     for path, _, operation in operations(FULL):
         is_open = path in OPEN_PATHS or is_of_page(path)
-        assert operation["security"] == ([] if is_open else [{"key": []}])
+        keys: list[dict[str, Any]] = [{"key": []}] if path.startswith("/control/") else [{"key": []}, {"xApiKey": []}]
+        assert operation["security"] == ([] if is_open else keys)
         assert ("401" in operation["responses"]) is (not is_open or path == "/dashboard/login")
     for path, _, operation in operations(openapi_document(has_key=False, has_control=True)):
         assert bool(operation["security"]) is path.startswith("/control/")
@@ -80,6 +82,7 @@ def test_the_fields_of_a_request_are_those_of_the_tables() -> None:
     schemas = FULL["components"]["schemas"]
     assert schemas["ChatCompletionRequest"]["properties"].keys() == FIELDS.keys()
     assert schemas["ResponseRequest"]["properties"].keys() == RESPONSES_FIELDS.keys()
+    assert schemas["MessagesRequest"]["properties"].keys() == MESSAGES_FIELDS.keys()
 
 
 @pytest.mark.parametrize(

@@ -14,16 +14,17 @@ from claude_openai.protocol.openai.chat.completion import (
     tool_call_object,
     usage_object,
 )
-from claude_openai.protocol.openai.sse import DONE, data_frame, encode_json, error_frame
 from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
+    ReasoningEnd,
     TextDelta,
     ToolCall,
     TurnCompleted,
     TurnFailed,
     TurnStarted,
 )
+from claude_openai.protocol.wire.sse import DONE, data_frame, encode_json, error_frame
 
 __all__ = ["ChunkStream"]
 
@@ -75,6 +76,8 @@ class ChunkStream:
                 return self._delta(self._reasoning_frame, text)
             case ToolCall():
                 return self._role() + self._tool_call(event)
+            case ReasoningEnd():
+                return b""
             case TurnStarted():
                 return self._role()
             case TurnCompleted():

@@ -11,6 +11,7 @@ from claude_openai.protocol.turn.events import (
     Event,
     FinishReason,
     ReasoningDelta,
+    ReasoningEnd,
     TextDelta,
     ToolCall,
     TurnCompleted,
@@ -129,7 +130,7 @@ class Completion:
                 self._reasoning.append(text)
             case ToolCall():
                 self._calls.append(tool_call_object(event, event.arguments))
-            case TurnStarted():
+            case ReasoningEnd() | TurnStarted():
                 pass
             case TurnCompleted():
                 self._completed = event

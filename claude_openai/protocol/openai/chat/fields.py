@@ -7,8 +7,9 @@ because the answer would be wrong. Fields that are not in the table are ignored,
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
-from claude_openai.protocol.openai.bad_request import unsupported_value, wrong_type, wrong_value
-from claude_openai.protocol.openai.field_types import (
+from claude_openai.protocol.turn.claude_options import ReasoningEffort
+from claude_openai.protocol.wire.bad_request import unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.wire.field_types import (
     Field,
     Use,
     array,
@@ -22,7 +23,6 @@ from claude_openai.protocol.openai.field_types import (
     string,
     string_or_object,
 )
-from claude_openai.protocol.turn.claude_options import ReasoningEffort
 
 __all__ = ["FIELDS", "UNSET_WORDS", "read_effort"]
 

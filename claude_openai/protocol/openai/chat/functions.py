@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from claude_openai.protocol.limits.budget import Budget
-from claude_openai.protocol.openai.bad_request import missing, wrong_type, wrong_value
-from claude_openai.protocol.openai.tool_choice import read_tool_choice
-from claude_openai.protocol.openai.tools import MAX_TOOLS, function_tool, without_repeats
 from claude_openai.protocol.turn.tools import Tool, ToolChoice
+from claude_openai.protocol.wire.bad_request import missing, wrong_type, wrong_value
+from claude_openai.protocol.wire.tool_choice import read_tool_choice
+from claude_openai.protocol.wire.tools import MAX_TOOLS, function_tool, without_repeats
 
 __all__ = ["modern_messages", "read_function_call", "read_functions"]
 

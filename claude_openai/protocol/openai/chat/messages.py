@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from claude_openai.protocol.limits.budget import Budget
-from claude_openai.protocol.openai.bad_request import missing, wrong_type, wrong_value
 from claude_openai.protocol.openai.content import (
     assistant_blocks,
     system_texts,
@@ -19,10 +18,11 @@ from claude_openai.protocol.openai.content import (
     tool_use_blocks,
     user_blocks,
 )
-from claude_openai.protocol.openai.transcript import transcript_of
-from claude_openai.protocol.openai.turns import RequestItem, alternating
 from claude_openai.protocol.turn.blocks import Block, Role, TextBlock
 from claude_openai.protocol.turn.history import Transcript
+from claude_openai.protocol.wire.bad_request import missing, wrong_type, wrong_value
+from claude_openai.protocol.wire.transcript import transcript_of
+from claude_openai.protocol.wire.turns import RequestItem, alternating
 
 ChatRole: TypeAlias = Literal["system", "user", "assistant", "tool"]
 

@@ -7,19 +7,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from claude_openai.protocol.limits.budget import Budget, request_budget
-from claude_openai.protocol.openai.bad_request import wrong_value
 from claude_openai.protocol.openai.chat.fields import FIELDS, read_effort
 from claude_openai.protocol.openai.chat.functions import modern_messages, read_function_call, read_functions
 from claude_openai.protocol.openai.chat.messages import read_messages, system_fields
-from claude_openai.protocol.openai.claude_options import read_claude_options
-from claude_openai.protocol.openai.json_body import load_object
-from claude_openai.protocol.openai.models import ModelCatalog
-from claude_openai.protocol.openai.request_body import checked_fields, form_beside, whole_number
 from claude_openai.protocol.openai.response_format import read_response_format
-from claude_openai.protocol.openai.tool_choice import allows_parallel_calls, offered_tools, read_choice
-from claude_openai.protocol.openai.tools import read_tools
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.turn.tools import Tool, ToolChoice
+from claude_openai.protocol.wire.bad_request import wrong_value
+from claude_openai.protocol.wire.claude_options import read_claude_options
+from claude_openai.protocol.wire.json_body import load_object
+from claude_openai.protocol.wire.models import ModelCatalog
+from claude_openai.protocol.wire.request_body import checked_fields, form_beside, whole_number
+from claude_openai.protocol.wire.tool_choice import allows_parallel_calls, offered_tools, read_choice
+from claude_openai.protocol.wire.tools import read_tools
 
 __all__ = ["parse_chat_request", "read_chat_request"]
 

@@ -7,9 +7,9 @@ so fields that refer to stored objects are rejected: the request must contain th
 from collections.abc import Mapping
 from typing import Any, Final
 
-from claude_openai.protocol.openai.bad_request import unsupported_value, wrong_type, wrong_value
 from claude_openai.protocol.openai.chat.fields import FIELDS, UNSET_WORDS
-from claude_openai.protocol.openai.field_types import (
+from claude_openai.protocol.wire.bad_request import unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.wire.field_types import (
     Field,
     Use,
     array,

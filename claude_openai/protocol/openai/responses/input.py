@@ -10,7 +10,6 @@ from typing import Any, Final, TypeAlias
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.budget import Budget
 from claude_openai.protocol.limits.quoting import shorten
-from claude_openai.protocol.openai.bad_request import missing, unsupported_value, wrong_type, wrong_value
 from claude_openai.protocol.openai.content import (
     assistant_blocks,
     call_arguments,
@@ -20,10 +19,11 @@ from claude_openai.protocol.openai.content import (
 )
 from claude_openai.protocol.openai.responses.item_store import MAX_STORED_CHARS, item_chars
 from claude_openai.protocol.openai.responses.tools import joined_name
-from claude_openai.protocol.openai.transcript import transcript_of
-from claude_openai.protocol.openai.turns import RequestItem, alternating
 from claude_openai.protocol.turn.blocks import Block, Role, TextBlock, ToolUseBlock
 from claude_openai.protocol.turn.history import Transcript
+from claude_openai.protocol.wire.bad_request import missing, unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.wire.transcript import transcript_of
+from claude_openai.protocol.wire.turns import RequestItem, alternating
 
 __all__ = ["Recall", "added_tools", "read_input"]
 

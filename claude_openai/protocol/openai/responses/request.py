@@ -12,18 +12,18 @@ from claude_openai.protocol.limits.budget import Budget, request_budget
 from claude_openai.protocol.openai.chat.fields import read_effort
 from claude_openai.protocol.openai.chat.messages import system_fields
 from claude_openai.protocol.openai.chat.request import read_chat_request
-from claude_openai.protocol.openai.claude_options import read_claude_options
-from claude_openai.protocol.openai.json_body import load_object
-from claude_openai.protocol.openai.models import ModelCatalog
-from claude_openai.protocol.openai.request_body import checked_fields, form_beside, whole_number
 from claude_openai.protocol.openai.response_format import json_schema_format, read_response_format
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.openai.responses.input import Recall, added_tools, read_input
 from claude_openai.protocol.openai.responses.tools import ResponsesTools, read_responses_tools
-from claude_openai.protocol.openai.tool_choice import allows_parallel_calls
 from claude_openai.protocol.turn.claude_options import ReasoningEffort
 from claude_openai.protocol.turn.output_format import OutputFormat
 from claude_openai.protocol.turn.request import TurnRequest
+from claude_openai.protocol.wire.claude_options import read_claude_options
+from claude_openai.protocol.wire.json_body import load_object
+from claude_openai.protocol.wire.models import ModelCatalog
+from claude_openai.protocol.wire.request_body import checked_fields, form_beside, whole_number
+from claude_openai.protocol.wire.tool_choice import allows_parallel_calls
 
 __all__ = ["ResponsesRequest", "parse_chat_body", "parse_responses_request"]
 

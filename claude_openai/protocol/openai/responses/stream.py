@@ -24,16 +24,17 @@ from claude_openai.protocol.openai.responses.objects import (
     failure_object,
     response_usage,
 )
-from claude_openai.protocol.openai.sse import typed_frame
 from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
+    ReasoningEnd,
     TextDelta,
     ToolCall,
     TurnCompleted,
     TurnFailed,
     TurnStarted,
 )
+from claude_openai.protocol.wire.sse import typed_frame
 
 __all__ = ["Remember", "ResponsesObject", "ResponsesStream"]
 
@@ -83,7 +84,7 @@ class _AnswerSoFar:
             case ToolCall():
                 yield from self._close("completed")
                 yield from self._call(event)
-            case TurnStarted():
+            case ReasoningEnd() | TurnStarted():
                 pass
             case TurnCompleted():
                 yield from self._complete(event)

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 from claude_openai.protocol.limits.budget import Budget
-from claude_openai.protocol.openai.bad_request import wrong_type, wrong_value
-from claude_openai.protocol.openai.tool_choice import offered_tools, read_choice
-from claude_openai.protocol.openai.tools import MAX_TOOLS, read_function, without_repeats
 from claude_openai.protocol.turn.tools import MAX_NAME_CHARS, Tool, ToolChoice
+from claude_openai.protocol.wire.bad_request import wrong_type, wrong_value
+from claude_openai.protocol.wire.tool_choice import offered_tools, read_choice
+from claude_openai.protocol.wire.tools import MAX_TOOLS, read_function, without_repeats
 
 __all__ = ["ResponsesTools", "read_responses_tools"]
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from claude_openai.claude.control.mcp_server import METHOD_NOT_FOUND, PROTOCOL_VERSION, ToolServer
 from claude_openai.protocol.claude_code.tool_names import SERVER, mcp_name, own_name
 from claude_openai.protocol.limits.budget import Budget
-from claude_openai.protocol.openai.tools import read_tools
 from claude_openai.protocol.turn.blocks import TextBlock, ToolResultBlock
+from claude_openai.protocol.wire.tools import read_tools
 from tests.blocks import result_block
 
 PATH = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}

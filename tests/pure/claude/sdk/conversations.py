@@ -16,9 +16,9 @@ from claude_openai.claude.walls.hook import ToolGuard
 from claude_openai.logs.log import NULL_LOG, Level, Log
 from claude_openai.logs.redaction import Redactor
 from claude_openai.protocol.openai.chat.request import parse_chat_request
-from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.turn.blocks import Block, Message, TextBlock, ToolUseBlock
 from claude_openai.protocol.turn.request import TurnRequest
+from claude_openai.protocol.wire.models import ModelCatalog
 
 __all__ = [
     "HELLO",

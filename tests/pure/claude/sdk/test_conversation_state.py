@@ -8,9 +8,9 @@ import pytest
 
 from claude_openai.claude.sdk.conversation_state import TRANSITIONS, ConversationState, Phase, TurnOutcome
 from claude_openai.protocol.openai.chat.request import parse_chat_request
-from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.turn.blocks import Message, TextBlock, ThinkingBlock
 from claude_openai.protocol.turn.request import TurnRequest
+from claude_openai.protocol.wire.models import ModelCatalog
 
 
 def request_with(*texts: str) -> TurnRequest:

@@ -32,9 +32,9 @@ from claude_openai.claude.sdk.kept import KeptConversations
 from claude_openai.claude.sdk.live_process import LiveProcess
 from claude_openai.logs.log import NULL_LOG
 from claude_openai.protocol.openai.chat.request import parse_chat_request
-from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.turn.blocks import Message, TextBlock
 from claude_openai.protocol.turn.request import TurnRequest
+from claude_openai.protocol.wire.models import ModelCatalog
 from tests.blocks import result_block
 
 IDLE_S, PARKED_S = 60.0, 600.0

@@ -1,6 +1,7 @@
 """Claude's thinking before its calls is restored with the same calls, and with no others."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,6 +65,14 @@ def test_it_is_put_before_exactly_the_calls_that_it_came_before() -> None:
         turn(),
     )
     assert content_block(block) == SIGNED
+
+
+def test_it_replaces_the_copy_of_a_client_which_does_not_know_the_model() -> None:
+    kept, block = ThinkingStore(), ThinkingBlock(json.dumps(SIGNED), MODEL)
+    kept.keep(None, ["a"], (block,))
+    bare = turn("a")
+    copied = Message("assistant", (replace(block, model="another"), *bare.blocks))
+    assert kept.restored(None, [copied]) == (Message("assistant", (block, *bare.blocks)),)
 
 
 @pytest.mark.parametrize("user", ["bob", None, ""])

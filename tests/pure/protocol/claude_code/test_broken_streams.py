@@ -16,7 +16,15 @@ from claude_openai.errors import UpstreamError
 from claude_openai.protocol.claude_code.effects import AnswerCall, Effect
 from claude_openai.protocol.claude_code.turn_reader import TurnReader
 from claude_openai.protocol.claude_code.turn_states import State
-from claude_openai.protocol.turn.events import ReasoningDelta, TextDelta, ToolCall, TurnCompleted, TurnFailed, Usage
+from claude_openai.protocol.turn.events import (
+    ReasoningDelta,
+    ReasoningEnd,
+    TextDelta,
+    ToolCall,
+    TurnCompleted,
+    TurnFailed,
+    Usage,
+)
 from tests.pure.records import (
     GOOD,
     LOGIN,
@@ -137,7 +145,7 @@ def test_failure_of_a_stream_is_not_the_failure_of_the_turn() -> None:
 def test_thinking_is_shown_and_never_taken_back() -> None:
     reader = tool_reader()
     effects = follow(reader, message_start(), thinking("Hm"), stop(), abandoned_from(0), *DONE)
-    assert effects[1:] == [ReasoningDelta("Hm"), TextDelta("Done."), TurnCompleted("stop", Usage())]
+    assert effects[1:] == [ReasoningDelta("Hm"), ReasoningEnd(), TextDelta("Done."), TurnCompleted("stop", Usage())]
 
 
 @pytest.mark.parametrize("void", [None, 0])

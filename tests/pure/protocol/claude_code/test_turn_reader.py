@@ -14,6 +14,7 @@ from claude_openai.protocol.claude_code.turn_states import State
 from claude_openai.protocol.turn.events import (
     FinishReason,
     ReasoningDelta,
+    ReasoningEnd,
     Route,
     TextDelta,
     ToolCall,
@@ -58,11 +59,45 @@ def test_an_answer_in_pieces() -> None:
         message_delta("end_turn", output_tokens=9, output_tokens_details={"thinking_tokens": 2}),
         {"type": "message_stop"},
     )
-    assert events == [TurnStarted("claude-sonnet-4-5"), ReasoningDelta("Hm"), TextDelta("Hel"), TextDelta("lo")]
+    thought = [ReasoningDelta("Hm"), ReasoningEnd("x")]
+    assert events == [TurnStarted("claude-sonnet-4-5"), *thought, TextDelta("Hel"), TextDelta("lo")]
     assert not reader.ended
     reader.assistant(model="claude-sonnet-4-5", error=None, text="Hello")
     assert reader.result(**good_result("Hello")) == [TurnCompleted("stop", Usage(3, 4, 5, 9, 2))]
     assert reader.ended
+
+
+def signature(signed: str, index: int = 0) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": index, "delta": {"type": "signature_delta", "signature": signed}}
+
+
+def redacted(data: str, index: int = 0) -> dict[str, Any]:
+    block = {"type": "redacted_thinking", "data": data}
+    return {"type": "content_block_start", "index": index, "content_block": block}
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_blocks_of_thinking_end_with_their_signatures(live: bool) -> None:
+    reader = TurnReader(LOGIN, live=live)
+    blocks = [thinking("Hm"), signature("x"), stop(), redacted("secret", 1), stop(1), signature("y", 2), stop(2)]
+    events = follow(reader, message_start(), *blocks, text("Hi", 3), stop(3), message_delta("end_turn"))
+    ends = [ReasoningEnd("x"), ReasoningEnd(redacted="secret"), ReasoningEnd("y")]
+    assert events[1:] == [ReasoningDelta("Hm"), *ends, TextDelta("Hi")]
+
+
+def test_thinking_after_a_text_that_is_buffered_comes_after_it_with_its_end() -> None:
+    reader = TurnReader(LOGIN, live=False)
+    later = [thinking("H", 1), thinking("m", 1), signature("x", 1), stop(1), redacted("secret", 2), stop(2)]
+    events = follow(reader, message_start(), text("Hi"), stop(), *later, message_delta("end_turn"))
+    thought = [ReasoningDelta("Hm"), ReasoningEnd("x"), ReasoningEnd(redacted="secret")]
+    assert events[1:] == [TextDelta("Hi"), *thought]
+
+
+def test_thinking_that_breaks_off_ends_without_a_signature() -> None:
+    again = [message_start(), thinking("Then"), signature("x"), stop(), text("Hi", 1), message_delta("end_turn")]
+    events = follow(TurnReader(LOGIN), message_start(), thinking("Hm"), STOP, *again)
+    broken, whole = [ReasoningDelta("Hm"), ReasoningEnd()], [ReasoningDelta("Then"), ReasoningEnd("x")]
+    assert events[1:] == [*broken, *whole, TextDelta("Hi")]
 
 
 def test_the_counts_of_the_result_are_taken_only_when_no_pieces_came() -> None:
@@ -438,7 +473,7 @@ def test_halves_of_a_surrogate_pair_in_two_deltas_are_one_character() -> None:
     reader = TurnReader(LOGIN, check=lambda _name, _arguments: None)
     events = follow(reader, *written, stop(1), *call, message_delta("tool_use"))
     assert events[1:-1] == [
-        *(ReasoningDelta("a"), ReasoningDelta("\U0001f600")),
+        *(ReasoningDelta("a"), ReasoningDelta("\U0001f600"), ReasoningEnd()),
         *(TextDelta("\U0001f600b"), TextDelta("\ufffd")),
         ToolCall("a", "now", '{"at":"\U0001f600"}'),
     ]

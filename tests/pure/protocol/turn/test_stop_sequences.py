@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
+    ReasoningEnd,
     TextDelta,
     ToolCall,
     TurnCompleted,
@@ -19,33 +20,33 @@ ABC = st.text("abc", max_size=12)
 STOPS = st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=4)
 
 
-def cut(stops: list[str], *pieces: str) -> tuple[str, bool]:
+def cut(stops: list[str], *pieces: str) -> tuple[str, str | None]:
     cutter = StopSequenceFilter(stops)
     shown = "".join([cutter.feed(piece) for piece in pieces])
     return shown + cutter.rest(), cutter.found
 
 
 @pytest.mark.parametrize(
-    ("stops", "pieces", "shown"),
+    ("stops", "pieces", "shown", "found"),
     [
-        (["END"], ("one END two",), "one "),
-        (["END"], ("one E", "N", "D two"), "one "),
-        (["END"], ("one E", "ND"), "one "),
-        (["END"], ("EN", "EN", "END"), "ENEN"),
-        (["\n\n"], ("a\n", "b\n", "\nc"), "a\nb"),
-        (["abcd", "bc"], ("a", "b", "c", "d"), "a"),
-        (["bc", "abc"], ("abc",), ""),
-        (["x"], ("x",), ""),
-        (["aab"], ("aaa", "b"), "a"),
-        (["\N{WAVING HAND SIGN}"], ("hi \N{WAVING HAND SIGN}!",), "hi "),
+        (["END"], ("one END two",), "one ", "END"),
+        (["END"], ("one E", "N", "D two"), "one ", "END"),
+        (["END"], ("one E", "ND"), "one ", "END"),
+        (["END"], ("EN", "EN", "END"), "ENEN", "END"),
+        (["\n\n"], ("a\n", "b\n", "\nc"), "a\nb", "\n\n"),
+        (["abcd", "bc"], ("a", "b", "c", "d"), "a", "bc"),
+        (["bc", "abc"], ("abc",), "", "abc"),
+        (["x"], ("x",), "", "x"),
+        (["aab"], ("aaa", "b"), "a", "aab"),
+        (["\N{WAVING HAND SIGN}"], ("hi \N{WAVING HAND SIGN}!",), "hi ", "\N{WAVING HAND SIGN}"),
     ],
 )
-def test_the_text_ends_before_the_sequence(stops: list[str], pieces: tuple[str, ...], shown: str) -> None:
-    assert cut(stops, *pieces) == (shown, True)
+def test_the_text_ends_before_the_sequence(stops: list[str], pieces: tuple[str, ...], shown: str, found: str) -> None:
+    assert cut(stops, *pieces) == (shown, found)
 
 
 def test_a_text_without_the_sequence_is_whole_even_if_it_ends_like_one() -> None:
-    assert cut(["END"], "one E", "two EN") == ("one Etwo EN", False)
+    assert cut(["END"], "one E", "two EN") == ("one Etwo EN", None)
 
 
 def test_nothing_of_a_sequence_is_shown_before_it_is_known_not_to_be_one() -> None:
@@ -64,10 +65,10 @@ def test_the_borders_of_the_pieces_change_nothing(text: str, stops: list[str], d
 def test_what_is_shown_holds_no_sequence_and_is_the_beginning_of_the_text(text: str, stops: list[str]) -> None:
     shown, found = cut(stops, text)
     assert text.startswith(shown)
-    assert found == any(stop in text for stop in stops)
+    assert (found is not None) == any(stop in text for stop in stops)
     assert not any(stop in shown for stop in stops)
-    assert found or shown == text
-    assert not found or any(text[len(shown) :].startswith(stop) for stop in stops)
+    assert text[len(shown) :].startswith(found) if found else shown == text
+    assert found in (None, *stops)
 
 
 def cut_events(*events: Event, stops: tuple[str, ...] = ("END",)) -> list[Event]:
@@ -76,10 +77,11 @@ def cut_events(*events: Event, stops: tuple[str, ...] = ("END",)) -> list[Event]
 
 
 def test_a_sequence_is_found_across_reasoning() -> None:
-    thought = ReasoningDelta("Hm.")
-    *shown, end = cut_events(TextDelta("one E"), thought, TextDelta("N"), thought, TextDelta("D two"))
-    assert shown == [TextDelta("one "), thought, thought]
+    thought: list[Event] = [ReasoningDelta("Hm."), ReasoningEnd("x")]
+    *shown, end = cut_events(TextDelta("one E"), *thought, TextDelta("N"), *thought, TextDelta("D two"))
+    assert shown == [TextDelta("one "), *thought, *thought]
     assert isinstance(end, TurnCompleted)
+    assert end.stop_sequence == "END"
 
 
 @pytest.mark.parametrize("last", [ToolCall("a", "read", "{}"), TurnCompleted("stop", Usage())])
@@ -92,5 +94,5 @@ def test_the_estimate_of_a_turn_that_was_cut_counts_its_thinking() -> None:
     text = [TextDelta("t" * 37), TextDelta("END")]
     *_, without = cut_events(start, *text)
     *_, end = cut_events(start, ReasoningDelta("x" * 400), *text)
-    assert without == TurnCompleted("stop", Usage(input_tokens=7, output_tokens=10))
-    assert end == TurnCompleted("stop", Usage(input_tokens=7, output_tokens=110))
+    assert without == TurnCompleted("stop", Usage(input_tokens=7, output_tokens=10), stop_sequence="END")
+    assert end == TurnCompleted("stop", Usage(input_tokens=7, output_tokens=110), stop_sequence="END")

@@ -5,7 +5,7 @@ texts, and sometimes all that distinguishes callers; they branch, change their m
 restarts and deaths. Each request is held against what the stand-in was sent: model, system prompt, tools and turns,
 nothing less and nothing more (`heard` names what Claude Code adds of its own). The machine keeps its own list of the
 conversations that wait, in terms of requests and not of the server's, so it also sees a conversation that is taken
-wrongly, or not at all. The requests come over both APIs in turns. `CONVERSATION_EXAMPLES=100` runs so many
+wrongly, or not at all. The requests come over the three APIs in turns. `CONVERSATION_EXAMPLES=100` runs so many
 sequences, new ones each time, and shrinks what fails.
 
 What is at the worst moment of one conversation is `test_conversation_faults`.
@@ -41,6 +41,7 @@ from tests.real.heard import (
     offered,
     turns_of,
 )
+from tests.real.messages_form import MESSAGES, as_messages, chat_message
 from tests.real.responses_form import CHAT, RESPONSES, as_message, as_responses
 from tests.real.stage import Stage
 from tests.real.tool_turns import LIST, READ
@@ -49,6 +50,12 @@ pytestmark = needs_claude
 
 T = TypeVar("T")
 Wire: TypeAlias = dict[str, Any]
+# The APIs: how a chat request is asked over each, its path, and what its answer says as a message of a chat.
+FORMS: Final[Sequence[tuple[Callable[[Mapping[str, Any]], Wire], str, Callable[[Wire], Wire]]]] = (
+    (dict, CHAT, lambda answer: answer["choices"][0]["message"]),
+    (as_responses, RESPONSES, as_message),
+    (as_messages, MESSAGES, chat_message),
+)
 
 EXAMPLES: Final = int(os.environ.get("CONVERSATION_EXAMPLES", "0"))
 NAMES: Final = ("ann", "bob", "cyd")
@@ -454,14 +461,13 @@ class ConversationPool(RuleBasedStateMachine):
         answers: dict[int, tuple[str, Wire]] = {}
 
         async def one(number: int, body: Mapping[str, Any]) -> None:
-            # The two APIs take turns, so that a conversation of one goes on over the other.
-            chat = next(self.asked) % 2
-            form, path = (dict(body), CHAT) if chat else (as_responses(body), RESPONSES)
-            async with Call.open(self.served.url, form, path) as call:
+            # The APIs take turns, so that a conversation of one goes on over another.
+            convert, path, message_of = FORMS[next(self.asked) % len(FORMS)]
+            async with Call.open(self.served.url, convert(body), path) as call:
                 status, answer = await call.answer()
                 assert status == 200, answer
                 way = call.headers["x-claude-openai-conversation"]
-                answers[number] = way, answer["choices"][0]["message"] if chat else as_message(answer)
+                answers[number] = way, message_of(answer)
 
         self.gate = trio.Event() if len(bodies) > 1 else None
         async with trio.open_nursery() as nursery:

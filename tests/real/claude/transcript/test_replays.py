@@ -18,6 +18,8 @@ from tests.media_files import PICTURE
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, serving
 from tests.real.heard import PREFIX, heard, is_statement_of_effort, meant
+from tests.real.messages_form import MESSAGES, as_messages
+from tests.real.responses_form import CHAT, RESPONSES, as_responses
 
 pytestmark = needs_claude
 
@@ -198,6 +200,21 @@ async def test_a_replay_is_the_live_turn_to_the_letter(tmp_path: Path, conversat
             replay, way = await asked(served, messages[:end], user=f"another, at {end}", **fields)
             assert way == ("replayed" if end > 1 + (messages[0]["role"] == "system") else "new")
             assert first_difference(comparable(replay), comparable(request)) == ""
+
+
+@pytest.mark.parametrize("conversation", CONVERSATIONS)
+async def test_the_same_turn_over_three_apis_is_the_same_to_the_letter(tmp_path: Path, conversation: str) -> None:
+    messages, tools = CONVERSATIONS[conversation]
+    body = chat(messages, **({"tools": tools} if tools else {}))
+    forms = {CHAT: body, RESPONSES: as_responses(body), MESSAGES: as_messages(body)}
+    async with serving(tmp_path, spares=1) as served:
+        for path, form in forms.items():
+            async with Call.open(served.url, form, path) as call:
+                status, answer = await call.answer()
+                assert status == 200, answer
+        first, *others = served.api.requests
+        assert heard(first, bounds=()) == meant(body)
+        assert [first_difference(comparable(other), comparable(first)) for other in others] == ["", ""]
 
 
 @pytest.mark.long

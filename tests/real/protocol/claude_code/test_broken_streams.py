@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from claude_openai.protocol.limits.budget import Budget
-from claude_openai.protocol.openai.tools import read_tools
+from claude_openai.protocol.wire.tools import read_tools
 from claude_openai.standin.script import UpstreamErrorEvent
 from claude_openai.testing import (
     OVERLOADED_ERROR,

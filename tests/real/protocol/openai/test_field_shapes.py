@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
-from claude_openai.protocol.openai.turns import NO_RESULT, reminder
 from claude_openai.protocol.turn.tools import MAX_NAME_CHARS
+from claude_openai.protocol.wire.turns import NO_RESULT, reminder
 from claude_openai.testing import Reply, ToolUse
 from tests.media_files import PDF
 from tests.media_files import _url as data_url

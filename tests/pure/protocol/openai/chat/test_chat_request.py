@@ -11,12 +11,12 @@ from claude_openai.errors import ApiError, BadRequest, ModelNotFound
 from claude_openai.protocol.limits.json_values import MAX_DEPTH
 from claude_openai.protocol.openai.chat.fields import FIELDS
 from claude_openai.protocol.openai.chat.request import parse_chat_request
-from claude_openai.protocol.openai.field_types import Use
-from claude_openai.protocol.openai.json_body import load_object
-from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.turn.blocks import Block, TextBlock, ToolUseBlock
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.turn.tools import ToolChoice
+from claude_openai.protocol.wire.field_types import Use
+from claude_openai.protocol.wire.json_body import load_object
+from claude_openai.protocol.wire.models import ModelCatalog
 from tests.blocks import result_block
 from tests.pure.requests import ALMOST_REQUESTS, JSON, fixture
 

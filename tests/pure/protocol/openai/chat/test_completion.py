@@ -20,7 +20,6 @@ from claude_openai.protocol.openai.chat.completion import (
     ResponseHead,
     usage_object,
 )
-from claude_openai.protocol.openai.sse import data_frame
 from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
@@ -31,6 +30,7 @@ from claude_openai.protocol.turn.events import (
     TurnStarted,
     Usage,
 )
+from claude_openai.protocol.wire.sse import data_frame
 from tests.folding import fold
 from tests.openai_schema import strict_openai_chunk, strict_openai_completion, validate
 from tests.pure.turns import any_text, completed, failed, on_the_wire, turns, unicode_text, usages

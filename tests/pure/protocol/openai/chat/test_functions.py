@@ -9,8 +9,6 @@ from claude_openai.errors import BadRequest
 from claude_openai.protocol.openai.chat.chunks import ChunkStream
 from claude_openai.protocol.openai.chat.completion import ResponseHead
 from claude_openai.protocol.openai.chat.request import parse_chat_request
-from claude_openai.protocol.openai.models import ModelCatalog
-from claude_openai.protocol.openai.tools import MAX_TOOLS
 from claude_openai.protocol.turn.blocks import ToolUseBlock
 from claude_openai.protocol.turn.events import (
     Event,
@@ -23,6 +21,8 @@ from claude_openai.protocol.turn.events import (
 )
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.turn.tools import ToolChoice
+from claude_openai.protocol.wire.models import ModelCatalog
+from claude_openai.protocol.wire.tools import MAX_TOOLS
 from tests.blocks import result_block
 from tests.folding import fold
 from tests.openai_schema import validate

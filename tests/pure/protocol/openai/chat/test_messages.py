@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.budget import Budget
 from claude_openai.protocol.openai.chat.messages import read_messages
-from claude_openai.protocol.openai.turns import NO_RESULT, reminder
 from claude_openai.protocol.turn.blocks import Block, Message, TextBlock, ToolResultBlock, ToolUseBlock
 from claude_openai.protocol.turn.history import Transcript
+from claude_openai.protocol.wire.turns import NO_RESULT, reminder
 from tests.blocks import result_block
 from tests.calls import Word
 
@@ -344,7 +344,7 @@ def test_of_many_calls_without_results_only_the_first_are_named() -> None:
 
 
 def test_calls_without_results_are_refused_in_openais_words_with_their_ids() -> None:
-    with pytest.raises(BadRequest, match="must be followed by tool messages responding to each") as raised:
+    with pytest.raises(BadRequest, match="must be followed by the result of each") as raised:
         read([say("user", "hi"), calling("call_1", "call_2", "call_3"), result("call_2")])
     assert "'call_1', 'call_3'" in raised.value.message
 

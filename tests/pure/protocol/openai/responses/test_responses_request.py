@@ -13,11 +13,9 @@ from hypothesis import strategies as st
 
 from claude_openai.errors import ApiError, BadRequest, ModelNotFound
 from claude_openai.protocol.openai.chat.request import parse_chat_request
-from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.openai.responses.item_store import ItemStore
 from claude_openai.protocol.openai.responses.request import ResponsesRequest, parse_chat_body, parse_responses_request
-from claude_openai.protocol.openai.turns import NO_RESULT, reminder
 from claude_openai.protocol.turn.blocks import (
     MediaBlock,
     Message,
@@ -27,6 +25,8 @@ from claude_openai.protocol.turn.blocks import (
     canonical_arguments,
 )
 from claude_openai.protocol.turn.tools import ToolChoice
+from claude_openai.protocol.wire.models import ModelCatalog
+from claude_openai.protocol.wire.turns import NO_RESULT, reminder
 from tests import pictures
 from tests.blocks import result_block
 from tests.openai_schema import validate

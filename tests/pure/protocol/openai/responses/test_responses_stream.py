@@ -18,7 +18,6 @@ from claude_openai.errors import (
     TurnTimeout,
     UpstreamError,
 )
-from claude_openai.protocol.openai.models import ModelCatalog
 from claude_openai.protocol.openai.responses.objects import ResponsesHead
 from claude_openai.protocol.openai.responses.request import parse_responses_request
 from claude_openai.protocol.openai.responses.stream import ResponsesObject, ResponsesStream
@@ -32,6 +31,7 @@ from claude_openai.protocol.turn.events import (
     TurnStarted,
     Usage,
 )
+from claude_openai.protocol.wire.models import ModelCatalog
 from tests.open_responses import validate_open_event, validate_open_response
 from tests.openai_schema import strict_openai_event, strict_openai_response, validate_event, validate_response
 from tests.pure.turns import any_text, completed, failed, on_the_wire, turns, unicode_text

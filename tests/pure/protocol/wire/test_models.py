@@ -5,8 +5,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from claude_openai.errors import ConfigError, ModelNotFound
-from claude_openai.protocol.openai.model_records import MAX_MODELS, Limits, Model, is_safe_name, read_models
-from claude_openai.protocol.openai.models import ModelCatalog
+from claude_openai.protocol.wire.model_records import MAX_MODELS, Limits, Model, is_safe_name, read_models
+from claude_openai.protocol.wire.models import ModelCatalog
 from tests.openai_schema import strict_openai_model, validate
 
 CATALOG = ModelCatalog("sonnet", ("house-model",))
@@ -230,3 +230,18 @@ def test_the_catalog_never_grows_beyond_its_bounds() -> None:
         catalog = catalog.with_limits({f"m-{number}-{each}": Limits(1, 1) for each in range(MAX_MODELS)})
     assert (len(catalog.models), len(catalog.limits)) == (MAX_MODELS, MAX_MODELS)
     assert catalog.listing()[:2] == ["claude-sonnet", "claude-opus"]
+
+
+@pytest.mark.parametrize(
+    ("name", "full"),
+    [
+        ("opus", "claude-opus-5-5"),
+        ("opus[1m]", "claude-opus-5-5"),
+        ("claude-opus-4-6", "claude-opus-4-6"),
+        ("claude-opus-4-6[1m]", "claude-opus-4-6"),
+        (BEDROCK.name, BEDROCK.resolved.removesuffix("[1m]")),
+        ("house-model", "house-model"),
+    ],
+)
+def test_full_id_of_a_resolved_name_has_no_context_length(name: str, full: str) -> None:
+    assert CATALOG.with_models([BEDROCK], "sonnet").full_id(name) == full

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from claude_openai.protocol.openai.bad_request import missing, unsupported_value, wrong_type, wrong_value
 from claude_openai.protocol.turn.tools import ChoiceMode, Tool, ToolChoice
+from claude_openai.protocol.wire.bad_request import missing, unsupported_value, wrong_type, wrong_value
 
 __all__ = ["CHOICES", "allows_parallel_calls", "offered_tools", "read_choice", "read_tool_choice"]
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from claude_openai.errors import ConfigError, ModelNotFound
 from claude_openai.protocol.limits.quoting import shorten
-from claude_openai.protocol.openai.model_records import MAX_MODELS, MAX_NAME_CHARS, Limits, Model, is_safe_name
+from claude_openai.protocol.wire.model_records import MAX_MODELS, MAX_NAME_CHARS, Limits, Model, is_safe_name
 
 __all__ = ["ALIASES", "USUAL_LIMITS", "ModelCatalog"]
 
@@ -138,6 +138,12 @@ class ModelCatalog:
     def model_list(self, created: int) -> dict[str, Any]:
         """Return the list object of `/v1/models`; `created` is in whole seconds since 1970, the same for all models."""
         return {"object": "list", "data": [self.model_object(name, created) for name in self.listing()]}
+
+    def full_id(self, name: str) -> str:
+        """Return the full id of the model of a resolved name, without `[1m]`; the name itself if it is unknown."""
+        short = name.removesuffix(_LONG)
+        named = {model.name: model.resolved for model in self.models}
+        return (named.get(name) or named.get(short) or short).removesuffix(_LONG)
 
     def _lookup(self, name: str) -> str | None:
         short = name.removesuffix(_LONG)

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any, Final, cast, get_args
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.openai.bad_request import wrong_type, wrong_value
 from claude_openai.protocol.turn.claude_options import (
     PERMISSION_MODES,
     ClaudeOptions,
@@ -16,6 +15,7 @@ from claude_openai.protocol.turn.claude_options import (
     ReasoningEffort,
     ToolMode,
 )
+from claude_openai.protocol.wire.bad_request import wrong_type, wrong_value
 
 __all__ = ["MAX_ADD_DIRS", "read_claude_options"]
 

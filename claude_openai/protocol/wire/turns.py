@@ -1,4 +1,4 @@
-"""Converts the items of a request, of both APIs, to alternating messages in which each result follows its call.
+"""Converts the items of a request, of any API, to alternating messages in which each result follows its call.
 
 - Adjacent items of one role become one message.
 - A result is moved to the user message after the call: Claude's API accepts it nowhere else, and clients put messages
@@ -29,12 +29,12 @@ SHOWN_IDS: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class RequestItem:
-    """A message of a chat completion request, or an item of a Responses request.
+    """A message of a request, or an item of a Responses request.
 
     Attributes:
         role: the role of the message that it becomes part of.
         path: its path in the request, like `messages[2]`.
-        id_key: the name of its field with the id of a call.
+        id_key: the name of its field with the id of a call, for errors.
         blocks: its content; may be empty.
         of_system: it is a system message, so its blocks are texts.
     """
@@ -176,8 +176,8 @@ def _all_results(side: _MessageBuilder, *, is_last: bool) -> Sequence[ToolResult
         shown = ", ".join(map(shorten, islice(lacking, SHOWN_IDS)))
         others = f" and {len(lacking) - SHOWN_IDS} others" if len(lacking) > SHOWN_IDS else ""
         message = (
-            "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
-            f"'tool_call_id'. There is no result for: {shown}{others}."
+            "An assistant message with tool calls must be followed by the result of each of them. There is no result"
+            f" for: {shown}{others}."
         )
         raise BadRequest(message, code="invalid_value", param=side.path)
     return [*side.results, *(ToolResultBlock(call_id, NO_RESULT, is_error=True) for call_id in lacking.elements())]

@@ -13,9 +13,9 @@ from claude_openai.claude.walls.folders import HeldFolder
 from claude_openai.config import Config
 from claude_openai.errors import BadRequest, ConfigError, Forbidden
 from claude_openai.protocol.openai.chat.request import parse_chat_request
-from claude_openai.protocol.openai.claude_options import read_claude_options
 from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, PERMISSION_MODES, ClaudeOptions
 from claude_openai.protocol.turn.request import TurnRequest
+from claude_openai.protocol.wire.claude_options import read_claude_options
 from claude_openai.web.claude_options_access import ClaudeOptionsGuard
 
 BODY = b'{"model":"claude","messages":[{"role":"user","content":"Hi"}]}'

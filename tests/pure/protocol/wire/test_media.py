@@ -18,10 +18,10 @@ from PIL import ExifTags, Image
 
 from claude_openai.claude.control.mcp_server import fit_in_mcp_result
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.openai import media
 from claude_openai.protocol.openai.content import assistant_blocks, system_texts, tool_result_block, user_blocks
-from claude_openai.protocol.openai.image_files import DamagedPicture, picture_kind, picture_size
 from claude_openai.protocol.turn.blocks import Block, MediaBlock, TextBlock, ToolResultBlock, ToolUseBlock
+from claude_openai.protocol.wire import media
+from claude_openai.protocol.wire.image_files import DamagedPicture, picture_kind, picture_size
 from tests.pictures import PICTURES, PNG, drawn
 
 PDF = b"%PDF-1.7 rest"

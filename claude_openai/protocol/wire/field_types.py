@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from claude_openai.protocol.openai.bad_request import unsupported_parameter, wrong_type, wrong_value
+from claude_openai.protocol.wire.bad_request import unsupported_parameter, wrong_type, wrong_value
 
 __all__ = [
     "Field",

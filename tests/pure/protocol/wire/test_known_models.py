@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from claude_openai.claude.process.known_models import KnownModels
 from claude_openai.logs.log import NULL_LOG
-from claude_openai.protocol.openai.model_records import MAX_MODELS, Limits, Model, read_limits, read_models
-from claude_openai.protocol.openai.models import ModelCatalog
+from claude_openai.protocol.wire.model_records import MAX_MODELS, Limits, Model, read_limits, read_models
+from claude_openai.protocol.wire.models import ModelCatalog
 
 # As 2.1.332 writes them.
 OPUS = {

@@ -14,9 +14,9 @@ from urllib.parse import unquote_to_bytes
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.quoting import shorten
-from claude_openai.protocol.openai.bad_request import missing, unsupported_value, wrong_type, wrong_value
-from claude_openai.protocol.openai.image_files import DamagedPicture, picture_kind, picture_size
 from claude_openai.protocol.turn.blocks import MediaBlock
+from claude_openai.protocol.wire.bad_request import missing, unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.wire.image_files import DamagedPicture, picture_kind, picture_size
 
 __all__ = ["anthropic_media", "file_part", "image_part"]
 
@@ -143,7 +143,7 @@ def _image(raw: bytes, place: str) -> MediaBlock:
 
 
 def _shrunk(raw: bytes, place: str) -> tuple[str, bytes]:
-    from claude_openai.protocol.openai.shrinking import CannotBeShrunk, shrunk
+    from claude_openai.protocol.wire.shrinking import CannotBeShrunk, shrunk
 
     try:
         return shrunk(raw, max_side=MAX_SIDE, max_bytes=MAX_SENT_IMAGE_BYTES)

@@ -1,13 +1,13 @@
-"""Checks that are common to the bodies of both APIs: required fields, the table of fields, numbers."""
+"""Checks that are common to the bodies of all APIs: required fields, the table of fields, numbers."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.openai.bad_request import missing
-from claude_openai.protocol.openai.field_types import Field
 from claude_openai.protocol.turn.output_format import OutputFormat
 from claude_openai.protocol.turn.tools import ToolChoice
+from claude_openai.protocol.wire.bad_request import missing
+from claude_openai.protocol.wire.field_types import Field
 
 __all__ = ["checked_fields", "form_beside", "whole_number"]
 

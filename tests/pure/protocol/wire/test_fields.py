@@ -8,18 +8,37 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from claude_openai.errors import BadRequest
+from claude_openai.protocol.anthropic.messages.fields import MESSAGES_FIELDS
 from claude_openai.protocol.openai.chat.fields import FIELDS
-from claude_openai.protocol.openai.field_types import Field
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
+from claude_openai.protocol.wire.field_types import Field
 
-ALL = {**{f"responses:{name}": field for name, field in RESPONSES_FIELDS.items()}, **FIELDS}
+ALL = {
+    **{f"responses:{name}": field for name, field in RESPONSES_FIELDS.items()},
+    **{f"messages:{name}": field for name, field in MESSAGES_FIELDS.items()},
+    **FIELDS,
+}
 
 # What a client might send, and the words and numbers that mean something to one field or another.
 words = st.text(max_size=3) | st.sampled_from(
-    ["auto", "low", "text", "audio", "24h", "max", "x" * 64, "x" * 65, "x" * 513, "message.output_text.logprobs"]
+    [
+        "auto",
+        "low",
+        "text",
+        "audio",
+        "24h",
+        "max",
+        "x" * 64,
+        "x" * 65,
+        "x" * 513,
+        "enabled",
+        "any",
+        "json_schema",
+        "message.output_text.logprobs",
+    ]
 )
 numbers = st.integers(-200, 200) | st.sampled_from([0, 1, 1.0, 1.5, 2, 20, 21, 10**19, -(10**19)]) | st.floats(-3, 3)
-keys = words | st.sampled_from(["include_usage", "effort", "verbosity", "format"])
+keys = words | st.sampled_from(["include_usage", "effort", "verbosity", "format", "type", "budget_tokens", "user_id"])
 values = st.recursive(
     st.none() | st.booleans() | numbers | words,
     lambda inner: st.lists(inner, max_size=6) | st.dictionaries(keys, inner, max_size=3),

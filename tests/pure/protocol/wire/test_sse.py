@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from claude_openai.errors import QueueFull, TurnTimeout
-from claude_openai.protocol.openai.sse import COMMENT, DONE, data_frame, encode_json, error_frame
+from claude_openai.protocol.wire.sse import COMMENT, DONE, data_frame, encode_json, error_frame
 from tests.openai_schema import validate
 from tests.sse_reader import SseReader, parse_sse
 

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby
 
 from claude_openai.errors import BadRequest
-from claude_openai.protocol.openai.bad_request import unsupported_value, wrong_value
 from claude_openai.protocol.turn.blocks import Message, TextBlock, ToolResultBlock
 from claude_openai.protocol.turn.history import Transcript
+from claude_openai.protocol.wire.bad_request import unsupported_value, wrong_value
 
 __all__ = ["transcript_of"]
 

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.budget import Budget, TooMuchWork
-from claude_openai.protocol.openai.bad_request import missing, wrong_type, wrong_value
-from claude_openai.protocol.openai.field_types import boolean, string
+from claude_openai.protocol.turn.output_format import OutputFormat
+from claude_openai.protocol.wire.bad_request import missing, wrong_type, wrong_value
+from claude_openai.protocol.wire.field_types import boolean, string
 
 if TYPE_CHECKING:
     from claude_openai.protocol.json_schema.validation import ArgumentValidator
 
-__all__ = ["BAD_PARAMETERS", "named", "object_schema", "too_much_work"]
+__all__ = ["BAD_PARAMETERS", "named", "object_schema", "output_format", "too_much_work"]
 
 
 BAD_PARAMETERS: Final = "invalid_function_parameters"
@@ -60,6 +61,27 @@ def object_schema(schema: Any, where: str, *, code: str, budget: Budget) -> tupl
     try:
         return text, usable_schema(text, budget)
     except UnusableSchema as error:
+        raise BadRequest(f"'{where}' {error}", code=code, param=where) from None
+    except TooMuchWork as error:
+        raise too_much_work(where, error, code) from None
+
+
+def output_format(schema: Any, where: str, budget: Budget) -> OutputFormat:
+    """Return the format of an answer that matches a schema.
+
+    Claude Code gets the schema as rewritten by `claude_dialect`; the answer is validated against the client's own.
+
+    Raises:
+        BadRequest: the schema is invalid, cannot be rewritten, or exceeds the budget; `param` is `where`.
+    """
+    # Rewritten before the turn costs anything: Claude Code silently drops structured output if the schema is invalid.
+    from claude_openai.protocol.json_schema.claude_dialect import CannotBeTranslated, to_claude_schema
+
+    code = "invalid_json_schema"
+    text, validator = object_schema(schema, where, code=code, budget=budget)
+    try:
+        return OutputFormat(text, to_claude_schema(text, validator.document, budget), validator)
+    except CannotBeTranslated as error:
         raise BadRequest(f"'{where}' {error}", code=code, param=where) from None
     except TooMuchWork as error:
         raise too_much_work(where, error, code) from None

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.limits.budget import Budget, TooMuchWork
-from claude_openai.protocol.openai.bad_request import missing, unsupported_value, wrong_type, wrong_value
-from claude_openai.protocol.openai.object_schema import BAD_PARAMETERS, named, object_schema, too_much_work
 from claude_openai.protocol.turn.tools import MAX_NAME_CHARS, Tool
+from claude_openai.protocol.wire.bad_request import missing, unsupported_value, wrong_type, wrong_value
+from claude_openai.protocol.wire.object_schema import BAD_PARAMETERS, named, object_schema, too_much_work
 
 if TYPE_CHECKING:
     from claude_openai.protocol.json_schema.validation import ArgumentValidator

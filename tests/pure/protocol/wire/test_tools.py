@@ -18,14 +18,14 @@ from claude_openai.protocol.claude_code.argument_checker import ArgumentChecker
 from claude_openai.protocol.json_schema.tool_dialect import tool_schema
 from claude_openai.protocol.json_schema.validation import UnusableSchema, usable_schema
 from claude_openai.protocol.limits.budget import Budget
-from claude_openai.protocol.openai.tool_choice import (
+from claude_openai.protocol.turn.tools import MAX_NAME_CHARS, Tool, ToolChoice
+from claude_openai.protocol.wire.tool_choice import (
     allows_parallel_calls,
     offered_tools,
     read_choice,
     read_tool_choice,
 )
-from claude_openai.protocol.openai.tools import MAX_TOOLS, read_tools
-from claude_openai.protocol.turn.tools import MAX_NAME_CHARS, Tool, ToolChoice
+from claude_openai.protocol.wire.tools import MAX_TOOLS, read_tools
 from claude_openai.standin.validation import problem_of
 
 NO_MESSAGE = "messages: at least one message is required"  # nothing is wrong with the tools

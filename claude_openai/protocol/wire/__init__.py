@@ -1,0 +1,1 @@
+"""What the APIs of clients have in common: bodies and their fields, content, tools, models, frames of a stream."""

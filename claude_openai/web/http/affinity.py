@@ -29,5 +29,5 @@ def affinity_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
         value = found.get(name.encode())
         if value:
             return f"{name}: {value.decode('latin-1')[:MAX_CHARS]}"
-    key = found.get(b"authorization", b"").partition(b" ")[2].strip()
+    key = found.get(b"authorization", b"").partition(b" ")[2].strip() or found.get(b"x-api-key", b"")
     return f"key: {sha256(key).hexdigest()[:HASH_CHARS]}" if key else None

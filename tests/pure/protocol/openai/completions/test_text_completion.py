@@ -92,7 +92,8 @@ def test_only_the_last_chunk_has_usage_and_none_has_the_key_unless_it_was_asked_
     without = stream(events, head, include_usage=False)
     *chunks, last = stream(events, head)
     assert all(chunk["usage"] is None and len(chunk["choices"]) == 1 for chunk in chunks)
-    assert (last["choices"], last.keys()) == ([], KEYS | {"usage"})
+    assert last["choices"] == []
+    assert last.keys() == KEYS | {"usage"}
     assert without == [{key: value for key, value in chunk.items() if key != "usage"} for chunk in chunks]
 
 

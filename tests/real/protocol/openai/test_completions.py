@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from claude_openai.standin.script import UpstreamErrorEvent
-from claude_openai.testing import Reply, Text, Thinking
+from claude_openai.testing import RecordedRequest, Reply, Text, Thinking
 from tests.real.call import MODEL
 from tests.real.harness import LIMIT_S, Served, needs_claude, on_both_backends, serving
 from tests.real.heard import heard
@@ -30,45 +30,48 @@ async def with_the_package(served: Served, use: Callable[[openai.OpenAI], T]) ->
     return await trio.to_thread.run_sync(run)
 
 
-def whole(client: openai.OpenAI, **fields: Any) -> tuple[str, str, int]:
+def said(client: openai.OpenAI, **fields: Any) -> tuple[str, str]:
+    """The text and the reason of its end, which are the same in a stream."""
     completion = client.completions.create(model=MODEL, **fields)
     (choice,) = completion.choices
     assert completion.usage is not None
-    return choice.text, choice.finish_reason, completion.usage.completion_tokens
+    assert completion.usage.completion_tokens > 0
+    whole = choice.text, choice.finish_reason
+    assert streamed(client, **fields) == whole
+    return whole
 
 
-def streamed(client: openai.OpenAI, **fields: Any) -> tuple[str, str, int]:
+def streamed(client: openai.OpenAI, **fields: Any) -> tuple[str, str]:
     options: Any = {"stream": True, "stream_options": {"include_usage": True}}
     *chunks, last = client.completions.create(model=MODEL, **options, **fields)
     choices = [choice for chunk in chunks for choice in chunk.choices]
     reasons = [choice.finish_reason for choice in choices]
     assert reasons[:-1] == [None] * (len(choices) - 1)
-    return "".join(choice.text for choice in choices), reasons[-1], last.usage.completion_tokens
+    assert (last.choices, last.usage.completion_tokens > 0) == ([], True)
+    return "".join(choice.text for choice in choices), reasons[-1]
 
 
-both_ways = pytest.mark.parametrize("ask", [whole, streamed])
-
-
-@both_ways
 @on_both_backends
-async def test_claude_is_sent_the_prompt_as_the_one_message(tmp_path: Path, backend: str, ask: Any) -> None:
+async def test_claude_is_sent_the_prompt_as_the_one_message(tmp_path: Path, backend: str) -> None:
     async with serving(tmp_path, REPLY, backend=backend) as served:
-        text, reason, tokens = await with_the_package(served, lambda client: ask(client, prompt=PROMPT, max_tokens=77))
-        assert (text, reason, tokens > 0) == ("there was", "stop", True)
-        (request,) = served.api.requests
-        found = heard(request, bounds=(77,))
-        assert (found.turns, found.system, found.tools) == ((("user", (("text", PROMPT),)),), (), ())
-        assert found.max_tokens == 77
+        answer = await with_the_package(served, lambda client: said(client, prompt=PROMPT, max_tokens=77))
+        assert answer == ("there was", "stop")
+        assert len(served.api.requests) == 2
+        for request in served.api.requests:
+            found = heard(request, bounds=(77,))
+            assert (found.turns, found.system, found.tools) == ((("user", (("text", PROMPT),)),), (), ())
+            assert found.max_tokens == 77
 
 
-@both_ways
-async def test_an_answer_ends_at_the_limit_and_before_a_stop_sequence(tmp_path: Path, ask: Any) -> None:
-    async with serving(tmp_path) as served:
-        served.api.enqueue(Reply("there", stop_reason="max_tokens"), Reply("one END two"))
-        text, reason, _ = await with_the_package(served, lambda client: ask(client, prompt=["Hi"], max_tokens=5))
-        assert (text, reason) == ("there", "length")
-        text, reason, _ = await with_the_package(served, lambda client: ask(client, prompt="Hi", stop="END"))
-        assert (text, reason) == ("one ", "stop")
+async def test_an_answer_ends_at_the_limit_and_before_a_stop_sequence(tmp_path: Path) -> None:
+    def reply(request: RecordedRequest) -> Reply:
+        return Reply("one END two") if request.body["max_tokens"] > 5 else Reply("there", stop_reason="max_tokens")
+
+    async with serving(tmp_path, reply) as served:
+        ended = await with_the_package(served, lambda client: said(client, prompt=["Hi"], max_tokens=5))
+        assert ended == ("there", "length")
+        ended = await with_the_package(served, lambda client: said(client, prompt="Hi", stop="END"))
+        assert ended == ("one ", "stop")
 
 
 async def test_a_failure_in_a_stream_raises(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from tests.scripted_backend import TurnStep, full_turn
 
 COMPLETIONS = "/v1/completions"
 RESPONSES = "/v1/responses"
-SAID: dict[str, dict[str, Any]] = {
+BODIES: dict[str, dict[str, Any]] = {
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "Hi"}]},
     COMPLETIONS: {"prompt": "Hi"},
     RESPONSES: {"input": "Hi"},
@@ -62,10 +62,10 @@ def entries(path: Path) -> tuple[Entry, ...]:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("target", SAID)
+@pytest.mark.parametrize("target", BODIES)
 async def test_turn_is_recorded_with_its_request_and_answer(path: Path, stream: bool, target: str) -> None:
     script = full_turn(ReasoningDelta("Hm"), "Hel", "lo")
-    body = {"model": "claude-sonnet", **SAID[target], **({"stream": True} if stream else {})}
+    body = {"model": "claude-sonnet", **BODIES[target], **({"stream": True} if stream else {})}
     async with recording(path, script) as server:
         assert (await server.post({**body, "user": "me"}, target, authorization="Bearer sk-mine")).status == 200
     (entry,) = entries(path)

@@ -38,5 +38,5 @@ COMPLETIONS_FIELDS: Final[Mapping[str, Field]] = {
     "best_of": FIELDS["n"],
     "echo": Field(Use.REFUSED, only(boolean, (False,), NOTHING_LIKE_IT)),
     "suffix": Field(Use.REFUSED, only(string(), ("",), NOTHING_LIKE_IT)),
-    "logprobs": Field(Use.REFUSED, only(integer(0, 5), (), NOTHING_LIKE_IT)),  # 0 asks for those of the answer itself
+    "logprobs": Field(Use.REFUSED, only(integer(0, 5), (), NOTHING_LIKE_IT)),  # 0 asks for those of the chosen tokens
 }

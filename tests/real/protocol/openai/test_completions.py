@@ -30,7 +30,7 @@ async def with_the_package(served: Served, use: Callable[[openai.OpenAI], T]) ->
     return await trio.to_thread.run_sync(run)
 
 
-def said(client: openai.OpenAI, **fields: Any) -> tuple[str, str]:
+def answer_of(client: openai.OpenAI, **fields: Any) -> tuple[str, str]:
     """The text and the reason of its end, which are the same in a stream."""
     completion = client.completions.create(model=MODEL, **fields)
     (choice,) = completion.choices
@@ -54,7 +54,7 @@ def streamed(client: openai.OpenAI, **fields: Any) -> tuple[str, str]:
 @on_both_backends
 async def test_claude_is_sent_the_prompt_as_the_one_message(tmp_path: Path, backend: str) -> None:
     async with serving(tmp_path, REPLY, backend=backend) as served:
-        answer = await with_the_package(served, lambda client: said(client, prompt=PROMPT, max_tokens=77))
+        answer = await with_the_package(served, lambda client: answer_of(client, prompt=PROMPT, max_tokens=77))
         assert answer == ("there was", "stop")
         assert len(served.api.requests) == 2
         for request in served.api.requests:
@@ -68,9 +68,9 @@ async def test_an_answer_ends_at_the_limit_and_before_a_stop_sequence(tmp_path: 
         return Reply("one END two") if request.body["max_tokens"] > 5 else Reply("there", stop_reason="max_tokens")
 
     async with serving(tmp_path, reply) as served:
-        ended = await with_the_package(served, lambda client: said(client, prompt=["Hi"], max_tokens=5))
+        ended = await with_the_package(served, lambda client: answer_of(client, prompt=["Hi"], max_tokens=5))
         assert ended == ("there", "length")
-        ended = await with_the_package(served, lambda client: said(client, prompt="Hi", stop="END"))
+        ended = await with_the_package(served, lambda client: answer_of(client, prompt="Hi", stop="END"))
         assert ended == ("one ", "stop")
 
 

@@ -1,4 +1,4 @@
-"""All fields of OpenAI's create-completion. Those that chat completions have too are theirs."""
+"""All fields of OpenAI's create-completion. The common ones are taken from chat completions."""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -12,7 +12,7 @@ from .servers import WORD
 __all__ = ["apis"]
 
 ROUNDS = 9
-DELTAS = 10_000
+DELTAS = 30_000
 BOUND = 0.9
 
 # The path, the field of the prompt, and what is in each delta once.

@@ -10,6 +10,7 @@ from claude_openai.claude.process.version import LACKS, LEAST, show_version
 from claude_openai.config import SETTINGS
 from claude_openai.protocol.anthropic.messages.fields import MESSAGES_FIELDS
 from claude_openai.protocol.openai.chat.fields import FIELDS
+from claude_openai.protocol.openai.completions.fields import COMPLETIONS_FIELDS
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.wire.field_types import Field, Use
 from tests.claims import claims_table, exceptions_table
@@ -91,6 +92,7 @@ TABLES: Final[Mapping[str, Mapping[str, Callable[[], Iterator[str]]]]] = {
     "how-it-works.md": {"claims": claims_table, "exceptions": exceptions_table},
     "api.md": {
         "fields": partial(fields_table, FIELDS),
+        "completions fields": partial(fields_table, COMPLETIONS_FIELDS),
         "responses fields": partial(fields_table, RESPONSES_FIELDS),
         "messages fields": partial(fields_table, MESSAGES_FIELDS),
     },

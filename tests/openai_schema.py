@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 
 # Importing the package takes longer than most modules of tests: only those who ask its models pay for it.
 if TYPE_CHECKING:
-    from openai.types import Model
+    from openai.types import Completion, Model
     from openai.types.chat import ChatCompletion, ChatCompletionChunk
     from openai.types.responses import Response, ResponseStreamEvent
 
@@ -26,6 +26,7 @@ __all__ = [
     "strict_openai_event",
     "strict_openai_model",
     "strict_openai_response",
+    "strict_openai_text_completion",
     "validate",
     "validate_event",
     "validate_known",
@@ -130,6 +131,15 @@ def strict_openai_completion(instance: dict[str, Any]) -> "ChatCompletion":
     from openai.types.chat import ChatCompletion
 
     return _strict(ChatCompletion, instance)
+
+
+def strict_openai_text_completion(instance: dict[str, Any]) -> "Completion":
+    """The text completion, or a chunk of one, as the `openai` package's model; strict as `strict_openai_chunk`."""
+    from openai.types import Completion
+
+    # The package has no null for the reason of a chunk that is not the last; OpenAI's servers send it.
+    choices = [{**each, "finish_reason": each["finish_reason"] or "stop"} for each in instance["choices"]]
+    return _strict(Completion, {**instance, "choices": choices})
 
 
 def strict_openai_model(instance: dict[str, Any]) -> "Model":

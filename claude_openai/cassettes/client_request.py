@@ -16,6 +16,7 @@ from claude_openai.cassettes.masking import Mask, mask_values
 from claude_openai.protocol.anthropic.messages.fields import MESSAGES_FIELDS
 from claude_openai.protocol.limits.json_values import spelled, with_whole_numbers
 from claude_openai.protocol.openai.chat.fields import FIELDS
+from claude_openai.protocol.openai.completions.fields import COMPLETIONS_FIELDS
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.wire.field_types import Use
 from claude_openai.protocol.wire.json_body import load_finite
@@ -24,7 +25,7 @@ __all__ = ["ClientRequest", "read_arguments"]
 
 # Honoured, but without an effect on what Claude says.
 _WITHOUT_EFFECT: Final = {"user", "safety_identifier", "metadata", "stream_options"}
-_TABLES: Final = (FIELDS, RESPONSES_FIELDS, MESSAGES_FIELDS)
+_TABLES: Final = (FIELDS, COMPLETIONS_FIELDS, RESPONSES_FIELDS, MESSAGES_FIELDS)
 _KEPT: Final = {
     name for table in _TABLES for name, field in table.items() if field.use is Use.HONOURED
 } - _WITHOUT_EFFECT

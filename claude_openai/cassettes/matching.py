@@ -69,7 +69,8 @@ def _mismatch(cassette: Cassette, request: ClientRequest) -> str:
 
 def _summary(request: ClientRequest) -> str:
     """Return the path and the beginning of the last text."""
-    text = _last_text(request.body.get("messages") or request.body.get("input"))
+    body = request.body
+    text = _last_text(body.get("messages") or body.get("input") or body.get("prompt"))
     short = text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
     return f"{request.path} {short!r}" if short else request.path
 

@@ -1,4 +1,4 @@
-"""Reads the text of an answer from the bytes of its body: of both APIs, whole or streamed, complete or not."""
+"""Reads the text of an answer from the bytes of its body: of OpenAI's APIs, whole or streamed, complete or not."""
 
 import json
 import re
@@ -35,14 +35,14 @@ def _deltas(data: bytes) -> Iterator[str]:
     if event.get("type") == "response.output_text.delta":
         yield str(event.get("delta"))
     for choice in event.get("choices") or ():
-        text = (choice.get("delta") or {}).get("content")
+        text = (choice.get("delta") or choice).get("content", choice.get("text"))
         if isinstance(text, str):
             yield text
 
 
 def _whole_texts(answer: Mapping[str, Any]) -> Iterator[str]:
     for choice in answer.get("choices") or ():
-        text = (choice.get("message") or {}).get("content")
+        text = (choice.get("message") or choice).get("content", choice.get("text"))
         if isinstance(text, str):
             yield text
     for item in answer.get("output") or ():

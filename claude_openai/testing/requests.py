@@ -96,11 +96,11 @@ class FakeRequest:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
-        """The `messages` of a chat request, or the items of `input` of a Responses request."""
-        found = self.body.get("messages", self.body.get("input"))
-        if isinstance(found, str):
-            return [{"role": "user", "content": found}]
-        return [message for message in _list(found) if isinstance(message, dict)]
+        """The `messages` of a chat request, the items of the `input` of a response, the `prompt` of a completion."""
+        found = self.body.get("messages", self.body.get("input", self.body.get("prompt")))
+        items = [found] if isinstance(found, str) else _list(found)
+        messages = [{"role": "user", "content": item} if isinstance(item, str) else item for item in items]
+        return [message for message in messages if isinstance(message, dict)]
 
     @property
     def system(self) -> str:

@@ -39,6 +39,8 @@ from claude_openai.protocol.anthropic.messages.stream import MessageStream
 from claude_openai.protocol.anthropic.models import model_list, model_object
 from claude_openai.protocol.openai.chat.chunks import ChunkStream
 from claude_openai.protocol.openai.chat.completion import Completion, ResponseHead
+from claude_openai.protocol.openai.completions.request import parse_completions_request
+from claude_openai.protocol.openai.completions.text_completion import TextCompletion, TextStream
 from claude_openai.protocol.openai.responses.item_store import ItemStore
 from claude_openai.protocol.openai.responses.objects import ResponsesHead
 from claude_openai.protocol.openai.responses.request import parse_chat_body, parse_responses_request
@@ -151,6 +153,16 @@ class Views:
         if chat.stream:
             return await self._streamed(run, ChunkStream(head, chat.include_usage, functions=chat.functions))
         return await self._whole(run, Completion(head, functions=chat.functions))
+
+    async def completions(self) -> Response:
+        body = cast("bytes", await request.get_data())
+        catalog = self.catalog()
+        chat = await self.offload(lambda: parse_completions_request(body, catalog))
+        head = ResponseHead(id=f"cmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
+        run = await self._opened(chat, body, head.id)
+        if chat.stream:
+            return await self._streamed(run, TextStream(head, chat.include_usage))
+        return await self._whole(run, TextCompletion(head))
 
     async def responses(self) -> Response:
         body = cast("bytes", await request.get_data())
@@ -298,6 +310,7 @@ def build_app(
     # Model names may contain slashes, encoded or not.
     app.add_url_rule("/v1/models/<path:model>", "model", views.model, methods=["GET"])
     app.add_url_rule("/v1/chat/completions", "chat", views.chat_completions, methods=["POST"])
+    app.add_url_rule("/v1/completions", "completions", views.completions, methods=["POST"])
     app.add_url_rule("/v1/responses", "responses", views.responses, methods=["POST"])
     app.add_url_rule("/v1/messages", "messages", views.messages, methods=["POST"])
     app.add_url_rule("/v1/messages/count_tokens", "count_tokens", views.count_tokens, methods=["POST"])
@@ -358,7 +371,7 @@ def _as_api_error(error: Exception, exchange: Exchange) -> ApiError:
     if code == 404:
         return NotFound(
             f"Invalid URL ({where})",
-            hint="The APIs are at /v1/chat/completions, /v1/responses, /v1/messages and /v1/models.",
+            hint="The APIs are at /v1/chat/completions, /v1/completions, /v1/responses, /v1/messages and /v1/models.",
         )
     if code == 405:
         return MethodNotAllowed(f"{where} is not allowed", hint="The Allow header lists the allowed methods.")

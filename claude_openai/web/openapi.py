@@ -103,6 +103,15 @@ _OPERATIONS: Final = (
     ),
     Operation(
         "post",
+        "/v1/completions",
+        "createCompletion",
+        "Create a completion of a text, as one object or as server-sent events.",
+        {**_json("TextCompletion"), **_EVENTS},
+        _TURN_ERRORS,
+        ref("CompletionRequest"),
+    ),
+    Operation(
+        "post",
         "/v1/responses",
         "createResponse",
         "Create a response, as one object or as server-sent events. Responses cannot be retrieved later.",

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias, get_args
 
 from claude_openai.protocol.anthropic.messages.fields import MESSAGES_FIELDS
 from claude_openai.protocol.openai.chat.fields import FIELDS
+from claude_openai.protocol.openai.completions.fields import COMPLETIONS_FIELDS
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.turn.claude_options import PERMISSION_MODES, ReasoningEffort, ToolMode
 from claude_openai.protocol.wire.claude_options import MAX_ADD_DIRS
@@ -114,14 +115,9 @@ def schemas() -> JsonObject:
             # A body of the Responses API is accepted too.
             "anyOf": [{"required": ["messages"]}, {"required": ["input"]}],
         },
-        "ChatCompletion": _all_of(
-            id=STRING,
-            object={"const": "chat.completion"},
-            created=_INTEGER,
-            model=STRING,
-            choices={"type": "array", "items": {"type": "object"}},
-            usage={"type": "object"},
-        ),
+        "ChatCompletion": _completion("chat.completion"),
+        "CompletionRequest": _request(COMPLETIONS_FIELDS, "prompt", {"claude": claude}),
+        "TextCompletion": _completion("text_completion"),
         "ResponseRequest": _request(RESPONSES_FIELDS, "input", {"claude": claude}),
         "Response": _all_of(
             id=STRING,
@@ -182,6 +178,17 @@ def schemas() -> JsonObject:
         "PageTicket": _all_of(ticket=NAME),
         "ClosedConversation": _all_of(id=NAME, closed={"const": True}),
     }
+
+
+def _completion(kind: str) -> JsonObject:
+    return _all_of(
+        id=STRING,
+        object={"const": kind},
+        created=_INTEGER,
+        model=STRING,
+        choices={"type": "array", "items": {"type": "object"}},
+        usage={"type": "object"},
+    )
 
 
 def _messages_schemas(claude: JsonObject) -> JsonObject:

@@ -22,6 +22,7 @@ from claude_openai import Config
 from claude_openai.claude.process.command_line import claude_argv, claude_environment, stand_in_environment
 from claude_openai.claude.process.program import find_claude
 
+from .apis import apis
 from .client import Timing, stream
 from .conversations import conversations
 from .harness import harness
@@ -259,6 +260,7 @@ def main() -> int:
             "conversations": partial(conversations, folder),
             "harness": harness,
             "watching": watching,
+            "apis": apis,
             "everything else": partial(everything_else, folder),
         }
         for part in sys.argv[1:] or parts:

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 READ_BYTES = 1 << 20
+CHAT_MARKS = (b'"delta":{"content":', b'"delta":{"tool_calls":')
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,21 @@ def stream(
         results: messages after it.
         tools: what Claude is offered.
     """
-    parts = urlsplit(url)
     messages = [*history, {"role": "user", "content": prompt}, *results]
-    body = json.dumps({"model": "claude", "stream": True, "messages": messages, "tools": list(tools)}).encode()
+    return streamed(url, path, {"messages": messages, "tools": list(tools)}, *CHAT_MARKS)
+
+
+def streamed(url: str, path: str, fields: dict[str, Any], *marks: bytes) -> Timing:
+    """Stream one answer of any API.
+
+    Args:
+        url: base URL.
+        path: of the API.
+        fields: of the request, without the model.
+        marks: each is in the frame of a delta once.
+    """
+    parts = urlsplit(url)
+    body = json.dumps({"model": "claude", "stream": True, **fields}).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
@@ -53,13 +66,13 @@ def stream(
         connection.sendall(head.encode() + body)
         while data := connection.recv(READ_BYTES):
             seen = tail + data
-            found = seen.count(b'"delta":{"content":') + seen.count(b'"delta":{"tool_calls":')
+            found = sum(map(seen.count, marks))
             if found and not first:
                 first = time.perf_counter() - started
             deltas += found
             if b'"tool_calls":[{"id":"' in seen:
                 call_id = seen.split(b'"tool_calls":[{"id":"')[1].split(b'"')[0].decode()
-            tail = b"" if seen.endswith(b"\n") else seen[-18:]
+            tail = b"" if seen.endswith(b"\n") else seen[1 - len(marks[0]) :]
             if b"data: [DONE]" in seen[-200:]:
                 break
     return Timing(first, time.perf_counter() - started, deltas, call_id)

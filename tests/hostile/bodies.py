@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from random import Random
 from typing import Any, Final
 
-__all__ = ["CHAT", "MESSAGES", "RESPONSES", "hostile_bodies"]
+__all__ = ["CHAT", "COMPLETIONS", "MESSAGES", "RESPONSES", "hostile_bodies"]
 
 CHAT: Final = "/v1/chat/completions"
+COMPLETIONS: Final = "/v1/completions"
 RESPONSES: Final = "/v1/responses"
 MESSAGES: Final = "/v1/messages"
 
@@ -35,7 +36,18 @@ _KEYWORDS: Final = (
     *("extends", "disallow", "divisibleBy", "definitions", "description", "default", "a", "b"),
 )
 _FIELDS: Final = (
-    *("model", "messages", "input", "stream", "stream_options", "tools", "tool_choice", "functions", "function_call"),
+    *(
+        "model",
+        "messages",
+        "input",
+        "prompt",
+        "stream",
+        "stream_options",
+        "tools",
+        "tool_choice",
+        "functions",
+        "function_call",
+    ),
     *(
         "response_format",
         "text",
@@ -56,11 +68,14 @@ def hostile_bodies(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
     """So many bodies, each with the path that it is sent to."""
     for number in range(count):
         chance = Random(f"{seed} {number}")
-        yield chance.choice((CHAT, RESPONSES, MESSAGES)), _body(chance)
+        path = chance.choice((CHAT, COMPLETIONS, RESPONSES, MESSAGES))
+        yield path, _body(chance, path)
 
 
-def _body(chance: Random) -> bytes:
+def _body(chance: Random, path: str) -> bytes:
     asked = _good(chance)
+    if path == COMPLETIONS:
+        asked["prompt"] = chance.choice(("Hi", ["Hi"]))
     kind = chance.random()
     if kind < 0.15:
         _offer(asked, chance.choice(_HEAVY)(chance), chance)

@@ -146,6 +146,18 @@ async def test_responses_api_is_recorded_in_its_own_terms() -> None:
         assert (claude.last.received, claude.last.outcome) == ("streamed", "completed")
 
 
+@pytest.mark.parametrize("prompt", ["Hi", ["Hi"]])
+async def test_completion_of_a_text_is_recorded_with_its_prompt_and_answer(prompt: Any) -> None:
+    async with fake_claude("Hello", Reply("Hel", "lo")) as claude:
+        client = claude.openai()
+        completion = await client.completions.create(model="claude-sonnet", prompt=prompt)
+        assert completion.choices[0].text == "Hello"
+        assert (claude.last.prompt, claude.last.received, claude.last.stream) == ("Hi", "Hello", False)
+        chunks = await client.completions.create(model="claude-sonnet", prompt=prompt, stream=True)
+        assert [chunk.choices[0].text async for chunk in chunks] == ["Hel", "lo", ""]
+        assert (claude.last.prompt, claude.last.received, claude.last.stream) == ("Hi", "Hello", True)
+
+
 @pytest.mark.parametrize("answer", [Json({"a": 1}), Reply('{"a": 1}'), '{"a":\n 1}'])
 async def test_json_answers_a_response_format(answer: Any) -> None:
     async with fake_claude(answer) as claude:

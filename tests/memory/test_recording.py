@@ -25,7 +25,13 @@ from claude_openai.testing import Hang, Pause
 from tests.memory.harness import Server, chat, serving
 from tests.scripted_backend import TurnStep, full_turn
 
+COMPLETIONS = "/v1/completions"
 RESPONSES = "/v1/responses"
+BODIES: dict[str, dict[str, Any]] = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "Hi"}]},
+    COMPLETIONS: {"prompt": "Hi"},
+    RESPONSES: {"input": "Hi"},
+}
 USAGE = Usage(input_tokens=10, output_tokens=5)
 GET = {"type": "function", "function": {"name": "get", "parameters": {"type": "object"}}}
 
@@ -56,11 +62,10 @@ def entries(path: Path) -> tuple[Entry, ...]:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-@pytest.mark.parametrize("target", ["/v1/chat/completions", RESPONSES])
+@pytest.mark.parametrize("target", BODIES)
 async def test_turn_is_recorded_with_its_request_and_answer(path: Path, stream: bool, target: str) -> None:
     script = full_turn(ReasoningDelta("Hm"), "Hel", "lo")
-    said = {"input": "Hi"} if target == RESPONSES else {"messages": [{"role": "user", "content": "Hi"}]}
-    body = {"model": "claude-sonnet", **said, **({"stream": True} if stream else {})}
+    body = {"model": "claude-sonnet", **BODIES[target], **({"stream": True} if stream else {})}
     async with recording(path, script) as server:
         assert (await server.post({**body, "user": "me"}, target, authorization="Bearer sk-mine")).status == 200
     (entry,) = entries(path)

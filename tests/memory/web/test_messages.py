@@ -204,10 +204,11 @@ async def test_models_have_claudes_form_for_its_clients_and_openais_for_others()
         assert (await server.get("/v1/models/gpt-4o")).error()["code"] == "model_not_found"
 
 
-async def test_the_same_turn_over_three_apis_is_the_same_request() -> None:
+async def test_the_same_turn_over_each_api_is_the_same_request() -> None:
     async with serving() as server:
         await server.post(body(), PATH)
         await server.post({**body(), "max_tokens": 100}, "/v1/chat/completions")
+        await server.post({"model": "claude-sonnet", "prompt": "Hi", "max_tokens": 100}, "/v1/completions")
         await server.post({"model": "claude-sonnet", "input": "Hi", "max_output_tokens": 100}, "/v1/responses")
         first, *others = [turn.request for turn in server.backend.turns]
         for other in others:

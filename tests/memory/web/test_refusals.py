@@ -24,7 +24,7 @@ def refused(answer: Answer, status: int, code: str | None, param: str | None = N
 
 async def test_an_unknown_path_is_404_and_names_the_paths_there_are() -> None:
     async with serving() as server:
-        for target in ("/", "/v1", "/health/", "/v1/models/", "/v1/completions", "/%00", "/static/x", "/v1/%ff"):
+        for target in ("/", "/v1", "/health/", "/v1/models/", "/v1/complete", "/%00", "/static/x", "/v1/%ff"):
             assert "/v1/chat/completions" in refused(await server.get(target), 404, "unknown_url")
         assert refused(await server.post(chat(), "/v1/embeddings"), 404, "unknown_url")
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from claude_openai.cassettes.difference import differences
 from claude_openai.cassettes.matching import Cassette, CassetteMismatch, next_answer, unused_turns
 from claude_openai.protocol.limits.json_values import spelled, with_whole_numbers
-from tests.pure.cassettes.turns_of_cassettes import JSON, RESPONSES, answered, chat, request_of
+from tests.pure.cassettes.turns_of_cassettes import COMPLETIONS, JSON, RESPONSES, answered, chat, request_of
 
 
 def lines_of_mismatch(cassette: Cassette, *texts: str, **fields: Any) -> list[str]:
@@ -66,12 +66,19 @@ def test_mismatch_shows_a_long_object_cut_and_few_of_many_differences() -> None:
     assert len(line) < 200
 
 
-def test_request_after_the_last_entry_is_reported_with_its_last_text() -> None:
-    request = {"input": [{"role": "user", "content": [{"type": "input_text", "text": "And Rome?"}]}]}
+@pytest.mark.parametrize(
+    ("path", "request_body"),
+    [
+        (RESPONSES, {"input": [{"role": "user", "content": [{"type": "input_text", "text": "And Rome?"}]}]}),
+        (COMPLETIONS, {"prompt": "And Rome?"}),
+        (COMPLETIONS, {"prompt": ["And Rome?"]}),
+    ],
+)
+def test_request_after_the_last_entry_is_reported_with_its_last_text(path: str, request_body: Any) -> None:
     with pytest.raises(CassetteMismatch) as caught:
-        next_answer(Cassette("c.jsonl", ()), request_of(request, RESPONSES))
+        next_answer(Cassette("c.jsonl", ()), request_of(request_body, path))
     assert str(caught.value) == (
-        "every turn of c.jsonl was used, and the program sent one more request: /v1/responses 'And Rome?'"
+        f"every turn of c.jsonl was used, and the program sent one more request: {path} 'And Rome?'"
     )
 
 

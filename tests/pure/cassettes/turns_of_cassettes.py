@@ -9,9 +9,10 @@ from claude_openai.cassettes.entry import Answer, Call, Cancelled, Completed, En
 from claude_openai.cassettes.masking import make_mask
 from claude_openai.protocol.turn.events import FinishReason, Usage
 
-__all__ = ["ANSWERS", "CHAT", "JSON", "RESPONSES", "answered", "chat", "request_of"]
+__all__ = ["ANSWERS", "CHAT", "COMPLETIONS", "JSON", "RESPONSES", "answered", "chat", "request_of"]
 
 CHAT: Final = "/v1/chat/completions"
+COMPLETIONS: Final = "/v1/completions"
 RESPONSES: Final = "/v1/responses"
 _MASK: Final = make_mask()
 _COUNTS: Final = st.integers(0, 2**53)

@@ -13,6 +13,7 @@ from claude_openai.config import Config
 from claude_openai.logs.log import NULL_LOG
 from claude_openai.protocol.anthropic.messages.fields import MESSAGES_FIELDS
 from claude_openai.protocol.openai.chat.fields import FIELDS
+from claude_openai.protocol.openai.completions.fields import COMPLETIONS_FIELDS
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.wire.claude_options import read_claude_options
 from claude_openai.runs.admission import Admission
@@ -81,6 +82,7 @@ def test_openapi_document_says_which_routes_need_a_key() -> None:
 def test_the_fields_of_a_request_are_those_of_the_tables() -> None:
     schemas = FULL["components"]["schemas"]
     assert schemas["ChatCompletionRequest"]["properties"].keys() == FIELDS.keys()
+    assert schemas["CompletionRequest"]["properties"].keys() == COMPLETIONS_FIELDS.keys()
     assert schemas["ResponseRequest"]["properties"].keys() == RESPONSES_FIELDS.keys()
     assert schemas["MessagesRequest"]["properties"].keys() == MESSAGES_FIELDS.keys()
 

@@ -101,6 +101,7 @@ def narrowed(document: dict[str, Any]) -> dict[str, Any]:
     }
     for name, field, given in (
         ("ChatCompletionRequest", "messages", {"type": "array", "minItems": 1, "items": message}),
+        ("CompletionRequest", "prompt", word),
         ("ResponseRequest", "input", word),
         ("MessagesRequest", "messages", {"type": "array", "minItems": 1, "items": message}),
     ):
@@ -121,7 +122,7 @@ async def test_server_conforms_to_its_openapi_document(tmp_path: Path) -> None:
 async def test_what_the_document_allows_is_answered(tmp_path: Path) -> None:
     document = narrowed(openapi_document(has_key=True, has_control=True))
     async with scripted(tmp_path, *ANSWERS) as url:
-        more = ["--include-path-regex", "^/v1/(chat|responses|messages$)", "--phases", "coverage,fuzzing"]
+        more = ["--include-path-regex", "^/v1/(chat|completions|responses|messages$)", "--phases", "coverage,fuzzing"]
         await schemathesis(tmp_path, url, document, ACCEPTED, *more, "--max-examples", "100", "--mode", "positive")
     records = map(json.loads, (tmp_path / "server.log").read_text().splitlines())
     statuses = [record["status"] for record in records if record["event"] == "http.request"]

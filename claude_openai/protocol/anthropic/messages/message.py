@@ -142,6 +142,11 @@ class AnswerSoFar:
             case _:
                 assert_never(event)
 
+    @property
+    def text_block(self) -> int | None:
+        """Return the index of the open block of text, to which the next text is only a delta; None if none is open."""
+        return self._index if self._open == "text" and not self.ended else None
+
     def _begin(self, usage: Usage) -> Iterator[StreamEvent]:
         if not self._begun:
             self._begun = True

@@ -5,8 +5,8 @@ the other streams; `ping` events are not sent.
 """
 
 from claude_openai.protocol.anthropic.messages.message import AnswerSoFar, MessageHead
-from claude_openai.protocol.turn.events import Event
-from claude_openai.protocol.wire.sse import typed_frame
+from claude_openai.protocol.turn.events import Event, TextDelta
+from claude_openai.protocol.wire.sse import encode_json, typed_frame
 
 __all__ = ["MessageStream"]
 
@@ -16,6 +16,7 @@ class MessageStream:
 
     def __init__(self, head: MessageHead) -> None:
         self._answer = AnswerSoFar(head)
+        self._text_frame: tuple[int | None, list[bytes]] = (None, [])
 
     @property
     def calls(self) -> list[str]:
@@ -33,4 +34,13 @@ class MessageStream:
         Raises:
             RuntimeError: the stream has ended.
         """
+        if isinstance(event, TextDelta) and event.text and (index := self._answer.text_block) is not None:
+            return encode_json(event.text).join(self._frame(index))
         return b"".join(map(typed_frame, self._answer.feed(event)))
+
+    def _frame(self, index: int) -> list[bytes]:
+        """Return the frame of a text of this block, encoded once and split where the text goes, as in `ChunkStream`."""
+        if self._text_frame[0] != index:
+            delta = {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": ""}}
+            self._text_frame = (index, typed_frame(delta).rsplit(b'""', 1))
+        return self._text_frame[1]

@@ -42,7 +42,7 @@ class ResponseHead:
     """The fields that all objects of one response share.
 
     Attributes:
-        id: unique for this response, `chatcmpl-...`.
+        id: unique for this response, `chatcmpl-...` or `cmpl-...`.
         created: start of the response, in whole seconds since 1970.
         model: the model name as the client sent it, not the resolved one.
     """
@@ -51,7 +51,9 @@ class ResponseHead:
     created: int
     model: str
 
-    def fields(self, object_type: Literal["chat.completion", "chat.completion.chunk"]) -> dict[str, Any]:
+    def fields(
+        self, object_type: Literal["chat.completion", "chat.completion.chunk", "text_completion"]
+    ) -> dict[str, Any]:
         return {"id": self.id, "object": object_type, "created": self.created, "model": self.model}
 
 

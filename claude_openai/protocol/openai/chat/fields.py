@@ -24,7 +24,7 @@ from claude_openai.protocol.wire.field_types import (
     string_or_object,
 )
 
-__all__ = ["FIELDS", "UNSET_WORDS", "read_effort"]
+__all__ = ["FIELDS", "NOTHING_LIKE_IT", "UNSET_WORDS", "read_effort"]
 
 MAX_STOPS: Final = 4  # the limit of OpenAI's API
 # The length is limited because each delta is searched for the beginning of a stop sequence at its end.
@@ -91,7 +91,9 @@ def read_effort(fields: Mapping[str, Any]) -> ReasoningEffort | None:
 def _n(param: str, value: Any) -> None:
     integer(1)(param, value)
     if value > 1:
-        raise unsupported_value(param, "Only one choice per request is supported. Send n=1, or several requests.")
+        raise unsupported_value(
+            param, f"Only one choice per request is supported. Send {param}=1, or several requests."
+        )
 
 
 @form(
@@ -139,7 +141,7 @@ def _modalities(param: str, value: Any) -> None:
         raise unsupported_value(param, "Claude answers in text only. Send ['text'] or omit the field.")
 
 
-_NOTHING_LIKE_IT: Final = "'{param}' is not supported: Claude Code has no equivalent. Omit the field."
+NOTHING_LIKE_IT: Final = "'{param}' is not supported: Claude Code has no equivalent. Omit the field."
 
 FIELDS: Final[Mapping[str, Field]] = {
     "model": Field(Use.HONOURED, string()),
@@ -165,11 +167,11 @@ FIELDS: Final[Mapping[str, Field]] = {
     "functions": Field(Use.HONOURED, array),
     "function_call": Field(Use.HONOURED, string_or_object),
     "n": Field(Use.REFUSED, _n),
-    "logprobs": Field(Use.REFUSED, only(boolean, (False,), _NOTHING_LIKE_IT)),
-    "top_logprobs": Field(Use.REFUSED, only(integer(0, 20), (0,), _NOTHING_LIKE_IT)),
+    "logprobs": Field(Use.REFUSED, only(boolean, (False,), NOTHING_LIKE_IT)),
+    "top_logprobs": Field(Use.REFUSED, only(integer(0, 20), (0,), NOTHING_LIKE_IT)),
     "modalities": Field(Use.REFUSED, _modalities),
-    "audio": Field(Use.REFUSED, only(json_object, (), _NOTHING_LIKE_IT)),
-    "web_search_options": Field(Use.REFUSED, only(json_object, (), _NOTHING_LIKE_IT)),
+    "audio": Field(Use.REFUSED, only(json_object, (), NOTHING_LIKE_IT)),
+    "web_search_options": Field(Use.REFUSED, only(json_object, (), NOTHING_LIKE_IT)),
     "temperature": Field(Use.IGNORED, number(0, 2)),
     "top_p": Field(Use.IGNORED, number(0, 1)),
     "frequency_penalty": Field(Use.IGNORED, number(-2, 2)),

@@ -10,10 +10,12 @@ from jsonschema import Draft202012Validator
 from claude_openai.errors import BadRequest
 from claude_openai.protocol.anthropic.messages.fields import MESSAGES_FIELDS
 from claude_openai.protocol.openai.chat.fields import FIELDS
+from claude_openai.protocol.openai.completions.fields import COMPLETIONS_FIELDS
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.wire.field_types import Field
 
 ALL = {
+    **{f"completions:{name}": field for name, field in COMPLETIONS_FIELDS.items()},
     **{f"responses:{name}": field for name, field in RESPONSES_FIELDS.items()},
     **{f"messages:{name}": field for name, field in MESSAGES_FIELDS.items()},
     **FIELDS,

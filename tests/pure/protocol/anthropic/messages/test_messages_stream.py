@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from claude_openai.errors import RateLimited, UpstreamError
-from claude_openai.protocol.anthropic.messages.message import MessageHead, MessageObject
+from claude_openai.protocol.anthropic.messages.message import AnswerSoFar, MessageHead, MessageObject
 from claude_openai.protocol.anthropic.messages.stream import MessageStream
 from claude_openai.protocol.turn.events import (
     Event,
@@ -24,6 +24,7 @@ from claude_openai.protocol.turn.events import (
     TurnStarted,
     Usage,
 )
+from claude_openai.protocol.wire.sse import typed_frame
 from tests.anthropic_package import strict_anthropic_event, strict_anthropic_message
 from tests.pure.turns import any_text, completed, failed, on_the_wire, turns, unicode_text
 from tests.sse_reader import parse_typed_sse
@@ -107,6 +108,18 @@ def test_a_turn_with_everything_is_these_bytes() -> None:
     )
     assert frames.ended
     assert frames.calls == ["read"]
+
+
+@given(turns(any_text, completed | failed))
+@example([TextDelta("a"), TextDelta("b"), CALL, TextDelta("c"), TextDelta("d"), DONE])
+@example([TextDelta("a"), TextDelta("b"), TurnFailed(UpstreamError("It broke off."))])
+def test_a_stream_has_the_frames_of_its_events_and_nothing_follows_its_end(events: list[Event]) -> None:
+    frames, answer = MessageStream(HEAD), AnswerSoFar(HEAD)
+    for event in events:
+        assert frames.feed(event) == b"".join(map(typed_frame, answer.feed(event)))
+    for event in events:
+        with pytest.raises(RuntimeError, match=f"{type(event).__name__} after the end"):
+            frames.feed(event)
 
 
 def test_the_object_has_what_the_stream_has() -> None:

@@ -1,0 +1,1 @@
+"""OpenAI's older Completions API: a text in, a text out."""

@@ -1,4 +1,4 @@
-"""Reads the text of an answer from the bytes of its body: of OpenAI's APIs, whole or streamed, complete or not."""
+"""Reads the text of an answer from the bytes of its body: of each API, whole or streamed, complete or not."""
 
 import json
 import re
@@ -7,7 +7,9 @@ from typing import Any, Final
 
 __all__ = ["answered_text", "has_error_event", "is_last_event"]
 
-_LAST_EVENT: Final = re.compile(rb"^(data: \[DONE\]|event: response\.(completed|incomplete|failed))$", re.MULTILINE)
+_LAST_EVENT: Final = re.compile(
+    rb"^(data: \[DONE\]|event: (message_stop|response\.(completed|incomplete|failed)))$", re.MULTILINE
+)
 
 _ERROR_EVENT: Final = re.compile(rb'^(data: \{"error":|event: (error|response\.failed)$)', re.MULTILINE)
 
@@ -34,6 +36,8 @@ def _deltas(data: bytes) -> Iterator[str]:
     event = _object(data)
     if event.get("type") == "response.output_text.delta":
         yield str(event.get("delta"))
+    if event.get("type") == "content_block_delta" and event["delta"].get("type") == "text_delta":
+        yield str(event["delta"]["text"])
     for choice in event.get("choices") or ():
         text = (choice.get("delta") or choice).get("content", choice.get("text"))
         if isinstance(text, str):
@@ -45,9 +49,9 @@ def _whole_texts(answer: Mapping[str, Any]) -> Iterator[str]:
         text = (choice.get("message") or choice).get("content", choice.get("text"))
         if isinstance(text, str):
             yield text
-    for item in answer.get("output") or ():
+    for item in (answer, *(answer.get("output") or ())):
         for part in item.get("content") or ():
-            if part.get("type") == "output_text":
+            if part.get("type") in ("text", "output_text"):
                 yield str(part.get("text"))
 
 

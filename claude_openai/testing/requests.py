@@ -27,6 +27,7 @@ _RESULTS: Final[Mapping[str, tuple[str, str]]] = {
     "custom_tool_call_output": ("call_id", "output"),
     "tool": ("tool_call_id", "content"),
     "function": ("name", "content"),
+    "tool_result": ("tool_use_id", "content"),
 }
 _CALLS: Final = ("function_call", "custom_tool_call")
 
@@ -104,9 +105,8 @@ class FakeRequest:
 
     @property
     def system(self) -> str:
-        """All text of the system, one text per line: `instructions`, system and developer messages; "" if none."""
-        instructions = self.body.get("instructions")
-        texts = [instructions] if isinstance(instructions, str) else []
+        """All text of the system, one text per line: `system`, `instructions`, system and developer messages."""
+        texts = [text for name in ("system", "instructions") for text in _texts(self.body.get(name))]
         for message in self.messages:
             if message.get("role") in _SYSTEM:
                 texts += _texts(message.get("content"))
@@ -114,8 +114,8 @@ class FakeRequest:
 
     @property
     def prompt(self) -> str:
-        """The text of the last user message, one text per line; "" if there is none."""
-        users = [message for message in self.messages if message.get("role") == "user"]
+        """The text of the last user message that is more than results, one text per line; "" if there is none."""
+        users = [each for each in self.messages if each.get("role") == "user" and not _is_of_results(each)]
         return "\n".join(_texts(users[-1].get("content"))) if users else ""
 
     @property
@@ -132,9 +132,10 @@ class FakeRequest:
         for message in self.messages:
             if message.get("role") == "assistant" or message.get("type") in _CALLS:
                 results.clear()
-            keys = _RESULTS.get(str(message.get("type"))) or _RESULTS.get(str(message.get("role")))
-            if keys is not None:
-                results[str(message.get(keys[0]))] = "\n".join(_texts(message.get(keys[1])))
+            for item in (message, *_list(message.get("content"))):
+                keys = _RESULTS.get(_kind(item))
+                if keys is not None:
+                    results[str(item.get(keys[0]))] = "\n".join(_texts(item.get(keys[1])))
         return results
 
     @property
@@ -154,6 +155,16 @@ def _current_loop() -> trio.lowlevel.TrioToken | None:
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
+
+
+def _kind(item: Any) -> str:
+    """Return the type of an item or a part, or the role of a message."""
+    return str(item.get("type") or item.get("role")) if isinstance(item, dict) else ""
+
+
+def _is_of_results(message: Mapping[str, Any]) -> bool:
+    parts = _list(message.get("content"))
+    return bool(parts) and all(_kind(part) == "tool_result" for part in parts)
 
 
 def _texts(content: Any) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 import trio
@@ -143,6 +144,28 @@ async def test_responses_api_is_recorded_in_its_own_terms() -> None:
         claude.answer("streamed")
         async with client.responses.stream(input="Hi", **{**fields, "tools": []}) as events:
             assert (await events.get_final_response()).output_text == "streamed"
+        assert (claude.last.received, claude.last.outcome) == ("streamed", "completed")
+
+
+async def test_messages_api_is_recorded_in_its_own_terms() -> None:
+    async with (
+        fake_claude(ToolUse("get", {"q": 1}, "call_1"), "done", Reply("str", "eamed")) as claude,
+        anthropic.AsyncAnthropic(base_url=claude.url.removesuffix("/v1"), api_key=claude.api_key) as client,
+    ):
+        tool: Any = {"name": "get", "input_schema": GET["function"]["parameters"]}
+        fields: dict[str, Any] = {"model": "claude-sonnet", "max_tokens": 100, "system": "You are Bob."}
+        asked: Any = {"role": "user", "content": "Hi"}
+        first = await client.messages.create(messages=[asked], tools=[tool], **fields)
+        assert (claude.last.prompt, claude.last.system, claude.last.tools) == ("Hi", "You are Bob.", ["get"])
+        result: Any = {"type": "tool_result", "tool_use_id": "call_1", "content": "42"}
+        answered: Any = {"role": "assistant", "content": [block.to_dict() for block in first.content]}
+        messages = [asked, answered, {"role": "user", "content": [result]}]
+        await client.messages.create(messages=messages, tools=[tool], **fields)
+        assert (claude.last.received, claude.last.prompt) == ("done", "Hi")
+        assert claude.last.tool_results == {"call_1": "42"}
+        async with client.messages.stream(messages=[asked], **fields) as events:
+            assert await events.get_final_text() == "streamed"
+        await claude.last.ended.wait()
         assert (claude.last.received, claude.last.outcome) == ("streamed", "completed")
 
 

@@ -95,9 +95,11 @@ class ResponseStore:
         self._size = 0
 
     def keep(self, response: Mapping[str, Any], given: KeptInput, caller: str, now: float) -> None:
-        """Store a response that has ended."""
+        """Store a response that has ended, unless it is larger than all that may be stored."""
         encoded, output = encode_json(response), tuple(response["output"])
         size = 2 * len(encoded) + len(given.json) + ENTRY_BYTES  # the output is in memory twice
+        if size > self._max_bytes:
+            return
         failed = response["status"] == "failed"
         until = now + self._kept_s
         self._entries[response["id"]] = _Entry(caller, encoded, given, output, response[_PREVIOUS], failed, size, until)

@@ -170,7 +170,9 @@ async def test_a_response_whose_client_left_is_not_stored() -> None:
         client = server.connect()
         await client.post({"model": "claude-sonnet", "input": "Hi", "stream": True}, PATH)
         assert (await client.head())[0] == 200
-        begun = (await client.next_event())["response"]["id"]
+        event = await client.event()
+        assert isinstance(event, dict)
+        begun = event["response"]["id"]
         assert refused(await server.get(f"{PATH}/{begun}")) == NOT_FOUND
         client.leave()
         await server.backend.turns[0].ended.wait()

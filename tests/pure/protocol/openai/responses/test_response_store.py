@@ -156,7 +156,7 @@ def test_a_conversation_has_no_more_values_than_one_request() -> None:
     store = ResponseStore()
     many = {**said("Hi"), "junk": [0] * 200_000}
     for name, previous in (("a", None), ("b", "a")):
-        ended = {"status": "completed", "output": [], "previous_response_id": previous}
+        ended: dict[str, Any] = {"status": "completed", "output": [], "previous_response_id": previous}
         store.keep({"id": name, **ended}, KeptInput.of([many]), ME, 0)
     assert len(store.conversation("a", ME, 0).items) == 1
     error = refusal(lambda: store.conversation("b", ME, 0))

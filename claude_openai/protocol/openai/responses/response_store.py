@@ -49,7 +49,7 @@ class KeptInput:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """All items of a conversation, and the number of bytes of those that came from the client."""
+    """All items of a conversation, and the size of the client's ones as JSON, in bytes."""
 
     items: tuple[Mapping[str, Any], ...]
     size: int

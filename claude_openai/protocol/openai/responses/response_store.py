@@ -49,7 +49,7 @@ class KeptInput:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """All items of a conversation, and the size of the client's ones as JSON, in bytes."""
+    """All items of a conversation, and the size of its requests and responses as JSON, in bytes."""
 
     items: tuple[Mapping[str, Any], ...]
     size: int
@@ -116,7 +116,7 @@ class ResponseStore:
         chain = self._chain(response_id, caller, now)
         if chain[-1].failed:
             raise wrong_value(_PREVIOUS, "the id of a response that did not fail", response_id)
-        return Conversation(tuple(_items(chain)), sum(len(entry.input.json) for entry in chain))
+        return Conversation(tuple(_items(chain)), sum(len(entry.input.json) + len(entry.json) for entry in chain))
 
     def input_items(self, response_id: str, caller: str, now: float) -> tuple[Mapping[str, Any], ...]:
         """Return the items from which a response was made: the conversation before it, and its own input.

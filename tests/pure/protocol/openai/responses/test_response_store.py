@@ -60,7 +60,7 @@ def test_a_conversation_is_the_inputs_and_outputs_of_all_responses_in_their_orde
     keep(store, "c", "a", text="Else")
     found = store.conversation("b", ME, 0)
     assert found.items == (said("One"), answered("a"), said("Two"), answered("b"))
-    assert found.size == len(json.dumps([said("One")] * 2, separators=(",", ":"))) - len("[,]")
+    assert found.size > len(json.dumps(found.items))
     assert store.input_items("c", ME, 0) == (said("One"), answered("a"), said("Else"))
     assert json.loads(store.response("b", ME, 0))["output"] == [answered("b")]
 

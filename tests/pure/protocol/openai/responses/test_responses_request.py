@@ -727,6 +727,14 @@ def test_a_continued_response_is_the_same_request_as_its_whole_conversation() ->
     assert continuing(second, "Thanks.", store) == expected
 
 
+def test_a_short_request_may_continue_a_conversation_with_large_arguments() -> None:
+    store = ResponseStore()
+    call = {**CALL, "id": "fc_1", "arguments": '{"a":[' + "1," * 110_000 + "1]}"}
+    first = stored("Hi", [call], store)
+    whole = [{"role": "user", "content": "Hi"}, call, OUTPUT]
+    assert continuing(first, [OUTPUT], store) == parse(whole, model="opus").chat
+
+
 def test_what_is_wrong_with_a_continued_conversation_is_said_at_its_place() -> None:
     store = ResponseStore()
     first = stored("Hi", [assistant("Hello")], store)

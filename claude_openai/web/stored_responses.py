@@ -15,7 +15,7 @@ from claude_openai.protocol.openai.responses.input_items import input_item_list
 from claude_openai.protocol.openai.responses.item_store import ItemStore
 from claude_openai.protocol.openai.responses.response_store import Earlier, ResponseStore
 from claude_openai.protocol.wire.bad_request import unsupported_parameter
-from claude_openai.web.json_response import json_response
+from claude_openai.protocol.wire.sse import encode_json
 
 __all__ = ["StoredResponses", "add_stored_routes", "caller_key"]
 
@@ -37,28 +37,32 @@ class StoredResponses:
         for name in ("stream", "starting_after"):
             if request.args.get(name, "false") != "false":
                 raise unsupported_parameter(name, f"Stored responses cannot be streamed. Omit '{name}'.")
-        stored = self.responses.response(response_id, caller_key(), trio.current_time())
-        return TrioResponse(stored, headers={"content-type": "application/json"})
+        return _json(self.responses.response(response_id, caller_key(), trio.current_time()))
 
     async def input_items(self, response_id: str) -> Response:
         caller, now, query = caller_key(), trio.current_time(), request.args.to_dict()
 
-        def listed() -> dict[str, object]:
-            return input_item_list(response_id, self.responses.input_items(response_id, caller, now), query)
+        def listed() -> bytes:
+            items = self.responses.input_items(response_id, caller, now)
+            return encode_json(input_item_list(response_id, items, query))
 
-        return json_response(await self.offload(listed))
+        return _json(await self.offload(listed))
 
     async def delete(self, response_id: str) -> Response:
         """Delete a response, and its items, to which requests could still refer."""
         for item_id in self.responses.delete(response_id, caller_key(), trio.current_time()):
             self.items.forget(item_id)
-        return json_response({"id": response_id, "object": "response", "deleted": True})
+        return _json(encode_json({"id": response_id, "object": "response", "deleted": True}))
 
 
 def caller_key() -> str:
     """Return a hash of the key of the current request."""
     bearer = request.headers.get("Authorization", "").partition(" ")[2].strip()
     return sha256((bearer or request.headers.get("x-api-key", "").strip()).encode()).hexdigest()
+
+
+def _json(body: bytes) -> Response:
+    return TrioResponse(body, headers={"content-type": "application/json"})
 
 
 def add_stored_routes(app: Quart, stored: StoredResponses) -> None:

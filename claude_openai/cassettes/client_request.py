@@ -24,7 +24,7 @@ from claude_openai.protocol.wire.json_body import load_finite
 __all__ = ["ClientRequest", "read_arguments"]
 
 # Honoured, but without an effect on what Claude says.
-_WITHOUT_EFFECT: Final = {"user", "safety_identifier", "metadata", "stream_options"}
+_WITHOUT_EFFECT: Final = {"user", "safety_identifier", "metadata", "stream_options", "store"}
 _TABLES: Final = (FIELDS, COMPLETIONS_FIELDS, RESPONSES_FIELDS, MESSAGES_FIELDS)
 _KEPT: Final = {
     name for table in _TABLES for name, field in table.items() if field.use is Use.HONOURED

@@ -48,11 +48,12 @@ class IdNames:
 
 
 def rename_ids(body: Mapping[str, Any], rename: Rename) -> dict[str, Any]:
-    """Return the body of a request with other ids of messages, items and calls."""
-    return {
+    """Return the body of a request with other ids of messages, items, calls and the previous response."""
+    renamed = {
         key: [_item(each, rename) for each in value] if key in ("messages", "input") and _is_list(value) else value
         for key, value in body.items()
     }
+    return {**renamed, **_renamed(body, ("previous_response_id",), rename)}
 
 
 def _item(item: Any, rename: Rename) -> Any:

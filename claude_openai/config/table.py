@@ -289,6 +289,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         _number("max_idle_sessions", "N", "maximum number of idle conversations kept open, at about 200 MB each"),
         _number("session_ttl_ms", "MS", "time that an idle conversation is kept open, in milliseconds"),
         _number("tool_result_ttl_ms", "MS", "time that a conversation waits for the results of tools, in milliseconds"),
+        _setting(
+            "store",
+            switch,
+            "",
+            "keep responses in memory until an hour after their last use, for previous_response_id; a request may turn "
+            "it off with 'store': false",
+        ),
         _number(
             "spares",
             "N",

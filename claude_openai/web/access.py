@@ -148,7 +148,7 @@ def preflight_headers(requested: str) -> dict[str, str]:
         requested: the Access-Control-Request-Headers header.
     """
     return {
-        "access-control-allow-methods": "GET, POST",
+        "access-control-allow-methods": "GET, POST, DELETE",
         "access-control-allow-headers": requested or "authorization, content-type",
         "access-control-max-age": str(PREFLIGHT_MAX_AGE_S),
     }

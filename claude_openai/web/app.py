@@ -7,7 +7,7 @@ A view parses the request, opens a run on the exchange's stack, and turns the ru
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -41,7 +41,6 @@ from claude_openai.protocol.openai.chat.chunks import ChunkStream
 from claude_openai.protocol.openai.chat.completion import Completion, ResponseHead
 from claude_openai.protocol.openai.completions.request import parse_completions_request
 from claude_openai.protocol.openai.completions.text_completion import TextCompletion, TextStream
-from claude_openai.protocol.openai.responses.item_store import ItemStore
 from claude_openai.protocol.openai.responses.objects import ResponsesHead
 from claude_openai.protocol.openai.responses.request import parse_chat_body, parse_responses_request
 from claude_openai.protocol.openai.responses.stream import ResponsesObject, ResponsesStream
@@ -66,6 +65,7 @@ from claude_openai.web.json_response import EVENT_STREAM, json_response
 from claude_openai.web.page import add_page_routes, is_of_page, opens_page
 from claude_openai.web.page_access import PageAccess, page_access
 from claude_openai.web.status import OPEN_PATHS, BackendStatus, add_operator_routes
+from claude_openai.web.stored_responses import StoredResponses, add_stored_routes, caller_key
 from claude_openai.web.usage import LIMIT_HEADER, add_usage_routes
 
 if TYPE_CHECKING:
@@ -128,8 +128,8 @@ class Views:
     started: int
     options_guard: ClaudeOptionsGuard
     catalog: Callable[[], ModelCatalog]
+    stored: StoredResponses
     offload: Offload = in_thread
-    items: ItemStore = field(default_factory=ItemStore)
     recorder: Recorder | None = None
     tracing: "Tracing | None" = None
 
@@ -166,14 +166,28 @@ class Views:
 
     async def responses(self) -> Response:
         body = cast("bytes", await request.get_data())
-        catalog, recall = self.catalog(), self.items.recall
-        parsed = await self.offload(lambda: parse_responses_request(body, catalog, recall))
+        catalog, stored, earlier = self.catalog(), self.stored, self.stored.earlier()
+        may_store = self.config.store
+        parsed = await self.offload(
+            lambda: parse_responses_request(body, catalog, stored.items.recall, earlier, may_store=may_store)
+        )
+        if parsed.previous_id is not None:
+            stored.responses.renew(parsed.previous_id, trio.current_time())
         head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), parsed.echo, parsed.namespaces)
         run = await self._opened(parsed.chat, body, head.id)
-        remember = self.items.remember if parsed.stores else _forget
+        caller = caller_key()
+
+        def keep(response: Mapping[str, Any]) -> None:
+            if parsed.kept is not None:
+                stored.responses.keep(response, parsed.kept, caller, trio.current_time())
+
+        remember = _forget if parsed.kept is None else stored.items.remember
         if parsed.chat.stream:
-            return await self._streamed(run, ResponsesStream(head, _now, remember))
-        return await self._whole(run, ResponsesObject(head, _now, remember))
+            return await self._streamed(run, ResponsesStream(head, _now, remember, keep))
+        whole = ResponsesObject(head, _now, remember)
+        response = await self._whole(run, whole)
+        keep(whole.result())
+        return response
 
     async def messages(self) -> Response:
         body = cast("bytes", await request.get_data())
@@ -296,12 +310,14 @@ def build_app(
     app.is_stopping = lambda: runs.admission.stopping
     app.url_map.merge_slashes = False  # merging redirects, with an HTML body
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
+    stored = StoredResponses(offload)
     views = Views(
         config,
         runs,
         int(time.time()),
         ClaudeOptionsGuard(config),
         catalog or config.catalog,
+        stored,
         offload,
         recorder=recorder,
         tracing=tracing,
@@ -312,6 +328,7 @@ def build_app(
     app.add_url_rule("/v1/chat/completions", "chat", views.chat_completions, methods=["POST"])
     app.add_url_rule("/v1/completions", "completions", views.completions, methods=["POST"])
     app.add_url_rule("/v1/responses", "responses", views.responses, methods=["POST"])
+    add_stored_routes(app, stored)
     app.add_url_rule("/v1/messages", "messages", views.messages, methods=["POST"])
     app.add_url_rule("/v1/messages/count_tokens", "count_tokens", views.count_tokens, methods=["POST"])
     access = page_access(config)

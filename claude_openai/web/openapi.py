@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from claude_openai._version import __version__
+from claude_openai.protocol.openai.responses.input_items import MAX_LISTED, ORDERS
 from claude_openai.runs.capture.records import RUN_ID
 from claude_openai.web.access import CONTROL_PREFIX
 from claude_openai.web.openapi_schemas import NAME, STRING, JsonObject, ref, schemas
@@ -23,7 +24,7 @@ _REASONS: Final[Mapping[int, str]] = {
     400: "The request is invalid; `param` names the field.",
     401: "The key is missing or wrong.",
     403: "The host, origin, folder, permission mode or tool is not allowed, or Claude rejected the login.",
-    404: "The path, model or run does not exist.",
+    404: "The path, model, response or run does not exist.",
     405: "The method is not allowed for this path.",
     409: "The run has already ended.",
     410: "The run was cancelled on the server.",
@@ -74,9 +75,16 @@ _IN_PATH: Final = {
     "conversation": NAME,
     "model": NAME,
     "name": NAME,
+    "response_id": NAME,
     "run_id": {"type": "string", "pattern": f"^{RUN_ID.pattern}$"},
 }
 _RUN_QUERY: Final = {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}}
+_ITEMS_QUERY: Final[tuple[JsonObject, ...]] = (
+    {"name": "order", "in": "query", "schema": {"enum": list(ORDERS)}},
+    {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": MAX_LISTED}},
+    {"name": "after", "in": "query", "schema": STRING},
+    {"name": "before", "in": "query", "schema": STRING},
+)
 _FOLLOW_QUERY: Final = {"name": "follow", "in": "query", "schema": {"enum": ["0", "1"]}}
 _HTML: Final = {"text/html": STRING}
 _FILES: Final = {"text/html": STRING, "text/css": STRING, "text/javascript": STRING, "image/svg+xml": STRING}
@@ -114,10 +122,22 @@ _OPERATIONS: Final = (
         "post",
         "/v1/responses",
         "createResponse",
-        "Create a response, as one object or as server-sent events. Responses cannot be retrieved later.",
+        "Create a response, as one object or as server-sent events. It is stored unless `store` is false.",
         {**_json("Response"), **_EVENTS},
         _TURN_ERRORS,
         ref("ResponseRequest"),
+    ),
+    Operation("get", "/v1/responses/{response_id}", "retrieveResponse", "Get a stored response.", _json("Response")),
+    Operation(
+        "delete", "/v1/responses/{response_id}", "deleteResponse", "Delete a stored response.", _json("DeletedResponse")
+    ),
+    Operation(
+        "get",
+        "/v1/responses/{response_id}/input_items",
+        "listInputItems",
+        "List the items from which a stored response was made, the last one first.",
+        _json("InputItems"),
+        query=_ITEMS_QUERY,
     ),
     Operation(
         "post",

@@ -60,6 +60,7 @@ _FIELDS: Final = (
         "metadata",
     ),
     *("reasoning_effort", "claude", "user", "store", "include", "instructions", "parallel_tool_calls", "logit_bias"),
+    *("previous_response_id", "max_output_tokens"),
     *("role", "content", "name", "parameters", "arguments", "tool_calls", "tool_call_id", "id", "type", "call_id"),
 )
 

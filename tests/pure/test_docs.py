@@ -24,7 +24,7 @@ def test_the_tables_of_a_page_are_those_of_the_code(page: str) -> None:
 def test_every_flag_the_prose_names_exists() -> None:
     flags = {setting.flag for setting in SETTINGS} | flags_of_the_commands()
     ours = set(re.findall(r"`(--[a-z-]+)", TEXT)) | set(re.findall(r"claude-openai [a-z -]*(--[a-z-]+)", TEXT))
-    assert ours <= flags | {"--no-log", "--no-show-tool-use", "--help"}, ours - flags
+    assert ours <= flags | {"--no-log", "--no-show-tool-use", "--no-store", "--help"}, ours - flags
 
 
 def flags_of_the_commands() -> set[str]:

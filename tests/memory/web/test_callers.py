@@ -58,7 +58,7 @@ async def test_an_allowed_page_is_answered_its_preflight_and_then_its_request() 
         )
         assert (preflight.status, preflight.body) == (204, b"")
         assert preflight.headers["access-control-allow-origin"] == PAGE
-        assert preflight.headers["access-control-allow-methods"] == "GET, POST"
+        assert preflight.headers["access-control-allow-methods"] == "GET, POST, DELETE"
         assert preflight.headers["access-control-allow-headers"] == "authorization, content-type, x-stainless-lang"
         answer = await server.post(
             chat(), origin=PAGE, authorization="Bearer a-secret-key", sec_fetch_site="cross-site"

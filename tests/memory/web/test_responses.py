@@ -125,8 +125,8 @@ async def test_a_bad_request_is_refused_in_openais_form_at_its_place() -> None:
     async with serving() as server:
         answer = await ask(server, [{"role": "user", "content": "Hi"}, {"type": "new_in_2027"}])
         assert (answer.status, answer.error()["param"]) == (400, "input[1].type")
-        answer = await ask(server, previous_response_id="resp_1")
-        assert (answer.status, answer.error()["param"]) == (400, "previous_response_id")
+        answer = await ask(server, conversation="conv_1")
+        assert (answer.status, answer.error()["param"]) == (400, "conversation")
         answer = await ask(server, model="gpt-5")
         assert (answer.status, answer.error()["code"]) == (404, "model_not_found")
         answer = await server.get(PATH)

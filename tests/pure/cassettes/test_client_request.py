@@ -189,7 +189,19 @@ def test_fields_of_the_messages_api_are_kept() -> None:
     assert request_of({**body, "top_k": 5, "metadata": {"user_id": "ann"}}).body == body
 
 
-@pytest.mark.parametrize("make", [conversation, items, parts])
+def following(call: str, response: str) -> dict[str, Any]:
+    output = {"type": "function_call_output", "call_id": call, "output": "1"}
+    return {"previous_response_id": response, "input": [output]}
+
+
+def test_a_request_that_continues_a_response_has_another_key_and_store_changes_none() -> None:
+    plain, continuing = {"input": "Yes"}, {"input": "Yes", "previous_response_id": "resp_1"}
+    assert request_of(plain).key != request_of(continuing).key
+    assert request_of({**plain, "store": False}).key == request_of(plain).key
+    assert request_of(dict(reversed(continuing.items()))).key == request_of(continuing).key
+
+
+@pytest.mark.parametrize("make", [conversation, items, parts, following])
 def test_requests_that_differ_only_in_ids_have_one_key(make: Any) -> None:
     one, other = request_of(make("toolu_01", "toolu_02")), request_of(make("call_b", "z"))
     assert one.key == other.key

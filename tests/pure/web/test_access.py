@@ -131,7 +131,7 @@ def test_the_answer_to_an_allowed_origin_is_not_cached_for_others() -> None:
 def test_a_preflight_allows_what_was_asked_and_no_more_methods_than_there_are() -> None:
     assert preflight_headers("authorization, x-more")["access-control-allow-headers"] == "authorization, x-more"
     assert preflight_headers("")["access-control-allow-headers"] == "authorization, content-type"
-    assert preflight_headers("")["access-control-allow-methods"] == "GET, POST"
+    assert preflight_headers("")["access-control-allow-methods"] == "GET, POST, DELETE"
 
 
 @pytest.mark.parametrize("header", [f"Bearer {KEY}", f"bearer {KEY}", f"BEARER   {KEY}", f"Bearer {KEY} "])

@@ -1,7 +1,6 @@
 """All fields of OpenAI's create-response.
 
-The table corresponds to `FIELDS` of chat completions and takes the common fields from it. Conversations are not stored,
-so fields that refer to stored objects are rejected: the request must contain the whole conversation.
+The table corresponds to `FIELDS` of chat completions and takes the common fields from it.
 """
 
 from collections.abc import Mapping
@@ -28,7 +27,7 @@ __all__ = ["RESPONSES_FIELDS"]
 _SUMMARIES: Final = ("auto", "concise", "detailed")
 _VERBOSITIES: Final = ("low", "medium", "high")
 _NO_LOGPROBS: Final = "message.output_text.logprobs"
-_NOT_STORED: Final = "Conversations are not stored. Send the whole conversation in 'input'."
+_NOT_STORED: Final = "Conversation objects are not supported. Send 'previous_response_id', or the whole 'input'."
 
 
 @form({"anyOf": [{"type": "string", "pattern": "\\S"}, {"type": "array", "minItems": 1}]})
@@ -83,7 +82,7 @@ def _include(param: str, value: Any) -> None:
 _COMMON_FIELDS: Final = (
     *("model", "system", "instructions", "stream", "claude", "user", "metadata"),
     *("tools", "tool_choice", "parallel_tool_calls"),
-    *("top_logprobs", "temperature", "top_p", "safety_identifier", "store", "prompt_cache_key"),
+    *("top_logprobs", "temperature", "top_p", "safety_identifier", "prompt_cache_key"),
     *("prompt_cache_options", "prompt_cache_retention", "moderation"),
 )
 
@@ -93,7 +92,8 @@ RESPONSES_FIELDS: Final[Mapping[str, Field]] = {
     "reasoning": Field(Use.HONOURED, _reasoning),
     "text": Field(Use.HONOURED, _text),  # its verbosity is ignored
     "max_output_tokens": FIELDS["max_tokens"],
-    "previous_response_id": Field(Use.REFUSED, only(string(), ("",), _NOT_STORED)),
+    "store": Field(Use.HONOURED, boolean),
+    "previous_response_id": Field(Use.HONOURED, string(), ("",)),
     "conversation": Field(Use.REFUSED, only(string_or_object, ("",), _NOT_STORED)),
     "background": Field(Use.REFUSED, only(boolean, (False,), "Responses cannot run in the background. Omit it.")),
     "prompt": Field(Use.REFUSED, only(json_object, ({},), "Prompts are not stored. Send the text in 'input'.")),

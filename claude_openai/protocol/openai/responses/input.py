@@ -25,10 +25,12 @@ from claude_openai.protocol.wire.bad_request import missing, unsupported_value, 
 from claude_openai.protocol.wire.transcript import transcript_of
 from claude_openai.protocol.wire.turns import RequestItem, alternating
 
-__all__ = ["Recall", "added_tools", "read_input"]
+__all__ = ["Placed", "Recall", "added_tools", "placed_items", "read_input"]
 
 # Finds an item of an earlier answer by its id, None if it is not known.
 Recall: TypeAlias = Callable[[str], Mapping[str, Any] | None]
+# Items with their paths in the request.
+Placed: TypeAlias = Sequence[tuple[str, Mapping[str, Any]]]
 
 REASONING_PREFIX: Final = "rs_"
 
@@ -60,21 +62,18 @@ OTHER_OUTPUTS: Final[Mapping[str, str]] = {
 }
 
 
-def read_input(value: str | Sequence[Any], system: Sequence[str], recall: Recall, budget: Budget) -> Transcript:
-    """Turn the `input` of a request into a transcript; texts stay verbatim and in order.
+def placed_items(value: str | Sequence[Any], recall: Recall) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the items of the `input` of a request with their paths; stored items replace references to them.
 
     Args:
         value: the value of the field.
-        system: texts of the system prompt before those of the input.
         recall: returns stored items to which the input refers by id.
-        budget: the budget of the request.
 
     Raises:
-        BadRequest: an item is malformed or unsupported; `param` names it, like `input[3]`.
+        BadRequest: an item is not an object, or refers to an unknown item; `param` names it, like `input[3]`.
     """
-    texts = list(system)
     items = [{"role": "user", "content": value}] if isinstance(value, str) else value
-    pieces: list[RequestItem] = []
+    placed = []
     recalled = 0
     for index, item in enumerate(items):
         path = f"input[{index}]"
@@ -83,21 +82,39 @@ def read_input(value: str | Sequence[Any], system: Sequence[str], recall: Recall
         recalled += 0 if found is item else item_chars(found)
         if recalled > MAX_STORED_CHARS:
             raise wrong_value(path, "fewer references to stored items")
-        if not _is_of_system(found):
-            pieces.extend(RequestItem(role, path, "call_id", blocks) for role, blocks in _read(found, path, budget))
+        placed.append((path, found))
+    return placed
+
+
+def read_input(placed: Placed, system: Sequence[str], budget: Budget) -> Transcript:
+    """Turn the items of a request into a transcript; texts stay verbatim and in order.
+
+    Args:
+        placed: the items.
+        system: texts of the system prompt before those of the input.
+        budget: the budget of the request.
+
+    Raises:
+        BadRequest: an item is malformed or unsupported; `param` names it.
+    """
+    texts = list(system)
+    pieces: list[RequestItem] = []
+    for path, item in placed:
+        if not _is_of_system(item):
+            pieces.extend(RequestItem(role, path, "call_id", blocks) for role, blocks in _read(item, path, budget))
         elif pieces:
-            blocks = tuple(map(TextBlock, system_texts(found, path)))
+            blocks = tuple(map(TextBlock, system_texts(item, path)))
             pieces.append(RequestItem("user", path, "call_id", blocks, of_system=True))
         else:
-            texts.extend(system_texts(found, path))
+            texts.extend(system_texts(item, path))
     return transcript_of(texts, alternating(pieces), "input")
 
 
-def added_tools(value: str | Sequence[Any]) -> Iterator[tuple[str, Any]]:
+def added_tools(placed: Placed) -> Iterator[tuple[str, Any]]:
     """Yield the path and the value of each tool in `additional_tools` items of the input, which Codex sends."""
-    for index, item in enumerate(value):
-        if isinstance(item, dict) and item.get("type") == "additional_tools" and isinstance(item.get("tools"), list):
-            yield from ((f"input[{index}].tools[{number}]", tool) for number, tool in enumerate(item["tools"]))
+    for path, item in placed:
+        if item.get("type") == "additional_tools" and isinstance(item.get("tools"), list):
+            yield from ((f"{path}.tools[{number}]", tool) for number, tool in enumerate(item["tools"]))
 
 
 def _resolved(item: Any, path: str, recall: Recall) -> Mapping[str, Any]:

@@ -41,6 +41,11 @@ class ItemStore:
     def recall(self, item_id: str) -> Mapping[str, Any] | None:
         return self._items.get(item_id)
 
+    def forget(self, item_id: str) -> None:
+        found = self._items.pop(item_id, None)
+        if found is not None:
+            self._chars -= item_chars(found)
+
 
 def item_chars(item: Mapping[str, Any]) -> int:
     """Return the number of characters in the texts of an item, or in the arguments of a call."""

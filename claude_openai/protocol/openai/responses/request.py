@@ -14,7 +14,8 @@ from claude_openai.protocol.openai.chat.messages import system_fields
 from claude_openai.protocol.openai.chat.request import read_chat_request
 from claude_openai.protocol.openai.response_format import json_schema_format, read_response_format
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
-from claude_openai.protocol.openai.responses.input import Recall, added_tools, read_input
+from claude_openai.protocol.openai.responses.input import Recall, added_tools, placed_items, read_input
+from claude_openai.protocol.openai.responses.response_store import NO_CONVERSATION, Earlier, KeptInput, nothing_earlier
 from claude_openai.protocol.openai.responses.tools import ResponsesTools, read_responses_tools
 from claude_openai.protocol.turn.claude_options import ReasoningEffort
 from claude_openai.protocol.turn.output_format import OutputFormat
@@ -36,28 +37,40 @@ class ResponsesRequest:
         chat: the turn.
         echo: the fields of the answer that repeat the request.
         namespaces: as in `ResponsesTools`.
-        stores: whether later requests may refer to items of the answer by id.
+        kept: the input, for the store; None if nothing is stored.
+        previous_id: the id of the response that the request continues.
     """
 
     chat: TurnRequest
     echo: Mapping[str, Any]
     namespaces: Mapping[str, tuple[str, str]]
-    stores: bool
+    kept: KeptInput | None
+    previous_id: str | None
 
 
-def parse_responses_request(body: bytes, catalog: ModelCatalog, recall: Recall) -> ResponsesRequest:
+def parse_responses_request(
+    body: bytes,
+    catalog: ModelCatalog,
+    recall: Recall,
+    earlier: Earlier = nothing_earlier,
+    *,
+    may_store: bool = True,
+) -> ResponsesRequest:
     """Read and check a request body.
 
     Args:
         body: the body of the request.
         catalog: the known models.
         recall: returns stored items to which the request refers by id.
+        earlier: returns the conversation of a stored response by its id.
+        may_store: whether the response may be stored.
 
     Raises:
         BadRequest: with the invalid field in `param`.
         ModelNotFound: the model is not in the catalog.
+        NotFound: the previous response is not stored.
     """
-    return _read(load_object(body), len(body), catalog, recall)
+    return _read(load_object(body), len(body), catalog, recall, earlier, may_store=may_store)
 
 
 def parse_chat_body(body: bytes, catalog: ModelCatalog) -> TurnRequest:
@@ -70,19 +83,23 @@ def parse_chat_body(body: bytes, catalog: ModelCatalog) -> TurnRequest:
     fields = load_object(body)
     if fields.get("messages") or "input" not in fields:
         return read_chat_request(fields, len(body), catalog)
-    chat = _read(fields, len(body), catalog, lambda _: None).chat
+    chat = _read(fields, len(body), catalog, lambda _: None, nothing_earlier, may_store=False).chat
     return replace(chat, include_usage=fields.get("stream_options", {}).get("include_usage") is True)
 
 
-def _read(loaded: Mapping[str, Any], size: int, catalog: ModelCatalog, recall: Recall) -> ResponsesRequest:
+def _read(
+    loaded: Mapping[str, Any], size: int, catalog: ModelCatalog, recall: Recall, earlier: Earlier, *, may_store: bool
+) -> ResponsesRequest:
     fields = checked_fields(loaded, RESPONSES_FIELDS, "input", "Send a text, or an array of items.")
     claude_model = catalog.resolve(fields["model"])
-    budget = request_budget(size)
-    tools = read_responses_tools(
-        fields.get("tools", ()), added_tools(fields["input"]), fields.get("tool_choice", "auto"), budget
-    )
+    own = placed_items(fields["input"], recall)
+    previous_id = fields.get("previous_response_id")
+    before = NO_CONVERSATION if previous_id is None else earlier(previous_id)
+    items = [*(("previous_response_id", item) for item in before.items), *own]
+    budget = request_budget(size + before.size)
+    tools = read_responses_tools(fields.get("tools", ()), added_tools(items), fields.get("tool_choice", "auto"), budget)
     options = read_claude_options(fields.get("claude", {}))
-    transcript = read_input(fields["input"], system_fields(fields), recall, budget)
+    transcript = read_input(items, system_fields(fields), budget)
     chat = TurnRequest(
         model=fields["model"],
         claude_model=claude_model,
@@ -102,7 +119,8 @@ def _read(loaded: Mapping[str, Any], size: int, catalog: ModelCatalog, recall: R
         output=form_beside(tools.choice, _output(fields.get("text", {}).get("format"), budget)),
         prompt_cache_key=fields.get("prompt_cache_key"),
     )
-    return ResponsesRequest(chat, _echo(fields, tools), tools.namespaces, fields.get("store", True))
+    kept = KeptInput.of([item for _, item in own]) if may_store and fields.get("store", True) else None
+    return ResponsesRequest(chat, _echo(fields, tools, stored=kept is not None), tools.namespaces, kept, previous_id)
 
 
 def _output(form: Mapping[str, Any] | None, budget: Budget) -> OutputFormat | None:
@@ -117,9 +135,8 @@ def _effort(fields: Mapping[str, Any]) -> ReasoningEffort | None:
     return read_effort({"reasoning": fields.get("reasoning", {})})  # the Responses API has no `reasoning_effort`
 
 
-def _echo(fields: Mapping[str, Any], tools: ResponsesTools) -> dict[str, Any]:
-    # All fields of OpenAI's object, because some clients require them. Fields without an effect are repeated too; only
-    # `store` is always false.
+def _echo(fields: Mapping[str, Any], tools: ResponsesTools, *, stored: bool) -> dict[str, Any]:
+    # All fields of OpenAI's object, because some clients require them. Fields without an effect are repeated too.
     reasoning = fields.get("reasoning", {})
     user = {"user": fields["user"]} if "user" in fields else {}
     return {
@@ -132,12 +149,12 @@ def _echo(fields: Mapping[str, Any], tools: ResponsesTools) -> dict[str, Any]:
         "model": fields["model"],
         "parallel_tool_calls": fields.get("parallel_tool_calls", True),
         "presence_penalty": 0.0,
-        "previous_response_id": None,
+        "previous_response_id": fields.get("previous_response_id"),
         "prompt_cache_key": fields.get("prompt_cache_key"),
         "reasoning": {"effort": _effort(fields), "summary": reasoning.get("summary") or None},
         "safety_identifier": fields.get("safety_identifier"),
         "service_tier": "default",
-        "store": False,
+        "store": stored,
         "temperature": fields.get("temperature", 1.0),
         "text": _text_echo(fields.get("text", {})),
         "tool_choice": tools.choice_echo,

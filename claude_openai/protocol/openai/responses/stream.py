@@ -38,7 +38,7 @@ from claude_openai.protocol.wire.sse import typed_frame
 
 __all__ = ["Remember", "ResponsesObject", "ResponsesStream"]
 
-# Called with each finished item of an answer.
+# Called with each finished item of an answer, or with the response at its end.
 Remember: TypeAlias = Callable[[Mapping[str, Any]], None]
 
 
@@ -181,10 +181,14 @@ class ResponsesStream:
         head: the common fields of the objects.
         clock: returns the time, in whole seconds since 1970.
         remember: called with each finished item.
+        keep: called with the response when it has ended, before its last frame is returned.
     """
 
-    def __init__(self, head: ResponsesHead, clock: Callable[[], int], remember: Remember) -> None:
+    def __init__(
+        self, head: ResponsesHead, clock: Callable[[], int], remember: Remember, keep: Remember = lambda _: None
+    ) -> None:
         self._answer = _AnswerSoFar(head, clock, remember)
+        self._keep = keep
         self._sent = 0
 
     @property
@@ -207,6 +211,8 @@ class ResponsesStream:
         for step in self._answer.feed(event):
             frames.append(typed_frame({**step, "sequence_number": self._sent}))
             self._sent += 1
+        if self._answer.final is not None:
+            self._keep(self._answer.final)
         return b"".join(frames)
 
 

@@ -3,7 +3,7 @@
 import base64
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from claude_openai.errors import ApiError, BadRequest, ModelNotFound
+from claude_openai.errors import ApiError, BadRequest, ModelNotFound, NotFound
 from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.openai.responses.item_store import ItemStore
+from claude_openai.protocol.openai.responses.objects import ResponsesHead
 from claude_openai.protocol.openai.responses.request import ResponsesRequest, parse_chat_body, parse_responses_request
+from claude_openai.protocol.openai.responses.response_store import ResponseStore
 from claude_openai.protocol.turn.blocks import (
     MediaBlock,
     Message,
@@ -24,6 +26,7 @@ from claude_openai.protocol.turn.blocks import (
     ToolUseBlock,
     canonical_arguments,
 )
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.turn.tools import ToolChoice
 from claude_openai.protocol.wire.models import ModelCatalog
 from claude_openai.protocol.wire.turns import NO_RESULT, reminder
@@ -79,7 +82,7 @@ def test_a_text_is_one_user_message_and_the_rest_has_its_defaults() -> None:
     assert (chat.system, chat.turns, chat.prompt) == ("", (), Message("user", (TextBlock("hi"),)))
     assert (chat.model, chat.claude_model) == ("claude-opus", "opus")
     assert (chat.stream, chat.tools, chat.tool_choice) == (False, (), ToolChoice())
-    assert asked.stores
+    assert asked.kept is not None
 
 
 def test_it_is_the_request_that_a_chat_completion_would_be() -> None:
@@ -389,7 +392,8 @@ def test_an_item_that_cannot_be_carried_is_refused_at_its_place(given: Any, code
 @pytest.mark.parametrize(
     ("fields", "code", "param"),
     [
-        ({"previous_response_id": "resp_1"}, "unsupported_parameter", "previous_response_id"),
+        ({"previous_response_id": 7}, "invalid_type", "previous_response_id"),
+        ({"store": "yes"}, "invalid_type", "store"),
         ({"conversation": "conv_1"}, "unsupported_parameter", "conversation"),
         ({"background": True}, "unsupported_parameter", "background"),
         ({"prompt": {"id": "p"}}, "unsupported_parameter", "prompt"),
@@ -546,7 +550,7 @@ def test_codexs_request_is_understood_and_its_web_search_left_out() -> None:
     asked = parse_responses_request(json.dumps(recorded).encode(), CATALOG, nothing)
     assert [block.text for block in asked.chat.prompt.blocks if isinstance(block, TextBlock)][-1] == "say hi"
     assert asked.chat.system.startswith("You are a coding agent running in the Codex CLI")
-    assert not asked.stores
+    assert asked.kept is None
     assert "multi_agent_v1__spawn_agent" in [tool.name for tool in asked.chat.tools]
     kinds = [tool["type"] for tool in asked.echo["tools"]]
     assert kinds == [tool["type"] for tool in recorded["tools"] if tool["type"] != "web_search"]
@@ -568,7 +572,7 @@ def test_what_an_answer_repeats_is_what_was_asked_and_fits_the_schema() -> None:
     )
     tool = {"type": "function", "name": "read", "description": None, "parameters": None, "strict": None}
     repeated = {"instructions": "Be brief.", "tools": [tool], "tool_choice": "required", "temperature": 0, "user": "me"}
-    assert asked.echo.items() >= {**repeated, "store": False, "metadata": {"a": "b"}}.items()
+    assert asked.echo.items() >= {**repeated, "store": True, "metadata": {"a": "b"}}.items()
     assert asked.echo["text"] == {"format": {"type": "text"}, "verbosity": "low"}
     head = {"id": "resp_1", "object": "response", "created_at": 1, "error": None, "incomplete_details": None}
     validate("Response", {**head, "output": [], **asked.echo})
@@ -679,3 +683,84 @@ def test_the_oldest_items_are_forgotten_beyond_the_bounds() -> None:
     assert [small.recall(f"fc_{number}") is not None for number in range(4)] == [False, False, True, True]
     small.remember({"id": "msg_9", **assistant("far too long")})
     assert small.recall("msg_9") is None
+
+
+def test_a_forgotten_item_is_gone_and_takes_no_room() -> None:
+    small = ItemStore(max_chars=2)
+    small.remember({"id": "fc_1", "type": "function_call", "arguments": "ab"})
+    for _ in "twice":
+        small.forget("fc_1")
+    assert small.recall("fc_1") is None
+    small.remember({"id": "fc_2", "type": "function_call", "arguments": "ab"})
+    assert small.recall("fc_2") is not None
+
+
+def stored(given: Any, output: Sequence[Mapping[str, Any]], store: ResponseStore, **fields: Any) -> str:
+    """The id of a response that is kept in the store."""
+    body = json.dumps({"model": "opus", "input": given, **fields}).encode()
+    asked = parse_responses_request(body, CATALOG, nothing, lambda name: store.conversation(name, "me", 0))
+    assert asked.kept is not None
+    name = f"resp_{len(output)}{fields.get('previous_response_id', '')}"
+    store.keep(ResponsesHead(name, 1, asked.echo).response("completed", output), asked.kept, "me", 0)
+    return name
+
+
+def continuing(previous: str, given: Any, store: ResponseStore, **fields: Any) -> TurnRequest:
+    body = {"model": "opus", "input": given, "previous_response_id": previous, **fields}
+    earlier = lambda name: store.conversation(name, "me", 0)  # noqa: E731
+    asked = parse_responses_request(json.dumps(body).encode(), CATALOG, nothing, earlier)
+    assert asked.previous_id == asked.echo["previous_response_id"] == previous
+    return asked.chat
+
+
+def test_a_continued_response_is_the_same_request_as_its_whole_conversation() -> None:
+    store = ResponseStore()
+    thought = {"id": "rs_1", "type": "reasoning", "summary": []}
+    answer = [thought, {"id": "msg_1", "status": "completed", **assistant("Let me see.")}, {"id": "fc_1", **CALL}]
+    system = {"role": "developer", "content": "Be a pirate."}
+    fields = {"tools": [{"type": "function", "name": "read"}]}
+    first = stored([system, user()], answer, store, instructions="Only here.", **fields)
+    whole = [system, user(), *answer, OUTPUT]
+    assert continuing(first, [OUTPUT], store, **fields) == parse(whole, model="opus", **fields).chat
+    second = stored([OUTPUT], [assistant("Done.")], store, previous_response_id=first)
+    expected = parse([*whole, assistant("Done."), user("Thanks.")], model="opus").chat
+    assert continuing(second, "Thanks.", store) == expected
+
+
+def test_a_short_request_may_continue_a_conversation_with_large_arguments() -> None:
+    store = ResponseStore()
+    call = {**CALL, "id": "fc_1", "arguments": '{"a":[' + "1," * 110_000 + "1]}"}
+    first = stored("Hi", [call], store)
+    whole = [{"role": "user", "content": "Hi"}, call, OUTPUT]
+    assert continuing(first, [OUTPUT], store) == parse(whole, model="opus").chat
+
+
+def test_what_is_wrong_with_a_continued_conversation_is_said_at_its_place() -> None:
+    store = ResponseStore()
+    first = stored("Hi", [assistant("Hello")], store)
+    with pytest.raises(BadRequest) as raised:
+        continuing(first, [user(), {"type": "new_in_2027"}], store)
+    assert raised.value.param == "input[1].type"
+
+
+def test_tools_in_the_input_of_an_earlier_response_are_offered_again() -> None:
+    store = ResponseStore()
+    added = {"type": "additional_tools", "tools": [{"type": "function", "name": "added"}]}
+    first = stored([added, user()], [assistant("Hello")], store)
+    assert [tool.name for tool in continuing(first, "Hi", store).tools] == ["added"]
+
+
+def test_nothing_is_kept_of_a_request_if_it_or_the_server_wants_that() -> None:
+    body = {"model": "opus", "input": "Hi"}
+    for asked in (
+        parse_responses_request(json.dumps({**body, "store": False}).encode(), CATALOG, nothing),
+        parse_responses_request(json.dumps(body).encode(), CATALOG, nothing, may_store=False),
+    ):
+        assert (asked.kept, asked.echo["store"]) == (None, False)
+
+
+def test_a_chat_completion_cannot_continue_a_response() -> None:
+    body = {"model": "opus", "input": "Hi", "previous_response_id": "resp_1"}
+    with pytest.raises(NotFound) as raised:
+        parse_chat_body(json.dumps(body).encode(), CATALOG)
+    assert (raised.value.code, raised.value.param) == ("previous_response_not_found", "previous_response_id")

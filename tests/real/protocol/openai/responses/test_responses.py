@@ -289,7 +289,7 @@ async def test_the_openai_package_raises_what_went_wrong(tmp_path: Path) -> None
 
         def refused(client: openai.OpenAI) -> Any:
             with pytest.raises(openai.BadRequestError) as raised:
-                client.responses.create(model=MODEL, input="Hi", previous_response_id="resp_1")
+                client.responses.create(model=MODEL, input="Hi", conversation="conv_1")
             return raised.value.param
 
-        assert await with_the_package(served, refused) == "previous_response_id"
+        assert await with_the_package(served, refused) == "conversation"

@@ -8,7 +8,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.protocol.turn.events import TurnStarted
 from claude_openai.testing import Hang, Pause
-from claude_openai.web.app import Views
+from claude_openai.web.views import Views
 from tests.http_client import texts
 from tests.memory.client import Client
 from tests.memory.harness import Server, chat, serving

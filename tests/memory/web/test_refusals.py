@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from claude_openai.web import app as routes
+from claude_openai.web.views import Views
 from tests.memory.client import Answer, Headers
 from tests.memory.harness import Server, chat, serving
 
@@ -142,10 +142,10 @@ async def test_without_the_key_everything_but_health_is_401() -> None:
 async def test_a_crash_in_a_handler_is_500_with_the_id_under_which_the_log_has_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def crash(self: routes.Views) -> None:
+    async def crash(self: Views) -> None:
         raise ValueError("broken")
 
-    monkeypatch.setattr(routes.Views, "models", crash)
+    monkeypatch.setattr(Views, "models", crash)
     async with serving(expected_errors=["http.crashed"]) as server:
         answer = await server.get("/v1/models")
         message = refused(answer, 500, "internal_error")

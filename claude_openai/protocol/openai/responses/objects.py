@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeAlias
 from claude_openai.errors import ApiError
 from claude_openai.protocol.openai.chat.completion import cost_key
 from claude_openai.protocol.turn.events import FinishReason, ToolCall, Usage
+from claude_openai.protocol.wire.sse import encode_json, typed_frame
 
 __all__ = [
     "INCOMPLETE",
@@ -156,6 +157,8 @@ class ItemInProgress:
         self._index = index
         self._id = head.item_id(form.prefix, index)
         self._parts: list[dict[str, Any]] = []
+        # Of a delta, without its text and number.
+        self._frame: tuple[bytes, bytes, bytes] | None = None
         self._begin(part or form.text)
 
     def item(self, status: ItemStatus) -> dict[str, Any]:
@@ -169,6 +172,17 @@ class ItemInProgress:
     def delta(self, text: str) -> UnnumberedEvent:
         self._texts.append(text)
         return {**self._delta, "delta": text, **self._part.event_keys}
+
+    def delta_frame(self, text: str, number: int) -> bytes:
+        """Return the frame of `delta`, whose fixed parts are encoded once."""
+        self._texts.append(text)
+        if self._frame is None:
+            event = {**self._delta, "delta": "", **self._part.event_keys, "sequence_number": 0}
+            before, after = typed_frame(event).rsplit(b'""', 1)
+            between, end = after.rsplit(b"0", 1)
+            self._frame = before, between, end
+        before, between, end = self._frame
+        return b"%b%b%b%d%b" % (before, encode_json(text), between, number, end)
 
     def next_part(self, part: PartForm) -> Iterator[UnnumberedEvent]:
         """End the current part and begin another."""
@@ -186,6 +200,7 @@ class ItemInProgress:
         self._texts: list[str] = []
         self._place = {"item_id": self._id, "output_index": self._index, self.form.index_key: len(self._parts)}
         self._delta = {"type": f"{part.event}.delta", **self._place}
+        self._frame = None
 
     def _part_added(self) -> UnnumberedEvent:
         return {"type": f"{self.form.part_event}.added", **self._place, "part": self._part.of("")}

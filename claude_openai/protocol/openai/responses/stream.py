@@ -93,6 +93,12 @@ class _AnswerSoFar:
             case _:
                 assert_never(event)
 
+    @property
+    def open_text(self) -> ItemInProgress | None:
+        """Return the open item of text, to which the next text is only a delta; None if none is open."""
+        is_open = self.final is None and self._open is not None and self._open.form is MESSAGE
+        return self._open if is_open else None
+
     def _begin(self) -> Iterator[UnnumberedEvent]:
         if self._begun:
             return
@@ -207,6 +213,9 @@ class ResponsesStream:
         Raises:
             RuntimeError: the stream has ended.
         """
+        if isinstance(event, TextDelta) and event.text and (item := self._answer.open_text) is not None:
+            self._sent += 1
+            return item.delta_frame(event.text, self._sent - 1)
         frames = []
         for step in self._answer.feed(event):
             frames.append(typed_frame({**step, "sequence_number": self._sent}))

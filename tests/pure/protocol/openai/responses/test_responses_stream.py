@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from claude_openai.errors import (
     ApiError,
@@ -32,6 +33,7 @@ from claude_openai.protocol.turn.events import (
     Usage,
 )
 from claude_openai.protocol.wire.models import ModelCatalog
+from claude_openai.protocol.wire.sse import typed_frame
 from tests.open_responses import validate_open_event, validate_open_response
 from tests.openai_schema import strict_openai_event, strict_openai_response, validate_event, validate_response
 from tests.pure.turns import any_text, completed, failed, on_the_wire, turns, unicode_text
@@ -164,6 +166,16 @@ def test_text_has_openais_order_of_events() -> None:
         "total_tokens": 18,
     }
     assert (sent[0]["response"]["status"], sent[0]["response"]["usage"]) == ("in_progress", None)
+
+
+@given(st.lists(unicode_text.filter(bool), min_size=2, max_size=12))
+def test_frame_of_a_further_text_is_that_of_the_first_with_its_own_text_and_number(texts: list[str]) -> None:
+    encoder = ResponsesStream(HEAD, lambda: ENDED, forget)
+    first, *further = [encoder.feed(TextDelta(text)) for text in texts]
+    event = parse_typed_sse(first)[-1]
+    for text, frame in zip(texts[1:], further, strict=True):
+        event = {**event, "delta": text, "sequence_number": event["sequence_number"] + 1}
+        assert frame == typed_frame(event)
 
 
 def test_thinking_a_text_and_calls_are_items_in_their_order_with_their_own_ids() -> None:

@@ -11,11 +11,15 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from tests.conditions import CONDITIONS, lacks
 
 # The same examples in each run, so that a change fails for its own faults only; `HYPOTHESIS_PROFILE=thorough` looks for
 # others, and tries more.
+# Hypothesis would also draw constants that it finds in the modules which the process happens to have imported (6.131).
+providers._get_local_constants = Constants
 settings.register_profile("repeated", deadline=None, max_examples=50, derandomize=True)
 settings.register_profile("thorough", deadline=None, max_examples=500)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeated"))

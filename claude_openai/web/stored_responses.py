@@ -1,10 +1,6 @@
-"""The stored responses of the Responses API: what a request continues, and the routes that read and delete them.
-
-A caller is known by the key that it sends, also if the server needs none.
-"""
+"""The stored responses of the Responses API: what a request continues, and the routes that read and delete them."""
 
 from dataclasses import dataclass, field
-from hashlib import sha256
 
 import trio
 from quart import Quart, Response, request
@@ -16,8 +12,9 @@ from claude_openai.protocol.openai.responses.item_store import ItemStore
 from claude_openai.protocol.openai.responses.response_store import Earlier, ResponseStore
 from claude_openai.protocol.wire.bad_request import unsupported_parameter
 from claude_openai.protocol.wire.sse import encode_json
+from claude_openai.web.http.exchange import exchange_of
 
-__all__ = ["StoredResponses", "add_stored_routes", "caller_key"]
+__all__ = ["StoredResponses", "add_stored_routes"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +27,17 @@ class StoredResponses:
 
     def earlier(self) -> Earlier:
         """Return the lookup of the current request's previous response. It may be called in a thread."""
-        caller, now = caller_key(), trio.current_time()
+        caller, now = exchange_of(request.scope).caller, trio.current_time()
         return lambda response_id: self.responses.conversation(response_id, caller, now)
 
     async def retrieve(self, response_id: str) -> Response:
         for name in ("stream", "starting_after"):
             if request.args.get(name, "false") != "false":
                 raise unsupported_parameter(name, f"Stored responses cannot be streamed. Omit '{name}'.")
-        return _json(self.responses.response(response_id, caller_key(), trio.current_time()))
+        return _json(self.responses.response(response_id, exchange_of(request.scope).caller, trio.current_time()))
 
     async def input_items(self, response_id: str) -> Response:
-        caller, now, query = caller_key(), trio.current_time(), request.args.to_dict()
+        caller, now, query = exchange_of(request.scope).caller, trio.current_time(), request.args.to_dict()
 
         def listed() -> bytes:
             items = self.responses.input_items(response_id, caller, now)
@@ -50,15 +47,9 @@ class StoredResponses:
 
     async def delete(self, response_id: str) -> Response:
         """Delete a response, and its items, to which requests could still refer."""
-        for item_id in self.responses.delete(response_id, caller_key(), trio.current_time()):
+        for item_id in self.responses.delete(response_id, exchange_of(request.scope).caller, trio.current_time()):
             self.items.forget(item_id)
         return _json(encode_json({"id": response_id, "object": "response", "deleted": True}))
-
-
-def caller_key() -> str:
-    """Return a hash of the key of the current request."""
-    bearer = request.headers.get("Authorization", "").partition(" ")[2].strip()
-    return sha256((bearer or request.headers.get("x-api-key", "").strip()).encode()).hexdigest()
 
 
 def _json(body: bytes) -> Response:

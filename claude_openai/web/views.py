@@ -43,7 +43,7 @@ from claude_openai.web.http.event_stream import EventStreamBody, Frames
 from claude_openai.web.http.exchange import Exchange, exchange_of
 from claude_openai.web.http.peer import PEER_UID, Address
 from claude_openai.web.json_response import EVENT_STREAM, json_response
-from claude_openai.web.stored_responses import StoredResponses, caller_key
+from claude_openai.web.stored_responses import StoredResponses
 from claude_openai.web.usage import LIMIT_HEADER
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Views:
             stored.responses.renew(parsed.previous_id, trio.current_time())
         head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), parsed.echo, parsed.namespaces)
         run = await self._opened(parsed.chat, body, head.id)
-        caller = caller_key()
+        caller = exchange_of(request.scope).caller
 
         def keep(response: Mapping[str, Any]) -> None:
             if parsed.kept is not None:

@@ -4,8 +4,9 @@ It is for balancers only: which conversation a request continues is decided by i
 """
 
 from collections.abc import Iterable
-from hashlib import sha256
 from typing import Final
+
+from claude_openai.web.http.caller import NOBODY
 
 __all__ = ["AFFINITY_HEADERS", "affinity_of"]
 
@@ -22,12 +23,11 @@ MAX_CHARS: Final = 128
 HASH_CHARS: Final = 8
 
 
-def affinity_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+def affinity_of(headers: Iterable[tuple[bytes, bytes]], caller: str) -> str | None:
     """Return `NAME: VALUE` of the header that counts, `key: HASH` for the caller's key, None without either."""
     found = {name.lower(): value for name, value in headers}
     for name in AFFINITY_HEADERS:
         value = found.get(name.encode())
         if value:
             return f"{name}: {value.decode('latin-1')[:MAX_CHARS]}"
-    key = found.get(b"authorization", b"").partition(b" ")[2].strip() or found.get(b"x-api-key", b"")
-    return f"key: {sha256(key).hexdigest()[:HASH_CHARS]}" if key else None
+    return None if caller == NOBODY else f"key: {caller[:HASH_CHARS]}"

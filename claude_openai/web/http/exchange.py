@@ -37,6 +37,7 @@ from claude_openai.protocol.wire.sse import encode_json
 from claude_openai.runs.metrics import Metrics
 from claude_openai.runs.run import Run
 from claude_openai.web.http.affinity import affinity_of
+from claude_openai.web.http.caller import caller_of
 from claude_openai.web.http.malformed import NOT_STARTED
 from claude_openai.web.http.probes import ProbeCount, is_probe
 
@@ -67,6 +68,7 @@ class Exchange:
     Attributes:
         id: the request id, in the `x-request-id` header and in the log.
         log: bound to the id, and to the client's own id if it sent one.
+        caller: hash of the key that the client sent, to tell callers apart.
         stack: closed after the body was sent or the client disconnected, in the task that runs the view. Views may
             enter context managers that hold a nursery.
         headers: added to every response, error responses included.
@@ -84,7 +86,8 @@ class Exchange:
     def __init__(self, log: Log, headers: Sequence[tuple[bytes, bytes]], path: str = "") -> None:
         self.id = f"req_{uuid.uuid4().hex}"
         self.log = log.bind(request_id=self.id, **_client_ids(headers))
-        self._affinity = affinity_of(headers)
+        self.caller = caller_of(headers)
+        self._affinity = affinity_of(headers, self.caller)
         self.stack = AsyncExitStack()
         self.is_anthropic = _is_anthropic(path, headers)
         self.headers: dict[str, str] = {"x-request-id": self.id}

@@ -299,8 +299,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         _number(
             "spares",
             "N",
-            "number of claude processes to start ahead for each of the last two models, at about 200 MB each; unless 0, "
-            "one more has the tools of the last new conversations",
+            "number of claude processes to start ahead for each of the last two models, at about 200 MB each; unless "
+            "0, one more has the tools of the last new conversations",
         ),
     ),
     *_group(

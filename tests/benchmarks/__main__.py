@@ -22,6 +22,7 @@ from claude_openai.claude.process.command_line import claude_argv, claude_enviro
 from claude_openai.claude.process.program import find_claude
 
 from .apis import apis
+from .balancer import balancer
 from .capacity import capacity
 from .client import Timing, stream
 from .conversations import conversations
@@ -238,6 +239,7 @@ def main() -> int:
             "harness": harness,
             "watching": watching,
             "apis": apis,
+            "balancer": partial(balancer, folder),
             "capacity": partial(capacity, folder),
             "everything else": partial(everything_else, folder),
         }

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from .client import stream
-from .report import report, server
+from .report import cpu_ms, report, server
 from .servers import WORD
 from .weights import claudes, computed_ms, own_mb, proportional_mb
 
@@ -26,10 +26,10 @@ def capacity(folder: Path) -> None:
         [{"role": "user", "content": f"{number} {PAGE}"}, {"role": "assistant", "content": "Seen."}]
         for number in range(CONVERSATIONS)
     ]
-    with server("stand_in") as (upstream, _), server("real", upstream, str(folder), "sdk", "20") as (url, pid):
+    with server("stand_in") as (upstream, _), server("real", upstream, str(folder), "sdk", "100") as (url, pid):
         stream(url, f"say {DELTAS}")
         time.sleep(REST_S)
-        alone, spares = claudes(pid), 0
+        alone = claudes(pid)
         spares = len(alone) - 1
         report("a server with one conversation", f"{proportional_mb(pid):.0f} MB, {len(alone)} claude processes")
         before = computed_ms(pid)
@@ -37,17 +37,20 @@ def capacity(folder: Path) -> None:
             stream(url, f"say {DELTAS}", history=history)
         time.sleep(REST_S)
         replay_ms = (computed_ms(pid) - before) / CONVERSATIONS
-        before = computed_ms(pid)
+        before, server_before = computed_ms(pid), cpu_ms(pid)
         for _ in range(TURNS):
             for history in histories:
                 history += [{"role": "user", "content": f"say {DELTAS}"}, answered]
                 stream(url, f"say {DELTAS}", history=history)
         live_ms = (computed_ms(pid) - before) / (TURNS * CONVERSATIONS)
+        server_ms = (cpu_ms(pid) - server_before) / (TURNS * CONVERSATIONS)
         kept = claudes(pid)
         own = [own_mb(one) for one in kept]
         shared = sum(proportional_mb(one) for one in kept) - sum(own)
         _ours(pid, spares, kept, own, shared)
-    report(f"processor time of a live turn of {DELTAS} deltas", f"{live_ms:.0f} ms")
+    report(
+        f"processor time of a live turn of {DELTAS} deltas", f"{live_ms:.0f} ms, {server_ms:.0f} ms of it the server's"
+    )
     report("the same, as a replay", f"{replay_ms:.0f} ms")
 
 

@@ -2,6 +2,8 @@
 
 import re
 import signal
+import socket
+import struct
 import subprocess
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -16,7 +18,7 @@ from tests.conditions import ENVOY, HAPROXY, NGINX, TRAEFIK
 from tests.real.call import Call
 from tests.real.harness import LIMIT_S
 
-__all__ = ["Balancer", "balancing", "envoy", "free_port", "haproxy", "nginx", "traefik"]
+__all__ = ["Balancer", "balancing", "envoy", "free_port", "haproxy", "haproxy_by_name", "naming", "nginx", "traefik"]
 
 POLL_S: Final = 0.05
 FOLDER: Final = Path(__file__).parents[2] / "docker" / "replicas"
@@ -39,6 +41,19 @@ def haproxy(folder: Path, port: int, replicas: Sequence[str]) -> tuple[Path, lis
     text = re.sub(r"^ +server-template .*$", lines, (FOLDER / "haproxy.cfg").read_text(), flags=re.MULTILINE)
     config = _written(folder / "haproxy.cfg", text.replace("bind :8000", f"bind 127.0.0.1:{port}"))
     return config, [str(HAPROXY), "-db", "-f", str(config)]
+
+
+def haproxy_by_name(name_server: int) -> Kind:
+    """HAProxy as in containers, with a name server on this port, and one name with the addresses of all replicas."""
+
+    def kind(folder: Path, port: int, replicas: Sequence[str]) -> tuple[Path, list[str]]:
+        text = (FOLDER / "haproxy.cfg").read_text().replace("bind :8000", f"bind 127.0.0.1:{port}")
+        text = text.replace("parse-resolv-conf", f"nameserver test 127.0.0.1:{name_server}")
+        text = text.replace("presetenv REPLICAS replica:8000", f"presetenv REPLICAS {replicas[0]}")
+        config = _written(folder / "haproxy.cfg", text)
+        return config, [str(HAPROXY), "-db", "-f", str(config)]
+
+    return kind
 
 
 def nginx(folder: Path, port: int, replicas: Sequence[str]) -> tuple[Path, list[str]]:
@@ -101,6 +116,32 @@ async def balancing(
         process.send_signal(signal.SIGTERM if kind is nginx else signal.SIGKILL)
         with trio.CancelScope(shield=True):
             await process.wait()
+
+
+@asynccontextmanager
+async def naming(addresses: list[str]) -> AsyncIterator[int]:
+    """A name server, to which every name has these IPv4 addresses: its port. The list may change."""
+    with trio.socket.socket(type=socket.SOCK_DGRAM) as server:
+        await server.bind(("127.0.0.1", 0))
+
+        async def serve() -> None:
+            while True:
+                query, client = await server.recvfrom(4096)
+                end = query.index(b"\0", 12) + 5
+                is_ipv4 = query[end - 4 : end - 2] == b"\0\1"
+                found = [socket.inet_aton(address) for address in addresses] if is_ipv4 else []
+                counts = struct.pack(">HHHHH", 0x8180, 1, len(found), 0, 0)
+                # A pointer to the name in the question, type and class, seconds to live, length.
+                record = struct.pack(">HHHIH", 0xC00C, 1, 1, 1, 4)
+                answers = b"".join(record + address for address in found)
+                await server.sendto(query[:2] + counts + query[12:end] + answers, client)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve)
+            try:
+                yield int(server.getsockname()[1])
+            finally:
+                nursery.cancel_scope.cancel()
 
 
 async def free_port() -> int:

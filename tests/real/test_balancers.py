@@ -3,7 +3,7 @@
 import signal
 import subprocess
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +13,18 @@ import yaml
 
 from claude_openai.testing import Hang, MessagesApi, RecordedRequest, Reply
 from tests.conditions import KUBERNETES_VALIDATE, needs
-from tests.real.balancers import FOLDER, Kind, balancing, envoy, free_port, haproxy, nginx, traefik
+from tests.real.balancers import (
+    FOLDER,
+    Kind,
+    balancing,
+    envoy,
+    free_port,
+    haproxy,
+    haproxy_by_name,
+    naming,
+    nginx,
+    traefik,
+)
 from tests.real.call import Call, chat
 from tests.real.command import Command, running
 from tests.real.harness import LIMIT_S, needs_claude
@@ -83,6 +94,49 @@ async def free_slots(replica: Command) -> int:
         _, found = await call.answer(validated=False)
         free: int = found["slots"]["free"]
         return free
+
+
+@needs_claude
+@needs("haproxy")
+@pytest.mark.long
+async def test_haproxy_finds_the_replicas_of_a_name_as_they_come_and_go(tmp_path: Path) -> None:
+    port, shared = await free_port(), await free_port()
+    names = {"a": "127.0.0.2", "b": "127.0.0.3", "c": "127.0.0.4"}
+    listed = [names["a"], names["b"]]
+
+    def replica(name: str) -> AbstractAsyncContextManager[Command]:
+        flags = ("--replica", name, "--host", names[name], "--port", str(shared), *LAME_DUCK)
+        return running(tmp_path / name, *FLAGS, *flags)
+
+    async def asked() -> set[str]:
+        found = set()
+        for number in range(20):
+            async with Call.open(f"http://127.0.0.1:{port}", None, "/version", x_session_id=str(number)) as call:
+                assert await call.status() == 200
+                found.add(call.headers["x-claude-openai-replica"])
+        return found
+
+    async def reached(right: set[str]) -> None:
+        while await asked() != right:  # noqa: ASYNC110 - there is no event
+            await trio.sleep(0.1)
+
+    async with (
+        naming(listed) as name_server,
+        replica("a") as a,
+        replica("b"),
+        replica("c"),
+        balancing(haproxy_by_name(name_server), tmp_path, port, [f"replica.test:{shared}"]),
+    ):
+        with trio.fail_after(LIMIT_S):
+            await reached({"a", "b"})
+            listed.append(names["c"])
+            await reached({"a", "b", "c"})
+            a.send(signal.SIGTERM)
+            # A container that is asked to stop keeps its name until it has ended.
+            while a.process.poll() is None:
+                await asked()
+            listed.remove(names["a"])
+            assert await asked() == {"b", "c"}
 
 
 @needs_claude

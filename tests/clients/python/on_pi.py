@@ -110,7 +110,7 @@ def interrupt():
 
 def restart_in_a_tool_loop():
     prompt = f"Run `{RESTART}` now"
-    assert "".join(EDITOR.ask(prompt)) == f"Let me see.I was told: {RESTARTED}."
+    assert "".join(EDITOR.ask(prompt)).endswith(f": {RESTARTED}.")
     PAST.append(["user", [prompt]])
     equal(sent_to_claude(RESTART)["messages"], PAST)
     PAST.append(["assistant", ["Let me see.", {"call": "bash"}]])

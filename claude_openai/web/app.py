@@ -144,7 +144,8 @@ def build_app(
     app.add_url_rule("/v1/responses", "responses", views.responses, methods=["POST"])
     add_stored_routes(app, stored)
     app.add_url_rule("/v1/messages", "messages", views.messages, methods=["POST"])
-    app.add_url_rule("/v1/messages/count_tokens", "count_tokens", views.count_tokens, methods=["POST"])
+    for path in ("/v1/messages/count_tokens", "/v1/responses/input_tokens"):
+        app.add_url_rule(path, "count_tokens", views.count_tokens, methods=["POST"])
     access = page_access(config)
     add_operator_routes(app, config, runs, status, log)
     add_control_routes(app, config, runs, status, access, log)

@@ -89,6 +89,7 @@ _FOLLOW_QUERY: Final = {"name": "follow", "in": "query", "schema": {"enum": ["0"
 _HTML: Final = {"text/html": STRING}
 _FILES: Final = {"text/html": STRING, "text/css": STRING, "text/javascript": STRING, "image/svg+xml": STRING}
 _REDIRECT: Final = {"302": {"description": "The page is at `Location`."}}
+_NOT_COUNTED: Final = "Count the tokens of a request. Not supported: the answer is always an error."
 _NOT_READY: Final = {
     "503": {
         "description": "Not ready; `reasons` lists the reasons.",
@@ -141,6 +142,15 @@ _OPERATIONS: Final = (
     ),
     Operation(
         "post",
+        "/v1/responses/input_tokens",
+        "countInputTokens",
+        _NOT_COUNTED,
+        _json("InputTokens"),
+        (413, 415),
+        {"type": "object"},
+    ),
+    Operation(
+        "post",
         "/v1/messages",
         "createMessage",
         "Create a message of Claude's API, as one object or as server-sent events.",
@@ -153,8 +163,8 @@ _OPERATIONS: Final = (
         "post",
         "/v1/messages/count_tokens",
         "countMessageTokens",
-        "Count the tokens of a request. Not supported yet: the answer is always an error.",
-        _json("AnthropicTokens"),
+        _NOT_COUNTED,
+        _json("InputTokens"),
         (413, 415),
         {"type": "object"},
         error="AnthropicError",

@@ -223,7 +223,7 @@ def _messages_schemas(claude: JsonObject) -> JsonObject:
             stop_sequence=_MAYBE_STRING,
             usage={"type": "object"},
         ),
-        "AnthropicTokens": _all_of(input_tokens=_INTEGER),
+        "InputTokens": _all_of(input_tokens=_INTEGER),
     }
 
 

@@ -137,7 +137,7 @@ class Views:
 
     async def count_tokens(self) -> Response:
         raise NotFound(
-            "Counting the tokens of a request is not supported yet",
+            "Counting the tokens of a request is not supported: Claude Code counts only parts of one, and not exactly",
             hint="The usage of an answer has the exact tokens of its request.",
             code="not_supported",
         )

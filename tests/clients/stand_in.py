@@ -9,7 +9,7 @@ and has the server started again.
 import dataclasses
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,12 @@ CITY: Final = {"name": "Paris", "population": 2_100_000}
 USAGE: Final = Usage(input_tokens=10, output_tokens=5)
 # How long an answer waits for its first words to be seen: far longer than they need, and the end of a test that fails.
 UNSEEN_S: Final = 40
+# The arguments with which the programs' own tools run a command.
+COMMANDS: Final[Mapping[str, Callable[[str], dict[str, Any]]]] = {
+    "exec_command": lambda command: {"cmd": command},
+    "bash": lambda command: {"command": command, "description": "What was asked for"},
+    "run_commands": lambda command: {"commands": [command]},
+}
 
 
 @asynccontextmanager
@@ -227,11 +233,9 @@ def _calls(said: str, tools: list[str]) -> Iterator[ToolUse]:
     elif (found := re.search(r"Read (\S+) and (\S+) now", said)) and "read" in offered:
         for number, path in enumerate(found.groups()):
             yield ToolUse(offered["read"], {"filePath": path}, f"toolu_read_{number}")
-    elif "exec_command" in offered:
+    elif runner := next(iter(COMMANDS.keys() & offered.keys()), None):
         for number, command in enumerate(re.findall(r"`([^`]+)` (?:and|now)", said)):
-            yield ToolUse(offered["exec_command"], {"cmd": command}, f"toolu_run_{number}")
-    elif "bash" in offered and (command := re.search(r"`([^`]+)` now", said)):
-        yield ToolUse(offered["bash"], {"command": command[1], "description": "What was asked for"}, "toolu_bash")
+            yield ToolUse(offered[runner], COMMANDS[runner](command), f"toolu_run_{number}")
 
 
 def _results(message: dict[str, Any]) -> Iterator[str]:

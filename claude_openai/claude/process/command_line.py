@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from claude_openai.claude.process.environment import inherited_environment
-from claude_openai.claude.process.turn_settings import TurnSettings
+from claude_openai.claude.process.turn_settings import CACHE_TTL, TurnSettings
 from claude_openai.claude.walls.own_tools import TOOLS
 from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, ClaudeOptions
 
@@ -113,8 +113,9 @@ def claude_argv(
     argv += ["--permission-mode", options.permission_mode or "dontAsk"]
     if options.has_tools:
         argv += ["--permission-prompt-tool", "stdio"]  # permission prompts come as control requests
-    if rules:
-        argv += ["--settings", json.dumps({"permissions": rules})]
+    own = {"permissions": rules, CACHE_TTL: settings and settings.cache_ttl}
+    if any(own.values()):
+        argv += ["--settings", json.dumps({key: value for key, value in own.items() if value})]
     for folder in options.add_dirs:
         argv += ["--add-dir", folder]
     if settings is not None and settings.level is not None:

@@ -3,11 +3,14 @@
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from claude_openai.protocol.turn.request import TurnRequest
+from claude_openai.protocol.turn.request import CacheTtl, TurnRequest
 
-__all__ = ["TurnSettings"]
+__all__ = ["CACHE_TTL", "TurnSettings"]
+
+# The key of Claude Code's settings.
+CACHE_TTL: Final = "promptCacheTtl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +22,25 @@ class TurnSettings:
         max_tokens: bound of an answer; None, or more than the model's limit, means the model's limit.
         long_context: whether more than 200,000 tokens may be used. Must be set before the first call: after it a
             process continues to request the 1M context of a model with `[1m]` (2.1.332).
+        cache_ttl: how long prompts stay in Claude's cache. The operator's own variables for that have precedence.
         trace_context: the parent of Claude Code's own traces; not compared, because it is another for each request.
     """
 
     effort: str | None = None
     max_tokens: int | None = None
     long_context: bool = True
+    cache_ttl: CacheTtl | None = None
     trace_context: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
     def of(cls, request: TurnRequest) -> "TurnSettings":
-        return cls(request.reasoning_effort, request.max_tokens, request.long_context, request.trace_context)
+        return cls(
+            request.reasoning_effort,
+            request.max_tokens,
+            request.long_context,
+            request.cache_ttl,
+            request.trace_context,
+        )
 
     @property
     def level(self) -> str | None:
@@ -44,7 +55,7 @@ class TurnSettings:
 
     def frame(self) -> dict[str, Any]:
         """Return the control request that applies the settings to a running process before a turn."""
-        settings = {"effortLevel": self.level, "env": self.environment}
+        settings = {"effortLevel": self.level, CACHE_TTL: self.cache_ttl, "env": self.environment}
         request = {"subtype": "apply_flag_settings", "settings": settings}
         return {"type": "control_request", "request_id": f"settings_{uuid.uuid4().hex}", "request": request}
 

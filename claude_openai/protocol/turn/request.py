@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from claude_openai.protocol.turn.blocks import Message
 from claude_openai.protocol.turn.claude_options import ClaudeOptions, ReasoningEffort
 from claude_openai.protocol.turn.output_format import OutputFormat
 from claude_openai.protocol.turn.tools import Tool, ToolChoice
 
-__all__ = ["TurnRequest"]
+__all__ = ["CacheTtl", "TurnRequest"]
+
+# The lifetimes of entries in Claude's prompt cache, the shortest first.
+CacheTtl: TypeAlias = Literal["5m", "1h"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class TurnRequest:
         user: the client's id of its user, from `user` or `safety_identifier`.
         metadata: key-value pairs of the client, for the log.
         prompt_cache_key: the client's name of a repeated prompt, for the log.
+        cache_ttl: how long the prompt stays in Claude's cache; None leaves it to Claude Code.
         show_thinking: the client gets Claude's thinking, if its API has it.
         long_context: a context of more than 200,000 tokens may be used, if the model supports it; set by the server.
         trace_context: `traceparent` and `tracestate` for Claude Code's own traces; set by the server.
@@ -59,6 +64,7 @@ class TurnRequest:
     output: OutputFormat | None = None
     functions: bool = False
     prompt_cache_key: str | None = None
+    cache_ttl: CacheTtl | None = None
     show_thinking: bool = True
     long_context: bool = True
     trace_context: Mapping[str, str] = field(default_factory=dict)

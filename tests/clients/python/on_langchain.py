@@ -1,5 +1,8 @@
-"""LangChain's ChatOpenAI."""
+"""LangChain's ChatOpenAI, over both APIs, and ChatAnthropic."""
 
+from anthropic import APIStatusError
+from anthropic import NotFoundError as NotFound
+from anthropic import RateLimitError as RateLimited
 from cases import (
     BREAK_OFF,
     BROKEN,
@@ -13,12 +16,14 @@ from cases import (
     SLOW_DOWN,
     SLOWLY,
     TOLD,
+    URL,
     WEATHER,
     Heard,
     raises,
     run,
     weather,
 )
+from langchain_anthropic import ChatAnthropic
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI
@@ -27,6 +32,7 @@ from pydantic import BaseModel
 
 chat = ChatOpenAI(model=MODEL, max_retries=0, stream_usage=True)
 chat_responses = ChatOpenAI(model=MODEL, max_retries=0, use_responses_api=True)
+chat_messages = ChatAnthropic(model=MODEL, max_retries=0, base_url=URL.removesuffix("/v1"), api_key="none")
 
 
 class City(BaseModel):
@@ -107,9 +113,9 @@ def error():
 
 
 def refused(model):
-    with raises(NotFoundError):
-        model.model_copy(update={"model_name": NO_MODEL}).invoke(HELLO)
-    with raises(RateLimitError):
+    with raises((NotFoundError, NotFound)):
+        model.model_copy(update={"model_name": NO_MODEL, "model": NO_MODEL}).invoke(HELLO)
+    with raises((RateLimitError, RateLimited)):
         model.invoke(SLOW_DOWN)
 
 
@@ -119,7 +125,7 @@ def error_in_a_stream():
 
 def broken(model):
     said = []
-    with raises(APIError):
+    with raises((APIError, APIStatusError)):
         said.extend(model.stream(BREAK_OFF))
     assert "".join(chunk.text for chunk in said) == BROKEN
 
@@ -161,7 +167,49 @@ def responses_error_in_a_stream():
     broken(chat_responses)
 
 
+def messages_text():
+    answer = chat_messages.invoke(HELLO)
+    assert (answer.text, answer.usage_metadata["total_tokens"]) == (SAID, 15)
+    assert answer.response_metadata["stop_reason"] == "end_turn"
+
+
+def messages_stream():
+    heard, tokens = Heard(), 0
+    for chunk in chat_messages.stream(SLOWLY):
+        heard.add(chunk.text)
+        tokens += (chunk.usage_metadata or {"total_tokens": 0})["total_tokens"]
+    assert (heard, tokens) == (CHUNKS, 15)
+
+
+def messages_tools():
+    loop(chat_messages, streamed=False)
+
+
+def messages_stream_tools():
+    loop(chat_messages, streamed=True)
+
+
+def messages_structured():
+    for method in ("json_schema", "function_calling"):
+        assert chat_messages.with_structured_output(City, method=method).invoke(DESCRIBE) == PARIS
+
+
+def messages_stream_structured():
+    *_, last = chat_messages.with_structured_output(City, method="json_schema").stream(DESCRIBE)
+    assert last == PARIS
+
+
+def messages_error():
+    refused(chat_messages)
+
+
+def messages_error_in_a_stream():
+    broken(chat_messages)
+
+
 run(text, stream, text_async, tools, stream_tools)
 run(structured, structured_by_a_tool, structured_by_json_mode, stream_structured, error, error_in_a_stream)
 run(responses_text, responses_stream, responses_tools, responses_stream_tools)
 run(responses_structured, responses_stream_structured, responses_error, responses_error_in_a_stream)
+run(messages_text, messages_stream, messages_tools, messages_stream_tools)
+run(messages_structured, messages_stream_structured, messages_error, messages_error_in_a_stream)

@@ -24,8 +24,10 @@ from cases import (
     TOLD,
     WEATHER,
     Heard,
+    equal,
     raises,
     run,
+    sent_to_claude,
     weather,
 )
 from openai import APIError, AsyncOpenAI, NotFoundError, RateLimitError
@@ -172,6 +174,27 @@ async def responses_error_in_a_stream():
     await broken(OpenAIResponsesModel)
 
 
+async def continued_by_its_id():
+    """Each request has only what is new; what Claude is sent has all that came before."""
+
+    def foggy(city: str) -> str:
+        return f"foggy in {city}"
+
+    own = agent(OpenAIResponsesModel, tools=[function_tool(foggy, name_override="weather")])
+    first = await Runner.run(own, "Say hello first.")
+    later = "And the weather in Paris and in Rome?"
+    last = await Runner.run(own, later, previous_response_id=first.last_response_id)
+    assert last.final_output.endswith(": foggy in Paris and foggy in Rome.")
+    past = [["user", ["Say hello first."]], ["assistant", [SAID]]]
+    calls = ["assistant", ["Let me see.", {"call": "weather"}, {"call": "weather"}]]
+    results = ["user", [{"result": ["foggy in Paris"]}, {"result": ["foggy in Rome"]}]]
+    equal(sent_to_claude("foggy")["messages"], [*past, ["user", [later]], calls, results])
+    another = await Runner.run(own, "Say hello otherwise.", previous_response_id=first.last_response_id)
+    assert another.final_output == SAID
+    equal(sent_to_claude("otherwise")["messages"], [*past, ["user", ["Say hello otherwise."]]])
+
+
 run(text, stream, tools, stream_tools, structured, stream_structured, error, error_in_a_stream)
 run(responses_text, responses_stream, responses_tools, responses_stream_tools)
 run(responses_structured, responses_stream_structured, responses_error, responses_error_in_a_stream)
+run(continued_by_its_id)

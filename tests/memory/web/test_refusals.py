@@ -29,6 +29,13 @@ async def test_an_unknown_path_is_404_and_names_the_paths_there_are() -> None:
         assert refused(await server.post(chat(), "/v1/embeddings"), 404, "unknown_url")
 
 
+async def test_counting_the_tokens_of_a_response_is_refused_and_not_taken_for_a_stored_one() -> None:
+    async with serving() as server:
+        asked = {"model": "claude-sonnet", "input": "Hi"}
+        answer = await server.post(asked, "/v1/responses/input_tokens")
+        assert "not supported" in refused(answer, 404, "not_supported")
+
+
 async def test_an_unknown_model_is_404_with_its_own_code() -> None:
     async with serving() as server:
         assert "gpt-4o" in refused(await server.get("/v1/models/gpt-4o"), 404, "model_not_found", "model")

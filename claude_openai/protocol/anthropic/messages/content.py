@@ -1,7 +1,7 @@
 """Converts the `messages` of Claude's API to the system prompt, the history, and the prompt.
 
 Blocks of tools that Anthropic runs are left out, and so is thinking without a signature: they are in sessions that
-began elsewhere, and users cannot remove them. `cache_control` is ignored, because Claude Code sets its own.
+began elsewhere, and users cannot remove them. `cache_control` is read in the module of that name.
 """
 
 import json

@@ -6,6 +6,7 @@ The table corresponds to those of OpenAI's APIs. Fields that are not in it are i
 from collections.abc import Mapping
 from typing import Any, Final
 
+from claude_openai.protocol.anthropic.messages.cache_control import cache_control
 from claude_openai.protocol.wire.bad_request import unsupported_value, wrong_type, wrong_value
 from claude_openai.protocol.wire.field_types import (
     Field,
@@ -141,13 +142,13 @@ MESSAGES_FIELDS: Final[Mapping[str, Field]] = {
     "output_config": Field(Use.HONOURED, _output_config),
     "output_format": Field(Use.HONOURED, _format),  # the older place of `output_config.format`
     "metadata": Field(Use.HONOURED, _metadata),
+    "cache_control": Field(Use.HONOURED, cache_control),  # for its `ttl`: Claude Code itself marks what is to be cached
     "claude": Field(Use.HONOURED, json_object),  # this server's extension; its keys are checked in `claude_options`
     "container": Field(Use.REFUSED, only(string_or_object, (), _NOTHING_LIKE_IT)),
     "mcp_servers": Field(Use.REFUSED, only(array, ([],), _NOTHING_LIKE_IT)),
     "temperature": Field(Use.IGNORED, number(0, 1)),
     "top_p": Field(Use.IGNORED, number(0, 1)),
     "top_k": Field(Use.IGNORED, integer(0)),
-    "cache_control": Field(Use.IGNORED, json_object),  # Claude Code sets its own
     "context_management": Field(Use.IGNORED, json_object),
     "service_tier": Field(Use.IGNORED, one_of("auto", "standard_only")),
     "inference_geo": Field(Use.IGNORED, string()),

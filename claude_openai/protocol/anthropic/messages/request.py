@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from claude_openai.protocol.anthropic.messages.cache_control import cache_ttl
 from claude_openai.protocol.anthropic.messages.content import read_messages, system_texts
 from claude_openai.protocol.anthropic.messages.fields import MESSAGES_FIELDS
 from claude_openai.protocol.limits.budget import Budget, request_budget
@@ -57,6 +58,7 @@ def parse_messages_request(body: bytes, catalog: ModelCatalog) -> TurnRequest:
         max_tokens=whole_number(fields.get("max_tokens")),
         stop=tuple(filter(None, fields.get("stop_sequences", ()))),
         output=form_beside(choice, _output(fields, budget)),
+        cache_ttl=cache_ttl(fields),
         # Clients that did not ask for it take the first block as the text.
         show_thinking=fields.get("thinking", {}).get("type", "disabled") != "disabled",
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final, get_args
 
 from claude_openai.protocol.turn.claude_options import ReasoningEffort
+from claude_openai.protocol.turn.request import CacheTtl
 from claude_openai.protocol.wire.bad_request import unsupported_value, wrong_type, wrong_value
 from claude_openai.protocol.wire.field_types import (
     Field,
@@ -24,7 +25,7 @@ from claude_openai.protocol.wire.field_types import (
     string_or_object,
 )
 
-__all__ = ["FIELDS", "NOTHING_LIKE_IT", "UNSET_WORDS", "read_effort"]
+__all__ = ["FIELDS", "NOTHING_LIKE_IT", "UNSET_WORDS", "read_cache_ttl", "read_effort"]
 
 MAX_STOPS: Final = 4  # the limit of OpenAI's API
 # The length is limited because each delta is searched for the beginning of a stop sequence at its end.
@@ -34,6 +35,7 @@ _STREAM_OPTIONS: Final = ("include_usage", "include_obfuscation")
 UNSET_WORDS: Final = ("",)
 _UNSET_EFFORTS: Final = ("", "default", "auto")
 _NO_LIMIT: Final = (-1,)
+_IN_MEMORY: Final = ("in_memory", "in-memory")
 
 
 @form({"type": "array", "minItems": 1})
@@ -85,6 +87,19 @@ def read_effort(fields: Mapping[str, Any]) -> ReasoningEffort | None:
     """Return the requested effort from the checked fields of a request, under either of its two names."""
     effort: Any = fields.get("reasoning_effort", fields.get("reasoning", {}).get("effort"))
     return None if effort in _UNSET_EFFORTS else effort
+
+
+@form({"type": "object", "properties": {"ttl": {"type": ["string", "null"]}}})
+def _cache_options(param: str, value: Any) -> None:
+    json_object(param, value)
+    if value.get("ttl") is not None:
+        string()(f"{param}.ttl", value["ttl"])
+
+
+def read_cache_ttl(fields: Mapping[str, Any]) -> CacheTtl | None:
+    """Return how long the prompt should stay in Claude's cache, from the checked fields; an hour is its longest."""
+    asked = fields.get("prompt_cache_options", {}).get("ttl") or fields.get("prompt_cache_retention")
+    return None if asked is None else "5m" if asked in ("5m", *_IN_MEMORY) else "1h"
 
 
 @form({"type": "integer", "minimum": 1, "maximum": 1})
@@ -162,6 +177,9 @@ FIELDS: Final[Mapping[str, Field]] = {
     "max_tokens": Field(Use.HONOURED, integer(1), _NO_LIMIT),
     "max_completion_tokens": Field(Use.HONOURED, integer(1), _NO_LIMIT),
     "stop": Field(Use.HONOURED, _stop),
+    "prompt_cache_options": Field(Use.HONOURED, _cache_options),  # its `ttl`
+    # Older SDKs send "in-memory".
+    "prompt_cache_retention": Field(Use.HONOURED, one_of(*_IN_MEMORY, "24h"), UNSET_WORDS),
     "response_format": Field(Use.HONOURED, json_object),  # checked in `response_format`
     "claude": Field(Use.HONOURED, json_object),  # this server's extension; its keys are checked in `claude_options`
     "functions": Field(Use.HONOURED, array),
@@ -181,9 +199,6 @@ FIELDS: Final[Mapping[str, Field]] = {
     "store": Field(Use.IGNORED, boolean),
     "service_tier": Field(Use.IGNORED, one_of("auto", "default", "flex", "scale", "priority", "fast"), UNSET_WORDS),
     "prompt_cache_key": Field(Use.IGNORED, string()),
-    "prompt_cache_options": Field(Use.IGNORED, json_object),
-    # Older SDKs send "in-memory".
-    "prompt_cache_retention": Field(Use.IGNORED, one_of("in_memory", "in-memory", "24h"), UNSET_WORDS),
     "prediction": Field(Use.IGNORED, json_object),
     "verbosity": Field(Use.IGNORED, one_of("low", "medium", "high"), UNSET_WORDS),
     "moderation": Field(Use.IGNORED, json_object),

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from claude_openai.protocol.limits.budget import Budget, request_budget
-from claude_openai.protocol.openai.chat.fields import FIELDS, read_effort
+from claude_openai.protocol.openai.chat.fields import FIELDS, read_cache_ttl, read_effort
 from claude_openai.protocol.openai.chat.functions import modern_messages, read_function_call, read_functions
 from claude_openai.protocol.openai.chat.messages import read_messages, system_fields
 from claude_openai.protocol.openai.response_format import read_response_format
@@ -72,6 +72,7 @@ def read_chat_request(loaded: Mapping[str, Any], size: int, catalog: ModelCatalo
         output=form_beside(choice, read_response_format(fields.get("response_format", {"type": "text"}), budget)),
         functions=functions,
         prompt_cache_key=fields.get("prompt_cache_key"),
+        cache_ttl=read_cache_ttl(fields),
     )
 
 

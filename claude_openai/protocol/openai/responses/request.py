@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from claude_openai.protocol.limits.budget import Budget, request_budget
-from claude_openai.protocol.openai.chat.fields import read_effort
+from claude_openai.protocol.openai.chat.fields import read_cache_ttl, read_effort
 from claude_openai.protocol.openai.chat.messages import system_fields
 from claude_openai.protocol.openai.chat.request import read_chat_request
 from claude_openai.protocol.openai.response_format import json_schema_format, read_response_format
@@ -118,6 +118,7 @@ def _read(
         max_tokens=whole_number(fields.get("max_output_tokens")),
         output=form_beside(tools.choice, _output(fields.get("text", {}).get("format"), budget)),
         prompt_cache_key=fields.get("prompt_cache_key"),
+        cache_ttl=read_cache_ttl(fields),
     )
     kept = KeptInput.of([item for _, item in own]) if may_store and fields.get("store", True) else None
     return ResponsesRequest(chat, _echo(fields, tools, stored=kept is not None), tools.namespaces, kept, previous_id)

@@ -13,3 +13,11 @@ def test_trace_context_reaches_claude_code_and_resets_the_state_of_an_earlier_tu
 def test_trace_context_makes_no_difference() -> None:
     # Otherwise the results of a parked conversation would never fit.
     assert TurnSettings() == TRACED
+
+
+def test_the_lifetime_of_the_cache_is_a_setting_that_the_next_turn_resets() -> None:
+    hour = TurnSettings(cache_ttl="1h")
+    assert hour != TurnSettings()
+    asked, reset = (settings.frame()["request"]["settings"] for settings in (hour, TurnSettings()))
+    assert (asked["promptCacheTtl"], reset["promptCacheTtl"]) == ("1h", None)
+    assert asked["env"] == reset["env"]

@@ -275,6 +275,12 @@ def test_documents_are_read() -> None:
         ({"thinking": {"type": "always"}}, "invalid_value", "thinking.type"),
         ({"thinking": {"type": "enabled", "budget_tokens": "many"}}, "invalid_type", "thinking.budget_tokens"),
         ({"output_config": {"effort": "minimal"}}, "invalid_value", "output_config.effort"),
+        ({"cache_control": {"ttl": "2h"}}, "invalid_value", "cache_control.ttl"),
+        (
+            {"messages": [user(text("Hi", cache_control={"ttl": "2h"}))]},
+            "invalid_value",
+            "messages[0].content[0].cache_control.ttl",
+        ),
         ({"output_config": {"format": {"type": "xml"}}}, "invalid_value", "output_config.format.type"),
         ({"output_config": {"format": {"type": "json_schema"}}}, "missing_required_parameter",
          "output_config.format.schema"),
@@ -302,6 +308,31 @@ def test_what_is_malformed_or_unsupported_is_refused_at_its_place(
     assert refusal_of(**fields) == (code, param)
 
 
+HOUR, MINUTES = ({"type": "ephemeral", "ttl": ttl} for ttl in ("1h", "5m"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, None),
+        ({"cache_control": {"type": "ephemeral"}}, None),
+        ({"cache_control": MINUTES}, "5m"),
+        ({"system": [text("Be brief.", cache_control=HOUR)]}, "1h"),
+        ({"tools": [{**TOOLS[0], "cache_control": HOUR}], "cache_control": MINUTES}, "1h"),
+        ({"messages": [user(text("Hi", cache_control=MINUTES), text("!", cache_control={"type": "ephemeral"}))]}, "5m"),
+        ({"messages": [{"role": "system", "content": [text("x", cache_control=HOUR)]}, *HELLO]}, "1h"),
+    ],
+)
+def test_the_longest_lifetime_of_the_marks_counts(fields: dict[str, Any], expected: str | None) -> None:
+    assert parse(**fields).cache_ttl == expected
+
+
+def test_a_mark_in_the_result_of_a_tool_counts() -> None:
+    call = {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "look", "input": {}}]}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": [text("seen", cache_control=HOUR)]}
+    assert parse(messages=[*HELLO, call, user(result)]).cache_ttl == "1h"
+
+
 def test_server_tools_are_refused_by_name() -> None:
     with pytest.raises(BadRequest, match="web_search_20250305"):
         parse(tools=[{"type": "web_search_20250305", "name": "web_search"}])
@@ -316,7 +347,6 @@ IGNORED = {
     "temperature": 1,
     "top_p": 0.5,
     "top_k": 5,
-    "cache_control": {"type": "ephemeral"},
     "context_management": {"edits": []},
     "service_tier": "auto",
     "inference_geo": "us",

@@ -161,6 +161,22 @@ def test_stop_is_one_sequence_or_several_and_empty_ones_ask_for_nothing(value: A
     assert parse(stop=value).stop == stops
 
 
+CACHED = [
+    ({"prompt_cache_retention": "24h"}, "1h"),
+    ({"prompt_cache_retention": "in_memory"}, "5m"),
+    ({"prompt_cache_retention": "in-memory"}, "5m"),
+    ({"prompt_cache_options": {"ttl": "30m"}}, "1h"),
+    ({"prompt_cache_options": {"ttl": "5m"}}, "5m"),
+    ({"prompt_cache_options": {"ttl": "30m"}, "prompt_cache_retention": "in_memory"}, "1h"),
+    ({"prompt_cache_options": {"ttl": None}}, None),
+]
+
+
+@pytest.mark.parametrize(("fields", "expected"), CACHED)
+def test_the_cache_keeps_a_prompt_as_long_as_asked_or_an_hour(fields: dict[str, Any], expected: str | None) -> None:
+    assert parse(**fields).cache_ttl == expected
+
+
 def test_the_clients_user_has_two_names_of_which_the_older_wins() -> None:
     assert parse(safety_identifier="ann").user == "ann"
     assert parse(safety_identifier="ann", user="bob").user == "bob"
@@ -184,7 +200,7 @@ HARMLESS = [
     ("temperature", 0), ("temperature", 2), ("top_p", 0.5), ("frequency_penalty", -2),
     ("presence_penalty", 2.0), ("seed", -1), ("seed", 2**63 - 1), ("logit_bias", {"50256": -100}), ("store", False),
     ("service_tier", "auto"), ("verbosity", "low"),
-    ("prompt_cache_retention", "24h"), ("prompt_cache_options", {"ttl": "5m"}), ("moderation", {}),
+    ("prompt_cache_retention", ""), ("prompt_cache_options", {"mode": "implicit"}), ("moderation", {}),
     ("prediction", {"type": "content", "content": "x"}), ("parallel_tool_calls", True),
     ("max_tokens", -1), ("max_completion_tokens", -1), ("reasoning_effort", ""), ("reasoning_effort", "default"),
     ("reasoning_effort", "auto"), ("reasoning", {"effort": "auto"}), ("verbosity", ""), ("service_tier", ""),
@@ -225,6 +241,7 @@ INVALID = [
     ("frequency_penalty", 3, "invalid_value", "frequency_penalty"),
     ("seed", 10**19, "invalid_value", "seed"),
     ("top_logprobs", 21, "invalid_value", "top_logprobs"),
+    ("prompt_cache_options", {"ttl": 3}, "invalid_type", "prompt_cache_options.ttl"),
     ("reasoning_effort", "enormous", "invalid_value", "reasoning_effort"),
     ("reasoning", {"effort": "enormous"}, "invalid_value", "reasoning.effort"),
     ("reasoning", {"effort": 3}, "invalid_type", "reasoning.effort"),

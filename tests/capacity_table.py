@@ -16,7 +16,7 @@ PROGRAM_MB: Final = 55
 CLAUDE_MB: Final = 116
 LIVE_MS: Final = 200
 REPLAY_MS: Final = 1200
-SPARES: Final = 2
+SPARES: Final = 3
 
 # Assumed.
 AT_WORK: Final = 1 / 3

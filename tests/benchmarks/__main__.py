@@ -27,10 +27,10 @@ from .capacity import capacity
 from .client import Timing, stream
 from .conversations import conversations
 from .harness import harness
+from .process_figures import family, memory_mb, proportional_mb
 from .report import failures, report, server
 from .servers import WORD
 from .watching import watching
-from .weights import family, memory_mb, proportional_mb
 
 RUNS = 5
 FAST_DELTAS = 100_000

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Final
 
 from .client import stream
+from .process_figures import claudes, computed_ms, own_mb, proportional_mb
 from .report import cpu_ms, report, server
 from .servers import WORD
-from .weights import claudes, computed_ms, own_mb, proportional_mb
 
 __all__ = ["capacity"]
 

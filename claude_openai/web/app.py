@@ -39,6 +39,7 @@ from claude_openai.web.http.exchange import Exchange, HttpConnection, exchange_o
 from claude_openai.web.http.forwarded import TrustedProxies
 from claude_openai.web.http.probes import ProbeCount
 from claude_openai.web.json_response import json_response
+from claude_openai.web.lasting import LastingTurns
 from claude_openai.web.page import add_page_routes, is_of_page, opens_page
 from claude_openai.web.page_access import PageAccess, page_access
 from claude_openai.web.status import OPEN_PATHS, BackendStatus, add_operator_routes
@@ -132,6 +133,7 @@ def build_app(
         ClaudeOptionsGuard(config),
         catalog or config.catalog,
         stored,
+        LastingTurns(runs, config.hold_status_ms / 1000, config.comment_interval_ms / 1000),
         offload,
         recorder=recorder,
         tracing=tracing,

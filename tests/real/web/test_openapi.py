@@ -110,6 +110,9 @@ def narrowed(document: dict[str, Any]) -> dict[str, Any]:
             properties.pop(left_open, None)
         schemas[name]["additionalProperties"] = False
         properties |= {"model": {"const": "claude-sonnet"}, field: given}
+    for path in document["paths"].values():
+        for operation in path.values():  # without idempotency keys, which one request after another would use again
+            operation["parameters"] = [each for each in operation["parameters"] if each["in"] != "header"]
     return document
 
 

@@ -6,18 +6,17 @@ turn that is still read, since a program may send the same request several times
 """
 
 import re
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 
-import trio
 from werkzeug.datastructures import Headers
 
 from claude_openai.errors import IdempotencyKeyReused
 from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.protocol.wire.bad_request import wrong_value
+from claude_openai.runs.kept_answers import KeptAnswers
 from claude_openai.runs.lasting import Lasting
 
 __all__ = ["KEY_HEADER", "KEY_PATTERN", "MAX_KEY_CHARS", "Joinable", "Joined", "joinable_of"]
@@ -26,12 +25,6 @@ KEY_HEADER: Final = "Idempotency-Key"
 RETRY_HEADER: Final = "x-stainless-retry-count"
 MAX_KEY_CHARS: Final = 255
 KEY_PATTERN: Final = rf"^[!-~]{{1,{MAX_KEY_CHARS}}}$"
-# Of the answers that have ended.
-MAX_ANSWERS: Final = 1000
-MAX_BYTES: Final = 64 * 1024 * 1024
-KEPT_S: Final = 3600.0
-# What an answer takes besides its frames.
-ANSWER_BYTES: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,24 +65,19 @@ def joinable_of(
     return lambda: Joinable(caller, key or "", sha256(path.encode() + b"\0" + body).digest(), is_retry)
 
 
-@dataclass(slots=True)
-class _Entry:
+@dataclass(frozen=True, slots=True)
+class _Keyed:
     digest: bytes
     lasting: Lasting
-    size: int = 0
-    until: float = 0.0
 
 
 class Joined:
     """The turns that requests may join, and the answers that are kept for their keys. A caller finds only its own."""
 
-    def __init__(self, max_answers: int = MAX_ANSWERS, max_bytes: int = MAX_BYTES) -> None:
-        self._max_answers = max_answers
-        self._max_bytes = max_bytes
+    def __init__(self) -> None:
         self._running: dict[Joinable, list[Lasting]] = {}
-        self._by_key: dict[tuple[str, str], _Entry] = {}
-        self._ended: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
-        self._size = 0
+        self._keyed: dict[tuple[str, str], _Keyed] = {}
+        self._ended = KeptAnswers[tuple[str, str], _Keyed]()
 
     def find(self, asked: Joinable) -> Lasting | None:
         """Return the turn or the answer that a request joins.
@@ -99,23 +87,23 @@ class Joined:
         """
         if not asked.key:
             return self._lost(asked)
-        self._drop_old()
-        entry = self._by_key.get((asked.caller, asked.key))
-        if entry is None or not entry.lasting.can_be_joined:
+        name = (asked.caller, asked.key)
+        found = self._keyed.get(name) or self._ended.get(name)
+        if found is None or not found.lasting.can_be_joined:
             return None
-        if entry.digest != asked.digest:
+        if found.digest != asked.digest:
             raise IdempotencyKeyReused(
                 f"The {KEY_HEADER} {shorten(asked.key)} was used for another request",
                 hint="Send a new key with each new request, and the same path and body with the same key.",
                 param=KEY_HEADER,
                 may_retry=False,
             )
-        return entry.lasting
+        return found.lasting
 
     def add(self, asked: Joinable, lasting: Lasting) -> None:
         """Note that the turn of a request begins."""
         if asked.key:
-            self._by_key[asked.caller, asked.key] = _Entry(asked.digest, lasting)
+            self._keyed[asked.caller, asked.key] = _Keyed(asked.digest, lasting)
         else:
             self._running.setdefault(_place(asked), []).append(lasting)
 
@@ -128,29 +116,16 @@ class Joined:
                 del self._running[place]
             return
         name = (asked.caller, asked.key)
-        entry = self._by_key[name]
-        if entry.lasting is not lasting:  # it had lost its readers, and another turn has begun
+        keyed = self._keyed.get(name)
+        if keyed is None or keyed.lasting is not lasting:  # it lost its readers, and another turn was begun
             return
-        if not keep:
-            del self._by_key[name]
-            return
-        entry.size, entry.until = lasting.size + ANSWER_BYTES, trio.current_time() + KEPT_S
-        self._ended[name] = entry
-        self._size += entry.size
-        self._drop_old()
+        del self._keyed[name]
+        if keep:
+            self._ended.put(name, keyed, lasting.size)
 
     def _lost(self, asked: Joinable) -> Lasting | None:
         running = self._running.get(_place(asked), ()) if asked.is_retry else ()
         return next((each for each in running if each.can_be_joined and not each.readers), None)
-
-    def _drop_old(self) -> None:
-        while self._ended:
-            name, entry = next(iter(self._ended.items()))
-            fits = len(self._ended) <= self._max_answers and self._size <= self._max_bytes
-            if fits and trio.current_time() < entry.until:
-                return
-            del self._ended[name], self._by_key[name]
-            self._size -= entry.size
 
 
 def _place(asked: Joinable) -> Joinable:

@@ -101,44 +101,68 @@ class LastingTurns:
             ApiError: as `Runs.open`; or the whole answer is an error.
             IdempotencyKeyReused: as `Joined.find`.
         """
-        exchange = exchange_of(request.scope)
-        lasting = self.joined.find(asked)
+        lasting = self.join(asked)
         if lasting is not None:
-            exchange.log.debug("run.join", by_key=bool(asked.key))
-            exchange.headers["x-claude-openai-joined"] = "true"
             return await self.read(lasting, stream=stream)
         lasting = Lasting()
-        self.joined.add(asked, lasting)
-
-        async def live(lasting: Lasting = lasting) -> None:
-            try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(lasting.end_unread)
-                    await self._run(lasting, opening, answer, exchange.log)
-                    if not asked.key:
-                        await lasting.wait_read()
-                    nursery.cancel_scope.cancel(reason="the turn is over")
-            finally:
-                self.joined.note_end(asked, lasting, keep=_is_kept(lasting))
-
         with lasting.reading():
-            self.start(lasting, live)
+            self.begin(asked, lasting, opening, answer)
             return await self.read(lasting, stream=stream)
 
-    def start(self, lasting: Lasting, live: Callable[[], Awaitable[None]]) -> None:
-        """Run the task of a lasting run in the nursery of the registry."""
+    def join(self, asked: Joinable) -> Lasting | None:
+        """Return the run that the current request joins.
 
-        async def scoped() -> None:
+        Raises:
+            IdempotencyKeyReused: as `Joined.find`.
+        """
+        lasting = self.joined.find(asked)
+        if lasting is not None:
+            exchange = exchange_of(request.scope)
+            exchange.log.debug("run.join", by_key=bool(asked.key))
+            exchange.headers["x-claude-openai-joined"] = "true"
+        return lasting
+
+    def begin(
+        self,
+        asked: Joinable | None,
+        lasting: Lasting,
+        opening: Opening,
+        answer: Answer,
+        *,
+        ends_unread: bool = True,
+    ) -> None:
+        """Start the task of a lasting run.
+
+        Args:
+            asked: the current request, as others may join it; None if none may.
+            lasting: the run.
+            opening: opens it.
+            answer: encodes its answer.
+            ends_unread: whether it ends when nothing reads it.
+        """
+        log = exchange_of(request.scope).log
+
+        async def live() -> None:
             try:
                 with lasting.scope:
-                    await live()
+                    async with trio.open_nursery() as nursery:
+                        if ends_unread:
+                            nursery.start_soon(lasting.end_unread)
+                        await self._run(lasting, opening, answer, log)
+                        if asked is not None and not asked.key:
+                            await lasting.wait_read()
+                        nursery.cancel_scope.cancel(reason="the turn is over")
             finally:
+                if asked is not None:
+                    self.joined.note_end(asked, lasting, keep=_is_kept(lasting))
                 lasting.end(ShuttingDown("The server is shutting down.", may_retry=False))
                 # Copies do not keep the request in memory, as the run and the traceback of the error do.
                 lasting.failure = copy(lasting.failure)
                 lasting.run = None if lasting.run is None else self.runs.get(lasting.run.id)
 
-        self.runs.nursery.start_soon(scoped, name="lasting run")
+        if asked is not None:
+            self.joined.add(asked, lasting)
+        self.runs.nursery.start_soon(live, name="lasting run")
 
     async def read(self, lasting: Lasting, *, stream: bool, index: int = 0) -> Response:
         """Answer the current request from a lasting run.

@@ -87,6 +87,10 @@ _ITEMS_QUERY: Final[tuple[JsonObject, ...]] = (
     {"name": "after", "in": "query", "schema": STRING},
     {"name": "before", "in": "query", "schema": STRING},
 )
+_STREAM_QUERY: Final[tuple[JsonObject, ...]] = (
+    {"name": "stream", "in": "query", "schema": {"enum": ["true", "false"]}},
+    {"name": "starting_after", "in": "query", "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999}},
+)
 _FOLLOW_QUERY: Final = {"name": "follow", "in": "query", "schema": {"enum": ["0", "1"]}}
 _KEY_HEADER: Final[tuple[JsonObject, ...]] = (
     {"name": KEY_HEADER, "in": "header", "schema": {"type": "string", "pattern": KEY_PATTERN}},
@@ -135,7 +139,23 @@ _OPERATIONS: Final = (
         ref("ResponseRequest"),
         more_parameters=_KEY_HEADER,
     ),
-    Operation("get", "/v1/responses/{response_id}", "retrieveResponse", "Get a stored response.", _json("Response")),
+    Operation(
+        "get",
+        "/v1/responses/{response_id}",
+        "retrieveResponse",
+        "Get a stored response; with `stream=true` the events of a response in the background.",
+        {**_json("Response"), **_EVENTS},
+        more_parameters=_STREAM_QUERY,
+    ),
+    Operation(
+        "post",
+        "/v1/responses/{response_id}/cancel",
+        "cancelResponse",
+        "Cancel a response in the background. A response that has ended is returned as it is.",
+        _json("Response"),
+        (413, 415),
+        {"type": "object"},
+    ),
     Operation(
         "delete", "/v1/responses/{response_id}", "deleteResponse", "Delete a stored response.", _json("DeletedResponse")
     ),

@@ -40,6 +40,7 @@ from claude_openai.protocol.wire.models import ModelCatalog
 from claude_openai.runs.lasting import Answer
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
+from claude_openai.web.background import BackgroundResponses
 from claude_openai.web.claude_options_access import ClaudeOptionsGuard
 from claude_openai.web.client_name import client_name
 from claude_openai.web.http.event_stream import EventStreamBody, Frames
@@ -74,6 +75,7 @@ class Views:
     catalog: Callable[[], ModelCatalog]
     stored: StoredResponses
     lasting: LastingTurns
+    background: BackgroundResponses
     offload: Offload = in_thread
     recorder: Recorder | None = None
     tracing: "Tracing | None" = None
@@ -125,6 +127,16 @@ class Views:
                 stored.responses.keep(response, parsed.kept, caller, trio.current_time())
 
         remember = _ignore if parsed.kept is None else stored.items.remember
+        if parsed.background:
+            encoder = ResponsesStream(head, _now, remember, keep)
+            joinable = await self._joinable(parsed.chat, body)
+            asked = joinable if joinable is not None and joinable.key else None
+            opening = partial(self._opened, parsed.chat, body, head.id)
+            response = await self.background.create(
+                asked, opening, encoder, lambda: keep(encoder.so_far), stream=parsed.chat.stream
+            )
+            self._warn_of_limits()
+            return response
         if parsed.chat.stream:
             return await self._streamed(parsed.chat, body, head.id, ResponsesStream(head, _now, remember, keep))
         return await self._whole(parsed.chat, body, head.id, ResponsesObject(head, _now, remember), keep)

@@ -9,11 +9,11 @@ from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.errors import Overloaded, UpstreamError
 from claude_openai.protocol.turn.events import TurnFailed, TurnStarted
-from claude_openai.runs import lasting
+from claude_openai.runs import kept_answers, lasting
+from claude_openai.runs.kept_answers import KEPT_S, KeptAnswers
 from claude_openai.runs.lasting import LINGER_S
 from claude_openai.testing import Hang, Pause
-from claude_openai.web import joining
-from claude_openai.web.joining import KEPT_S, MAX_KEY_CHARS
+from claude_openai.web.joining import MAX_KEY_CHARS
 from tests.memory.client import Client
 from tests.memory.harness import Server, chat, serving
 from tests.scripted_backend import ScriptedBackend, TurnStep, full_turn
@@ -131,7 +131,12 @@ async def test_another_body_or_path_with_the_same_key_is_409(path: str) -> None:
 
 async def test_no_caller_joins_the_turn_of_another() -> None:
     async with serving(SLOW) as server:
-        callers = [{}, {"authorization": "Bearer a"}, {"authorization": "Bearer b"}, {"x_api_key": "c"}]
+        callers: list[dict[str, Any]] = [
+            {},
+            {"authorization": "Bearer a"},
+            {"authorization": "Bearer b"},
+            {"x_api_key": "c"},
+        ]
         for number, headers in enumerate(callers, 1):
             await begun(server, turn=number, idempotency_key=KEY, **headers)
             client = await begun(server, idempotency_key=KEY, **headers)
@@ -159,10 +164,10 @@ async def test_an_answer_is_kept_for_an_hour(monkeypatch: pytest.MonkeyPatch) ->
             assert len(server.backend.turns) == turns
 
 
-@pytest.mark.parametrize(("bound", "value"), [("MAX_ANSWERS", 2), ("MAX_BYTES", 2 * joining.ANSWER_BYTES + 1500)])
+@pytest.mark.parametrize(("bound", "value"), [("MAX_ANSWERS", 2), ("MAX_BYTES", 2 * kept_answers.ANSWER_BYTES + 1500)])
 async def test_the_oldest_answers_go_first(bound: str, value: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    defaults = {"MAX_ANSWERS": joining.MAX_ANSWERS, "MAX_BYTES": joining.MAX_BYTES, bound: value}
-    monkeypatch.setattr(joining.Joined.__init__, "__defaults__", tuple(defaults.values()))
+    defaults = {name: getattr(kept_answers, name) for name in ("MAX_ANSWERS", "MAX_BYTES")}
+    monkeypatch.setattr(KeptAnswers.__init__, "__defaults__", tuple((defaults | {bound: value}).values()))
     async with serving() as server:
         for number in range(3):
             assert (await server.post(chat(), idempotency_key=str(number))).status == 200
@@ -258,8 +263,8 @@ async def test_a_cancelled_run_ends_for_all_who_joined() -> None:
             assert (await client.answer()).error()["message"] == "Enough."
 
 
-RETRIED = {"x_stainless_retry_count": "1"}
-FIRST = {"x_stainless_retry_count": "0"}
+RETRIED: dict[str, Any] = {"x_stainless_retry_count": "1"}
+FIRST: dict[str, Any] = {"x_stainless_retry_count": "0"}
 
 
 async def test_the_retry_of_a_client_library_joins_the_turn_that_lost_its_client() -> None:

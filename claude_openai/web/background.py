@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from copy import copy
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import trio
 from quart import Quart, Response, request
@@ -36,14 +36,17 @@ class _BackgroundRun(Lasting):
 
     Args:
         caller: as in `Exchange`.
-        stream: encodes it.
+        encoder: encodes it.
+
+    Attributes:
+        so_far: returns the response in its current state.
     """
 
-    def __init__(self, caller: str, stream: ResponsesStream) -> None:
+    def __init__(self, caller: str, encoder: ResponsesStream) -> None:
         super().__init__()
         self.caller = caller
-        self.stream = stream
-        self.frames += stream.queue()
+        self.frames += encoder.queue()
+        self.so_far: Callable[[], dict[str, Any]] = lambda: encoder.so_far
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +101,7 @@ class BackgroundResponses:
             raise copy(run.failure)
         if stream:
             return await self.turns.read(run, stream=True)
-        return json_response(run.stream.so_far)
+        return json_response(run.so_far())
 
     async def retrieve(self, response_id: str) -> Response:
         """Return a response in its current state, or its stream."""
@@ -108,7 +111,7 @@ class BackgroundResponses:
             exchange_of(request.scope).end_at_disconnect()
             return await self.turns.read(run, stream=True, index=index)
         if run is not None and not run.ended:
-            return json_response(run.stream.so_far)
+            return json_response(run.so_far())
         response = self.stored.retrieve(response_id)
         if streamed:
             raise unsupported_parameter(
@@ -126,7 +129,7 @@ class BackgroundResponses:
         run = self._found(response_id)
         if run is not None:
             await self._end(run)
-            return json_response(run.stream.so_far)
+            return json_response(run.so_far())
         response = self.stored.retrieve(response_id)
         if not (await response.get_json())["background"]:
             raise BadRequest(
@@ -164,7 +167,7 @@ class BackgroundResponses:
         self._running[response_id] = run
 
         async def opened(stack: AsyncExitStack) -> Run:
-            stack.callback(self._note_end, response_id, run)
+            stack.callback(self._note_end, response_id, run, encoder)
             opened = await opening(stack)
             keep()
             return opened
@@ -178,9 +181,11 @@ class BackgroundResponses:
             await self.runs.cancel(run.run, error)
         await run.wait_end()
 
-    def _note_end(self, response_id: str, run: _BackgroundRun) -> None:
+    def _note_end(self, response_id: str, run: _BackgroundRun, encoder: ResponsesStream) -> None:
         del self._running[response_id]
-        if run.stream.ended:
+        if encoder.ended:
+            final = encoder.so_far
+            run.so_far = lambda: final  # the encoder keeps the request in memory
             self._ended.put(response_id, run, run.size)
         else:
             with suppress(NotFound):

@@ -163,7 +163,10 @@ class Views:
         exchange = exchange_of(request.scope)
         exchange.begin_turn(chat.model)
         read = joinable_of(request.headers, request.path, body, exchange.caller, stream=chat.stream)
-        return None if read is None else await self.offload(read)
+        if read is None:
+            return None
+        async with self._admitted(chat):  # also a client that joins must be allowed what the turn does
+            return await self.offload(read)
 
     async def _opened(self, chat: TurnRequest, body: bytes, response_id: str, stack: AsyncExitStack) -> Run:
         """Admit the request and open its run, on a stack."""

@@ -9,6 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 from claude_openai.errors import ShuttingDown, UpstreamError
 from claude_openai.protocol.turn.events import ReasoningDelta, ToolCall, TurnFailed, TurnStarted
 from claude_openai.runs import kept_answers
+from claude_openai.runs.drain import drain_at
 from claude_openai.runs.kept_answers import KEPT_S, KeptAnswers
 from claude_openai.testing import Hang, Pause
 from tests.memory.client import Answer, Client
@@ -334,6 +335,19 @@ async def test_a_stopping_server_fails_what_still_runs() -> None:
         server.runs.cancel_all(ShuttingDown("Over.", may_retry=False))
         found = events_of(await reader.answer())
         assert [event["type"] for event in found] == ["response.in_progress", "error", "response.failed"]
+
+
+@pytest.mark.parametrize(("timeout_s", "status"), [(10, "completed"), (2, "failed")])
+async def test_a_drain_waits_for_a_response_in_the_background(timeout_s: float, status: str) -> None:
+    async with serving(SLOW) as server:
+        name = await created(server)
+        stop = trio.Event()
+        stop.set()
+        await drain_at(stop, server.admission, 0, timeout_s, server.log)
+        assert trio.current_time() == min(timeout_s, 5)
+        server.runs.cancel_all(ShuttingDown("Over.", may_retry=False))
+        await server.admission.wait_idle()
+        assert (await state(server, name))["status"] == status
 
 
 @streams

@@ -1,5 +1,6 @@
 """Turns that requests join: by an `Idempotency-Key`, or as the retry of a client library."""
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.errors import Overloaded, UpstreamError
+from claude_openai.protocol.openai.responses.request import ResponsesRequest
 from claude_openai.protocol.turn.events import TurnFailed, TurnStarted
+from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.runs import kept_answers, lasting
 from claude_openai.runs.kept_answers import KEPT_S, KeptAnswers
 from claude_openai.runs.lasting import LINGER_S
@@ -204,6 +207,26 @@ async def test_a_failure_of_an_answer_that_had_begun_is_kept(stream: bool) -> No
         assert b"It died." in answers[0].body
         assert [answer.status for answer in answers] == [200 if stream else 502] * 2
         assert len(server.backend.turns) == 1
+
+
+@pytest.mark.parametrize(("stream", "fails"), [(True, True), (True, False), (False, False)])
+@pytest.mark.parametrize("background", [True, False])
+async def test_an_answer_is_kept_without_its_request(stream: bool, fails: bool, background: bool) -> None:
+    # The script is not kept either: its error would keep the traceback.
+    ends = iter([TurnFailed(UpstreamError("It died.")) if fails else full_turn()[-1]])
+    async with serving(lambda _: (TurnStarted("claude"), next(ends))) as server:
+        body = {**BODIES["/v1/responses"], "stream": stream, "background": background}
+        client = server.connect()
+        await client.post(body, "/v1/responses", idempotency_key=KEY)
+        await client.answer()
+        client.leave()  # a connection keeps its last error
+        await server.admission.wait_idle()
+        await wait_all_tasks_blocked()
+        server.backend.turns.clear()
+        gc.collect()
+        assert [each for each in gc.get_objects() if isinstance(each, TurnRequest | ResponsesRequest)] == []
+        answer = await server.post(body, "/v1/responses", idempotency_key=KEY)
+        assert answer.headers["x-claude-openai-joined"] == "true"
 
 
 @streams

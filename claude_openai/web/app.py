@@ -127,7 +127,7 @@ def build_app(
     app.url_map.merge_slashes = False  # merging redirects, with an HTML body
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
     stored = StoredResponses(offload)
-    lasting = LastingTurns(runs, config.hold_status_ms / 1000, config.comment_interval_ms / 1000)
+    lasting = LastingTurns(runs, config.hold_status_ms / 1000, config.comment_interval_ms / 1000, config.store)
     background = BackgroundResponses(runs, lasting, stored, config.max_background)
     views = Views(
         config,

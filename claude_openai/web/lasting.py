@@ -86,12 +86,14 @@ class LastingTurns:
         runs: the registry.
         hold_s: how long the status line of a stream waits for its first frame.
         comment_interval_s: as for `EventStreamBody`.
+        keeps: whether answers are kept for their keys after the end.
         joined: the turns that requests may join.
     """
 
     runs: Runs
     hold_s: float
     comment_interval_s: float
+    keeps: bool
     joined: Joined = field(default_factory=Joined)
 
     async def answer(self, asked: Joinable, opening: Opening, answer: Answer, *, stream: bool) -> Response:
@@ -154,7 +156,7 @@ class LastingTurns:
                         nursery.cancel_scope.cancel(reason="the turn is over")
             finally:
                 if asked is not None:
-                    self.joined.note_end(asked, lasting, keep=_is_kept(lasting))
+                    self.joined.note_end(asked, lasting, keep=self.keeps and _may_be_kept(lasting))
                 lasting.end(ShuttingDown("The server is shutting down.", may_retry=False))
                 # Copies do not keep the request in memory, as the run and the traceback of the error do.
                 lasting.failure = copy(lasting.failure)
@@ -204,8 +206,8 @@ class LastingTurns:
                 lasting.end(error)
 
 
-def _is_kept(lasting: Lasting) -> bool:
-    """Whether an answer is kept for its key: it is whole, or an error of a turn that has cost something."""
+def _may_be_kept(lasting: Lasting) -> bool:
+    """Whether an answer is worth keeping for its key: it is whole, or an error of a turn that has cost something."""
     is_crash = lasting.failure is not None and not isinstance(lasting.failure, ApiError)
     has_begun = lasting.run is not None and lasting.run.answering
     return has_begun and lasting.ended and lasting.can_be_joined and not is_crash

@@ -1,6 +1,7 @@
 """Turns that requests join: by an `Idempotency-Key`, or as the retry of a client library."""
 
 import gc
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from claude_openai.errors import Overloaded, UpstreamError
+from claude_openai.errors import Overloaded, RunCancelled, UpstreamError
 from claude_openai.protocol.turn.events import TurnFailed, TurnStarted
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.runs import kept_answers, lasting
@@ -164,6 +165,15 @@ async def test_an_answer_is_kept_for_an_hour(monkeypatch: pytest.MonkeyPatch) ->
             await trio.sleep(after)
             assert (await server.post(chat(), idempotency_key=KEY)).status == 200
             assert len(server.backend.turns) == turns
+
+
+async def test_a_server_that_stores_nothing_keeps_no_answer() -> None:
+    async with serving(SLOW, store=False) as server:
+        client = await begun(server, idempotency_key=KEY)
+        for turns in (1, 2):
+            assert (await server.post(chat(), idempotency_key=KEY)).status == 200
+            assert len(server.backend.turns) == turns
+        assert (await client.answer()).headers.get("x-claude-openai-joined") is None
 
 
 @pytest.mark.parametrize(("bound", "value"), [("MAX_ANSWERS", 2), ("MAX_BYTES", 2 * kept_answers.ANSWER_BYTES + 1500)])
@@ -334,3 +344,50 @@ async def test_the_stream_of_a_client_library_ends_with_its_connection() -> None
         client.leave()
         await server.backend.turns[0].ended.wait()
         assert trio.current_time() == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(5))
+async def test_clients_that_join_and_leave_at_random_moments_all_see_one_answer(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311
+    bodies: dict[str, set[bytes]] = {}
+    statuses: set[int] = set()
+
+    async def client(server: Server, number: int) -> None:
+        for _ in range(chance.randrange(300)):
+            await trio.lowlevel.checkpoint()
+        await trio.sleep(chance.choice([0, 0, 1, 2, 3]))
+        stream = bool(number % 2)
+        path = chance.choice(["/v1/chat/completions", "/v1/responses"])
+        body = {**BODIES[path], "stream": stream, "background": stream and path == "/v1/responses"}
+        joining = server.connect()
+        key = f"{chance.randrange(2)}{path}{stream}"
+        await joining.post(body, path, **(RETRIED if chance.random() < 0.2 else {"idempotency_key": key}))
+        if chance.random() < 0.5:
+            with trio.move_on_after(chance.choice([0, 1, 5])):
+                await joining.head()
+            joining.leave()
+            return
+        answer = await joining.answer()
+        statuses.add(answer.status)
+        if answer.status == 200:
+            bodies.setdefault(answer.headers["x-claude-openai-run"], set()).add(answer.body)
+
+    async def cancel_now_and_then(server: Server) -> None:
+        for _ in range(5):
+            await trio.sleep(1)
+            for run in server.runs.all():
+                if not run.ended and chance.random() < 0.3:
+                    run.cancel(RunCancelled("Enough.", may_retry=False))
+
+    script = full_turn(*[Pause(0)] * 20, "Hel", Pause(2), *[Pause(0)] * 20, "lo")
+    async with serving(ScriptedBackend(script, cleanup_s=1), max_concurrency=5) as server:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(cancel_now_and_then, server)
+            for number in range(100):
+                nursery.start_soon(client, server, number)
+        await server.admission.wait_idle()
+        await trio.sleep(LINGER_S + 1)
+        assert statuses <= {200, 410}
+        assert max(len(found) for found in bodies.values()) == 1
+        assert 1 < len(server.backend.turns) < 60

@@ -41,7 +41,8 @@ class KeptAnswers(Generic[K, T]):
         self._size = 0
 
     def put(self, name: K, value: T, size: int) -> None:
-        """Keep an answer whose frames have this size."""
+        """Keep an answer whose frames have this size, in place of an earlier one of the name."""
+        self.drop(name)
         kept = _Kept(value, size + ANSWER_BYTES, trio.current_time() + KEPT_S)
         self._kept[name] = kept
         self._size += kept.size

@@ -15,6 +15,7 @@ __all__ = [
     "ConfigError",
     "ContextTooLong",
     "Forbidden",
+    "IdempotencyKeyReused",
     "InternalError",
     "LongContextRefused",
     "MethodNotAllowed",
@@ -175,6 +176,14 @@ class MethodNotAllowed(ApiError):
     status = 405
     type = "invalid_request_error"
     default_code = "method_not_allowed"
+
+
+class IdempotencyKeyReused(ApiError):
+    """The idempotency key is that of another request."""
+
+    status = 409
+    type = "invalid_request_error"
+    default_code = "idempotency_key_reused"
 
 
 class RunEnded(ApiError):

@@ -120,6 +120,7 @@ async def serve(
             closing = trio.Event()
             async with trio.open_nursery() as nursery:
                 leave = admission.wait_draining if sockets else closing.wait
+                await nursery.start(_hold_runs, runs, closing)
                 nursery.start_soon(_hold_connections, connections, listeners, leave, closing)
                 try:
                     log.debug("server.start", version=__version__, urls=urls_of(listeners), backend=the_backend.name)
@@ -138,6 +139,18 @@ async def serve(
                     closing.set()
             app.probes.report()
         log.debug("server.stop")
+
+
+async def _hold_runs(
+    runs: Runs, closing: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Own the lasting runs until `closing` is set, when all runs were cancelled."""
+    # Shielded, so that a run that is cancelled with the server still gets its error.
+    with trio.CancelScope(shield=True):
+        async with trio.open_nursery() as runs.nursery:
+            task_status.started()
+            await closing.wait()
+            runs.nursery.cancel_scope.cancel(reason="the server stops")
 
 
 async def _hold_connections(

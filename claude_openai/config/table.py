@@ -253,6 +253,11 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         _number("max_concurrency", "N", "maximum number of turns that run at the same time"),
         _number("max_queue_size", "N", "maximum number of requests that wait for a turn; further ones get a 429"),
         _number(
+            "max_background",
+            "N",
+            "maximum number of responses that run or wait in the background; further ones get a 429",
+        ),
+        _number(
             "process_timeout_ms",
             "MS",
             "longest silence of Claude Code in a turn, in milliseconds; after it the answer is a 504",
@@ -299,7 +304,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         _number(
             "spares",
             "N",
-            "number of claude processes to start ahead for each of the last two models, at about 200 MB each",
+            "number of claude processes to start ahead for each of the last two models, at about 200 MB each; unless "
+            "0, one more has the tools of the last new conversations",
         ),
     ),
     *_group(

@@ -96,7 +96,10 @@ class Runs:
     Attributes:
         changes: the runs that have changed, for those who watch.
         errors: the last errors of clients' requests.
+        nursery: owns the lasting runs; set by the owner of the server, which keeps it open until no run is left.
     """
+
+    nursery: trio.Nursery
 
     def __init__(
         self,

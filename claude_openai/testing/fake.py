@@ -64,6 +64,7 @@ class FakeClaude:
         self._arrival = trio.Event()
         self._admission = Admission(config.max_concurrency, config.max_queue_size)
         self._runs = Runs(parts.backend, self._admission, RunLimits.of(config))
+        self._runs.nursery = nursery
         app = build_app(config, self._runs, log, parts.backend.status, catalog=parts.models.catalog, offload=_at_once)
         self._connections = Connections(recorded(app, self._note_request), config, log)
 

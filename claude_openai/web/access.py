@@ -135,7 +135,7 @@ def cors_headers(origin: str) -> dict[str, str]:
         "access-control-allow-origin": origin,
         "access-control-expose-headers": (
             "x-request-id, request-id, retry-after, x-claude-openai-run, x-claude-openai-conversation, "
-            "x-claude-openai-started, x-claude-openai-replica"
+            "x-claude-openai-started, x-claude-openai-replica, x-claude-openai-joined"
         ),
         "vary": "Origin",
     }

@@ -33,12 +33,14 @@ from claude_openai.runs.recent_errors import RecentErrors
 from claude_openai.runs.registry import Runs
 from claude_openai.shortages import described, shortage_hint
 from claude_openai.web.access import CONTROL_PREFIX, Guard, cors_headers, preflight_headers
+from claude_openai.web.background import BackgroundResponses, add_background_routes
 from claude_openai.web.claude_options_access import ClaudeOptionsGuard
 from claude_openai.web.control import add_control_routes
 from claude_openai.web.http.exchange import Exchange, HttpConnection, exchange_of, route_of
 from claude_openai.web.http.forwarded import TrustedProxies
 from claude_openai.web.http.probes import ProbeCount
 from claude_openai.web.json_response import json_response
+from claude_openai.web.lasting import LastingTurns
 from claude_openai.web.page import add_page_routes, is_of_page, opens_page
 from claude_openai.web.page_access import PageAccess, page_access
 from claude_openai.web.status import OPEN_PATHS, BackendStatus, add_operator_routes
@@ -125,6 +127,8 @@ def build_app(
     app.url_map.merge_slashes = False  # merging redirects, with an HTML body
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
     stored = StoredResponses(offload)
+    lasting = LastingTurns(runs, config.hold_status_ms / 1000, config.comment_interval_ms / 1000, config.store)
+    background = BackgroundResponses(runs, lasting, stored, config.max_background)
     views = Views(
         config,
         runs,
@@ -132,6 +136,8 @@ def build_app(
         ClaudeOptionsGuard(config),
         catalog or config.catalog,
         stored,
+        lasting,
+        background,
         offload,
         recorder=recorder,
         tracing=tracing,
@@ -143,6 +149,7 @@ def build_app(
     app.add_url_rule("/v1/completions", "completions", views.completions, methods=["POST"])
     app.add_url_rule("/v1/responses", "responses", views.responses, methods=["POST"])
     add_stored_routes(app, stored)
+    add_background_routes(app, background)
     app.add_url_rule("/v1/messages", "messages", views.messages, methods=["POST"])
     for path in ("/v1/messages/count_tokens", "/v1/responses/input_tokens"):
         app.add_url_rule(path, "count_tokens", views.count_tokens, methods=["POST"])

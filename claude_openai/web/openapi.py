@@ -11,13 +11,14 @@ from claude_openai._version import __version__
 from claude_openai.protocol.openai.responses.input_items import MAX_LISTED, ORDERS
 from claude_openai.runs.capture.records import RUN_ID
 from claude_openai.web.access import CONTROL_PREFIX
+from claude_openai.web.joining import KEY_HEADER, KEY_PATTERN
 from claude_openai.web.openapi_schemas import NAME, STRING, JsonObject, ref, schemas
 
 __all__ = ["openapi_document"]
 
 # Statuses of the errors of all requests, and further ones of requests that run a turn.
 _ANY_ERRORS: Final = (400, 403, 404, 405, 500)
-_TURN_ERRORS: Final = (410, 413, 415, 429, 502, 503, 504)
+_TURN_ERRORS: Final = (409, 410, 413, 415, 429, 502, 503, 504)
 _KEY_ERRORS: Final = (401,)
 
 _REASONS: Final[Mapping[int, str]] = {
@@ -26,7 +27,7 @@ _REASONS: Final[Mapping[int, str]] = {
     403: "The host, origin, folder, permission mode or tool is not allowed, or Claude rejected the login.",
     404: "The path, model, response or run does not exist.",
     405: "The method is not allowed for this path.",
-    409: "The run has already ended.",
+    409: "The idempotency key is that of another request; or the run to cancel has already ended.",
     410: "The run was cancelled on the server.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
@@ -48,6 +49,7 @@ class Operation:
         body: the schema of the request body.
         error: name of the schema of its errors.
         open: the operation needs no key.
+        more_parameters: parameters outside of its path.
         more: further responses, by status.
     """
 
@@ -60,7 +62,7 @@ class Operation:
     body: JsonObject | None = None
     error: str = "Error"
     open: bool = False
-    query: tuple[JsonObject, ...] = ()
+    more_parameters: tuple[JsonObject, ...] = ()
     more: Mapping[str, JsonObject] = field(default_factory=dict)
 
 
@@ -85,7 +87,14 @@ _ITEMS_QUERY: Final[tuple[JsonObject, ...]] = (
     {"name": "after", "in": "query", "schema": STRING},
     {"name": "before", "in": "query", "schema": STRING},
 )
+_STREAM_QUERY: Final[tuple[JsonObject, ...]] = (
+    {"name": "stream", "in": "query", "schema": {"enum": ["true", "false"]}},
+    {"name": "starting_after", "in": "query", "schema": {"type": "integer", "minimum": 0, "maximum": 999_999_999}},
+)
 _FOLLOW_QUERY: Final = {"name": "follow", "in": "query", "schema": {"enum": ["0", "1"]}}
+_KEY_HEADER: Final[tuple[JsonObject, ...]] = (
+    {"name": KEY_HEADER, "in": "header", "schema": {"type": "string", "pattern": KEY_PATTERN}},
+)
 _HTML: Final = {"text/html": STRING}
 _FILES: Final = {"text/html": STRING, "text/css": STRING, "text/javascript": STRING, "image/svg+xml": STRING}
 _REDIRECT: Final = {"302": {"description": "The page is at `Location`."}}
@@ -109,6 +118,7 @@ _OPERATIONS: Final = (
         {**_json("ChatCompletion"), **_EVENTS},
         _TURN_ERRORS,
         ref("ChatCompletionRequest"),
+        more_parameters=_KEY_HEADER,
     ),
     Operation(
         "post",
@@ -118,6 +128,7 @@ _OPERATIONS: Final = (
         {**_json("TextCompletion"), **_EVENTS},
         _TURN_ERRORS,
         ref("CompletionRequest"),
+        more_parameters=_KEY_HEADER,
     ),
     Operation(
         "post",
@@ -127,8 +138,25 @@ _OPERATIONS: Final = (
         {**_json("Response"), **_EVENTS},
         _TURN_ERRORS,
         ref("ResponseRequest"),
+        more_parameters=_KEY_HEADER,
     ),
-    Operation("get", "/v1/responses/{response_id}", "retrieveResponse", "Get a stored response.", _json("Response")),
+    Operation(
+        "get",
+        "/v1/responses/{response_id}",
+        "retrieveResponse",
+        "Get a stored response; with `stream=true` the events of a response in the background.",
+        {**_json("Response"), **_EVENTS},
+        more_parameters=_STREAM_QUERY,
+    ),
+    Operation(
+        "post",
+        "/v1/responses/{response_id}/cancel",
+        "cancelResponse",
+        "Cancel a response in the background. A response that has ended is returned as it is.",
+        _json("Response"),
+        (413, 415),
+        {"type": "object"},
+    ),
     Operation(
         "delete", "/v1/responses/{response_id}", "deleteResponse", "Delete a stored response.", _json("DeletedResponse")
     ),
@@ -138,7 +166,7 @@ _OPERATIONS: Final = (
         "listInputItems",
         "List the items from which a stored response was made, the last one first.",
         _json("InputItems"),
-        query=_ITEMS_QUERY,
+        more_parameters=_ITEMS_QUERY,
     ),
     Operation(
         "post",
@@ -158,6 +186,7 @@ _OPERATIONS: Final = (
         _TURN_ERRORS,
         ref("MessagesRequest"),
         error="AnthropicError",
+        more_parameters=_KEY_HEADER,
     ),
     Operation(
         "post",
@@ -188,7 +217,9 @@ _OPERATIONS: Final = (
 _CONTROL: Final = (
     Operation("get", "/control/status", "countRuns", "Count the runs by state.", _json("RunCounts")),
     Operation("get", "/control/usage", "controlUsage", _USAGE, _json("Usage")),
-    Operation("get", "/control/runs", "listRuns", "List the latest runs.", _json("Runs"), query=(_RUN_QUERY,)),
+    Operation(
+        "get", "/control/runs", "listRuns", "List the latest runs.", _json("Runs"), more_parameters=(_RUN_QUERY,)
+    ),
     Operation("get", "/control/runs/{run_id}", "retrieveRun", "Get one run.", _json("Run")),
     Operation(
         "get",
@@ -196,7 +227,7 @@ _CONTROL: Final = (
         "runOutput",
         "Output of a run as JSON lines; `follow=1` streams it until the run ends.",
         {"application/x-ndjson": STRING},
-        query=(_FOLLOW_QUERY,),
+        more_parameters=(_FOLLOW_QUERY,),
     ),
     Operation(
         "post",
@@ -303,7 +334,7 @@ def _described(operation: Operation, needs_key: bool) -> JsonObject:
         "operationId": operation.name,
         "summary": operation.summary,
         "security": _security(operation) if needs_key else [],
-        "parameters": [*parameters, *operation.query],
+        "parameters": [*parameters, *operation.more_parameters],
         **({} if body is None else {"requestBody": {"required": True, "content": _content(body)}}),
         "responses": {
             **success,

@@ -1,4 +1,7 @@
-"""The stored responses of the Responses API: what a request continues, and the routes that read and delete them."""
+"""The stored responses of the Responses API: what a request continues, and the routes that read and delete them.
+
+The routes of responses that may be in the background are in `background`.
+"""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +13,6 @@ from claude_openai.offload import Offload
 from claude_openai.protocol.openai.responses.input_items import input_item_list
 from claude_openai.protocol.openai.responses.item_store import ItemStore
 from claude_openai.protocol.openai.responses.response_store import Earlier, ResponseStore
-from claude_openai.protocol.wire.bad_request import unsupported_parameter
 from claude_openai.protocol.wire.sse import encode_json
 from claude_openai.web.http.exchange import exchange_of
 
@@ -30,10 +32,7 @@ class StoredResponses:
         caller, now = exchange_of(request.scope).caller, trio.current_time()
         return lambda response_id: self.responses.conversation(response_id, caller, now)
 
-    async def retrieve(self, response_id: str) -> Response:
-        for name in ("stream", "starting_after"):
-            if request.args.get(name, "false") != "false":
-                raise unsupported_parameter(name, f"Stored responses cannot be streamed. Omit '{name}'.")
+    def retrieve(self, response_id: str) -> Response:
         return _json(self.responses.response(response_id, exchange_of(request.scope).caller, trio.current_time()))
 
     async def input_items(self, response_id: str) -> Response:
@@ -45,7 +44,7 @@ class StoredResponses:
 
         return _json(await self.offload(listed))
 
-    async def delete(self, response_id: str) -> Response:
+    def delete(self, response_id: str) -> Response:
         """Delete a response, and its items, to which requests could still refer."""
         for item_id in self.responses.delete(response_id, exchange_of(request.scope).caller, trio.current_time()):
             self.items.forget(item_id)
@@ -57,8 +56,6 @@ def _json(body: bytes) -> Response:
 
 
 def add_stored_routes(app: Quart, stored: StoredResponses) -> None:
-    """Add the routes of stored responses."""
-    path = "/v1/responses/<response_id>"
-    app.add_url_rule(path, "response", stored.retrieve, methods=["GET"])
-    app.add_url_rule(path, "delete_response", stored.delete, methods=["DELETE"])
-    app.add_url_rule(f"{path}/input_items", "input_items", stored.input_items, methods=["GET"])
+    """Add the routes of responses that have ended."""
+    path = "/v1/responses/<response_id>/input_items"
+    app.add_url_rule(path, "input_items", stored.input_items, methods=["GET"])

@@ -6,8 +6,10 @@ A view parses the request, opens a run on the exchange's stack, and turns the ru
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import trio
@@ -35,14 +37,18 @@ from claude_openai.protocol.openai.responses.stream import ResponsesObject, Resp
 from claude_openai.protocol.turn.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.wire.models import ModelCatalog
+from claude_openai.runs.lasting import Answer
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
+from claude_openai.web.background import BackgroundResponses
 from claude_openai.web.claude_options_access import ClaudeOptionsGuard
 from claude_openai.web.client_name import client_name
 from claude_openai.web.http.event_stream import EventStreamBody, Frames
 from claude_openai.web.http.exchange import Exchange, exchange_of
 from claude_openai.web.http.peer import PEER_UID, Address
+from claude_openai.web.joining import Joinable, joinable_of
 from claude_openai.web.json_response import EVENT_STREAM, json_response
+from claude_openai.web.lasting import LastingTurns, Opening, StreamedAnswer, Whole, WholeAnswer
 from claude_openai.web.stored_responses import StoredResponses
 from claude_openai.web.usage import LIMIT_HEADER
 
@@ -52,6 +58,10 @@ if TYPE_CHECKING:
 __all__ = ["Views"]
 
 LOGGED_CHARS = 256
+
+
+def _ignore(_: Mapping[str, Any]) -> None:
+    """Do nothing: with `store: false` the client will not refer to items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +74,8 @@ class Views:
     options_guard: ClaudeOptionsGuard
     catalog: Callable[[], ModelCatalog]
     stored: StoredResponses
+    lasting: LastingTurns
+    background: BackgroundResponses
     offload: Offload = in_thread
     recorder: Recorder | None = None
     tracing: "Tracing | None" = None
@@ -84,20 +96,19 @@ class Views:
         catalog = self.catalog()
         chat = await self.offload(lambda: parse_chat_body(body, catalog))
         head = ResponseHead(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
-        run = await self._opened(chat, body, head.id)
         if chat.stream:
-            return await self._streamed(run, ChunkStream(head, chat.include_usage, functions=chat.functions))
-        return await self._whole(run, Completion(head, functions=chat.functions))
+            chunks = ChunkStream(head, chat.include_usage, functions=chat.functions)
+            return await self._streamed(chat, body, head.id, chunks)
+        return await self._whole(chat, body, head.id, Completion(head, functions=chat.functions))
 
     async def completions(self) -> Response:
         body = cast("bytes", await request.get_data())
         catalog = self.catalog()
         chat = await self.offload(lambda: parse_completions_request(body, catalog))
         head = ResponseHead(id=f"cmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
-        run = await self._opened(chat, body, head.id)
         if chat.stream:
-            return await self._streamed(run, TextStream(head, chat.include_usage))
-        return await self._whole(run, TextCompletion(head))
+            return await self._streamed(chat, body, head.id, TextStream(head, chat.include_usage))
+        return await self._whole(chat, body, head.id, TextCompletion(head))
 
     async def responses(self) -> Response:
         body = cast("bytes", await request.get_data())
@@ -109,20 +120,26 @@ class Views:
         if parsed.previous_id is not None:
             stored.responses.renew(parsed.previous_id, trio.current_time())
         head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), parsed.echo, parsed.namespaces)
-        run = await self._opened(parsed.chat, body, head.id)
         caller = exchange_of(request.scope).caller
 
         def keep(response: Mapping[str, Any]) -> None:
             if parsed.kept is not None:
                 stored.responses.keep(response, parsed.kept, caller, trio.current_time())
 
-        remember = _forget if parsed.kept is None else stored.items.remember
+        remember = _ignore if parsed.kept is None else stored.items.remember
+        if parsed.background:
+            encoder = ResponsesStream(head, _now, remember, keep)
+            joinable = await self._joinable(parsed.chat, body)
+            asked = joinable if joinable is not None and joinable.key else None
+            opening = partial(self._opened, parsed.chat, body, head.id)
+            response = await self.background.create(
+                asked, opening, encoder, lambda: keep(encoder.so_far), stream=parsed.chat.stream
+            )
+            self._warn_of_limits()
+            return response
         if parsed.chat.stream:
-            return await self._streamed(run, ResponsesStream(head, _now, remember, keep))
-        whole = ResponsesObject(head, _now, remember)
-        response = await self._whole(run, whole)
-        keep(whole.result())
-        return response
+            return await self._streamed(parsed.chat, body, head.id, ResponsesStream(head, _now, remember, keep))
+        return await self._whole(parsed.chat, body, head.id, ResponsesObject(head, _now, remember), keep)
 
     async def messages(self) -> Response:
         body = cast("bytes", await request.get_data())
@@ -130,10 +147,9 @@ class Views:
         chat = await self.offload(lambda: parse_messages_request(body, catalog))
         request_id = exchange_of(request.scope).id
         head = MessageHead(f"msg_{uuid.uuid4().hex}", chat.model, request_id, chat.show_thinking)
-        run = await self._opened(chat, body, head.id)
         if chat.stream:
-            return await self._streamed(run, MessageStream(head))
-        return await self._whole(run, MessageObject(head))
+            return await self._streamed(chat, body, head.id, MessageStream(head))
+        return await self._whole(chat, body, head.id, MessageObject(head))
 
     async def count_tokens(self) -> Response:
         raise NotFound(
@@ -142,26 +158,38 @@ class Views:
             code="not_supported",
         )
 
-    async def _opened(self, chat: TurnRequest, body: bytes, response_id: str) -> Run:
-        """Admit the request and open its run, on the stack of the exchange."""
+    async def _joinable(self, chat: TurnRequest, body: bytes) -> Joinable | None:
+        """Return the request as other requests may join its turn; None if none may."""
         exchange = exchange_of(request.scope)
-        chat = await self._admitted(chat)
-        _log_request(exchange.log, chat, body)
         exchange.begin_turn(chat.model)
-        trace = self._trace(chat, response_id, exchange)
+        read = joinable_of(request.headers, request.path, body, exchange.caller, stream=chat.stream)
+        if read is None:
+            return None
+        async with self._admitted(chat):  # also a client that joins must be allowed what the turn does
+            return await self.offload(read)
+
+    async def _opened(self, chat: TurnRequest, body: bytes, response_id: str, stack: AsyncExitStack) -> Run:
+        """Admit the request and open its run, on a stack."""
+        exchange = exchange_of(request.scope)
+        # Entered before the run, so that the folder is closed after the run has ended.
+        chat = await stack.enter_async_context(self._admitted(chat))
+        _log_request(exchange.log, chat, body)
+        trace = self._trace(chat, response_id, exchange, stack)
         if trace is not None:
             chat = replace(chat, trace_context=trace.context)
         recording = self._recording(body)
         opening = self.runs.open(chat, exchange.log, exchange.arrived, recording, client=_client(), trace=trace)
-        run = exchange.run = await exchange.stack.enter_async_context(opening)
+        run = exchange.run = await stack.enter_async_context(opening)
         exchange.headers["x-claude-openai-run"] = run.id
         return run
 
     def _started_at(self) -> str:
         return datetime.fromtimestamp(self.started, UTC).isoformat().replace("+00:00", "Z")
 
-    def _trace(self, chat: TurnRequest, response_id: str, exchange: Exchange) -> "RunTrace | None":
-        """Begin the span of the request, if there are spans; the exchange ends it, after the run."""
+    def _trace(
+        self, chat: TurnRequest, response_id: str, exchange: Exchange, stack: AsyncExitStack
+    ) -> "RunTrace | None":
+        """Begin the span of the request, if there are spans; the stack ends it, after the run."""
         if self.tracing is None:
             return None
         parent = {name: ",".join(request.headers.getlist(name)) for name in ("traceparent", "tracestate")}
@@ -174,20 +202,23 @@ class Views:
             record, first_token_s = (None, None) if run is None else (run.record, run.meter.first_token_s)
             trace.end(record, first_token_s, exchange.failure, exchange.status or 0)
 
-        exchange.stack.callback(end)
+        stack.callback(end)
         return trace
 
     def _recording(self, body: bytes) -> TurnRecording | None:
         return None if self.recorder is None else self.recorder.begin(request.path, body)
 
-    async def _admitted(self, chat: TurnRequest) -> TurnRequest:
+    def _admitted(self, chat: TurnRequest) -> AbstractAsyncContextManager[TurnRequest]:
         ends = (_address(request.scope.get("client")), _address(request.scope.get("server")))
-        # Entered before the run, so that the folder is closed after the run has ended.
         uid = request.scope["state"].get(PEER_UID)
-        admitted = self.options_guard.admitted(chat, *ends, uid)
-        return await exchange_of(request.scope).stack.enter_async_context(admitted)
+        return self.options_guard.admitted(chat, *ends, uid)
 
-    async def _streamed(self, run: Run, chunks: Frames) -> Response:
+    async def _streamed(self, chat: TurnRequest, body: bytes, response_id: str, chunks: Frames) -> Response:
+        joinable = await self._joinable(chat, body)
+        opening = partial(self._opened, chat, body, response_id)
+        if joinable is not None:
+            return await self._joined(joinable, opening, StreamedAnswer(chunks), stream=True)
+        run = await opening(exchange_of(request.scope).stack)
         first: Event | None = None
         with trio.move_on_after(self.config.hold_status_ms / 1000):
             first = await run.events.receive()
@@ -198,17 +229,35 @@ class Views:
         self._warn_of_limits()
         interval_s = self.config.comment_interval_ms / 1000
         exchange_of(request.scope).stack.callback(_log_calls, exchange_of(request.scope).log, chunks)
-        body = EventStreamBody(first, run, chunks, interval_s)
-        return TrioResponse(body, headers=EVENT_STREAM)
+        return TrioResponse(EventStreamBody(first, run, chunks, interval_s), headers=EVENT_STREAM)
 
-    async def _whole(self, run: Run, completion: Completion | ResponsesObject | MessageObject) -> Response:
+    async def _whole(
+        self,
+        chat: TurnRequest,
+        body: bytes,
+        response_id: str,
+        completion: Whole,
+        note: Callable[[dict[str, Any]], None] = _ignore,
+    ) -> Response:
+        joinable = await self._joinable(chat, body)
+        opening = partial(self._opened, chat, body, response_id)
+        if joinable is not None:
+            return await self._joined(joinable, opening, WholeAnswer(completion, note), stream=False)
+        run = await opening(exchange_of(request.scope).stack)
         while not completion.ended:
             event = await run.events.receive()
             if isinstance(event, TurnStarted):
                 exchange_of(request.scope).headers["x-claude-openai-conversation"] = event.conversation
             completion.feed(event)
         self._warn_of_limits()
-        return json_response(completion.result())
+        result = completion.result()
+        note(result)
+        return json_response(result)
+
+    async def _joined(self, asked: Joinable, opening: Opening, answer: Answer, *, stream: bool) -> Response:
+        response = await self.lasting.answer(asked, opening, answer, stream=stream)
+        self._warn_of_limits()
+        return response
 
     def _warn_of_limits(self) -> None:
         windows = self.runs.ledger.header
@@ -227,10 +276,6 @@ def _client() -> str:
 
 def _now() -> int:
     return int(time.time())
-
-
-def _forget(item: Mapping[str, Any]) -> None:
-    """Do nothing: with `store: false` the client will not refer to items."""
 
 
 def _log_request(log: Log, chat: TurnRequest, body: bytes) -> None:

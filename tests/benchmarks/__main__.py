@@ -13,7 +13,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +22,12 @@ from claude_openai.claude.process.command_line import claude_argv, claude_enviro
 from claude_openai.claude.process.program import find_claude
 
 from .apis import apis
+from .balancer import balancer
+from .capacity import capacity
 from .client import Timing, stream
 from .conversations import conversations
 from .harness import harness
+from .process_figures import family, memory_mb, proportional_mb
 from .report import failures, report, server
 from .servers import WORD
 from .watching import watching
@@ -56,30 +58,6 @@ def tool(name: str) -> dict[str, Any]:
 
 
 TOOLS = [tool(name) for name in ("look", *(f"tool_{n}" for n in range(14)))]
-
-
-def memory_mb(pid: int) -> float:
-    """Resident memory of one process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
-
-
-def family(pid: int) -> list[int]:
-    """A process and all that descend from it."""
-    parents = {}
-    for entry in Path("/proc").iterdir():
-        with suppress(OSError, ValueError):
-            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-    found = [pid]
-    for one in found:
-        found += [child for child, parent in parents.items() if parent == one]
-    return found
-
-
-def proportional_mb(pid: int) -> float:
-    """Proportional set size of one process: what is shared counts by its share, so that sums are true."""
-    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-    return int(rollup.split("Pss:")[1].split()[0]) / 1024
 
 
 def median(measure: Callable[[], float]) -> float:
@@ -261,6 +239,8 @@ def main() -> int:
             "harness": harness,
             "watching": watching,
             "apis": apis,
+            "balancer": partial(balancer, folder),
+            "capacity": partial(capacity, folder),
             "everything else": partial(everything_else, folder),
         }
         for part in sys.argv[1:] or parts:

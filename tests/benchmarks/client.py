@@ -45,7 +45,7 @@ def stream(
     return streamed(url, path, {"messages": messages, "tools": list(tools)}, *CHAT_MARKS)
 
 
-def streamed(url: str, path: str, fields: dict[str, Any], *marks: bytes) -> Timing:
+def streamed(url: str, path: str, fields: dict[str, Any], *marks: bytes, session: str = "") -> Timing:
     """Stream one answer of any API.
 
     Args:
@@ -53,12 +53,13 @@ def streamed(url: str, path: str, fields: dict[str, Any], *marks: bytes) -> Timi
         path: of the API.
         fields: of the request, without the model.
         marks: each is in the frame of a delta once.
+        session: by which a load balancer picks a server.
     """
     parts = urlsplit(url)
     body = json.dumps({"model": "claude", "stream": True, **fields}).encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        f"Content-Length: {len(body)}\r\nX-Session-Affinity: {session}\r\nConnection: close\r\n\r\n"
     )
     started = time.perf_counter()
     first, deltas, tail, call_id = 0.0, 0, b"", ""

@@ -41,6 +41,8 @@ MAX_RATIO: Final = 0.35
 MAX_MORE_MS: Final = 15.0
 MAX_SHARE_MS: Final = 3.0
 MAX_SHARE_MS_PER_MB: Final = 15.0
+# New conversations with the same tools, after which a spare is bound to them.
+BEFORE_BOUND: Final = 2
 # A process started ahead needs about half a second before it can be taken, on a machine that does nothing else.
 SPARE_WAIT_S: Final = 2.5
 SPARE_DEADLINE_S: Final = 60.0
@@ -151,16 +153,17 @@ def history(messages: int, chars: int, mark: str) -> list[Message]:
     return said
 
 
-def wait_for_spare(url: str) -> None:
-    """Return when a process that was started ahead waits."""
+def wait_for_spares(url: str, count: int = 1) -> None:
+    """Return when so many processes that were started ahead wait."""
     until = time.monotonic() + SPARE_DEADLINE_S
     time.sleep(SPARE_WAIT_S)
     while True:
         with urlopen(f"{url}/metrics") as response:  # noqa: S310 - a URL of ours
-            if re.search(rb"^claude_openai_spares [1-9]", response.read(), re.MULTILINE):
+            found = re.search(rb"^claude_openai_spares (\d+)", response.read(), re.MULTILINE)
+            if found and int(found[1]) >= count:
                 break
         if time.monotonic() > until:
-            raise RuntimeError(f"no spare within {SPARE_DEADLINE_S:g} s")
+            raise RuntimeError(f"not {count} spares within {SPARE_DEADLINE_S:g} s")
         time.sleep(SPARE_WAIT_S)
 
 
@@ -190,16 +193,22 @@ def conversations(folder: Path) -> None:
         system, fields = opencode()
         client = Client(url, pid, fields, [system])
         send(url, client.body([{"role": "user", "content": "first"}]))  # its notes are learnt
-        fresh = Measured()
+        fresh, again = Measured(), Measured()
+        for number in range(BEFORE_BOUND):
+            Client(url, pid, fields, [system]).say(f"before {number}", "new")
         found = [Measured() for _ in SIZES]
         for number in range(ROUNDS):
-            _fresh(fresh, f"fresh {number}", replace(client, messages=[system]), upstream, folder)
+            other = {**system, "content": f"{system['content']}\n{number}"}
+            _fresh(fresh, f"fresh {number}", replace(client, messages=[other]), upstream, folder, spares=1)
+            _fresh(again, f"again {number}", replace(client, messages=[system]), upstream, folder, spares=2)
             for (messages, chars), measured in zip(SIZES, found, strict=True):
                 before = history(messages, chars, f"round {number}")
                 _round(measured, replace(client, messages=[system, *before]), upstream, folder)
     print(f"with OpenCode's prompt and tools: medians (minima), load {load:.1f} to {os.getloadavg()[0]:.1f}")
     report("raw CLI, fresh", _ms(fresh, "raw"))
     _report_ratio("fresh, a spare waiting", fresh, "fresh")
+    report("raw CLI, fresh", _ms(again, "raw"))
+    _report_ratio("fresh, with the tools of the last, a bound spare waiting", again, "fresh")
     for (messages, _), measured in zip(SIZES, found, strict=True):
         _report(f"{messages:,} messages, {measured.megabytes:.2f} MB", measured)
     (small, small_ms), (large, large_ms) = [(one.megabytes, _share_ms(one)) for one in (found[0], found[-1])]
@@ -207,11 +216,11 @@ def conversations(folder: Path) -> None:
     report("the server's own share of a follow-up, by size", f"{slope:.1f} ms a megabyte")
 
 
-def _fresh(measured: Measured, mark: str, client: Client, upstream: str, folder: Path) -> None:
+def _fresh(measured: Measured, mark: str, client: Client, upstream: str, folder: Path, *, spares: int) -> None:
     request = parse_chat_request(client.body([*client.messages, {"role": "user", "content": mark}]), Config().catalog())
     with RawClaude.asked(request, upstream, folder) as raw:
         measured.answers["raw"].append(raw.answer)
-    wait_for_spare(client.url)
+    wait_for_spares(client.url, spares)
     measured.answers["fresh"].append(client.say(mark, "new"))
 
 
@@ -221,7 +230,7 @@ def _round(measured: Measured, client: Client, upstream: str, folder: Path) -> N
     with RawClaude.asked(request, upstream, folder) as raw:
         answers = measured.answers
         answers["raw"].append(raw.answer)
-        wait_for_spare(client.url)
+        wait_for_spares(client.url)
         answers["replay"].append(client.say("question", "replayed"))
         for cycle in range(CYCLES):
             answers["raw follow-up"].append(raw.ask(f"follow-up {cycle}"))

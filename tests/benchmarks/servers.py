@@ -93,12 +93,18 @@ async def scripted(output_dir: str = "") -> None:
         print((await nursery.start(partial(serve, config, backend=FastBackend())))[0], flush=True)
 
 
-async def real(upstream: str, folder: str, backend: str = "sdk") -> None:
+async def real(upstream: str, folder: str, backend: str = "sdk", idle: str = "4") -> None:
     """Our server over the real Claude Code, its upstream a stand-in."""
     env = stand_in_environment(upstream, Path(folder))
     # The status is held until the way of the conversation is known, however busy the machine is.
     config = Config(
-        port=0, log=False, backend=backend, process_timeout_ms=600_000, hold_status_ms=60_000, extra_env=env
+        port=0,
+        log=False,
+        backend=backend,
+        max_idle_sessions=int(idle),
+        process_timeout_ms=600_000,
+        hold_status_ms=60_000,
+        extra_env=env,
     )
     sys.setswitchinterval(SWITCH_INTERVAL_S)  # as the command has it
     async with trio.open_nursery() as nursery:

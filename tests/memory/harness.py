@@ -84,6 +84,7 @@ class Server:
         key = "none" if config.api_key is None else "default"
         ledger = Ledger(limits.usage, key=key, log=self.log, now=unix_time)
         self.runs = Runs(backend, self.admission, limits, ledger=ledger, kept=kept_runs)
+        self.runs.nursery = nursery
         self.recorder = recorder(self.log) if recorder else None
         real = build_app(
             config, self.runs, self.log, backend.status, offload=offload, recorder=self.recorder, tracing=tracing

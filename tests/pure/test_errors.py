@@ -20,6 +20,7 @@ TABLE: dict[type[ApiError], tuple[int, str, str | None]] = {
     errors.NotFound: (404, "invalid_request_error", "unknown_url"),
     errors.ModelNotFound: (404, "invalid_request_error", "model_not_found"),
     errors.RunNotFound: (404, "invalid_request_error", "run_not_found"),
+    errors.IdempotencyKeyReused: (409, "invalid_request_error", "idempotency_key_reused"),
     errors.RunEnded: (409, "invalid_request_error", "run_ended"),
     errors.RunCancelled: (410, "cancelled_error", "run_cancelled"),
     errors.MethodNotAllowed: (405, "invalid_request_error", "method_not_allowed"),

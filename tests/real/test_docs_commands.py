@@ -52,6 +52,12 @@ NEEDS_DOCKER = "Docker; docker/test.sh builds and runs the image, docker/as_comp
 ELSEWHERE: Final[Mapping[str, str]] = {
     "CLAUDE_OPENAI_DEMO=1 docker compose -f docker/replicas/docker-compose.yml --env-file docker/.env up --build "
     "--scale replica=3\n": "Docker; tests/real/test_replicas.py runs HAProxy with the same configuration",
+    """\
+kubectl create namespace claude-openai
+kubectl create secret generic --from-file=api-key=KEY_FILE --from-file=anthropic-api-key=ACCOUNT_FILE \
+--namespace=claude-openai claude-openai
+kubectl apply -k docker/replicas
+""": "a cluster; tests/real/test_balancers.py validates the manifests",
     "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/claude-openai --demo\n": IN_CI,
     "python3 -m venv .venv && .venv/bin/pip install '.[test]' && .venv/bin/pytest -n auto --dist=worksteal\n": IN_CI,
     "python3 -m venv .venv && .venv/bin/pip install . && . .venv/bin/activate\n": "as the first command of README",

@@ -84,7 +84,8 @@ class SdkBackend(Backend):
             self._running.set()
             nursery.start_soon(self._primer.run)
             nursery.start_soon(self._login.run)
-            await self._pool.spares.refill()
+            nursery.start_soon(self._pool.spares.refill)
+            nursery.start_soon(self._pool.bound_spares.refill)
             await trio.sleep_forever()
 
     async def turn(self, request: TurnRequest, emit: Emit, log: Log) -> Parked | None:

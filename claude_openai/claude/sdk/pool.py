@@ -10,6 +10,7 @@ import trio
 from claude_openai.claude.backend import ProcessKind
 from claude_openai.claude.priming import Primer
 from claude_openai.claude.process.launcher import Launcher, ProcessSpec
+from claude_openai.claude.sdk.bindings import Binding, ExpectedBinding
 from claude_openai.claude.sdk.conversation import Conversation
 from claude_openai.claude.sdk.conversation_state import ConversationState, Phase
 from claude_openai.claude.sdk.kept import KeptConversations
@@ -25,6 +26,9 @@ from claude_openai.protocol.turn.events import Route
 from claude_openai.protocol.turn.request import TurnRequest
 
 __all__ = ["ConversationPool", "Lease"]
+
+# Clients such as OpenCode ask a small model for titles between the turns of a large one.
+SPARE_MODELS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,8 @@ class ConversationPool:
 
     Attributes:
         kept: the conversations that wait for a request.
-        spares: the processes that wait for their first request.
+        spares: the processes that wait for their first request, by model.
+        bound_spares: those that wait for a new conversation with the system prompt and the tools of earlier ones.
     """
 
     def __init__(
@@ -67,17 +72,28 @@ class ConversationPool:
         self._log = log
         self._nursery = nursery
         self.kept = KeptConversations(settings.kept, settings.idle_s, settings.parked_s, log)
+        delay_s = settings.refill_delay_s
         self.spares = Spares(
-            settings.spares, self._start_spare, log, settings.default_model, refill_delay_s=settings.refill_delay_s
+            settings.spares,
+            self._start_spare,
+            log,
+            [settings.default_model],
+            max_kinds=SPARE_MODELS,
+            refill_delay_s=delay_s,
         )
+        self.bound_spares = Spares(
+            min(1, settings.spares), self._start_bound_spare, log, max_kinds=1, refill_delay_s=delay_s
+        )
+        self._expected_binding = ExpectedBinding()
         self._thinking = ThinkingStore()
 
     def counts(self) -> dict[str, int]:
-        return {"spares": self.spares.count, **self.kept.counts()}
+        return {"spares": self.spares.count + self.bound_spares.count, **self.kept.counts()}
 
     def kinds(self) -> dict[int | None, ProcessKind]:
         """Return what the waiting processes wait for, by process id."""
-        return {**dict.fromkeys(self.spares.pids, "spare"), **self.kept.kinds()}
+        spares = [*self.spares.pids, *self.bound_spares.pids]
+        return {**dict.fromkeys(spares, "spare"), **self.kept.kinds()}
 
     @asynccontextmanager
     async def lease(self, request: TurnRequest, log: Log, *, in_new_process: bool = False) -> AsyncIterator[Lease]:
@@ -130,10 +146,16 @@ class ConversationPool:
             files.push_async_callback(passed.process.close)
         turns = self._thinking.restored(request.user, past_of(request))
         past = Past(turns, await self._primer.notes_for(request))
+        bound = None if turns or in_new_process else self._bound_spare(request)
+        if bound is not None:
+            return Lease(self._first_conversation(bound, request), "new", replaceable=True)
         spare = None if in_new_process else self._spare(request, past)
         process = spare or await self._start_own(request, past, files, log)
-        conversation = Conversation(process, ConversationState.first(request, process.spec.session), self._log)
+        conversation = self._first_conversation(process, request)
         return Lease(conversation, "replayed" if past.turns else "new", replaceable=spare is not None, past=past)
+
+    def _first_conversation(self, process: LiveProcess, request: TurnRequest) -> Conversation:
+        return Conversation(process, ConversationState.first(request, process.spec.session), self._log)
 
     async def _bind(self, lease: Lease, request: TurnRequest, past: Past, files: AsyncExitStack) -> None:
         process = lease.conversation.process
@@ -146,6 +168,12 @@ class ConversationPool:
             return None
         return self.spares.take(request.claude_model)
 
+    def _bound_spare(self, request: TurnRequest) -> LiveProcess | None:
+        if not request.tools or request.options.needs_own_process:
+            return None
+        binding = Binding.of(request)
+        return self.bound_spares.take(binding) if self._expected_binding.note(binding) else None
+
     async def _start_own(self, request: TurnRequest, past: Past, files: AsyncExitStack, log: Log) -> LiveProcess:
         transcript = await files.enter_async_context(self._launcher.transcript(past))
         return await self._start(
@@ -153,12 +181,27 @@ class ConversationPool:
         )
 
     async def _start_spare(self, model: str) -> LiveProcess | None:
+        return await self._start_ahead(model, waits_for_past=self._settings.late_transcripts)
+
+    async def _start_bound_spare(self, binding: Binding) -> LiveProcess | None:
+        model = binding.request.claude_model
+        # Not primed, it would send Claude Code's notes.
+        spare = await self._start_ahead(model, waits_for_past=False, must_be_primed=True)
+        if spare is not None and spare.alive:
+            await spare.bind(binding.request, self._settings.bind_wait_s)
+            self._log.debug("spare.bound", pid=spare.pid)
+        return spare
+
+    async def _start_ahead(
+        self, model: str, *, waits_for_past: bool, must_be_primed: bool = False
+    ) -> LiveProcess | None:
         try:
             notes = await self._primer.notes(model)
-            spare = self._launcher.spawn_spare(
-                model, notes, waits_for_past=self._settings.late_transcripts, log=self._log
+            if must_be_primed and not notes:
+                return None
+            return await self._start(
+                self._launcher.spawn_spare(model, notes, waits_for_past=waits_for_past, log=self._log)
             )
-            return await self._start(spare)
         except ClaudeMissing:  # logged when the server started, and reported to each client that asks
             return None
 

@@ -1,10 +1,12 @@
 """Processes started ahead of need, so that a new conversation does not wait for a start.
 
-A spare waits for its past and its first request. There are spares for each of the last requested models. A used spare
-is replaced, and a failed start is logged. Without free memory, and after some time without a request, there are none.
+A spare waits for its past and its first request. There are spares of each of the kinds that were requested last. A used
+spare is replaced, and a failed start is logged. Without free memory, and after some time without a request, there are
+none.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
+from typing import Generic, TypeVar
 
 import trio
 
@@ -13,6 +15,8 @@ from claude_openai.claude.sdk.live_process import LiveProcess
 from claude_openai.logs.log import Log
 
 __all__ = ["Spares"]
+
+Kind = TypeVar("Kind", bound=Hashable)
 
 # A waiting process has about 100 MB of private memory, a starting one more.
 MIN_AVAILABLE_MB = 1024
@@ -23,19 +27,18 @@ RETRY_S = 5.0
 MAX_RETRY_S = 320.0
 # The interval in which dead spares are detected.
 CHECK_S = 60.0
-# Clients such as OpenCode ask a small model for titles between the turns of a large one.
-MODELS = 2
 
 
-class Spares:
-    """Keeps up to `count` unbound processes for each of the last `MODELS` models.
+class Spares(Generic[Kind]):
+    """Keeps up to `count` processes of each of the last `max_kinds` kinds.
 
     Args:
-        count: spares per model.
-        start: starts a process of a model. Returns a process that is not alive if the start failed, None if Claude
+        count: spares per kind.
+        start: starts a process of a kind. Returns a process that is not alive if the start failed, None if Claude
             Code is not installed.
         log: records failures and shortages of memory.
-        model: the first model.
+        first: the kinds that are expected first.
+        max_kinds: the largest number of kinds.
         refill_delay_s: seconds before a used spare is replaced.
         available_mb: returns the free memory in MiB, None if it is unknown.
     """
@@ -43,19 +46,21 @@ class Spares:
     def __init__(
         self,
         count: int,
-        start: Callable[[str], Awaitable[LiveProcess | None]],
+        start: Callable[[Kind], Awaitable[LiveProcess | None]],
         log: Log,
-        model: str,
+        first: Iterable[Kind] = (),
         *,
+        max_kinds: int,
         refill_delay_s: float,
         available_mb: Callable[[], int | None] = available_mb,
     ) -> None:
         self._count = count
         self._start = start
         self._log = log
+        self._max_kinds = max_kinds
         self._refill_delay_s = refill_delay_s
         self._available_mb = available_mb
-        self._waiting: dict[str, list[LiveProcess]] = {model: []}  # the last requested model is at the end
+        self._waiting: dict[Kind, list[LiveProcess]] = {kind: [] for kind in first}  # the last requested is at the end
         self._wanted = trio.Event()
         self._last_taken = 0.0
         self._retry_s = RETRY_S
@@ -71,14 +76,14 @@ class Spares:
         """The process ids of the spares that are ready."""
         return [spare.pid for spares in self._waiting.values() for spare in spares if spare.alive]
 
-    def take(self, model: str) -> LiveProcess | None:
-        """Return a spare of the model if one is ready; `refill` replaces it."""
+    def take(self, kind: Kind) -> LiveProcess | None:
+        """Return a spare of the kind if one is ready; `refill` replaces it."""
         self._last_taken = trio.current_time()
         self._wanted.set()
-        waiting = self._waiting.pop(model, [])
-        self._waiting[model] = waiting
-        while len(self._waiting) > MODELS:
-            self._end(next(iter(self._waiting)), "other models are requested")
+        waiting = self._waiting.pop(kind, [])
+        self._waiting[kind] = waiting
+        while len(self._waiting) > self._max_kinds:
+            self._end(next(iter(self._waiting)), "others are requested")
         while waiting:
             spare = waiting.pop()
             if spare.outdated:
@@ -92,17 +97,17 @@ class Spares:
         self._last_taken = trio.current_time()
         while self._count:
             self._wanted = trio.Event()
-            self._waiting = {model: [s for s in spares if s.alive] for model, spares in self._waiting.items()}
-            model = self._short_of()
+            self._waiting = {kind: [s for s in spares if s.alive] for kind, spares in self._waiting.items()}
+            kind = self._short_of()
             pause_s = CHECK_S
-            if model is not None and self._has_memory():
-                pause_s = await self._start_one(model)
+            if kind is not None and self._has_memory():
+                pause_s = await self._start_one(kind)
             if pause_s:
                 await self._pause(pause_s)
 
-    def _short_of(self) -> str | None:
-        """Return the most recently requested model with too few spares; None if all have enough."""
-        return next((model for model in reversed(self._waiting) if len(self._waiting[model]) < self._count), None)
+    def _short_of(self) -> Kind | None:
+        """Return the most recently requested kind with too few spares; None if all have enough."""
+        return next((kind for kind in reversed(self._waiting) if len(self._waiting[kind]) < self._count), None)
 
     async def _pause(self, seconds: float) -> None:
         with trio.move_on_after(seconds):
@@ -113,17 +118,17 @@ class Spares:
         if self._wanted.is_set():
             await trio.sleep(self._refill_delay_s)
 
-    async def _start_one(self, model: str) -> float:
+    async def _start_one(self, kind: Kind) -> float:
         """Start a spare; return the seconds to wait before the next start."""
-        spare = await self._start(model)
+        spare = await self._start(kind)
         if spare is None:  # not installed; the next request checks again
             return IDLE_S
         if spare.alive:
             self._retry_s = RETRY_S
-            if model in self._waiting:
-                self._waiting[model].append(spare)
+            if kind in self._waiting:
+                self._waiting[kind].append(spare)
             else:
-                spare.end("other models were requested")
+                spare.end("others were requested")
             return 0
         self._log.warning("spare.failed", error=spare.failure)
         await trio.sleep(self._retry_s)  # requests in the meantime start their own processes
@@ -132,13 +137,13 @@ class Spares:
 
     def _end_all(self) -> None:
         self._log.debug("spare.idle", count=self.count)
-        last = next(reversed(self._waiting))
-        for model in tuple(self._waiting):
-            self._end(model, f"no request for {IDLE_S:g} s")
-        self._waiting[last] = []
+        last = list(self._waiting)[-1:]
+        for kind in tuple(self._waiting):
+            self._end(kind, f"no request for {IDLE_S:g} s")
+        self._waiting = {kind: [] for kind in last}
 
-    def _end(self, model: str, reason: str) -> None:
-        for spare in self._waiting.pop(model):
+    def _end(self, kind: Kind, reason: str) -> None:
+        for spare in self._waiting.pop(kind):
             spare.end(reason)
 
     def _has_memory(self) -> bool:

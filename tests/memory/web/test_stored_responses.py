@@ -179,10 +179,20 @@ async def test_a_response_whose_client_left_is_not_stored() -> None:
         assert refused(await ask(server, previous_response_id=begun)) == NOT_CONTINUED
 
 
-@pytest.mark.parametrize("query", ["stream=true", "starting_after=3"])
-async def test_a_stored_response_is_not_streamed(query: str) -> None:
+@pytest.mark.parametrize(
+    ("query", "refusal"),
+    [
+        ("stream=true", (400, "unsupported_parameter", "stream")),
+        ("starting_after=3", (400, "unsupported_parameter", "starting_after")),
+        ("stream=1", (400, "invalid_value", "stream")),
+        ("stream=true&starting_after=-1", (400, "invalid_value", "starting_after")),
+        ("stream=true&starting_after=1e3", (400, "invalid_value", "starting_after")),
+    ],
+)
+async def test_a_response_that_was_not_in_the_background_is_not_streamed(
+    query: str, refusal: tuple[int, str, str]
+) -> None:
     async with serving() as server:
         response = await response_of(server)
-        answer = await server.get(f"{PATH}/{response['id']}?{query}")
-        assert refused(answer) == (400, "unsupported_parameter", query.partition("=")[0])
+        assert refused(await server.get(f"{PATH}/{response['id']}?{query}")) == refusal
         assert (await server.get(f"{PATH}/{response['id']}?stream=false")).status == 200

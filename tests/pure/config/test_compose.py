@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from claude_openai.commands.instance.processes import BEYOND_DRAIN_S
 from claude_openai.config import SETTINGS
 from claude_openai.web.http.affinity import AFFINITY_HEADERS
@@ -32,7 +34,18 @@ def test_replicas_may_end_their_turns_and_outlive_the_check_of_the_balancer() ->
     assert grace_ms > lame_duck_ms + drain_ms + BEYOND_DRAIN_S * 1000
     checked_s = number(r" inter (\d+)s", balancer) * number(r" fall (\d+)", balancer)
     assert lame_duck_ms > (checked_s + number(r"timeout check (\d+)s", balancer)) * 1000
-    headers = re.findall(r"set-var\(txn\.session\) req\.hdr\(([\w-]+)\)", balancer)
-    assert tuple(headers) == AFFINITY_HEADERS
     names = re.findall(r"^ +(CLAUDE_OPENAI_\w+):", compose, re.MULTILINE)
     assert {*names} <= {name for setting in SETTINGS for name in setting.variables}
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("haproxy.cfg", r"set-var\(txn\.(?:session|affinity)\) req\.hdr\(([\w-]+)\)"),
+        ("nginx.conf", r"^ +map \$http_(\w+) \$affinity"),
+        ("envoy.yaml", r"header_name: ([\w-]+)"),
+    ],
+)
+def test_balancers_know_the_order_of_affinity(name: str, pattern: str) -> None:
+    found = re.findall(pattern, (COMPOSE.parent / "replicas" / name).read_text(), re.MULTILINE)
+    assert tuple(each.replace("_", "-") for each in found) == (*AFFINITY_HEADERS, "authorization", "x-api-key")

@@ -31,6 +31,8 @@ CALL: dict[str, Any] = {
 }
 RESULT = {"role": "tool", "tool_call_id": "c1", "content": "seen"}
 LOOK = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+LIST = {"type": "function", "function": {"name": "list", "parameters": {"type": "object"}}}
+ASKED_FIELDS = ("model", "system", "tools", "messages")
 
 SAID_ONE = ("user", [("text", "one")])
 SAID_CALL = ("assistant", [("text", "Let me see."), ("tool_use", "c1")])
@@ -92,6 +94,23 @@ async def test_a_spare_serves_every_kind_of_conversation(tmp_path: Path) -> None
             waiting = pids(served, "start")[-1]
             assert sent(await ask(served, messages, tools=[LOOK])) == expected
             await until(lambda: waiting in pids(served, "exit"), "the spare has answered and left")  # noqa: B023
+
+
+@pytest.mark.long
+async def test_new_conversation_with_the_system_prompt_and_tools_of_the_last_two_gets_a_bound_spare(
+    tmp_path: Path,
+) -> None:
+    async with serving(tmp_path, spares=1) as served:
+        first, _ = [await ask(served, [SYSTEM, ONE], tools=[LOOK]) for _ in range(2)]
+        await until(lambda: bool(events(served, "spare.bound")), "a spare is bound")
+        (bound,) = events(served, "spare.bound")
+        for other in ({"tools": [LIST]}, {"tools": [LOOK], "user": "another"}):
+            await ask(served, [SYSTEM, ONE], **other)
+            assert bound["pid"] not in pids(served, "exit")
+        third = await ask(served, [SYSTEM, ONE], tools=[LOOK])
+        assert [third.body[field] for field in ASKED_FIELDS] == [first.body[field] for field in ASKED_FIELDS]
+        assert sent(third) == [SAID_ONE]
+        await until(lambda: bound["pid"] in pids(served, "exit"), "the bound spare has answered and left")
 
 
 async def test_replayed_conversation_continues_live_and_exact(tmp_path: Path) -> None:

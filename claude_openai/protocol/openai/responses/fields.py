@@ -95,7 +95,7 @@ RESPONSES_FIELDS: Final[Mapping[str, Field]] = {
     "store": Field(Use.HONOURED, boolean),
     "previous_response_id": Field(Use.HONOURED, string(), ("",)),
     "conversation": Field(Use.REFUSED, only(string_or_object, ("",), _NOT_STORED)),
-    "background": Field(Use.REFUSED, only(boolean, (False,), "Responses cannot run in the background. Omit it.")),
+    "background": Field(Use.HONOURED, boolean),
     "prompt": Field(Use.REFUSED, only(json_object, ({},), "Prompts are not stored. Send the text in 'input'.")),
     "include": Field(Use.IGNORED, _include),  # log probabilities are rejected: an answer without them would be wrong
     "max_tool_calls": Field(Use.IGNORED, integer(1)),  # it counts the tools that OpenAI runs

@@ -20,6 +20,7 @@ from claude_openai.protocol.openai.responses.tools import ResponsesTools, read_r
 from claude_openai.protocol.turn.claude_options import ReasoningEffort
 from claude_openai.protocol.turn.output_format import OutputFormat
 from claude_openai.protocol.turn.request import TurnRequest
+from claude_openai.protocol.wire.bad_request import unsupported_value
 from claude_openai.protocol.wire.claude_options import read_claude_options
 from claude_openai.protocol.wire.json_body import load_object
 from claude_openai.protocol.wire.models import ModelCatalog
@@ -39,6 +40,7 @@ class ResponsesRequest:
         namespaces: as in `ResponsesTools`.
         kept: the input, for the store; None if nothing is stored.
         previous_id: the id of the response that the request continues.
+        background: whether the response is made after the request was answered.
     """
 
     chat: TurnRequest
@@ -46,6 +48,7 @@ class ResponsesRequest:
     namespaces: Mapping[str, tuple[str, str]]
     kept: KeptInput | None
     previous_id: str | None
+    background: bool
 
 
 def parse_responses_request(
@@ -121,7 +124,12 @@ def _read(
         cache_ttl=read_cache_ttl(fields),
     )
     kept = KeptInput.of([item for _, item in own]) if may_store and fields.get("store", True) else None
-    return ResponsesRequest(chat, _echo(fields, tools, stored=kept is not None), tools.namespaces, kept, previous_id)
+    background = fields.get("background", False)
+    if background and kept is None:
+        why = "'store' is false" if may_store else "nothing is stored here (POST /v1/responses without --no-store does)"
+        raise unsupported_value("background", f"A response in the background must be stored, and {why}.")
+    echo = _echo(fields, tools, stored=kept is not None)
+    return ResponsesRequest(chat, echo, tools.namespaces, kept, previous_id, background)
 
 
 def _output(form: Mapping[str, Any] | None, budget: Budget) -> OutputFormat | None:
@@ -141,7 +149,7 @@ def _echo(fields: Mapping[str, Any], tools: ResponsesTools, *, stored: bool) -> 
     reasoning = fields.get("reasoning", {})
     user = {"user": fields["user"]} if "user" in fields else {}
     return {
-        "background": False,
+        "background": fields.get("background", False),
         "frequency_penalty": 0.0,
         "instructions": fields.get("instructions"),
         "max_output_tokens": whole_number(fields.get("max_output_tokens")),

@@ -73,7 +73,7 @@ class _Entry:
     input: KeptInput
     output: tuple[Mapping[str, Any], ...]
     previous: str | None
-    failed: bool
+    status: str
     size: int
     until: float
 
@@ -95,14 +95,15 @@ class ResponseStore:
         self._size = 0
 
     def keep(self, response: Mapping[str, Any], given: KeptInput, caller: str, now: float) -> None:
-        """Store a response that has ended, unless it is larger than all that may be stored."""
+        """Store a response, or its next state, unless it is larger than all that may be stored."""
         encoded, output = encode_json(response), tuple(response["output"])
         size = 2 * len(encoded) + len(given.json) + ENTRY_BYTES  # the output is in memory twice
         if size > self._max_bytes:
             return
-        failed = response["status"] == "failed"
-        until = now + self._kept_s
-        self._entries[response["id"]] = _Entry(caller, encoded, given, output, response[_PREVIOUS], failed, size, until)
+        name, status, until = response["id"], response["status"], now + self._kept_s
+        if name in self._entries:
+            self._drop(name)
+        self._entries[name] = _Entry(caller, encoded, given, output, response[_PREVIOUS], status, size, until)
         self._size += size
         self._drop_excess(now)
 
@@ -111,11 +112,12 @@ class ResponseStore:
 
         Raises:
             NotFound: the response, or one before it, is not stored.
-            BadRequest: it failed, or the conversation has too many values.
+            BadRequest: it has failed or not ended, or the conversation has too many values.
         """
         chain = self._chain(response_id, caller, now)
-        if chain[-1].failed:
-            raise wrong_value(_PREVIOUS, "the id of a response that did not fail", response_id)
+        if chain[-1].status not in ("completed", "incomplete"):
+            expected = f"the id of a response that has an answer; the status of this one is {chain[-1].status}"
+            raise wrong_value(_PREVIOUS, expected, response_id)
         return Conversation(tuple(_items(chain)), sum(len(entry.input.json) + len(entry.json) for entry in chain))
 
     def input_items(self, response_id: str, caller: str, now: float) -> tuple[Mapping[str, Any], ...]:

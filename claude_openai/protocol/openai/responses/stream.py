@@ -3,13 +3,14 @@
 One state machine, `_AnswerSoFar`, makes the items and their events. `ResponsesStream` sends the events, and
 `ResponsesObject` returns the final one, so that both have the same content. Items do not overlap, because Codex tracks
 one open item. Claude's thinking is a reasoning item with one summary, which clients show. A stream ends with one of
-`response.completed`, `response.incomplete` and `response.failed`.
+`response.completed`, `response.incomplete` and `response.failed`. OpenAI has no event for a cancelled response: its
+stream ends with `response.incomplete`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias, assert_never
 
-from claude_openai.errors import ApiError
+from claude_openai.errors import ApiError, RunCancelled
 from claude_openai.protocol.openai.chat.completion import REFUSED
 from claude_openai.protocol.openai.responses.objects import (
     INCOMPLETE,
@@ -65,6 +66,7 @@ class _AnswerSoFar:
         self._remember = remember
         self._output: list[dict[str, Any]] = []
         self._open: ItemInProgress | None = None
+        self._queued = False
         self._begun = False
 
     def feed(self, event: Event) -> Iterator[UnnumberedEvent]:
@@ -99,12 +101,24 @@ class _AnswerSoFar:
         is_open = self.final is None and self._open is not None and self._open.form is MESSAGE
         return self._open if is_open else None
 
+    @property
+    def so_far(self) -> dict[str, Any]:
+        """Return the response object, with the finished items."""
+        return self.final or self._head.response("in_progress" if self._begun else "queued", self._output)
+
+    def queue(self) -> Iterator[UnnumberedEvent]:
+        """Yield the first events of a response in the background, before those of its turn."""
+        self._queued = True
+        yield {"type": "response.created", "response": self.so_far}
+        yield {"type": "response.queued", "response": self.so_far}
+
     def _begin(self) -> Iterator[UnnumberedEvent]:
         if self._begun:
             return
         self._begun = True
-        response = self._head.response("in_progress", ())
-        yield {"type": "response.created", "response": response}
+        response = self.so_far
+        if not self._queued:
+            yield {"type": "response.created", "response": response}
         yield {"type": "response.in_progress", "response": response}
 
     def _delta(self, form: ItemForm, text: str) -> Iterator[UnnumberedEvent]:
@@ -172,6 +186,14 @@ class _AnswerSoFar:
         self.error = error
         if self._open is not None:
             self._output.append(self._open.item("incomplete"))
+        if (
+            self._head.echo.get("background")
+            and isinstance(error, RunCancelled)
+            and error.code == RunCancelled.default_code
+        ):
+            self.final = self._head.response("cancelled", self._output)
+            yield {"type": "response.incomplete", "response": self.final}
+            return
         self.final = self._head.response("failed", self._output, error=failure_object(error))
         error_object = error.body()["error"]
         # OpenAI's schema has the fields in the event itself; the OpenAI SDKs raise an error only for an `error` object.
@@ -216,13 +238,34 @@ class ResponsesStream:
         if isinstance(event, TextDelta) and event.text and (item := self._answer.open_text) is not None:
             self._sent += 1
             return item.delta_frame(event.text, self._sent - 1)
-        frames = []
-        for step in self._answer.feed(event):
-            frames.append(typed_frame({**step, "sequence_number": self._sent}))
-            self._sent += 1
+        return b"".join(self.frames(event))
+
+    def frames(self, event: Event) -> list[bytes]:
+        """Return the frames of `event` one by one: the index of each in the stream is its sequence number.
+
+        Raises:
+            RuntimeError: the stream has ended.
+        """
+        frames = self._numbered(self._answer.feed(event))
         if self._answer.final is not None:
             self._keep(self._answer.final)
-        return b"".join(frames)
+        return frames
+
+    def queue(self) -> list[bytes]:
+        """Return the first frames of a response in the background, before those of its turn."""
+        return self._numbered(self._answer.queue())
+
+    @property
+    def so_far(self) -> dict[str, Any]:
+        """Return the response object, with the items that are finished."""
+        return self._answer.so_far
+
+    def _numbered(self, steps: Iterator[UnnumberedEvent]) -> list[bytes]:
+        frames = []
+        for step in steps:
+            frames.append(typed_frame({**step, "sequence_number": self._sent}))
+            self._sent += 1
+        return frames
 
 
 class ResponsesObject:

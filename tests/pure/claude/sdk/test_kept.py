@@ -50,7 +50,7 @@ IDLE_LIMIT_S = 60.0
 PARKED_LIMIT_S = 600.0
 
 
-def take(spares: Spares, model: str = MODEL) -> StandInProcess | None:
+def take(spares: Spares[str], model: str = MODEL) -> StandInProcess | None:
     return cast("StandInProcess | None", spares.take(model))
 
 
@@ -481,12 +481,14 @@ def starter() -> Starter:
 
 def spares_for(
     count: int, starter: Starter, events: Events, available_mb: Callable[[], int | None] = lambda: MIN_AVAILABLE_MB
-) -> Spares:
-    return Spares(count, starter, events.log, MODEL, refill_delay_s=REFILL_DELAY_S, available_mb=available_mb)
+) -> Spares[str]:
+    return Spares(
+        count, starter, events.log, [MODEL], max_kinds=2, refill_delay_s=REFILL_DELAY_S, available_mb=available_mb
+    )
 
 
 @asynccontextmanager
-async def refilling(spares: Spares) -> AsyncIterator[None]:
+async def refilling(spares: Spares[str]) -> AsyncIterator[None]:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(spares.refill)
         yield

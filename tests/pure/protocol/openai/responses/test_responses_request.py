@@ -395,7 +395,8 @@ def test_an_item_that_cannot_be_carried_is_refused_at_its_place(given: Any, code
         ({"previous_response_id": 7}, "invalid_type", "previous_response_id"),
         ({"store": "yes"}, "invalid_type", "store"),
         ({"conversation": "conv_1"}, "unsupported_parameter", "conversation"),
-        ({"background": True}, "unsupported_parameter", "background"),
+        ({"background": True, "store": False}, "unsupported_value", "background"),
+        ({"background": "yes"}, "invalid_type", "background"),
         ({"prompt": {"id": "p"}}, "unsupported_parameter", "prompt"),
         ({"top_logprobs": 3}, "unsupported_parameter", "top_logprobs"),
         ({"include": ["message.output_text.logprobs"]}, "unsupported_value", "include[0]"),
@@ -597,7 +598,7 @@ def objects_of(**values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 _ASKED = objects_of(
-    background=maybe(False),
+    background=maybe(False, True),
     instructions=maybe("Be brief."),
     max_output_tokens=maybe(100, 100.0),
     max_tool_calls=maybe(3, 3.0),

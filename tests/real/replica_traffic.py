@@ -1,0 +1,143 @@
+"""Conversations with several servers behind a load balancer, and what their clients saw."""
+
+import json
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import trio
+
+from claude_openai.testing import MessagesApi, RecordedRequest, Reply, ToolUse
+from claude_openai.web.http.affinity import AFFINITY_HEADERS
+from tests.real.call import Call, chat
+from tests.real.harness import LIMIT_S, until
+from tests.real.tool_turns import READ, results, upstream
+
+__all__ = ["AT_ONCE", "TURNS", "Traffic", "answer"]
+
+AT_ONCE: Final = 5
+# Of each conversation: two calls of a tool, an answer, and the answer to a second question.
+TURNS: Final = 4
+LIVE: Final = frozenset({"parked", "continued", "rewound"})
+
+
+def question(number: int, turn: int) -> str:
+    return f"conversation {number}, question {1 if turn < TURNS - 1 else 2}"
+
+
+def place_of(request: RecordedRequest) -> tuple[int, int]:
+    """The conversation and the turn that Claude is asked for."""
+    said = upstream(request)
+    (number,) = {int(found) for found in re.findall(r"conversation (\d+)", str(said))}
+    return number, sum(1 for role, _ in said if role == "user") - 1
+
+
+def answer(request: RecordedRequest) -> Reply:
+    number, turn = place_of(request)
+    if turn < 2:
+        return Reply(ToolUse("mcp__openai__read", {"path": f"/{number}/{turn}"}, f"toolu_{number}_{turn}"))
+    return Reply(f"{number}: answer {turn}")
+
+
+@dataclass
+class Traffic:
+    """The clients, and what they saw.
+
+    Attributes:
+        conversations: how many there are.
+        keeps_cookies: whether the clients keep cookies, and send no header of affinity.
+        unsent: the status of the balancer's own answer to a request which it has sent to no replica.
+        ways: of the turns before `moved`: number within the conversation, and route.
+        repeats: how often a client had to repeat a turn of which it cannot know whether it was begun.
+        refusals: how often a server refused a turn and says that it was not begun.
+        replicas: of the turns, by the header.
+        answered: the number of turns.
+        moved: whether the first replica has ended.
+    """
+
+    url: str
+    conversations: int
+    keeps_cookies: bool = False
+    unsent: int | None = None
+    ways: list[tuple[int, str]] = field(default_factory=list)
+    repeats: Counter[tuple[int, int]] = field(default_factory=Counter)
+    refusals: int = 0
+    replicas: list[str] = field(default_factory=list)
+    answered: int = 0
+    moved: bool = False
+
+    @property
+    def total(self) -> int:
+        """The number of turns of all conversations."""
+        return self.conversations * TURNS
+
+    async def converse(self) -> None:
+        """Have all conversations, some of them at the same time."""
+        numbers = iter(range(self.conversations))
+
+        async def work() -> None:
+            for number in numbers:
+                await self._converse(number)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(AT_ONCE):
+                nursery.start_soon(work)
+
+    async def reached(self, count: int) -> None:
+        await until(lambda: self.answered >= count, f"{count} turns are answered", LIMIT_S)
+
+    def check(self, api: MessagesApi) -> None:
+        """No turn is lost, none is paid twice, and follow-ups were live until a replica ended."""
+        assert self.answered == self.total
+        follow_ups = [way for turn, way in self.ways if turn > 0]
+        assert sum(way in LIVE for way in follow_ups) >= 0.95 * len(follow_ups), follow_ups
+        paid = Counter(map(place_of, api.requests))
+        assert set(paid) == {(number, turn) for number in range(self.conversations) for turn in range(TURNS)}
+        assert [place for place, times in paid.items() if times > 1 + self.repeats[place]] == []
+        assert sum(self.repeats.values()) <= AT_ONCE
+        assert api.refused == []
+
+    async def _converse(self, number: int) -> None:
+        messages: list[dict[str, Any]] = [{"role": "user", "content": question(number, 0)}]
+        name = AFFINITY_HEADERS[number % len(AFFINITY_HEADERS)].replace("-", "_")
+        headers = {} if self.keeps_cookies else {name: f"session {number}"}
+        for turn in range(TURNS):
+            found = await self._turn(number, turn, messages, headers)
+            message = found["choices"][0]["message"]
+            if turn < 2:
+                (call,) = message["tool_calls"]
+                assert json.loads(call["function"]["arguments"]) == {"path": f"/{number}/{turn}"}
+                messages += results(found, f"content of /{number}/{turn}")
+            else:
+                assert message["content"] == f"{number}: answer {turn}"
+                messages += [{"role": "assistant", "content": message["content"]}]
+                messages += [{"role": "user", "content": question(number, TURNS - 1)}]
+
+    async def _turn(
+        self, number: int, turn: int, messages: list[dict[str, Any]], headers: dict[str, str]
+    ) -> dict[str, Any]:
+        while True:
+            got: dict[str, str] = {}
+            try:
+                async with Call.open(self.url, chat(messages, tools=[READ]), **headers) as call:
+                    status = await call.status()
+                    body = json.loads(await call.body()) if status == 200 else {}
+                    got = call.headers
+            except (OSError, trio.BrokenResourceError):  # the balancer restarts
+                status, body = 0, {}
+            if status == 200:
+                self.answered += 1
+                self.replicas.append(got["x-claude-openai-replica"])
+                if self.keeps_cookies and "set-cookie" in got:
+                    headers["cookie"] = got["set-cookie"].partition(";")[0]
+                if not self.moved:
+                    self.ways.append((turn, got["x-claude-openai-conversation"]))
+                return body
+            assert status in (0, 502, 503), body
+            is_from_replica = "x-claude-openai-replica" in got
+            if is_from_replica and got.get("x-claude-openai-started") == "no":
+                self.refusals += 1
+            elif status != self.unsent or is_from_replica:
+                self.repeats[number, turn] += 1
+            await trio.sleep(0.2)

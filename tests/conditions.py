@@ -20,6 +20,7 @@ from typing import Final
 import pytest
 
 from claude_openai.claude.process.version import (
+    LEAST_CACHE_TTL,
     LEAST_EXACT,
     LEAST_LONG,
     LEAST_ORDERED,
@@ -147,6 +148,7 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "claude": (lambda: bundled_claude() is not None, "claude-agent-sdk has no bundled claude for this platform"),
     "exact-claude": _from(LEAST_EXACT, "an exact conversation"),
     "long-claude": _from(LEAST_LONG, "a prompt of 1 MB"),
+    "cached-claude": _from(LEAST_CACHE_TTL, "a lifetime of the prompt cache"),
     "ordered-claude": _from(LEAST_ORDERED, "results in the order of their calls"),
     "verbatim-claude": _from(LEAST_VERBATIM, "a prompt that is a command of Claude Code"),
     "rewinding-claude": _from(LEAST_REWINDING, "taking a conversation back"),

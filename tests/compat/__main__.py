@@ -29,6 +29,7 @@ TESTS: Final = tuple(
     for room, name in (
         ("claude", "priming"),
         ("claude/control", "tools"),
+        ("claude/process", "cache_ttl"),
         ("claude/sdk", "rewinding"),
         ("protocol/openai", "field_shapes"),
         ("protocol/openai", "upstream"),

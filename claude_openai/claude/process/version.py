@@ -7,8 +7,9 @@ turn, and with the tests that need a condition `...-claude` of `tests/conditions
 import re
 from typing import Final, TypeAlias
 
-__all__ = ["LACKS", "LEAST", "LEAST_COMPLETE", "LEAST_EXACT", "LEAST_LONG", "LEAST_ONE_CALL", "LEAST_ORDERED"]
-__all__ += ["LEAST_REWINDING", "LEAST_VERBATIM", "RENEW", "Version", "parse_version", "shortcoming", "show_version"]
+__all__ = ["LACKS", "LEAST", "LEAST_CACHE_TTL", "LEAST_COMPLETE", "LEAST_EXACT", "LEAST_LONG", "LEAST_ONE_CALL"]
+__all__ += ["LEAST_ORDERED", "LEAST_REWINDING", "LEAST_VERBATIM", "RENEW", "Version", "parse_version", "shortcoming"]
+__all__ += ["show_version"]
 
 Version: TypeAlias = tuple[int, ...]
 
@@ -18,6 +19,8 @@ LEAST: Final[Version] = (2, 1, 169)
 LEAST_ONE_CALL: Final[Version] = (2, 1, 187)
 # 2.1.200 sends the results of parallel calls in the order of their arrival, at times.
 LEAST_ORDERED: Final[Version] = (2, 1, 201)
+# 2.1.241 has no setting `promptCacheTtl`.
+LEAST_CACHE_TTL: Final[Version] = (2, 1, 242)
 # 2.1.247 answers the prompt "/help" itself.
 LEAST_VERBATIM: Final[Version] = (2, 1, 248)
 # 2.1.185 does not support `rewind_conversation`; 2.1.245 does, but not in a conversation that began with a history.
@@ -34,6 +37,7 @@ LACKS: Final = (
     (LEAST_EXACT, "Claude gets the date before each conversation"),
     (LEAST_REWINDING, "an edited conversation needs a new process"),
     (LEAST_VERBATIM, "a prompt like `/help` is not sent to Claude"),
+    (LEAST_CACHE_TTL, "no request can set how long its prompt stays cached"),
     (LEAST_ORDERED, "results of parallel calls may change places"),
     (LEAST_ONE_CALL, "an answer with a JSON schema takes a second call"),
 )

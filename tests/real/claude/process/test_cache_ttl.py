@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
+from tests.conditions import needs
 from tests.real.call import MODEL, Call, chat
 from tests.real.harness import Served, needs_claude, on_both_backends, serving
 from tests.real.messages_form import MESSAGES
 from tests.real.responses_form import RESPONSES
 
-pytestmark = needs_claude
+pytestmark = [needs_claude, needs("cached-claude")]
 
 SYSTEM = "You are Bob."
 OPERATORS = "CLAUDE_CODE_PROMPT_CACHE_TTL"

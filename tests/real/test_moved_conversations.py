@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import pytest
 
-from claude_openai.testing import Answer, MessagesApi, RecordedRequest, Reply, Thinking, ToolUse
+from claude_openai.standin.script import Answer
+from claude_openai.testing import MessagesApi, RecordedRequest, Reply, Thinking, ToolUse
 from tests.real.call import Call, chat
 from tests.real.command import Command, running
 from tests.real.harness import needs_claude

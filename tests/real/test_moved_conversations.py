@@ -1,12 +1,12 @@
 """What a conversation loses on a server that does not have it: all that a store shared by replicas could save."""
 
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from claude_openai.standin.script import Answer
 from claude_openai.testing import MessagesApi, RecordedRequest, Reply, Thinking, ToolUse
 from tests.real.call import Call, chat
 from tests.real.command import Command, running
@@ -22,7 +22,7 @@ def answers(request: RecordedRequest) -> list[dict[str, Any]]:
     return [message for message in request.messages if message["role"] == "assistant"]
 
 
-def looping() -> Answer:
+def looping() -> Callable[[RecordedRequest], Reply]:
     """Two calls, then an answer; no id comes twice."""
     ids = itertools.count()
 

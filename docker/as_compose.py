@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from claude_openai.config import SETTINGS
 
 FILE = Path(__file__).with_name("docker-compose.yml")
+REPLICAS = FILE.parent / "replicas" / FILE.name
 # Settings whose variables are not passed on as they are: the container's own, and the key's other form.
 OWN = {"CLAUDE_OPENAI_HOST", "CLAUDE_OPENAI_PORT", "CLAUDE_OPENAI_BACKGROUND", "CLAUDE_OPENAI_API_KEY_FILE"}
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
@@ -58,7 +59,10 @@ def _walk(node: Any, environ: Mapping[str, str]) -> Any:
 
 
 def service(environ: Mapping[str, str], name: str = "claude-openai") -> dict[str, Any]:
-    """Return a service of the file, its variables replaced."""
+    """Return a service of the file, or of that of the replicas, its variables replaced."""
+    if name == "replica":
+        replica: dict[str, Any] = _walk(yaml.safe_load(REPLICAS.read_text("utf-8")), environ)["services"][name]
+        return replica
     services = _walk(yaml.safe_load(FILE.read_text("utf-8")), environ)["services"]
     _expect(list(services), ["claude-openai", WITHOUT_LOGIN], "services")
     found: dict[str, Any] = services[name]
@@ -146,7 +150,7 @@ def run(root: Path, image: Mapping[str, Any], extra: Mapping[str, str], name: st
         target, _, options = entry.partition(":")
         # What Docker adds to the options of every tmpfs.
         script += [f"mkdir -p {root}{target}", f"mount -t tmpfs -o noexec,nosuid,nodev,{options} tmpfs {root}{target}"]
-    for volume in found["volumes"]:
+    for volume in found.get("volumes", ()):
         source, target = shlex.quote(volume["source"]), f"{root}{volume['target']}"
         # A new volume belongs to the owner of the folder in the image.
         new = f"-t tmpfs -o nodev,uid={uid},gid={gid} tmpfs"
@@ -154,7 +158,7 @@ def run(root: Path, image: Mapping[str, Any], extra: Mapping[str, str], name: st
         if volume.get("read_only"):
             script.append(f"mount -o remount,bind,ro {target}")
     script.append(f"mount -o remount,bind,ro {root}")
-    variables = {k: v for k, v in given.items() if v is not None} | dict(extra)
+    variables = {k: str(v) for k, v in given.items() if v is not None} | dict(extra)
     inside = [*as_user(image, variables), *image["config"]["Entrypoint"]]
     script.append(f"exec chroot {root} {shlex.join(inside)}")
     os.execvp("unshare", ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", "\n".join(script)])  # noqa: S606, S607

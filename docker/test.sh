@@ -259,4 +259,14 @@ ask "{$hello}" -H "$with_key" | grep -F 'not today'
 stops "$work/server.log"
 [ ! -e "$work/home/.claude" ] || fail "~/.claude was made"
 
+say "a replica of docker/replicas: all it can write to is memory; it ends as a lame duck"
+port=$(free_port)
+contained replica CLAUDE_OPENAI_DEMO=1 CLAUDE_OPENAI_API_KEY_FILE= CLAUDE_OPENAI_API_KEY=$key
+until_healthy
+echo
+ask "{$hello}" -H "$with_key" | grep -F '[demo]'
+as_its_user
+stops "$work/server.log"
+grep -F lame_duck "$work/server.log"
+
 say "all checks passed; cleaning up"

@@ -29,9 +29,6 @@ def capacity(folder: Path) -> None:
     with server("stand_in") as (upstream, _), server("real", upstream, str(folder), "sdk", "100") as (url, pid):
         stream(url, f"say {DELTAS}")
         time.sleep(REST_S)
-        alone = claudes(pid)
-        spares = len(alone) - 1
-        report("a server with one conversation", f"{proportional_mb(pid):.0f} MB, {len(alone)} claude processes")
         before = computed_ms(pid)
         for history in histories:
             stream(url, f"say {DELTAS}", history=history)
@@ -47,14 +44,8 @@ def capacity(folder: Path) -> None:
         kept = claudes(pid)
         own = [own_mb(one) for one in kept]
         shared = sum(proportional_mb(one) for one in kept) - sum(own)
-        _ours(pid, spares, kept, own, shared)
-    report(
-        f"processor time of a live turn of {DELTAS} deltas", f"{live_ms:.0f} ms, {server_ms:.0f} ms of it the server's"
-    )
+        report("the server", f"{proportional_mb(pid):.0f} MB")
+    report(f"{len(kept)} claude processes", f"{sum(own) / len(own):.0f} MB each of their own, {shared:.0f} MB shared")
+    text = f"{live_ms:.0f} ms, {server_ms:.0f} ms of it the server's"
+    report(f"processor time of a live turn of {DELTAS} deltas", text)
     report("the same, as a replay", f"{replay_ms:.0f} ms")
-
-
-def _ours(pid: int, spares: int, kept: list[int], own: list[float], shared: float) -> None:
-    report("the server then", f"{proportional_mb(pid):.0f} MB")
-    report(f"{len(kept)} claude processes, {spares} of them spare", f"{sum(own) / len(own):.0f} MB each of their own")
-    report("what all of them share", f"{shared:.0f} MB")

@@ -51,7 +51,7 @@ IN_CI = "the registry, and minutes; .ci/run takes it from the page"
 NEEDS_DOCKER = "Docker; docker/test.sh builds and runs the image, docker/as_compose.py checks the compose file"
 ELSEWHERE: Final[Mapping[str, str]] = {
     "CLAUDE_OPENAI_DEMO=1 docker compose -f docker/replicas/docker-compose.yml --env-file docker/.env up --build "
-    "--scale replica=3\n": "Docker; tests/real/test_replicas.py runs HAProxy with the same configuration",
+    "--scale replica=3\n": "Docker; tests/real/test_replicas.py runs HAProxy, docker/test.sh a replica",
     """\
 kubectl create namespace claude-openai
 kubectl create secret generic --from-file=api-key=KEY_FILE --from-file=anthropic-api-key=ACCOUNT_FILE \

@@ -8,22 +8,20 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from copy import copy
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Protocol, TypeAlias
 
 import trio
 from quart import Response, request
-from quart.wrappers.response import ResponseBody
 from quart_trio.wrappers import TrioResponse
 
 from claude_openai.errors import ApiError, ShuttingDown
 from claude_openai.logs.log import Log, traceback_of
 from claude_openai.protocol.turn.events import Event
-from claude_openai.protocol.wire.sse import COMMENT, encode_json
+from claude_openai.protocol.wire.sse import encode_json
 from claude_openai.runs.lasting import Answer, Lasting
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
-from claude_openai.web.http.event_stream import WRITE_BYTES, Frames
+from claude_openai.web.http.event_stream import Frames, LastingBody
 from claude_openai.web.http.exchange import exchange_of
 from claude_openai.web.joining import Joinable, Joined
 from claude_openai.web.json_response import EVENT_STREAM
@@ -211,45 +209,3 @@ def _may_be_kept(lasting: Lasting) -> bool:
     is_crash = lasting.failure is not None and not isinstance(lasting.failure, ApiError)
     has_begun = lasting.run is not None and lasting.run.answering
     return has_begun and lasting.ended and lasting.can_be_joined and not is_crash
-
-
-class LastingBody(ResponseBody):
-    """The frames of a lasting run as the body of a streamed response.
-
-    Args:
-        lasting: the run.
-        index: of the first frame to send.
-        comment_interval_s: as for `EventStreamBody`.
-    """
-
-    def __init__(self, lasting: Lasting, index: int, comment_interval_s: float) -> None:
-        self._lasting = lasting
-        self._index = index
-        self._comment_interval_s = comment_interval_s
-
-    async def __aenter__(self) -> "LastingBody":
-        return self
-
-    async def __aexit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
-    ) -> None:
-        return None
-
-    def __aiter__(self) -> "LastingBody":
-        return self
-
-    async def __anext__(self) -> bytes:
-        with trio.move_on_after(self._comment_interval_s):
-            await self._lasting.wait(self._index)
-        frames, begin, size = self._lasting.frames, self._index, 0
-        while self._index < len(frames) and size < WRITE_BYTES:
-            size += len(frames[self._index])
-            self._index += 1
-        if size:
-            return b"".join(frames[begin : self._index])
-        if not self._lasting.ended:
-            return COMMENT
-        failure = self._lasting.failure
-        if failure is not None and not isinstance(failure, ApiError):
-            raise failure
-        raise StopAsyncIteration

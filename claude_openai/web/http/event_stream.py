@@ -1,7 +1,7 @@
 """The events of a run as the body of a streamed response.
 
 `Frames` encodes the events. Events that are already waiting are sent in one write, so that a fast stream needs few
-writes and a slow one is not delayed.
+writes and a slow one is not delayed. `LastingBody` sends frames that are encoded already.
 """
 
 from types import TracebackType
@@ -10,12 +10,13 @@ from typing import Protocol
 import trio
 from quart.wrappers.response import ResponseBody
 
-from claude_openai.errors import InternalError
+from claude_openai.errors import ApiError, InternalError
 from claude_openai.protocol.turn.events import Event, TurnFailed
 from claude_openai.protocol.wire.sse import COMMENT
+from claude_openai.runs.lasting import Lasting
 from claude_openai.runs.run import Run
 
-__all__ = ["EventStreamBody", "Frames"]
+__all__ = ["EventStreamBody", "Frames", "LastingBody"]
 
 WRITE_BYTES = 16384
 IDLE_ROUNDS = 3
@@ -104,3 +105,45 @@ class EventStreamBody(ResponseBody):
             size += len(parts[-1])
             idle_rounds = 0
         return b"".join(parts)
+
+
+class LastingBody(ResponseBody):
+    """The frames of a lasting run as the body of a streamed response.
+
+    Args:
+        lasting: the run.
+        index: of the first frame to send.
+        comment_interval_s: as for `EventStreamBody`.
+    """
+
+    def __init__(self, lasting: Lasting, index: int, comment_interval_s: float) -> None:
+        self._lasting = lasting
+        self._index = index
+        self._comment_interval_s = comment_interval_s
+
+    async def __aenter__(self) -> "LastingBody":
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        return None
+
+    def __aiter__(self) -> "LastingBody":
+        return self
+
+    async def __anext__(self) -> bytes:
+        with trio.move_on_after(self._comment_interval_s):
+            await self._lasting.wait(self._index)
+        frames, begin, size = self._lasting.frames, self._index, 0
+        while self._index < len(frames) and size < WRITE_BYTES:
+            size += len(frames[self._index])
+            self._index += 1
+        if size:
+            return b"".join(frames[begin : self._index])
+        if not self._lasting.ended:
+            return COMMENT
+        failure = self._lasting.failure
+        if failure is not None and not isinstance(failure, ApiError):
+            raise failure
+        raise StopAsyncIteration

@@ -23,7 +23,9 @@ import trio
 from claude_openai.cassettes.recorder import TurnRecording
 from claude_openai.claude.backend import Backend
 from claude_openai.config import Config
-from claude_openai.errors import ApiError, RunEnded, UpstreamAuth
+from claude_openai.errors import ApiError, RunEnded, Unauthorized, UpstreamAuth
+from claude_openai.keys.key import Key
+from claude_openai.keys.keyring import Keyring
 from claude_openai.logs.log import Log
 from claude_openai.protocol.turn.events import Event, TurnCompleted, TurnFailed, TurnStarted
 from claude_openai.protocol.turn.reports import AccountLimits, Report, Spent
@@ -91,6 +93,7 @@ class Runs:
         limits: time limits of a turn.
         writer: writes the captures; None for no capture.
         ledger: keeps the accounts; by default in memory.
+        keys: the named keys; None if there are none.
         kept: number of ended runs to keep in memory.
 
     Attributes:
@@ -106,6 +109,7 @@ class Runs:
         writer: RunWriter | None = None,
         *,
         ledger: Ledger | None = None,
+        keys: Keyring | None = None,
         kept: int = KEPT_RUNS,
     ) -> None:
         self.backend = backend
@@ -113,6 +117,7 @@ class Runs:
         self._limits = limits
         self._writer = writer
         self.ledger = ledger or Ledger(limits.usage)
+        self.keys = keys
         self._kept = kept
         self.metrics = Metrics()
         self.changes = RunChanges()
@@ -165,6 +170,15 @@ class Runs:
         for run in list(self._active.values()):
             run.cancel(error)
 
+    def end_revoked(self) -> None:
+        """End the runs of keys that are no longer in their file. The runs of a key that has expired may end."""
+        if self.keys is None:
+            return
+        self.keys.refresh()
+        for run in list(self._active.values()):
+            if run.key is not None and not self.keys.has(run.key):
+                run.cancel(Unauthorized(f"The API key of {run.key.name!r} was revoked", may_retry=False))
+
     @asynccontextmanager
     async def open(
         self,
@@ -174,6 +188,7 @@ class Runs:
         recording: TurnRecording | None = None,
         client: str = "",
         trace: "RunTrace | None" = None,
+        key: Key | None = None,
     ) -> AsyncIterator[Run]:
         """Start a run and yield it; leaving the block ends it.
 
@@ -184,6 +199,7 @@ class Runs:
             recording: records the turn; written when the run ends.
             client: short name of the client program, "" if unknown.
             trace: the span of the request, which the caller ends.
+            key: the named key of the client.
 
         Raises:
             QueueFull, ShuttingDown, QuotaExhausted: immediately; no run is started.
@@ -196,7 +212,7 @@ class Runs:
             raise refusal
         send, receive = trio.open_memory_channel[Event](CHANNEL_EVENTS)
         place = self.admission.admit()
-        run = self._begin(request, receive, trio.current_time() if arrived is None else arrived)
+        run = self._begin(request, receive, trio.current_time() if arrived is None else arrived, key)
         run.recording, run.client, run.trace = recording, client, trace
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._produce, run, place, request, send, log.bind(run_id=run.id))
@@ -209,8 +225,11 @@ class Runs:
             finally:
                 receive.close()
 
-    def _begin(self, request: TurnRequest, events: trio.MemoryReceiveChannel[Event], arrived: float) -> Run:
+    def _begin(
+        self, request: TurnRequest, events: trio.MemoryReceiveChannel[Event], arrived: float, key: Key | None
+    ) -> Run:
         record = RunRecord(f"run_{uuid.uuid4().hex[:24]}", self.backend.name, request.model, time.time())
+        record.key = None if key is None else key.name
         asked = {
             **{name: value for name, value in record.to_json().items() if value is not None},
             "claude_model": request.claude_model,
@@ -218,7 +237,7 @@ class Runs:
             "user": None if request.user is None else request.user[:USER_CHARS],
         }
         capture = None if self._writer is None else self._writer.begin(record.id, asked)
-        return Run(record, events, capture, TurnMeter(self.metrics, self.backend.name, arrived))
+        return Run(record, events, capture, TurnMeter(self.metrics, self.backend.name, arrived), key=key)
 
     async def _produce(
         self,

@@ -9,25 +9,42 @@ import hmac
 import ipaddress
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 from werkzeug.datastructures import Headers
 
 from claude_openai.config import Config, is_loopback
 from claude_openai.errors import Forbidden, Unauthorized, UnsupportedMediaType
+from claude_openai.keys.key import Key, hash_of
+from claude_openai.keys.keyring import Keyring
 
 __all__ = ["CONTROL_PREFIX", "Guard", "has_control_routes"]
 
 CONTROL_PREFIX: Final = "/control/"
+# Not for named keys.
+ADMIN_PATHS: Final = frozenset({"/metrics"})
 
 PREFLIGHT_MAX_AGE_S = 600
 
 
+class Caller(NamedTuple):
+    """Hash of a client's key, and the key if it has a name."""
+
+    id: str
+    key: Key | None
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The checks, in the order in which `app` calls them."""
+    """The checks, in the order in which `app` calls them.
+
+    Attributes:
+        config: the settings.
+        keys: the named keys; None if there are none.
+    """
 
     config: Config
+    keys: Keyring | None = None
 
     def check_host(self, host: str | None, local_address: str) -> None:
         """Reject a Host header that names another machine. HTTP/1.0 requests may lack the header.
@@ -75,20 +92,51 @@ class Guard:
             code="origin_not_allowed",
         )
 
-    def check_key(self, authorization: str | None, x_api_key: str | None = None) -> None:
-        """Compare the bearer token and the `x-api-key` header of Claude's clients in constant time; one must fit.
+    def check_key(self, authorization: str | None, x_api_key: str | None = None) -> Caller | None:
+        """Compare the bearer token and the `x-api-key` header of Claude's clients with the keys; one must fit.
+
+        Returns:
+            Who has the key that fits; None if no key is needed.
 
         Raises:
-            Unauthorized: both are missing or wrong.
+            Unauthorized: both are missing or wrong, or have expired.
         """
-        if self.config.api_key is None:
-            return
+        if not self.config.needs_key:
+            return None
         in_header = None if x_api_key is None else f"Bearer {x_api_key}"
-        fits = [_is_bearer(each, self.config.api_key) for each in (authorization, in_header)]
-        if True not in fits:
+        found = [caller for caller in map(self._caller, (authorization, in_header)) if caller is not None]
+        refusals = [self._refusal(caller) for caller in found]
+        if None in refusals:
+            return found[refusals.index(None)]
+        if not found:
             problem = "The API key is wrong" if authorization or x_api_key else "The API key is missing"
             hint = "Send the server's key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'."
             raise Unauthorized(problem, hint=hint)
+        raise next(refusal for refusal in refusals if refusal is not None)
+
+    def check_path(self, path: str, key: Key | None) -> None:
+        """Keep named keys from what is about all clients.
+
+        Raises:
+            Forbidden: the path is not for this key.
+        """
+        if key is not None and path in ADMIN_PATHS:
+            raise Forbidden(
+                f"The key of {key.name!r} may not read {path}",
+                hint="It needs the server's own key (--api-key-file).",
+                code="admin_key_required",
+            )
+
+    def _caller(self, authorization: str | None) -> Caller | None:
+        """Return who has a key, None if it is no key of this server. The comparisons take constant time."""
+        token = _bearer(authorization)
+        if self.config.api_key is not None and _is_bearer(authorization, self.config.api_key):
+            return Caller(hash_of(token), None)
+        key = self.keys.find(token) if self.keys is not None and token else None
+        return None if key is None else Caller(key.sha256, key)
+
+    def _refusal(self, caller: Caller) -> Unauthorized | None:
+        return None if self.keys is None or caller.key is None else self.keys.refusal(caller.key)
 
     def check_control_key(self, authorization: str | None) -> None:
         """Compare the bearer token with the control key and the server's key, in constant time.
@@ -158,6 +206,11 @@ def _is_bearer(authorization: str | None, key: str) -> bool:
     scheme, _, token = (authorization or "").partition(" ")
     actual, expected = (sha256(text.strip().encode()).digest() for text in (token, key))
     return scheme.lower() == "bearer" and hmac.compare_digest(actual, expected)
+
+
+def _bearer(authorization: str | None) -> str:
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _without_port(host: str) -> str:

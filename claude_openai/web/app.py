@@ -150,7 +150,7 @@ def build_app(
     add_control_routes(app, config, runs, status, access, log)
     add_usage_routes(app, config, runs.ledger)
     add_page_routes(app, config, access)
-    _install_guard(app, Guard(config), access)
+    _install_guard(app, Guard(config, runs.keys), access)
     app.register_error_handler(Exception, partial(_error_response, runs.errors))
     return app
 
@@ -174,7 +174,10 @@ def _install_guard(app: Quart, guard: Guard, access: PageAccess) -> None:
             if access.session_of(request.headers) is None:
                 guard.check_control_key(request.headers.get("Authorization"))
         elif request.path not in OPEN_PATHS and not is_of_page(request.path):
-            guard.check_key(request.headers.get("Authorization"), request.headers.get("x-api-key"))
+            caller = guard.check_key(request.headers.get("Authorization"), request.headers.get("x-api-key"))
+            if caller is not None:
+                exchange.caller, exchange.key = caller
+            guard.check_path(request.path, exchange.key)
         if request.method == "POST" and request.routing_exception is None:
             guard.check_body_type(request.headers)
         return None

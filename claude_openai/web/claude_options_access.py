@@ -112,7 +112,7 @@ class ClaudeOptionsGuard:
 
         Every user of the machine can connect, and could otherwise use the files of that user.
         """
-        if self.config.api_key is not None or self.config.allowed_working_directory_prefixes:
+        if self.config.needs_key or self.config.allowed_working_directory_prefixes:
             return
         if client is not None and server is not None:
             with suppress(trio.TooSlowError):

@@ -152,7 +152,9 @@ class Views:
         if trace is not None:
             chat = replace(chat, trace_context=trace.context)
         recording = self._recording(body)
-        opening = self.runs.open(chat, exchange.log, exchange.arrived, recording, client=_client(), trace=trace)
+        opening = self.runs.open(
+            chat, exchange.log, exchange.arrived, recording, client=_client(), trace=trace, key=exchange.key
+        )
         run = exchange.run = await exchange.stack.enter_async_context(opening)
         exchange.headers["x-claude-openai-run"] = run.id
         return run

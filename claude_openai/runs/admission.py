@@ -4,13 +4,21 @@ The decision is synchronous and the wait is not: `admit` counts a request in or 
 it, and the waiting happens later, in the task that will run the turn, in the order of arrival.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Literal
 
 import trio
 
-from claude_openai.errors import QUEUE_FULL_RETRY_AFTER_S, UNAVAILABLE_RETRY_AFTER_S, QueueFull, ShuttingDown
+from claude_openai.errors import (
+    QUEUE_FULL_RETRY_AFTER_S,
+    UNAVAILABLE_RETRY_AFTER_S,
+    QueueFull,
+    RateLimited,
+    ShuttingDown,
+)
+from claude_openai.keys.key import Key
 
 __all__ = ["Admission"]
 
@@ -27,11 +35,12 @@ class Admission:
         self._limiter = trio.CapacityLimiter(max_concurrency)
         self._max_queue_size = max_queue_size
         self._admitted = 0
+        self._of_keys: Counter[str] = Counter()
         self._idle = trio.Event()
         self._idle.set()
         self._draining = trio.Event()
         self._stopping = False
-        self.rejected = {"queue_full": 0, "shutting_down": 0, "usage_limit": 0}
+        self.rejected = {"queue_full": 0, "shutting_down": 0, "usage_limit": 0, "key_limit": 0}
 
     @property
     def stopping(self) -> bool:
@@ -80,18 +89,28 @@ class Admission:
         """Whether all slots are taken and the queue is full."""
         return self._admitted >= self._limiter.total_tokens + self._max_queue_size
 
-    def admit(self) -> AbstractContextManager[None]:
-        """Reserve a place.
+    def admit(self, key: Key | None = None) -> AbstractContextManager[None]:
+        """Reserve a place, for the client with this key.
 
         Hand what is returned, without awaiting, to the task that runs the turn; when it leaves it, the place is free.
 
         Raises:
             ShuttingDown: the server accepts no new requests.
             QueueFull: all slots are taken and the queue is full.
+            RateLimited: the key has as many places as it may have.
         """
         if self.draining:
             self.rejected["shutting_down"] += 1
             raise ShuttingDown("The server is shutting down.", retry_after_s=UNAVAILABLE_RETRY_AFTER_S)
+        if key is not None and key.max_concurrency is not None and self._of_keys[key.name] >= key.max_concurrency:
+            self.rejected["key_limit"] += 1
+            raise RateLimited(
+                f"The key of {key.name!r} has {self._of_keys[key.name]} turns that run or wait, and may have "
+                f"{key.max_concurrency}",
+                hint=f"Try again in {QUEUE_FULL_RETRY_AFTER_S:g} s, or when one of them has ended.",
+                code="key_concurrency_exceeded",
+                retry_after_s=QUEUE_FULL_RETRY_AFTER_S,
+            )
         if self.full:
             self.rejected["queue_full"] += 1
             raise QueueFull(
@@ -101,9 +120,11 @@ class Admission:
                 retry_after_s=QUEUE_FULL_RETRY_AFTER_S,
             )
         self._admitted += 1
+        name = "" if key is None else key.name
+        self._of_keys[name] += 1
         if self._idle.is_set():
             self._idle = trio.Event()
-        return self._place()
+        return self._place(name)
 
     async def wait_idle(self) -> None:
         """Wait until no request runs or waits."""
@@ -115,10 +136,13 @@ class Admission:
         return self._limiter
 
     @contextmanager
-    def _place(self) -> Iterator[None]:
+    def _place(self, name: str) -> Iterator[None]:
         try:
             yield
         finally:
             self._admitted -= 1
+            self._of_keys[name] -= 1
+            if not self._of_keys[name]:
+                del self._of_keys[name]
             if not self._admitted:
                 self._idle.set()

@@ -202,16 +202,17 @@ class Runs:
             key: the named key of the client.
 
         Raises:
-            QueueFull, ShuttingDown, QuotaExhausted: immediately; no run is started.
+            QueueFull, RateLimited, ShuttingDown, QuotaExhausted: immediately; no run is started.
             ApiError: the backend can never answer the request; no run is started.
         """
         self.backend.check(request)
-        refusal = self.ledger.refusal()
+        refusal = self.ledger.refusal(key)
         if refusal is not None:
-            self.admission.rejected["usage_limit"] += 1
+            is_of_key = refusal.code == "key_budget_exhausted"
+            self.admission.rejected["key_limit" if is_of_key else "usage_limit"] += 1
             raise refusal
         send, receive = trio.open_memory_channel[Event](CHANNEL_EVENTS)
-        place = self.admission.admit()
+        place = self.admission.admit(key)
         run = self._begin(request, receive, trio.current_time() if arrived is None else arrived, key)
         run.recording, run.client, run.trace = recording, client, trace
         async with trio.open_nursery() as nursery:
@@ -258,7 +259,7 @@ class Runs:
                     if self.admission.is_busy:
                         self._note_waiting(run, log)
                     async with self.admission.slot():
-                        refusal = self.ledger.refusal()  # the limit may have been reached while it waited
+                        refusal = self.ledger.refusal(run.key)  # the limit may have been reached while it waited
                         if refusal is None:
                             run.note_running()
                             self.changes.note(run.id)
@@ -286,6 +287,7 @@ class Runs:
     def _keep(self, run: Run) -> None:
         # Without its errors, whose tracebacks would keep the whole request in memory, and without its recording.
         self._ended[run.id] = replace(run, error=None, cancelled_by=None, recording=None, trace=None)
+        self.metrics.note_run(run.record.key, run.record.status)
         while len(self._ended) > self._kept:
             del self._ended[next(iter(self._ended))]
         self.changes.note(run.id)
@@ -294,7 +296,7 @@ class Runs:
     def _report(self, run: Run, report: Report) -> None:
         match report:
             case Spent():
-                self.metrics.note_spent(self.ledger.spend(report))
+                self.metrics.note_spent(self.ledger.spend(report, run.key), run.record.key)
                 run.note_spent(report)
                 self.changes.note(run.id)
             case AccountLimits():

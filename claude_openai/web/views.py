@@ -43,6 +43,7 @@ from claude_openai.web.http.event_stream import EventStreamBody, Frames
 from claude_openai.web.http.exchange import Exchange, exchange_of
 from claude_openai.web.http.peer import PEER_UID, Address
 from claude_openai.web.json_response import EVENT_STREAM, json_response
+from claude_openai.web.key_limits import allows_model, check_model
 from claude_openai.web.stored_responses import StoredResponses
 from claude_openai.web.usage import LIMIT_HEADER
 
@@ -69,13 +70,19 @@ class Views:
     tracing: "Tracing | None" = None
 
     async def models(self) -> Response:
-        models = self.catalog().model_list(self.started)
+        catalog, key = self.catalog(), exchange_of(request.scope).key
+        models = catalog.model_list(self.started)
+        if key is not None:
+            models["data"] = [model for model in models["data"] if allows_model(key, model["id"], catalog)]
         is_anthropic = exchange_of(request.scope).is_anthropic
         return json_response(model_list(models, self._started_at()) if is_anthropic else models)
 
     async def model(self, model: str) -> Response:
         # Any model that a completion accepts, listed or not.
-        found = self.catalog().model_object(model, self.started)
+        catalog, key = self.catalog(), exchange_of(request.scope).key
+        found = catalog.model_object(model, self.started)
+        if key is not None:
+            check_model(key, model, catalog)
         is_anthropic = exchange_of(request.scope).is_anthropic
         return json_response(model_object(found, self._started_at()) if is_anthropic else found)
 
@@ -145,6 +152,9 @@ class Views:
     async def _opened(self, chat: TurnRequest, body: bytes, response_id: str) -> Run:
         """Admit the request and open its run, on the stack of the exchange."""
         exchange = exchange_of(request.scope)
+        if exchange.key is not None:
+            check_model(exchange.key, chat.model, self.catalog())
+            chat = replace(chat, caller=exchange.key.name)
         chat = await self._admitted(chat)
         _log_request(exchange.log, chat, body)
         exchange.begin_turn(chat.model)

@@ -13,7 +13,7 @@ import math
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ from claude_openai.logs.log import Log
 from claude_openai.protocol.turn.events import Event, TurnCompleted, TurnFailed, TurnStarted
 from claude_openai.protocol.turn.reports import AccountLimits, Report, Spent
 from claude_openai.protocol.turn.request import TurnRequest
-from claude_openai.runs.admission import Admission
+from claude_openai.runs.admission import Admission, Place
 from claude_openai.runs.capture.records import RunRecord
 from claude_openai.runs.capture.writer import RunWriter
 from claude_openai.runs.changes import RunChanges
@@ -243,7 +243,7 @@ class Runs:
     async def _produce(
         self,
         run: Run,
-        place: AbstractContextManager[None],
+        place: Place,
         request: TurnRequest,
         send: trio.MemorySendChannel[Event],
         log: Log,
@@ -258,8 +258,8 @@ class Runs:
                 with run.scope:
                     if self.admission.is_busy:
                         self._note_waiting(run, log)
-                    async with self.admission.slot():
-                        refusal = self.ledger.refusal(run.key)  # the limit may have been reached while it waited
+                    async with place.slot() as refused:
+                        refusal = refused or self.ledger.refusal(run.key)  # a limit may have been reached meanwhile
                         if refusal is None:
                             run.note_running()
                             self.changes.note(run.id)

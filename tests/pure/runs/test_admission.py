@@ -1,7 +1,6 @@
 """The slots and the queue before them, held against a model of them."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import pytest
 import trio
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.errors import QueueFull, RateLimited, ShuttingDown
-from claude_openai.runs.admission import Admission
+from claude_openai.runs.admission import Admission, Place
 from tests.named_keys import named_key
 
 
@@ -116,9 +115,9 @@ class Requests:
     def leave(self, number: int) -> None:
         self._leave.pop(number)()
 
-    async def _request(self, number: int, place: AbstractContextManager[None], scope: trio.CancelScope) -> None:
+    async def _request(self, number: int, place: Place, scope: trio.CancelScope) -> None:
         with place, scope:
-            async with self.admission.slot():
+            async with place.slot():
                 self.running.add(number)
                 try:
                     await trio.sleep_forever()

@@ -28,6 +28,7 @@ class Keyring:
 
     Attributes:
         problem: why the file as it is now cannot be used, "" if it can.
+        changes: how often the keys have changed.
     """
 
     def __init__(self, path: Path, log: Log = NULL_LOG, now: Callable[[], float] = time.time) -> None:
@@ -35,6 +36,7 @@ class Keyring:
         self._log = log
         self._now = now
         self.problem = ""
+        self.changes = 0
         self._stamp: Stamp | None
         keys, self._stamp = read_keys(path)
         self._keys = _by_hash(keys)
@@ -61,6 +63,10 @@ class Keyring:
         """Return whether a key that was found earlier is still in the file; it may have expired since."""
         return key.sha256 in self._keys
 
+    def is_valid(self, key: Key) -> bool:
+        """Return whether a key that was found earlier has neither been revoked nor expired."""
+        return self.has(key) and not key.has_expired(self._now())
+
     def refresh(self) -> None:
         """Read the file again if it has changed."""
         stamp = stamp_of(self._path)
@@ -73,6 +79,7 @@ class Keyring:
             self._log.error("keys.not_read", reason=self.problem)
         else:
             self._keys, self.problem = _by_hash(keys), ""
+            self.changes += 1
             self._log.info("keys.read", keys=len(keys))
 
 

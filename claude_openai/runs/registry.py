@@ -118,6 +118,7 @@ class Runs:
         self._writer = writer
         self.ledger = ledger or Ledger(limits.usage)
         self.keys = keys
+        self._keys_seen = 0
         self._kept = kept
         self.metrics = Metrics()
         self.changes = RunChanges()
@@ -140,9 +141,9 @@ class Runs:
     def get(self, run_id: str) -> Run | None:
         return self._active.get(run_id) or self._ended.get(run_id)
 
-    def counts(self) -> dict[str, int]:
-        """Return the number of running, queued and parked runs."""
-        states = [run.state for run in self.all()]
+    def counts(self, key: Key | None = None) -> dict[str, int]:
+        """Return the number of running, queued and parked runs; with a key, of the runs with its name."""
+        states = [run.state for run in self.all() if run.is_of(key)]
         return {state: states.count(state) for state in ("running", "queued", "parked")}
 
     async def cancel(self, run: Run, error: ApiError) -> None:
@@ -175,6 +176,9 @@ class Runs:
         if self.keys is None:
             return
         self.keys.refresh()
+        if self.keys.changes != self._keys_seen:
+            self._keys_seen = self.keys.changes
+            self.changes.wake()  # those who watch with a revoked key
         for run in list(self._active.values()):
             if run.key is not None and not self.keys.has(run.key):
                 run.cancel(Unauthorized(f"The API key of {run.key.name!r} was revoked", may_retry=False))

@@ -88,6 +88,10 @@ class Run:
     def ended(self) -> bool:
         return self.record.status in ("completed", "failed", "cancelled")
 
+    def is_of(self, key: Key | None) -> bool:
+        """Return whether a client with this key may see the run; None for the server's own key."""
+        return key is None or self.record.key == key.name
+
     def view(self) -> RunRecord:
         """Return the current record of the run."""
         return replace(self.record, status="parked") if self.state == "parked" else self.record

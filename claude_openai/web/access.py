@@ -7,6 +7,7 @@ preflight request.
 
 import hmac
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final, NamedTuple
@@ -22,7 +23,7 @@ __all__ = ["CONTROL_PREFIX", "Guard", "has_control_routes"]
 
 CONTROL_PREFIX: Final = "/control/"
 # Not for named keys.
-ADMIN_PATHS: Final = frozenset({"/metrics"})
+ADMIN_PATHS: Final = ("/metrics", "/control/tickets", "/control/conversations/")
 
 PREFLIGHT_MAX_AGE_S = 600
 
@@ -104,15 +105,12 @@ class Guard:
         if not self.config.needs_key:
             return None
         in_header = None if x_api_key is None else f"Bearer {x_api_key}"
-        found = [caller for caller in map(self._caller, (authorization, in_header)) if caller is not None]
-        refusals = [self._refusal(caller) for caller in found]
-        if None in refusals:
-            return found[refusals.index(None)]
-        if not found:
+        caller = self._valid(caller for caller in map(self._caller, (authorization, in_header)) if caller is not None)
+        if caller is None:
             problem = "The API key is wrong" if authorization or x_api_key else "The API key is missing"
             hint = "Send the server's key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'."
             raise Unauthorized(problem, hint=hint)
-        raise next(refusal for refusal in refusals if refusal is not None)
+        return caller
 
     def check_path(self, path: str, key: Key | None) -> None:
         """Keep named keys from what is about all clients.
@@ -120,9 +118,9 @@ class Guard:
         Raises:
             Forbidden: the path is not for this key.
         """
-        if key is not None and path in ADMIN_PATHS:
+        if key is not None and path.startswith(ADMIN_PATHS):
             raise Forbidden(
-                f"The key of {key.name!r} may not read {path}",
+                f"The key of {key.name!r} may not use {path}",
                 hint="It needs the server's own key (--api-key-file).",
                 code="admin_key_required",
             )
@@ -135,26 +133,45 @@ class Guard:
         key = self.keys.find(token) if self.keys is not None and token else None
         return None if key is None else Caller(key.sha256, key)
 
-    def _refusal(self, caller: Caller) -> Unauthorized | None:
-        return None if self.keys is None or caller.key is None else self.keys.refusal(caller.key)
-
-    def check_control_key(self, authorization: str | None) -> None:
-        """Compare the bearer token with the control key and the server's key, in constant time.
-
-        The control routes exist only if there is one of the two.
+    def _valid(self, callers: Iterable[Caller]) -> Caller | None:
+        """Return the first whose key has not expired, None if there is none at all.
 
         Raises:
-            Unauthorized: it is missing or wrong.
+            Unauthorized: all have expired.
+        """
+        refusal = None
+        for caller in callers:
+            refusal = None if self.keys is None or caller.key is None else self.keys.refusal(caller.key)
+            if refusal is None:
+                return caller
+        if refusal is not None:
+            raise refusal
+        return None
+
+    def check_control_key(self, authorization: str | None) -> Key | None:
+        """Compare the bearer token with the control key and the server's key, in constant time, and the named keys.
+
+        The control routes exist only if there is a key.
+
+        Returns:
+            The named key, None if it is one of the others.
+
+        Raises:
+            Unauthorized: it is missing or wrong, or has expired.
         """
         keys = [key for key in (self.config.control_key, self.config.api_key) if key is not None]
         # Compare with all keys, so that the time does not show which one matched.
         fits = [_is_bearer(authorization, key) for key in keys]
-        if keys and True not in fits:
+        if True in fits or not has_control_routes(self.config):
+            return None
+        named = None if self.keys is None else self._caller(authorization)
+        if named is None or self._valid([named]) is None:
             raise Unauthorized(
                 "The key for the control routes is missing or wrong",
                 hint="Use `claude-openai runs`, which finds the key, or send the server's key as "
                 "'Authorization: Bearer KEY'.",
             )
+        return named.key
 
     def check_body_type(self, headers: Headers) -> None:
         """Reject bodies that are not declared as uncompressed JSON.
@@ -174,7 +191,7 @@ class Guard:
 
 def has_control_routes(config: Config) -> bool:
     """Return whether there is a key for the control routes; without one they do not exist."""
-    return config.control_key is not None or config.api_key is not None
+    return config.control_key is not None or config.needs_key
 
 
 def cors_headers(origin: str) -> dict[str, str]:

@@ -124,14 +124,17 @@ class Ledger:
         except StoreError as error:
             return {}, str(error)
 
-    def report(self, rows: Mapping[RowKey, Amounts], problem: str | None) -> dict[str, Any]:
-        """Return the body of `GET /v1/usage`, from what `read_rows` has returned."""
-        refusal = self.refusal()
+    def report(self, rows: Mapping[RowKey, Amounts], problem: str | None, key: Key | None = None) -> dict[str, Any]:
+        """Return the body of `GET /v1/usage`, from what `read_rows` has returned; with a key, only what is its own."""
+        refusal, limits = self.refusal(key), self._limits
+        if key is not None:
+            rows = {row: amounts for row, amounts in rows.items() if row.key == key.name}
+            limits = UsageLimits(key.max_cost_per_day, limits.stop_at)
         return {
             "object": "usage",
             **summary(rows, self._today()),
             **self.seen_windows().to_json(self._now()),
-            "limits": self._limits.to_json(),
+            "limits": limits.to_json(),
             "refusing": None if refusal is None else refusal.message,
             "problem": problem,
         }

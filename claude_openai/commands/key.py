@@ -15,10 +15,10 @@ from claude_openai.commands import command_parser, say
 from claude_openai.config import SETTINGS
 from claude_openai.config.setting import Parser
 from claude_openai.config.suggestions import did_you_mean
-from claude_openai.config.values import above_zero, several, text, whole
+from claude_openai.config.values import above_zero, choice, file, several, text, whole
 from claude_openai.errors import ConfigError, StartError
 from claude_openai.keys.file import edited, read_keys
-from claude_openai.keys.key import Key, hash_of, iso, name_problem
+from claude_openai.keys.key import TOOL_MODES, Key, hash_of, iso, name_problem
 
 __all__ = ["ACTIONS", "parser", "run"]
 
@@ -47,6 +47,18 @@ def parser() -> Parser:
     )
     limits.add_argument(
         "--models", metavar="NAMES", help="comma-separated models, or patterns such as 'claude-haiku*' (default: all)"
+    )
+    limits.add_argument(
+        "--tool-modes",
+        metavar="MODES",
+        help=f"comma-separated tool modes that its requests may select: {', '.join(TOOL_MODES)} (default: none, so "
+        "Claude's own tools are off)",
+    )
+    limits.add_argument(
+        "--folders",
+        metavar="PATHS",
+        help="comma-separated folders for Claude's own tools, within the folders that the server allows (default: all "
+        "of them)",
     )
     limits.add_argument("--max-concurrency", metavar="N", help="maximum number of its turns that run or wait")
     limits.add_argument("--max-cost-per-day", metavar="USD", help="dollars of a local day after which turns get a 429")
@@ -176,6 +188,8 @@ def _expiry(raw: str) -> str:
 _LIMITS: Final[Mapping[str, Callable[[str], Any]]] = {
     "expires": _expiry,
     "models": several(text),
+    "tool_modes": several(choice(*TOOL_MODES)),
+    "folders": several(lambda raw: str(file(raw))),
     "max_concurrency": whole(1),
     "max_cost_per_day": above_zero(),
 }

@@ -196,7 +196,8 @@ class Views:
         ends = (_address(request.scope.get("client")), _address(request.scope.get("server")))
         # Entered before the run, so that the folder is closed after the run has ended.
         uid = request.scope["state"].get(PEER_UID)
-        admitted = self.options_guard.admitted(chat, *ends, uid)
+        guard = replace(self.options_guard, key=exchange_of(request.scope).key)
+        admitted = guard.admitted(chat, *ends, uid)
         return await exchange_of(request.scope).stack.enter_async_context(admitted)
 
     async def _streamed(self, run: Run, chunks: Frames) -> Response:

@@ -119,6 +119,17 @@ async def test_estimated_dollars_count_for_a_key_and_a_turn_that_waited_is_refus
         assert len(server.backend.turns) == 1
 
 
+async def test_claudes_own_tools_are_403_with_the_field_unless_the_key_has_them(path: Path) -> None:
+    write_keys(path, named_key("ann"))
+    async with serving(keys_file=path, api_key=ADMIN) as server:
+        body = chat(claude={"toolMode": "readonly"})
+        answer = await server.post(body, **ANN)
+        assert (answer.status, answer.error()["code"], answer.error()["param"]) == (
+            403, "tool_mode_not_allowed", "claude.toolMode",
+        )  # fmt: skip
+        assert server.backend.turns == []
+
+
 async def test_turns_have_the_name_of_the_key_that_they_are_for(path: Path) -> None:
     write_keys(path, named_key("ann"))
     async with serving(keys_file=path, api_key=ADMIN) as server:

@@ -42,10 +42,12 @@ def test_add_prints_only_the_key_and_keeps_only_its_hash(path: Path, capsys: pyt
 
 
 def test_add_takes_each_limit(path: Path) -> None:
-    flags = ("--models", "claude-haiku*,sonnet", "--max-concurrency", "2", "--max-cost-per-day", "1.5")
-    assert key_command(path, "add", "ann", *flags, "--expires", "2127-01-31T00:00:00Z") == 0
+    limits = ("--models", "claude-haiku*,sonnet", "--max-concurrency", "2", "--max-cost-per-day", "1.5")
+    tools = ("--tool-modes", "readonly,safe", "--folders", "/srv/ann,work")
+    assert key_command(path, "add", "ann", *limits, *tools, "--expires", "2127-01-31T00:00:00Z") == 0
     key = only_key(path)
     assert (key.models, key.max_concurrency, key.max_cost_per_day) == (("claude-haiku*", "sonnet"), 2, 1.5)
+    assert (key.tool_modes, key.folders) == (("readonly", "safe"), ("/srv/ann", str(Path.cwd() / "work")))
     assert key.expires == "2127-01-31T00:00:00Z"
 
 
@@ -74,6 +76,8 @@ def test_expiry_without_a_zone_is_local(path: Path) -> None:
         (["add", "ann", "--expires", "2001-01-01"], "--expires: '2001-01-01' is in the past"),
         (["add", "ann", "--max-concurrency", "0"], "--max-concurrency: '0' is not a whole number"),
         (["add", "ann", "--models", ","], "--models: ',' is empty"),
+        (["add", "ann", "--folders", ","], "--folders: ',' is empty"),
+        (["add", "ann", "--tool-modes", "every"], "--tool-modes: 'every' contains 'every', which is not one of"),
         (["revoke", "ann", "--models", "sonnet"], "key revoke: --models is for key add"),
         (["add", "ann", "--json"], "key add: --json is for key list"),
     ],

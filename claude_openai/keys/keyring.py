@@ -14,7 +14,7 @@ __all__ = ["Keyring"]
 
 
 class Keyring:
-    """See the module. Each look-up first looks whether the file has changed, which takes microseconds.
+    """See the module. A look-up first looks whether the file has changed, which takes microseconds.
 
     If a changed file cannot be used, the last good keys stay: one typing error must not lock out everybody.
 
@@ -60,11 +60,12 @@ class Keyring:
         )
 
     def has(self, key: Key) -> bool:
-        """Return whether a key that was found earlier is still in the file; it may have expired since."""
+        """Return whether a key that was found earlier was in the file when that was read last; it may have expired."""
         return key.sha256 in self._keys
 
     def is_valid(self, key: Key) -> bool:
         """Return whether a key that was found earlier has neither been revoked nor expired."""
+        self.refresh()
         return self.has(key) and not key.has_expired(self._now())
 
     def refresh(self) -> None:

@@ -125,29 +125,6 @@ class Guard:
                 code="admin_key_required",
             )
 
-    def _caller(self, authorization: str | None) -> Caller | None:
-        """Return who has a key, None if it is no key of this server. The comparisons take constant time."""
-        token = _bearer(authorization)
-        if self.config.api_key is not None and _is_bearer(authorization, self.config.api_key):
-            return Caller(hash_of(token), None)
-        key = self.keys.find(token) if self.keys is not None and token else None
-        return None if key is None else Caller(key.sha256, key)
-
-    def _valid(self, callers: Iterable[Caller]) -> Caller | None:
-        """Return the first whose key has not expired, None if there is none at all.
-
-        Raises:
-            Unauthorized: all have expired.
-        """
-        refusal = None
-        for caller in callers:
-            refusal = None if self.keys is None or caller.key is None else self.keys.refusal(caller.key)
-            if refusal is None:
-                return caller
-        if refusal is not None:
-            raise refusal
-        return None
-
     def check_control_key(self, authorization: str | None) -> Key | None:
         """Compare the bearer token with the control key and the server's key, in constant time, and the named keys.
 
@@ -187,6 +164,29 @@ class Guard:
             )
         if headers.get("Content-Encoding", "identity").lower() != "identity":
             raise UnsupportedMediaType("Compressed bodies are not supported", hint="Send uncompressed JSON.")
+
+    def _caller(self, authorization: str | None) -> Caller | None:
+        """Return who has a key, None if it is no key of this server. The comparisons take constant time."""
+        token = _bearer(authorization)
+        if self.config.api_key is not None and _is_bearer(authorization, self.config.api_key):
+            return Caller(hash_of(token), None)
+        key = self.keys.find(token) if self.keys is not None and token else None
+        return None if key is None else Caller(key.sha256, key)
+
+    def _valid(self, callers: Iterable[Caller]) -> Caller | None:
+        """Return the first whose key has not expired, None if there is none at all.
+
+        Raises:
+            Unauthorized: all have expired.
+        """
+        refusal = None
+        for caller in callers:
+            refusal = None if self.keys is None or caller.key is None else self.keys.refusal(caller.key)
+            if refusal is None:
+                return caller
+        if refusal is not None:
+            raise refusal
+        return None
 
 
 def has_control_routes(config: Config) -> bool:

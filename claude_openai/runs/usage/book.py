@@ -80,7 +80,7 @@ class Book:
         self._unsaved = _Unsaved()
         self._saving = _Unsaved()
         self._account: Account | None = None
-        self._saved: tuple[str, Mapping[str, float]] = ("", {})  # a day and its dollars in the file, by key
+        self._saved: tuple[str, dict[str, float]] = ("", {})  # a day and its dollars in the file, by key
         self._pruned_on = ""
         self._problem = ""
         self._thread: WriterThread[None] | None = None
@@ -131,7 +131,7 @@ class Book:
             saved_day, saved = self._saved
             parts = [_dollars_of(day, part.rows) for part in (self._unsaved, self._saving)]
         if saved_day == day:
-            parts.append(dict(saved))
+            parts.append(saved)
         return sum(usd for part in parts for name, usd in part.items() if key in (None, name))
 
     def rows(self, first_day: str) -> dict[RowKey, Amounts]:

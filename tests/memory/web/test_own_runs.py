@@ -156,6 +156,6 @@ async def test_a_page_that_logs_in_with_a_named_key_sees_its_runs_until_the_key_
         all_of_them = await credentials(server, key=CONTROL)
         assert await ids(server, all_of_them) == {of_ann, of_bob}
         write_keys(path, named_key("bob"))
-        assert (await log_in(server, {"key": secret_of("ann")})).status == 401
         assert (await server.get("/control/runs", **page)).status == 401
+        assert (await log_in(server, {"key": secret_of("ann")})).status == 401
         assert await ids(server, all_of_them) == {of_ann, of_bob}

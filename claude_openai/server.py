@@ -24,6 +24,7 @@ from claude_openai.claude.process.known_models import KnownModels
 from claude_openai.claude.process.login import Login
 from claude_openai.config import Config
 from claude_openai.errors import ConfigError, ShuttingDown
+from claude_openai.keys.keyring import Keyring
 from claude_openai.logs.log import NULL_LOG, Level, Log, LogFormat, captured_libraries, captured_process, open_log
 from claude_openai.preload import preload
 from claude_openai.runs.admission import Admission
@@ -49,6 +50,8 @@ T = TypeVar("T")
 # After the drain the turns are cancelled. A process is killed within 3 s, and its owner waits at most 6 s for it
 # (`conversation`, `registry`).
 RUNS_END_WAIT_S = 8.0
+# How long a turn of a key that was revoked may go on.
+REVOKED_WITHIN_S: Final = 0.5
 
 WITHOUT_TRIO: Final = (
     "in a test use `with claude_openai.testing.running_fake_claude(...)`; an asyncio program can run trio as its "
@@ -104,6 +107,7 @@ async def serve(
         _tracing(config, log) as tracing,
         _listening(config, sockets) as listeners,
     ):
+        keys = None if config.keys_file is None else await run_in_thread(Keyring, config.keys_file, log)
         models = KnownModels(config.catalog(), log)
         running = (
             nullcontext(backend)
@@ -112,7 +116,7 @@ async def serve(
         )
         async with running as the_backend:
             admission = Admission(config.max_concurrency, config.max_queue_size)
-            runs = Runs(the_backend, admission, RunLimits.of(config), writer, ledger=ledger)
+            runs = Runs(the_backend, admission, RunLimits.of(config), writer, ledger=ledger, keys=keys)
             app = build_app(
                 config, runs, log, the_backend.status, catalog=models.catalog, recorder=recorder, tracing=tracing
             )
@@ -126,6 +130,7 @@ async def serve(
                     log.debug("server.start", version=__version__, urls=urls_of(listeners), backend=the_backend.name)
                     task_status.started(urls_of(listeners))
                     nursery.start_soon(_hold_backend, the_backend, closing, on_loaded, log)
+                    nursery.start_soon(_end_revoked, runs, closing)
                     await drain_at(
                         trio.Event() if stop is None else stop,
                         admission,
@@ -186,6 +191,16 @@ async def _hold_backend(backend: Backend, closing: trio.Event, on_loaded: Callab
             nursery.cancel_scope.cancel(reason="the server stops")
 
 
+async def _end_revoked(runs: Runs, closing: trio.Event) -> None:
+    """End the runs of keys that are revoked, as long as the server runs."""
+    if runs.keys is None:
+        return
+    while not closing.is_set():
+        runs.end_revoked()
+        with trio.move_on_after(REVOKED_WITHIN_S):
+            await closing.wait()
+
+
 async def _accept(
     connections: Connections,
     listeners: Sequence[SocketListener],
@@ -206,8 +221,7 @@ async def _end_runs(runs: Runs, admission: Admission, log: Log) -> None:
 
 @asynccontextmanager
 async def _listening(config: Config, sockets: Sequence[socket.socket]) -> AsyncIterator[list[SocketListener]]:
-    has_key = config.api_key is not None
-    listeners = taken_over(sockets, has_key=has_key) if sockets else await open_listeners(config)
+    listeners = taken_over(sockets, has_key=config.needs_key) if sockets else await open_listeners(config)
     try:
         yield listeners
     finally:

@@ -45,9 +45,10 @@ def script(shell: str) -> str:
     import shtab
 
     from claude_openai.commands.connect.clients import CLIENTS
+    from claude_openai.commands.key import ACTIONS
 
     choices = {setting.flag: setting.choices for setting in SETTINGS if setting.choices}
-    choices |= {"CLIENT": tuple(CLIENTS), "SHELL": tuple(SHELLS)}
+    choices |= {"CLIENT": tuple(CLIENTS), "SHELL": tuple(SHELLS), "ACTION": ACTIONS}
     main, commands = complete_parser()
     subparsers = main.add_subparsers()
     for name, command in commands.items():

@@ -259,7 +259,7 @@ def _first_steps(config: Config, url: str) -> list[str]:
     """Return the page, how to try the server, and where the documentation is, a line each."""
     from claude_openai.web.page_access import first_ticket
 
-    key = " -H 'Authorization: Bearer KEY'" if config.api_key else ""
+    key = " -H 'Authorization: Bearer KEY'" if config.needs_key else ""
     body = '{"model": "claude", "messages": [{"role": "user", "content": "Hello"}]}'
     is_unix = url.startswith(UNIX)
     base = f"--unix-socket {shlex.quote(url.removeprefix(UNIX))} http://localhost" if is_unix else url

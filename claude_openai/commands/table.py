@@ -49,6 +49,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "cancel": Command("cancel", "cancel a run", "cancel RUN"),
     "logs": Command("logs", "print the server's log", "logs -f"),
     "doctor": Command("doctor.command", "find what is misconfigured", "doctor --round-trip", takes_server_flags=True),
+    "key": Command("key", "manage keys of clients", "key add alice"),
     "connect": Command("connect.command", "configure a client", "connect opencode --write"),
     "service": Command("service", "print a service unit", "service --print", takes_server_flags=True),
     "help": Command("help", "read the documentation", "help clients"),

@@ -34,6 +34,7 @@ class Config:
     unix_mode: str = "0600"
     unix_group: str | None = None
     api_key: str | None = field(default=None, repr=False)
+    keys_file: Path | None = None
     backend: str = "sdk"
     default_model: str = "sonnet"
     models: tuple[str, ...] = ()
@@ -123,13 +124,13 @@ class Config:
             )
         label = "--listen / CLAUDE_OPENAI_LISTEN" if self.listen else "--host / CLAUDE_OPENAI_HOST"
         public = next((host for host in self.hosts if not is_loopback(host)), None)
-        if public is not None and not self.api_key:
+        if public is not None and not self.needs_key:
             raise ConfigError(
                 f"{label}: other machines can reach {public!r}, and without a key their users could use your Claude "
                 "account",
                 hint="set --api-key-file or CLAUDE_OPENAI_API_KEY, or bind 127.0.0.1",
             )
-        if "*" in self.cors_origins and not self.api_key:
+        if "*" in self.cors_origins and not self.needs_key:
             raise ConfigError(
                 "--cors-origins / CLAUDE_OPENAI_CORS_ORIGINS: '*' allows every web page, which requires a key",
                 hint="set --api-key-file or CLAUDE_OPENAI_API_KEY",
@@ -153,6 +154,11 @@ class Config:
     def hosts(self) -> tuple[str, ...]:
         """Return the hosts of the addresses to listen on."""
         return tuple(each.host for each in self.addresses if isinstance(each, TcpAddress))
+
+    @property
+    def needs_key(self) -> bool:
+        """Return whether clients must send a key."""
+        return self.api_key is not None or self.keys_file is not None
 
     @property
     def permission_modes(self) -> tuple[str, ...]:

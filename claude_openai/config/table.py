@@ -176,6 +176,12 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         ),
         _setting("api_key_file", key_in_file, "PATH", "file to read the API key from", sets="api_key", is_common=True),
         _setting(
+            "keys_file",
+            file,
+            "PATH",
+            "file of named keys with limits, for clients besides those with --api-key; `claude-openai key` writes it",
+        ),
+        _setting(
             "allowed_hosts",
             words,
             "NAMES",

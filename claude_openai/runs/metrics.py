@@ -1,7 +1,8 @@
 """The counters of one server.
 
 Plain numbers, which `web/prometheus.py` formats. Values that can be read elsewhere at any time, such as the length of
-the queue, are not counted here. Labels are bounded: no name from a client becomes one.
+the queue, are not counted here. Labels are bounded: no name from a client becomes one; the names
+of keys are the operator's.
 """
 
 from bisect import bisect_left
@@ -68,6 +69,8 @@ class Metrics:
         self.model_tokens: Counter[Labels] = Counter()
         self.cost_usd: defaultdict[Labels, float] = defaultdict(float)
         self.estimated_usd = 0.0
+        self.key_runs: Counter[Labels] = Counter()
+        self.key_cost_usd: defaultdict[Labels, float] = defaultdict(float)
 
     def note_request(self, route: str, status: int, seconds: float) -> None:
         """Count an answered request.
@@ -87,9 +90,16 @@ class Metrics:
         self.tokens["output",] += usage.output_tokens
         self.reasoning_tokens += usage.reasoning_tokens
 
-    def note_spent(self, spent: Iterable[tuple[str, ModelSpent]]) -> None:
-        """Count what was used, by model. Counters cannot go back, so they leave out estimates."""
+    def note_run(self, key: str | None, status: str) -> None:
+        """Count a run that has ended, if the key of its client has a name."""
+        if key is not None:
+            self.key_runs[key, status] += 1
+
+    def note_spent(self, spent: Iterable[tuple[str, ModelSpent]], key: str | None = None) -> None:
+        """Count what was used, by model and by named key. Counters cannot go back, so they leave out estimates."""
         for model, each in spent:
+            if key is not None:
+                self.key_cost_usd[key,] += each.cost_usd
             for kind in TOKENS:
                 self.model_tokens[model, kind] += getattr(each.usage, f"{kind}_tokens")
             self.cost_usd[model,] += each.cost_usd

@@ -72,7 +72,7 @@ class _Prompt:
             ("system", request.system),
         )
         return cls(
-            hash((request.user, request.prompt_cache_key)),
+            hash((request.owner, request.prompt_cache_key)),
             tuple((name, hash(part)) for name, part in parts),
             tuple(map(_hash, canonical((*request.turns, request.prompt)))),
         )

@@ -13,7 +13,7 @@ import math
 import time
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -23,12 +23,14 @@ import trio
 from claude_openai.cassettes.recorder import TurnRecording
 from claude_openai.claude.backend import Backend
 from claude_openai.config import Config
-from claude_openai.errors import ApiError, RunEnded, UpstreamAuth
+from claude_openai.errors import ApiError, RunEnded, Unauthorized, UpstreamAuth
+from claude_openai.keys.key import Key
+from claude_openai.keys.keyring import Keyring
 from claude_openai.logs.log import Log
 from claude_openai.protocol.turn.events import Event, TurnCompleted, TurnFailed, TurnStarted
 from claude_openai.protocol.turn.reports import AccountLimits, Report, Spent
 from claude_openai.protocol.turn.request import TurnRequest
-from claude_openai.runs.admission import Admission
+from claude_openai.runs.admission import Admission, Place
 from claude_openai.runs.capture.records import RunRecord
 from claude_openai.runs.capture.writer import RunWriter
 from claude_openai.runs.changes import RunChanges
@@ -91,6 +93,7 @@ class Runs:
         limits: time limits of a turn.
         writer: writes the captures; None for no capture.
         ledger: keeps the accounts; by default in memory.
+        keys: the named keys; None if there are none.
         kept: number of ended runs to keep in memory.
 
     Attributes:
@@ -109,6 +112,7 @@ class Runs:
         writer: RunWriter | None = None,
         *,
         ledger: Ledger | None = None,
+        keys: Keyring | None = None,
         kept: int = KEPT_RUNS,
     ) -> None:
         self.backend = backend
@@ -116,6 +120,8 @@ class Runs:
         self._limits = limits
         self._writer = writer
         self.ledger = ledger or Ledger(limits.usage)
+        self.keys = keys
+        self._keys_seen = 0
         self._kept = kept
         self.metrics = Metrics()
         self.changes = RunChanges()
@@ -138,9 +144,9 @@ class Runs:
     def get(self, run_id: str) -> Run | None:
         return self._active.get(run_id) or self._ended.get(run_id)
 
-    def counts(self) -> dict[str, int]:
-        """Return the number of running, queued and parked runs."""
-        states = [run.state for run in self.all()]
+    def counts(self, key: Key | None = None) -> dict[str, int]:
+        """Return the number of running, queued and parked runs; with a key, of the runs with its name."""
+        states = [run.state for run in self.all() if run.is_of(key)]
         return {state: states.count(state) for state in ("running", "queued", "parked")}
 
     async def cancel(self, run: Run, error: ApiError) -> None:
@@ -168,6 +174,18 @@ class Runs:
         for run in list(self._active.values()):
             run.cancel(error)
 
+    def end_revoked(self) -> None:
+        """End the runs of keys that are no longer in their file. The runs of a key that has expired may end."""
+        if self.keys is None:
+            return
+        self.keys.refresh()
+        if self.keys.changes != self._keys_seen:
+            self._keys_seen = self.keys.changes
+            self.changes.wake()  # those who watch with a revoked key
+        for run in list(self._active.values()):
+            if run.key is not None and not self.keys.has(run.key):
+                run.cancel(Unauthorized(f"The API key of {run.key.name!r} was revoked", may_retry=False))
+
     @asynccontextmanager
     async def open(
         self,
@@ -177,6 +195,7 @@ class Runs:
         recording: TurnRecording | None = None,
         client: str = "",
         trace: "RunTrace | None" = None,
+        key: Key | None = None,
     ) -> AsyncIterator[Run]:
         """Start a run and yield it; leaving the block ends it.
 
@@ -187,19 +206,21 @@ class Runs:
             recording: records the turn; written when the run ends.
             client: short name of the client program, "" if unknown.
             trace: the span of the request, which the caller ends.
+            key: the named key of the client.
 
         Raises:
-            QueueFull, ShuttingDown, QuotaExhausted: immediately; no run is started.
+            QueueFull, RateLimited, ShuttingDown, QuotaExhausted: immediately; no run is started.
             ApiError: the backend can never answer the request; no run is started.
         """
         self.backend.check(request)
-        refusal = self.ledger.refusal()
+        refusal = self.ledger.refusal(key)
         if refusal is not None:
-            self.admission.rejected["usage_limit"] += 1
+            is_of_key = refusal.code == "key_budget_exhausted"
+            self.admission.rejected["key_limit" if is_of_key else "usage_limit"] += 1
             raise refusal
         send, receive = trio.open_memory_channel[Event](CHANNEL_EVENTS)
-        place = self.admission.admit()
-        run = self._begin(request, receive, trio.current_time() if arrived is None else arrived)
+        place = self.admission.admit(key)
+        run = self._begin(request, receive, trio.current_time() if arrived is None else arrived, key)
         run.recording, run.client, run.trace = recording, client, trace
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._produce, run, place, request, send, log.bind(run_id=run.id))
@@ -212,8 +233,11 @@ class Runs:
             finally:
                 receive.close()
 
-    def _begin(self, request: TurnRequest, events: trio.MemoryReceiveChannel[Event], arrived: float) -> Run:
+    def _begin(
+        self, request: TurnRequest, events: trio.MemoryReceiveChannel[Event], arrived: float, key: Key | None
+    ) -> Run:
         record = RunRecord(f"run_{uuid.uuid4().hex[:24]}", self.backend.name, request.model, time.time())
+        record.key = None if key is None else key.name
         asked = {
             **{name: value for name, value in record.to_json().items() if value is not None},
             "claude_model": request.claude_model,
@@ -221,12 +245,12 @@ class Runs:
             "user": None if request.user is None else request.user[:USER_CHARS],
         }
         capture = None if self._writer is None else self._writer.begin(record.id, asked)
-        return Run(record, events, capture, TurnMeter(self.metrics, self.backend.name, arrived))
+        return Run(record, events, capture, TurnMeter(self.metrics, self.backend.name, arrived), key=key)
 
     async def _produce(
         self,
         run: Run,
-        place: AbstractContextManager[None],
+        place: Place,
         request: TurnRequest,
         send: trio.MemorySendChannel[Event],
         log: Log,
@@ -241,8 +265,8 @@ class Runs:
                 with run.scope:
                     if self.admission.is_busy:
                         self._note_waiting(run, log)
-                    async with self.admission.slot():
-                        refusal = self.ledger.refusal()  # the limit may have been reached while it waited
+                    async with place.slot() as refused:
+                        refusal = refused or self.ledger.refusal(run.key)  # a limit may have been reached meanwhile
                         if refusal is None:
                             run.note_running()
                             self.changes.note(run.id)
@@ -270,6 +294,7 @@ class Runs:
     def _keep(self, run: Run) -> None:
         # Without its errors, whose tracebacks would keep the whole request in memory, and without its recording.
         self._ended[run.id] = replace(run, error=None, cancelled_by=None, recording=None, trace=None)
+        self.metrics.note_run(run.record.key, run.record.status)
         while len(self._ended) > self._kept:
             del self._ended[next(iter(self._ended))]
         self.changes.note(run.id)
@@ -278,7 +303,7 @@ class Runs:
     def _report(self, run: Run, report: Report) -> None:
         match report:
             case Spent():
-                self.metrics.note_spent(self.ledger.spend(report))
+                self.metrics.note_spent(self.ledger.spend(report, run.key), run.record.key)
                 run.note_spent(report)
                 self.changes.note(run.id)
             case AccountLimits():

@@ -8,6 +8,7 @@ import trio
 from claude_openai.cassettes.recorder import TurnRecording
 from claude_openai.claude.backend import Parked
 from claude_openai.errors import ApiError
+from claude_openai.keys.key import Key
 from claude_openai.logs.log import Log
 from claude_openai.protocol.openai.chat.completion import usage_object
 from claude_openai.protocol.turn.events import (
@@ -45,6 +46,7 @@ class Run:
         trace: its span; its owner ends it.
         parked: the conversation that its answer left waiting for results.
         client: short name of the client program, "" if unknown.
+        key: the named key of the client, None if it has none.
         tail: the last characters of the answer so far.
         hint: what the client of a failed run can do, "" if unknown.
         done: set when the run has ended and its process is gone.
@@ -62,6 +64,7 @@ class Run:
     answering: bool = False
     parked: Parked | None = None
     client: str = ""
+    key: Key | None = None
     tail: str = ""
     hint: str = ""
     done: trio.Event = field(default_factory=trio.Event)
@@ -84,6 +87,10 @@ class Run:
     @property
     def ended(self) -> bool:
         return self.record.status in ("completed", "failed", "cancelled")
+
+    def is_of(self, key: Key | None) -> bool:
+        """Return whether a client with this key may see the run; None for the server's own key."""
+        return key is None or self.record.key == key.name
 
     def view(self) -> RunRecord:
         """Return the current record of the run."""

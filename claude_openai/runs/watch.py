@@ -12,11 +12,12 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import trio
 
 from claude_openai.errors import BadRequest
+from claude_openai.keys.key import Key
 from claude_openai.protocol.wire.sse import encode_json
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
@@ -32,8 +33,18 @@ FIRST_DETAILS_S: Final = 1.0
 MAX_RUNS: Final = 1000
 # Of frames for watchers that lag behind; beyond it they get a snapshot.
 KEPT_FRAMES: Final = 8
+# What of the state is not about the runs of others.
+SHARED_STATE: Final = frozenset({"ready", "login", "slots"})
 # Runs to encode between two checkpoints: about 0.4 ms.
 BATCH: Final = 25
+
+
+class _Frame(NamedTuple):
+    """An update, and its parts, of which a named key gets some."""
+
+    whole: bytes
+    state: Mapping[str, bytes]
+    views: Mapping[str, bytes]
 
 
 class Watch:
@@ -60,12 +71,13 @@ class Watch:
         self._details_due = -math.inf
         self._refreshing = trio.Lock()
         self._lock = trio.Lock()
+        self._empty = {"errors": b"[]", **{name: encode_json(value) for name, value in empty.items()}}
         self._state = {name: encode_json(value) for name, value in empty.items()}
         self._changed_state: dict[str, bytes] = {}
         self._views: dict[str, bytes] = {}
         self._changed_views: dict[str, bytes] = {}
         self._parked: set[str] = set()
-        self._frames: deque[bytes] = deque(maxlen=KEPT_FRAMES)
+        self._frames: deque[_Frame] = deque(maxlen=KEPT_FRAMES)
         self._number = 0
         self._snapshot: tuple[int, bytes] = (-1, b"")
         self._is_first = True
@@ -86,15 +98,16 @@ class Watch:
                 finally:
                     nursery.cancel_scope.cancel(reason="the watcher has left")
 
-    async def next_frame(self, seen: int) -> tuple[int, bytes]:
+    async def next_frame(self, seen: int, key: Key | None = None) -> tuple[int, bytes]:
         """Wait for the next frame.
 
         Args:
             seen: the number of the last frame of this watcher, -1 for none.
+            key: the named key of the watcher, whose frames have only its own runs; None for the server's own.
 
         Returns:
-            The number of the frame, and its bytes; `seen` and b"" if there was a change that is not part of the frames,
-            such as the beginning of a drain.
+            The number of the frame, and its bytes; b"" if there was a change that is not part of the frames of this
+            watcher, such as the beginning of a drain.
         """
         if seen == self._number:
             looked = self._looked
@@ -107,9 +120,11 @@ class Watch:
             return seen, b""
         missed = self._number - seen
         if seen >= 0 and missed <= len(self._frames):
-            return seen + 1, self._frames[-missed]
+            frame = self._frames[-missed]
+            return seen + 1, frame.whole if key is None else self._own_update(frame, key)
         async with self._lock:
-            return await self._whole()
+            number, whole = await self._whole()
+            return number, whole if key is None else self._own_snapshot(key)
 
     def _forget(self) -> None:
         """Drop what was collected for watchers that have all left."""
@@ -157,7 +172,8 @@ class Watch:
             return
         state = b'"state":' + _object(self._changed_state) + b"," if self._changed_state else b""
         runs = b'"runs":[' + b",".join(self._changed_views.values()) + b"]"
-        self._frames.append(_frame(b"update", b"{" + state + runs + b"}"))
+        whole = _frame(b"update", b"{" + state + runs + b"}")
+        self._frames.append(_Frame(whole, dict(self._changed_state), dict(self._changed_views)))
         self._number += 1
         self._drop_changes()
 
@@ -198,6 +214,24 @@ class Watch:
                 self._is_first = False
                 self._drop_changes()
         return self._snapshot
+
+    def _own_update(self, frame: "_Frame", key: Key) -> bytes:
+        views = self._own(frame.views, key)
+        state = {name: value for name, value in frame.state.items() if name in SHARED_STATE}
+        if not views and not state:
+            return b""
+        state["counts"] = encode_json(self._runs.counts(key))
+        return _frame(b"update", b'{"state":' + _object(state) + b',"runs":[' + b",".join(views) + b"]}")
+
+    def _own_snapshot(self, key: Key) -> bytes:
+        shared = {name: value for name, value in self._state.items() if name in SHARED_STATE}
+        state = {**self._empty, **shared, "counts": encode_json(self._runs.counts(key))}
+        views = b'"runs":[' + b",".join(self._own(self._views, key)) + b"]}"
+        return _frame(b"snapshot", b",".join((b'{"server":' + self._server, b'"state":' + _object(state), views)))
+
+    def _own(self, views: Mapping[str, bytes], key: Key) -> list[bytes]:
+        runs = ((self._runs.get(run_id), view) for run_id, view in views.items())
+        return [view for run, view in runs if run is not None and run.is_of(key)]
 
     def _view(self, run: Run) -> bytes:
         record = run.view()

@@ -7,27 +7,45 @@ preflight request.
 
 import hmac
 import ipaddress
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 from werkzeug.datastructures import Headers
 
 from claude_openai.config import Config, is_loopback
 from claude_openai.errors import Forbidden, Unauthorized, UnsupportedMediaType
+from claude_openai.keys.key import Key, hash_of
+from claude_openai.keys.keyring import Keyring
 
 __all__ = ["CONTROL_PREFIX", "Guard", "has_control_routes"]
 
 CONTROL_PREFIX: Final = "/control/"
+# Not for named keys.
+ADMIN_PATHS: Final = ("/metrics", "/control/tickets", "/control/conversations/")
 
 PREFLIGHT_MAX_AGE_S = 600
 
 
+class Caller(NamedTuple):
+    """Hash of a client's key, and the key if it has a name."""
+
+    id: str
+    key: Key | None
+
+
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """The checks, in the order in which `app` calls them."""
+    """The checks, in the order in which `app` calls them.
+
+    Attributes:
+        config: the settings.
+        keys: the named keys; None if there are none.
+    """
 
     config: Config
+    keys: Keyring | None = None
 
     def check_host(self, host: str | None, local_address: str) -> None:
         """Reject a Host header that names another machine. HTTP/1.0 requests may lack the header.
@@ -75,38 +93,62 @@ class Guard:
             code="origin_not_allowed",
         )
 
-    def check_key(self, authorization: str | None, x_api_key: str | None = None) -> None:
-        """Compare the bearer token and the `x-api-key` header of Claude's clients in constant time; one must fit.
+    def check_key(self, authorization: str | None, x_api_key: str | None = None) -> Caller | None:
+        """Compare the bearer token and the `x-api-key` header of Claude's clients with the keys; one must fit.
+
+        Returns:
+            Who has the key that fits; None if no key is needed.
 
         Raises:
-            Unauthorized: both are missing or wrong.
+            Unauthorized: both are missing or wrong, or have expired.
         """
-        if self.config.api_key is None:
-            return
+        if not self.config.needs_key:
+            return None
         in_header = None if x_api_key is None else f"Bearer {x_api_key}"
-        fits = [_is_bearer(each, self.config.api_key) for each in (authorization, in_header)]
-        if True not in fits:
+        caller = self._valid(caller for caller in map(self._caller, (authorization, in_header)) if caller is not None)
+        if caller is None:
             problem = "The API key is wrong" if authorization or x_api_key else "The API key is missing"
             hint = "Send the server's key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'."
             raise Unauthorized(problem, hint=hint)
+        return caller
 
-    def check_control_key(self, authorization: str | None) -> None:
-        """Compare the bearer token with the control key and the server's key, in constant time.
-
-        The control routes exist only if there is one of the two.
+    def check_path(self, path: str, key: Key | None) -> None:
+        """Keep named keys from what is about all clients.
 
         Raises:
-            Unauthorized: it is missing or wrong.
+            Forbidden: the path is not for this key.
+        """
+        if key is not None and path.startswith(ADMIN_PATHS):
+            raise Forbidden(
+                f"The key of {key.name!r} may not use {path}",
+                hint="It needs the server's own key (--api-key-file).",
+                code="admin_key_required",
+            )
+
+    def check_control_key(self, authorization: str | None) -> Key | None:
+        """Compare the bearer token with the control key and the server's key, in constant time, and the named keys.
+
+        The control routes exist only if there is a key.
+
+        Returns:
+            The named key, None if it is one of the others.
+
+        Raises:
+            Unauthorized: it is missing or wrong, or has expired.
         """
         keys = [key for key in (self.config.control_key, self.config.api_key) if key is not None]
         # Compare with all keys, so that the time does not show which one matched.
         fits = [_is_bearer(authorization, key) for key in keys]
-        if keys and True not in fits:
+        if True in fits or not has_control_routes(self.config):
+            return None
+        named = None if self.keys is None else self._caller(authorization)
+        if named is None or self._valid([named]) is None:
             raise Unauthorized(
                 "The key for the control routes is missing or wrong",
                 hint="Use `claude-openai runs`, which finds the key, or send the server's key as "
                 "'Authorization: Bearer KEY'.",
             )
+        return named.key
 
     def check_body_type(self, headers: Headers) -> None:
         """Reject bodies that are not declared as uncompressed JSON.
@@ -123,10 +165,33 @@ class Guard:
         if headers.get("Content-Encoding", "identity").lower() != "identity":
             raise UnsupportedMediaType("Compressed bodies are not supported", hint="Send uncompressed JSON.")
 
+    def _caller(self, authorization: str | None) -> Caller | None:
+        """Return who has a key, None if it is no key of this server. The comparisons take constant time."""
+        token = _bearer(authorization)
+        if self.config.api_key is not None and _is_bearer(authorization, self.config.api_key):
+            return Caller(hash_of(token), None)
+        key = self.keys.find(token) if self.keys is not None and token else None
+        return None if key is None else Caller(key.sha256, key)
+
+    def _valid(self, callers: Iterable[Caller]) -> Caller | None:
+        """Return the first whose key has not expired, None if there is none at all.
+
+        Raises:
+            Unauthorized: all have expired.
+        """
+        refusal = None
+        for caller in callers:
+            refusal = None if self.keys is None or caller.key is None else self.keys.refusal(caller.key)
+            if refusal is None:
+                return caller
+        if refusal is not None:
+            raise refusal
+        return None
+
 
 def has_control_routes(config: Config) -> bool:
     """Return whether there is a key for the control routes; without one they do not exist."""
-    return config.control_key is not None or config.api_key is not None
+    return config.control_key is not None or config.needs_key
 
 
 def cors_headers(origin: str) -> dict[str, str]:
@@ -158,6 +223,11 @@ def _is_bearer(authorization: str | None, key: str) -> bool:
     scheme, _, token = (authorization or "").partition(" ")
     actual, expected = (sha256(text.strip().encode()).digest() for text in (token, key))
     return scheme.lower() == "bearer" and hmac.compare_digest(actual, expected)
+
+
+def _bearer(authorization: str | None) -> str:
+    scheme, _, token = (authorization or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def _without_port(host: str) -> str:

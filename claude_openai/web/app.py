@@ -153,12 +153,12 @@ def build_app(
     app.add_url_rule("/v1/messages", "messages", views.messages, methods=["POST"])
     for path in ("/v1/messages/count_tokens", "/v1/responses/input_tokens"):
         app.add_url_rule(path, "count_tokens", views.count_tokens, methods=["POST"])
-    access = page_access(config)
+    access = page_access(config, runs.keys)
     add_operator_routes(app, config, runs, status, log)
     add_control_routes(app, config, runs, status, access, log)
     add_usage_routes(app, config, runs.ledger)
     add_page_routes(app, config, access)
-    _install_guard(app, Guard(config), access)
+    _install_guard(app, Guard(config, runs.keys), access)
     app.register_error_handler(Exception, partial(_error_response, runs.errors))
     return app
 
@@ -179,10 +179,15 @@ def _install_guard(app: Quart, guard: Guard, access: PageAccess) -> None:
                 requested = request.headers.get("Access-Control-Request-Headers", "")
                 return Response(status=204, headers=preflight_headers(requested))
         if request.path.startswith(CONTROL_PREFIX):
-            if access.session_of(request.headers) is None:
-                guard.check_control_key(request.headers.get("Authorization"))
+            session = access.session_of(request.headers)
+            bearer = request.headers.get("Authorization")
+            exchange.key = guard.check_control_key(bearer) if session is None else session.key
+            guard.check_path(request.path, exchange.key)
         elif request.path not in OPEN_PATHS and not is_of_page(request.path):
-            guard.check_key(request.headers.get("Authorization"), request.headers.get("x-api-key"))
+            caller = guard.check_key(request.headers.get("Authorization"), request.headers.get("x-api-key"))
+            if caller is not None:
+                exchange.caller, exchange.key = caller
+            guard.check_path(request.path, exchange.key)
         if request.method == "POST" and request.routing_exception is None:
             guard.check_body_type(request.headers)
         return None

@@ -1,4 +1,4 @@
-"""Checks the `claude` object of a request: the client, the folders and the permission mode must be allowed.
+"""Checks the `claude` object of a request: the client, the tools, the folders and the permission mode must be allowed.
 
 Folders are compared component by component, after symbolic links and `..` are resolved. The turn gets the resolved path
 and the identity of the folder, so that another folder cannot be put in its place (`claude/walls/folders`).
@@ -6,7 +6,7 @@ and the identity of the folder, so that another folder cannot be put in its plac
 
 import errno
 import os
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from claude_openai.claude.walls.file_calls import FileCalls
 from claude_openai.claude.walls.folders import HeldFolder, folder_not_available, root_of
 from claude_openai.config import Config
 from claude_openai.errors import Forbidden
+from claude_openai.keys.key import Key
 from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.protocol.turn.claude_options import ClaudeOptions, PermissionMode, Root
 from claude_openai.protocol.turn.request import TurnRequest
@@ -42,11 +43,13 @@ class ClaudeOptionsGuard:
         config: the settings, with the allowed folders and modes.
         uid_of: returns the user id at the other end of a connection, None if unknown. Blocking.
         calls: runs blocking calls in threads.
+        key: the named key of the client; None for the server's own, or none.
     """
 
     config: Config
     uid_of: Callable[[Address, Address], int | None] = uid_of_peer
     calls: FileCalls = field(default_factory=FileCalls)
+    key: Key | None = None
 
     @asynccontextmanager
     async def admitted(
@@ -68,6 +71,7 @@ class ClaudeOptionsGuard:
             yield chat
             return
         if chat.options.has_tools:
+            self._check_tool_mode(chat.options)
             await self._check_caller(client, server, uid)
         held = HeldFolder()
         try:
@@ -91,7 +95,7 @@ class ClaudeOptionsGuard:
             BadRequest: as `admitted`.
         """
         options = chat.options
-        folder = options.working_directory or (str(self._prefixes()[0]) if options.has_tools else "")
+        folder = options.working_directory or (self._default_folder() if options.has_tools else "")
         working = [self._root(folder, "claude.workingDirectory", held)] if folder else []
         # Without duplicates, because they become arguments of a command, whose size is limited.
         roots = (self._root(each, f"claude.addDirs[{index}]") for index, each in enumerate(options.add_dirs))
@@ -107,12 +111,22 @@ class ClaudeOptionsGuard:
         )
         return replace(chat, options=resolved)
 
+    def _check_tool_mode(self, options: ClaudeOptions) -> None:
+        if self.key is not None and options.tool_mode not in self.key.tool_modes:
+            allowed = ", ".join(("disabled", *self.key.tool_modes))
+            raise Forbidden(
+                f"The key of {self.key.name!r} may not use 'claude.toolMode' '{options.tool_mode}'; allowed: {allowed}",
+                hint="Ask the operator of this server.",
+                code="tool_mode_not_allowed",
+                param="claude.toolMode",
+            )
+
     async def _check_caller(self, client: Address | None, server: Address | None, uid: int | None) -> None:
         """Without a key, allow Claude's own tools only to the user who runs the server.
 
         Every user of the machine can connect, and could otherwise use the files of that user.
         """
-        if self.config.api_key is not None or self.config.allowed_working_directory_prefixes:
+        if self.config.needs_key or self.config.allowed_working_directory_prefixes:
             return
         if client is not None and server is not None:
             with suppress(trio.TooSlowError):
@@ -161,9 +175,10 @@ class ClaudeOptionsGuard:
             raise wrong_value(param, expected, folder) from None
         prefixes = self._prefixes()
         if not any(resolved.is_relative_to(prefix) for prefix in prefixes):
+            allowed = ", ".join(map(str, prefixes)) or "none"
             raise Forbidden(
-                f"'{param}' {shorten(folder)} is outside of the allowed folders: {', '.join(map(str, prefixes))}",
-                hint="The server's --allowed-working-directory-prefixes sets them.",
+                f"'{param}' {shorten(folder)} is outside of the allowed folders: {allowed}",
+                hint="The server's --allowed-working-directory-prefixes sets them, and the folders of a named key.",
                 code="working_directory_not_allowed",
                 param=param,
             )
@@ -178,6 +193,29 @@ class ClaudeOptionsGuard:
             raise wrong_value(param, expected, folder)
         return root
 
+    def _default_folder(self) -> str:
+        prefixes = self._prefixes()
+        if not prefixes:
+            raise Forbidden(
+                "None of the folders of this key is within the folders that the server allows",
+                hint="The server's --allowed-working-directory-prefixes sets them.",
+                code="working_directory_not_allowed",
+                param="claude.workingDirectory",
+            )
+        return str(prefixes[0])
+
     def _prefixes(self) -> list[Path]:
-        # Resolved each time: an allowed folder may be a symbolic link whose target changes.
-        return [Path(os.path.realpath(prefix)) for prefix in self.config.allowed_working_directory_prefixes or ["."]]
+        """Return the folders that the server allows; for a key with folders, what is within both."""
+        allowed = _resolved(self.config.allowed_working_directory_prefixes or ["."])
+        if self.key is None or not self.key.folders:
+            return allowed
+        own = _resolved(self.key.folders)
+        return [
+            *(folder for folder in own if any(folder.is_relative_to(each) for each in allowed)),
+            *(folder for folder in allowed if any(folder.is_relative_to(each) for each in own)),
+        ]
+
+
+def _resolved(folders: Iterable[str | Path]) -> list[Path]:
+    # Each time: an allowed folder may be a symbolic link whose target changes.
+    return [Path(os.path.realpath(folder)) for folder in folders]

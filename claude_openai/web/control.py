@@ -19,11 +19,12 @@ from quart_trio.wrappers import TrioResponse
 from claude_openai.config import Config
 from claude_openai.errors import BadRequest, NotFound, RunCancelled, RunNotFound
 from claude_openai.file_access import READ_BYTES
+from claude_openai.keys.key import Key
 from claude_openai.logs.log import Log
 from claude_openai.protocol.claude_code.line_framer import LineFramer
 from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.runs.capture.files import MAX_LISTED, find_run, list_runs, open_folder, open_run, read_limit
-from claude_openai.runs.capture.records import RUN_ID, is_end
+from claude_openai.runs.capture.records import RUN_ID, RunRecord, is_end
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
 from claude_openai.runs.watch import Watch
@@ -79,30 +80,27 @@ class ControlViews:
     access: PageAccess
 
     async def status(self) -> Response:
-        return json_response(self.runs.counts())
+        return json_response(self.runs.counts(_key()))
 
     async def list(self) -> Response:
         """List the newest runs first, at most `limit`."""
-        limit = _limit(request.args.get("limit"))
-        known = {run.id: run.view() for run in self.runs.all()}
-        kept = [] if self.folder is None else await run_in_thread(list_runs, self.folder, limit, frozenset(known))
+        limit, key = _limit(request.args.get("limit")), _key()
+        known = {run.id: run.view() for run in self.runs.all() if run.is_of(key)}
+        name = None if key is None else key.name
+        kept = [] if self.folder is None else await run_in_thread(list_runs, self.folder, limit, frozenset(known), name)
         newest = sorted([*known.values(), *kept], key=lambda record: record.started_at, reverse=True)
         return json_response({"object": "list", "data": [record.to_json() for record in newest[:limit]]})
 
     async def show(self, run_id: str) -> Response:
         _check_id(run_id)
-        run = self.runs.get(run_id)
-        record = run.view() if run is not None else None
-        if record is None and self.folder is not None:
-            record = await run_in_thread(find_run, self.folder, run_id)
-        if record is None:
-            raise _unknown(run_id)
-        return json_response(record.to_json())
+        return json_response((await self._record(run_id)).to_json())
 
     async def output(self, run_id: str) -> Response:
         """Return the captured records; with `follow=1`, stream them until the run ends."""
         _check_id(run_id)
         run = self.runs.get(run_id)
+        if _key() is not None:
+            await self._record(run_id)
         fd = await self._open(run_id, run)
         exchange_of(request.scope).stack.callback(os.close, fd)
         follow = run if request.args.get("follow") == "1" else None
@@ -112,19 +110,23 @@ class ControlViews:
     async def cancel(self, run_id: str) -> Response:
         _check_id(run_id)
         run = self.runs.get(run_id)
-        if run is None:
+        if run is None or not run.is_of(_key()):
             raise _unknown(run_id)
         await self.runs.cancel(run, RunCancelled("The run was cancelled on the server.", may_retry=False))
         return json_response(run.view().to_json())
 
     async def watch(self) -> Response:
-        """Stream all that the server does, until the client leaves or the server drains."""
+        """Stream all that the server does, until the client leaves or the server drains.
+
+        A named key gets its own runs, and of the rest the state of the server only.
+        """
         exchange = exchange_of(request.scope)
         exchange.end_at_disconnect()
         await exchange.stack.enter_async_context(self.watching.watching())
         session = self.access.session_of(request.headers)
-        may_go_on = _always if session is None else partial(self.access.is_open, session)
-        return TrioResponse(WatchBody(self.watching, self.runs, may_go_on), headers=EVENT_STREAM)
+        key = exchange.key
+        may_go_on = partial(self.access.is_valid, key) if session is None else partial(self.access.is_open, session)
+        return TrioResponse(WatchBody(self.watching, self.runs, may_go_on, key), headers=EVENT_STREAM)
 
     async def close(self, conversation: str) -> Response:
         """End a conversation that waits for its next request."""
@@ -135,6 +137,17 @@ class ControlViews:
                 code="conversation_not_found",
             )
         return json_response({"id": conversation, "closed": True})
+
+    async def _record(self, run_id: str) -> RunRecord:
+        """Return the record of a run that the client may see."""
+        run = self.runs.get(run_id)
+        record = run.view() if run is not None else None
+        if record is None and self.folder is not None:
+            record = await run_in_thread(find_run, self.folder, run_id)
+        key = _key()
+        if record is None or (key is not None and record.key != key.name):
+            raise _unknown(run_id)
+        return record
 
     async def _open(self, run_id: str, run: Run | None) -> int:
         if self.folder is not None:
@@ -197,8 +210,9 @@ class RecordsBody(ResponseBody):
         return b"".join(line + b"\n" for line in lines)
 
 
-def _always() -> bool:
-    return True
+def _key() -> Key | None:
+    """Return the named key of the client, who sees only its own runs; None for the server's own key."""
+    return exchange_of(request.scope).key
 
 
 def _limit(value: str | None) -> int:

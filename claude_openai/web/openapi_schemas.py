@@ -164,6 +164,7 @@ def schemas() -> JsonObject:
             status={"enum": ["queued", "running", "parked", "completed", "failed", "cancelled"]},
             backend=STRING,
             model=STRING,
+            key=_MAYBE_STRING,
             conversation=_MAYBE_STRING,
             started_at=STRING,
             ended_at=_MAYBE_STRING,

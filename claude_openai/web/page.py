@@ -44,7 +44,7 @@ def add_page_routes(app: Quart, config: Config, access: PageAccess) -> None:
     """Add the page, if there is a key for it."""
     if not has_control_routes(config):
         return
-    views = PageViews(access, Guard(config), has_key=config.api_key is not None)
+    views = PageViews(access, Guard(config), has_key=config.needs_key)
     app.add_url_rule("/", "root", views.root, methods=["GET"])
     app.add_url_rule(PAGE, "page", views.page, methods=["GET"])
     app.add_url_rule(f"{PAGE_PREFIX}<{_NAMES}:name>", "page_file", views.file, methods=["GET"])

@@ -22,6 +22,8 @@ from werkzeug.datastructures import Headers
 
 from claude_openai.config import Config
 from claude_openai.errors import RateLimited, Unauthorized
+from claude_openai.keys.key import Key
+from claude_openai.keys.keyring import Keyring
 
 __all__ = ["PageAccess", "PageSession", "first_ticket", "is_own_page", "page_access", "set_cookie"]
 
@@ -40,10 +42,10 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-def page_access(config: Config) -> "PageAccess":
+def page_access(config: Config, named: Keyring | None = None) -> "PageAccess":
     """Return the access of a server that has just started."""
     keys = [key for key in (config.api_key, config.control_key) if key is not None]
-    return PageAccess(keys, [] if config.control_key is None else [first_ticket(config.control_key)])
+    return PageAccess(keys, [] if config.control_key is None else [first_ticket(config.control_key)], named)
 
 
 def first_ticket(control_key: str) -> str:
@@ -59,11 +61,13 @@ class PageSession:
         cookie: value of its cookie.
         token: value of its header.
         ends_at: time at which it ends, in seconds of trio's clock.
+        key: the named key with which it logged in; it sees only the runs of this key.
     """
 
     cookie: str
     token: str
     ends_at: float
+    key: Key | None = None
 
 
 @dataclass(slots=True)
@@ -73,10 +77,12 @@ class PageAccess:
     Args:
         keys: the keys that a login accepts.
         tickets: tickets that are valid from the start.
+        named: further keys, for the runs of each.
     """
 
     keys: Iterable[str]
     tickets: Iterable[str] = ()
+    named: Keyring | None = None
     _sessions: dict[bytes, PageSession] = field(default_factory=dict)
     _tickets: dict[bytes, float] = field(default_factory=dict)
     _failures: dict[str, deque[float]] = field(default_factory=dict)
@@ -97,7 +103,7 @@ class PageAccess:
 
         Args:
             address: of the client, to bound its wrong attempts.
-            key: one of the keys, "" if the client has a ticket.
+            key: one of the keys, or a named key, "" if the client has a ticket.
             ticket: used up by this.
 
         Raises:
@@ -106,6 +112,7 @@ class PageAccess:
                 cannot be guessed: another user of the machine cannot lock out the user of the server.
         """
         now = trio.current_time()
+        named = None
         if ticket:
             if not self._is_ticket(ticket, now):
                 raise Unauthorized(
@@ -114,8 +121,9 @@ class PageAccess:
                     code="invalid_ticket",
                 )
         else:
-            self._check_key(address, key, now)
-        session = PageSession(secrets.token_urlsafe(SECRET_BYTES), secrets.token_urlsafe(SECRET_BYTES), now + SESSION_S)
+            named = self._check_key(address, key, now)
+        cookie, token = secrets.token_urlsafe(SECRET_BYTES), secrets.token_urlsafe(SECRET_BYTES)
+        session = PageSession(cookie, token, now + SESSION_S, named)
         self._sessions[_digest(session.cookie)] = session
         _drop_oldest(self._sessions, MAX_SESSIONS)
         return session
@@ -125,7 +133,12 @@ class PageAccess:
 
     def is_open(self, session: PageSession) -> bool:
         """Return whether a session has neither ended nor been logged out."""
-        return session.ends_at > trio.current_time() and _digest(session.cookie) in self._sessions
+        is_known = session.ends_at > trio.current_time() and _digest(session.cookie) in self._sessions
+        return is_known and self.is_valid(session.key)
+
+    def is_valid(self, key: Key | None) -> bool:
+        """Return whether a named key, if it is one, has neither expired nor been revoked."""
+        return key is None or self.named is None or self.named.is_valid(key)
 
     def session_of(self, headers: Headers) -> PageSession | None:
         """Return the session of a request with a valid cookie and its token, None if it has none.
@@ -141,7 +154,7 @@ class PageAccess:
                 return session
         return None
 
-    def _check_key(self, address: str, key: str, now: float) -> None:
+    def _check_key(self, address: str, key: str, now: float) -> Key | None:
         failures = self._failures.get(address, deque())
         while failures and failures[0] <= now - FAILURES_WITHIN_S:
             failures.popleft()
@@ -149,12 +162,15 @@ class PageAccess:
             wait_s = round(failures[0] + FAILURES_WITHIN_S - now) + 1
             raise RateLimited("Too many wrong keys", hint=f"Try again in {wait_s} s.", retry_after_s=wait_s)
         # Compare with all keys, so that the time does not show which one matched.
-        if True not in [_equal(key, known) for known in self.keys]:
+        named = self.named.find(key) if self.named is not None else None
+        is_one = True in [_equal(key, known) for known in self.keys]
+        if not is_one and (named is None or not self.is_valid(named)):
             failures.append(now)
             self._failures.pop(address, None)
             self._failures[address] = failures
             _drop_oldest(self._failures, MAX_ADDRESSES)
             raise Unauthorized("The key is wrong", hint="Clients of this server send it as their API key.")
+        return None if is_one else named
 
     def _is_ticket(self, ticket: str, now: float) -> bool:
         # Looked up by a hash: the time shows nothing of the tickets.

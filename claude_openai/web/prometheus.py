@@ -132,6 +132,8 @@ class ServerCollector(Collector):
             metrics.model_tokens,
         )
         yield _counter("cost_usd", "Dollars as reported by Claude Code.", ("model",), metrics.cost_usd)
+        yield _counter("key_runs", "Ended runs of named keys.", ("key", "status"), metrics.key_runs)
+        yield _counter("key_cost_usd", "Dollars of named keys, as reported.", ("key",), metrics.key_cost_usd)
         yield _gauge(
             "estimated_cost_usd",
             "Dollars of turns for which Claude Code has reported none, yet or at all, estimated.",

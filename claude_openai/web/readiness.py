@@ -39,6 +39,8 @@ _MESSAGES: Final = {
 }
 _WARNINGS: Final = {
     "limit_high": "A window of the plan is used by 80 % or more. `claude-openai usage` shows it.",
+    "keys_not_read": "The keys file cannot be used since its last change, so the keys before it are still accepted, "
+    "also if the change revokes them. The log has the reason (keys.not_read).",
     "log_not_written": "The log cannot be written: {}. Make room, or start the server with another --log-file.",
     "usage_not_saved": "The figures of usage cannot be saved, and are kept in memory: {}. Make room, or start the "
     "server with another --usage-file.",
@@ -85,6 +87,8 @@ def _warnings(runs: Runs, status: Mapping[str, Any], log: Log) -> Iterator[tuple
     claude = status.get("claude", {})
     if claude.get("outdated") and not claude["too_old"]:
         yield "cli_outdated", f"{claude['outdated']}."
+    if runs.keys is not None and runs.keys.problem:
+        yield "keys_not_read", _WARNINGS["keys_not_read"]
     details = {
         "limit_high": bool(runs.ledger.header),
         "log_not_written": log.problem,

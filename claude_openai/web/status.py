@@ -95,7 +95,7 @@ class OperatorViews:
 
     async def openapi(self) -> Response:
         has_control = has_control_routes(self.config)
-        return _fresh(openapi_document(has_key=self.config.api_key is not None, has_control=has_control))
+        return _fresh(openapi_document(has_key=self.config.needs_key, has_control=has_control))
 
 
 def _fresh(value: object, status: int = 200) -> Response:

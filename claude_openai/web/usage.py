@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 
-from quart import Quart, Response
+from quart import Quart, Response, request
 
 from claude_openai.config import Config
 from claude_openai.runs.usage.ledger import Ledger
 from claude_openai.threads import run_in_thread
 from claude_openai.web.access import CONTROL_PREFIX, has_control_routes
+from claude_openai.web.http.exchange import exchange_of
 from claude_openai.web.json_response import json_response
 
 __all__ = ["LIMIT_HEADER", "add_usage_routes"]
@@ -25,7 +26,7 @@ class UsageViews:
     async def usage(self) -> Response:
         ledger = self.ledger
         rows, problem = await run_in_thread(ledger.read_rows) if ledger.has_file else ledger.read_rows()
-        response = json_response(ledger.report(rows, problem))
+        response = json_response(ledger.report(rows, problem, exchange_of(request.scope).key))
         response.headers["cache-control"] = "no-store"
         return response
 

@@ -48,6 +48,7 @@ from claude_openai.web.http.exchange import Exchange, exchange_of
 from claude_openai.web.http.peer import PEER_UID, Address
 from claude_openai.web.joining import Joinable, joinable_of
 from claude_openai.web.json_response import EVENT_STREAM, json_response
+from claude_openai.web.key_limits import allows_model, check_model
 from claude_openai.web.lasting import LastingTurns, Opening, StreamedAnswer, Whole, WholeAnswer
 from claude_openai.web.stored_responses import StoredResponses
 from claude_openai.web.usage import LIMIT_HEADER
@@ -81,13 +82,19 @@ class Views:
     tracing: "Tracing | None" = None
 
     async def models(self) -> Response:
-        models = self.catalog().model_list(self.started)
+        catalog, key = self.catalog(), exchange_of(request.scope).key
+        models = catalog.model_list(self.started)
+        if key is not None:
+            models["data"] = [model for model in models["data"] if allows_model(key, model["id"], catalog)]
         is_anthropic = exchange_of(request.scope).is_anthropic
         return json_response(model_list(models, self._started_at()) if is_anthropic else models)
 
     async def model(self, model: str) -> Response:
         # Any model that a completion accepts, listed or not.
-        found = self.catalog().model_object(model, self.started)
+        catalog, key = self.catalog(), exchange_of(request.scope).key
+        found = catalog.model_object(model, self.started)
+        if key is not None:
+            check_model(key, model, catalog)
         is_anthropic = exchange_of(request.scope).is_anthropic
         return json_response(model_object(found, self._started_at()) if is_anthropic else found)
 
@@ -178,7 +185,9 @@ class Views:
         if trace is not None:
             chat = replace(chat, trace_context=trace.context)
         recording = self._recording(body)
-        opening = self.runs.open(chat, exchange.log, exchange.arrived, recording, client=_client(), trace=trace)
+        opening = self.runs.open(
+            chat, exchange.log, exchange.arrived, recording, client=_client(), trace=trace, key=exchange.key
+        )
         run = exchange.run = await stack.enter_async_context(opening)
         exchange.headers["x-claude-openai-run"] = run.id
         return run
@@ -209,9 +218,13 @@ class Views:
         return None if self.recorder is None else self.recorder.begin(request.path, body)
 
     def _admitted(self, chat: TurnRequest) -> AbstractAsyncContextManager[TurnRequest]:
+        key = exchange_of(request.scope).key
+        if key is not None:
+            check_model(key, chat.model, self.catalog())
+            chat = replace(chat, caller=key.name)
         ends = (_address(request.scope.get("client")), _address(request.scope.get("server")))
         uid = request.scope["state"].get(PEER_UID)
-        return self.options_guard.admitted(chat, *ends, uid)
+        return replace(self.options_guard, key=key).admitted(chat, *ends, uid)
 
     async def _streamed(self, chat: TurnRequest, body: bytes, response_id: str, chunks: Frames) -> Response:
         joinable = await self._joinable(chat, body)

@@ -14,6 +14,7 @@ from claude_openai._version import __version__
 from claude_openai.claude.backend import ClaudeProcess
 from claude_openai.claude.process.free_memory import private_mb
 from claude_openai.config import Config
+from claude_openai.keys.key import Key
 from claude_openai.logs.log import Log
 from claude_openai.protocol.wire.sse import COMMENT
 from claude_openai.runs.registry import Runs
@@ -54,12 +55,14 @@ class WatchBody(ResponseBody):
         watch: source of the frames; its `watching` must hold as long as the body is read.
         runs: the runs of the server.
         may_go_on: called before each frame, and between comments; the stream ends when it returns False.
+        key: the named key of the watcher, None for the server's own.
     """
 
-    def __init__(self, watch: Watch, runs: Runs, may_go_on: Callable[[], bool]) -> None:
+    def __init__(self, watch: Watch, runs: Runs, may_go_on: Callable[[], bool], key: Key | None = None) -> None:
         self._watch = watch
         self._runs = runs
         self._may_go_on = may_go_on
+        self._key = key
         self._seen = -1
 
     async def __aenter__(self) -> "WatchBody":
@@ -76,7 +79,7 @@ class WatchBody(ResponseBody):
     async def __anext__(self) -> bytes:
         with trio.move_on_after(COMMENT_INTERVAL_S):
             while not self._runs.admission.draining and self._may_go_on():
-                self._seen, frame = await self._watch.next_frame(self._seen)
+                self._seen, frame = await self._watch.next_frame(self._seen, self._key)
                 if frame:
                     return frame
             raise StopAsyncIteration

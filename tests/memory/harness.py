@@ -21,6 +21,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from claude_openai.cassettes.recorder import Recorder
 from claude_openai.config import Config
+from claude_openai.keys.keyring import Keyring
 from claude_openai.logs.log import Level, Log
 from claude_openai.logs.redaction import Redactor
 from claude_openai.offload import Offload
@@ -83,7 +84,8 @@ class Server:
         limits = RunLimits.of(config)
         key = "none" if config.api_key is None else "default"
         ledger = Ledger(limits.usage, key=key, log=self.log, now=unix_time)
-        self.runs = Runs(backend, self.admission, limits, ledger=ledger, kept=kept_runs)
+        keys = None if config.keys_file is None else Keyring(config.keys_file, self.log, unix_time)
+        self.runs = Runs(backend, self.admission, limits, ledger=ledger, keys=keys, kept=kept_runs)
         self.runs.nursery = nursery
         self.recorder = recorder(self.log) if recorder else None
         real = build_app(

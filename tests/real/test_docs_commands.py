@@ -36,6 +36,7 @@ SIMPLE: Final[Mapping[str, str]] = {
     CURL: r"\[demo\]",
     "claude-openai doctor --demo\n": "^all checks passed$|checks failed, 0 gave a warning$|0 of .* failed",
     "claude-openai service --print\n": "claude-openai for one user",
+    "claude-openai key add alice --expires 90d\nclaude-openai key list\nclaude-openai key revoke alice\n": "^sk-",
     "mkdir -p ~/.claude ~/.config/claude\n": "^$",
 }
 # Commands with a test of their own below.

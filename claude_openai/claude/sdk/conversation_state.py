@@ -154,17 +154,23 @@ class ConversationState:
         the ids of `functions`. No other request will bring the results.
         """
         beginning = messages[: len(self.history)]
+        if self.identity[0] != request.caller:
+            return False
         if self.phase is not Phase.PARKED or len(messages) == len(beginning):
             return False
         if not request.functions:
             return beginning == self.history
-        # Function calls have no ids, so an equal conversation may belong to another caller.
+        # Function calls have no ids, so an equal conversation may be another one.
         return self.identity == identity_of(request) and _without_ids(beginning) == _without_ids(self.history)
 
 
 def identity_of(request: TurnRequest) -> Identity:
-    """Return everything besides the history that must be equal for a request to continue a conversation."""
+    """Return everything besides the history that must be equal for a request to continue a conversation.
+
+    The caller comes first.
+    """
     return (
+        request.caller,
         request.user,
         request.claude_model,
         request.system,

@@ -128,7 +128,7 @@ class ConversationPool:
     def _returned(self, conversation: Conversation, request: TurnRequest) -> list[Conversation]:
         """Keep the conversation if it can be used again; return the conversations to close."""
         state = conversation.state
-        self._thinking.keep(request.user, state.pending, state.thinking)
+        self._thinking.keep(request.owner, state.pending, state.thinking)
         if state.phase in (Phase.IDLE, Phase.PARKED) and self._settings.kept:
             return self.kept.keep(conversation)
         return [conversation]
@@ -144,7 +144,7 @@ class ConversationPool:
         """Lease a conversation whose process has had no request: new or replayed."""
         for passed in self.kept.end_passed(request):
             files.push_async_callback(passed.process.close)
-        turns = self._thinking.restored(request.user, past_of(request))
+        turns = self._thinking.restored(request.owner, past_of(request))
         past = Past(turns, await self._primer.notes_for(request))
         bound = None if turns or in_new_process else self._bound_spare(request)
         if bound is not None:

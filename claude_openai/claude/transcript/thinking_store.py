@@ -8,7 +8,7 @@ first.
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
@@ -17,7 +17,7 @@ from claude_openai.protocol.turn.blocks import Message, ThinkingBlock, ToolUseBl
 __all__ = ["Thinking", "ThinkingStore"]
 
 MAX_CHARS: Final = 16 * 1024 * 1024
-_Key: TypeAlias = tuple[str | None, frozenset[str]]
+_Key: TypeAlias = tuple[Hashable, frozenset[str]]
 
 
 class Thinking:
@@ -60,23 +60,23 @@ class ThinkingStore:
         self._kept: OrderedDict[_Key, tuple[ThinkingBlock, ...]] = OrderedDict()
         self._size = 0
 
-    def keep(self, user: str | None, calls: Sequence[str], thinking: tuple[ThinkingBlock, ...]) -> None:
+    def keep(self, owner: Hashable, calls: Sequence[str], thinking: tuple[ThinkingBlock, ...]) -> None:
         """Store the thinking that preceded these calls."""
         if not calls or not thinking:
             return
-        self._drop((user, frozenset(calls)))
-        self._kept[user, frozenset(calls)] = thinking
+        self._drop((owner, frozenset(calls)))
+        self._kept[owner, frozenset(calls)] = thinking
         self._size += _size(thinking)
         while self._size > self._max_chars:
             self._drop(next(iter(self._kept)))
 
-    def restored(self, user: str | None, turns: Sequence[Message]) -> tuple[Message, ...]:
+    def restored(self, owner: Hashable, turns: Sequence[Message]) -> tuple[Message, ...]:
         """Return the messages with the stored thinking before the calls."""
-        return tuple(self._restored(user, turn) for turn in turns)
+        return tuple(self._restored(owner, turn) for turn in turns)
 
-    def _restored(self, user: str | None, turn: Message) -> Message:
+    def _restored(self, owner: Hashable, turn: Message) -> Message:
         calls = frozenset(block.id for block in turn.blocks if isinstance(block, ToolUseBlock))
-        thinking = self._kept.get((user, calls), ())
+        thinking = self._kept.get((owner, calls), ())
         if not thinking:
             return turn
         # The client's copy is replaced, because the stored one has the model that produced it.

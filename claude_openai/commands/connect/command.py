@@ -101,11 +101,11 @@ def _target(url: str | None, model: str, environ: Mapping[str, str]) -> Target:
     if url is None:
         instance = find_instance(instance_folder(environ))
         if instance is not None and not instance.base_url.startswith(UNIX):
-            usual = Target(f"{instance.base_url}/v1", model, instance.has_api_key)
+            usual = Target(f"{instance.base_url}/v1", model, instance.needs_key)
             models = by_id(models_of(instance, environ.get(KEY_VARIABLE)))
             return replace(usual, models=models) if models else usual
     config = config_from([], environ)
-    has_key = config.api_key is not None
+    has_key = config.needs_key
     if url is None:
         assumed = local_url(config.host, config.port or PORT)
         _say(f"# No server is running on a port; the address {assumed} and the usual models are assumed.")

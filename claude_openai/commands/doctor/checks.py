@@ -174,7 +174,7 @@ def _key(config: Config, argv: Sequence[str]) -> Finding:
     public = next((host for host in config.hosts if not is_loopback(host)), None)
     if public is not None:
         return Finding("key", "ok", f"required from clients; other machines can reach {public}")
-    if config.api_key:
+    if config.needs_key:
         return Finding("key", "ok", "required from clients")
     return Finding("key", "ok", "not required; only this machine can reach the server")
 

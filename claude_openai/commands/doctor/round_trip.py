@@ -106,6 +106,7 @@ def _ask_temporary(config: Config) -> _TimedAnswer:
         host="127.0.0.1",
         port=0,
         listen=(),
+        keys_file=None,
         background=False,
         log=False,
         output_dir=None,

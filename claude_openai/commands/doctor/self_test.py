@@ -109,6 +109,7 @@ def _alone(config: Config, base_url: str, folder: Path) -> Config:
         port=0,
         listen=(),
         api_key=None,
+        keys_file=None,
         background=False,
         demo=False,
         log_file=folder / "server.log",  # otherwise the records of the SDK would go to stderr

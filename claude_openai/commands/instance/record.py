@@ -52,7 +52,7 @@ class Instance:
         background: whether it was started with --background.
         drain_timeout_ms: how long running turns may go on, after the time of the lame duck.
         lame_duck_ms: how long new turns are taken after the first signal.
-        has_api_key: whether its clients must send a key.
+        has_api_key: whether it has an API key, which is not stored.
         variables: environment variables that set its settings, without keys.
     """
 
@@ -72,6 +72,12 @@ class Instance:
     lame_duck_ms: int = 0
     has_api_key: bool = False
     variables: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def needs_key(self) -> bool:
+        """Return whether its clients must send a key."""
+        has_keys = any(word.partition("=")[0] == "--keys-file" for word in self.argv)
+        return self.has_api_key or has_keys or "CLAUDE_OPENAI_KEYS_FILE" in self.variables
 
 
 class AlreadyRunning(StartError):

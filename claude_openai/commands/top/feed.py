@@ -38,6 +38,7 @@ class WatchedRun:
             return None
         ttft = data.get("ttft_ms")
         client, text, hint = (visible(str(data.get(name) or "")) for name in ("client", "text", "hint"))
+        client = " · ".join(filter(None, (visible(record.key or ""), client)))
         return cls(record, client, float(ttft) if isinstance(ttft, int | float) else None, text, hint)
 
     @property

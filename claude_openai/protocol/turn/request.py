@@ -37,6 +37,7 @@ class TurnRequest:
         functions: the client uses the older `functions`, so the answer must too.
         options: the options of Claude Code.
         user: the client's id of its user, from `user` or `safety_identifier`.
+        caller: name of the client's key, "" if it has no name; set by the server.
         metadata: key-value pairs of the client, for the log.
         prompt_cache_key: the client's name of a repeated prompt, for the log.
         cache_ttl: how long the prompt stays in Claude's cache; None leaves it to Claude Code.
@@ -68,3 +69,9 @@ class TurnRequest:
     show_thinking: bool = True
     long_context: bool = True
     trace_context: Mapping[str, str] = field(default_factory=dict)
+    caller: str = ""
+
+    @property
+    def owner(self) -> tuple[str, str | None]:
+        """Return whose conversation it is: nothing of it is used for a request of another owner."""
+        return self.caller, self.user

@@ -84,15 +84,22 @@ def read_limit(text: str) -> int | None:
     return limit if 1 <= limit <= MAX_LISTED else None
 
 
-def list_runs(folder: Path, limit: int, but: Collection[str] = ()) -> list[RunRecord]:
-    """Return at most `limit` runs, the last written first, without those in `but`; none if the folder is unreadable."""
+def list_runs(folder: Path, limit: int, but: Collection[str] = (), key: str | None = None) -> list[RunRecord]:
+    """Return at most `limit` runs, the last written first; none if the folder is unreadable.
+
+    Args:
+        folder: the folder of the runs.
+        limit: their number.
+        but: ids of runs to leave out.
+        key: name of the key whose runs to return; None for all.
+    """
     found: list[RunRecord] = []
     with suppress(OSError), open_folder(folder) as folder_fd:
         for _, run_id in run_ids(folder_fd):
             if len(found) >= limit:
                 break
             record = None if run_id in but else _read(folder_fd, run_id)
-            if record is not None:
+            if record is not None and key in (None, record.key):
                 found.append(record)
     return sorted(found, key=lambda record: record.started_at, reverse=True)
 

@@ -41,6 +41,7 @@ class RunRecord:
         cost_usd: dollars, None if there was no report of any.
         cache: what Claude's prompt cache had of the prompt, see `CacheReport`; None before the answer is complete.
         estimated_usd: the part of them that is estimated, or replaces estimates of earlier runs; None as above.
+        key: name of the client's key, None if it has no name.
     """
 
     id: str
@@ -57,6 +58,7 @@ class RunRecord:
     cost_usd: float | None = None
     estimated_usd: float | None = None
     cache: dict[str, Any] | None = None
+    key: str | None = None
 
     def spend(self, usd: float, estimated_usd: float) -> None:
         """Add dollars, of which a part is estimated."""
@@ -73,6 +75,7 @@ class RunRecord:
             "status": self.status,
             "backend": self.backend,
             "model": self.model,
+            "key": self.key,
             "conversation": self.conversation,
             "started_at": _iso(self.started_at),
             "ended_at": None if self.ended_at is None else _iso(self.ended_at),
@@ -91,6 +94,7 @@ class RunRecord:
         """Parse a record; return None if it is invalid: files may be damaged, a server may be of another version."""
         try:
             ended, usage, error, way = (data.get(name) for name in ("ended_at", "usage", "error", "conversation"))
+            key = data.get("key")
             status, waited, cache = data["status"], data.get("waited_ms"), data.get("cache")
             if not RUN_ID.fullmatch(data["id"]) or status not in STATUSES:
                 return None
@@ -109,6 +113,7 @@ class RunRecord:
                 cost_usd=_dollars(data.get("cost_usd")),
                 estimated_usd=_dollars(data.get("estimated_usd")),
                 cache=cache if isinstance(cache, dict) else None,
+                key=None if key is None else str(key),
             )
         except (KeyError, TypeError, ValueError):
             return None

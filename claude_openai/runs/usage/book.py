@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from claude_openai.line_writer import WriterThread
 from claude_openai.logs.log import Log
-from claude_openai.runs.usage.rows import Amounts, RowKey, Rows, add_row, total
+from claude_openai.runs.usage.rows import Amounts, RowKey, Rows, add_row
 
 __all__ = ["KEPT_DAYS", "Account", "Book", "Store", "StoreError"]
 
@@ -80,7 +80,7 @@ class Book:
         self._unsaved = _Unsaved()
         self._saving = _Unsaved()
         self._account: Account | None = None
-        self._saved = ("", 0.0)  # a day and its dollars in the file
+        self._saved: tuple[str, dict[str, float]] = ("", {})  # a day and its dollars in the file, by key
         self._pruned_on = ""
         self._problem = ""
         self._thread: WriterThread[None] | None = None
@@ -120,12 +120,19 @@ class Book:
         """Whether `rows` waits for the disk."""
         return self._store is not None
 
-    def usd_of(self, day: str) -> float:
-        """Return the dollars of a day, the current one: of this server, and of others as last read."""
+    def usd_of(self, day: str, key: str | None = None) -> float:
+        """Return the dollars of a day, the current one: of this server, and of others as last read.
+
+        Args:
+            day: the day.
+            key: name of the key whose dollars to return; None for those of all keys.
+        """
         with self._lock:
-            own = [a for part in (self._unsaved, self._saving) for key, a in part.rows.items() if key.day == day]
             saved_day, saved = self._saved
-        return total(own).usd + (saved if saved_day == day else 0.0)
+            parts = [_dollars_of(day, part.rows) for part in (self._unsaved, self._saving)]
+        if saved_day == day:
+            parts.append(saved)
+        return sum(usd for part in parts for name, usd in part.items() if key in (None, name))
 
     def rows(self, first_day: str) -> dict[RowKey, Amounts]:
         """Return the rows from a day on.
@@ -194,8 +201,9 @@ class Book:
             raise
         with self._lock:
             self._saving = _Unsaved()
-            day, usd = self._saved
-            self._saved = (day, usd + total(a for key, a in saving.rows.items() if key.day == day).usd)
+            day, dollars = self._saved
+            added = _dollars_of(day, saving.rows)
+            self._saved = (day, {name: dollars.get(name, 0.0) + added.get(name, 0.0) for name in {*dollars, *added}})
 
     def _refresh(self, store: Store) -> None:
         day = self._today().isoformat()
@@ -204,6 +212,15 @@ class Book:
             self._pruned_on = day
         rows, account = store.read(day)
         with self._lock:
-            self._saved = (day, total(amounts for key, amounts in rows.items() if key.day == day).usd)
+            self._saved = (day, _dollars_of(day, rows))
             if account is not None and (self._account is None or account.seen_at > self._account.seen_at):
                 self._account = account
+
+
+def _dollars_of(day: str, rows: Rows) -> dict[str, float]:
+    """Return the dollars of a day by the names of keys."""
+    dollars: dict[str, float] = {}
+    for key, amounts in rows.items():
+        if key.day == day:
+            dollars[key.key] = dollars.get(key.key, 0.0) + amounts.usd
+    return dollars

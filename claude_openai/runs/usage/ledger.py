@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from claude_openai.errors import ApiError
+from claude_openai.keys.key import Key
 from claude_openai.logs.log import NULL_LOG, Log
 from claude_openai.protocol.turn.reports import AccountLimits, ModelSpent, Spent, Window
 from claude_openai.runs.usage.account import AccountWindows
@@ -36,7 +37,7 @@ class Ledger:
 
     Args:
         limits: the operator's limits.
-        key: name of the callers' key.
+        key: the name for callers without a named key.
         book: keeps the rows; by default in memory.
         log: for warnings about the limits of the account.
         now: Unix time.
@@ -60,12 +61,19 @@ class Ledger:
         self._known: Account | None = None
         self._models: set[str] = set()
 
-    def spend(self, spent: Spent) -> list[tuple[str, ModelSpent]]:
-        """Take a report. Return what was used of each model, under a bounded number of names."""
+    def spend(self, spent: Spent, key: Key | None = None) -> list[tuple[str, ModelSpent]]:
+        """Take a report about a client with this key.
+
+        Return what was used of each model, under a bounded number of names.
+        """
         named = [(self._name_of(model), each) for model, each in spent.by_model.items()]
         day = self._today().isoformat()
         self._book.add(
-            (RowKey(day, name, self._key), amounts_of(each, at_list_price=spent.at_list_price)) for name, each in named
+            (
+                RowKey(day, name, self._key if key is None else key.name),
+                amounts_of(each, at_list_price=spent.at_list_price),
+            )
+            for name, each in named
         )
         return named
 
@@ -77,11 +85,14 @@ class Ledger:
         self._known = Account(now, windows.stored())
         self._book.put_account(self._known)
 
-    def refusal(self) -> ApiError | None:
-        """Return the error for the next turn if a limit of the operator is reached."""
-        now = self._now()
-        spent = 0.0 if self._limits.max_cost_usd is None else self._book.usd_of(self._today().isoformat())
-        return self._limits.cost_refusal(spent, now) or self._limits.window_refusal(self.current_windows(), now)
+    def refusal(self, key: Key | None = None) -> ApiError | None:
+        """Return the error for the next turn, of a client with this key, if a limit of the operator is reached."""
+        now, day = self._now(), self._today().isoformat()
+        spent = 0.0 if self._limits.max_cost_usd is None else self._book.usd_of(day)
+        found = self._limits.cost_refusal(spent, now) or self._limits.window_refusal(self.current_windows(), now)
+        if found is not None or key is None or key.max_cost_per_day is None:
+            return found
+        return UsageLimits(key.max_cost_per_day, key=key.name).cost_refusal(self._book.usd_of(day, key.name), now)
 
     @property
     def header(self) -> str:
@@ -113,14 +124,17 @@ class Ledger:
         except StoreError as error:
             return {}, str(error)
 
-    def report(self, rows: Mapping[RowKey, Amounts], problem: str | None) -> dict[str, Any]:
-        """Return the body of `GET /v1/usage`, from what `read_rows` has returned."""
-        refusal = self.refusal()
+    def report(self, rows: Mapping[RowKey, Amounts], problem: str | None, key: Key | None = None) -> dict[str, Any]:
+        """Return the body of `GET /v1/usage`, from what `read_rows` has returned; with a key, only what is its own."""
+        refusal, limits = self.refusal(key), self._limits
+        if key is not None:
+            rows = {row: amounts for row, amounts in rows.items() if row.key == key.name}
+            limits = UsageLimits(key.max_cost_per_day, limits.stop_at)
         return {
             "object": "usage",
             **summary(rows, self._today()),
             **self.seen_windows().to_json(self._now()),
-            "limits": self._limits.to_json(),
+            "limits": limits.to_json(),
             "refusing": None if refusal is None else refusal.message,
             "problem": problem,
         }

@@ -13,15 +13,17 @@ __all__ = ["UsageLimits"]
 
 @dataclass(frozen=True, slots=True)
 class UsageLimits:
-    """The operator's limits; None for no limit.
+    """The operator's limits, for all clients or for those with one key; None for no limit.
 
     Attributes:
         max_cost_usd: dollars of a local day.
         stop_at: utilization of a window, from 0 to 1.
+        key: name of the key that they are for, "" for all clients.
     """
 
     max_cost_usd: float | None = None
     stop_at: float | None = None
+    key: str = ""
 
     def cost_refusal(self, spent_usd: float, now: float) -> QuotaExhausted | None:
         """Return the error for the next turn if the day's dollars are used up.
@@ -34,11 +36,20 @@ class UsageLimits:
             return None
         today = datetime.fromtimestamp(now).astimezone()
         midnight = datetime.combine(today.date() + timedelta(days=1), datetime.min.time()).astimezone()
+        wait_s = max(1, ceil(midnight.timestamp() - now))
+        if self.key:
+            return QuotaExhausted(
+                f"The key of {self.key!r} has used ${spent_usd:.2f} today, and may use ${self.max_cost_usd:g} a day",
+                hint="Wait until tomorrow, or ask the operator of this server for a higher limit.",
+                code="key_budget_exhausted",
+                retry_after_s=wait_s,
+                may_retry=False,
+            )
         return QuotaExhausted(
             f"This server has used ${spent_usd:.2f} today, and its limit is ${self.max_cost_usd:g} a day "
             "(--max-cost-per-day)",
             hint="Wait until tomorrow, or start the server with a higher limit.",
-            retry_after_s=max(1, ceil(midnight.timestamp() - now)),
+            retry_after_s=wait_s,
             may_retry=False,
         )
 

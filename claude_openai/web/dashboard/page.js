@@ -55,7 +55,7 @@ function drawRun(run) {
   row.className = `run ${run.status}`;
   set(row, ".status", run.status);
   set(row, ".model", run.model);
-  set(row, ".client", run.client);
+  set(row, ".client", [run.key, run.client].filter(Boolean).join(" · "));
   set(row, ".route", run.conversation ?? "");
   set(row, ".first", run.ttft_ms === null ? "" : `first ${duration(run.ttft_ms)}`);
   set(row, ".tokens", usage ? `${count(usage.prompt_tokens)} + ${count(usage.completion_tokens)} tokens` : "");

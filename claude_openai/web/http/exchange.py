@@ -30,6 +30,7 @@ from quart_trio.asgi import TrioASGIHTTPConnection
 from werkzeug.exceptions import HTTPException
 
 from claude_openai.errors import ApiError, BadRequest, InternalError
+from claude_openai.keys.key import Key
 from claude_openai.logs.log import Log, traceback_of
 from claude_openai.protocol.anthropic.errors import error_object
 from claude_openai.protocol.limits.quoting import shorten
@@ -68,7 +69,8 @@ class Exchange:
     Attributes:
         id: the request id, in the `x-request-id` header and in the log.
         log: bound to the id, and to the client's own id if it sent one.
-        caller: hash of the key that the client sent, to tell callers apart.
+        caller: hash of the key that the client sent, by which callers are distinguished.
+        key: the named key of the client, None if it has none.
         stack: closed after the body was sent or the client disconnected, in the task that runs the view. Views may
             enter context managers that hold a nursery.
         headers: added to every response, error responses included.
@@ -87,6 +89,7 @@ class Exchange:
         self.id = f"req_{uuid.uuid4().hex}"
         self.log = log.bind(request_id=self.id, **_client_ids(headers))
         self.caller = caller_of(headers)
+        self.key: Key | None = None
         self._affinity = affinity_of(headers, self.caller)
         self.stack = AsyncExitStack()
         self.is_anthropic = _is_anthropic(path, headers)
@@ -146,6 +149,8 @@ class Exchange:
         found: dict[str, object] = {}
         if self.model:
             found = {"model": self.model[:MODEL_CHARS], "affinity": self._affinity}
+        if self.key is not None:
+            found["key"] = self.key.name
         if self.run is not None:
             found |= self.run.log_fields()
         error = self.failure

@@ -1,5 +1,7 @@
 """Who runs, who waits, who is turned away."""
 
+from pathlib import Path
+
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -7,6 +9,7 @@ from claude_openai.errors import ShuttingDown
 from claude_openai.testing import Pause
 from tests.memory.client import Client
 from tests.memory.harness import Server, chat, serving
+from tests.named_keys import bearer, named_key, write_keys
 from tests.scripted_backend import ScriptedBackend, full_turn
 
 
@@ -61,6 +64,41 @@ async def test_above_the_queue_it_is_429_at_once_with_a_wait() -> None:
             assert "All 2 slots are taken and the queue is full (3 waiting)" in answer.error()["message"]
         assert trio.current_time() == 0
         assert len(server.backend.turns) == 2
+
+
+async def test_one_request_of_a_key_does_not_wait_for_a_hundred_of_another(tmp_path: Path) -> None:
+    path = write_keys(tmp_path / "keys.json", named_key("ann"), named_key("bob"))
+    async with serving(full_turn(Pause(1)), keys_file=path, max_concurrency=2, max_queue_size=200) as server:
+        many = [server.connect() for _ in range(100)]
+        for client in many:
+            await client.post(chat(), **bearer("ann"))
+        await wait_all_tasks_blocked()
+        assert (server.admission.running, server.admission.queued) == (2, 98)
+        assert (await server.post(chat("one"), **bearer("bob"))).status == 200
+        assert trio.current_time() == 2  # the turn that ends first, and its own
+        assert prompts(server.backend).index("one") in (2, 3)
+        assert [(await client.answer()).status for client in many] == [200] * 100
+
+
+async def test_a_full_queue_of_one_key_makes_room_for_another_by_its_newest_request(tmp_path: Path) -> None:
+    path = write_keys(tmp_path / "keys.json", named_key("ann"), named_key("bob"))
+    async with serving(full_turn(Pause(1)), keys_file=path, max_concurrency=1, max_queue_size=3) as server:
+        clients = []
+        for name in ("ann", "ann", "ann", "ann", "bob", "bob"):  # ann has four places, and then two
+            clients.append(server.connect())
+            await clients[-1].post(chat(), **bearer(name))
+            await wait_all_tasks_blocked()
+        assert (server.admission.running, server.admission.queued) == (1, 3)
+        refused = [await clients[number].answer() for number in (3, 2)]
+        assert [(answer.status, answer.error()["code"]) for answer in refused] == [(429, "queue_full")] * 2
+        assert refused[0].headers["retry-after"] == "5"
+        assert refused[0].headers["x-claude-openai-started"] == "no"
+        for name in ("ann", "bob"):
+            assert (await server.post(chat(), **bearer(name))).status == 429
+        assert trio.current_time() == 0
+        assert [(await clients[number].answer()).status for number in (0, 1, 4, 5)] == [200] * 4
+        assert len(server.backend.turns) == 4
+        assert server.admission.rejected["queue_full"] == 4
 
 
 async def test_with_no_queue_a_request_runs_at_once_or_not_at_all() -> None:

@@ -120,6 +120,7 @@ async def test_every_answer_names_its_run_and_the_run_is_listed() -> None:
             "status": "completed",
             "backend": "scripted",
             "model": "claude-opus",
+            "key": None,
             "conversation": "new",
             "started_at": "",
             "ended_at": "",

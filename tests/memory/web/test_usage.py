@@ -54,8 +54,8 @@ async def usage_of(server: Server, path: str = "/v1/usage", **headers: str) -> d
     return answer.json()
 
 
-async def samples(server: Server, name: str) -> list[str]:
-    lines = (await server.get("/metrics")).body.decode().splitlines()
+async def samples(server: Server, name: str, **headers: str) -> list[str]:
+    lines = (await server.get("/metrics", **headers)).body.decode().splitlines()
     return [line.removeprefix("claude_openai_") for line in lines if line.startswith(f"claude_openai_{name}")]
 
 

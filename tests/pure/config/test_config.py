@@ -80,6 +80,8 @@ ROWS = {
     "usage_file": Row(("/var/u.db", Path("/var/u.db")), ("none", None), ("", " ", "~nobody-of-this-name/x")),
     "max_cost_per_day": Row(("5", 5.0), ("0.25", 0.25), ("0", "-1", "", "inf", "nan", "many")),
     "stop_at_utilization": Row(("0.9", 0.9), ("1", 1.0), ("0", "1.01", "90", "", "nan")),
+    "keys_file": Row(("/etc/keys.json", Path("/etc/keys.json")), ("/var/k", Path("/var/k")),
+                     ("", "~nobody-of-this-name/x")),
     "record": Row(("/var/c.jsonl", Path("/var/c.jsonl")), ("/var/d", Path("/var/d")), ("", "~nobody-of-this-name/x")),
     "record_times": Row(("1", True), ("no", False), ("", "2")),
     "otel": Row(("1", True), ("no", False), ("", "2")),

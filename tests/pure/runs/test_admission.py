@@ -1,7 +1,6 @@
 """The slots and the queue before them, held against a model of them."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import pytest
 import trio
@@ -9,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
-from claude_openai.errors import QueueFull, ShuttingDown
-from claude_openai.runs.admission import Admission
+from claude_openai.errors import QueueFull, RateLimited, ShuttingDown
+from claude_openai.runs.admission import Admission, Place
+from tests.named_keys import named_key
 
 
 def test_a_request_above_slots_and_queue_is_turned_away_with_a_wait() -> None:
@@ -22,6 +22,20 @@ def test_a_request_above_slots_and_queue_is_turned_away_with_a_wait() -> None:
     with places.pop():
         pass
     admission.admit()
+
+
+def test_a_key_gets_no_more_places_than_its_own_limit() -> None:
+    admission, ann = Admission(5, 5), named_key("ann", max_concurrency=2)
+    places = [admission.admit(ann) for _ in range(2)]
+    with pytest.raises(RateLimited, match="'ann' has 2 turns that run or wait, and may have 2") as caught:
+        admission.admit(ann)
+    assert (caught.value.code, caught.value.headers()) == ("key_concurrency_exceeded", {"retry-after": "5"})
+    for other in (None, named_key("bob", max_concurrency=2)):
+        admission.admit(other)
+    with places.pop():
+        pass
+    admission.admit(ann)
+    assert admission.rejected["key_limit"] == 1
 
 
 def test_a_draining_server_turns_all_away() -> None:
@@ -101,9 +115,9 @@ class Requests:
     def leave(self, number: int) -> None:
         self._leave.pop(number)()
 
-    async def _request(self, number: int, place: AbstractContextManager[None], scope: trio.CancelScope) -> None:
+    async def _request(self, number: int, place: Place, scope: trio.CancelScope) -> None:
         with place, scope:
-            async with self.admission.slot():
+            async with place.slot():
                 self.running.add(number)
                 try:
                     await trio.sleep_forever()

@@ -322,6 +322,16 @@ PAST = [
 ]
 
 
+async def test_a_conversation_is_neither_continued_nor_ended_by_another_caller(events: Events) -> None:
+    conversations, idle, parked = registry(events), idle_one(), parked_one("a", "b")
+    for each in (idle, parked):
+        conversations.keep(each)
+    for request in (going_on(), with_results("a", "b"), *PAST):
+        assert ended(conversations, replace(request, caller="bob")) == []
+    assert conversations.counts() == {"idle": 1, "parked": 1}
+    assert conversations.take(going_on()) == (idle, "continued")
+
+
 @pytest.mark.parametrize("request_", PAST)
 async def test_a_parked_conversation_that_a_request_goes_past_is_ended_at_once(
     events: Events, request_: TurnRequest

@@ -17,6 +17,7 @@ from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, PERMIS
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.wire.claude_options import read_claude_options
 from claude_openai.web.claude_options_access import ClaudeOptionsGuard
+from tests.named_keys import named_key
 
 BODY = b'{"model":"claude","messages":[{"role":"user","content":"Hi"}]}'
 
@@ -278,6 +279,64 @@ async def test_tools_are_for_the_servers_user_for_key_holders_and_for_folders_th
     # What gives no tools is for everybody.
     async with guard.admitted(chat(effort="high"), CLIENT, SERVER), guard.admitted(chat(), None, None):
         pass
+
+
+def keyed(config: Config, **limits: Any) -> ClaudeOptionsGuard:
+    return ClaudeOptionsGuard(config, key=named_key("ann", **limits))
+
+
+async def test_a_named_key_has_the_tool_modes_that_are_listed_and_by_default_none(config: Config) -> None:
+    for limits, admitted in {(): (), ("readonly",): ("readonly",), ("readonly", "all"): ("readonly", "all")}.items():
+        guard = keyed(config, tool_modes=limits)
+        for mode in ("readonly", "safe", "all"):
+            if mode in admitted:
+                async with guard.admitted(chat(tool_mode=mode), CLIENT, SERVER) as request:
+                    assert request.options.has_tools
+                continue
+            with pytest.raises(Forbidden, match=f"The key of 'ann' may not use 'claude.toolMode' '{mode}'") as raised:
+                async with guard.admitted(chat(tool_mode=mode), CLIENT, SERVER):
+                    pass
+            assert (raised.value.code, raised.value.param) == ("tool_mode_not_allowed", "claude.toolMode")
+        async with guard.admitted(chat(effort="high"), CLIENT, SERVER):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("own", "admits"),
+    [
+        ((), {"allowed", "allowed/inner"}),
+        (("allowed/inner",), {"allowed/inner"}),
+        (("",), {"allowed", "allowed/inner"}),
+        (("allowed-not", "link"), {"allowed/inner"}),
+        (("allowed-not",), set()),
+    ],
+)
+def test_a_named_key_has_what_is_within_its_own_folders_and_those_of_the_server(
+    config: Config, work: Path, own: tuple[str, ...], admits: set[str]
+) -> None:
+    (work / "link").symlink_to(work / "allowed" / "inner")
+    guard = keyed(config, folders=tuple(str(work / name) for name in own))
+    for name in ("allowed", "allowed/inner", "allowed-not", ""):
+        held = HeldFolder()
+        for fields in ({"working_directory": str(work / name)}, {"add_dirs": (str(work / name),)}):
+            if name in admits:
+                guard.checked(chat(**fields), held)
+                continue
+            with pytest.raises(Forbidden) as raised:
+                guard.checked(chat(**fields), held)
+            assert raised.value.code == "working_directory_not_allowed"
+        held.close()
+
+
+def test_the_first_folder_of_a_named_key_is_its_working_folder(config: Config, work: Path) -> None:
+    held = HeldFolder()
+    tools = chat(tool_mode="readonly")
+    inner = str(work / "allowed" / "inner")
+    assert keyed(config, folders=(inner,)).checked(tools, held).options.working_directory == inner
+    held.close()
+    with pytest.raises(Forbidden, match="None of the folders of this key is within") as raised:
+        keyed(config, folders=(str(work / "allowed-not"),)).checked(tools, held)
+    assert raised.value.param == "claude.workingDirectory"
 
 
 async def test_a_connection_whose_ends_are_not_known_gets_no_tools() -> None:

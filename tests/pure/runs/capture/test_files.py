@@ -158,6 +158,9 @@ def test_a_run_is_running_while_somebody_writes_it_and_never_after(tmp_path: Pat
     assert found.ended_at == pytest.approx((tmp_path / f"{ID}.ndjson").stat().st_mtime)
 
 
+NAMED = {ID: "ann", OTHER: "bob", "run_" + "9" * 24: None}
+
+
 @given(st.binary(max_size=300), st.booleans(), st.integers(0, 400))
 @settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_damaged_files_are_left_out_or_read_and_never_an_error(
@@ -172,6 +175,16 @@ def test_damaged_files_are_left_out_or_read_and_never_an_error(
     assert [run.id for run in found] in ([], [ID])
     if cut == 400 and before:
         assert found == [record]
+
+
+def test_the_runs_of_a_key_are_listed_without_those_of_others(tmp_path: Path) -> None:
+    records = [RunRecord(run_id, "sdk", "claude", 1000.0, "completed", key=key) for run_id, key in NAMED.items()]
+    for record in records:
+        end = json.dumps({"t": 1, "type": "end", **record.to_json()}, separators=(",", ":"))
+        (tmp_path / f"{record.id}.ndjson").write_text(f"{end}\n")
+    assert [run.id for run in list_runs(tmp_path, 1, key="ann")] == [ID]
+    assert len(list_runs(tmp_path, 10)) == 3
+    assert list_runs(tmp_path, 10, key="eve") == []
 
 
 DAMAGED = [

@@ -60,7 +60,7 @@ class ConversationPool:
     Attributes:
         kept: the conversations that wait for a request.
         spares: the processes that wait for their first request, by model.
-        bound_spares: those that wait for a new conversation with the system prompt and the tools of earlier ones.
+        bound_spares: spares that wait for a new conversation with the system prompt and the tools of earlier ones.
     """
 
     def __init__(

@@ -68,7 +68,7 @@ class Exchange:
     Attributes:
         id: the request id, in the `x-request-id` header and in the log.
         log: bound to the id, and to the client's own id if it sent one.
-        caller: hash of the key that the client sent, to tell callers apart.
+        caller: hash of the key that the client sent, which distinguishes callers.
         stack: closed after the body was sent or the client disconnected, in the task that runs the view. Views may
             enter context managers that hold a nursery.
         headers: added to every response, error responses included.

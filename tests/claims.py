@@ -54,7 +54,10 @@ CLAIMS: Final = (
     ),
     Shown(
         "A replayed history has the prompt-cache prefix of its live turns, except for the order of results",
-        ("real/claude/transcript/test_replays.py::test_a_replay_is_the_live_turn_to_the_letter",),
+        (
+            "real/claude/transcript/test_replays.py::test_a_replay_is_the_live_turn_to_the_letter",
+            "real/claude/transcript/test_replays.py::test_a_replay_has_the_thinking_of_all_answers_of_its_live_turns",
+        ),
     ),
     Shown(
         "An edited or repeated last message is answered by the live process, with the same exactness",

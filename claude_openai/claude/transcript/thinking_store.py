@@ -1,23 +1,24 @@
-"""Keeps the thinking of tool turns, for replays of their history.
+"""Keeps Claude's thinking, for replays of the history that it belongs to.
 
-Claude requires the signed thinking before a call together with the call's result, and OpenAI's APIs have no field for
-it. So the thinking is stored by caller and call ids, which Claude makes and which cannot be guessed, and is put back
-into a history with exactly these calls of the same caller. The store is bounded in size and drops the oldest entries
-first.
+Claude requires the signed thinking before a call together with the call's result, a live conversation has that of all
+answers, and OpenAI's APIs have no field for it. So it is stored by its owner and what only this answer has: the ids of
+its calls, which Claude makes and which cannot be guessed, or else the whole history that ends with it. It is put back
+into a history of the same owner with that answer. The store is bounded in size and drops the oldest entries first.
 """
 
 import json
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from claude_openai.protocol.turn.blocks import Message, ThinkingBlock, ToolUseBlock
+from claude_openai.protocol.turn.history import canonical
 
 __all__ = ["Thinking", "ThinkingStore"]
 
 MAX_CHARS: Final = 16 * 1024 * 1024
-_Key: TypeAlias = tuple[Hashable, frozenset[str]]
+_Key: TypeAlias = tuple[Hashable, frozenset[str] | int]
 
 
 class Thinking:
@@ -49,7 +50,7 @@ class Thinking:
 
 
 class ThinkingStore:
-    """The thinking before Claude's latest calls.
+    """The thinking of Claude's latest answers.
 
     Args:
         max_chars: the size of all that is kept; the oldest go first.
@@ -60,23 +61,23 @@ class ThinkingStore:
         self._kept: OrderedDict[_Key, tuple[ThinkingBlock, ...]] = OrderedDict()
         self._size = 0
 
-    def keep(self, owner: Hashable, calls: Sequence[str], thinking: tuple[ThinkingBlock, ...]) -> None:
-        """Store the thinking that preceded these calls."""
-        if not calls or not thinking:
+    def keep(self, owner: Hashable, history: Sequence[Message], thinking: tuple[ThinkingBlock, ...]) -> None:
+        """Store the thinking of the answer with which a history ends."""
+        if not thinking:
             return
-        self._drop((owner, frozenset(calls)))
-        self._kept[owner, frozenset(calls)] = thinking
+        key = owner, list(_names(history))[-1]
+        self._drop(key)
+        self._kept[key] = thinking
         self._size += _size(thinking)
         while self._size > self._max_chars:
             self._drop(next(iter(self._kept)))
 
     def restored(self, owner: Hashable, turns: Sequence[Message]) -> tuple[Message, ...]:
-        """Return the messages with the stored thinking before the calls."""
-        return tuple(self._restored(owner, turn) for turn in turns)
+        """Return the messages of a history with the stored thinking in its answers."""
+        return tuple(self._restored((owner, name), turn) for name, turn in zip(_names(turns), turns, strict=True))
 
-    def _restored(self, owner: Hashable, turn: Message) -> Message:
-        calls = frozenset(block.id for block in turn.blocks if isinstance(block, ToolUseBlock))
-        thinking = self._kept.get((owner, calls), ())
+    def _restored(self, key: _Key, turn: Message) -> Message:
+        thinking = self._kept.get(key, ())
         if not thinking:
             return turn
         # The client's copy is replaced, because the stored one has the model that produced it.
@@ -89,3 +90,12 @@ class ThinkingStore:
 
 def _size(thinking: Sequence[ThinkingBlock]) -> int:
     return sum(len(block.json) for block in thinking)
+
+
+def _names(history: Sequence[Message]) -> Iterator[frozenset[str] | int]:
+    """Yield the name of each message: the ids of its calls, or a hash of the history up to it."""
+    so_far = 0
+    for turn in canonical(history):
+        so_far = hash((so_far, turn))
+        calls = frozenset(block.id for block in turn.blocks if isinstance(block, ToolUseBlock))
+        yield calls or so_far

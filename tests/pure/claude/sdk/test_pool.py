@@ -242,7 +242,8 @@ async def test_thinking_of_a_turn_with_calls_is_in_their_replay(
     one_pool.kept.keep(one)
     async with one_pool.lease(with_results("a", calls=("a",)), events.log):
         one.stand_in.died = True
-        outcome = TurnOutcome(Message("assistant", ()), "", ("a",), (thought,), exact=True, reusable=True)
+        answer = Message("assistant", (ToolUseBlock("a", "read", "{}"),))
+        outcome = TurnOutcome(answer, "", ("a",), (thought,), exact=True, reusable=True)
         one.state = one.state.after(asked(*HELLO), outcome, alive=one.process.alive)
     request = with_results("a", calls=("a",))
     async with one_pool.lease(request, events.log) as lease:

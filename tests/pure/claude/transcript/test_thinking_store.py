@@ -1,4 +1,4 @@
-"""Claude's thinking before its calls is restored with the same calls, and with no others."""
+"""Claude's thinking is restored in the same answer of the same owner, and in no other."""
 
 import json
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 
 from claude_openai.claude.transcript.message_form import content_block
 from claude_openai.claude.transcript.thinking_store import Thinking, ThinkingStore
-from claude_openai.protocol.turn.blocks import Message, TextBlock, ThinkingBlock, ToolUseBlock
+from claude_openai.protocol.turn.blocks import Message, Role, TextBlock, ThinkingBlock, ToolUseBlock
 
 SIGNED = {"type": "thinking", "thinking": "Let me see.", "signature": "abc"}
 MODEL = "claude-sonnet-5-5"
@@ -58,7 +58,7 @@ def test_deltas_without_their_start_are_ignored() -> None:
 
 def test_it_is_put_before_exactly_the_calls_that_it_came_before() -> None:
     kept, block = ThinkingStore(), ThinkingBlock(json.dumps(SIGNED), MODEL)
-    kept.keep("ann", ["a", "b"], (block,))
+    kept.keep("ann", [turn("a", "b")], (block,))
     assert kept.restored("ann", [turn("b", "a"), turn("a"), turn()]) == (
         Message("assistant", (block, *turn("b", "a").blocks)),
         turn("a"),
@@ -69,7 +69,7 @@ def test_it_is_put_before_exactly_the_calls_that_it_came_before() -> None:
 
 def test_it_replaces_the_copy_of_a_client_which_does_not_know_the_model() -> None:
     kept, block = ThinkingStore(), ThinkingBlock(json.dumps(SIGNED), MODEL)
-    kept.keep(None, ["a"], (block,))
+    kept.keep(None, [turn("a")], (block,))
     bare = turn("a")
     copied = Message("assistant", (replace(block, model="another"), *bare.blocks))
     assert kept.restored(None, [copied]) == (Message("assistant", (block, *bare.blocks)),)
@@ -78,22 +78,40 @@ def test_it_replaces_the_copy_of_a_client_which_does_not_know_the_model() -> Non
 @pytest.mark.parametrize("user", ["bob", None, ""])
 def test_another_caller_never_gets_it(user: str | None) -> None:
     kept = ThinkingStore()
-    kept.keep("ann", ["a"], (ThinkingBlock("{}", MODEL),))
+    kept.keep("ann", [turn("a")], (ThinkingBlock("{}", MODEL),))
     assert kept.restored(user, [turn("a")]) == (turn("a"),)
 
 
-def test_a_turn_without_calls_or_without_thinking_leaves_nothing() -> None:
+def said(role: Role, text: str) -> Message:
+    return Message(role, (TextBlock(text),))
+
+
+def test_that_of_an_answer_without_calls_is_restored_after_the_same_history_only() -> None:
+    kept, block = ThinkingStore(), ThinkingBlock(json.dumps(SIGNED), MODEL)
+    hello, answer = said("user", "Hello"), turn()
+    kept.keep("ann", [hello, answer], (block,))
+    with_thinking = Message("assistant", (block, *answer.blocks))
+    more = [said("user", "And?"), turn()]
+    assert kept.restored("ann", [hello, answer, *more]) == (hello, with_thinking, *more)
+    parts = Message("assistant", (TextBlock("S"), TextBlock("o:")))  # as a client may send it back
+    assert kept.restored("ann", [hello, parts]) == (hello, Message("assistant", (block, *parts.blocks)))
+    for other in ([said("user", "Hallo"), answer], [hello, said("assistant", "So")], [answer], [hello]):
+        assert kept.restored("ann", other) == tuple(other)
+    assert kept.restored("bob", [hello, answer]) == (hello, answer)
+
+
+def test_a_turn_without_thinking_leaves_nothing() -> None:
     kept = ThinkingStore()
-    kept.keep(None, [], (ThinkingBlock("{}", MODEL),))
-    kept.keep(None, ["a"], ())
+    kept.keep(None, [turn("a")], ())
+    kept.keep(None, [], ())
     assert kept.restored(None, [turn(), turn("a")]) == (turn(), turn("a"))
 
 
 def test_the_oldest_is_forgotten_when_there_is_too_much() -> None:
     kept = ThinkingStore(max_chars=10)
     for call in ("a", "b", "a", "c"):
-        kept.keep(None, [call], (ThinkingBlock("12345", MODEL),))
+        kept.keep(None, [turn(call)], (ThinkingBlock("12345", MODEL),))
     remembered = [call for call in "abc" if kept.restored(None, [turn(call)]) != (turn(call),)]
     assert remembered == ["a", "c"]
-    kept.keep(None, ["d"], (ThinkingBlock("x" * 11, MODEL),))
+    kept.keep(None, [turn("d")], (ThinkingBlock("x" * 11, MODEL),))
     assert kept.restored(None, [turn("d")]) == (turn("d"),)

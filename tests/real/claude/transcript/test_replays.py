@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pytest
 
-from claude_openai.testing import RecordedRequest, Reply, Text, ToolUse
+from claude_openai.testing import RecordedRequest, Reply, Text, Thinking, ToolUse
 from tests.media_files import PICTURE
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, serving
@@ -200,6 +200,25 @@ async def test_a_replay_is_the_live_turn_to_the_letter(tmp_path: Path, conversat
             replay, way = await asked(served, messages[:end], user=f"another, at {end}", **fields)
             assert way == ("replayed" if end > 1 + (messages[0]["role"] == "system") else "new")
             assert first_difference(comparable(replay), comparable(request)) == ""
+
+
+async def test_a_replay_has_the_thinking_of_all_answers_of_its_live_turns(tmp_path: Path) -> None:
+    answers = [said("The first."), said("Let me look.", ("toolu_1", "read", {"path": "/a"})), said("The second.")]
+    asking = [[user("One?")], [user("Two?")], [result("toolu_1", "a line")], [user("Three?")]]
+    found: list[RecordedRequest] = []
+    for kept, ways in ((4, ["new", "continued", "parked", "continued"]), (0, ["new", *["replayed"] * 3])):
+        async with serving(tmp_path, max_idle_sessions=kept) as served:
+            messages: list[Message] = []
+            for way, more, answer in zip(ways, asking, [*answers, said("The third.")], strict=True):
+                messages += more
+                served.api.enqueue(Reply(Thinking(f"Thinking of {answer}."), *answer_of(answer).steps))
+                request, went = await asked(served, messages, tools=[tool("read")])
+                messages.append(answer)
+                assert went == way
+            found.append(request)
+    live, replay = found
+    assert first_difference(comparable(replay), comparable(live)) == ""
+    assert str(replay.messages).count("Thinking of") == len(answers)
 
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS)

@@ -61,7 +61,7 @@ EXAMPLES: Final = int(os.environ.get("CONVERSATION_EXAMPLES", "0"))
 NAMES: Final = ("ann", "bob", "cyd")
 LONG_CONTEXT: Final = "claude-sonnet-4-6[1m]"
 RUNNING = 2
-SPARES = 2  # one for each of two models
+SPARES = 3  # one for each of two models, and a bound one
 PROBES = 1  # learns the notes of a model
 
 

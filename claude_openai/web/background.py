@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import trio
 from quart import Quart, Response, request
+from werkzeug.routing import BaseConverter
 
 from claude_openai.errors import QUEUE_FULL_RETRY_AFTER_S, BadRequest, NotFound, QueueFull, RunCancelled
 from claude_openai.protocol.limits.quoting import shorten
@@ -200,16 +201,22 @@ def _streaming() -> tuple[bool, int]:
     after = request.args.get("starting_after")
     if after is None:
         return stream == "true", 0
-    if stream == "false":
-        raise unsupported_parameter("starting_after", "'starting_after' is for streams. Add 'stream=true', or omit it.")
     if not (after.isascii() and after.isdecimal() and len(after) < 10):
         raise wrong_value("starting_after", "the sequence_number of an event", after)
-    return True, int(after) + 1
+    return stream == "true", int(after) + 1
+
+
+class _IdOfResponse(BaseConverter):
+    """Any part of a path but that of another route, whose `Allow` would have the methods of both."""
+
+    regex = "(?!input_tokens$)[^/]+"
+    part_isolating = True
 
 
 def add_background_routes(app: Quart, responses: BackgroundResponses) -> None:
     """Add the routes of responses that may be in the background."""
-    path = "/v1/responses/<response_id>"
+    app.url_map.converters["id_of_response"] = _IdOfResponse
+    path = "/v1/responses/<id_of_response:response_id>"
     app.add_url_rule(path, "response", responses.retrieve, methods=["GET"])
     app.add_url_rule(path, "delete_response", responses.delete, methods=["DELETE"])
     app.add_url_rule(f"{path}/cancel", "cancel_response", responses.cancel, methods=["POST"])

@@ -34,6 +34,10 @@ async def test_counting_the_tokens_of_a_response_is_refused_and_not_taken_for_a_
         asked = {"model": "claude-sonnet", "input": "Hi"}
         answer = await server.post(asked, "/v1/responses/input_tokens")
         assert "not supported" in refused(answer, 404, "not_supported")
+        for method in ("GET", "DELETE"):
+            answer = await server.get("/v1/responses/input_tokens", method)
+            refused(answer, 405, "method_not_allowed")
+            assert set(answer.headers["allow"].split(", ")) == {"OPTIONS", "POST"}
 
 
 async def test_an_unknown_model_is_404_with_its_own_code() -> None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 import trio
 
 from claude_openai.testing import Hang, Reply, Text
@@ -13,6 +14,7 @@ from tests.real.harness import LIMIT_S, needs_claude
 pytestmark = needs_claude
 
 
+@pytest.mark.long
 async def test_a_server_follows_the_keys_that_the_command_adds_and_revokes(tmp_path: Path) -> None:
     async with shell(tmp_path) as user:
         ann = (await user("key", "add", "ann")).stdout.strip()

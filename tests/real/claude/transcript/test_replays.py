@@ -202,6 +202,7 @@ async def test_a_replay_is_the_live_turn_to_the_letter(tmp_path: Path, conversat
             assert first_difference(comparable(replay), comparable(request)) == ""
 
 
+@pytest.mark.long
 async def test_a_replay_has_the_thinking_of_all_answers_of_its_live_turns(tmp_path: Path) -> None:
     answers = [said("The first."), said("Let me look.", ("toolu_1", "read", {"path": "/a"})), said("The second.")]
     asking = [[user("One?")], [user("Two?")], [result("toolu_1", "a line")], [user("Three?")]]

@@ -63,6 +63,7 @@ async def test_claude_is_sent_the_prompt_as_the_one_message(tmp_path: Path, back
             assert found.max_tokens == 77
 
 
+@pytest.mark.long
 async def test_an_answer_ends_at_the_limit_and_before_a_stop_sequence(tmp_path: Path) -> None:
     def reply(request: RecordedRequest) -> Reply:
         return Reply("one END two") if request.body["max_tokens"] > 5 else Reply("there", stop_reason="max_tokens")

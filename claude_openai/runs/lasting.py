@@ -10,9 +10,9 @@ from typing import Final, Protocol
 
 import trio
 
-from claude_openai.errors import InternalError, RunCancelled
+from claude_openai.errors import RunCancelled
 from claude_openai.protocol.turn.events import Event, TurnFailed
-from claude_openai.runs.run import Run
+from claude_openai.runs.run import Run, lost_end
 
 __all__ = ["LINGER_S", "Answer", "Lasting"]
 
@@ -146,16 +146,9 @@ class Lasting:
 
 async def _next_event(run: Run) -> Event:
     try:
-        return run.events.receive_nowait()
-    except trio.WouldBlock:
-        pass
+        try:
+            return run.events.receive_nowait()
+        except trio.WouldBlock:
+            return await run.events.receive()
     except trio.EndOfChannel:
-        return _lost_end(run)
-    try:
-        return await run.events.receive()
-    except trio.EndOfChannel:
-        return _lost_end(run)
-
-
-def _lost_end(run: Run) -> TurnFailed:
-    return TurnFailed(run.error or InternalError("The backend stopped without a final event."))
+        return lost_end(run)

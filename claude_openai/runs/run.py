@@ -7,7 +7,7 @@ import trio
 
 from claude_openai.cassettes.recorder import TurnRecording
 from claude_openai.claude.backend import Parked
-from claude_openai.errors import ApiError
+from claude_openai.errors import ApiError, InternalError
 from claude_openai.keys.key import Key
 from claude_openai.logs.log import Log
 from claude_openai.protocol.openai.chat.completion import usage_object
@@ -30,7 +30,7 @@ from claude_openai.runs.prompt_cache import CacheReport
 if TYPE_CHECKING:
     from claude_openai.runs.tracing import RunTrace
 
-__all__ = ["Run"]
+__all__ = ["Run", "lost_end"]
 
 # Of the answer so far, for those who watch.
 TAIL_CHARS: Final = 400
@@ -204,3 +204,11 @@ class Run:
     def _keep(self, what: dict[str, Any], *, last: bool = False) -> None:
         if self.capture is not None:
             self.capture.put(what, last=last)
+
+
+def lost_end(run: Run) -> TurnFailed:
+    """Return the last event of a run whose channel has ended without one.
+
+    That of a stopped run is lost if its client reads too slowly, because the channel is full.
+    """
+    return TurnFailed(run.error or InternalError("The backend stopped without a final event."))

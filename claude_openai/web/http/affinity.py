@@ -6,7 +6,7 @@ It is for balancers only: which conversation a request continues is decided by i
 from collections.abc import Iterable
 from typing import Final
 
-from claude_openai.web.http.caller import NOBODY
+from claude_openai.web.http.caller import NO_CALLER
 
 __all__ = ["AFFINITY_HEADERS", "affinity_of"]
 
@@ -30,4 +30,4 @@ def affinity_of(headers: Iterable[tuple[bytes, bytes]], caller: str) -> str | No
         value = found.get(name.encode())
         if value:
             return f"{name}: {value.decode('latin-1')[:MAX_CHARS]}"
-    return None if caller == NOBODY else f"key: {caller[:HASH_CHARS]}"
+    return None if caller == NO_CALLER else f"key: {caller[:HASH_CHARS]}"

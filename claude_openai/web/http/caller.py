@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from hashlib import sha256
 
-__all__ = ["NOBODY", "caller_of"]
+__all__ = ["NO_CALLER", "caller_of"]
 
 
 def caller_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
@@ -13,4 +13,4 @@ def caller_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
     return sha256(bearer or found.get(b"x-api-key", b"").strip()).hexdigest()
 
 
-NOBODY = caller_of([])
+NO_CALLER = caller_of([])

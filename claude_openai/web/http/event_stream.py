@@ -10,11 +10,11 @@ from typing import Protocol
 import trio
 from quart.wrappers.response import ResponseBody
 
-from claude_openai.errors import ApiError, InternalError
-from claude_openai.protocol.turn.events import Event, TurnFailed
+from claude_openai.errors import ApiError
+from claude_openai.protocol.turn.events import Event
 from claude_openai.protocol.wire.sse import COMMENT
 from claude_openai.runs.lasting import Lasting
-from claude_openai.runs.run import Run
+from claude_openai.runs.run import Run, lost_end
 
 __all__ = ["EventStreamBody", "Frames", "LastingBody"]
 
@@ -83,9 +83,8 @@ class EventStreamBody(ResponseBody):
             with trio.move_on_after(self._comment_interval_s):
                 return await self._events.receive()
         except trio.EndOfChannel:
-            # The last event of a stopped run is lost if the client reads too slowly, because the channel is full. Never
-            # end the stream without a final event: OpenCode repeats the request at once, in a hot loop.
-            return TurnFailed(self._run.error or InternalError("The backend stopped without a final event."))
+            # Never end the stream without a final event: OpenCode repeats the request at once, in a hot loop.
+            return lost_end(self._run)
         return None
 
     async def _with_waiting_events(self, written: bytes) -> bytes:

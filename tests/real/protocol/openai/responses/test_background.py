@@ -2,7 +2,6 @@
 
 import os
 import signal
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,25 +12,13 @@ import trio
 from claude_openai.testing import Answer, Hang, Pause, Reply, Text
 from tests.openai_schema import strict_openai_event, validate_event
 from tests.real.call import MODEL
-from tests.real.harness import LIMIT_S, OK, Served, needs_claude, serving, until
+from tests.real.harness import OK, needs_claude, serving, until
+from tests.real.openai_package import with_the_package
 
 pytestmark = [needs_claude, pytest.mark.long]
 
 HANG = Reply(Text("Hel", Hang()))
 RETRY_TIMEOUT_S = 1.0
-
-Told = Callable[[openai.OpenAI], Any]
-
-
-async def with_the_package(served: Served, told: Told, **options: Any) -> Any:
-    """Use a client of its own, in a thread."""
-
-    def run() -> Any:
-        strict: dict[str, Any] = {"api_key": "any", "max_retries": 0, "timeout": LIMIT_S / 2, **options}
-        with openai.OpenAI(base_url=f"{served.url}/v1", _strict_response_validation=True, **strict) as client:
-            return told(client)
-
-    return await trio.to_thread.run_sync(run)
 
 
 async def test_the_openai_package_polls_a_response(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The Responses API on the real Claude Code: the cases of Open Responses, tool loops, and the openai package itself."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ from tests.media_files import PICTURE, sent
 from tests.open_responses import validate_open_event, validate_open_response
 from tests.openai_schema import strict_openai_event, strict_openai_response, validate_event, validate_response
 from tests.real.call import MODEL, Call
-from tests.real.harness import LIMIT_S, OK, Served, needs_claude, serving
+from tests.real.harness import OK, Served, needs_claude, serving
 from tests.real.heard import system_prompt
+from tests.real.openai_package import with_the_package
 from tests.real.tool_turns import KEPT, upstream
 from tests.sse_reader import parse_typed_sse
 
@@ -182,18 +183,6 @@ async def test_a_failure_of_claude_in_the_middle_is_a_failed_response(tmp_path: 
         error, last = events[-2:]
         assert (error["type"], error["code"], "broken" in error["message"]) == ("error", "upstream_error", True)
         assert (last["response"]["status"], said(last["response"])) == ("failed", "Hel")
-
-
-Told = Callable[[openai.OpenAI], Any]
-
-
-async def with_the_package(served: Served, told: Told) -> Any:
-    def run() -> Any:
-        strict: dict[str, Any] = {"api_key": "any", "max_retries": 0, "timeout": LIMIT_S / 2}
-        with openai.OpenAI(base_url=f"{served.url}/v1", _strict_response_validation=True, **strict) as client:
-            return told(client)
-
-    return await trio.to_thread.run_sync(run)
 
 
 async def test_the_openai_package_creates_and_streams(kept: Served) -> None:

@@ -1,20 +1,19 @@
 """Conversations over `previous_response_id` on the real Claude Code, and the openai package with stored responses."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-import trio
 
 from claude_openai.testing import Reply, Text, Thinking, ToolUse
 from tests.open_responses import validate_open_response
 from tests.openai_schema import strict_openai_response, validate_response
 from tests.real.call import MODEL, Call
-from tests.real.harness import LIMIT_S, OK, Served, needs_claude, serving
+from tests.real.harness import OK, Served, needs_claude, serving
 from tests.real.heard import heard, system_prompt
+from tests.real.openai_package import with_the_package
 from tests.real.tool_turns import KEPT, upstream
 from tests.sse_reader import parse_typed_sse
 
@@ -78,27 +77,15 @@ async def test_a_continued_response_is_replayed_as_its_whole_conversation(tmp_pa
         user = {"role": "user", "content": SEE}
         whole = [user, *first["output"], RESULT, *second["output"], {"role": "user", "content": "Thanks."}]
         await ask(served, whole, **system, **fields)
-        continued, told = served.api.requests[-2:]
-        assert heard(continued, bounds=()) == heard(told, bounds=())
+        continued, in_full = served.api.requests[-2:]
+        assert heard(continued, bounds=()) == heard(in_full, bounds=())
         texts = "".join(system_prompt(continued))
         assert ("From now on." in texts, "Only in the first turn." in texts) == (True, False)
         assert THINKING in [block for message in continued.messages for block in message["content"]]
 
 
-Told = Callable[[openai.OpenAI], Any]
-
-
-async def with_the_package(served: Served, told: Told, key: str = "any") -> Any:
-    def run() -> Any:
-        strict: dict[str, Any] = {"api_key": key, "max_retries": 0, "timeout": LIMIT_S / 2}
-        with openai.OpenAI(base_url=f"{served.url}/v1", _strict_response_validation=True, **strict) as client:
-            return told(client)
-
-    return await trio.to_thread.run_sync(run)
-
-
 async def test_the_openai_package_continues_retrieves_lists_and_deletes(tmp_path: Path) -> None:
-    def told(client: openai.OpenAI) -> tuple[str, str]:
+    def use(client: openai.OpenAI) -> tuple[str, str]:
         first = client.responses.create(model=MODEL, input="My name is Alice.")
         second = client.responses.create(model=MODEL, input="What is my name?", previous_response_id=first.id)
         assert second.previous_response_id == first.id
@@ -121,9 +108,9 @@ async def test_the_openai_package_continues_retrieves_lists_and_deletes(tmp_path
             client.responses.create(model=MODEL, input="And?", previous_response_id=name)
 
     async with serving(tmp_path, OK, **KEPT) as served:
-        name, text = await with_the_package(served, told)
+        name, text = await with_the_package(served, use)
         assert text == "ok"
-        await with_the_package(served, foreign, key="another")
+        await with_the_package(served, foreign, api_key="another")
         expected = [("user", ["My name is Alice."]), ("assistant", ["ok"]), ("user", ["What is my name?"])]
         assert [upstream(request) for request in served.api.requests] == [expected[:1], expected]
 

@@ -56,7 +56,9 @@ async def test_retries_thinking_text_calls_and_tools_at_work_are_signs_of_life(
     at_work = [for_s for name, for_s in signs if name.endswith("with Read at work")]
     assert at_work
     assert set(at_work) == {TOOL_S}
-    assert signs[-1] == ("the end of the turn", 0)
+    # Claude Code may write the end of the command after that of the turn.
+    ended = signs.index(("the end of the turn", 0))
+    assert not any(for_s for _, for_s in signs[ended:])
 
 
 async def test_parked_conversation_sends_signs_of_life_to_no_turn(

@@ -1,0 +1,43 @@
+"""The interface of the stores of state: values by name, each with a lifetime."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+__all__ = ["ACCESS_S", "StateError", "StateStore"]
+
+# The longest time in seconds that a request waits for a store.
+ACCESS_S: Final = 0.05
+
+
+class StateError(Exception):
+    """The store cannot be read or written.
+
+    Args:
+        place: the file or the address, without a password.
+        reason: what is wrong, without the place.
+    """
+
+    def __init__(self, place: Path | str, reason: str) -> None:
+        super().__init__(f"{place}: {reason}")
+        self.reason = reason
+
+
+class StateStore(Protocol):
+    """Values by name. Each method raises StateError, does nothing or all of its work, and may be cancelled.
+
+    A value that is stored is found by all servers that use the same store, until its lifetime has passed since its
+    last use, or the bounds of the store are exceeded, the least recently used first.
+    """
+
+    async def put(self, values: Mapping[str, bytes], kept_s: float) -> None:
+        """Store values for `kept_s` seconds; replace those of the same name."""
+
+    async def get(self, names: Sequence[str], kept_s: float) -> list[bytes | None]:
+        """Return the values, None for those that are not stored, and renew their lifetime to `kept_s` seconds."""
+
+    async def delete(self, names: Sequence[str]) -> int:
+        """Delete values; return how many were stored."""
+
+    async def clear(self) -> int:
+        """Delete all values; return how many there were."""

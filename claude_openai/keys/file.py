@@ -1,4 +1,7 @@
-"""The keys file: JSON, of mode 0600, written by `claude-openai key` and read by the server."""
+"""The keys file: JSON, of mode 0600, written by `claude-openai key` and read by the server.
+
+It may also be a file of root's, and a link to a file, as a secret is that Kubernetes mounts.
+"""
 
 import fcntl
 import json
@@ -36,7 +39,7 @@ class Stamp(NamedTuple):
 def stamp_of(path: Path) -> Stamp | None:
     """Return the stamp of a file, None if it cannot be looked at."""
     try:
-        return _stamp(path.lstat())
+        return _stamp(path.stat())
     except OSError:
         return None
 
@@ -48,7 +51,7 @@ def read_keys(path: Path) -> tuple[tuple[Key, ...], Stamp]:
         ConfigError: it cannot be read, others may read it, or its content is not valid.
     """
     try:
-        fd = open_unfollowed(path)
+        fd = open_unfollowed(os.path.realpath(path))
         with os.fdopen(fd, "rb") as file:
             found = os.fstat(fd)
             _check_access(found)
@@ -73,6 +76,7 @@ def edited(path: Path) -> Iterator[list[Key]]:
         StartError: the file cannot be written, or another command writes it.
     """
     try:
+        path = Path(os.path.realpath(path))
         make_private_folder(path.parent)
         folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
@@ -94,10 +98,13 @@ def _stamp(found: os.stat_result) -> Stamp:
 def _check_access(found: os.stat_result) -> None:
     if not stat.S_ISREG(found.st_mode):
         raise ValueError("it is not a plain file")
-    if found.st_uid != os.geteuid():
+    if found.st_uid not in (os.geteuid(), 0):
         raise ValueError(f"it belongs to another user (uid {found.st_uid})")
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        raise ValueError(f"others may open it (mode {stat.S_IMODE(found.st_mode):04o}); expected mode 0600")
+    # This user can read root's file by its group.
+    expected = 0o600 if found.st_uid == os.geteuid() else 0o640
+    mode = stat.S_IMODE(found.st_mode)
+    if mode & 0o077 & ~expected:
+        raise ValueError(f"others may open it (mode {mode:04o}); expected mode {expected:04o}")
 
 
 def _parsed(content: bytes) -> tuple[Key, ...]:

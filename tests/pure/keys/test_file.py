@@ -6,6 +6,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -101,16 +102,65 @@ def test_a_file_that_others_may_open_is_refused(path: Path) -> None:
         read_keys(path)
 
 
-def test_a_link_a_folder_and_a_missing_file_are_refused(path: Path, tmp_path: Path) -> None:
+def test_a_folder_a_missing_file_and_a_loop_of_links_are_refused(path: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not exist") as caught:
         read_keys(path)
     assert "key add NAME" in caught.value.hint
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
+    for other in (loop, tmp_path):
+        with pytest.raises(ConfigError, match="cannot be used"):
+            read_keys(other)
+    with pytest.raises(ConfigError, match="cannot be used"), edited(loop):
+        raise AssertionError
+
+
+def test_a_file_of_root_may_be_read_by_a_group_and_no_other_user(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_keys(path, named_key("ann"))
+    found = list(path.stat())
+
+    def owned(mode: int, uid: int) -> os.stat_result:
+        return os.stat_result([0o100000 | mode, *found[1:4], uid, *found[5:]])
+
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    for mode, uid, problem in (
+        (0o440, 0, None),
+        (0o444, 0, r"mode 0444\); expected mode 0640"),
+        (0o660, 0, r"mode 0660\); expected mode 0640"),
+        (0o440, 1000, r"mode 0440\); expected mode 0600"),
+        (0o400, 1001, r"belongs to another user \(uid 1001\)"),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fstat", Mock(return_value=owned(mode, uid)))
+            if problem is None:
+                assert read_keys(path)[0] == (named_key("ann"),)
+                continue
+            with pytest.raises(ConfigError, match=problem):
+                read_keys(path)
+
+
+def test_a_link_is_followed_and_not_replaced(path: Path, tmp_path: Path) -> None:
     write_keys(path, named_key("ann"))
     link = tmp_path / "link"
     link.symlink_to(path)
-    for other in (link, tmp_path):
-        with pytest.raises(ConfigError, match="cannot be used"):
-            read_keys(other)
+    with edited(link) as keys:
+        keys.append(named_key("bob"))
+    assert read_keys(link)[0] == read_keys(path)[0] == (named_key("ann"), named_key("bob"))
+    assert link.is_symlink()
+
+
+def test_a_link_to_another_folder_changes_the_stamp(tmp_path: Path) -> None:
+    # Kubernetes replaces the folder of a secret by another link.
+    for name in ("old", "new"):
+        write_keys(tmp_path / name / "keys.json", named_key(name))
+    data, path = tmp_path / "..data", tmp_path / "keys.json"
+    data.symlink_to("old")
+    path.symlink_to("..data/keys.json")
+    before = stamp_of(path)
+    data.unlink()
+    data.symlink_to("new")
+    assert stamp_of(path) != before
+    assert read_keys(path)[0] == (named_key("new"),)
 
 
 def test_a_written_file_is_for_its_user_only_and_nothing_else_is_left(path: Path) -> None:

@@ -6,7 +6,7 @@ visible: if nothing differs, and the process is the same, the cause is unknown.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any, Final, Literal, TypeAlias
@@ -16,7 +16,7 @@ import trio
 from claude_openai.protocol.turn.blocks import Block, MediaBlock, Message, ToolResultBlock
 from claude_openai.protocol.turn.events import Usage
 from claude_openai.protocol.turn.history import canonical
-from claude_openai.protocol.turn.request import TurnRequest
+from claude_openai.protocol.turn.request import CacheTtl, TurnRequest
 
 __all__ = ["CacheReport", "Cause", "PromptCache"]
 
@@ -25,8 +25,8 @@ __all__ = ["CacheReport", "Cause", "PromptCache"]
 Cause: TypeAlias = Literal["model", "system", "tools", "history", "age", "process", "unknown"]
 
 KEPT_CONVERSATIONS: Final = 128
-# Claude's cache lives for 5 minutes after its last use, or for an hour.
-LIFETIME_S: Final = 300.0
+# Claude's cache lives for 5 minutes after its last use, or for an hour where that was asked for.
+LIFETIMES_S: Final[Mapping[CacheTtl | None, float]] = {None: 300.0, "5m": 300.0, "1h": 3600.0}
 # A smaller loss is not one of the prefix: the cache has blocks.
 LOST_SHARE: Final = 0.1
 
@@ -105,6 +105,7 @@ class _Conversation:
     first_run: str
     prompt: _Prompt
     at: float
+    lifetime_s: float = 0.0
     cached: int = 0
     read_tokens: int = 0
     prompt_tokens: int = 0
@@ -141,6 +142,7 @@ class PromptCache:
             if missing > LOST_SHARE * conversation.cached:
                 lost, causes = missing, self._causes(prompt, conversation, route)
         conversation.prompt, conversation.at = prompt, now
+        conversation.lifetime_s = LIFETIMES_S[request.cache_ttl]
         conversation.cached = usage.cache_read_tokens + usage.cache_write_tokens
         conversation.read_tokens += usage.cache_read_tokens
         conversation.prompt_tokens += usage.input_tokens + conversation.cached
@@ -161,7 +163,7 @@ class PromptCache:
         changed = prompt.changed_from(last.prompt)
         if changed:
             return tuple(changed)
-        if self._now() - last.at > LIFETIME_S:
+        if self._now() - last.at > last.lifetime_s:
             return ("age",)
         return ("process",) if route in ("new", "replayed") else ("unknown",)
 

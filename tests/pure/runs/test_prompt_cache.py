@@ -8,9 +8,9 @@ import pytest
 from claude_openai.protocol.turn.blocks import MediaBlock, Message, TextBlock
 from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS
 from claude_openai.protocol.turn.events import Usage
-from claude_openai.protocol.turn.request import TurnRequest
+from claude_openai.protocol.turn.request import CacheTtl, TurnRequest
 from claude_openai.protocol.turn.tools import Tool, ToolChoice
-from claude_openai.runs.prompt_cache import KEPT_CONVERSATIONS, LIFETIME_S, CacheReport, PromptCache
+from claude_openai.runs.prompt_cache import KEPT_CONVERSATIONS, LIFETIMES_S, CacheReport, PromptCache
 
 BLANK = TurnRequest(
     model="claude",
@@ -105,19 +105,21 @@ def test_edited_message_is_the_cause_of_a_loss() -> None:
 
 
 @pytest.mark.parametrize(
-    ("after_s", "route", "cause"),
+    ("ttl", "after_s", "route", "cause"),
     [
-        (0, "continued", "unknown"),
-        (0, "parked", "unknown"),
-        (0, "replayed", "process"),
-        (LIFETIME_S + 1, "continued", "age"),
+        (None, 0, "continued", "unknown"),
+        (None, 0, "parked", "unknown"),
+        (None, 0, "replayed", "process"),
+        (None, LIFETIMES_S["5m"] + 1, "continued", "age"),
+        ("1h", LIFETIMES_S["5m"] + 1, "continued", "unknown"),
+        ("1h", LIFETIMES_S["1h"] + 1, "continued", "age"),
     ],
 )
 def test_loss_without_a_change_has_the_age_the_process_or_no_known_cause(
-    after_s: float, route: str, cause: str
+    ttl: CacheTtl | None, after_s: float, route: str, cause: str
 ) -> None:
     known, clock = cache()
-    known.take(FIRST, WRITTEN, "new")
+    known.take(replace(FIRST, cache_ttl=ttl), WRITTEN, "new")
     clock.now = after_s
     assert known.take(SECOND, LOST, route).causes == (cause,)
 

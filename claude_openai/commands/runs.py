@@ -25,13 +25,18 @@ from claude_openai.runs.capture.records import RunRecord
 __all__ = ["parser", "run", "screen", "table"]
 
 DEFAULT_RUNS: Final = 20
-HEAD: Final = ("RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED", "WAITED", "TIME", "TOKENS", "COST", "ERROR")
+HEAD: Final = (
+    *("RUN", "STATUS", "BACKEND", "MODEL", "WAY", "STARTED"),
+    *("WAITED", "TIME", "TOKENS", "COST", "KEY", "ERROR"),
+)
+# Columns that a terminal shows only if a run has something in them.
+OFTEN_EMPTY: Final = ("KEY", "ERROR")
 WATCH_INTERVAL_S: Final = 1.0
 # Move to the upper left corner and clear the rest of the screen.
 HOME: Final = "\x1b[H\x1b[J"
 GAP: Final = "  "
 # Columns to drop when the terminal is too narrow, the least important first.
-EXPENDABLE: Final = ("BACKEND", "WAY", "WAITED", "STARTED", "TOKENS", "COST", "MODEL")
+EXPENDABLE: Final = ("BACKEND", "WAY", "WAITED", "STARTED", "TOKENS", "COST", "KEY", "MODEL")
 _COLOURS: Final = {"queued": "33", "running": "32", "parked": "36", "failed": "31", "cancelled": "35"}
 
 
@@ -97,10 +102,10 @@ def table(records: Sequence[RunRecord], width: int, *, colours: bool, now: float
         now: the present, in seconds since 1970; by default the clock's.
     """
     rows = _rows(records, now)
-    shown = [index for index, name in enumerate(HEAD) if name != "ERROR" or any(row[index] for row in rows[1:])]
+    shown = [index for index, name in enumerate(HEAD) if name not in OFTEN_EMPTY or any(row[index] for row in rows[1:])]
     widths = [max(len(row[index]) for row in rows) for index in range(len(HEAD))]
     for name in EXPENDABLE:
-        if sum(widths[index] + len(GAP) for index in shown) - len(GAP) > width:
+        if HEAD.index(name) in shown and sum(widths[index] + len(GAP) for index in shown) - len(GAP) > width:
             shown.remove(HEAD.index(name))
     for row in rows:
         line = GAP.join(row[index].ljust(widths[index]) for index in shown).rstrip()
@@ -127,6 +132,7 @@ def _row(record: RunRecord, now: float) -> tuple[str, ...]:
         seconds(took),
         tokens_of(record),
         cost_of(record),
+        record.key or "",
         str(error.get("code") or error.get("type") or "error") if error else "",
     )
     return tuple(" ".join(visible(cell).split()) for cell in cells)

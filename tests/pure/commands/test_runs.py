@@ -77,6 +77,15 @@ def test_a_wide_terminal_shows_all_and_a_narrow_one_the_id_and_the_status() -> N
     assert narrow == [ID, "running", "2.5", "s"]
 
 
+def test_a_terminal_shows_the_keys_of_runs_where_a_run_has_one() -> None:
+    named = RunRecord(ID, "sdk", "claude-sonnet", 1000.0, "running", key="ann")
+    unnamed = RunRecord(SIBLING, "sdk", "claude-sonnet", 1000.0, "running")
+    head, first, second = table([named, unnamed], 200, colours=False)
+    assert head.split()[-1] == "KEY"
+    assert first.split()[-1] == "ann"
+    assert "ann" not in second
+
+
 def test_example_of_the_documentation_is_what_the_table_shows() -> None:
     started, now = datetime(2026, 11, 24, 2, 28, 4).timestamp(), datetime(2026, 11, 24, 2, 25, 59).timestamp()
     usage = {"prompt_tokens": 164, "completion_tokens": 42}

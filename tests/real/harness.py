@@ -50,7 +50,7 @@ __all__ = [
 
 # Far beyond what anything here takes, so that only a hang meets it: the machine may be busy with other things.
 LIMIT_S: Final = 150.0
-GONE_S: Final = 20.0
+GONE_S: Final = 60.0
 POLL_S: Final = 0.01
 NUL: Final = b"\0"
 T = TypeVar("T")

@@ -192,7 +192,9 @@ class Served:
     stopped: trio.Event
 
     def log_text(self) -> str:
-        return self.log_file.read_text("ascii")
+        """Return the whole lines so far; a thread may be writing another."""
+        text = self.log_file.read_text("ascii")
+        return text[: text.rfind("\n") + 1]
 
     async def whole_log(self) -> str:
         """Return the log with all records so far, which a thread writes in their order."""

@@ -1,5 +1,7 @@
 """Which runs have changed, for those who watch."""
 
+from collections.abc import Callable
+
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -28,7 +30,8 @@ async def test_a_wait_ends_with_a_change_or_when_it_is_woken() -> None:
 
     with changes.watched(lambda: None):
         async with trio.open_nursery() as nursery:
-            for name, end in (("changed", lambda: changes.note("a")), ("woken", changes.wake)):
+            ends: dict[str, Callable[[], None]] = {"changed": lambda: changes.note("a"), "woken": changes.wake}
+            for name, end in ends.items():
                 changes.begin()
                 nursery.start_soon(wait, name)
                 await wait_all_tasks_blocked()

@@ -135,7 +135,7 @@ async def test_a_turn_without_tools_of_its_own_has_what_is_listed_and_what_the_s
         async with Call.open(command.url, chat("Hi", stream=True)) as call:
             assert await call.status() == 200
             await call.until_text("one")
-            # Another may be about to end: one that learns the notes, or a spare.
+            # One more, to learn the notes, may be about to end.
             (pid,) = set(command.processes.claudes()) & set(command.processes.of_turns(command.api))
             names = variables(pid)
             assert names >= needed.keys()

@@ -4,6 +4,7 @@ The duration of an example does not fail a test, nor does the shell from which t
 a name (`conditions.py`) skips a test.
 """
 
+import gc
 import os
 import signal
 from collections.abc import Generator
@@ -51,6 +52,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*names): conditions of tests/conditions.py without which it is skipped")
     if unknown := set(may_lack(config) or ()) - CONDITIONS.keys():
         raise pytest.UsageError(f"--may-lack: {', '.join(sorted(unknown))}; expected some of {', '.join(CONDITIONS)}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the collector of garbage from what stays: all modules and tests, which each of its rounds would look at."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def may_lack(config: pytest.Config) -> list[str] | None:

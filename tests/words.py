@@ -52,6 +52,8 @@ WORDS: Final = {
         "whoever": "(?:who|what|which)(?:ever|soever)",
     }.items()
 }
+# Quickly shows that a file has none: the words of a text may be in several strings, and on several lines.
+_ANY: Final = re.compile("|".join(pattern.pattern.replace(" ", r"\W+") for pattern in WORDS.values()), re.IGNORECASE)
 _QUOTED: Final = re.compile(r"```.*?```|``[^`]*``|`[^`\n]*`", re.DOTALL)
 
 
@@ -67,6 +69,8 @@ def texts_of_python(source: str) -> Iterator[Text]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
             yield Text(node.lineno, node.value)
+    if not any(_ANY.search(comment) for comment in re.findall("#.*", source)):
+        return
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             yield Text(token.start[0], token.string)
@@ -93,6 +97,8 @@ def find() -> Iterator[tuple[str, int, Path, int]]:
     """Each occurrence: the word, the part, the file and the line."""
     for part, path in _files():
         source = path.read_text("utf-8")
+        if not _ANY.search(source):
+            continue
         for line, text in texts_of_python(source) if path.suffix == ".py" else texts_of_markdown(source):
             prose = _QUOTED.sub(lambda quoted: " " + "\n" * quoted[0].count("\n"), text)
             for word, pattern in WORDS.items():

@@ -44,7 +44,7 @@ __all__ = [
 MODULE: Final = (sys.executable, "-m", "claude_openai")
 SCRIPT: Final = (str(conditions.SCRIPT),)
 # From the SIGKILL of a server to the end of all it started.
-CLEANED_UP_S: Final = 10.0
+CLEANED_UP_S: Final = 30.0
 # What a server that could not tidy up leaves: files that mean nothing once it is gone.
 INSTANCE_FILES: Final = frozenset({"claude-openai.pid", "claude-openai.port", "claude-openai.json"})
 UNHEARD: Final = (-signal.SIGKILL,)

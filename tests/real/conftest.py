@@ -20,7 +20,7 @@ from tests.real.own_tools import Place
 from tests.real.tool_turns import KEPT
 
 # A process that was killed is gone at once; this is for a machine that is busy with other things.
-GONE_S = 10.0
+GONE_S = 30.0
 
 
 @pytest.hookimpl(tryfirst=True)

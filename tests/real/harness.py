@@ -50,7 +50,7 @@ __all__ = [
 
 # Far beyond what anything here takes, so that only a hang meets it: the machine may be busy with other things.
 LIMIT_S: Final = 150.0
-GONE_S: Final = 20.0
+GONE_S: Final = 60.0
 POLL_S: Final = 0.01
 NUL: Final = b"\0"
 T = TypeVar("T")
@@ -192,7 +192,9 @@ class Served:
     stopped: trio.Event
 
     def log_text(self) -> str:
-        return self.log_file.read_text("ascii")
+        """Return the whole lines so far; a thread may be writing another."""
+        text = self.log_file.read_text("ascii")
+        return text[: text.rfind("\n") + 1]
 
     async def whole_log(self) -> str:
         """Return the log with all records so far, which a thread writes in their order."""

@@ -4,8 +4,6 @@ import re
 import tomllib
 from pathlib import Path
 
-import pytest
-
 from tests.inner_pytest import run_pytest
 
 PROJECT = Path(__file__).parents[3] / "pyproject.toml"
@@ -74,10 +72,13 @@ OUTCOMES = {
 }
 
 
-@pytest.fixture(scope="module")
-def output(tmp_path_factory: pytest.TempPathFactory) -> str:
-    entry = tomllib.loads(PROJECT.read_text("utf-8"))["project"]["entry-points"]["pytest11"]["claude_openai"]
-    return run_pytest(tmp_path_factory.mktemp("plugin"), MODULE, "-p", entry, "-W", "error")
+SAID = {
+    "left_over": r"E .*answer 1 .*'for nobody'.* was not asked for",
+    "beyond": r"E .*no answer is left for <request 1: POST /v1/chat/completions 'Hi'",
+    "raises": r"E .*KeyError: 'the cause'",
+    "fails_by_the_script": r"E .*claude_server: no answer is left for <request 1",
+    "late": r"E .*no answer is left for <request 1",
+}
 
 
 def section(output: str, test: str) -> str:
@@ -86,27 +87,15 @@ def section(output: str, test: str) -> str:
     return found[1]
 
 
-def test_each_test_has_the_outcomes_that_it_deserves(output: str) -> None:
+def test_each_test_has_the_outcome_that_it_deserves_and_says_what_was_not_followed(tmp_path: Path) -> None:
+    entry = tomllib.loads(PROJECT.read_text("utf-8"))["project"]["entry-points"]["pytest11"]["claude_openai"]
+    output = run_pytest(tmp_path, MODULE, "-p", entry, "-W", "error")
     lines = re.findall(r"::test_(\w+) ([A-Z]+)", output.partition("short test summary")[0])
     found: dict[str, list[str]] = {}
     for name, outcome in lines:
         found.setdefault(name, []).append(outcome)
     assert found == OUTCOMES, output
-
-
-@pytest.mark.parametrize(
-    ("test", "words"),
-    [
-        ("left_over", r"E .*answer 1 .*'for nobody'.* was not asked for"),
-        ("beyond", r"E .*no answer is left for <request 1: POST /v1/chat/completions 'Hi'"),
-        ("raises", r"E .*KeyError: 'the cause'"),
-        ("fails_by_the_script", r"E .*claude_server: no answer is left for <request 1"),
-        ("late", r"E .*no answer is left for <request 1"),
-    ],
-)
-def test_failure_says_what_was_not_followed(output: str, test: str, words: str) -> None:
-    assert re.search(words, section(output, test)), output
-
-
-def test_test_that_fails_of_itself_does_not_hear_of_the_answers_left_over(output: str) -> None:
+    for test, words in SAID.items():
+        assert re.search(words, section(output, test)), (test, output)
+    # The answers left over are no news of a test that fails of itself.
     assert "was not asked for" not in section(output, "fails")

@@ -121,13 +121,11 @@ def test_any_value_of_a_secret_key_never_shows(key: str, secret: str, wrappers: 
     assert secret not in shown({"a": [{key: wrap(value, wrappers)}]})
 
 
-@pytest.mark.parametrize("template", TEMPLATES)
 @settings(max_examples=25)
 @given(KEY_LIKE, PLAIN_TEXT, PLAIN_TEXT)
-def test_secret_of_a_known_pattern_never_shows_within_any_text(
-    template: str, secret: str, before: str, after: str
-) -> None:
-    assert secret not in shown(f"{before}{template.format(secret)}\n{after}")
+def test_secret_of_a_known_pattern_never_shows_within_any_text(secret: str, before: str, after: str) -> None:
+    shows = [each for each in TEMPLATES if secret in shown(f"{before}{each.format(secret)}\n{after}")]
+    assert shows == []
 
 
 @given(st.sampled_from(TEMPLATES), KEY_LIKE, WRAPPERS)

@@ -159,7 +159,7 @@ async def test_no_secret_and_no_word_of_the_client_is_seen_in_the_list_of_proces
         async with Call.open(served.url, chat(HISTORY, stream=True), **bearer) as call:
             assert await call.status() == 200
             await call.until_text("one")
-            pids = served.processes.marked()
+            pids = served.processes.claudes()
             assert pids
             for pid in pids:
                 environ, argv, folder = environ_argv_and_folder(pid)

@@ -26,6 +26,7 @@ pytestmark = needs_claude
 
 installed = needs("console-script")
 OUTPUT = (".claude-openai", "output")
+ALONE = ("--spares", "0")
 STOPS = [signal.SIGTERM, signal.SIGINT]
 
 
@@ -96,7 +97,7 @@ async def test_a_port_in_use_is_one_line_and_code_1() -> None:
 
 @needs("/proc")
 async def test_port_of_another_server_of_the_user_is_reported_with_its_folder(tmp_path: Path) -> None:
-    async with running(tmp_path, "--demo") as other:
+    async with running(tmp_path, *ALONE, "--demo") as other:
         port = other.url.rpartition(":")[2]
         refusal = await refused("--port", port)
         owner = f"in use by claude-openai (pid {other.process.pid}, of your user, TMPDIR={other.temporary})"
@@ -135,7 +136,7 @@ async def test_a_signal_lets_the_running_answer_end_and_refuses_new_ones(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     gate = trio.Event()
-    async with running(tmp_path, reply=Reply(Text("one", Pause(gate), " two"))) as command:
+    async with running(tmp_path, *ALONE, reply=Reply(Text("one", Pause(gate), " two"))) as command:
         async with Call.open(command.url, chat("Hi", stream=True)) as call:
             assert await call.status() == 200
             await call.until_text("one")
@@ -156,7 +157,7 @@ async def test_a_signal_lets_the_running_answer_end_and_refuses_new_ones(
 
 @pytest.mark.long
 async def test_an_answer_that_outlasts_the_drain_ends_with_an_error(tmp_path: Path) -> None:
-    async with running(tmp_path, "--drain-timeout-ms", "300", reply=Reply(Text("one", Hang()))) as command:
+    async with running(tmp_path, *ALONE, "--drain-timeout-ms", "300", reply=Reply(Text("one", Hang()))) as command:
         async with Call.open(command.url, chat("Hi", stream=True)) as call:
             assert await call.status() == 200
             await call.until_text("one")
@@ -173,7 +174,7 @@ async def test_server_stops_in_order_without_a_reader_of_stderr(tmp_path: Path) 
     # `head` reads the line that says where it listens, and leaves.
     program = ("/bin/sh", "-c", 'exec 3>&2; "$@" 2>&1 >/dev/null | head -n 1 >&3', "sh", *MODULE)
     gate = trio.Event()
-    async with running(tmp_path, program=program, reply=Reply(Text("one", Pause(gate), " two"))) as command:
+    async with running(tmp_path, *ALONE, program=program, reply=Reply(Text("one", Pause(gate), " two"))) as command:
         async with Call.open(command.url, chat("Hi", stream=True)) as call:
             assert await call.status() == 200
             await call.until_text("one")
@@ -193,7 +194,7 @@ async def test_server_stops_in_order_without_a_reader_of_stderr(tmp_path: Path) 
 @pytest.mark.long
 @pytest.mark.parametrize("number", STOPS)
 async def test_a_second_signal_stops_at_once(tmp_path: Path, number: signal.Signals) -> None:
-    async with running(tmp_path, "--drain-timeout-ms", "600000", reply=Reply(Text("one", Hang()))) as command:
+    async with running(tmp_path, *ALONE, "--drain-timeout-ms", "600000", reply=Reply(Text("one", Hang()))) as command:
         async with Call.open(command.url, chat("Hi", stream=True)) as call:
             assert await call.status() == 200
             await call.until_text("one")

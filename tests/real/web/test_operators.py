@@ -71,7 +71,7 @@ async def test_conversations_and_processes_are_counted_as_they_are(tmp_path: Pat
         now = await tells(served.url, {("conversations_kept", "parked"): 0, ("conversations_kept", "idle"): 1})
         assert (now["conversations_total", "new"], now["conversations_total", "parked"]) == (1, 1)
         await tells(served.url, {("spares",): 1, ("processes",): 2})
-        assert len(served.processes.marked()) == 2
+        await until(lambda: len(served.processes.marked()) == 2, "two processes run")
         assert now["time_to_first_token_seconds_count", "sdk", "parked"] == 1
 
 

@@ -20,6 +20,7 @@ ALL = {
     **{f"messages:{name}": field for name, field in MESSAGES_FIELDS.items()},
     **FIELDS,
 }
+VALIDATORS = {name: Draft202012Validator(field.check.schema) for name, field in ALL.items()}
 
 # What a client might send, and the words and numbers that mean something to one field or another.
 words = st.text(max_size=3) | st.sampled_from(
@@ -56,18 +57,17 @@ def is_taken(field: Field, value: Any) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", ALL)
-@given(value=values)
-@example(value={str(number): "x" for number in range(17)})
-@example(value=["x"] * 5)
-@example(value={})
-@example(value=[])
-@example(value="")
-@example(value=False)
-@example(value=0)
-def test_the_schema_of_a_field_takes_what_its_check_takes(name: str, value: Any) -> None:
-    field = ALL[name]
-    assert Draft202012Validator(field.check.schema).is_valid(value) == is_taken(field, value)
+@given(values)
+@example({str(number): "x" for number in range(17)})
+@example(["x"] * 5)
+@example({})
+@example([])
+@example("")
+@example(False)
+@example(0)
+def test_the_schema_of_each_field_takes_what_its_check_takes(value: Any) -> None:
+    by_schema = {name for name, validator in VALIDATORS.items() if validator.is_valid(value)}
+    assert by_schema == {name for name, field in ALL.items() if is_taken(field, value)}
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -246,9 +246,9 @@ def test_a_picture_of_very_many_parts_takes_no_long_time(step: bytes) -> None:
 # Drawn by the test: it takes seconds.
 LARGE: dict[str, Callable[[], bytes]] = {
     "a wide one": partial(drawn, "RGB", (9000, 40), "PNG"),
-    "one of many bytes": partial(drawn, "RGB", (1900, 1900), "PNG", noise=True),
+    "one of many bytes": partial(drawn, "RGB", (1900, 1900), "PNG", noise=True, compress_level=1),
     "one of both": partial(drawn, "RGB", (2400, 2300), "JPEG", noise=True, quality=100),
-    "one with transparency": partial(drawn, "RGBA", (2100, 2100), "PNG", noise=True),
+    "one with transparency": partial(drawn, "RGBA", (2100, 2100), "PNG", noise=True, compress_level=1),
     "one of a palette": partial(drawn, "P", (3000, 10), "GIF"),
     "a grey one": partial(drawn, "L", (10, 3000), "WEBP"),
 }

@@ -53,12 +53,13 @@ async def test_each_turn_of_a_conversation_has_the_lifetime_that_it_asks_for(tmp
         assert await asked_for(served, 0, chats) is None
         assert await asked_for(served, 1, chats, prompt_cache_retention="24h") == "1h"
         assert await asked_for(served, 2, chats) is None
+        if backend == "cli":  # which starts a process for each turn of any API
+            return
         assert await asked_for(served, 3, RESPONSES, prompt_cache_options={"ttl": "30m"}) == "1h"
         assert await asked_for(served, 4, RESPONSES, prompt_cache_retention="in_memory") is None
         assert await asked_for(served, 5, MESSAGES, cache_control=HOUR) == "1h"
-        if backend == "sdk":
-            ways = [record["way"] for record in await served.logged("conversation.taken")]
-            assert ways == ["new", *["continued"] * 5]
+        ways = [record["way"] for record in await served.logged("conversation.taken")]
+        assert ways == ["new", *["continued"] * 5]
 
 
 @pytest.mark.long

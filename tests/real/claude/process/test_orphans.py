@@ -47,7 +47,7 @@ async def test_a_killed_server_leaves_no_stubborn_family(tmp_path: Path) -> None
     async with running(tmp_path, *flags) as command, AsyncExitStack() as stack:
         for _ in range(2):
             await answering(command, stack)
-        assert len(command.processes.marked()) >= 5
+        await until(lambda: len(command.processes.marked()) >= 5, "their families run")
         command.send(signal.SIGKILL)
         await command.left_nothing()
 

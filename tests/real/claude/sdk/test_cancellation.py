@@ -17,7 +17,7 @@ from tests.real.harness import Served, needs_claude, on_both_backends, serving, 
 
 pytestmark = needs_claude
 
-NOTICED_S = 5.0
+NOTICED_S = 30.0
 RETRY_S = 0.02
 ONE_SLOT: dict[str, Any] = {"max_concurrency": 1, "max_queue_size": 0}
 HISTORY = [{"role": role, "content": role} for role in ("user", "assistant", "user")]

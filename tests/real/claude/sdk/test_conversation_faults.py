@@ -337,7 +337,7 @@ async def test_results_that_are_not_all_or_not_asked_for_leave_the_turn_waiting(
 async def test_a_turn_that_waits_ends_when_its_client_sends_the_results_with_words(kept: Served) -> None:
     kept.api.enqueue(CALLS)
     await ask(kept, ASKED)
-    assert len(kept.processes.claudes()) == 1
+    await until(lambda: len(kept.processes.claudes()) == 1, "its process waits")
     messages = [*with_results("A", "B"), {"role": "user", "content": "And hurry."}]
     _, way = await ask(kept, messages)
     assert way == "replayed"
@@ -417,5 +417,5 @@ async def test_a_spare_that_hangs_holds_its_request_up_for_moments_only(
         os.kill(hung, signal.SIGSTOP)
         answer, way = await ask(served, ASKED)
         assert (way, said(answer), len(served.api.requests)) == ("new", "ok", 1)
-        assert hung not in served.processes.marked()
+        await until(lambda: hung not in served.processes.marked(), "it is ended")
         assert "did not answer within 0.3 s" in await served.whole_log()

@@ -34,6 +34,7 @@ from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.runs.trace_export import open_tracing
 from claude_openai.runs.usage.book import Book
 from claude_openai.runs.usage.ledger import Ledger, book_of
+from claude_openai.state.store import StateStore
 from claude_openai.threads import NoThreadError, run_in_thread
 from claude_openai.trio_only import require_trio
 from claude_openai.web.app import build_app
@@ -118,7 +119,14 @@ async def serve(
             admission = Admission(config.max_concurrency, config.max_queue_size)
             runs = Runs(the_backend, admission, RunLimits.of(config), writer, ledger=ledger, keys=keys)
             app = build_app(
-                config, runs, log, the_backend.status, catalog=models.catalog, recorder=recorder, tracing=tracing
+                config,
+                runs,
+                log,
+                the_backend.status,
+                catalog=models.catalog,
+                recorder=recorder,
+                tracing=tracing,
+                state=_state(config),
             )
             connections = Connections(app, config, log, connection_limit(config))
             closing = trio.Event()
@@ -217,6 +225,16 @@ async def _end_runs(runs: Runs, admission: Admission, log: Log) -> None:
         await admission.wait_idle()
     if waiting.cancelled_caught:
         log.error("server.runs_left", running=admission.running)
+
+
+def _state(config: Config) -> StateStore | None:
+    """Return the store of the stored responses besides the memory, None for none."""
+    if config.responses_file is None or not config.store:
+        return None
+    # Imported here, because servers without a file need no SQLite.
+    from claude_openai.state.file import FileState
+
+    return FileState(config.responses_file)
 
 
 @asynccontextmanager

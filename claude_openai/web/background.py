@@ -20,14 +20,14 @@ from claude_openai.protocol.openai.responses.stream import ResponsesStream
 from claude_openai.protocol.wire.bad_request import unsupported_parameter, wrong_value
 from claude_openai.protocol.wire.json_body import load_object
 from claude_openai.runs.kept_answers import KeptAnswers
-from claude_openai.runs.lasting import Lasting
+from claude_openai.runs.lasting import Lasting, Settle
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
 from claude_openai.web.http.exchange import exchange_of
 from claude_openai.web.joining import Joinable
 from claude_openai.web.json_response import json_response
 from claude_openai.web.lasting import LastingTurns, Opening
-from claude_openai.web.stored_responses import StoredResponses
+from claude_openai.web.stored_responses import Keeping, StoredResponses
 
 __all__ = ["BackgroundResponses", "add_background_routes"]
 
@@ -38,13 +38,14 @@ class _BackgroundRun(Lasting):
     Args:
         caller: as in `Exchange`.
         encoder: encodes it.
+        settle: as for `Lasting`.
 
     Attributes:
         so_far: returns the response in its current state.
     """
 
-    def __init__(self, caller: str, encoder: ResponsesStream) -> None:
-        super().__init__()
+    def __init__(self, caller: str, encoder: ResponsesStream, settle: Settle) -> None:
+        super().__init__(settle=settle)
         self.caller = caller
         self.frames += encoder.queue()
         self.so_far: Callable[[], dict[str, Any]] = lambda: encoder.so_far
@@ -73,7 +74,7 @@ class BackgroundResponses:
         asked: Joinable | None,
         opening: Opening,
         encoder: ResponsesStream,
-        keep: Callable[[], None],
+        keeping: Keeping,
         *,
         stream: bool,
     ) -> Response:
@@ -83,7 +84,7 @@ class BackgroundResponses:
             asked: the request with its key; None without a key.
             opening: opens the run.
             encoder: encodes the response.
-            keep: stores its current state.
+            keeping: stores its states.
             stream: whether the answer is its stream.
 
         Raises:
@@ -91,7 +92,7 @@ class BackgroundResponses:
             ApiError: as `Runs.open`.
         """
         found = None if asked is None else self.turns.join(asked)
-        run = found if isinstance(found, _BackgroundRun) else self._begun(asked, opening, encoder, keep)
+        run = found if isinstance(found, _BackgroundRun) else self._begun(asked, opening, encoder, keeping)
         try:
             await run.wait_opened()
         except trio.Cancelled:
@@ -113,7 +114,7 @@ class BackgroundResponses:
             return await self.turns.read(run, stream=True, index=index)
         if run is not None and not run.ended:
             return json_response(run.so_far())
-        response = self.stored.retrieve(response_id)
+        response = await self.stored.retrieve(response_id)
         if streamed:
             raise unsupported_parameter(
                 "stream",
@@ -131,7 +132,7 @@ class BackgroundResponses:
         if run is not None:
             await self._end(run)
             return json_response(run.so_far())
-        response = self.stored.retrieve(response_id)
+        response = await self.stored.retrieve(response_id)
         if not (await response.get_json())["background"]:
             raise BadRequest(
                 f"The response {shorten(response_id)} cannot be cancelled: it was not created with 'background': true",
@@ -146,14 +147,14 @@ class BackgroundResponses:
         if run is not None:
             await self._end(run)
             self._ended.drop(response_id)
-        return self.stored.delete(response_id)
+        return await self.stored.delete(response_id)
 
     def _found(self, response_id: str) -> _BackgroundRun | None:
         run = self._running.get(response_id) or self._ended.get(response_id)
         return run if run is not None and run.caller == exchange_of(request.scope).caller else None
 
     def _begun(
-        self, asked: Joinable | None, opening: Opening, encoder: ResponsesStream, keep: Callable[[], None]
+        self, asked: Joinable | None, opening: Opening, encoder: ResponsesStream, keeping: Keeping
     ) -> _BackgroundRun:
         if len(self._running) >= self.most:
             raise QueueFull(
@@ -163,14 +164,14 @@ class BackgroundResponses:
                 code="background_full",
             )
         exchange = exchange_of(request.scope)
-        run = _BackgroundRun(exchange.caller, encoder)
+        run = _BackgroundRun(exchange.caller, encoder, keeping.settle)
         response_id = encoder.so_far["id"]
         self._running[response_id] = run
 
         async def opened(stack: AsyncExitStack) -> Run:
             stack.callback(self._note_end, response_id, run, encoder)
             opened = await opening(stack)
-            keep()
+            keeping.keep(encoder.so_far)
             return opened
 
         self.turns.begin(asked, run, opened, encoder, ends_unread=False)

@@ -8,7 +8,8 @@ import pytest
 
 from claude_openai.errors import ApiError, BadRequest, NotFound
 from claude_openai.protocol.openai.responses.input_items import input_item_list
-from claude_openai.protocol.openai.responses.response_store import ENTRY_BYTES, KeptInput, ResponseStore
+from claude_openai.protocol.openai.responses.response_store import ENTRY_BYTES, ResponseStore
+from claude_openai.protocol.openai.responses.stored_form import KeptInput
 
 ME, OTHER = "me", "other"
 
@@ -74,7 +75,7 @@ def test_a_long_chain_takes_room_for_each_item_once() -> None:
 
 
 @pytest.mark.parametrize("bounds", [{"max_responses": 2}, {"max_bytes": 2 * (ENTRY_BYTES + 2000)}])
-def test_the_least_recently_used_are_dropped_beyond_the_bounds(bounds: dict[str, int]) -> None:
+def test_the_least_recently_used_are_dropped_beyond_the_bounds(bounds: dict[str, Any]) -> None:
     store = ResponseStore(**bounds)
     text = "x" * 1500
     keep(store, "a", text=text)

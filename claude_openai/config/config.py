@@ -62,6 +62,8 @@ class Config:
     confine: str = "auto"
     show_tool_use: bool = True
     store: bool = True
+    responses_file: Path | None = None
+    responses_kept_hours: int = 720
     demo: bool = False
     # None: a log is written if it has a file. The command defaults to yes; a library does not write to standard output.
     log: bool | None = None

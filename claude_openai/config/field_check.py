@@ -33,6 +33,7 @@ LEAST: Final[Mapping[str, int]] = {
     "max_concurrency": 1,
     "max_queue_size": 0,
     "max_background": 0,
+    "responses_kept_hours": 1,
     "process_timeout_ms": 1,
     "turn_timeout_ms": 0,
     "drain_timeout_ms": 0,

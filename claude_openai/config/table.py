@@ -307,6 +307,18 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "keep responses in memory until an hour after their last use, for previous_response_id; a request may turn "
             "it off with 'store': false",
         ),
+        _setting(
+            "responses_file",
+            file,
+            "PATH",
+            "also keep these responses, prompts included, in this file, from which they are found after a restart and "
+            "by other servers that use it",
+        ),
+        _number(
+            "responses_kept_hours",
+            "HOURS",
+            "with --responses-file, how long a response is kept after its last use",
+        ),
         _number(
             "spares",
             "N",

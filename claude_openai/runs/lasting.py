@@ -4,9 +4,9 @@ The answer is a log of encoded frames. Any number of readers read it from any in
 none of them can block the run. The log is bounded: a run whose answer is larger fails with the code `answer_too_large`.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import trio
 
@@ -14,7 +14,10 @@ from claude_openai.errors import RunCancelled
 from claude_openai.protocol.turn.events import Event, TurnFailed
 from claude_openai.runs.run import Run, lost_end
 
-__all__ = ["LINGER_S", "Answer", "Lasting"]
+__all__ = ["LINGER_S", "Answer", "Lasting", "Settle"]
+
+# Waits for a bounded time for what is to be done before an answer ends.
+Settle: TypeAlias = Callable[[], Awaitable[None]]
 
 # How long a run goes on after the last of its readers has left. The client libraries of OpenAI and Anthropic repeat a
 # request half a second after its connection broke, and a second time a second later.
@@ -39,6 +42,7 @@ class Lasting:
     Args:
         max_bytes: the largest size of the frames.
         max_frames: the largest number of frames.
+        settle: called before the last frames are added.
 
     Attributes:
         frames: what was answered so far; a whole answer is one frame.
@@ -50,7 +54,10 @@ class Lasting:
         scope: contains the task of the run.
     """
 
-    def __init__(self, max_bytes: int = MAX_BYTES, max_frames: int = MAX_FRAMES) -> None:
+    def __init__(
+        self, max_bytes: int = MAX_BYTES, max_frames: int = MAX_FRAMES, *, settle: Settle | None = None
+    ) -> None:
+        self._settle = settle
         self._max_bytes = max_bytes
         self._max_frames = max_frames
         self.frames: list[bytes] = []
@@ -122,11 +129,17 @@ class Lasting:
                 run.cancel(event.error)
             if isinstance(event, TurnFailed) and not self.frames:
                 self.failure = event.error
-            for frame in filter(None, answer.frames(event)):
-                self.frames.append(frame)
-                self.size += len(frame)
-            self._grown.unpark_all()
+            await self._add(answer, event)
         self.end()
+
+    async def _add(self, answer: Answer, event: Event) -> None:
+        frames = list(filter(None, answer.frames(event)))
+        if answer.ended and self._settle is not None:
+            await self._settle()
+        for frame in frames:
+            self.frames.append(frame)
+            self.size += len(frame)
+        self._grown.unpark_all()
 
     def end(self, failure: Exception | None = None) -> None:
         """Note that no further frame will be added; with `failure`, all readers that wait get it."""

@@ -32,10 +32,13 @@ from claude_openai.runs.metrics import Metrics
 from claude_openai.runs.recent_errors import RecentErrors
 from claude_openai.runs.registry import Runs
 from claude_openai.shortages import described, shortage_hint
+from claude_openai.state.access import StateAccess
+from claude_openai.state.store import StateStore
 from claude_openai.web.access import CONTROL_PREFIX, Guard, cors_headers, preflight_headers
 from claude_openai.web.background import BackgroundResponses, add_background_routes
 from claude_openai.web.claude_options_access import ClaudeOptionsGuard
 from claude_openai.web.control import add_control_routes
+from claude_openai.web.forgetting import Forgetting, add_forget_route
 from claude_openai.web.http.exchange import Exchange, HttpConnection, exchange_of, route_of
 from claude_openai.web.http.forwarded import TrustedProxies
 from claude_openai.web.http.probes import ProbeCount
@@ -44,7 +47,7 @@ from claude_openai.web.lasting import LastingTurns
 from claude_openai.web.page import add_page_routes, is_of_page, opens_page
 from claude_openai.web.page_access import PageAccess, page_access
 from claude_openai.web.status import OPEN_PATHS, BackendStatus, add_operator_routes
-from claude_openai.web.stored_responses import StoredResponses, add_stored_routes
+from claude_openai.web.stored_responses import add_stored_routes, stored_responses
 from claude_openai.web.usage import add_usage_routes
 from claude_openai.web.views import Views
 
@@ -106,6 +109,7 @@ def build_app(
     offload: Offload = in_thread,
     recorder: Recorder | None = None,
     tracing: "Tracing | None" = None,
+    state: StateStore | None = None,
 ) -> App:
     """Compose the app.
 
@@ -118,6 +122,7 @@ def build_app(
         offload: parses the bodies of requests.
         recorder: records the turns; None for no recording.
         tracing: makes the spans of the runs; None for no spans.
+        state: keeps the stored responses besides the memory; None for nothing.
     """
     app = App("claude_openai", static_folder=None)
     app.exchange_log, app.metrics, app.probes = log, runs.metrics, ProbeCount(log)
@@ -126,7 +131,11 @@ def build_app(
     app.is_stopping = lambda: runs.admission.stopping
     app.url_map.merge_slashes = False  # merging redirects, with an HTML body
     app.config["MAX_CONTENT_LENGTH"] = config.max_request_bytes
-    stored = StoredResponses(offload)
+    state_access = None
+    if state is not None and config.store:
+        state_access = StateAccess(state, config.responses_kept_hours * 3600, lambda: runs.nursery, offload, log)
+        status = partial(_status_with_store, status, state_access)
+    stored = stored_responses(offload, state_access)
     lasting = LastingTurns(runs, config.hold_status_ms / 1000, config.comment_interval_ms / 1000, config.store)
     background = BackgroundResponses(runs, lasting, stored, config.max_background)
     views = Views(
@@ -156,11 +165,16 @@ def build_app(
     access = page_access(config, runs.keys)
     add_operator_routes(app, config, runs, status, log)
     add_control_routes(app, config, runs, status, access, log)
+    add_forget_route(app, config, Forgetting(stored, lasting.joined, background))
     add_usage_routes(app, config, runs.ledger)
     add_page_routes(app, config, access)
     _install_guard(app, Guard(config, runs.keys), access)
     app.register_error_handler(Exception, partial(_error_response, runs.errors))
     return app
+
+
+def _status_with_store(status: BackendStatus, store: StateAccess) -> Mapping[str, Any]:
+    return {**status(), "store": {"problem": store.problem}}
 
 
 def _install_guard(app: Quart, guard: Guard, access: PageAccess) -> None:

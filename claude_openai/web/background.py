@@ -14,20 +14,21 @@ import trio
 from quart import Quart, Response, request
 from werkzeug.routing import BaseConverter
 
-from claude_openai.errors import QUEUE_FULL_RETRY_AFTER_S, BadRequest, NotFound, QueueFull, RunCancelled
+from claude_openai.errors import QUEUE_FULL_RETRY_AFTER_S, BadRequest, NotFound, QueueFull, RunCancelled, RunsElsewhere
 from claude_openai.protocol.limits.quoting import shorten
+from claude_openai.protocol.openai.responses.stored_form import ENDED
 from claude_openai.protocol.openai.responses.stream import ResponsesStream
 from claude_openai.protocol.wire.bad_request import unsupported_parameter, wrong_value
 from claude_openai.protocol.wire.json_body import load_object
 from claude_openai.runs.kept_answers import KeptAnswers
-from claude_openai.runs.lasting import Lasting
+from claude_openai.runs.lasting import Lasting, Settle
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
 from claude_openai.web.http.exchange import exchange_of
 from claude_openai.web.joining import Joinable
 from claude_openai.web.json_response import json_response
 from claude_openai.web.lasting import LastingTurns, Opening
-from claude_openai.web.stored_responses import StoredResponses
+from claude_openai.web.stored_responses import Keeping, StoredResponses
 
 __all__ = ["BackgroundResponses", "add_background_routes"]
 
@@ -38,13 +39,14 @@ class _BackgroundRun(Lasting):
     Args:
         caller: as in `Exchange`.
         encoder: encodes it.
+        settle: as for `Lasting`.
 
     Attributes:
         so_far: returns the response in its current state.
     """
 
-    def __init__(self, caller: str, encoder: ResponsesStream) -> None:
-        super().__init__()
+    def __init__(self, caller: str, encoder: ResponsesStream, settle: Settle) -> None:
+        super().__init__(settle=settle)
         self.caller = caller
         self.frames += encoder.queue()
         self.so_far: Callable[[], dict[str, Any]] = lambda: encoder.so_far
@@ -73,7 +75,7 @@ class BackgroundResponses:
         asked: Joinable | None,
         opening: Opening,
         encoder: ResponsesStream,
-        keep: Callable[[], None],
+        keeping: Keeping,
         *,
         stream: bool,
     ) -> Response:
@@ -83,7 +85,7 @@ class BackgroundResponses:
             asked: the request with its key; None without a key.
             opening: opens the run.
             encoder: encodes the response.
-            keep: stores its current state.
+            keeping: stores its states.
             stream: whether the answer is its stream.
 
         Raises:
@@ -91,7 +93,7 @@ class BackgroundResponses:
             ApiError: as `Runs.open`.
         """
         found = None if asked is None else self.turns.join(asked)
-        run = found if isinstance(found, _BackgroundRun) else self._begun(asked, opening, encoder, keep)
+        run = found if isinstance(found, _BackgroundRun) else self._begun(asked, opening, encoder, keeping)
         try:
             await run.wait_opened()
         except trio.Cancelled:
@@ -109,11 +111,13 @@ class BackgroundResponses:
         streamed, index = _streaming()
         run = self._found(response_id)
         if streamed and run is not None:
+            if run.ended and self.stored.shared is not None:
+                await self.stored.retrieve(response_id)  # another server may have deleted it
             exchange_of(request.scope).end_at_disconnect()
             return await self.turns.read(run, stream=True, index=index)
         if run is not None and not run.ended:
             return json_response(run.so_far())
-        response = self.stored.retrieve(response_id)
+        response = await self.stored.retrieve(response_id)
         if streamed:
             raise unsupported_parameter(
                 "stream",
@@ -131,7 +135,7 @@ class BackgroundResponses:
         if run is not None:
             await self._end(run)
             return json_response(run.so_far())
-        response = self.stored.retrieve(response_id)
+        response = await self._ended_response(response_id)
         if not (await response.get_json())["background"]:
             raise BadRequest(
                 f"The response {shorten(response_id)} cannot be cancelled: it was not created with 'background': true",
@@ -146,14 +150,37 @@ class BackgroundResponses:
         if run is not None:
             await self._end(run)
             self._ended.drop(response_id)
-        return self.stored.delete(response_id)
+        else:
+            await self._ended_response(response_id)
+        return await self.stored.delete(response_id)
+
+    def forget(self) -> int:
+        """Drop the events of responses that have ended; return of how many."""
+        return self._ended.clear()
+
+    async def _ended_response(self, response_id: str) -> Response:
+        """Return a response that has ended.
+
+        Raises:
+            NotFound: it is not stored.
+            RunsElsewhere: another server works on it.
+        """
+        response = await self.stored.retrieve(response_id)
+        if (await response.get_json())["status"] not in ENDED:
+            raise RunsElsewhere(
+                f"Another server works on the response {shorten(response_id)}",
+                hint="Send the request to that server, or wait for the end of the response.",
+                param="response_id",
+                may_retry=False,
+            )
+        return response
 
     def _found(self, response_id: str) -> _BackgroundRun | None:
         run = self._running.get(response_id) or self._ended.get(response_id)
         return run if run is not None and run.caller == exchange_of(request.scope).caller else None
 
     def _begun(
-        self, asked: Joinable | None, opening: Opening, encoder: ResponsesStream, keep: Callable[[], None]
+        self, asked: Joinable | None, opening: Opening, encoder: ResponsesStream, keeping: Keeping
     ) -> _BackgroundRun:
         if len(self._running) >= self.most:
             raise QueueFull(
@@ -163,17 +190,20 @@ class BackgroundResponses:
                 code="background_full",
             )
         exchange = exchange_of(request.scope)
-        run = _BackgroundRun(exchange.caller, encoder)
+        run = _BackgroundRun(exchange.caller, encoder, keeping.settle)
         response_id = encoder.so_far["id"]
         self._running[response_id] = run
 
         async def opened(stack: AsyncExitStack) -> Run:
             stack.callback(self._note_end, response_id, run, encoder)
             opened = await opening(stack)
-            keep()
+            keeping.keep(encoder.so_far)
             return opened
 
         self.turns.begin(asked, run, opened, encoder, ends_unread=False)
+        if self.stored.shared is not None:
+            show_life = self.stored.shared.show_life
+            self.runs.nursery.start_soon(show_life, lambda: not run.ended, run.wait_end, name="sign of life")
         return run
 
     async def _end(self, run: _BackgroundRun) -> None:

@@ -4,7 +4,7 @@ The contexts of the run are those of its task, in the nursery of the registry, s
 reading. What the task raises is raised for the readers.
 """
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from copy import copy
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from claude_openai.errors import ApiError, ShuttingDown
 from claude_openai.logs.log import Log, traceback_of
 from claude_openai.protocol.turn.events import Event
 from claude_openai.protocol.wire.sse import encode_json
-from claude_openai.runs.lasting import Answer, Lasting
+from claude_openai.runs.lasting import Answer, Lasting, Settle
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
 from claude_openai.web.http.event_stream import Frames, LastingBody
@@ -59,10 +59,10 @@ class StreamedAnswer:
 
 @dataclass(frozen=True, slots=True)
 class WholeAnswer:
-    """One object as an `Answer`, which has one frame. `note` is called with the object."""
+    """One object as an `Answer`, which has one frame. `note` is called with the object, if it is not None."""
 
     whole: Whole
-    note: Callable[[dict[str, Any]], None]
+    note: Callable[[Mapping[str, Any]], None] | None
 
     @property
     def ended(self) -> bool:
@@ -72,7 +72,8 @@ class WholeAnswer:
         self.whole.feed(event)
         if self.whole.ended:
             result = self.whole.result()
-            self.note(result)
+            if self.note is not None:
+                self.note(result)
             yield encode_json(result)
 
 
@@ -94,7 +95,9 @@ class LastingTurns:
     keeps: bool
     joined: Joined = field(default_factory=Joined)
 
-    async def answer(self, asked: Joinable, opening: Opening, answer: Answer, *, stream: bool) -> Response:
+    async def answer(
+        self, asked: Joinable, opening: Opening, answer: Answer, settle: Settle | None, *, stream: bool
+    ) -> Response:
         """Join the turn of an earlier request, or begin one, and answer from it.
 
         Raises:
@@ -104,7 +107,7 @@ class LastingTurns:
         lasting = self.join(asked)
         if lasting is not None:
             return await self.read(lasting, stream=stream)
-        lasting = Lasting()
+        lasting = Lasting(settle=settle)
         with lasting.reading():
             self.begin(asked, lasting, opening, answer)
             return await self.read(lasting, stream=stream)

@@ -3,20 +3,42 @@
 The routes of responses that may be in the background are in `background`.
 """
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 import trio
 from quart import Quart, Response, request
 from quart_trio.wrappers import TrioResponse
 
+from claude_openai.errors import ApiError, BadRequest, NotFound, Overloaded
 from claude_openai.offload import Offload
 from claude_openai.protocol.openai.responses.input_items import input_item_list
 from claude_openai.protocol.openai.responses.item_store import ItemStore
-from claude_openai.protocol.openai.responses.response_store import Earlier, ResponseStore
+from claude_openai.protocol.openai.responses.request import (
+    ResponsesRequest,
+    parse_responses_request,
+    read_responses_request,
+    references,
+)
+from claude_openai.protocol.openai.responses.response_store import ResponseStore
+from claude_openai.protocol.openai.responses.stored_form import KeptInput
+from claude_openai.protocol.wire.json_body import load_object
+from claude_openai.protocol.wire.models import ModelCatalog
 from claude_openai.protocol.wire.sse import encode_json
+from claude_openai.state.access import StateAccess
+from claude_openai.state.store import ACCESS_S
 from claude_openai.web.http.exchange import exchange_of
+from claude_openai.web.shared_responses import SharedResponses
 
-__all__ = ["StoredResponses", "add_stored_routes"]
+__all__ = ["Keeping", "StoredResponses", "add_stored_routes", "stored_responses"]
+
+_UNREACHED: Final = (
+    "The store of responses cannot be reached now, so only what is in the memory of this server is found. Try "
+    "again later."
+)
+_LOST: Final = frozenset({"previous_response_not_found", "response_not_found"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,29 +48,121 @@ class StoredResponses:
     offload: Offload
     items: ItemStore = field(default_factory=ItemStore)
     responses: ResponseStore = field(default_factory=ResponseStore)
+    shared: SharedResponses | None = None
 
-    def earlier(self) -> Earlier:
-        """Return the lookup of the current request's previous response. It may be called in a thread."""
+    async def parse(self, body: bytes, catalog: ModelCatalog, *, may_store: bool) -> ResponsesRequest:
+        """Do the same as `parse_responses_request`, with what is stored for the caller of the current request."""
         caller, now = exchange_of(request.scope).caller, trio.current_time()
-        return lambda response_id: self.responses.conversation(response_id, caller, now)
+        missing: list[str] = []
 
-    def retrieve(self, response_id: str) -> Response:
-        return _json(self.responses.response(response_id, exchange_of(request.scope).caller, trio.current_time()))
+        def recall(item_id: str) -> Mapping[str, Any] | None:
+            item = self.items.recall(item_id, caller)
+            if item is None:
+                missing.append(item_id)
+            return item
+
+        stored = (catalog, recall, lambda name: self.responses.conversation(name, caller, now))
+        if self.shared is None:
+            parsed = await self.offload(lambda: parse_responses_request(body, *stored, may_store=may_store))
+        else:
+            fields = await self.offload(lambda: load_object(body))
+            reached = await self.shared.refresh(caller, *references(fields), chain=True)
+            with _explaining(reached, missing):
+                parsed = await self.offload(
+                    lambda: read_responses_request(fields, len(body), *stored, may_store=may_store)
+                )
+        if parsed.previous_id is not None:
+            self.responses.renew(parsed.previous_id, trio.current_time())
+        return parsed
+
+    async def retrieve(self, response_id: str) -> Response:
+        caller = exchange_of(request.scope).caller
+        with _explaining(await self._refresh(caller, response_id)):
+            return _json(self.responses.response(response_id, caller, trio.current_time()))
 
     async def input_items(self, response_id: str) -> Response:
-        caller, now, query = exchange_of(request.scope).caller, trio.current_time(), request.args.to_dict()
+        caller, query = exchange_of(request.scope).caller, request.args.to_dict()
+        reached, now = await self._refresh(caller, response_id, chain=True), trio.current_time()
 
         def listed() -> bytes:
             items = self.responses.input_items(response_id, caller, now)
             return encode_json(input_item_list(response_id, items, query))
 
-        return _json(await self.offload(listed))
+        with _explaining(reached):
+            return _json(await self.offload(listed))
 
-    def delete(self, response_id: str) -> Response:
-        """Delete a response, and its items, to which requests could still refer."""
-        for item_id in self.responses.delete(response_id, exchange_of(request.scope).caller, trio.current_time()):
-            self.items.forget(item_id)
+    async def delete(self, response_id: str) -> Response:
+        """Delete a response, and its items, to which requests could still refer.
+
+        Raises:
+            NotFound: it is not stored.
+            Overloaded: it may still be in the store, which cannot be reached.
+        """
+        caller = exchange_of(request.scope).caller
+        with _explaining(await self._refresh(caller, response_id)):
+            items = self.responses.delete(response_id, caller, trio.current_time())
+        for item_id in items:
+            self.items.forget(item_id, caller)
+        if self.shared is not None and not await self.shared.delete(caller, response_id, items):
+            raise Overloaded("The response may still be stored, since the store cannot be reached", hint="Try again.")
         return _json(encode_json({"id": response_id, "object": "response", "deleted": True}))
+
+    async def _refresh(self, caller: str, response_id: str, *, chain: bool = False) -> bool:
+        return self.shared is None or await self.shared.refresh(caller, response_id, chain=chain)
+
+
+@dataclass(slots=True)
+class Keeping:
+    """Stores the response to one request.
+
+    Attributes:
+        stored: where.
+        input: its input; None if it is not to be stored.
+        caller: as in `Exchange`.
+    """
+
+    stored: StoredResponses
+    input: KeptInput | None
+    caller: str
+    _written: trio.Event | None = None
+
+    def remember(self, item: Mapping[str, Any]) -> None:
+        """Store a finished item."""
+        if self.input is not None:
+            self.stored.items.remember(item, self.caller)
+
+    def keep(self, response: Mapping[str, Any]) -> None:
+        """Store the response, or its next state."""
+        if self.input is not None:
+            self.stored.responses.keep(response, self.input, self.caller, trio.current_time())
+            if self.stored.shared is not None:
+                self._written = self.stored.shared.write(self.caller, response["id"])
+
+    async def settle(self) -> None:
+        """Wait for a bounded time until other servers find the response."""
+        if self._written is not None:
+            with trio.move_on_after(ACCESS_S):
+                await self._written.wait()
+
+
+def stored_responses(offload: Offload, access: StateAccess | None) -> StoredResponses:
+    """Return the stores in memory, with a store of state behind them if there is one."""
+    if access is None:
+        return StoredResponses(offload)
+    items, responses = ItemStore(), ResponseStore(kept=f"until {access.kept_s / 3600:g} hours")
+    return StoredResponses(offload, items, responses, SharedResponses(access, items, responses))
+
+
+@contextmanager
+def _explaining(reached: bool, missing: Sequence[str] = ()) -> Iterator[None]:
+    """Say so in the error for what is not found, if the store could not be reached."""
+    try:
+        yield
+    except (NotFound, BadRequest) as error:
+        if reached or not (error.code in _LOST or missing):
+            raise
+        kind: type[ApiError] = type(error)
+        raise kind(error.problem, hint=_UNREACHED, code=error.code, param=error.param) from None
 
 
 def _json(body: bytes) -> Response:

@@ -5,7 +5,7 @@ A view parses the request, opens a run on the exchange's stack, and turns the ru
 
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -32,12 +32,12 @@ from claude_openai.protocol.openai.chat.completion import Completion, ResponseHe
 from claude_openai.protocol.openai.completions.request import parse_completions_request
 from claude_openai.protocol.openai.completions.text_completion import TextCompletion, TextStream
 from claude_openai.protocol.openai.responses.objects import ResponsesHead
-from claude_openai.protocol.openai.responses.request import parse_chat_body, parse_responses_request
+from claude_openai.protocol.openai.responses.request import parse_chat_body
 from claude_openai.protocol.openai.responses.stream import ResponsesObject, ResponsesStream
 from claude_openai.protocol.turn.events import Event, TurnFailed, TurnStarted
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.wire.models import ModelCatalog
-from claude_openai.runs.lasting import Answer
+from claude_openai.runs.lasting import Answer, Settle
 from claude_openai.runs.registry import Runs
 from claude_openai.runs.run import Run
 from claude_openai.web.background import BackgroundResponses
@@ -50,7 +50,7 @@ from claude_openai.web.joining import Joinable, joinable_of
 from claude_openai.web.json_response import EVENT_STREAM, json_response
 from claude_openai.web.key_limits import allows_model, check_model
 from claude_openai.web.lasting import LastingTurns, Opening, StreamedAnswer, Whole, WholeAnswer
-from claude_openai.web.stored_responses import StoredResponses
+from claude_openai.web.stored_responses import Keeping, StoredResponses
 from claude_openai.web.usage import LIMIT_HEADER
 
 if TYPE_CHECKING:
@@ -59,10 +59,6 @@ if TYPE_CHECKING:
 __all__ = ["Views"]
 
 LOGGED_CHARS = 256
-
-
-def _ignore(_: Mapping[str, Any]) -> None:
-    """Do nothing: with `store: false` the client will not refer to items."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,34 +115,21 @@ class Views:
 
     async def responses(self) -> Response:
         body = cast("bytes", await request.get_data())
-        catalog, stored, earlier = self.catalog(), self.stored, self.stored.earlier()
-        may_store = self.config.store
-        parsed = await self.offload(
-            lambda: parse_responses_request(body, catalog, stored.items.recall, earlier, may_store=may_store)
-        )
-        if parsed.previous_id is not None:
-            stored.responses.renew(parsed.previous_id, trio.current_time())
+        parsed = await self.stored.parse(body, self.catalog(), may_store=self.config.store)
         head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), parsed.echo, parsed.namespaces)
-        caller = exchange_of(request.scope).caller
-
-        def keep(response: Mapping[str, Any]) -> None:
-            if parsed.kept is not None:
-                stored.responses.keep(response, parsed.kept, caller, trio.current_time())
-
-        remember = _ignore if parsed.kept is None else stored.items.remember
+        keeping = Keeping(self.stored, parsed.kept, exchange_of(request.scope).caller)
         if parsed.background:
-            encoder = ResponsesStream(head, _now, remember, keep)
+            encoder = ResponsesStream(head, _now, keeping.remember, keeping.keep)
             joinable = await self._joinable(parsed.chat, body)
             asked = joinable if joinable is not None and joinable.key else None
             opening = partial(self._opened, parsed.chat, body, head.id)
-            response = await self.background.create(
-                asked, opening, encoder, lambda: keep(encoder.so_far), stream=parsed.chat.stream
-            )
+            response = await self.background.create(asked, opening, encoder, keeping, stream=parsed.chat.stream)
             self._warn_of_limits()
             return response
         if parsed.chat.stream:
-            return await self._streamed(parsed.chat, body, head.id, ResponsesStream(head, _now, remember, keep))
-        return await self._whole(parsed.chat, body, head.id, ResponsesObject(head, _now, remember), keep)
+            stream = ResponsesStream(head, _now, keeping.remember, keeping.keep)
+            return await self._streamed(parsed.chat, body, head.id, stream, keeping.settle)
+        return await self._whole(parsed.chat, body, head.id, ResponsesObject(head, _now, keeping.remember), keeping)
 
     async def messages(self) -> Response:
         body = cast("bytes", await request.get_data())
@@ -226,11 +209,13 @@ class Views:
         uid = request.scope["state"].get(PEER_UID)
         return replace(self.options_guard, key=key).admitted(chat, *ends, uid)
 
-    async def _streamed(self, chat: TurnRequest, body: bytes, response_id: str, chunks: Frames) -> Response:
+    async def _streamed(
+        self, chat: TurnRequest, body: bytes, response_id: str, chunks: Frames, settle: Settle | None = None
+    ) -> Response:
         joinable = await self._joinable(chat, body)
         opening = partial(self._opened, chat, body, response_id)
         if joinable is not None:
-            return await self._joined(joinable, opening, StreamedAnswer(chunks), stream=True)
+            return await self._joined(joinable, opening, StreamedAnswer(chunks), settle, stream=True)
         run = await opening(exchange_of(request.scope).stack)
         first: Event | None = None
         with trio.move_on_after(self.config.hold_status_ms / 1000):
@@ -242,20 +227,16 @@ class Views:
         self._warn_of_limits()
         interval_s = self.config.comment_interval_ms / 1000
         exchange_of(request.scope).stack.callback(_log_calls, exchange_of(request.scope).log, chunks)
-        return TrioResponse(EventStreamBody(first, run, chunks, interval_s), headers=EVENT_STREAM)
+        return TrioResponse(EventStreamBody(first, run, chunks, interval_s, settle), headers=EVENT_STREAM)
 
     async def _whole(
-        self,
-        chat: TurnRequest,
-        body: bytes,
-        response_id: str,
-        completion: Whole,
-        note: Callable[[dict[str, Any]], None] = _ignore,
+        self, chat: TurnRequest, body: bytes, response_id: str, completion: Whole, keeping: Keeping | None = None
     ) -> Response:
         joinable = await self._joinable(chat, body)
         opening = partial(self._opened, chat, body, response_id)
         if joinable is not None:
-            return await self._joined(joinable, opening, WholeAnswer(completion, note), stream=False)
+            note, settle = (None, None) if keeping is None else (keeping.keep, keeping.settle)
+            return await self._joined(joinable, opening, WholeAnswer(completion, note), settle, stream=False)
         run = await opening(exchange_of(request.scope).stack)
         while not completion.ended:
             event = await run.events.receive()
@@ -264,11 +245,15 @@ class Views:
             completion.feed(event)
         self._warn_of_limits()
         result = completion.result()
-        note(result)
+        if keeping is not None:
+            keeping.keep(result)
+            await keeping.settle()
         return json_response(result)
 
-    async def _joined(self, asked: Joinable, opening: Opening, answer: Answer, *, stream: bool) -> Response:
-        response = await self.lasting.answer(asked, opening, answer, stream=stream)
+    async def _joined(
+        self, asked: Joinable, opening: Opening, answer: Answer, settle: Settle | None, *, stream: bool
+    ) -> Response:
+        response = await self.lasting.answer(asked, opening, answer, settle, stream=stream)
         self._warn_of_limits()
         return response
 

@@ -29,6 +29,7 @@ from claude_openai.runs.admission import Admission
 from claude_openai.runs.registry import KEPT_RUNS, RunLimits, Runs
 from claude_openai.runs.tracing import Tracing
 from claude_openai.runs.usage.ledger import Ledger
+from claude_openai.state.store import StateStore
 from claude_openai.testing.pipes import Pipe, ServerEnd
 from claude_openai.web.app import build_app
 from claude_openai.web.http.listener import Connections
@@ -74,6 +75,7 @@ class Server:
         kept_runs: int = KEPT_RUNS,
         recorder: Callable[[Log], Recorder] | None = None,
         tracing: Tracing | None = None,
+        state: StateStore | None = None,
     ) -> None:
         self.backend = backend
         self.nursery = nursery
@@ -89,7 +91,14 @@ class Server:
         self.runs.nursery = nursery
         self.recorder = recorder(self.log) if recorder else None
         real = build_app(
-            config, self.runs, self.log, backend.status, offload=offload, recorder=self.recorder, tracing=tracing
+            config,
+            self.runs,
+            self.log,
+            backend.status,
+            offload=offload,
+            recorder=self.recorder,
+            tracing=tracing,
+            state=state,
         )
         self.probes = real.probes
         self.connections = Connections(app or real, config, self.log, limit)
@@ -176,6 +185,7 @@ async def serving(
     kept_runs: int = KEPT_RUNS,
     recorder: Callable[[Log], Recorder] | None = None,
     tracing: Tracing | None = None,
+    state: StateStore | None = None,
     **settings: Any,
 ) -> AsyncIterator[Server]:
     """A server for as long as the block.
@@ -189,12 +199,13 @@ async def serving(
         kept_runs: as for `Runs`.
         recorder: makes the recorder of the turns from the log.
         tracing: as for `build_app`.
+        state: as for `build_app`.
         settings: fields of `Config`.
     """
     backend = script if isinstance(script, ScriptedBackend) else ScriptedBackend(script)
     with trio.fail_after(LIMIT_S):
         async with trio.open_nursery() as nursery:
-            parts = (offload or _here, kept_runs, recorder, tracing)
+            parts = (offload or _here, kept_runs, recorder, tracing, state)
             server = Server(Config(**settings), backend, nursery, app, limit, *parts)
             yield server
             await server.finish(expected_errors)

@@ -13,7 +13,7 @@ from quart.wrappers.response import ResponseBody
 from claude_openai.errors import ApiError
 from claude_openai.protocol.turn.events import Event
 from claude_openai.protocol.wire.sse import COMMENT
-from claude_openai.runs.lasting import Lasting
+from claude_openai.runs.lasting import Lasting, Settle
 from claude_openai.runs.run import Run, lost_end
 
 __all__ = ["EventStreamBody", "Frames", "LastingBody"]
@@ -42,6 +42,7 @@ class EventStreamBody(ResponseBody):
         run: source of the other events.
         chunks: encodes events.
         comment_interval_s: seconds without an event after which a comment is sent, to keep the connection alive.
+        settle: called before the last frames are sent.
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class EventStreamBody(ResponseBody):
         run: Run,
         chunks: Frames,
         comment_interval_s: float,
+        settle: Settle | None = None,
     ) -> None:
         self._first = first
         self._run = run
         self._events = run.events
         self._chunks = chunks
         self._comment_interval_s = comment_interval_s
+        self._settle = settle
 
     async def __aenter__(self) -> "EventStreamBody":
         return self
@@ -103,6 +106,8 @@ class EventStreamBody(ResponseBody):
             parts.append(self._chunks.feed(event))
             size += len(parts[-1])
             idle_rounds = 0
+        if self._chunks.ended and self._settle is not None:
+            await self._settle()
         return b"".join(parts)
 
 

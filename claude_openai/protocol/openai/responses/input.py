@@ -25,7 +25,7 @@ from claude_openai.protocol.wire.bad_request import missing, unsupported_value, 
 from claude_openai.protocol.wire.transcript import transcript_of
 from claude_openai.protocol.wire.turns import RequestItem, alternating
 
-__all__ = ["Placed", "Recall", "added_tools", "placed_items", "read_input"]
+__all__ = ["Placed", "Recall", "added_tools", "is_reference", "placed_items", "read_input"]
 
 # Finds an item of an earlier answer by its id, None if it is not known.
 Recall: TypeAlias = Callable[[str], Mapping[str, Any] | None]
@@ -117,6 +117,13 @@ def added_tools(placed: Placed) -> Iterator[tuple[str, Any]]:
             yield from ((f"{path}.tools[{number}]", tool) for number, tool in enumerate(item["tools"]))
 
 
+def is_reference(item: Mapping[str, Any]) -> bool:
+    """Return whether an item stands for a stored one."""
+    kind = item.get("type") or None
+    is_bare = kind is None and item.get("role") is None and item.keys() <= {"id", "type"}
+    return kind == "item_reference" or is_bare
+
+
 def _resolved(item: Any, path: str, recall: Recall) -> Mapping[str, Any]:
     """Return the stored item if this one is a reference, otherwise the item itself."""
     if not isinstance(item, dict):
@@ -130,8 +137,8 @@ def _resolved(item: Any, path: str, recall: Recall) -> Mapping[str, Any]:
         return {"type": "reasoning"}
     found = recall(name)
     if found is None:
-        message = f"'{path}' refers to {shorten(name)}, which is not stored (any more). Send the item (store: false)."
-        raise BadRequest(message, code="invalid_value", param=path)
+        message = f"'{path}' refers to {shorten(name)}, which is not stored (any more)"
+        raise BadRequest(message, hint="Send the item (store: false).", code="invalid_value", param=path)
     return found
 
 
@@ -139,7 +146,7 @@ def _kind(item: Mapping[str, Any], path: str) -> str:
     kind = item.get("type") or None
     if kind is None and item.get("role") is not None:
         return "message"
-    if kind is None and item.keys() <= {"id", "type"}:
+    if is_reference(item):
         return "item_reference"
     if kind is None:
         raise missing(f"{path}.type", "Send 'message', 'function_call' or 'function_call_output'.")

@@ -14,8 +14,9 @@ from claude_openai.protocol.openai.chat.messages import system_fields
 from claude_openai.protocol.openai.chat.request import read_chat_request
 from claude_openai.protocol.openai.response_format import json_schema_format, read_response_format
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
-from claude_openai.protocol.openai.responses.input import Recall, added_tools, placed_items, read_input
-from claude_openai.protocol.openai.responses.response_store import NO_CONVERSATION, Earlier, KeptInput, nothing_earlier
+from claude_openai.protocol.openai.responses.input import Recall, added_tools, is_reference, placed_items, read_input
+from claude_openai.protocol.openai.responses.response_store import NO_CONVERSATION, Earlier, nothing_earlier
+from claude_openai.protocol.openai.responses.stored_form import KeptInput
 from claude_openai.protocol.openai.responses.tools import ResponsesTools, read_responses_tools
 from claude_openai.protocol.turn.claude_options import ReasoningEffort
 from claude_openai.protocol.turn.output_format import OutputFormat
@@ -27,7 +28,7 @@ from claude_openai.protocol.wire.models import ModelCatalog
 from claude_openai.protocol.wire.request_body import checked_fields, form_beside, whole_number
 from claude_openai.protocol.wire.tool_choice import allows_parallel_calls
 
-__all__ = ["ResponsesRequest", "parse_chat_body", "parse_responses_request"]
+__all__ = ["ResponsesRequest", "parse_chat_body", "parse_responses_request", "read_responses_request", "references"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def parse_responses_request(
         ModelNotFound: the model is not in the catalog.
         NotFound: the previous response is not stored.
     """
-    return _read(load_object(body), len(body), catalog, recall, earlier, may_store=may_store)
+    return read_responses_request(load_object(body), len(body), catalog, recall, earlier, may_store=may_store)
 
 
 def parse_chat_body(body: bytes, catalog: ModelCatalog) -> TurnRequest:
@@ -86,13 +87,22 @@ def parse_chat_body(body: bytes, catalog: ModelCatalog) -> TurnRequest:
     fields = load_object(body)
     if fields.get("messages") or "input" not in fields:
         return read_chat_request(fields, len(body), catalog)
-    chat = _read(fields, len(body), catalog, lambda _: None, nothing_earlier, may_store=False).chat
+    chat = read_responses_request(fields, len(body), catalog, lambda _: None, nothing_earlier, may_store=False).chat
     return replace(chat, include_usage=fields.get("stream_options", {}).get("include_usage") is True)
 
 
-def _read(
+def references(fields: Mapping[str, Any]) -> tuple[str | None, list[str]]:
+    """Return the id of the response that a body continues, and those of the items to which it refers."""
+    previous, items = fields.get("previous_response_id"), fields.get("input")
+    found = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    ids = [item.get("id") for item in found if is_reference(item)]
+    return previous if isinstance(previous, str) else None, [each for each in ids if isinstance(each, str)]
+
+
+def read_responses_request(
     loaded: Mapping[str, Any], size: int, catalog: ModelCatalog, recall: Recall, earlier: Earlier, *, may_store: bool
 ) -> ResponsesRequest:
+    """Do the same as `parse_responses_request`, with the fields of a body of this size."""
     fields = checked_fields(loaded, RESPONSES_FIELDS, "input", "Send a text, or an array of items.")
     claude_model = catalog.resolve(fields["model"])
     own = placed_items(fields["input"], recall)

@@ -16,7 +16,12 @@ from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.openai.responses.item_store import ItemStore
 from claude_openai.protocol.openai.responses.objects import ResponsesHead
-from claude_openai.protocol.openai.responses.request import ResponsesRequest, parse_chat_body, parse_responses_request
+from claude_openai.protocol.openai.responses.request import (
+    ResponsesRequest,
+    parse_chat_body,
+    parse_responses_request,
+    references,
+)
 from claude_openai.protocol.openai.responses.response_store import ResponseStore
 from claude_openai.protocol.turn.blocks import (
     MediaBlock,
@@ -668,32 +673,59 @@ def test_an_item_of_an_earlier_answer_may_be_named_by_its_id() -> None:
     given = ItemStore()
     said = {"id": "msg_1", "status": "completed", **assistant("Hello")}
     for item in ({"id": "rs_1", "type": "reasoning", "summary": []}, said, {"id": "fc_1", **CALL}):
-        given.remember(item)
+        given.remember(item, "me")
     references = [{"type": "item_reference", "id": name} for name in ("rs_1", "msg_1", "fc_1")]
     body = {"model": "opus", "input": [user(), *references, OUTPUT]}
-    asked = parse_responses_request(json.dumps(body).encode(), CATALOG, given.recall)
+    asked = parse_responses_request(json.dumps(body).encode(), CATALOG, lambda name: given.recall(name, "me"))
     assert asked.chat == parse([user(), said, CALL, OUTPUT], model="opus").chat
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ({}, (None, [])),
+        ({"input": "Hi", "previous_response_id": "resp_1"}, ("resp_1", [])),
+        (
+            {"input": [{"type": "item_reference", "id": "msg_1"}, {"id": "msg_2"}, "x", user()]},
+            (None, ["msg_1", "msg_2"]),
+        ),
+        ({"input": [{"type": "item_reference", "id": 1}, {"id": None}], "previous_response_id": 1}, (None, [])),
+        ({"input": {"id": "msg_1"}}, (None, [])),
+    ],
+)
+def test_references_of_any_body_are_found(body: dict[str, Any], found: tuple[str | None, list[str]]) -> None:
+    assert references(body) == found
+
+
+def test_an_item_is_that_of_its_caller_alone() -> None:
+    given = ItemStore()
+    mine, other = ({"id": "msg_1", **assistant(text)} for text in ("mine", "other"))
+    given.remember(mine, "me")
+    assert given.recall("msg_1", "other") is None
+    given.remember(other, "other")
+    given.forget("msg_1", "other")
+    assert (given.recall("msg_1", "me"), given.recall("msg_1", "other")) == (mine, None)
 
 
 def test_the_oldest_items_are_forgotten_beyond_the_bounds() -> None:
     few, small = ItemStore(max_items=2), ItemStore(max_chars=5)
     for number in range(4):
-        few.remember({"id": f"msg_{number}", **assistant("x")})
-        small.remember({"id": f"fc_{number}", "type": "function_call", "arguments": "ab"})
-    assert [few.recall(f"msg_{number}") is not None for number in range(4)] == [False, False, True, True]
-    assert [small.recall(f"fc_{number}") is not None for number in range(4)] == [False, False, True, True]
-    small.remember({"id": "msg_9", **assistant("far too long")})
-    assert small.recall("msg_9") is None
+        few.remember({"id": f"msg_{number}", **assistant("x")}, "me")
+        small.remember({"id": f"fc_{number}", "type": "function_call", "arguments": "ab"}, "me")
+    assert [few.recall(f"msg_{number}", "me") is not None for number in range(4)] == [False, False, True, True]
+    assert [small.recall(f"fc_{number}", "me") is not None for number in range(4)] == [False, False, True, True]
+    small.remember({"id": "msg_9", **assistant("far too long")}, "me")
+    assert small.recall("msg_9", "me") is None
 
 
 def test_a_forgotten_item_is_gone_and_takes_no_room() -> None:
     small = ItemStore(max_chars=2)
-    small.remember({"id": "fc_1", "type": "function_call", "arguments": "ab"})
+    small.remember({"id": "fc_1", "type": "function_call", "arguments": "ab"}, "me")
     for _ in "twice":
-        small.forget("fc_1")
-    assert small.recall("fc_1") is None
-    small.remember({"id": "fc_2", "type": "function_call", "arguments": "ab"})
-    assert small.recall("fc_2") is not None
+        small.forget("fc_1", "me")
+    assert small.recall("fc_1", "me") is None
+    small.remember({"id": "fc_2", "type": "function_call", "arguments": "ab"}, "me")
+    assert small.recall("fc_2", "me") is not None
 
 
 def stored(given: Any, output: Sequence[Mapping[str, Any]], store: ResponseStore, **fields: Any) -> str:

@@ -61,6 +61,7 @@ class Config:
     allow_bypass_permissions: bool = False
     confine: str = "auto"
     show_tool_use: bool = True
+    web_search: bool = False
     store: bool = True
     demo: bool = False
     # None: a log is written if it has a file. The command defaults to yes; a library does not write to standard output.

@@ -68,6 +68,7 @@ __all__ = [
     "ToolUse",
     "UpstreamErrorEvent",
     "Usage",
+    "Verbatim",
     "Wait",
     "Waitable",
     "answer_of",
@@ -157,7 +158,14 @@ class Json:
             raise TypeError(f"invalid Json: {shown(self.value)}; expected a dict")
 
 
-Block: TypeAlias = Text | Thinking | ToolUse | Json
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """A content block as it is, such as one of a tool that Claude's API runs."""
+
+    block: Mapping[str, Any]
+
+
+Block: TypeAlias = Text | Thinking | ToolUse | Json | Verbatim
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +252,7 @@ Answer: TypeAlias = Reply | HttpError
 # What stands for an answer in a script: a step alone is a reply of that step.
 AnswerLike: TypeAlias = Answer | Step
 
-_BLOCKS = (Text, Thinking, ToolUse, Json)
+_BLOCKS = (Text, Thinking, ToolUse, Json, Verbatim)
 _WORDS = (
     "a string, Reply, Text, Thinking, ToolUse, Json, Pause, Hang, Cut, Die, Garbage, an error such as OVERLOADED_ERROR"
 )

@@ -101,7 +101,8 @@ class Views:
     async def chat_completions(self) -> Response:
         body = cast("bytes", await request.get_data())
         catalog = self.catalog()
-        chat = await self.offload(lambda: parse_chat_body(body, catalog))
+        may_search = self._may_search()
+        chat = await self.offload(lambda: parse_chat_body(body, catalog, may_search=may_search))
         head = ResponseHead(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
         if chat.stream:
             chunks = ChunkStream(head, chat.include_usage, functions=chat.functions)
@@ -120,13 +121,16 @@ class Views:
     async def responses(self) -> Response:
         body = cast("bytes", await request.get_data())
         catalog, stored, earlier = self.catalog(), self.stored, self.stored.earlier()
-        may_store = self.config.store
+        may_store, may_search = self.config.store, self._may_search()
         parsed = await self.offload(
-            lambda: parse_responses_request(body, catalog, stored.items.recall, earlier, may_store=may_store)
+            lambda: parse_responses_request(
+                body, catalog, stored.items.recall, earlier, may_store=may_store, may_search=may_search
+            )
         )
         if parsed.previous_id is not None:
             stored.responses.renew(parsed.previous_id, trio.current_time())
-        head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), parsed.echo, parsed.namespaces)
+        response_id = f"resp_{uuid.uuid4().hex}"
+        head = ResponsesHead(response_id, int(time.time()), parsed.echo, parsed.namespaces, parsed.with_sources)
         caller = exchange_of(request.scope).caller
 
         def keep(response: Mapping[str, Any]) -> None:
@@ -213,6 +217,10 @@ class Views:
 
         stack.callback(end)
         return trace
+
+    def _may_search(self) -> bool:
+        key = exchange_of(request.scope).key
+        return self.config.web_search and (key is None or key.web_search)
 
     def _recording(self, body: bytes) -> TurnRecording | None:
         return None if self.recorder is None else self.recorder.begin(request.path, body)

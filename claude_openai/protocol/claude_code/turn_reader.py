@@ -24,6 +24,7 @@ from claude_openai.protocol.claude_code.turn_states import ENDS, TRANSITIONS, In
 from claude_openai.protocol.claude_code.usage import TurnUsage
 from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, ClaudeOptions
 from claude_openai.protocol.turn.events import (
+    Event,
     FinishReason,
     ReasoningEnd,
     Route,
@@ -104,6 +105,7 @@ class TurnReader:
         self.started = False
         self.asked_again = False
         self._injected = False
+        self._searched: list[Event] = []  # before the answer has begun
 
     @property
     def exact(self) -> bool:
@@ -150,12 +152,22 @@ class TurnReader:
         """Note that Claude Code added a user message of its own to the conversation."""
         self._injected = True
 
+    def tool_results(self, record: Mapping[str, Any]) -> Sequence[Effect]:
+        """Take a record with results of tools, of which those of web searches are reported."""
+        ended = self._content.tool_results(record)
+        if ended:
+            self._usage.unstreamed = True
+        if self.started:
+            return ended
+        self._searched += ended
+        return ()
+
     def note_subagent(self, calls: Sequence[tuple[str, str]] = ()) -> Sequence[Effect]:
         """Take a record of a subagent, with the ids and names of the tools that it calls.
 
         A subagent cannot use the client's tools: their results come with the client's next request, after this turn.
         """
-        self._usage.subagents = True
+        self._usage.unstreamed = True
         return [AnswerCall(call_id, NOT_FOR_AGENTS) for call_id, name in calls if self._own_name(name) is not None]
 
     def retry(self, *, status: int | None, delay_ms: float, kind: str) -> Sequence[Effect]:
@@ -252,7 +264,7 @@ class TurnReader:
         self._failure = Failure()
         self._usage.begin(message.get("usage") or {})
         self._message = StreamedMessage(live=self._live, stops=self._stops, own_name=self._own_name)
-        return () if self.started else [self._start(str(message.get("model", "")))]
+        return () if self.started else [self._start(str(message.get("model", ""))), *self._searched]
 
     def _message_delta(self, message: StreamedMessage, event: Mapping[str, Any]) -> Sequence[Effect]:
         reason = event["delta"].get("stop_reason")

@@ -43,6 +43,8 @@ BODY = {"model": "opus", "input": "hi", "tools": [{"type": "function", "name": "
 ECHO = parse_responses_request(json.dumps(BODY).encode(), ModelCatalog("sonnet", ()), lambda _: None).echo
 HEAD = ResponsesHead("resp_1", 1_700_000_000, ECHO, {"agents__spawn": ("agents", "spawn")})
 ENDED = 1_700_000_009
+# Open Responses has no items of web searches.
+OF_OPENAI = "web_search_call"
 USAGE = Usage(3, 4, 5, 6, 2)
 DONE = TurnCompleted("stop", USAGE)
 
@@ -98,7 +100,8 @@ def added_up(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_every_event_is_one_of_the_schema_and_of_open_responses(events: list[Event]) -> None:
     for event in stream(events):
         validate_event(event)
-        validate_open_event(event)
+        if OF_OPENAI not in str(event):
+            validate_open_event(event)
 
 
 @given(turns(unicode_text, completed))
@@ -121,7 +124,8 @@ def test_a_client_that_adds_up_the_stream_has_what_the_one_object_holds(events: 
 def test_the_whole_object_is_one_of_the_schema_and_of_open_responses(events: list[Event]) -> None:
     whole = fold(events)
     validate_response(whole)
-    validate_open_response(whole)
+    if OF_OPENAI not in str(whole):
+        validate_open_response(whole)
     ids = [item["id"] for item in whole["output"]]
     assert len(set(ids)) == len(ids)
 

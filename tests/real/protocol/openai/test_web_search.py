@@ -123,13 +123,17 @@ async def test_the_openai_package_reads_searches_and_citations(tmp_path: Path, s
 
 
 async def test_the_next_turn_continues_the_conversation_that_has_searched(tmp_path: Path) -> None:
-    reply = searching("I look.", search_call(), answers=[Reply(ANSWER), Reply("Yes."), Reply("Again.")])
+    reply = searching("I look.", search_call(), answers=[Reply(ANSWER), Reply("Yes."), Reply("Yes."), Reply("Again.")])
     async with serving(tmp_path, reply, **KEPT) as served:
         first, way = await respond(served, "What is trio?")
         assert way == "new"
         said = [{"role": "user", "content": "What is trio?"}, *first["output"], {"role": "user", "content": "Sure?"}]
         second, way = await respond(served, said)
         assert (second["output"][-1]["content"][0]["text"], way) == ("Yes.", "continued")
+        assert "Web search results" in str(own(served.api.requests)[-1].messages)
+        edited = [*said[:-1], {"role": "user", "content": "Really?"}]
+        _, way = await respond(served, edited)
+        assert way == "rewound"
         assert "Web search results" in str(own(served.api.requests)[-1].messages)
         # Without the tool it is another conversation, which has the texts only.
         _, way = await respond(served, said, tools=[])
@@ -217,3 +221,14 @@ async def test_structured_output_may_be_searched_for(tmp_path: Path) -> None:
     async with serving(tmp_path, reply, **KEPT) as served:
         answer, _ = await respond(served, "What is trio?", text=text)
         assert json.loads(answer["output"][-1]["content"][0]["text"]) == {"a": "b"}
+
+
+async def test_a_tool_mode_and_a_search_are_offered_together(tmp_path: Path) -> None:
+    (tmp_path / "work").mkdir()
+    reply = searching(search_call(), answers=[Reply(ANSWER)])
+    settings: dict[str, Any] = {"allowed_working_directory_prefixes": (tmp_path / "work",), "web_search": True}
+    async with serving(tmp_path, reply, **settings) as served:
+        answer, _ = await respond(served, "What is trio?", claude={"toolMode": "readonly"}, max_tool_calls=1)
+        assert sorted(served.api.requests[0].tools or ()) == ["Glob", "Grep", "Read", "WebSearch"]
+        assert [item.get("status") for item in answer["output"]] == ["completed", "completed"]
+        assert "sdk.own_tool_unasked" not in served.log_text()

@@ -170,13 +170,17 @@ Block: TypeAlias = Text | Thinking | ToolUse | Json | Verbatim
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens, under the names the Messages API gives them; `output_tokens` includes `thinking_tokens`."""
+    """Tokens, under the names the Messages API gives them; `output_tokens` includes `thinking_tokens`.
+
+    `web_search_requests` are searches of the API, which are billed too.
+    """
 
     input_tokens: int = 10
     output_tokens: int = 5
     cache_read_input_tokens: int = 0
     cache_creation_input_tokens: int = 0
     thinking_tokens: int = 0
+    web_search_requests: int = 0
 
 
 @dataclass(frozen=True, slots=True, init=False)

@@ -229,7 +229,9 @@ def _message(
 
 def _usage(usage: Usage) -> dict[str, Any]:
     counts: dict[str, Any] = asdict(usage)
-    thinking_tokens = counts.pop("thinking_tokens")
+    thinking_tokens, searches = counts.pop("thinking_tokens"), counts.pop("web_search_requests")
+    if searches:
+        counts["server_tool_use"] = {"web_search_requests": searches}
     if thinking_tokens:
         counts["output_tokens_details"] = {"thinking_tokens": thinking_tokens}
     return counts

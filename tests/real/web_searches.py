@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from claude_openai.standin.script import Reply, Step, Text, Verbatim
+from claude_openai.standin.script import Reply, Step, Text, Usage, Verbatim
 from claude_openai.testing import Answer, RecordedRequest, ToolUse
 
 __all__ = ["ANSWER", "SOURCES", "found", "is_search", "search_call", "searching"]
@@ -31,7 +31,7 @@ def found(*sources: tuple[str, str], error: str = "") -> Reply:
         content = {"type": "web_search_tool_result_error", "error_code": error}
     call = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "q"}}
     result = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": content}
-    return Reply(Verbatim(call), Verbatim(result), Text("A summary."))
+    return Reply(Verbatim(call), Verbatim(result), Text("A summary."), usage=Usage(web_search_requests=1))
 
 
 def searching(

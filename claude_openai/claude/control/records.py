@@ -96,6 +96,8 @@ def _effects(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
             if not record.get("isSynthetic"):
                 return reader.tool_results(record)
             reader.note_injected_message()
+        case "system", "init":
+            return reader.begun(record["tools"])
         case "system", "api_retry":
             return reader.retry(
                 status=record.get("error_status"),

@@ -35,6 +35,7 @@ class TurnContent:
         formed: the answer must be structured output.
         has_text: text was sent to the client.
         refused: a call was rejected.
+        needs_search: the request has web search.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class TurnContent:
         self.formed = output is not None
         self.has_text = False
         self.refused = False
+        self.needs_search = options.web_search is not None
         self._searches = WebSearches()
 
     def show(self, pieces: Sequence[AnswerDelta]) -> list[Event]:
@@ -79,7 +81,7 @@ class TurnContent:
 
     def tool_results(self, record: Mapping[str, Any]) -> list[Event]:
         """Return the ends of the web searches that have their results in a `user` record."""
-        return [] if self._options.web_search is None else [*self._searches.ended(record)]
+        return [*self._searches.ended(record)] if self.needs_search else []
 
     def result(self, text: str, structured: object) -> list[Effect]:
         """Return the effects of the result record. If the last is AskClaude or TurnFailed, the answer is not complete.
@@ -100,7 +102,7 @@ class TurnContent:
         return self._options.has_tools or self._is_search(name)
 
     def _is_search(self, name: str) -> bool:
-        return self._options.web_search is not None and name == WEB_SEARCH
+        return self.needs_search and name == WEB_SEARCH
 
     def _note(self, call: CallBlock) -> Event:
         if self._is_search(call.claude_name):

@@ -14,7 +14,7 @@ The meaning of the records was observed with Claude Code 2.1.200, 2.1.300 and 2.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from claude_openai.errors import UpstreamError
+from claude_openai.errors import BadRequest, UpstreamError
 from claude_openai.protocol.claude_code.effects import AnswerCall, AskClaude, Effect
 from claude_openai.protocol.claude_code.failures import Failure, begun_error, interrupted_error, upstream_error
 from claude_openai.protocol.claude_code.streamed_message import CallBlock, StreamedMessage
@@ -22,6 +22,7 @@ from claude_openai.protocol.claude_code.tool_calls import ArgumentCheck
 from claude_openai.protocol.claude_code.turn_content import TurnContent
 from claude_openai.protocol.claude_code.turn_states import ENDS, TRANSITIONS, Input, State
 from claude_openai.protocol.claude_code.usage import TurnUsage
+from claude_openai.protocol.claude_code.web_searches import WEB_SEARCH
 from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, ClaudeOptions
 from claude_openai.protocol.turn.events import (
     Event,
@@ -39,6 +40,7 @@ __all__ = ["TurnReader"]
 SYNTHETIC_MODEL: Final = "<synthetic>"
 NOT_FOR_AGENTS: Final = "Sub-agents cannot call this tool. Report what you need: your parent agent can call it."
 STREAM_ENDED: Final = "the stream of its API ended before the answer was complete."
+NO_SEARCH: Final = "Claude Code has no web search with this model or provider. Send the request without it."
 NO_USAGE: Final = Usage()
 
 # Stop reasons after which Claude Code would make another, billed call.
@@ -120,6 +122,15 @@ class TurnReader:
     def usage(self) -> Usage:
         """Return the tokens of the turn so far."""
         return self._usage.total
+
+    def begun(self, tools: Sequence[str]) -> Sequence[Effect]:
+        """Take the beginning of Claude Code's turn, with the names of the tools that Claude gets.
+
+        Claude Code leaves out its web search where Claude's API has none; an answer without it would be wrong.
+        """
+        if not self._content.needs_search or WEB_SEARCH in tools or not self._transition(Input.LACKS_TOOL):
+            return ()
+        return [TurnFailed(BadRequest(NO_SEARCH, code="web_search_not_available"))]
 
     def stream_event(self, event: Mapping[str, Any], abandoned_from: int | None = None) -> Sequence[Effect]:
         """Take a Messages API stream event.

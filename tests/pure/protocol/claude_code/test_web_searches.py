@@ -8,7 +8,8 @@ import pytest
 from claude_openai.claude.control.records import effects_of_record
 from claude_openai.protocol.claude_code.tool_names import own_name
 from claude_openai.protocol.claude_code.turn_reader import TurnReader
-from claude_openai.protocol.turn.claude_options import ClaudeOptions, WebSearch
+from claude_openai.protocol.claude_code.turn_states import State
+from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, ClaudeOptions, WebSearch
 from claude_openai.protocol.turn.events import (
     ReasoningDelta,
     SearchEnded,
@@ -17,6 +18,7 @@ from claude_openai.protocol.turn.events import (
     TextDelta,
     ToolCall,
     TurnCompleted,
+    TurnFailed,
     TurnStarted,
     Usage,
 )
@@ -141,3 +143,20 @@ def test_a_tool_that_was_not_offered_is_refused_beside_a_search() -> None:
     turn = reader()
     follow(turn, message_start(), *use("b", "Bash", "{}"), message_delta("tool_use"))
     assert not turn.exact
+
+
+def test_a_turn_without_the_search_of_the_request_fails_before_claude_answers() -> None:
+    turn = reader()
+    (failed,) = effects_of_record({"type": "system", "subtype": "init", "tools": ["Read"]}, turn)
+    assert isinstance(failed, TurnFailed)
+    assert (failed.error.status, failed.error.code) == (400, "web_search_not_available")
+    assert turn.state is State.STOPPED
+
+
+@pytest.mark.parametrize(
+    ("options", "tools"), [(ClaudeOptions(web_search=WebSearch()), ["WebSearch"]), (NO_CLAUDE_OPTIONS, [])]
+)
+def test_a_turn_with_all_tools_of_its_request_begins(options: ClaudeOptions, tools: list[str]) -> None:
+    turn = reader(options)
+    assert effects_of_record({"type": "system", "subtype": "init", "tools": tools}, turn) == ()
+    assert turn.state is State.WAITING

@@ -51,8 +51,9 @@ async def test_a_chat_with_search_options_cites_the_results(tmp_path: Path, back
         cited = citation["url_citation"]
         assert WHOLE[cited["start_index"] : cited["end_index"]] == LINK
         assert (cited["title"], cited["url"]) == SOURCES[0]
-        # The tokens of the search count too.
+        # The tokens of the search count too, and its price: a cent.
         assert answer["usage"]["prompt_tokens"] == 30
+        assert 0.01 < answer["usage"]["cost_usd"] < 0.011
 
 
 async def test_claude_gets_the_request_and_the_tool_web_search_and_nothing_else(tmp_path: Path) -> None:
@@ -232,3 +233,13 @@ async def test_a_tool_mode_and_a_search_are_offered_together(tmp_path: Path) -> 
         assert sorted(served.api.requests[0].tools or ()) == ["Glob", "Grep", "Read", "WebSearch"]
         assert [item.get("status") for item in answer["output"]] == ["completed", "completed"]
         assert "sdk.own_tool_unasked" not in served.log_text()
+
+
+async def test_where_claude_code_has_no_web_search_the_request_is_refused(tmp_path: Path) -> None:
+    provider = {"CLAUDE_CODE_USE_BEDROCK": "1", "CLAUDE_CODE_SKIP_BEDROCK_AUTH": "1", "AWS_REGION": "us-east-1"}
+    nowhere = {"ANTHROPIC_BEDROCK_BASE_URL": "http://127.0.0.1:9"}
+    async with serving(tmp_path, extra_env={**provider, **nowhere}, **KEPT) as served:
+        async with Call.open(served.url, chat("Hi", web_search_options={})) as call:
+            status, answer = await call.answer()
+        assert (status, answer["error"]["code"]) == (400, "web_search_not_available")
+        assert served.api.requests == []

@@ -97,7 +97,7 @@ def _effects(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
                 return reader.tool_results(record)
             reader.note_injected_message()
         case "system", "init":
-            return reader.begun(record["tools"])
+            return reader.begun(record.get("tools") or ())
         case "system", "api_retry":
             return reader.retry(
                 status=record.get("error_status"),

@@ -71,6 +71,7 @@ async def test_claude_gets_the_request_and_the_tool_web_search_and_nothing_else(
         assert len(served.api.requests) == 3
 
 
+@pytest.mark.long
 async def test_a_streamed_chat_has_its_citations_in_a_chunk(tmp_path: Path) -> None:
     reply = searching("I look.", search_call(), answers=[Reply(*ANSWER)])
     async with serving(tmp_path, reply, **KEPT) as served:
@@ -85,6 +86,7 @@ async def test_a_streamed_chat_has_its_citations_in_a_chunk(tmp_path: Path) -> N
     assert WHOLE[cited["start_index"] : cited["end_index"]] == LINK
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stream", [False, True])
 async def test_the_openai_package_reads_searches_and_citations(tmp_path: Path, stream: bool) -> None:
     reply = searching("I look.", search_call(), answers=[Reply(*ANSWER)])
@@ -143,6 +145,7 @@ async def test_the_next_turn_continues_the_conversation_that_has_searched(tmp_pa
         assert answer == WHOLE
 
 
+@pytest.mark.long
 async def test_claude_searches_and_then_calls_a_function_of_the_client(tmp_path: Path) -> None:
     tools = [SEARCH, FUNCTION]
     reply = searching("I look.", search_call(), answers=[Reply("I read.", use(1)), Reply(ANSWER)])
@@ -172,6 +175,7 @@ async def test_a_search_beside_a_call_of_the_client_ends_with_the_next_answer(tm
         assert [each["title"] for each in message["content"][0]["annotations"]] == ["Trio"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("error", ["max_uses_exceeded", "unavailable"])
 async def test_a_failed_search_has_failed_and_the_answer_goes_on(tmp_path: Path, error: str) -> None:
     reply = searching(search_call(), results=found(error=error), answers=[Reply(ANSWER)])
@@ -183,6 +187,7 @@ async def test_a_failed_search_has_failed_and_the_answer_goes_on(tmp_path: Path,
         assert error in str(served.api.requests[-1].messages)
 
 
+@pytest.mark.long
 @on_both_backends
 async def test_the_allowed_domains_and_the_number_of_searches_hold(tmp_path: Path, backend: str) -> None:
     calls = [search_call(1, blocked_domains=["docs.python.org"]), search_call(2)]
@@ -198,6 +203,7 @@ async def test_the_allowed_domains_and_the_number_of_searches_hold(tmp_path: Pat
         assert "No more web searches" in str(served.api.requests[-1].messages)
 
 
+@pytest.mark.long
 async def test_a_client_that_leaves_during_a_search_ends_its_process(tmp_path: Path) -> None:
     reply = searching("I look.", search_call(), results=Reply(Hang()))
     async with serving(tmp_path, reply, **KEPT) as served:
@@ -210,6 +216,7 @@ async def test_a_client_that_leaves_during_a_search_ends_its_process(tmp_path: P
         await served.processes.wait_no_claude()
 
 
+@pytest.mark.long
 async def test_structured_output_may_be_searched_for(tmp_path: Path) -> None:
     schema = {
         "type": "object",
@@ -224,6 +231,7 @@ async def test_structured_output_may_be_searched_for(tmp_path: Path) -> None:
         assert json.loads(answer["output"][-1]["content"][0]["text"]) == {"a": "b"}
 
 
+@pytest.mark.long
 async def test_a_tool_mode_and_a_search_are_offered_together(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     reply = searching(search_call(), answers=[Reply(ANSWER)])
@@ -235,6 +243,7 @@ async def test_a_tool_mode_and_a_search_are_offered_together(tmp_path: Path) -> 
         assert "sdk.own_tool_unasked" not in served.log_text()
 
 
+@pytest.mark.long
 async def test_where_claude_code_has_no_web_search_the_request_is_refused(tmp_path: Path) -> None:
     provider = {"CLAUDE_CODE_USE_BEDROCK": "1", "CLAUDE_CODE_SKIP_BEDROCK_AUTH": "1", "AWS_REGION": "us-east-1"}
     nowhere = {"ANTHROPIC_BEDROCK_BASE_URL": "http://127.0.0.1:9"}

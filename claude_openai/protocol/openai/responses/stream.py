@@ -71,6 +71,7 @@ class _AnswerSoFar:
         final: the final response object, None before the end of the turn.
         error: why the turn failed; None while it runs and if it completed.
         calls: names of the tools called so far.
+        citations: those of the open text.
     """
 
     def __init__(self, head: ResponsesHead, clock: Callable[[], int], remember: Remember) -> None:
@@ -83,7 +84,7 @@ class _AnswerSoFar:
         self._output: list[dict[str, Any]] = []
         self._open: ItemInProgress | None = None
         self._searches: dict[str, Search] = {}  # that have not ended, or whose items come later
-        self._citations = Citations()
+        self.citations = Citations()
         self._queued = False
         self._begun = False
 
@@ -109,7 +110,7 @@ class _AnswerSoFar:
                 self._searches.setdefault(event.id, Search(event.query))
                 yield from self._next_searches()
             case SearchEnded(sources=sources):
-                self._citations.add(sources)
+                self.citations.add(sources)
                 if event.id in self._searches:
                     self._searches[event.id].end = event
                     yield from self._next_searches()
@@ -126,7 +127,7 @@ class _AnswerSoFar:
     def open_text(self) -> ItemInProgress | None:
         """Return the open item of text, to which the next text is only a delta; None if there is none."""
         is_open = self.final is None and self._open is not None and self._open.form is MESSAGE
-        return self._open if is_open and not self._citations.sources else None
+        return self._open if is_open and not self.citations.sources else None
 
     @property
     def so_far(self) -> dict[str, Any]:
@@ -155,11 +156,11 @@ class _AnswerSoFar:
         if item is None or item.form is not form:
             yield from self._close_all("completed")
             item = self._open = ItemInProgress(form, self._head, len(self._output))
-            self._citations.begin_text()
+            self.citations.begin_text()
             yield from item.opened()
         yield item.delta(text)
         if form is MESSAGE:
-            yield from map(item.annotated, self._citations.feed(text))
+            yield from map(item.annotated, self.citations.feed(text))
 
     def _close(self, status: ItemStatus) -> Iterator[UnnumberedEvent]:
         if self._open is None:
@@ -305,6 +306,7 @@ class ResponsesStream:
         """
         if isinstance(event, TextDelta) and event.text and (item := self._answer.open_text) is not None:
             self._sent += 1
+            self._answer.citations.feed(event.text)
             return item.delta_frame(event.text, self._sent - 1)
         return b"".join(self.frames(event))
 

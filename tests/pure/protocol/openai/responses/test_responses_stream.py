@@ -25,6 +25,8 @@ from claude_openai.protocol.openai.responses.stream import ResponsesObject, Resp
 from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
+    SearchEnded,
+    Source,
     TextDelta,
     ToolCall,
     TurnCompleted,
@@ -306,3 +308,11 @@ def test_response_in_progress_has_no_end() -> None:
     for event in stream([TurnStarted("m"), TextDelta("a"), DONE])[:2]:
         assert event["response"]["status"] == "in_progress"
         assert (event["response"]["completed_at"], event["response"]["usage"]) == (None, None)
+
+
+def test_a_citation_counts_the_text_before_the_end_of_a_search() -> None:
+    found = SearchEnded("s", (Source("https://a.org/", "A"),))
+    events: list[Event] = [TextDelta("a"), TextDelta("b"), found, TextDelta("[c](https://a.org/)"), DONE]
+    (annotation,) = fold(events)["output"][0]["content"][0]["annotations"]
+    assert (annotation["start_index"], annotation["end_index"]) == (2, 21)
+    assert [event["annotation"] for event in stream(events) if "annotation" in event] == [annotation]

@@ -137,6 +137,13 @@ EXCEPTIONS: Final = (
         ("real/claude/test_agent_mode.py::test_claude_with_own_tools_gets_its_environment",),
     ),
     Shown(
+        "With web search Claude is offered Claude Code's tool WebSearch; a line of Claude Code's own ends its results",
+        (
+            "real/protocol/openai/test_web_search.py"
+            "::test_claude_gets_the_request_and_the_tool_web_search_and_nothing_else",
+        ),
+    ),
+    Shown(
         "A Claude Code that does not answer within 5 s, or an untested version, may send its notes; the log reports it"
         " (`priming.failed`, `priming.incomplete`)",
         (

@@ -39,7 +39,8 @@ DOCUMENT_PATH = Path(__file__).parent / "fixtures" / "openai-openapi-subset.json
 # Keys that are in no schema of OpenAI's and that its clients know all the same.
 EXTENSIONS = {
     "ChatCompletionResponseMessage": ("reasoning_content", "reasoning"),
-    "ChatCompletionStreamResponseDelta": ("reasoning_content", "reasoning"),
+    # OpenAI's own models send annotations too.
+    "ChatCompletionStreamResponseDelta": ("reasoning_content", "reasoning", "annotations"),
     # Dollars.
     "CompletionUsage": ("cost_usd",),
     "ResponseUsage": ("cost_usd",),
@@ -58,6 +59,7 @@ _TYPES: dict[str, Any] = {
         for key in ("input_modalities", "output_modalities", "reasoning_efforts")
     },
     "store": {"type": "boolean"},
+    "annotations": {"$ref": "#/components/schemas/ChatCompletionResponseMessage/properties/annotations"},
     "error": {"$ref": "#/components/schemas/Error"},
 }
 # In the document, and not in the package.

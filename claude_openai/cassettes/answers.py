@@ -12,6 +12,8 @@ from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
     ReasoningEnd,
+    SearchEnded,
+    SearchStarted,
     TextDelta,
     ToolCall,
     TurnCompleted,
@@ -39,7 +41,7 @@ def answer_of_events(events: Iterable[tuple[int, Event]], ended_ms: int, *, keep
     deltas: list[tuple[int, TextDelta | ReasoningDelta]] = []
     model, end = "", None
     for ms, event in events:
-        if isinstance(event, ReasoningEnd):
+        if isinstance(event, ReasoningEnd | SearchStarted | SearchEnded):
             continue
         if deltas and type(event) is not type(deltas[-1][1]):
             content.append(_passage(deltas, keep_times=keep_times))

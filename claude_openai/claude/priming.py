@@ -133,7 +133,7 @@ class Primer:
         Raises:
             ClaudeMissing: Claude Code is not installed.
         """
-        return () if request.options.needs_own_process else await self.notes(request.claude_model)
+        return () if request.options.needs_environment else await self.notes(request.claude_model)
 
     async def notes(self, model: str) -> Notes:
         """Return the notes for a process of this model; none, which leaves it unprimed, if they cannot be learnt.

@@ -60,6 +60,12 @@ def parser() -> Parser:
         help="comma-separated folders for Claude's own tools, within the folders that the server allows (default: all "
         "of them)",
     )
+    limits.add_argument(
+        "--web-search",
+        action="store_const",
+        const=True,
+        help="let its requests have Claude search the web, if the server does too (default: no)",
+    )
     limits.add_argument("--max-concurrency", metavar="N", help="maximum number of its turns that run or wait")
     limits.add_argument("--max-cost-per-day", metavar="USD", help="dollars of a local day after which turns get a 429")
     parser.add_argument("--json", action="store_true", help="for list: print an array of JSON objects")
@@ -146,7 +152,7 @@ def _revoke(path: Path, name: str) -> None:
     say(f"# The key of {name} was revoked. Servers refuse it from now on, and end its turns within a second.")
 
 
-_HEAD: Final = ("NAME", "CREATED", "EXPIRES", "AT ONCE", "A DAY", "TOOLS", "MODELS", "FOLDERS")
+_HEAD: Final = ("NAME", "CREATED", "EXPIRES", "AT ONCE", "A DAY", "TOOLS", "SEARCH", "MODELS", "FOLDERS")
 
 
 def _row(key: Key) -> tuple[str, ...]:
@@ -158,6 +164,7 @@ def _row(key: Key) -> tuple[str, ...]:
         str(key.max_concurrency or "any"),
         "any" if key.max_cost_per_day is None else f"${key.max_cost_per_day:g}",
         ",".join(key.tool_modes) or "none",
+        "yes" if key.web_search else "no",
         ",".join(key.models) or "all",
         ",".join(key.folders),
     )
@@ -190,6 +197,7 @@ _LIMITS: Final[Mapping[str, Callable[[str], Any]]] = {
     "models": several(text),
     "tool_modes": several(choice(*TOOL_MODES)),
     "folders": several(lambda raw: str(file(raw))),
+    "web_search": bool,
     "max_concurrency": whole(1),
     "max_cost_per_day": above_zero(),
 }

@@ -61,6 +61,7 @@ class Config:
     allow_bypass_permissions: bool = False
     confine: str = "auto"
     show_tool_use: bool = True
+    web_search: bool = False
     store: bool = True
     responses_file: Path | None = None
     responses_kept_hours: int = 720

@@ -348,6 +348,13 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "run turns with Bash inside bubblewrap: auto (if bubblewrap works), require (otherwise refuse them) or off",
         ),
         _setting("show_tool_use", switch, "", "report each use of Claude's own tools as reasoning text"),
+        _setting(
+            "web_search",
+            switch,
+            "",
+            "let requests have Claude search the web (web_search_options, tools of type web_search), which is billed; "
+            "named keys need a permission of their own too",
+        ),
     ),
     *_group(
         "log",

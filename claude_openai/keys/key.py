@@ -20,6 +20,7 @@ __all__ = ["RESERVED_NAMES", "TOOL_MODES", "Key", "hash_of", "iso", "name_proble
 TOOL_MODES: Final = tuple(mode for mode in get_args(ToolMode) if mode != "disabled")
 # The usage of callers without a key of their own has these names.
 RESERVED_NAMES: Final = ("none", "default")
+_DEFAULTS: Final = (None, (), False)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -35,6 +36,7 @@ class Key:
         expires: time from which on it is refused, in ISO 8601; None for never.
         models: patterns of the models that it may use, such as `claude-haiku*`; none for all.
         tool_modes: the tool modes that its requests may select, besides `disabled`.
+        web_search: whether its requests may have Claude search the web.
         folders: where its requests may let Claude's own tools work; none for all that the server allows.
         max_concurrency: of its turns that run or wait; None for no limit of its own.
         max_cost_per_day: dollars of a local day; None for no limit of its own.
@@ -47,6 +49,7 @@ class Key:
     models: tuple[str, ...] = ()
     tool_modes: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
+    web_search: bool = False
     max_concurrency: int | None = None
     max_cost_per_day: float | None = None
 
@@ -74,8 +77,8 @@ class Key:
         return cls(**values)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the entry, without the members that restrict nothing."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items() if v not in (None, ())}
+        """Return the entry, without the members that have their defaults."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items() if v not in _DEFAULTS}
 
     def has_expired(self, now: float) -> bool:
         """Return whether it is refused.
@@ -151,6 +154,7 @@ _EXPECTED: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
     "models": (_is_list, "a list of names or patterns, not empty"),
     "tool_modes": (_is_modes, f"a list of {', '.join(TOOL_MODES)}, not empty"),
     "folders": (_is_folders, "a list of absolute paths, not empty"),
+    "web_search": (lambda value: isinstance(value, bool), "true or false"),
     "max_concurrency": (_is_count, "a whole number of at least 1"),
     "max_cost_per_day": (_is_dollars, "a number above 0"),
 }

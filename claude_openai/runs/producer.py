@@ -17,6 +17,8 @@ from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
     ReasoningEnd,
+    SearchEnded,
+    SearchStarted,
     TextDelta,
     ToolCall,
     TurnCompleted,
@@ -42,6 +44,8 @@ _NAMES: Final[dict[type[Event], str]] = {
     ReasoningDelta: "thinking",
     ReasoningEnd: "thinking",
     ToolCall: "a tool call",
+    SearchStarted: "a web search",
+    SearchEnded: "the result of a web search",
     TurnCompleted: "the end of the answer",
     TurnFailed: "the end of the turn",
 }

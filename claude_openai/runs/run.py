@@ -15,6 +15,8 @@ from claude_openai.protocol.turn.events import (
     Event,
     FinishReason,
     ReasoningDelta,
+    SearchEnded,
+    SearchStarted,
     TextDelta,
     ToolCall,
     TurnCompleted,
@@ -135,6 +137,10 @@ class Run:
                     self.capture.put_text("text", text)
             case ReasoningDelta():
                 self._note_reasoning(event, log)
+            case SearchStarted(query=query):
+                self._note_reasoning(ReasoningDelta(f"\n[WebSearch: {query}]\n", tool="WebSearch"), log)
+            case SearchEnded():
+                log.debug("sdk.web_search", sources=len(event.sources), failed=event.failed)
             case ToolCall():
                 self._keep(record_of_event(event))
                 size = len(event.arguments.encode(errors="surrogatepass"))

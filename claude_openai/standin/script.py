@@ -68,6 +68,7 @@ __all__ = [
     "ToolUse",
     "UpstreamErrorEvent",
     "Usage",
+    "Verbatim",
     "Wait",
     "Waitable",
     "answer_of",
@@ -157,18 +158,29 @@ class Json:
             raise TypeError(f"invalid Json: {shown(self.value)}; expected a dict")
 
 
-Block: TypeAlias = Text | Thinking | ToolUse | Json
+@dataclass(frozen=True, slots=True)
+class Verbatim:
+    """A content block as it is, such as one of a tool that Claude's API runs."""
+
+    block: Mapping[str, Any]
+
+
+Block: TypeAlias = Text | Thinking | ToolUse | Json | Verbatim
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens, under the names the Messages API gives them; `output_tokens` includes `thinking_tokens`."""
+    """Tokens, under the names the Messages API gives them; `output_tokens` includes `thinking_tokens`.
+
+    `web_search_requests` are searches of the API, which are billed too.
+    """
 
     input_tokens: int = 10
     output_tokens: int = 5
     cache_read_input_tokens: int = 0
     cache_creation_input_tokens: int = 0
     thinking_tokens: int = 0
+    web_search_requests: int = 0
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -244,7 +256,7 @@ Answer: TypeAlias = Reply | HttpError
 # What stands for an answer in a script: a step alone is a reply of that step.
 AnswerLike: TypeAlias = Answer | Step
 
-_BLOCKS = (Text, Thinking, ToolUse, Json)
+_BLOCKS = (Text, Thinking, ToolUse, Json, Verbatim)
 _WORDS = (
     "a string, Reply, Text, Thinking, ToolUse, Json, Pause, Hang, Cut, Die, Garbage, an error such as OVERLOADED_ERROR"
 )

@@ -47,6 +47,8 @@ def _in_tools(tools: Sequence[Any]) -> Iterator[str]:
             yield f"tools.{index}.name: String should match pattern '^[a-zA-Z0-9_-]{{1,128}}$'"
     yield from (f"tools: Tool names must be unique: {name}" for name in _twice(names))
     for index, tool in enumerate(tools):
+        if tool.get("type", "custom") != "custom":  # a tool that the API runs has no schema
+            continue
         schema, place = tool.get("input_schema"), f"tools.{index}.custom.input_schema"
         if not isinstance(schema, Mapping) or schema.get("type") != "object":
             yield f"{place}.type: Input should be 'object'"

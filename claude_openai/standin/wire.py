@@ -23,6 +23,7 @@ from claude_openai.standin.script import (
     ToolUse,
     UpstreamErrorEvent,
     Usage,
+    Verbatim,
     Wait,
 )
 
@@ -129,6 +130,10 @@ def _message_events(reply: Reply, identity: AnswerIdentity) -> Iterator[bytes | 
 def _block_events(step: Block | Interruption, index: int, identity: AnswerIdentity) -> Iterator[bytes | Interruption]:
     """Yield the events of one block, with their interruptions; an interruption between blocks is passed on."""
     block: dict[str, Any]
+    if isinstance(step, Verbatim):
+        yield _event({"type": "content_block_start", "index": index, "content_block": dict(step.block)})
+        yield _event({"type": "content_block_stop", "index": index})
+        return
     if isinstance(step, Text | Json):
         block, delta, key = {"type": "text", "text": ""}, "text_delta", "text"
     elif isinstance(step, Thinking):
@@ -177,6 +182,8 @@ def _pieces(step: Block | Interruption) -> Sequence[Piece]:
         return step.pieces
     if isinstance(step, ToolUse):
         return step.fragments or (json.dumps(dict(step.input)),)
+    if isinstance(step, Verbatim):
+        return ()
     return (json.dumps(step.value),) if isinstance(step, Json) else (step,)
 
 
@@ -193,6 +200,8 @@ def _content(block: Block, index: int, identity: AnswerIdentity) -> dict[str, An
             "name": block.name,
             "input": dict(block.input),
         }
+    if isinstance(block, Verbatim):
+        return dict(block.block)
     text = "".join(piece for piece in _pieces(block) if isinstance(piece, str))
     if isinstance(block, Thinking):
         return {"type": "thinking", "thinking": text, "signature": block.signature}
@@ -220,7 +229,9 @@ def _message(
 
 def _usage(usage: Usage) -> dict[str, Any]:
     counts: dict[str, Any] = asdict(usage)
-    thinking_tokens = counts.pop("thinking_tokens")
+    thinking_tokens, searches = counts.pop("thinking_tokens"), counts.pop("web_search_requests")
+    if searches:
+        counts["server_tool_use"] = {"web_search_requests": searches}
     if thinking_tokens:
         counts["output_tokens_details"] = {"thinking_tokens": thinking_tokens}
     return counts

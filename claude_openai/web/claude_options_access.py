@@ -67,7 +67,7 @@ class ClaudeOptionsGuard:
             Forbidden: a field is not allowed; the message names the field and the allowed values.
             BadRequest: an allowed folder does not exist, or the file system does not respond.
         """
-        if not chat.options.needs_own_process:
+        if not chat.options.needs_environment:
             yield chat
             return
         if chat.options.has_tools:

@@ -50,7 +50,7 @@ class StoredResponses:
     responses: ResponseStore = field(default_factory=ResponseStore)
     shared: SharedResponses | None = None
 
-    async def parse(self, body: bytes, catalog: ModelCatalog, *, may_store: bool) -> ResponsesRequest:
+    async def parse(self, body: bytes, catalog: ModelCatalog, *, may_store: bool, may_search: bool) -> ResponsesRequest:
         """Do the same as `parse_responses_request`, with what is stored for the caller of the current request."""
         caller, now = exchange_of(request.scope).caller, trio.current_time()
         missing: list[str] = []
@@ -63,13 +63,17 @@ class StoredResponses:
 
         stored = (catalog, recall, lambda name: self.responses.conversation(name, caller, now))
         if self.shared is None:
-            parsed = await self.offload(lambda: parse_responses_request(body, *stored, may_store=may_store))
+            parsed = await self.offload(
+                lambda: parse_responses_request(body, *stored, may_store=may_store, may_search=may_search)
+            )
         else:
             fields = await self.offload(lambda: load_object(body))
             reached = await self.shared.refresh(caller, *references(fields), chain=True)
             with _explaining(reached, missing):
                 parsed = await self.offload(
-                    lambda: read_responses_request(fields, len(body), *stored, may_store=may_store)
+                    lambda: read_responses_request(
+                        fields, len(body), *stored, may_store=may_store, may_search=may_search
+                    )
                 )
         if parsed.previous_id is not None:
             self.responses.renew(parsed.previous_id, trio.current_time())

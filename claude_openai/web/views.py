@@ -97,7 +97,8 @@ class Views:
     async def chat_completions(self) -> Response:
         body = cast("bytes", await request.get_data())
         catalog = self.catalog()
-        chat = await self.offload(lambda: parse_chat_body(body, catalog))
+        may_search = self._may_search()
+        chat = await self.offload(lambda: parse_chat_body(body, catalog, may_search=may_search))
         head = ResponseHead(id=f"chatcmpl-{uuid.uuid4().hex}", created=int(time.time()), model=chat.model)
         if chat.stream:
             chunks = ChunkStream(head, chat.include_usage, functions=chat.functions)
@@ -115,8 +116,11 @@ class Views:
 
     async def responses(self) -> Response:
         body = cast("bytes", await request.get_data())
-        parsed = await self.stored.parse(body, self.catalog(), may_store=self.config.store)
-        head = ResponsesHead(f"resp_{uuid.uuid4().hex}", int(time.time()), parsed.echo, parsed.namespaces)
+        parsed = await self.stored.parse(
+            body, self.catalog(), may_store=self.config.store, may_search=self._may_search()
+        )
+        response_id = f"resp_{uuid.uuid4().hex}"
+        head = ResponsesHead(response_id, int(time.time()), parsed.echo, parsed.namespaces, parsed.with_sources)
         keeping = Keeping(self.stored, parsed.kept, exchange_of(request.scope).caller)
         if parsed.background:
             encoder = ResponsesStream(head, _now, keeping.remember, keeping.keep)
@@ -196,6 +200,10 @@ class Views:
 
         stack.callback(end)
         return trace
+
+    def _may_search(self) -> bool:
+        key = exchange_of(request.scope).key
+        return self.config.web_search and (key is None or key.web_search)
 
     def _recording(self, body: bytes) -> TurnRecording | None:
         return None if self.recorder is None else self.recorder.begin(request.path, body)

@@ -19,6 +19,9 @@ from claude_openai.protocol.turn.events import (
     FinishReason,
     ReasoningDelta,
     ReasoningEnd,
+    SearchEnded,
+    SearchStarted,
+    Source,
     TextDelta,
     ToolCall,
     TurnCompleted,
@@ -65,7 +68,9 @@ def turns(text: st.SearchStrategy[str], end: st.SearchStrategy[Event]) -> st.Sea
     call = st.builds(ToolCall, text, text, text)
     end_of_thought = st.builds(ReasoningEnd, text) | st.builds(lambda data: ReasoningEnd(redacted=data), text)
     thought = st.builds(ReasoningDelta, text) | end_of_thought
-    delta: st.SearchStrategy[Event] = st.builds(TextDelta, text) | thought | call
+    name, sources = st.sampled_from("ab"), st.lists(st.builds(Source, text, text), max_size=2).map(tuple)
+    search = st.builds(SearchStarted, name, text) | st.builds(SearchEnded, name, sources, st.booleans())
+    delta: st.SearchStrategy[Event] = st.builds(TextDelta, text) | thought | call | search
     start: st.SearchStrategy[list[Event]] = st.sampled_from([[], [TurnStarted("claude-sonnet-4-5")]])
     return st.builds(lambda first, deltas, last: [*first, *deltas, last], start, st.lists(delta, max_size=8), end)
 

@@ -93,8 +93,11 @@ def _effects(record: Mapping[str, Any], reader: TurnReader) -> Sequence[Effect]:
             status = record.get("api_error_status")
             return reader.assistant(model=message["model"], error=_error(record), text=text, status=status)
         case "user", _:
-            if record.get("isSynthetic"):
-                reader.note_injected_message()
+            if not record.get("isSynthetic"):
+                return reader.tool_results(record)
+            reader.note_injected_message()
+        case "system", "init":
+            return reader.begun(record.get("tools") or ())
         case "system", "api_retry":
             return reader.retry(
                 status=record.get("error_status"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from claude_openai.claude.process.environment import inherited_environment
 from claude_openai.claude.process.turn_settings import CACHE_TTL, TurnSettings
 from claude_openai.claude.walls.own_tools import TOOLS
+from claude_openai.protocol.claude_code.web_searches import WEB_SEARCH
 from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, ClaudeOptions
 
 __all__ = ["claude_argv", "claude_environment"]
@@ -18,13 +19,13 @@ __all__ = ["claude_argv", "claude_environment"]
 _OPTIONS = (
     *("--output-format", "stream-json", "--input-format", "stream-json", "--verbose"),
     "--include-partial-messages",  # the text token by token
-    *("--allowedTools", "mcp__openai__*"),  # the client's tools, which the client runs
     "--setting-sources=",  # no settings, hooks or CLAUDE.md of the user or the folder
     "--strict-mcp-config",  # no MCP servers of the user
     "--safe-mode",  # no skills, plugins, agents, commands; the login still works
     *("--thinking-display", "summarized"),  # thinking as text, not as progress notes
 )
 
+_OF_CLIENT = "mcp__openai__*"  # the client's tools, which the client runs
 
 _ESSENTIAL_ONLY = "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC"
 
@@ -103,13 +104,17 @@ def claude_argv(
         claude: the program.
         model: passed on as it is; never begins with '-'.
         settings: settings of its first turn.
-        options: Claude's own tools, their folders and permission mode.
+        options: Claude's own tools, their folders and permission mode, and the web search.
         rules: the `permissions` of its settings, which restrict these tools.
         resume: a transcript file with the history.
         session: session id; ignored with `resume`, because the file has the id.
         session_file: whether it writes a session file, in its configuration folder.
     """
-    argv = [str(claude), *_OPTIONS, "--tools", ",".join(TOOLS[options.tool_mode]), "--model", model]
+    # Of the allowed tools Claude Code asks about none.
+    search = () if options.web_search is None else (WEB_SEARCH,)
+    tools = dict.fromkeys((*TOOLS[options.tool_mode], *search))
+    argv = [str(claude), *_OPTIONS, "--tools", ",".join(tools), "--allowedTools", ",".join((_OF_CLIENT, *search))]
+    argv += ["--model", model]
     argv += ["--permission-mode", options.permission_mode or "dontAsk"]
     if options.has_tools:
         argv += ["--permission-prompt-tool", "stdio"]  # permission prompts come as control requests

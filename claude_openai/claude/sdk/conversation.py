@@ -81,6 +81,7 @@ class Conversation:
             return
         turn = SdkTurn(request, client, emit, route=route, login=self.process.spec.login)
         try:
+            self.process.spec.guard.begin_turn()
             with client.transport.observed(emit):
                 if route == "rewound":
                     await self._rewind(client.transport, len(request.turns))

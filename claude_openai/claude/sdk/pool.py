@@ -128,7 +128,7 @@ class ConversationPool:
     def _returned(self, conversation: Conversation, request: TurnRequest) -> list[Conversation]:
         """Keep the conversation if it can be used again; return the conversations to close."""
         state = conversation.state
-        if state.pending or (state.exact and not request.options.has_tools):
+        if state.pending or (state.exact and not request.options.runs_tools):
             self._thinking.keep(request.owner, state.history, state.thinking)
         if state.phase in (Phase.IDLE, Phase.PARKED) and self._settings.kept:
             return self.kept.keep(conversation)

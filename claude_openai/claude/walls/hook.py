@@ -19,7 +19,9 @@ from claude_openai.claude.leftovers.sweep import OF_ITS_OWN_CHOICE
 from claude_openai.claude.walls.file_calls import FileCalls
 from claude_openai.claude.walls.file_guard import Denied, FileGuard
 from claude_openai.claude.walls.own_tools import TOOLS
+from claude_openai.claude.walls.search_guard import SearchGuard
 from claude_openai.logs.log import Log
+from claude_openai.protocol.claude_code.web_searches import WEB_SEARCH
 
 __all__ = ["ToolGuard"]
 
@@ -43,24 +45,35 @@ class ToolGuard:
         files: checks the calls; None for a process without Claude's own tools.
         calls: runs `files`, which blocks.
         log: records denials.
+        search: checks the web searches; None if the request has none, or they are a tool as any other.
 
     Attributes:
         made: called with the name of each file and folder that the process makes in Claude Code's folder for its tools.
     """
 
-    def __init__(self, files: FileGuard | None, calls: FileCalls, log: Log) -> None:
+    def __init__(self, files: FileGuard | None, calls: FileCalls, log: Log, search: SearchGuard | None = None) -> None:
         self.made: Callable[[str], None] = lambda _name: None
         self._files = files
         self._calls = calls
         self._log = log
+        self._search = search
         self._names: dict[str, str] = {}
         self._asked: set[str] = set()
 
+    def begin_turn(self) -> None:
+        if self._search is not None:
+            self._search.begin_turn()
+
+    @property
+    def _has_hook(self) -> bool:
+        return self._files is not None or self._search is not None
+
     def hooks(self) -> dict[str, Any]:
         """Return fields for the `initialize` request."""
-        if self._files is None:
+        if not self._has_hook:
             return {}
-        entry = {"matcher": None, "hookCallbackIds": [HOOK], "timeout": HOOK_TIMEOUT_S, "onFailure": "block"}
+        matcher = WEB_SEARCH if self._files is None else None
+        entry = {"matcher": matcher, "hookCallbackIds": [HOOK], "timeout": HOOK_TIMEOUT_S, "onFailure": "block"}
         return {"hooks": {"PreToolUse": [entry]}}
 
     def takes(self, frame: Mapping[str, Any]) -> bool:
@@ -105,7 +118,7 @@ class ToolGuard:
         A safety net for other versions: `initialize` was answered without registering the hook, or a tool has a result
         although the hook was not called.
         """
-        if self._files is None:
+        if not self._has_hook:
             return False
         match record:
             case {"type": "control_response", "response": {"response": {"hooks_applied": False}}}:
@@ -161,7 +174,11 @@ class ToolGuard:
         return _output(permissionDecision="deny", permissionDecisionReason=reason)
 
     async def _checked(self, asked: Mapping[str, Any]) -> dict[str, Any] | None:
-        if self._files is None or asked["hook_event_name"] != "PreToolUse":
+        if asked["hook_event_name"] != "PreToolUse":
+            raise Denied(UNCHECKED)
+        if self._search is not None and asked["tool_name"] == WEB_SEARCH:
+            return self._search.check(asked["tool_input"])
+        if self._files is None:
             raise Denied(UNCHECKED)
         changed = await self._calls.run(self._files.check, asked)
         for plan in self._files.plans:

@@ -17,6 +17,7 @@ from claude_openai.claude.walls.file_guard import FileGuard
 from claude_openai.claude.walls.folders import check_roots, folder_not_available
 from claude_openai.claude.walls.hook import ToolGuard
 from claude_openai.claude.walls.permission_rules import Secret, Secrets, permission_rules, secrets_of_user
+from claude_openai.claude.walls.search_guard import SearchGuard
 from claude_openai.errors import ApiError, Forbidden
 from claude_openai.logs.log import Log
 from claude_openai.protocol.turn.claude_options import ClaudeOptions
@@ -71,8 +72,9 @@ class ToolWalls:
             options: its tools and folders.
             env: its environment.
         """
+        search = None if options.web_search is None else SearchGuard(options.web_search)
         if not options.has_tools:
-            return ToolGuard(None, self._file_calls, self._log), {}
+            return ToolGuard(None, self._file_calls, self._log, search), {}
         home = os.path.normpath(env.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - without a home it stays "~"
         config = os.path.normpath(env.get("CLAUDE_CONFIG_DIR") or f"{home}/.claude")
         own: list[Secret] = [(str(path.absolute()), "") for path in self._secrets]
@@ -82,7 +84,7 @@ class ToolWalls:
             are_folders_named=self._are_folders_named,
         )
         files = FileGuard(options, home=home, config=config)
-        return ToolGuard(files, self._file_calls, self._log), permission_rules(options, secrets)
+        return ToolGuard(files, self._file_calls, self._log, search), permission_rules(options, secrets)
 
     def enclosing(self, claude: Path, options: ClaudeOptions, cwd: Path, resume: Path | None) -> Enclose | None:
         """Return a function that confines one process; None if it need not or cannot be confined."""

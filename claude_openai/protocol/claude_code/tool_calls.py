@@ -36,19 +36,19 @@ class CallJudge:
 
     Args:
         check: see `ArgumentCheck`.
-        own_tools: whether Claude Code has tools of its own, so that an unknown name is not an error.
+        is_own: whether a name that is not the client's may be that of a tool of Claude Code, so that it is no error.
     """
 
-    def __init__(self, check: ArgumentCheck, *, own_tools: bool) -> None:
+    def __init__(self, check: ArgumentCheck, *, is_own: Callable[[str], bool]) -> None:
         self._check = check
-        self._own_tools = own_tools
+        self._is_own = is_own
         self._corrections = 0
 
     def judge(self, calls: Iterable[CallBlock]) -> Judged:
         judged = Judged()
         for call in calls:
             name = call.claude_name if call.name is None else call.name
-            if call.name is None and self._own_tools:
+            if call.name is None and self._is_own(name):
                 judged.own.append(call)
             elif (problem := self._check(name, call.arguments)) is None:
                 judged.fitting.append(ToolCall(call.id, name, call.arguments))

@@ -14,7 +14,7 @@ The meaning of the records was observed with Claude Code 2.1.200, 2.1.300 and 2.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from claude_openai.errors import UpstreamError
+from claude_openai.errors import BadRequest, UpstreamError
 from claude_openai.protocol.claude_code.effects import AnswerCall, AskClaude, Effect
 from claude_openai.protocol.claude_code.failures import Failure, begun_error, interrupted_error, upstream_error
 from claude_openai.protocol.claude_code.streamed_message import CallBlock, StreamedMessage
@@ -22,8 +22,10 @@ from claude_openai.protocol.claude_code.tool_calls import ArgumentCheck
 from claude_openai.protocol.claude_code.turn_content import TurnContent
 from claude_openai.protocol.claude_code.turn_states import ENDS, TRANSITIONS, Input, State
 from claude_openai.protocol.claude_code.usage import TurnUsage
+from claude_openai.protocol.claude_code.web_searches import WEB_SEARCH
 from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, ClaudeOptions
 from claude_openai.protocol.turn.events import (
+    Event,
     FinishReason,
     ReasoningEnd,
     Route,
@@ -38,6 +40,7 @@ __all__ = ["TurnReader"]
 SYNTHETIC_MODEL: Final = "<synthetic>"
 NOT_FOR_AGENTS: Final = "Sub-agents cannot call this tool. Report what you need: your parent agent can call it."
 STREAM_ENDED: Final = "the stream of its API ended before the answer was complete."
+NO_SEARCH: Final = "Claude Code has no web search with this model or provider. Send the request without it."
 NO_USAGE: Final = Usage()
 
 # Stop reasons after which Claude Code would make another, billed call.
@@ -104,6 +107,7 @@ class TurnReader:
         self.started = False
         self.asked_again = False
         self._injected = False
+        self._searched: list[Event] = []  # before the answer has begun
 
     @property
     def exact(self) -> bool:
@@ -118,6 +122,15 @@ class TurnReader:
     def usage(self) -> Usage:
         """Return the tokens of the turn so far."""
         return self._usage.total
+
+    def begun(self, tools: Sequence[str]) -> Sequence[Effect]:
+        """Take the beginning of Claude Code's turn, with the names of the tools that Claude gets.
+
+        Claude Code leaves out its web search where Claude's API has none; an answer without it would be wrong.
+        """
+        if not self._content.needs_search or WEB_SEARCH in tools or not self._transition(Input.LACKS_TOOL):
+            return ()
+        return [TurnFailed(BadRequest(NO_SEARCH, code="web_search_not_available"))]
 
     def stream_event(self, event: Mapping[str, Any], abandoned_from: int | None = None) -> Sequence[Effect]:
         """Take a Messages API stream event.
@@ -150,12 +163,22 @@ class TurnReader:
         """Note that Claude Code added a user message of its own to the conversation."""
         self._injected = True
 
+    def tool_results(self, record: Mapping[str, Any]) -> Sequence[Effect]:
+        """Take a record with results of tools, of which those of web searches are reported."""
+        ended = self._content.tool_results(record)
+        if ended:
+            self._usage.unstreamed = True
+        if self.started:
+            return ended
+        self._searched += ended
+        return ()
+
     def note_subagent(self, calls: Sequence[tuple[str, str]] = ()) -> Sequence[Effect]:
         """Take a record of a subagent, with the ids and names of the tools that it calls.
 
         A subagent cannot use the client's tools: their results come with the client's next request, after this turn.
         """
-        self._usage.subagents = True
+        self._usage.unstreamed = True
         return [AnswerCall(call_id, NOT_FOR_AGENTS) for call_id, name in calls if self._own_name(name) is not None]
 
     def retry(self, *, status: int | None, delay_ms: float, kind: str) -> Sequence[Effect]:
@@ -252,7 +275,7 @@ class TurnReader:
         self._failure = Failure()
         self._usage.begin(message.get("usage") or {})
         self._message = StreamedMessage(live=self._live, stops=self._stops, own_name=self._own_name)
-        return () if self.started else [self._start(str(message.get("model", "")))]
+        return () if self.started else [self._start(str(message.get("model", ""))), *self._searched]
 
     def _message_delta(self, message: StreamedMessage, event: Mapping[str, Any]) -> Sequence[Effect]:
         reason = event["delta"].get("stop_reason")

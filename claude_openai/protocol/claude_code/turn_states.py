@@ -11,7 +11,8 @@
                             BETWEEN <-----------------------------------------+
                                                  ASKED_AGAIN
 
-    WAITING  -- RETRY_REFUSED --> STOPPED        WAITING, MESSAGE, BETWEEN -- RESULT, FAILURE --> IDLE
+    WAITING  -- RETRY_REFUSED, LACKS_TOOL --> STOPPED
+    WAITING, MESSAGE, BETWEEN -- RESULT, FAILURE --> IDLE
     MESSAGE  -- WITHDRAWN, FINISHED --> STOPPED  WAITING, MESSAGE, BETWEEN, ANSWERED -- GONE --> STOPPED
     ANSWERED -- MESSAGE_START --> STOPPED
 
@@ -44,6 +45,7 @@ class Input(Enum):
     FINISHED = auto()  # the message ends the turn, although Claude Code would continue
     BROKEN_OFF = auto()  # the stream breaks off; the client has no text of the abandoned blocks
     WITHDRAWN = auto()  # the stream breaks off; the client has text of the abandoned blocks
+    LACKS_TOOL = auto()  # Claude Code does not offer a tool of the request
     RETRY_REFUSED = auto()  # Claude Code will retry a call that was refused with 401 or 429
     RESULT = auto()
     FAILURE = auto()  # a result record with an error
@@ -56,6 +58,7 @@ _LIVE: Final = tuple(state for state in State if state not in ENDS)
 
 TRANSITIONS: Final[Mapping[tuple[State, Input], State]] = {
     (State.WAITING, Input.MESSAGE_START): State.MESSAGE,
+    (State.WAITING, Input.LACKS_TOOL): State.STOPPED,
     (State.WAITING, Input.RETRY_REFUSED): State.STOPPED,
     (State.MESSAGE, Input.CALLS): State.PARKED,
     (State.MESSAGE, Input.GOES_ON): State.BETWEEN,

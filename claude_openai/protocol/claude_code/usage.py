@@ -43,20 +43,20 @@ def counted(counts: Mapping[str, Any], before: Usage) -> Usage:
 
 
 class TurnUsage:
-    """The tokens of one request: of each message as it is streamed, and of subagents, from the result.
+    """The tokens of one request: of each message as it is streamed, and of other messages, from the result.
 
     Args:
         before: tokens already reported to earlier requests of the same turn of Claude Code.
 
     Attributes:
-        subagents: the turn used subagents, whose messages are not streamed.
+        unstreamed: the turn used subagents or web searches, whose messages are not streamed.
     """
 
     def __init__(self, before: Usage) -> None:
         self._known = before  # the part of the next result's counts that is already reported or in `_spent`
         self._spent = Usage()
         self._message = Usage()  # of the current message, not yet in `_spent` and `_known`
-        self.subagents = False
+        self.unstreamed = False
 
     @property
     def total(self) -> Usage:
@@ -72,9 +72,9 @@ class TurnUsage:
         self._message = counted(counts, self._message)
 
     def settle(self, models: Mapping[str, Mapping[str, Any]] | None) -> None:
-        """Take the counts of all models since the last result. Counts beyond the known ones are those of subagents."""
+        """Take the counts of all models since the last result. Counts beyond the known ones were not streamed."""
         self._close_message()
-        if self.subagents and models:
+        if self.unstreamed and models:
             in_all = Usage(*(sum(model.get(name) or 0 for model in models.values()) for name in OF_A_MODEL.values()))
             rest = (max(0, getattr(in_all, f.name) - getattr(self._known, f.name)) for f in fields(Usage))
             self._spent = sum_of(self._spent, Usage(*rest))

@@ -11,6 +11,7 @@ __all__ = [
     "ReasoningEffort",
     "Root",
     "ToolMode",
+    "WebSearch",
 ]
 
 
@@ -40,6 +41,19 @@ class Root:
 
 
 @dataclass(frozen=True, slots=True)
+class WebSearch:
+    """Claude Code's tool WebSearch, with the limits of a request.
+
+    Attributes:
+        allowed_domains: only results of these domains and their subdomains; none for all.
+        max_uses: searches in one answer; None for no limit.
+    """
+
+    allowed_domains: tuple[str, ...] = ()
+    max_uses: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ClaudeOptions:
     """Options of Claude Code for one request.
 
@@ -53,6 +67,7 @@ class ClaudeOptions:
         show_tool_use: whether the client gets notes about the use of tools; set by the server's configuration.
         roots: the working folder and the further ones as they were checked; the tools stay inside of them.
         descriptor: open on the working folder for as long as the request.
+        web_search: offers WebSearch, in every tool mode; from OpenAI's fields, not from the `claude` object.
     """
 
     working_directory: str = ""
@@ -64,15 +79,26 @@ class ClaudeOptions:
     show_tool_use: bool = True
     roots: tuple[Root, ...] = ()
     descriptor: int | None = field(default=None, compare=False)
+    web_search: WebSearch | None = None
 
     @property
     def needs_own_process(self) -> bool:
         """Return whether these options can only be set when a process starts."""
+        return self.needs_environment or self.web_search is not None
+
+    @property
+    def needs_environment(self) -> bool:
+        """Return whether Claude Code works in folders of the request, which its own notes describe."""
         return self.has_tools or bool(self.working_directory or self.add_dirs or self.permission_mode)
 
     @property
     def has_tools(self) -> bool:
         return self.tool_mode != "disabled"
+
+    @property
+    def runs_tools(self) -> bool:
+        """Return whether Claude Code runs tools within the turn, so that Claude sees more of it than the client."""
+        return self.has_tools or self.web_search is not None
 
     @property
     def has_bash(self) -> bool:

@@ -96,6 +96,42 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class SearchStarted:
+    """Claude searches the web.
+
+    Attributes:
+        id: Claude's own id of the call.
+        query: what it searches for.
+    """
+
+    id: str
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A result of a search."""
+
+    url: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchEnded:
+    """The end of a search. It may have started in an earlier turn, which ended with calls of the client's tools.
+
+    Attributes:
+        id: as in `SearchStarted`.
+        sources: the results.
+        failed: the search was denied, or failed.
+    """
+
+    id: str
+    sources: tuple[Source, ...] = ()
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TurnCompleted:
     """The end of an answer.
 
@@ -117,4 +153,14 @@ class TurnFailed:
     error: ApiError
 
 
-Event: TypeAlias = TurnStarted | TextDelta | ReasoningDelta | ReasoningEnd | ToolCall | TurnCompleted | TurnFailed
+Event: TypeAlias = (
+    TurnStarted
+    | TextDelta
+    | ReasoningDelta
+    | ReasoningEnd
+    | ToolCall
+    | SearchStarted
+    | SearchEnded
+    | TurnCompleted
+    | TurnFailed
+)

@@ -11,6 +11,8 @@ from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
     ReasoningEnd,
+    SearchEnded,
+    SearchStarted,
     TextDelta,
     TurnCompleted,
     TurnStarted,
@@ -99,7 +101,7 @@ class StopSequenceEvents:
             case ReasoningDelta(text):  # not part of the text, so a sequence may continue after it
                 self._chars += len(text)
                 return [event]
-            case ReasoningEnd():
+            case ReasoningEnd() | SearchStarted() | SearchEnded():
                 return [event]
         held = self._text.rest()
         return [TextDelta(held), event] if held else [event]

@@ -43,11 +43,12 @@ def test_add_prints_only_the_key_and_keeps_only_its_hash(path: Path, capsys: pyt
 
 def test_add_takes_each_limit(path: Path) -> None:
     limits = ("--models", "claude-haiku*,sonnet", "--max-concurrency", "2", "--max-cost-per-day", "1.5")
-    tools = ("--tool-modes", "readonly,safe", "--folders", "/srv/ann,work")
+    tools = ("--tool-modes", "readonly,safe", "--folders", "/srv/ann,work", "--web-search")
     assert key_command(path, "add", "ann", *limits, *tools, "--expires", "2127-01-31T00:00:00Z") == 0
     key = only_key(path)
     assert (key.models, key.max_concurrency, key.max_cost_per_day) == (("claude-haiku*", "sonnet"), 2, 1.5)
     assert (key.tool_modes, key.folders) == (("readonly", "safe"), ("/srv/ann", str(Path.cwd() / "work")))
+    assert key.web_search
     assert key.expires == "2127-01-31T00:00:00Z"
 
 
@@ -114,8 +115,9 @@ def test_list_shows_the_limits_and_no_hash(path: Path, capsys: pytest.CaptureFix
     head, first, second = capsys.readouterr().out.splitlines()
     assert head.split()[:3] == ["NAME", "CREATED", "EXPIRES"]
     created = "2026-11-01T00:00:00Z"
-    assert first.split() == ["ann", created, "2026-11-02T00:00:00Z", "(expired)", "any", "$2", "none", "claude-haiku*"]
-    assert second.split() == ["bob", created, "never", "any", "any", "none", "all"]
+    limits = ["2026-11-02T00:00:00Z", "(expired)", "any", "$2", "none", "no", "claude-haiku*"]
+    assert first.split() == ["ann", created, *limits]
+    assert second.split() == ["bob", created, "never", "any", "any", "none", "no", "all"]
     assert key_command(path, "list", "--json") == 0
     listed = json.loads(capsys.readouterr().out)
     assert [each["name"] for each in listed] == ["ann", "bob"]

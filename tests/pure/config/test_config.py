@@ -66,6 +66,7 @@ ROWS = {
     "allow_bypass_permissions": Row(("1", True), ("no", False), ("", "2")),
     "confine": Row(("require", "require"), ("OFF", "off"), ("", "yes", "auto ")),
     "show_tool_use": Row(("0", False), ("yes", True), ("", "2")),
+    "web_search": Row(("yes", True), ("0", False), ("", "2")),
     "store": Row(("no", False), ("1", True), ("", "2")),
     "responses_file": Row(("/var/r.db", Path("/var/r.db")), ("/var/r", Path("/var/r")),
                           ("", "~nobody-of-this-name/x")),

@@ -16,6 +16,8 @@ from claude_openai.protocol.turn.events import (
     FinishReason,
     ReasoningDelta,
     ReasoningEnd,
+    SearchEnded,
+    SearchStarted,
     TextDelta,
     ToolCall,
     TurnCompleted,
@@ -135,7 +137,7 @@ class AnswerSoFar:
                 yield from self._end_of_thinking(signature, redacted)
             case ToolCall():
                 yield from self._call(event)
-            case TurnStarted():
+            case TurnStarted() | SearchStarted() | SearchEnded():  # no search is offered over this API
                 pass
             case TurnCompleted():
                 yield from self._complete(event)

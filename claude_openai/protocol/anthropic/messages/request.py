@@ -76,9 +76,10 @@ def _tool(item: Any, where: str, budget: Budget) -> Tool:
         raise wrong_type(where, "an object with 'name' and 'input_schema'", item)
     kind = item.get("type") or "custom"
     if kind != "custom":
-        message = (
-            f"Tools of type {shorten(str(kind))} are Anthropic's own, which Claude Code cannot offer. Omit the tool."
-        )
+        why = "which Claude Code cannot offer"
+        if str(kind).startswith("web_search"):
+            why = "whose results Claude Code does not pass on as this API has them (OpenAI's APIs have web search here)"
+        message = f"Tools of type {shorten(str(kind))} are Anthropic's own, {why}. Omit the tool."
         raise unsupported_value(f"{where}.type", message)
     if item.get("input_schema") is None:
         raise missing(f"{where}.input_schema", "Send the JSON Schema of the tool's input.")

@@ -10,14 +10,18 @@ from claude_openai.protocol.openai.chat.completion import (
     REASONING_KEYS,
     REFUSED,
     ResponseHead,
+    annotation,
     finish_reason_for,
     tool_call_object,
     usage_object,
 )
+from claude_openai.protocol.openai.citations import Citations
 from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
     ReasoningEnd,
+    SearchEnded,
+    SearchStarted,
     TextDelta,
     ToolCall,
     TurnCompleted,
@@ -35,7 +39,7 @@ class ChunkStream:
     The role chunk is sent once, first. Each delta that is not empty is a separate chunk. The stream ends with a chunk
     with `finish_reason`, the usage chunk if requested, and `[DONE]`; if the turn failed, with an error object and
     `[DONE]`. If Claude declines to answer, the text sent so far stays in `content`, `refusal` is set, and the
-    finish_reason is `content_filter`.
+    finish_reason is `content_filter`. The citations of an answer are in a chunk of their own after its text.
 
     Args:
         head: id, time and model of the response.
@@ -53,6 +57,8 @@ class ChunkStream:
         self._role_sent = False
         self.calls: list[str] = []
         self._ended = False
+        self._citations = Citations()
+        self._annotations: list[dict[str, Any]] = []
         self._text_frame = self._delta_frame("content")
         self._reasoning_frame = self._delta_frame(*REASONING_KEYS)
 
@@ -71,12 +77,16 @@ class ChunkStream:
             raise RuntimeError(f"{type(event).__name__} after the end of the stream")
         match event:
             case TextDelta(text):
+                self._annotations += map(annotation, self._citations.feed(text))
                 return self._delta(self._text_frame, text)
             case ReasoningDelta(text):
                 return self._delta(self._reasoning_frame, text)
             case ToolCall():
                 return self._role() + self._tool_call(event)
-            case ReasoningEnd():
+            case SearchEnded(sources=sources):
+                self._citations.add(sources)
+                return b""
+            case ReasoningEnd() | SearchStarted():
                 return b""
             case TurnStarted():
                 return self._role()
@@ -127,8 +137,10 @@ class ChunkStream:
         finish_reason = end.finish_reason
         last = {**self._fields, "choices": [], "usage": usage_object(end.usage, end.cost_usd)}
         refused = self._chunk({"refusal": REFUSED}) if finish_reason == "content_filter" else b""
+        annotated = self._chunk({"annotations": self._annotations}) if self._annotations else b""
         return (
-            refused
+            annotated
+            + refused
             + self._chunk({}, finish_reason_for(finish_reason, self._functions))
             + (data_frame(last) if self._include_usage else b"")
         )

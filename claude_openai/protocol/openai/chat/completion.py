@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, assert_never
 
 from claude_openai.errors import ApiError
+from claude_openai.protocol.openai.citations import Citation, Citations
 from claude_openai.protocol.turn.events import (
     Event,
     FinishReason,
     ReasoningDelta,
     ReasoningEnd,
+    SearchEnded,
+    SearchStarted,
     TextDelta,
     ToolCall,
     TurnCompleted,
@@ -25,6 +28,7 @@ __all__ = [
     "REFUSED",
     "Completion",
     "ResponseHead",
+    "annotation",
     "cost_key",
     "finish_reason_for",
     "tool_call_object",
@@ -109,6 +113,8 @@ class Completion:
         self._content: list[str] = []
         self._reasoning: list[str] = []
         self._calls: list[dict[str, Any]] = []
+        self._citations = Citations()
+        self._annotations: list[dict[str, Any]] = []
         self._completed: TurnCompleted | None = None
         self.error: ApiError | None = None
 
@@ -128,11 +134,14 @@ class Completion:
         match event:
             case TextDelta(text):
                 self._content.append(text)
+                self._annotations += map(annotation, self._citations.feed(text))
             case ReasoningDelta(text):
                 self._reasoning.append(text)
             case ToolCall():
                 self._calls.append(tool_call_object(event, event.arguments))
-            case ReasoningEnd() | TurnStarted():
+            case SearchEnded(sources=sources):
+                self._citations.add(sources)
+            case ReasoningEnd() | SearchStarted() | TurnStarted():
                 pass
             case TurnCompleted():
                 self._completed = event
@@ -166,7 +175,12 @@ class Completion:
             calls = {"function_call": self._calls[0]["function"]}
         text = None if calls and not content else content
         refusal = REFUSED if reason == "content_filter" else None
-        return {"role": "assistant", "content": text, "refusal": refusal, **reasoning, **calls, "annotations": []}
+        annotations = {"annotations": self._annotations}
+        return {"role": "assistant", "content": text, "refusal": refusal, **reasoning, **calls, **annotations}
+
+
+def annotation(citation: Citation) -> dict[str, Any]:
+    return {"type": "url_citation", "url_citation": citation.fields()}
 
 
 def finish_reason_for(reason: FinishReason, functions: bool) -> str:

@@ -7,6 +7,7 @@ because the answer would be wrong. Fields that are not in the table are ignored,
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
+from claude_openai.protocol.openai.web_search import search_options
 from claude_openai.protocol.turn.claude_options import ReasoningEffort
 from claude_openai.protocol.turn.request import CacheTtl
 from claude_openai.protocol.wire.bad_request import unsupported_value, wrong_type, wrong_value
@@ -184,12 +185,12 @@ FIELDS: Final[Mapping[str, Field]] = {
     "claude": Field(Use.HONOURED, json_object),  # this server's extension; its keys are checked in `claude_options`
     "functions": Field(Use.HONOURED, array),
     "function_call": Field(Use.HONOURED, string_or_object),
+    "web_search_options": Field(Use.HONOURED, search_options),  # if the server allows it
     "n": Field(Use.REFUSED, _n),
     "logprobs": Field(Use.REFUSED, only(boolean, (False,), NOTHING_LIKE_IT)),
     "top_logprobs": Field(Use.REFUSED, only(integer(0, 20), (0,), NOTHING_LIKE_IT)),
     "modalities": Field(Use.REFUSED, _modalities),
     "audio": Field(Use.REFUSED, only(json_object, (), NOTHING_LIKE_IT)),
-    "web_search_options": Field(Use.REFUSED, only(json_object, (), NOTHING_LIKE_IT)),
     "temperature": Field(Use.IGNORED, number(0, 2)),
     "top_p": Field(Use.IGNORED, number(0, 1)),
     "frequency_penalty": Field(Use.IGNORED, number(-2, 2)),

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from claude_openai.protocol.limits.budget import Budget, request_budget
@@ -11,6 +12,8 @@ from claude_openai.protocol.openai.chat.fields import FIELDS, read_cache_ttl, re
 from claude_openai.protocol.openai.chat.functions import modern_messages, read_function_call, read_functions
 from claude_openai.protocol.openai.chat.messages import read_messages, system_fields
 from claude_openai.protocol.openai.response_format import read_response_format
+from claude_openai.protocol.openai.web_search import check_allowed
+from claude_openai.protocol.turn.claude_options import WebSearch
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.turn.tools import Tool, ToolChoice
 from claude_openai.protocol.wire.bad_request import wrong_value
@@ -24,23 +27,21 @@ from claude_openai.protocol.wire.tools import read_tools
 __all__ = ["parse_chat_request", "read_chat_request"]
 
 
-def parse_chat_request(body: bytes, catalog: ModelCatalog) -> TurnRequest:
-    """Read and check a request body.
-
-    Raises:
-        BadRequest: with the field at fault in `param`.
-        ModelNotFound: the model is not in the catalog.
-    """
-    return read_chat_request(load_object(body), len(body), catalog)
+def parse_chat_request(body: bytes, catalog: ModelCatalog, *, may_search: bool = False) -> TurnRequest:
+    """Read and check a request body. Arguments and errors as those of `read_chat_request`."""
+    return read_chat_request(load_object(body), len(body), catalog, may_search=may_search)
 
 
-def read_chat_request(loaded: Mapping[str, Any], size: int, catalog: ModelCatalog) -> TurnRequest:
+def read_chat_request(
+    loaded: Mapping[str, Any], size: int, catalog: ModelCatalog, *, may_search: bool = False
+) -> TurnRequest:
     """Check the fields of a request.
 
     Args:
         loaded: the fields that are not null.
         size: size of the body in bytes.
         catalog: the known models.
+        may_search: whether web search is allowed.
 
     Raises:
         BadRequest: with the field at fault in `param`.
@@ -51,6 +52,9 @@ def read_chat_request(loaded: Mapping[str, Any], size: int, catalog: ModelCatalo
     budget = request_budget(size)
     tools, choice, functions = _tools(fields, budget)
     options = read_claude_options(fields.get("claude", {}))
+    if "web_search_options" in fields:
+        check_allowed("web_search_options", may_search=may_search)
+        options = replace(options, web_search=WebSearch())
     transcript = read_messages(modern_messages(fields["messages"]), budget, system_fields(fields))
     return TurnRequest(
         model=fields["model"],

@@ -97,8 +97,9 @@ RESPONSES_FIELDS: Final[Mapping[str, Field]] = {
     "conversation": Field(Use.REFUSED, only(string_or_object, ("",), _NOT_STORED)),
     "background": Field(Use.HONOURED, boolean),
     "prompt": Field(Use.REFUSED, only(json_object, ({},), "Prompts are not stored. Send the text in 'input'.")),
-    "include": Field(Use.IGNORED, _include),  # log probabilities are rejected: an answer without them would be wrong
-    "max_tool_calls": Field(Use.IGNORED, integer(1)),  # it counts the tools that OpenAI runs
+    # The sources of web searches. Log probabilities are rejected: an answer without them would be wrong.
+    "include": Field(Use.HONOURED, _include),
+    "max_tool_calls": Field(Use.HONOURED, integer(1)),  # it counts web searches, not the client's tools
     "truncation": Field(Use.IGNORED, one_of("auto", "disabled"), UNSET_WORDS),
     "context_management": Field(Use.IGNORED, array),
     "stream_options": Field(Use.IGNORED, json_object),  # it has no include_usage: the usage is always sent

@@ -10,7 +10,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from claude_openai.errors import ApiError
 from claude_openai.protocol.openai.chat.completion import cost_key
-from claude_openai.protocol.turn.events import FinishReason, ToolCall, Usage
+from claude_openai.protocol.openai.citations import Citation
+from claude_openai.protocol.turn.events import FinishReason, Source, ToolCall, Usage
 from claude_openai.protocol.wire.sse import encode_json, typed_frame
 
 __all__ = [
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 ItemStatus: TypeAlias = Literal["in_progress", "completed", "incomplete"]
-ItemPrefix: TypeAlias = Literal["msg", "rs", "fc"]
+ItemPrefix: TypeAlias = Literal["msg", "rs", "fc", "ws"]
 # An event without its sequence_number.
 UnnumberedEvent: TypeAlias = dict[str, Any]
 
@@ -51,12 +52,14 @@ class ResponsesHead:
         created: start of the response, in whole seconds since 1970.
         echo: the fields that repeat the request.
         namespaces: as in `ResponsesTools`.
+        with_sources: whether web searches have their sources.
     """
 
     id: str
     created: int
     echo: Mapping[str, Any]
     namespaces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    with_sources: bool = False
 
     def item_id(self, prefix: ItemPrefix, index: int) -> str:
         return f"{prefix}_{self.id.removeprefix('resp_')}_{index}"
@@ -94,6 +97,11 @@ class ResponsesHead:
             "arguments": arguments,
             **({} if namespace is None else {"namespace": namespace}),
         }
+
+    def web_search_call(self, query: str, index: int, status: str, sources: Sequence[Source] = ()) -> dict[str, Any]:
+        found = {"sources": [{"type": "url", "url": source.url} for source in sources]} if self.with_sources else {}
+        action = {"type": "search", "query": query, "queries": [query], **found}
+        return {"id": self.item_id("ws", index), "type": "web_search_call", "status": status, "action": action}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +170,7 @@ class ItemInProgress:
         self._begin(part or form.text)
 
     def item(self, status: ItemStatus) -> dict[str, Any]:
-        parts = [] if status == "in_progress" else [*self._parts, self._part.of("".join(self._texts))]
+        parts = [] if status == "in_progress" else [*self._parts, self._whole_part()]
         return {"id": self._id, **self.form.item, "status": status, self.form.holder: parts}
 
     def opened(self) -> Iterator[UnnumberedEvent]:
@@ -184,10 +192,17 @@ class ItemInProgress:
         before, between, end = self._frame
         return b"%b%b%b%d%b" % (before, encode_json(text), between, number, end)
 
+    def annotated(self, citation: Citation) -> UnnumberedEvent:
+        """Add a citation to the current part, and return its event."""
+        annotation = {"type": "url_citation", **citation.fields()}
+        self._annotations.append(annotation)
+        place = {**self._place, "annotation_index": len(self._annotations) - 1}
+        return {"type": f"{self._part.event}.annotation.added", **place, "annotation": annotation}
+
     def next_part(self, part: PartForm) -> Iterator[UnnumberedEvent]:
         """End the current part and begin another."""
         yield from self._part_done()
-        self._parts.append(self._part.of("".join(self._texts)))
+        self._parts.append(self._whole_part())
         self._begin(part)
         yield self._part_added()
 
@@ -198,9 +213,14 @@ class ItemInProgress:
     def _begin(self, part: PartForm) -> None:
         self._part = part
         self._texts: list[str] = []
+        self._annotations: list[dict[str, Any]] = []
         self._place = {"item_id": self._id, "output_index": self._index, self.form.index_key: len(self._parts)}
         self._delta = {"type": f"{part.event}.delta", **self._place}
         self._frame = None
+
+    def _whole_part(self) -> dict[str, Any]:
+        part = self._part.of("".join(self._texts))
+        return {**part, "annotations": self._annotations} if self._annotations else part
 
     def _part_added(self) -> UnnumberedEvent:
         return {"type": f"{self.form.part_event}.added", **self._place, "part": self._part.of("")}
@@ -208,7 +228,7 @@ class ItemInProgress:
     def _part_done(self) -> Iterator[UnnumberedEvent]:
         text = "".join(self._texts)
         yield {"type": f"{self._part.event}.done", **self._place, self._part.key: text, **self._part.event_keys}
-        yield {"type": f"{self.form.part_event}.done", **self._place, "part": self._part.of(text)}
+        yield {"type": f"{self.form.part_event}.done", **self._place, "part": self._whole_part()}
 
 
 def response_usage(usage: Usage, cost_usd: float | None = None) -> dict[str, Any]:

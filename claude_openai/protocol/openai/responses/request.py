@@ -6,7 +6,7 @@ send a Responses body to the Chat Completions API and expect a chat completion a
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from claude_openai.protocol.limits.budget import Budget, request_budget
 from claude_openai.protocol.openai.chat.fields import read_cache_ttl, read_effort
@@ -30,6 +30,8 @@ from claude_openai.protocol.wire.tool_choice import allows_parallel_calls
 
 __all__ = ["ResponsesRequest", "parse_chat_body", "parse_responses_request", "read_responses_request", "references"]
 
+SOURCES: Final = "web_search_call.action.sources"
+
 
 @dataclass(frozen=True, slots=True)
 class ResponsesRequest:
@@ -42,6 +44,7 @@ class ResponsesRequest:
         kept: the input, for the store; None if nothing is stored.
         previous_id: the id of the response that the request continues.
         background: whether the response is made after the request was answered.
+        with_sources: whether the answer has the sources of each web search.
     """
 
     chat: TurnRequest
@@ -50,6 +53,7 @@ class ResponsesRequest:
     kept: KeptInput | None
     previous_id: str | None
     background: bool
+    with_sources: bool = False
 
 
 def parse_responses_request(
@@ -59,6 +63,7 @@ def parse_responses_request(
     earlier: Earlier = nothing_earlier,
     *,
     may_store: bool = True,
+    may_search: bool = False,
 ) -> ResponsesRequest:
     """Read and check a request body.
 
@@ -68,16 +73,19 @@ def parse_responses_request(
         recall: returns stored items to which the request refers by id.
         earlier: returns the conversation of a stored response by its id.
         may_store: whether the response may be stored.
+        may_search: whether web search is allowed.
 
     Raises:
         BadRequest: with the invalid field in `param`.
         ModelNotFound: the model is not in the catalog.
         NotFound: the previous response is not stored.
     """
-    return read_responses_request(load_object(body), len(body), catalog, recall, earlier, may_store=may_store)
+    fields = load_object(body)
+    stored = (catalog, recall, earlier)
+    return read_responses_request(fields, len(body), *stored, may_store=may_store, may_search=may_search)
 
 
-def parse_chat_body(body: bytes, catalog: ModelCatalog) -> TurnRequest:
+def parse_chat_body(body: bytes, catalog: ModelCatalog, *, may_search: bool = False) -> TurnRequest:
     """Read and check the body of a request for a chat completion, which may be in the format of the Responses API.
 
     Raises:
@@ -86,9 +94,10 @@ def parse_chat_body(body: bytes, catalog: ModelCatalog) -> TurnRequest:
     """
     fields = load_object(body)
     if fields.get("messages") or "input" not in fields:
-        return read_chat_request(fields, len(body), catalog)
-    chat = read_responses_request(fields, len(body), catalog, lambda _: None, nothing_earlier, may_store=False).chat
-    return replace(chat, include_usage=fields.get("stream_options", {}).get("include_usage") is True)
+        return read_chat_request(fields, len(body), catalog, may_search=may_search)
+    stored = (catalog, lambda _: None, nothing_earlier)
+    read = read_responses_request(fields, len(body), *stored, may_store=False, may_search=may_search)
+    return replace(read.chat, include_usage=fields.get("stream_options", {}).get("include_usage") is True)
 
 
 def references(fields: Mapping[str, Any]) -> tuple[str | None, list[str]]:
@@ -100,7 +109,14 @@ def references(fields: Mapping[str, Any]) -> tuple[str | None, list[str]]:
 
 
 def read_responses_request(
-    loaded: Mapping[str, Any], size: int, catalog: ModelCatalog, recall: Recall, earlier: Earlier, *, may_store: bool
+    loaded: Mapping[str, Any],
+    size: int,
+    catalog: ModelCatalog,
+    recall: Recall,
+    earlier: Earlier,
+    *,
+    may_store: bool,
+    may_search: bool = False,
 ) -> ResponsesRequest:
     """Do the same as `parse_responses_request`, with the fields of a body of this size."""
     fields = checked_fields(loaded, RESPONSES_FIELDS, "input", "Send a text, or an array of items.")
@@ -110,8 +126,15 @@ def read_responses_request(
     before = NO_CONVERSATION if previous_id is None else earlier(previous_id)
     items = [*(("previous_response_id", item) for item in before.items), *own]
     budget = request_budget(size + before.size)
-    tools = read_responses_tools(fields.get("tools", ()), added_tools(items), fields.get("tool_choice", "auto"), budget)
-    options = read_claude_options(fields.get("claude", {}))
+    tools = read_responses_tools(
+        fields.get("tools", ()),
+        added_tools(items),
+        fields.get("tool_choice", "auto"),
+        budget,
+        may_search=may_search,
+        max_searches=whole_number(fields.get("max_tool_calls")),
+    )
+    options = replace(read_claude_options(fields.get("claude", {})), web_search=tools.search)
     transcript = read_input(items, system_fields(fields), budget)
     chat = TurnRequest(
         model=fields["model"],
@@ -139,7 +162,8 @@ def read_responses_request(
         why = "'store' is false" if may_store else "nothing is stored here (POST /v1/responses without --no-store does)"
         raise unsupported_value("background", f"A response in the background must be stored, and {why}.")
     echo = _echo(fields, tools, stored=kept is not None)
-    return ResponsesRequest(chat, echo, tools.namespaces, kept, previous_id, background)
+    with_sources = SOURCES in fields.get("include", ())
+    return ResponsesRequest(chat, echo, tools.namespaces, kept, previous_id, background, with_sources)
 
 
 def _output(form: Mapping[str, Any] | None, budget: Budget) -> OutputFormat | None:

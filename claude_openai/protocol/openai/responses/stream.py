@@ -8,10 +8,12 @@ stream ends with `response.incomplete`.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, TypeAlias, assert_never
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, assert_never
 
 from claude_openai.errors import ApiError, RunCancelled
 from claude_openai.protocol.openai.chat.completion import REFUSED
+from claude_openai.protocol.openai.citations import Citations
 from claude_openai.protocol.openai.responses.objects import (
     INCOMPLETE,
     MESSAGE,
@@ -29,6 +31,8 @@ from claude_openai.protocol.turn.events import (
     Event,
     ReasoningDelta,
     ReasoningEnd,
+    SearchEnded,
+    SearchStarted,
     TextDelta,
     ToolCall,
     TurnCompleted,
@@ -41,6 +45,18 @@ __all__ = ["Remember", "ResponsesObject", "ResponsesStream"]
 
 # Called with each finished item of an answer, or with the response at its end.
 Remember: TypeAlias = Callable[[Mapping[str, Any]], None]
+
+# The end of a search that goes on after the answer, whose results Claude gets with those of the client's tools.
+UNKNOWN: Final = SearchEnded("")
+
+
+@dataclass(slots=True)
+class Search:
+    """A web search of the answer; `begun`: its item was begun."""
+
+    query: str
+    begun: bool = False
+    end: SearchEnded | None = None
 
 
 class _AnswerSoFar:
@@ -55,6 +71,7 @@ class _AnswerSoFar:
         final: the final response object, None before the end of the turn.
         error: why the turn failed; None while it runs and if it completed.
         calls: names of the tools called so far.
+        citations: those of the open text.
     """
 
     def __init__(self, head: ResponsesHead, clock: Callable[[], int], remember: Remember) -> None:
@@ -66,6 +83,8 @@ class _AnswerSoFar:
         self._remember = remember
         self._output: list[dict[str, Any]] = []
         self._open: ItemInProgress | None = None
+        self._searches: dict[str, Search] = {}  # that have not ended, or whose items come later
+        self.citations = Citations()
         self._queued = False
         self._begun = False
 
@@ -84,8 +103,17 @@ class _AnswerSoFar:
             case ReasoningDelta(text):
                 yield from self._delta(REASONING, text)
             case ToolCall():
-                yield from self._close("completed")
+                yield from self._close_all("completed")
                 yield from self._call(event)
+            case SearchStarted():
+                yield from self._close("completed")
+                self._searches.setdefault(event.id, Search(event.query))
+                yield from self._next_searches()
+            case SearchEnded(sources=sources):
+                self.citations.add(sources)
+                if event.id in self._searches:
+                    self._searches[event.id].end = event
+                    yield from self._next_searches()
             case ReasoningEnd() | TurnStarted():
                 pass
             case TurnCompleted():
@@ -97,9 +125,9 @@ class _AnswerSoFar:
 
     @property
     def open_text(self) -> ItemInProgress | None:
-        """Return the open item of text, to which the next text is only a delta; None if none is open."""
+        """Return the open item of text, to which the next text is only a delta; None if there is none."""
         is_open = self.final is None and self._open is not None and self._open.form is MESSAGE
-        return self._open if is_open else None
+        return self._open if is_open and not self.citations.sources else None
 
     @property
     def so_far(self) -> dict[str, Any]:
@@ -126,16 +154,53 @@ class _AnswerSoFar:
             return
         item = self._open
         if item is None or item.form is not form:
-            yield from self._close("completed")
+            yield from self._close_all("completed")
             item = self._open = ItemInProgress(form, self._head, len(self._output))
+            self.citations.begin_text()
             yield from item.opened()
         yield item.delta(text)
+        if form is MESSAGE:
+            yield from map(item.annotated, self.citations.feed(text))
 
     def _close(self, status: ItemStatus) -> Iterator[UnnumberedEvent]:
         if self._open is None:
             return
         done, self._open = self._open, None
         yield from done.closed(self._finished(done.item(status)))
+
+    def _close_all(self, status: ItemStatus) -> Iterator[UnnumberedEvent]:
+        """Close the open item, and searches whose end is not part of this answer."""
+        yield from self._close(status)
+        for search in self._searches.values():
+            search.end = search.end or UNKNOWN
+        yield from self._next_searches()
+
+    def _next_searches(self) -> Iterator[UnnumberedEvent]:
+        """Begin and end the items of searches, one after the other, up to the first that still runs."""
+        for call_id, search in [*self._searches.items()]:
+            if not search.begun:
+                search.begun = True
+                yield from self._search_begun(search.query)
+            if search.end is None:
+                return
+            del self._searches[call_id]
+            yield from self._search_done(search.query, search.end)
+
+    def _search_begun(self, query: str) -> Iterator[UnnumberedEvent]:
+        index = len(self._output)
+        item = self._head.web_search_call(query, index, "in_progress")
+        place = {"item_id": item["id"], "output_index": index}
+        yield {"type": "response.output_item.added", "output_index": index, "item": item}
+        yield {"type": "response.web_search_call.in_progress", **place}
+        yield {"type": "response.web_search_call.searching", **place}
+
+    def _search_done(self, query: str, end: SearchEnded) -> Iterator[UnnumberedEvent]:
+        index = len(self._output)
+        status = "searching" if end is UNKNOWN else "failed" if end.failed else "completed"
+        item = self._finished(self._head.web_search_call(query, index, status, end.sources))
+        if status == "completed":
+            yield {"type": "response.web_search_call.completed", "item_id": item["id"], "output_index": index}
+        yield {"type": "response.output_item.done", "output_index": index, "item": item}
 
     def _finished(self, item: dict[str, Any]) -> dict[str, Any]:
         self._output.append(item)
@@ -160,8 +225,8 @@ class _AnswerSoFar:
         status: ItemStatus = "completed" if reason is None else "incomplete"
         if finish_reason == "content_filter":
             yield from self._refuse()
-        yield from self._close(status)
-        if all(item["type"] == "reasoning" for item in self._output):
+        yield from self._close_all(status)
+        if all(item["type"] in ("reasoning", "web_search_call") for item in self._output):
             # An empty answer has an empty message, because clients expect one.
             item = self._open = ItemInProgress(MESSAGE, self._head, len(self._output))
             yield from item.opened()
@@ -177,7 +242,7 @@ class _AnswerSoFar:
         if self._open is not None and self._open.form is MESSAGE:
             yield from self._open.next_part(REFUSAL)
         else:
-            yield from self._close("completed")
+            yield from self._close_all("completed")
             self._open = ItemInProgress(MESSAGE, self._head, len(self._output), REFUSAL)
             yield from self._open.opened()
         yield self._open.delta(REFUSED)
@@ -186,6 +251,10 @@ class _AnswerSoFar:
         self.error = error
         if self._open is not None:
             self._output.append(self._open.item("incomplete"))
+        for search in self._searches.values():
+            if search.begun:
+                index = len(self._output)
+                self._output.append(self._head.web_search_call(search.query, index, "failed"))
         if (
             self._head.echo.get("background")
             and isinstance(error, RunCancelled)
@@ -237,6 +306,7 @@ class ResponsesStream:
         """
         if isinstance(event, TextDelta) and event.text and (item := self._answer.open_text) is not None:
             self._sent += 1
+            self._answer.citations.feed(event.text)
             return item.delta_frame(event.text, self._sent - 1)
         return b"".join(self.frames(event))
 

@@ -2,8 +2,9 @@
 
 Functions may be in namespaces, which Codex sends: Claude gets the function under a name with the namespace as prefix,
 and calls are reported with both names. Tools that OpenAI runs, or whose calls have a different format, are rejected,
-because an answer without them would be wrong. The exception is the web search that Codex adds to every request, which
-is recognized by a key: it is dropped, and the answer lists the tools without it.
+because an answer without them would be wrong. Web search is Claude Code's own, if the server allows it. The web search
+that Codex adds to every request is recognized by a key: if it is not allowed, or may use only what OpenAI has stored of
+the web, it is dropped, and the answer lists the tools without it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,8 +12,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 from claude_openai.protocol.limits.budget import Budget
+from claude_openai.protocol.openai.web_search import SEARCH_TYPES, check_allowed, read_search_tool
+from claude_openai.protocol.turn.claude_options import WebSearch
 from claude_openai.protocol.turn.tools import MAX_NAME_CHARS, Tool, ToolChoice
-from claude_openai.protocol.wire.bad_request import wrong_type, wrong_value
+from claude_openai.protocol.wire.bad_request import unsupported_value, wrong_type, wrong_value
 from claude_openai.protocol.wire.tool_choice import offered_tools, read_choice
 from claude_openai.protocol.wire.tools import MAX_TOOLS, read_function, without_repeats
 
@@ -34,6 +37,7 @@ class ResponsesTools:
         choice_echo: the tool choice as repeated in the answer.
         echo: the accepted tools as repeated in the answer.
         namespaces: Claude's name of each function in a namespace -> the namespace, and the function's name in it.
+        search: the web search to offer.
     """
 
     offered: tuple[Tool, ...]
@@ -41,6 +45,7 @@ class ResponsesTools:
     choice_echo: str | Mapping[str, Any] = "auto"
     echo: tuple[Mapping[str, Any], ...] = ()
     namespaces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    search: WebSearch | None = None
 
 
 def joined_name(namespace: str, name: str) -> str:
@@ -48,7 +53,15 @@ def joined_name(namespace: str, name: str) -> str:
     return f"{namespace}__{name}"
 
 
-def read_responses_tools(tools: Sequence[Any], added: Placed, choice: Any, budget: Budget) -> ResponsesTools:
+def read_responses_tools(
+    tools: Sequence[Any],
+    added: Placed,
+    choice: Any,
+    budget: Budget,
+    *,
+    may_search: bool = False,
+    max_searches: int | None = None,
+) -> ResponsesTools:
     """Check the tools and the `tool_choice` of a request.
 
     Args:
@@ -56,22 +69,31 @@ def read_responses_tools(tools: Sequence[Any], added: Placed, choice: Any, budge
         added: tools from the input, with their paths.
         choice: the field `tool_choice`.
         budget: the budget of the request.
+        may_search: whether web search is allowed.
+        max_searches: the limit of searches.
 
     Raises:
         BadRequest: with the invalid field in `param`, like `tools[2].parameters`.
     """
-    placed = [*((f"tools[{index}]", item) for index, item in enumerate(tools)), *added]
+    given = [*((f"tools[{index}]", item) for index, item in enumerate(tools)), *added]
+    placed = [(where, item) for where, item in given if not _is_left_out(item, may_search=may_search)]
+    searches = [(where, item) for where, item in placed if _is_search(item)]
+    for where, _ in searches:
+        check_allowed(f"{where}.type", may_search=may_search)
+    search = _search(searches, max_searches)
     found = [entry for where, item in placed for entry in _entries(item, where, budget)]
     if len(found) > MAX_TOOLS:
         raise wrong_value("tools", f"at most {MAX_TOOLS} tools")
     all_tools = without_repeats((where, tool) for where, tool, _ in found)
-    allowed, chosen = read_choice(choice, all_tools)
+    functions_choice, has_search = (choice, False) if search is None else _choice_beside_search(choice)
+    allowed, chosen = read_choice(functions_choice, all_tools)
     return ResponsesTools(
         offered=offered_tools(allowed, chosen),
         choice=chosen,
         choice_echo=_choice_echo(choice, chosen),
-        echo=tuple(_echo(item) for _, item in placed if not _is_left_out(item)),
+        echo=tuple(_echo(item) for _, item in placed),
         namespaces={tool.name: names_of_it for _, tool, names_of_it in found if names_of_it is not None},
+        search=search if has_search else None,
     )
 
 
@@ -79,7 +101,7 @@ def _entries(item: Any, where: str, budget: Budget) -> Iterator[tuple[str, Tool,
     kind = item.get("type") if isinstance(item, dict) else None
     if kind == "namespace":
         yield from _of_namespace(item, where, budget)
-    elif kind is None or not _is_left_out(item):
+    elif not _is_search(item):
         yield *read_function(item, where, budget), None
 
 
@@ -100,11 +122,50 @@ def _of_namespace(item: Mapping[str, Any], where: str, budget: Budget) -> Iterat
         yield place, replace(tool, name=name), (namespace, tool.name)
 
 
-def _is_left_out(item: Mapping[str, Any]) -> bool:
-    return item.get("type") == "web_search" and "external_web_access" in item
+def _is_search(item: Any) -> bool:
+    return isinstance(item, dict) and item.get("type") in SEARCH_TYPES
+
+
+def _is_left_out(item: Any, *, may_search: bool) -> bool:
+    if not _is_search(item) or "external_web_access" not in item:
+        return False
+    return not may_search or item["external_web_access"] is False
+
+
+def _search(searches: Sequence[tuple[str, Mapping[str, Any]]], max_uses: int | None) -> WebSearch | None:
+    found = None
+    for where, item in searches:
+        search = read_search_tool(item, where, max_uses)
+        if found not in (None, search):
+            raise wrong_value(where, "only one web search, or equal ones")
+        found = search
+    return found
+
+
+def _choice_beside_search(choice: Any) -> tuple[Any, bool]:
+    """Return the choice among the functions, and whether the web search may be used.
+
+    Raises:
+        BadRequest: it requires a search, or a call that may be a search.
+    """
+    kind = choice.get("type") if isinstance(choice, dict) else choice
+    if kind in ("required", "any", *SEARCH_TYPES):
+        raise unsupported_value("tool_choice", "Claude decides whether it searches the web. Send 'auto'.")
+    if kind != "allowed_tools":
+        return choice, kind == "auto"
+    inner = choice.get("allowed_tools") or choice
+    listed = inner.get("tools") if isinstance(inner, dict) else None
+    if not isinstance(listed, list) or not any(map(_is_search, listed)):
+        return choice, False
+    if inner.get("mode") == "required":
+        raise unsupported_value("tool_choice", "Claude decides whether it searches the web. Send the mode 'auto'.")
+    functions = [item for item in listed if not _is_search(item)]
+    return ({"type": "allowed_tools", "mode": inner.get("mode"), "tools": functions} if functions else "none"), True
 
 
 def _echo(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    if _is_search(item):
+        return {"user_location": None, **item, "search_context_size": item.get("search_context_size") or "medium"}
     if item.get("type") != "namespace":
         function = item.get("function") or item
         # The answer has all keys, even if the request does not.

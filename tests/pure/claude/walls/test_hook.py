@@ -13,10 +13,12 @@ from trio.testing import MockClock
 from claude_openai.claude.walls.file_calls import FILE_CALL_S, FileCalls
 from claude_openai.claude.walls.file_guard import Denied, FileGuard
 from claude_openai.claude.walls.hook import HOOK_TIMEOUT_S, ToolGuard
-from claude_openai.logs.log import Level, Log
+from claude_openai.claude.walls.search_guard import SearchGuard
+from claude_openai.logs.log import NULL_LOG, Level, Log
 from claude_openai.logs.redaction import Redactor
-from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, ClaudeOptions
+from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, ClaudeOptions, WebSearch
 
+SEARCH: dict[str, Any] = {"tool_name": "WebSearch", "tool_input": {"query": "q"}}
 Check = Callable[[Mapping[str, Any]], dict[str, Any] | None]
 CALL = {"tool_name": "Read", "tool_input": {"file_path": "/w/a"}, "tool_use_id": "toolu_1", "cwd": "/w"}
 
@@ -338,3 +340,47 @@ async def test_a_plan_that_the_process_makes_is_noted(tmp_path: Path) -> None:
     for plan in ("ours.md", "theirs.md"):
         await guarded.ask(tool_name="Write", tool_input={"file_path": str(tmp_path / "plans" / plan), "content": ""})
     assert set(made) == {"plans/ours.md"}
+
+
+def searching(**limits: Any) -> Guarded:
+    guarded = Guarded(None)
+    guarded.guard = ToolGuard(None, FileCalls(), NULL_LOG, SearchGuard(WebSearch(**limits)))
+    return guarded
+
+
+def test_without_tools_and_searches_there_is_no_hook() -> None:
+    assert Guarded(None).guard.hooks() == {}
+
+
+def test_searches_alone_have_a_hook_of_their_own() -> None:
+    (entry,) = searching().guard.hooks()["hooks"]["PreToolUse"]
+    assert entry["matcher"] == "WebSearch"
+    (entry,) = Guarded().guard.hooks()["hooks"]["PreToolUse"]
+    assert entry["matcher"] is None
+
+
+async def test_a_search_gets_the_domains_of_the_request() -> None:
+    assert await searching().ask(**SEARCH) == {}
+    answer = await searching(allowed_domains=("a.org",)).ask(**SEARCH)
+    changed = answer["hookSpecificOutput"]["updatedInput"]
+    assert changed == {"query": "q", "allowed_domains": ["a.org"]}
+
+
+async def test_a_search_too_many_is_denied_until_the_next_turn() -> None:
+    guarded = searching(max_uses=1)
+    assert await guarded.ask(**SEARCH) == {}
+    assert "No more web searches" in reason(await guarded.ask(**SEARCH))
+    guarded.guard.begin_turn()
+    assert await guarded.ask(**SEARCH) == {}
+
+
+async def test_another_tool_beside_searches_alone_is_denied() -> None:
+    assert "could not be checked" in reason(await searching().ask())
+
+
+def test_a_search_without_the_hook_ends_the_process() -> None:
+    guard = searching(allowed_domains=("a.org",)).guard
+    call = {"type": "tool_use", "id": "toolu_1", "name": "WebSearch", "input": {}}
+    assert not guard.does_not_ask({"type": "assistant", "message": {"content": [call]}})
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "Web search results"}
+    assert guard.does_not_ask({"type": "user", "message": {"content": [result]}})

@@ -10,6 +10,7 @@ from claude_openai.protocol.claude_code import turn_states
 from claude_openai.protocol.claude_code.effects import Effect
 from claude_openai.protocol.claude_code.turn_reader import TurnReader
 from claude_openai.protocol.claude_code.turn_states import ENDS, TRANSITIONS, Input, State
+from claude_openai.protocol.turn.claude_options import ClaudeOptions, WebSearch
 from tests.pure.records import (
     GOOD,
     LOGIN,
@@ -38,6 +39,8 @@ IGNORED = {
     (State.MESSAGE, Input.MESSAGE_START),
     # What is begun is paid for: Claude Code may try again after any refusal.
     *((state, Input.RETRY_REFUSED) for state in (State.MESSAGE, State.BETWEEN, State.ANSWERED)),
+    # The tools are known when Claude Code begins.
+    *((state, Input.LACKS_TOOL) for state in (State.MESSAGE, State.BETWEEN, State.ANSWERED)),
     # Claude is asked again by the server, and only when Claude Code is at rest.
     *((state, Input.ASKED_AGAIN) for state in State if state is not State.IDLE),
 }
@@ -96,6 +99,7 @@ TAKE: dict[Input, Callable[[TurnReader], Sequence[Effect]]] = {
     Input.FINISHED: records(text("Hello"), message_delta("refusal")),
     Input.BROKEN_OFF: records(abandoned_from(0)),
     Input.WITHDRAWN: records(text("Hello"), abandoned_from(0)),
+    Input.LACKS_TOOL: lambda reader: reader.begun(()),
     Input.RETRY_REFUSED: lambda reader: reader.retry(status=429, delay_ms=1, kind="rate_limit"),
     Input.RESULT: records(good_result("Hi")),
     Input.FAILURE: records(bad_result(529)),
@@ -105,7 +109,7 @@ TAKE: dict[Input, Callable[[TurnReader], Sequence[Effect]]] = {
 
 
 def reader_in(state: State) -> TurnReader:
-    reader = TurnReader(LOGIN, check=fits)
+    reader = TurnReader(LOGIN, check=fits, options=ClaudeOptions(web_search=WebSearch()))
     follow(reader, *RECORDS[state])
     assert reader.state is state
     return reader

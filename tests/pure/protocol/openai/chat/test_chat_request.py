@@ -219,9 +219,10 @@ REFUSED = [
     ("top_logprobs", 3, "unsupported_parameter", "top_logprobs"),
     ("modalities", ["text", "audio"], "unsupported_value", "modalities"),
     ("audio", {"voice": "alloy", "format": "wav"}, "unsupported_parameter", "audio"),
-    ("web_search_options", {}, "unsupported_parameter", "web_search_options"),
 ]
 INVALID = [
+    ("web_search_options", {}, "unsupported_value", "web_search_options"),
+    ("web_search_options", "yes", "invalid_type", "web_search_options"),
     ("messages", [], "invalid_value", "messages"),
     ("messages", "hi", "invalid_type", "messages"),
     ("messages", [123], "invalid_type", "messages[0]"),

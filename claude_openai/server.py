@@ -35,6 +35,7 @@ from claude_openai.runs.trace_export import open_tracing
 from claude_openai.runs.usage.book import Book
 from claude_openai.runs.usage.ledger import Ledger, book_of
 from claude_openai.state.store import StateStore
+from claude_openai.state.opening import shared_store
 from claude_openai.threads import NoThreadError, run_in_thread
 from claude_openai.trio_only import require_trio
 from claude_openai.web.app import build_app
@@ -43,6 +44,7 @@ from claude_openai.web.http.sockets import SocketListener, close_all, open_liste
 
 if TYPE_CHECKING:
     from claude_openai.runs.tracing import Tracing
+    from claude_openai.state.redis import RedisStore
 
 __all__ = ["serve"]
 
@@ -103,6 +105,7 @@ async def serve(
     async with (
         ended_in_a_thread(_logging(config)) as log,
         ended_in_a_thread(_writing(config, log)) as writer,
+        nullcontext(shared_store(config, log)) as shared,
         _accounting(config, log) as ledger,
         ended_in_a_thread(_recording(config, log)) as recorder,
         _tracing(config, log) as tracing,
@@ -126,13 +129,13 @@ async def serve(
                 catalog=models.catalog,
                 recorder=recorder,
                 tracing=tracing,
-                state=_state(config),
+                state=shared or _state(config),
             )
             connections = Connections(app, config, log, connection_limit(config))
             closing = trio.Event()
             async with trio.open_nursery() as nursery:
                 leave = admission.wait_draining if sockets else closing.wait
-                await nursery.start(_hold_runs, runs, closing)
+                await nursery.start(_hold_runs, runs, shared, closing)
                 nursery.start_soon(_hold_connections, connections, listeners, leave, closing)
                 try:
                     log.debug("server.start", version=__version__, urls=urls_of(listeners), backend=the_backend.name)
@@ -155,15 +158,22 @@ async def serve(
 
 
 async def _hold_runs(
-    runs: Runs, closing: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    runs: Runs,
+    shared: "RedisStore | None",
+    closing: trio.Event,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Own the lasting runs until `closing` is set, when all runs were cancelled."""
+    """Own the lasting runs until `closing` is set, when all runs were cancelled; then end the store that they use."""
     # Shielded, so that a run that is cancelled with the server still gets its error.
     with trio.CancelScope(shield=True):
-        async with trio.open_nursery() as runs.nursery:
-            task_status.started()
-            await closing.wait()
-            runs.nursery.cancel_scope.cancel(reason="the server stops")
+        async with trio.open_nursery() as nursery:
+            if shared is not None:
+                await nursery.start(shared.run)
+            async with trio.open_nursery() as runs.nursery:
+                task_status.started()
+                await closing.wait()
+                runs.nursery.cancel_scope.cancel(reason="the server stops")
+            nursery.cancel_scope.cancel(reason="the server stops")
 
 
 async def _hold_connections(
@@ -265,7 +275,7 @@ def _logging(config: Config) -> Iterator[Log]:
 
 
 def _keys(config: Config) -> list[str]:
-    return [key for key in (config.api_key, config.control_key) if key]
+    return [key for key in (config.api_key, config.control_key, config.state_password, config.state_key) if key]
 
 
 @contextmanager
@@ -307,7 +317,8 @@ async def _tracing(config: Config, log: Log) -> "AsyncIterator[Tracing | None]":
 async def _accounting(config: Config, log: Log) -> AsyncIterator[Ledger]:
     # The dollars of the demo are made up.
     path = None if config.demo else config.usage_file
-    async with ended_in_a_thread(_booking(path, log)) as book:
+    redis = None if config.demo or config.state_url is None else (config.state_url, config.state_password)
+    async with ended_in_a_thread(_booking(path, log, redis)) as book:
         with suppress(NoThreadError):  # the backend cannot start either, and says so
             await run_in_thread(book.wait_until_read)
         key = "none" if config.api_key is None else "default"
@@ -315,6 +326,6 @@ async def _accounting(config: Config, log: Log) -> AsyncIterator[Ledger]:
 
 
 @contextmanager
-def _booking(path: Path | None, log: Log) -> Iterator[Book]:
-    with closing(book_of(path, log)) as book:
+def _booking(path: Path | None, log: Log, redis: tuple[str, str | None] | None) -> Iterator[Book]:
+    with closing(book_of(path, log, redis=redis)) as book:
         yield book

@@ -34,8 +34,8 @@ from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.runs.trace_export import open_tracing
 from claude_openai.runs.usage.book import Book
 from claude_openai.runs.usage.ledger import Ledger, book_of
-from claude_openai.state.store import StateStore
 from claude_openai.state.opening import shared_store
+from claude_openai.state.store import StateStore
 from claude_openai.threads import NoThreadError, run_in_thread
 from claude_openai.trio_only import require_trio
 from claude_openai.web.app import build_app

@@ -1,14 +1,14 @@
 """Stores state in Redis or Valkey, which several servers share, through coredis.
 
-`RedisStore.run` holds one connection. No request waits for a connection, or longer than `ACCESS_S` for an answer. An
-access that takes longer goes on without its request, and further ones are refused at once until it has ended. If it
-fails, or takes `SILENT_S`, the connection is closed; the next attempt to connect comes after a pause.
+`RedisStore.run` holds one connection; while there is none, each access is refused at once. An access goes on without
+its caller. If it fails, or takes `SILENT_S`, the connection is closed; the next attempt to connect comes after a pause.
 """
 
 import logging
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
 
 import trio
@@ -19,7 +19,7 @@ from coredis.retry import NoRetryPolicy
 from claude_openai.config.redis_url import RedisUrl
 from claude_openai.logs.log import Log
 from claude_openai.state.cipher import Cipher
-from claude_openai.state.store import ACCESS_S, StateError
+from claude_openai.state.store import StateError
 
 __all__ = ["PREFIX", "RedisStore", "with_redis"]
 
@@ -34,12 +34,8 @@ CONNECT_S: Final = 1.0
 SILENT_S: Final = 1.0
 LEAST_PAUSE_S: Final = 1.0
 MOST_PAUSE_S: Final = 30.0
-CLEAR_S: Final = 30.0
 # Values that are together larger are not stored.
 MAX_BYTES: Final = 8 * 1024 * 1024
-# Of the event loop, from an answer to its reader: after a delay of this process the answer may be there, and the time
-# over, at once.
-_STEPS: Final = 10
 
 FAILURES: Final = (RedisError, OSError, trio.TooSlowError)
 
@@ -129,7 +125,6 @@ class RedisStore:
         self._cipher = cipher
         self._log = log
         self._connection: _Connection | None = None
-        self._late: set[_Answer[Any]] = set()
         self._tried = trio.Event()
         self._pause_s = LEAST_PAUSE_S
         self._was_unreadable = False
@@ -155,19 +150,15 @@ class RedisStore:
 
     async def delete(self, names: Sequence[str]) -> int:
         """Delete values; return how many were stored."""
-        return await self._access(lambda redis: redis.unlink([STATE + name for name in names]))
+        return await self._access(partial(_unlink, [STATE + name for name in names]))
 
     async def clear(self) -> int:
-        """Delete all values, one after the other, which may take `CLEAR_S`; return how many there were."""
-        if self._connection is None:
-            raise StateError(self._url.text, self.problem or "it is not connected")
-        redis, count = self._connection.client, 0
-        try:
-            with trio.fail_after(CLEAR_S):
-                async for name in redis.scan_iter(f"{STATE}*", count=1000):
-                    count += await redis.unlink([name])
-        except FAILURES as error:
-            raise StateError(self._url.text, _reason(error)) from error
+        """Delete all values, a part of them after the other; return how many there were."""
+        cursor, count = None, 0
+        while cursor != 0:
+            cursor, names = await self._access(partial(_scan, cursor))
+            if names:
+                count += await self._access(partial(_unlink, names))
         return count
 
     async def run(self, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
@@ -216,23 +207,13 @@ class RedisStore:
         """Run a command.
 
         Raises:
-            StateError: it failed, or took too long, or there is no connection.
+            StateError: it failed, or there is no connection.
         """
         if self._connection is None:
             raise StateError(self._url.text, self.problem or "it is not connected")
-        if self._late:
-            raise StateError(self._url.text, "an earlier access has no answer yet")
         answer = _Answer[T]()
         self._connection.nursery.start_soon(self._ask, self._connection, command, answer)
-        with trio.move_on_after(ACCESS_S):
-            await answer.done.wait()
-        for _ in range(_STEPS):
-            if not answer.done.is_set():
-                await trio.lowlevel.checkpoint()
-        if not answer.done.is_set():
-            self._late.add(answer)
-            self._log.debug("state.late", address=self._url.text)
-            raise StateError(self._url.text, f"it did not answer within {ACCESS_S:g} s")
+        await answer.done.wait()
         if answer.error:
             raise StateError(self._url.text, answer.error)
         return cast("T", answer.value)
@@ -249,7 +230,6 @@ class RedisStore:
             answer.error = connection.reason = _reason(error)
             connection.failed.set()
         finally:
-            self._late.discard(answer)
             answer.done.set()
 
     def _decrypted(self, name: str, stored: bytes) -> bytes | None:
@@ -258,6 +238,14 @@ class RedisStore:
             self._was_unreadable = True
             self._log.warning("state.not_decrypted", address=self._url.text)
         return value
+
+
+async def _scan(cursor: int | None, redis: "Redis[bytes]") -> tuple[int, tuple[bytes, ...]]:
+    return await redis.scan(cursor, f"{STATE}*", 1000)
+
+
+async def _unlink(names: Sequence[str | bytes], redis: "Redis[bytes]") -> int:
+    return await redis.unlink(names)
 
 
 def _ms(seconds: float) -> int:

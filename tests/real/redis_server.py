@@ -56,6 +56,14 @@ class RedisServer:
         self.process.send_signal(number)
         await self.process.wait()
 
+    async def restart(self) -> None:
+        """Let it save its data and end, and start it again."""
+        assert self.process is not None
+        async with await trio.open_tcp_stream("127.0.0.1", self._port) as stream:
+            await stream.send_all(b"SHUTDOWN SAVE\r\n")
+            await self.process.wait()
+        await self.start()
+
     async def ask(self, *words: str) -> bytes:
         """Send a command, and return the first line of the answer."""
         async with await trio.open_tcp_stream("127.0.0.1", self._port) as stream:

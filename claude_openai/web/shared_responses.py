@@ -7,7 +7,7 @@ store cannot be reached, and for what could not be written to it.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import trio
 
@@ -23,6 +23,9 @@ from claude_openai.protocol.openai.responses.stored_form import (
 from claude_openai.state.access import StateAccess
 
 __all__ = ["SharedResponses"]
+
+# How many responses that could not be stored are tried again at once.
+MAX_AGAIN: Final = 8
 
 T = TypeVar("T")
 
@@ -83,6 +86,13 @@ class SharedResponses:
             return {name: form.encode(), **{each: encode_item(item) for each, item in items.items()}}
 
         return self.access.put([name, *items], encoded, 2 * len(form.json) + len(form.input.json))
+
+    def write_again(self, caller: str, response_id: str) -> None:
+        """Begin to store responses before one, which could not be stored when they ended."""
+        before = self.responses.known_chain(response_id)[1:]
+        unwritten = [each for each in before if not self.access.is_written(response_name(caller, each))]
+        for each in unwritten[:MAX_AGAIN]:
+            self.write(caller, each)
 
     async def delete(self, caller: str, response_id: str, item_ids: Sequence[str]) -> bool:
         """Delete a response and its items. Return whether the store has answered."""

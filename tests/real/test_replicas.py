@@ -21,7 +21,7 @@ pytestmark = [needs_claude, needs("haproxy"), pytest.mark.long]
 REPLICAS: Final = ("a", "b", "c")
 
 # Conversations, and the longest time that they may take.
-MANY: Final = 30
+MANY: Final = 60
 MANY_S: Final = 4 * LIMIT_S
 FLAGS: Final = ("--spares", "0", "--max-idle-sessions", "6", "--max-concurrency", "4", "--lame-duck-ms", "6000")
 

@@ -1,4 +1,4 @@
-"""The store that the settings name, and what a user is told without the extra."""
+"""The store that the settings name, and the error without the extra."""
 
 import sys
 from pathlib import Path

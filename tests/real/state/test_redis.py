@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 import trio
 import trio.testing
+import yaml
 
 from claude_openai.config.redis_url import parse_redis_url
 from claude_openai.logs.log import Level, Log
@@ -18,6 +19,7 @@ from claude_openai.state import redis as redis_module
 from claude_openai.state.cipher import Cipher
 from claude_openai.state.redis import RedisStore
 from claude_openai.state.store import StateError
+from tests.real.balancers import FOLDER
 from tests.real.harness import LIMIT_S, until
 from tests.real.redis_server import coredis_warnings, needs_redis, redis_serving
 
@@ -217,3 +219,17 @@ async def test_unix_socket_and_database_are_taken_from_the_url(tmp_path: Path) -
         await store.put({"a": b"1"}, HOUR)
         assert await other.get(["a"], HOUR) == [None]
         assert await redis.ask("EXISTS", "claude-openai:state:a") == b":1"
+
+
+async def test_full_redis_of_the_compose_file_drops_the_oldest_responses_and_no_usage(tmp_path: Path) -> None:
+    compose = yaml.safe_load((FOLDER / "docker-compose.yml").read_text())
+    program, *flags = compose["services"]["redis"]["command"]
+    assert program == "redis-server"
+    async with redis_serving(tmp_path, *flags) as redis, connected(redis.url) as store:
+        await redis.ask("SET", "claude-openai:usage:2026-11-27", "1", "EX", str(366 * 24 * 3600))
+        await redis.ask("CONFIG", "SET", "maxmemory", "16mb")
+        for number in range(100):
+            await store.put({str(number): bytes(500_000)}, HOUR + number)
+        assert (await store.get(["0"], HOUR), store.problem) == ([None], "")
+        assert (await store.get(["99"], HOUR)) == [bytes(500_000)]
+        assert await redis.ask("EXISTS", "claude-openai:usage:2026-11-27") == b":1"

@@ -34,8 +34,8 @@ from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.runs.trace_export import open_tracing
 from claude_openai.runs.usage.book import Book
 from claude_openai.runs.usage.ledger import Ledger, book_of
-from claude_openai.state.access import WRITE_S
-from claude_openai.state.store import StateError
+from claude_openai.state.opening import open_state
+from claude_openai.state.store import StateStore
 from claude_openai.threads import NoThreadError, run_in_thread
 from claude_openai.trio_only import require_trio
 from claude_openai.web.app import build_app
@@ -44,7 +44,6 @@ from claude_openai.web.http.sockets import SocketListener, close_all, open_liste
 
 if TYPE_CHECKING:
     from claude_openai.runs.tracing import Tracing
-    from claude_openai.state.file import FileState
 
 __all__ = ["serve"]
 
@@ -55,7 +54,6 @@ T = TypeVar("T")
 RUNS_END_WAIT_S = 8.0
 # How long a turn of a key that was revoked may go on.
 REVOKED_WITHIN_S: Final = 0.5
-PRUNE_S: Final = 600.0
 
 WITHOUT_TRIO: Final = (
     "in a test use `with claude_openai.testing.running_fake_claude(...)`; an asyncio program can run trio as its "
@@ -106,6 +104,7 @@ async def serve(
     async with (
         ended_in_a_thread(_logging(config)) as log,
         ended_in_a_thread(_writing(config, log)) as writer,
+        nullcontext(open_state(config, log)) as state,
         _accounting(config, log) as ledger,
         ended_in_a_thread(_recording(config, log)) as recorder,
         _tracing(config, log) as tracing,
@@ -121,7 +120,6 @@ async def serve(
         async with running as the_backend:
             admission = Admission(config.max_concurrency, config.max_queue_size)
             runs = Runs(the_backend, admission, RunLimits.of(config), writer, ledger=ledger, keys=keys)
-            state = _state(config)
             app = build_app(
                 config,
                 runs,
@@ -136,14 +134,13 @@ async def serve(
             closing = trio.Event()
             async with trio.open_nursery() as nursery:
                 leave = admission.wait_draining if sockets else closing.wait
-                await nursery.start(_hold_runs, runs, closing)
+                await nursery.start(_hold_runs, runs, state, closing)
                 nursery.start_soon(_hold_connections, connections, listeners, leave, closing)
                 try:
                     log.debug("server.start", version=__version__, urls=urls_of(listeners), backend=the_backend.name)
                     task_status.started(urls_of(listeners))
                     nursery.start_soon(_hold_backend, the_backend, closing, on_loaded, log)
                     nursery.start_soon(_end_revoked, runs, closing)
-                    nursery.start_soon(_prune, state, closing)
                     await drain_at(
                         trio.Event() if stop is None else stop,
                         admission,
@@ -160,15 +157,22 @@ async def serve(
 
 
 async def _hold_runs(
-    runs: Runs, closing: trio.Event, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    runs: Runs,
+    state: StateStore | None,
+    closing: trio.Event,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Own the lasting runs until `closing` is set, when all runs were cancelled."""
+    """Own the lasting runs until `closing` is set, when all runs were cancelled; then end the store that they use."""
     # Shielded, so that a run that is cancelled with the server still gets its error.
     with trio.CancelScope(shield=True):
-        async with trio.open_nursery() as runs.nursery:
-            task_status.started()
-            await closing.wait()
-            runs.nursery.cancel_scope.cancel(reason="the server stops")
+        async with trio.open_nursery() as nursery:
+            if state is not None:
+                await nursery.start(state.run)
+            async with trio.open_nursery() as runs.nursery:
+                task_status.started()
+                await closing.wait()
+                runs.nursery.cancel_scope.cancel(reason="the server stops")
+            nursery.cancel_scope.cancel(reason="the server stops")
 
 
 async def _hold_connections(
@@ -214,15 +218,6 @@ async def _end_revoked(runs: Runs, closing: trio.Event) -> None:
             await closing.wait()
 
 
-async def _prune(state: "FileState | None", closing: trio.Event) -> None:
-    """Delete what is too old, as long as the server runs, also if nothing is written any more."""
-    while state is not None and not closing.is_set():
-        with trio.move_on_after(WRITE_S), suppress(StateError):  # a request that needs the file says so
-            await state.prune()
-        with trio.move_on_after(PRUNE_S):
-            await closing.wait()
-
-
 async def _accept(
     connections: Connections,
     listeners: Sequence[SocketListener],
@@ -239,16 +234,6 @@ async def _end_runs(runs: Runs, admission: Admission, log: Log) -> None:
         await admission.wait_idle()
     if waiting.cancelled_caught:
         log.error("server.runs_left", running=admission.running)
-
-
-def _state(config: Config) -> "FileState | None":
-    """Return the store of the stored responses besides the memory, None for none."""
-    if config.responses_file is None or not config.store:
-        return None
-    # Imported here, because servers without a file need no SQLite.
-    from claude_openai.state.file import FileState
-
-    return FileState(config.responses_file)
 
 
 @asynccontextmanager
@@ -279,7 +264,7 @@ def _logging(config: Config) -> Iterator[Log]:
 
 
 def _keys(config: Config) -> list[str]:
-    return [key for key in (config.api_key, config.control_key) if key]
+    return [key for key in (config.api_key, config.control_key, config.state_password, config.state_key) if key]
 
 
 @contextmanager
@@ -321,7 +306,8 @@ async def _tracing(config: Config, log: Log) -> "AsyncIterator[Tracing | None]":
 async def _accounting(config: Config, log: Log) -> AsyncIterator[Ledger]:
     # The dollars of the demo are made up.
     path = None if config.demo else config.usage_file
-    async with ended_in_a_thread(_booking(path, log)) as book:
+    redis = None if config.demo or config.state_url is None else (config.state_url, config.state_password)
+    async with ended_in_a_thread(_booking(path, log, redis)) as book:
         with suppress(NoThreadError):  # the backend cannot start either, and says so
             await run_in_thread(book.wait_until_read)
         key = "none" if config.api_key is None else "default"
@@ -329,6 +315,6 @@ async def _accounting(config: Config, log: Log) -> AsyncIterator[Ledger]:
 
 
 @contextmanager
-def _booking(path: Path | None, log: Log) -> Iterator[Book]:
-    with closing(book_of(path, log)) as book:
+def _booking(path: Path | None, log: Log, redis: tuple[str, str | None] | None) -> Iterator[Book]:
+    with closing(book_of(path, log, redis=redis)) as book:
         yield book

@@ -43,6 +43,7 @@ __all__ = [
     "OPENCODE",
     "OTHER_USER",
     "PACKAGES",
+    "REDIS",
     "SCHEMATHESIS",
     "SCRIPT",
     "TRAEFIK",
@@ -63,6 +64,7 @@ ENVOY: Final = os.environ.get("ENVOY") or shutil.which("envoy")
 TRAEFIK: Final = os.environ.get("TRAEFIK") or shutil.which("traefik")
 KUBERNETES_VALIDATE: Final = os.environ.get("KUBERNETES_VALIDATE") or shutil.which("kubernetes-validate")
 OPENCODE: Final = os.environ.get("OPENCODE") or shutil.which("opencode")
+REDIS: Final = os.environ.get("REDIS") or shutil.which("redis-server") or shutil.which("valkey-server")
 SCHEMATHESIS: Final = os.environ.get("SCHEMATHESIS") or shutil.which("st")
 VALIDATOR: Final = shutil.which("openapi-spec-validator", path=str(Path(SCHEMATHESIS or "/nowhere/st").parent))
 # In front of a command that is to have no rights of root.
@@ -186,6 +188,7 @@ CONDITIONS: Final[dict[str, tuple[Callable[[], bool], str]]] = {
     "/proc/PID/fd": (lambda: Path(f"/proc/{os.getpid()}/fd").exists(), "only Linux has paths of descriptors"),
     "/proc": (Path("/proc/self/environ").exists, "processes are counted through it, on Linux"),
     "/bin/ps": (Path("/bin/ps").exists, "install procps"),
+    "redis-server": (lambda: REDIS is not None, "install redis-server or valkey-server, or name it in REDIS"),
     "root": (lambda: os.geteuid() == 0, "only root can be another user, or make a file that is another user's"),
     "schemathesis": (
         lambda: SCHEMATHESIS is not None,

@@ -45,6 +45,9 @@ class StateInMemory:
         self.values.clear()
         return count
 
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        task_status.started()
+
     async def _access(self) -> None:
         await trio.sleep(self.takes_s)
         if self.problem:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from claude_openai.config.addresses import Address, TcpAddress, parse_address
 from claude_openai.config.field_check import check_field
-from claude_openai.config.values import address, header_text, key, mode, proxy
+from claude_openai.config.values import address, header_text, key, mode, proxy, redis_url
 from claude_openai.errors import ConfigError
 from claude_openai.protocol.wire.models import ModelCatalog
 
@@ -65,6 +65,10 @@ class Config:
     store: bool = True
     responses_file: Path | None = None
     responses_kept_hours: int = 720
+    # Redis that replicas share, without its password, in the form of `parse_redis_url`.
+    state_url: str | None = None
+    state_password: str | None = field(default=None, repr=False)
+    state_key: str | None = field(default=None, repr=False)
     demo: bool = False
     # None: a log is written if it has a file. The command defaults to yes; a library does not write to standard output.
     log: bool | None = None
@@ -144,6 +148,13 @@ class Config:
                 "allowed here, because it lets Claude do anything without asking",
                 hint="allow it with --allow-bypass-permissions",
             )
+        if self.state_url is not None:
+            _check("state_url", redis_url, self.state_url)
+            if self.responses_file is not None:
+                raise ConfigError(
+                    "--state-url / CLAUDE_OPENAI_STATE_URL: --responses-file and --state-url exclude each other",
+                    hint="omit --responses-file to keep the responses in Redis",
+                )
         if self.replica is not None:
             _check("replica", header_text, self.replica)
         self.catalog()
@@ -219,5 +230,5 @@ def _check(name: str, convert: Callable[[str], str], value: str) -> None:
     try:
         convert(value)
     except ValueError as error:
-        shown = "" if name.endswith("_key") else f": {value!r}"
+        shown = "" if name.endswith("_key") or name == "state_url" else f": {value!r}"
         raise ConfigError(f"{name}{shown} {error}") from None

@@ -94,7 +94,7 @@ class Setting:
         try:
             return self.convert(raw)
         except ValueError as error:
-            shown = "the value" if self.name == "api_key" else repr(raw)
+            shown = "the value" if self.name in ("api_key", "state_url") else repr(raw)
             raise ConfigError(f"{self.label}: {shown} (from {source}) {error}") from None
 
 

@@ -27,7 +27,9 @@ from claude_openai.config.values import (
     modes,
     path,
     proxy,
+    redis_url,
     several,
+    state_key_in_file,
     switch,
     text,
     whole,
@@ -69,8 +71,8 @@ def config_from(argv: Sequence[str], environ: Mapping[str, str], parser: Parser 
                 f"{setting.label}: {other} and {source} exclude each other", hint=f"omit {other} to use the file"
             )
         values[setting.field], sources[setting.field] = setting.read(raw, source), source
-        if setting.name == "api_key_file":
-            values["private_files"] = (path(raw).absolute(),)
+        if setting.convert in (key_in_file, state_key_in_file):
+            values["private_files"] = (*values.get("private_files", ()), path(raw).absolute())
     return Config(**values)
 
 
@@ -317,7 +319,25 @@ SETTINGS: Final[tuple[Setting, ...]] = (
         _number(
             "responses_kept_hours",
             "HOURS",
-            "with --responses-file, how long a response is kept after its last use",
+            "with --responses-file or --state-url, how long a response is kept after its last use",
+        ),
+        _setting(
+            "state_url",
+            redis_url,
+            "URL",
+            "Redis or Valkey that replicas share, for stored responses and usage: redis://HOST:PORT/DB, rediss://... "
+            "(TLS) or unix:///PATH?db=DB; needs the extra 'replicas'",
+        ),
+        _setting(
+            "state_password_file", key_in_file, "PATH", "file to read the password of Redis from", sets="state_password"
+        ),
+        _setting(
+            "state_key_file",
+            state_key_in_file,
+            "PATH",
+            "file to read the key from that encrypts what is stored in Redis, the same for all replicas; by default it "
+            "is not encrypted",
+            sets="state_key",
         ),
         _number(
             "spares",

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Final
 
 from claude_openai.config.addresses import UNIX, UnixAddress, parse_address, parse_proxy
+from claude_openai.config.redis_url import parse_redis_url
 from claude_openai.config.suggestions import did_you_mean
 from claude_openai.protocol.turn.claude_options import PERMISSION_MODES
 
 KEY_FILE_BYTES: Final = 8192
+LEAST_STATE_KEY: Final = 32
 NO_FOLDER: Final = "none"
 
 
@@ -147,6 +149,18 @@ def key_in_file(raw: str) -> str:
         return key(content.decode(errors="replace").removesuffix("\n").removesuffix("\r"))
     except ValueError as error:
         raise ValueError(f"contains a key that {error}") from None
+
+
+def state_key_in_file(raw: str) -> str:
+    found = key_in_file(raw)
+    if len(found) < LEAST_STATE_KEY:
+        raise ValueError(f"contains a key of fewer than {LEAST_STATE_KEY} characters; `openssl rand -hex 32` makes one")
+    return found
+
+
+def redis_url(raw: str) -> str:
+    parse_redis_url(raw)
+    return raw
 
 
 def path(raw: str) -> Path:

@@ -25,6 +25,7 @@ MAX_BYTES: Final = 256 * 1024 * 1024
 BUSY_S: Final = 3.0
 VERSION: Final = 1
 MAX_THREADS: Final = 4
+PRUNE_S: Final = 600.0
 # How long a value that was used is not noted as used again, so that most reads write nothing.
 RENEW_AFTER_S: Final = 60.0
 
@@ -76,6 +77,14 @@ class FileState:
     async def prune(self) -> None:
         """Delete the values whose lifetime has passed."""
         await self._in_thread(self._prune)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Prune the file from time to time, also if nothing is written any more."""
+        task_status.started()
+        while True:
+            with suppress(StateError):  # a request that needs the file says so
+                await self.prune()
+            await trio.sleep(PRUNE_S)
 
     async def _in_thread(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
         def access() -> T:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
+import trio
+
 __all__ = ["ACCESS_S", "StateError", "StateStore"]
 
 # The longest time in seconds that a request waits for a store.
@@ -41,3 +43,6 @@ class StateStore(Protocol):
 
     async def clear(self) -> int:
         """Delete all values; return how many there were."""
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Do what the store needs as long as it is used, until cancelled. Start it before the first access."""

@@ -42,8 +42,8 @@ _WARNINGS: Final = {
     "keys_not_read": "The keys file cannot be used since its last change, so the keys before it are still accepted, "
     "also if the change revokes them. The log has the reason (keys.not_read).",
     "log_not_written": "The log cannot be written: {}. Make room, or start the server with another --log-file.",
-    "usage_not_saved": "The figures of usage cannot be saved, and are kept in memory: {}. Make room, or start the "
-    "server with another --usage-file.",
+    "usage_not_saved": "The figures of usage cannot be saved, and are kept in memory: {}. Make room, start the "
+    "server with another --usage-file, or see to the Redis of --state-url.",
     "store_not_reached": "The store of responses cannot be read or written, and they are kept in memory: {}.",
 }
 

@@ -35,6 +35,9 @@ __all__ = ["ALIVE_S", "BEAT_S", "SharedResponses"]
 BEAT_S: Final = 15.0
 ALIVE_S: Final = 60.0
 
+# How many responses that could not be stored are tried again at once.
+MAX_AGAIN: Final = 8
+
 T = TypeVar("T")
 
 
@@ -107,6 +110,13 @@ class SharedResponses:
             with trio.move_on_after(BEAT_S):
                 await wait()
             self.access.put([_server_name(self.owner)], self._sign_of_life, 0)
+
+    def write_again(self, caller: str, response_id: str) -> None:
+        """Begin to store responses before one, which could not be stored when they ended."""
+        before = self.responses.known_chain(response_id)[1:]
+        unwritten = [each for each in before if not self.access.is_written(response_name(caller, each))]
+        for each in unwritten[:MAX_AGAIN]:
+            self.write(caller, each)
 
     async def delete(self, caller: str, response_id: str, item_ids: Sequence[str]) -> bool:
         """Delete a response and its items. Return whether the store has answered."""

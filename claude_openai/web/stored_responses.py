@@ -140,6 +140,7 @@ class Keeping:
         if self.input is not None:
             self.stored.responses.keep(response, self.input, self.caller, trio.current_time())
             if self.stored.shared is not None:
+                self.stored.shared.write_again(self.caller, response["id"])
                 self._written = self.stored.shared.write(self.caller, response["id"])
 
     async def settle(self) -> None:

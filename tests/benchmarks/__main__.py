@@ -30,6 +30,7 @@ from .harness import harness
 from .process_figures import family, memory_mb, proportional_mb
 from .report import failures, report, server
 from .servers import WORD
+from .shared_store import shared_store
 from .watching import watching
 
 RUNS = 5
@@ -240,6 +241,7 @@ def main() -> int:
             "watching": watching,
             "apis": apis,
             "balancer": partial(balancer, folder),
+            "shared store": partial(shared_store, folder),
             "capacity": partial(capacity, folder),
             "everything else": partial(everything_else, folder),
         }

@@ -78,15 +78,20 @@ async def bare() -> None:
         print((await nursery.start(hypercorn_serve, app, config))[0], flush=True)
 
 
-async def scripted(output_dir: str = "") -> None:
-    """Our server over a backend that costs nothing; runs are captured in the folder, if it is not None."""
-    folder = Path(output_dir) if output_dir else None
+async def scripted(output_dir: str = "", responses_file: str = "", state_url: str = "", state_key: str = "") -> None:
+    """Our server over a backend that costs nothing.
+
+    Runs are captured in the folder, and responses are stored in the file or in Redis, unless these are empty.
+    """
     config = Config(
         port=0,
         log=False,
         max_concurrency=1000,
         process_timeout_ms=600_000,
-        output_dir=folder,
+        output_dir=Path(output_dir) if output_dir else None,
+        responses_file=Path(responses_file) if responses_file else None,
+        state_url=state_url or None,
+        state_key=state_key or None,
         control_key="benchmark",
     )
     async with trio.open_nursery() as nursery:

@@ -106,6 +106,7 @@ async def running(
     program: Sequence[str] = MODULE,
     env: Mapping[str, str] | None = None,
     api: MessagesApi | None = None,
+    within_s: float = LIMIT_S,
 ) -> AsyncIterator[Command]:
     """The command, listening, with a stand-in for its CLIs to talk to; killed at the end of the block if it still runs.
 
@@ -116,11 +117,12 @@ async def running(
         program: how it is started.
         env: more variables; the others of this process are not passed on.
         api: the stand-in, if it serves others too.
+        within_s: the longest duration of the block.
     """
     home, temporary = folder / "home", folder / "tmp"
     home.mkdir(parents=True)
     temporary.mkdir()
-    with trio.fail_after(LIMIT_S):
+    with trio.fail_after(within_s):
         async with nullcontext(api) if api else MessagesApi.serving(reply) as the_api:
             command = Command(the_api, home, folder / "config", temporary, Processes(temporary))
             command.process = await _started(command, [*program, "--port", "0", *flags], env or {})

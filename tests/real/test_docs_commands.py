@@ -51,6 +51,9 @@ OWN_TEST: Final = (
 IN_CI = "the registry, and minutes; .ci/run takes it from the page"
 NEEDS_DOCKER = "Docker; docker/test.sh builds and runs the image, docker/as_compose.py checks the compose file"
 ELSEWHERE: Final[Mapping[str, str]] = {
+    "CLAUDE_OPENAI_STATE_URL=redis://redis CLAUDE_OPENAI_DEMO=1 docker compose -f docker/replicas/docker-compose.yml "
+    "--env-file docker/.env --profile shared up --build --scale replica=3\n": "Docker; tests/real/test_replicas.py "
+    "runs HAProxy and Redis",
     "CLAUDE_OPENAI_DEMO=1 docker compose -f docker/replicas/docker-compose.yml --env-file docker/.env up --build "
     "--scale replica=3\n": "Docker; tests/real/test_replicas.py runs HAProxy, docker/test.sh a replica",
     """\

@@ -1,6 +1,7 @@
-"""What a conversation loses on a server that does not have it: all that a store shared by replicas could save."""
+"""What a conversation loses on a server that does not have it, without a shared store and with one."""
 
 import itertools
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +12,9 @@ from claude_openai.testing import MessagesApi, RecordedRequest, Reply, Thinking,
 from tests.real.call import Call, chat
 from tests.real.command import Command, running
 from tests.real.harness import needs_claude
-from tests.real.tool_turns import READ, results
+from tests.real.redis_server import needs_redis, redis_serving
+from tests.real.replica_traffic import UNREACHED
+from tests.real.tool_turns import READ, results, upstream
 
 pytestmark = [needs_claude, pytest.mark.long]
 
@@ -78,20 +81,52 @@ async def test_a_moved_tool_loop_loses_its_thinking_and_nothing_else(tmp_path: P
         assert plain(moved.messages) == plain(live.messages, "thinking")
 
 
+BODY: Final[dict[str, Any]] = {"model": "claude-sonnet", "input": "Hi"}
+
+
+async def ask(server: Command, **more: Any) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """The status, the answer and the headers of a request to /v1/responses."""
+    while True:
+        async with Call.open(server.url, {**BODY, **more}, "/v1/responses") as call:
+            status, answer = await call.answer()
+            # On a busy machine a read may take longer than a request waits.
+            if UNREACHED not in str(answer):
+                return status, answer, call.headers
+
+
+def continued(first: dict[str, Any]) -> list[dict[str, Any]]:
+    """The fields that continue a response by its id, and by that of its item."""
+    reference = {"type": "item_reference", "id": first["output"][0]["id"]}
+    by_item = [{"role": "user", "content": "Hi"}, reference, {"role": "user", "content": "And?"}]
+    return [{"previous_response_id": first["id"], "input": "And?"}, {"input": by_item}]
+
+
 async def test_a_moved_stored_response_is_refused_before_anything_is_started(tmp_path: Path) -> None:
     async with (
         running(tmp_path / "a", *FLAGS) as a,
         running(tmp_path / "b", *FLAGS) as b,
     ):
-        body: dict[str, Any] = {"model": "claude-sonnet", "input": "Hi"}
-        async with Call.open(a.url, body, "/v1/responses") as call:
-            _, first = await call.answer()
-        said = [{"type": "item_reference", "id": first["output"][0]["id"]}, {"role": "user", "content": "And?"}]
-        for more, right in (
-            ({"previous_response_id": first["id"]}, (404, "previous_response_not_found")),
-            ({"input": said}, (400, "invalid_value")),
+        _, first, _ = await ask(a)
+        for more, right in zip(
+            continued(first), ((404, "previous_response_not_found"), (400, "invalid_value")), strict=True
         ):
-            async with Call.open(b.url, {**body, **more}, "/v1/responses") as call:
-                status, answer = await call.answer()
-                assert (status, answer["error"]["code"]) == right
-                assert call.headers["x-claude-openai-started"] == "no"
+            status, answer, headers = await ask(b, **more)
+            assert (status, answer["error"]["code"]) == right
+            assert headers["x-claude-openai-started"] == "no"
+
+
+@needs_redis
+async def test_a_moved_stored_response_is_continued_from_a_shared_store_after_the_end_of_its_server(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "key").write_text("k" * 32)
+    async with redis_serving(tmp_path) as redis, MessagesApi.serving(Reply("Hello.")) as api:
+        flags = (*FLAGS, "--state-url", redis.url, "--state-key-file", str(tmp_path / "key"))
+        async with running(tmp_path / "a", *flags, api=api) as a, running(tmp_path / "b", *flags, api=api) as b:
+            _, first, _ = await ask(a)
+            a.send(signal.SIGKILL)
+            await a.process.wait()
+            for more in continued(first):
+                status, answer, _ = await ask(b, **more)
+                assert status == 200, answer
+                assert upstream(api.requests[-1]) == [("user", ["Hi"]), ("assistant", ["Hello."]), ("user", ["And?"])]

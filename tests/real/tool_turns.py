@@ -11,7 +11,7 @@ from tests.real.harness import Served
 __all__ = ["ASKED", "KEPT", "LIST", "READ", "ask", "refused", "results", "upstream", "use"]
 
 
-READ = {
+READ: dict[str, Any] = {
     "type": "function",
     "function": {
         "name": "read",

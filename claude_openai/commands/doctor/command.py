@@ -13,6 +13,7 @@ from dataclasses import asdict
 from typing import Final
 
 from claude_openai.commands import command_parser, has_flag
+from claude_openai.commands.doctor.check_state import state_checks
 from claude_openai.commands.doctor.checks import Finding, machine_checks
 from claude_openai.commands.doctor.checks_claude import claude_checks, confinement_check, program_check
 from claude_openai.commands.doctor.checks_server import port_check, server_checks
@@ -73,7 +74,7 @@ def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> l
     server, instance = server_checks(environ)
     checks += [*machine_checks(config, flags, environ), *claude_checks(config, environ)]
     checks += [confinement_check(config, environ), *server]
-    checks.append(port_check(config, instance))
+    checks += [*state_checks(config), port_check(config, instance)]
     if ask and complaint is None:
         from claude_openai.commands.doctor.round_trip import STARTED, asked_server, round_trip
 

@@ -1,6 +1,6 @@
-"""Keeps the rows of the usage table in memory, and with a store also in a file that a thread writes.
+"""Keeps the rows of the usage table in memory, and with a store also in a file, or in Redis, to which a thread writes.
 
-The event loop only adds numbers, under a lock that is never held during an access to the disk. The thread saves them
+The event loop only adds numbers, under a lock that is never held during an access to the store. The thread saves them
 half a second after the first, so a server that is killed loses at most what was added within its last second. What
 cannot be saved stays in memory and is tried again: no turn waits for a disk, or fails because of one.
 """
@@ -29,15 +29,15 @@ MAX_QUEUED: Final = 1000
 
 
 class StoreError(Exception):
-    """The file cannot be read or written; the text has its path and the reason.
+    """The store cannot be read or written; the text has its place and the reason.
 
     Args:
-        path: the file.
-        reason: what is wrong, without the path.
+        place: the file, or the address of Redis.
+        reason: what is wrong, without the place.
     """
 
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"{path}: {reason}")
+    def __init__(self, place: Path | str, reason: str) -> None:
+        super().__init__(f"{place}: {reason}")
         self.reason = reason
 
 
@@ -49,7 +49,7 @@ class Account(NamedTuple):
 
 
 class Store(Protocol):
-    """The file. Its methods raise StoreError."""
+    """The file, or Redis. Its methods raise StoreError."""
 
     def add(self, rows: Mapping[RowKey, Amounts], account: Account | None) -> None: ...
     def read(self, first_day: str) -> tuple[dict[RowKey, Amounts], Account | None]: ...

@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+from claude_openai.config.redis_url import parse_redis_url
 from claude_openai.errors import ApiError
 from claude_openai.keys.key import Key
 from claude_openai.logs.log import NULL_LOG, Log
@@ -22,14 +23,36 @@ MAX_MODELS: Final = 64
 OTHER: Final = "other"
 
 
-def book_of(path: Path | None, log: Log, now: Callable[[], float] = time.time) -> Book:
-    """Return a book with this file, or in memory if the path is None."""
+def book_of(
+    path: Path | None,
+    log: Log,
+    now: Callable[[], float] = time.time,
+    *,
+    redis: tuple[str, str | None] | None = None,
+) -> Book:
+    """Return a book.
+
+    Args:
+        path: its file; None keeps it in memory.
+        log: for failures.
+        now: Unix time.
+        redis: URL and password of a Redis, in place of the file.
+    """
+
+    def today() -> date:
+        return date.fromtimestamp(now())
+
+    if redis is not None:
+        # Imported here, because it is an extra.
+        from claude_openai.runs.usage.redis_store import RedisUsageStore
+
+        return Book(RedisUsageStore(parse_redis_url(redis[0]), redis[1], today), log, today)
     if path is None:
-        return Book(None, log, lambda: date.fromtimestamp(now()))
+        return Book(None, log, today)
     # Imported here, because servers without a file need no SQLite.
     from claude_openai.runs.usage.store import UsageStore
 
-    return Book(UsageStore(path), log, lambda: date.fromtimestamp(now()))
+    return Book(UsageStore(path), log, today)
 
 
 class Ledger:

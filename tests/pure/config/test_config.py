@@ -71,6 +71,14 @@ ROWS = {
     "responses_file": Row(("/var/r.db", Path("/var/r.db")), ("/var/r", Path("/var/r")),
                           ("", "~nobody-of-this-name/x")),
     "responses_kept_hours": Row(("24", 24), ("1", 1), ("0", "-1", "", "1.5")),
+    "state_url": Row(
+        ("redis://u@h:1/2", "redis://u@h:1/2"),
+        ("unix:///a/b?db=1", "unix:///a/b?db=1"),
+        ("", "h:1", "http://h", "redis://", "redis://h/x", "redis://h:p", "redis://h?db=1", "unix://h", "unix:///a?d=1",
+         "redis://:hidden@h", "redis://u:hidden@h:1"),
+    ),
+    "state_password_file": Row(("first.key", "first"), ("second.key", "sec/+=.~ond"), ("", "none.key", "words.key")),
+    "state_key_file": Row(("32.key", "3" * 32), ("33.key", "hidden" * 8), ("", "none.key", "first.key", "latin.key")),
     "demo": Row(("1", True), ("no", False), ("", "2", "maybe")),
     "log": Row(("off", False), ("TRUE", True), ("", "2")),
     "log_format": Row(("text", "text"), ("JSON", "json"), ("", "ndjson")),
@@ -94,6 +102,8 @@ ROWS = {
 KEY_FILES = {
     "first.key": b"first\n",
     "second.key": b"sec/+=.~ond",
+    "32.key": b"3" * 32 + b"\n",
+    "33.key": b"hidden" * 8,
     "empty.key": b"",
     "line.key": b"\n",
     "words.key": b"hidden words\n",

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from claude_openai.protocol.claude_code.list_prices import estimated_usd
 from claude_openai.protocol.turn.events import Usage as Tokens
+from claude_openai.runs.usage import book, redis_store
 from claude_openai.testing import Hang, Reply, Text, Usage
+from tests.named_keys import bearer, named_key, write_keys
 from tests.real.call import Call, chat
-from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
+from tests.real.harness import LIMIT_S, POLL_S, Served, needs_claude, on_both_backends, serving, until
+from tests.real.redis_server import needs_redis, redis_serving
 from tests.real.tool_turns import ASKED, KEPT, ask, results, use
 
 pytestmark = needs_claude
@@ -24,8 +28,8 @@ UNIFIED = "anthropic-ratelimit-unified-"
 LOGGED_IN = {"ANTHROPIC_API_KEY": "", "CLAUDE_CODE_OAUTH_TOKEN": "sk-ant-oat01-stand-in"}
 
 
-async def usage_of(served: Served) -> dict[str, Any]:
-    async with Call.open(served.url, None, "/v1/usage") as call:
+async def usage_of(served: Served, **headers: str) -> dict[str, Any]:
+    async with Call.open(served.url, None, "/v1/usage", **headers) as call:
         status, usage = await call.answer(validated=False)
     assert (status, usage["problem"]) == (200, None)
     return usage
@@ -122,6 +126,35 @@ async def test_figures_survive_a_restart_and_two_servers_share_a_file(tmp_path: 
         assert (status, answer["error"]["code"]) == (429, "insufficient_quota")
         assert 0 < int(call.headers["retry-after"]) <= 25 * 3600
         assert again.api.requests == []
+
+
+@pytest.mark.long
+@needs_redis
+async def test_budget_of_a_key_is_one_for_all_servers_with_a_shared_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(book, "REFRESH_S", 0.1)
+    monkeypatch.setattr(redis_store, "ANSWER_S", LIMIT_S)
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    keys = write_keys(tmp_path / "keys.json", named_key("ann", max_cost_per_day=0.000001), named_key("bob"))
+
+    async def ask_as(name: str, served: Served) -> tuple[int, str | None]:
+        async with Call.open(served.url, chat("Hi"), **bearer(name)) as call:
+            status, answer = await call.answer()
+        return status, answer.get("error", {}).get("code")
+
+    async with redis_serving(tmp_path) as redis:
+        settings: dict[str, Any] = {"keys_file": keys, "state_url": redis.url, "backend": "cli"}
+        async with (
+            serving(tmp_path / "one", OK, **settings) as one,
+            serving(tmp_path / "other", OK, **settings) as other,
+        ):
+            assert await ask_as("ann", one) == (200, None)
+            while (await usage_of(other, **bearer("ann")))["refusing"] is None:  # noqa: ASYNC110 - there is no event
+                await trio.sleep(POLL_S)
+            assert await ask_as("ann", other) == (429, "key_budget_exhausted")
+            assert await ask_as("bob", other) == (200, None)
 
 
 @pytest.mark.long

@@ -1,0 +1,34 @@
+"""Makes the store that the settings name."""
+
+from claude_openai.config import Config
+from claude_openai.config.redis_url import parse_redis_url
+from claude_openai.errors import StartError
+from claude_openai.extras import install_command
+from claude_openai.logs.log import Log
+from claude_openai.state.store import StateStore
+
+__all__ = ["open_state"]
+
+
+def open_state(config: Config, log: Log) -> StateStore | None:
+    """Return the store of `config.state_url` or `config.responses_file`, for its caller to run; None for none.
+
+    Raises:
+        StartError: an extra is missing.
+    """
+    # Imported here: Redis is an extra, and servers without a file need no SQLite.
+    if config.state_url is None and config.responses_file is not None and config.store:
+        from claude_openai.state.file import FileState
+
+        return FileState(config.responses_file)
+    if config.state_url is None:
+        return None
+    try:
+        from claude_openai.state.cipher import Cipher
+        from claude_openai.state.redis import RedisStore
+    except ImportError as error:
+        raise StartError(
+            f"--state-url needs coredis and cryptography, which are not installed: {error}",
+            hint=f"install them with: {install_command('replicas')}",
+        ) from error
+    return RedisStore(parse_redis_url(config.state_url), config.state_password, Cipher(config.state_key), log)

@@ -1,0 +1,252 @@
+"""Stores state in Redis or Valkey, which several servers share, through coredis.
+
+`RedisStore.run` holds one connection; while there is none, each access is refused at once. An access goes on without
+its caller. If it fails, or takes `SILENT_S`, the connection is closed; the next attempt to connect comes after a pause.
+"""
+
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, Generic, TypeVar, cast
+
+import trio
+from coredis import Redis
+from coredis.exceptions import RedisError
+from coredis.retry import NoRetryPolicy
+
+from claude_openai.config.redis_url import RedisUrl
+from claude_openai.logs.log import Log
+from claude_openai.state.cipher import Cipher
+from claude_openai.state.store import StateError
+
+__all__ = ["PREFIX", "RedisStore", "with_redis"]
+
+T = TypeVar("T")
+
+# Of all names.
+PREFIX: Final = "claude-openai:"
+STATE: Final = f"{PREFIX}state:"
+# A value with which each connection is tried.
+TRIED: Final = f"{PREFIX}tried"
+CONNECT_S: Final = 1.0
+SILENT_S: Final = 1.0
+LEAST_PAUSE_S: Final = 1.0
+MOST_PAUSE_S: Final = 30.0
+# Values that are together larger are not stored.
+MAX_BYTES: Final = 8 * 1024 * 1024
+
+FAILURES: Final = (RedisError, OSError, trio.TooSlowError)
+
+# A script does all of its work or none, in one command: coredis ends the connection if a transaction is cancelled.
+_PUT: Final = "for i, name in ipairs(KEYS) do redis.call('SET', name, ARGV[i + 1], 'PX', ARGV[1]) end"
+_GET: Final = """\
+local found = {}
+for i, name in ipairs(KEYS) do found[i] = redis.call('GETEX', name, 'PX', ARGV[1]) end
+return found"""
+
+
+def _redis(url: RedisUrl, password: str | None) -> "Redis[bytes]":
+    """Return a client, to be entered. It has one connection, and repeats nothing."""
+    # It would log each attempt with a traceback.
+    logging.getLogger("coredis").setLevel(logging.CRITICAL)
+    place: dict[str, Any] = {"unix_socket_path": url.path} if url.path else {"host": url.host, "port": url.port}
+    return Redis(
+        **place,
+        db=url.db,
+        username=url.user,
+        password=password,
+        ssl_context=ssl.create_default_context() if url.is_tls else None,
+        connect_timeout=CONNECT_S,
+        max_connections=1,
+        retry_policy=NoRetryPolicy(),
+        verify_version=False,
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Return why an access failed."""
+    return "it did not answer in time" if isinstance(error, trio.TooSlowError) else str(error) or repr(error)
+
+
+async def with_redis(
+    url: RedisUrl, password: str | None, within_s: float, work: Callable[["Redis[bytes]"], Awaitable[T]]
+) -> T:
+    """Do some work with a client of its own, and return its result.
+
+    Raises:
+        StateError: it failed, or took longer than `within_s`.
+    """
+    failure: Exception | None = None
+    # An error that leaves the block of coredis becomes a group.
+    async with _redis(url, password) as client:
+        try:
+            with trio.fail_after(within_s):
+                return await work(client)
+        except FAILURES as error:
+            failure = error
+    raise StateError(url.text, _reason(failure)) from failure
+
+
+@dataclass(slots=True)
+class _Connection:
+    """A client, a nursery for accesses by it, and its end."""
+
+    client: "Redis[bytes]"
+    nursery: trio.Nursery
+    failed: trio.Event = field(default_factory=trio.Event)
+    reason: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class _Answer(Generic[T]):
+    done: trio.Event = field(default_factory=trio.Event)
+    value: T | None = None
+    error: str = "the connection ended"
+
+
+class RedisStore:
+    """A StateStore; see the module. Without `run` each access is refused.
+
+    Args:
+        url: the address.
+        password: its password.
+        cipher: encrypts the values.
+        log: for the loss of the store, and its return.
+
+    Attributes:
+        problem: why there is no connection; "" if there is one.
+    """
+
+    def __init__(self, url: RedisUrl, password: str | None, cipher: Cipher, log: Log) -> None:
+        self._url = url
+        self._password = password
+        self._cipher = cipher
+        self._log = log
+        self._connection: _Connection | None = None
+        self._tried = trio.Event()
+        self._pause_s = LEAST_PAUSE_S
+        self._was_unreadable = False
+        self.problem = ""
+
+    async def put(self, values: Mapping[str, bytes], kept_s: float) -> None:
+        """Store values, unless they are larger than `MAX_BYTES`."""
+        if (size := sum(map(len, values.values()))) > MAX_BYTES:
+            self._log.debug("state.too_large", bytes=size)
+            return
+        names = [STATE + name for name in values]
+        stored = [self._cipher.encrypt(name, value) for name, value in values.items()]
+        await self._access(lambda redis: redis.eval(_PUT, names, [_ms(kept_s), *stored]))
+
+    async def get(self, names: Sequence[str], kept_s: float) -> list[bytes | None]:
+        """Return values and renew their lifetime. If a value cannot be decrypted, it counts as not stored."""
+        keys = [STATE + name for name in names]
+        stored = await self._access(lambda redis: redis.eval(_GET, keys, [_ms(kept_s)]))
+        return [
+            None if value is None else self._decrypted(name, value)
+            for name, value in zip(names, cast("list[bytes | None]", stored), strict=True)
+        ]
+
+    async def delete(self, names: Sequence[str]) -> int:
+        """Delete values; return how many were stored."""
+        return await self._access(partial(_unlink, [STATE + name for name in names]))
+
+    async def clear(self) -> int:
+        """Delete all values, a part of them after the other; return how many there were."""
+        cursor, count = None, 0
+        while cursor != 0:
+            cursor, names = await self._access(partial(_scan, cursor))
+            if names:
+                count += await self._access(partial(_unlink, names))
+        return count
+
+    async def run(self, task_status: "trio.TaskStatus[None]" = trio.TASK_STATUS_IGNORED) -> None:
+        """Hold a connection, and replace it when it fails, until cancelled.
+
+        Args:
+            task_status: started once the first attempt to connect has ended.
+        """
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._connect_always)
+            await self._tried.wait()
+            task_status.started()
+
+    async def _connect_always(self) -> None:
+        while True:
+            async with _redis(self._url, self._password) as client:
+                reason = await self._hold(client)
+            if not self.problem:
+                self._log.warning("state.lost", address=self._url.text, reason=reason)
+            self.problem = reason
+            self._tried.set()
+            await trio.sleep(self._pause_s)
+            self._pause_s = min(2 * self._pause_s, MOST_PAUSE_S)
+
+    async def _hold(self, client: "Redis[bytes]") -> str:
+        """Let requests use a connection until it fails; return why."""
+        try:
+            with trio.fail_after(CONNECT_S):
+                await client.eval(_PUT, [TRIED], [_ms(CONNECT_S), b""])
+        except FAILURES as error:
+            return _reason(error)
+        if self.problem:
+            self._log.info("state.back", address=self._url.text)
+        self.problem = ""
+        async with trio.open_nursery() as nursery:
+            self._connection = _Connection(client, nursery)
+            self._tried.set()
+            try:
+                await self._connection.failed.wait()
+            finally:
+                connection, self._connection = self._connection, None
+            nursery.cancel_scope.cancel()
+        return connection.reason
+
+    async def _access(self, command: Callable[["Redis[bytes]"], Awaitable[T]]) -> T:
+        """Run a command.
+
+        Raises:
+            StateError: it failed, or there is no connection.
+        """
+        if self._connection is None:
+            raise StateError(self._url.text, self.problem or "it is not connected")
+        answer = _Answer[T]()
+        self._connection.nursery.start_soon(self._ask, self._connection, command, answer)
+        await answer.done.wait()
+        if answer.error:
+            raise StateError(self._url.text, answer.error)
+        return cast("T", answer.value)
+
+    async def _ask(
+        self, connection: "_Connection", command: Callable[["Redis[bytes]"], Awaitable[T]], answer: _Answer[T]
+    ) -> None:
+        try:
+            with trio.fail_after(SILENT_S):
+                answer.value = await command(connection.client)
+            answer.error = ""
+            self._pause_s = LEAST_PAUSE_S
+        except FAILURES as error:
+            answer.error = connection.reason = _reason(error)
+            connection.failed.set()
+        finally:
+            answer.done.set()
+
+    def _decrypted(self, name: str, stored: bytes) -> bytes | None:
+        value = self._cipher.decrypt(name, stored)
+        if value is None and not self._was_unreadable:
+            self._was_unreadable = True
+            self._log.warning("state.not_decrypted", address=self._url.text)
+        return value
+
+
+async def _scan(cursor: int | None, redis: "Redis[bytes]") -> tuple[int, tuple[bytes, ...]]:
+    return await redis.scan(cursor, f"{STATE}*", 1000)
+
+
+async def _unlink(names: Sequence[str | bytes], redis: "Redis[bytes]") -> int:
+    return await redis.unlink(names)
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(1000 * seconds))

@@ -1,0 +1,35 @@
+"""What is stored of a value: bound to its name and to the key."""
+
+import pytest
+
+from claude_openai.state.cipher import Cipher
+
+KEYED, PLAIN = Cipher("k" * 32), Cipher(None)
+
+
+@pytest.mark.parametrize("cipher", [KEYED, PLAIN])
+@pytest.mark.parametrize("value", [b"", b"\0\xff", b"a value" * 1000])
+def test_value_is_the_same_after_encryption_and_decryption(cipher: Cipher, value: bytes) -> None:
+    assert cipher.decrypt("name", cipher.encrypt("name", value)) == value
+
+
+def test_encrypted_value_shows_nothing_of_it_and_differs_each_time() -> None:
+    first, second = KEYED.encrypt("name", b"secret"), KEYED.encrypt("name", b"secret")
+    assert b"secret" not in first
+    assert first != second
+
+
+def test_value_is_not_decrypted_under_another_name_with_another_key_or_after_a_change() -> None:
+    stored = KEYED.encrypt("name", b"secret")
+    assert KEYED.decrypt("other", stored) is None
+    assert Cipher("l" * 32).decrypt("name", stored) is None
+    assert PLAIN.decrypt("name", stored) is None
+    for position in range(len(stored)):
+        changed = bytearray(stored)
+        changed[position] ^= 1
+        assert KEYED.decrypt("name", bytes(changed)) is None
+        assert KEYED.decrypt("name", stored[:position]) is None
+
+
+def test_value_that_was_stored_without_a_key_is_not_accepted_with_one() -> None:
+    assert KEYED.decrypt("name", PLAIN.encrypt("name", b"forged")) is None

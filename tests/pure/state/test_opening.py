@@ -1,0 +1,43 @@
+"""The store that the settings name, and the error without the extra."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from claude_openai.config import Config
+from claude_openai.errors import ConfigError, StartError
+from claude_openai.logs.log import NULL_LOG
+from claude_openai.state.file import FileState
+from claude_openai.state.opening import open_state
+
+URL = "redis://127.0.0.1:1"
+
+
+def test_without_a_url_or_a_file_or_with_no_store_there_is_none(tmp_path: Path) -> None:
+    assert open_state(Config(), NULL_LOG) is None
+    assert open_state(Config(responses_file=tmp_path / "file", store=False), NULL_LOG) is None
+    assert isinstance(open_state(Config(responses_file=tmp_path / "file"), NULL_LOG), FileState)
+
+
+@pytest.mark.parametrize("package", ["coredis", "cryptography.exceptions"])
+def test_without_the_extra_the_error_has_the_command_that_installs_it(
+    package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("cipher", "redis"):
+        monkeypatch.delitem(sys.modules, f"claude_openai.state.{name}", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(StartError, match=package) as caught:
+        open_state(Config(state_url=URL), NULL_LOG)
+    assert "'claude-openai[replicas]'" in caught.value.hint
+
+
+def test_a_file_and_redis_exclude_each_other(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="exclude each other"):
+        Config(state_url=URL, responses_file=tmp_path)
+
+
+def test_a_password_in_the_url_is_refused_and_not_shown() -> None:
+    with pytest.raises(ConfigError, match="--state-password-file") as caught:
+        Config(state_url="redis://:hidden@h")
+    assert "hidden" not in str(caught.value)

@@ -30,6 +30,7 @@ __all__ = [
     "RunCancelled",
     "RunEnded",
     "RunNotFound",
+    "RunsElsewhere",
     "ShuttingDown",
     "StartError",
     "TurnTimeout",
@@ -184,6 +185,14 @@ class IdempotencyKeyReused(ApiError):
     status = 409
     type = "invalid_request_error"
     default_code = "idempotency_key_reused"
+
+
+class RunsElsewhere(ApiError):
+    """The response to cancel or delete is made by another server."""
+
+    status = 409
+    type = "invalid_request_error"
+    default_code = "runs_elsewhere"
 
 
 class RunEnded(ApiError):

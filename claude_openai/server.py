@@ -34,8 +34,9 @@ from claude_openai.runs.registry import RunLimits, Runs
 from claude_openai.runs.trace_export import open_tracing
 from claude_openai.runs.usage.book import Book
 from claude_openai.runs.usage.ledger import Ledger, book_of
+from claude_openai.state.access import WRITE_S
 from claude_openai.state.opening import shared_store
-from claude_openai.state.store import StateStore
+from claude_openai.state.store import StateError
 from claude_openai.threads import NoThreadError, run_in_thread
 from claude_openai.trio_only import require_trio
 from claude_openai.web.app import build_app
@@ -44,6 +45,7 @@ from claude_openai.web.http.sockets import SocketListener, close_all, open_liste
 
 if TYPE_CHECKING:
     from claude_openai.runs.tracing import Tracing
+    from claude_openai.state.file import FileState
     from claude_openai.state.redis import RedisStore
 
 __all__ = ["serve"]
@@ -55,6 +57,7 @@ T = TypeVar("T")
 RUNS_END_WAIT_S = 8.0
 # How long a turn of a key that was revoked may go on.
 REVOKED_WITHIN_S: Final = 0.5
+PRUNE_S: Final = 600.0
 
 WITHOUT_TRIO: Final = (
     "in a test use `with claude_openai.testing.running_fake_claude(...)`; an asyncio program can run trio as its "
@@ -121,6 +124,7 @@ async def serve(
         async with running as the_backend:
             admission = Admission(config.max_concurrency, config.max_queue_size)
             runs = Runs(the_backend, admission, RunLimits.of(config), writer, ledger=ledger, keys=keys)
+            state = _state(config)
             app = build_app(
                 config,
                 runs,
@@ -129,7 +133,7 @@ async def serve(
                 catalog=models.catalog,
                 recorder=recorder,
                 tracing=tracing,
-                state=shared or _state(config),
+                state=shared or state,
             )
             connections = Connections(app, config, log, connection_limit(config))
             closing = trio.Event()
@@ -142,6 +146,7 @@ async def serve(
                     task_status.started(urls_of(listeners))
                     nursery.start_soon(_hold_backend, the_backend, closing, on_loaded, log)
                     nursery.start_soon(_end_revoked, runs, closing)
+                    nursery.start_soon(_prune, state, closing)
                     await drain_at(
                         trio.Event() if stop is None else stop,
                         admission,
@@ -219,6 +224,15 @@ async def _end_revoked(runs: Runs, closing: trio.Event) -> None:
             await closing.wait()
 
 
+async def _prune(state: "FileState | None", closing: trio.Event) -> None:
+    """Delete what is too old, as long as the server runs, also if nothing is written any more."""
+    while state is not None and not closing.is_set():
+        with trio.move_on_after(WRITE_S), suppress(StateError):  # a request that needs the file says so
+            await state.prune()
+        with trio.move_on_after(PRUNE_S):
+            await closing.wait()
+
+
 async def _accept(
     connections: Connections,
     listeners: Sequence[SocketListener],
@@ -237,7 +251,7 @@ async def _end_runs(runs: Runs, admission: Admission, log: Log) -> None:
         log.error("server.runs_left", running=admission.running)
 
 
-def _state(config: Config) -> StateStore | None:
+def _state(config: Config) -> "FileState | None":
     """Return the store of the stored responses besides the memory, None for none."""
     if config.responses_file is None or not config.store:
         return None

@@ -31,8 +31,9 @@ class StateInMemory:
 
     async def get(self, names: Sequence[str], kept_s: float) -> list[bytes | None]:
         self.gets.append(list(names))
+        found = [self.values.get(name) for name in names]
         await self._access()
-        return [self.values.get(name) for name in names]
+        return found
 
     async def delete(self, names: Sequence[str]) -> int:
         await self._access()

@@ -120,8 +120,9 @@ def _secrets(config: Config) -> list[Path]:
     """Return the server's files outside the private folder that Claude's own tools must not read or change."""
     log_file = config.effective_log_file
     rotated = [] if log_file is None else [log_file, log_file.with_name(f"{log_file.name}.1")]
-    journal = None if config.usage_file is None else config.usage_file.with_name(f"{config.usage_file.name}-journal")
-    own = (config.output_dir, config.record, config.usage_file, journal, config.keys_file)
+    databases = [path for path in (config.usage_file, config.responses_file) if path is not None]
+    journals = [path.with_name(f"{path.name}-journal") for path in databases]
+    own = (config.output_dir, config.record, *databases, *journals, config.keys_file)
     others = [path for path in own if path is not None]
     return [*config.private_files, *others, *rotated]
 

@@ -48,6 +48,7 @@ COMMANDS: Final[Mapping[str, Command]] = {
     "tail": Command("tail", "print the output of a run", "tail -f RUN"),
     "cancel": Command("cancel", "cancel a run", "cancel RUN"),
     "logs": Command("logs", "print the server's log", "logs -f"),
+    "forget": Command("forget", "forget stored responses", "forget"),
     "doctor": Command("doctor.command", "find what is misconfigured", "doctor --round-trip", takes_server_flags=True),
     "key": Command("key", "manage keys of clients", "key add alice"),
     "connect": Command("connect.command", "configure a client", "connect opencode --write"),

@@ -57,6 +57,13 @@ class KeptAnswers(Generic[K, T]):
         kept = self._kept.pop(name, None)
         self._size -= 0 if kept is None else kept.size
 
+    def clear(self) -> int:
+        """Drop all answers; return how many there were."""
+        count = len(self._kept)
+        self._kept.clear()
+        self._size = 0
+        return count
+
     def _drop_old(self) -> None:
         while self._kept:
             name, kept = next(iter(self._kept.items()))

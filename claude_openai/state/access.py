@@ -1,5 +1,6 @@
 """What requests do with a store of state. They wait for it for a bounded time, and go on without it."""
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -9,6 +10,7 @@ import trio
 from claude_openai.logs.log import Log
 from claude_openai.offload import Offload
 from claude_openai.state.store import ACCESS_S, StateError, StateStore
+from claude_openai.threads import NoThreadError
 
 __all__ = ["StateAccess"]
 
@@ -19,6 +21,17 @@ MAX_WRITES: Final = 100
 MAX_WRITING_BYTES: Final = 64 * 1024 * 1024
 # How many names are remembered whose values are in memory only.
 MAX_UNWRITTEN: Final = 10_000
+
+_TOO_SLOW: Final = "too many values wait to be stored"
+
+
+@dataclass(slots=True)
+class _Write:
+    work: Callable[[], Awaitable[object]]
+    size: int
+    deadline: float
+    done: trio.Event = field(default_factory=trio.Event)
+    succeeded: bool = False
 
 
 @dataclass(slots=True)
@@ -39,15 +52,13 @@ class StateAccess:
     offload: Offload
     log: Log
     _problems: dict[str, str] = field(default_factory=dict)
-    _unwritten: dict[str, None] = field(default_factory=dict)
-    _writes: int = 0
-    _bytes: int = 0
-    # Of two values of one name, the later one must win.
-    _order: trio.Lock = field(default_factory=trio.Lock)
+    _unwritten: dict[str, object] = field(default_factory=dict)  # name -> the last write of it
+    # Done one by one: of two values of one name, the later one must win.
+    _writes: deque[_Write] = field(default_factory=deque)
 
     @property
     def problem(self) -> str:
-        """Why the store could not be read or written last; "" if it could."""
+        """Why the store could not be read or written last, without its place; "" if it could."""
         return "; ".join(sorted(set(self._problems.values())))
 
     def is_written(self, name: str) -> bool:
@@ -55,7 +66,7 @@ class StateAccess:
         return name not in self._unwritten
 
     async def get(self, names: Sequence[str]) -> dict[str, bytes | None]:
-        """Return values by their names, None for those that are not stored.
+        """Return values by their names, None for what is not stored.
 
         Raises:
             StateError: the store cannot be read.
@@ -64,15 +75,7 @@ class StateAccess:
 
     async def read(self, reading: Callable[[], Awaitable[object]]) -> bool:
         """Read from the store, within `ACCESS_S` in all. Return whether it has answered."""
-        problem = f"no answer within {ACCESS_S * 1000:g} ms"
-        with trio.move_on_after(ACCESS_S):
-            try:
-                await reading()
-                problem = ""
-            except StateError as error:
-                problem = str(error)
-        self._note("read", problem)
-        return not problem
+        return await self._within(ACCESS_S, trio.current_time() + ACCESS_S, "read", reading)
 
     def put(self, names: Sequence[str], encode: Callable[[], Mapping[str, bytes]], size: int) -> trio.Event:
         """Begin to store values.
@@ -85,24 +88,26 @@ class StateAccess:
         Returns:
             An event that is set when they are stored, or cannot be.
         """
+        mark = object()
         for name in names:
             self._unwritten.pop(name, None)
-            self._unwritten[name] = None
+            self._unwritten[name] = mark
         while len(self._unwritten) > MAX_UNWRITTEN:
             del self._unwritten[next(iter(self._unwritten))]
-        done = trio.Event()
-        if self._writes >= MAX_WRITES or self._bytes + size > MAX_WRITING_BYTES:
-            self._note("write", "it is too slow: too many values wait to be stored")
-            done.set()
-            return done
-        self._writes += 1
-        self._bytes += size
-        self.nursery().start_soon(self._put, names, encode, size, done, name="write of state")
-        return done
+
+        async def put() -> None:
+            await self.store.put(await self.offload(encode), self.kept_s)
+            for name in names:
+                if self._unwritten.get(name) is mark:
+                    del self._unwritten[name]
+
+        return self._begin(put, size).done
 
     async def delete(self, names: Sequence[str]) -> bool:
         """Delete values, within `WRITE_S`. Return whether the store has answered."""
-        return await self._write(lambda: self.store.delete(names))
+        write = self._begin(lambda: self.store.delete(names))
+        await write.done.wait()
+        return write.succeeded
 
     async def clear(self) -> int | None:
         """Delete all values, within `WRITE_S`. Return how many there were, None if the store has not answered."""
@@ -111,43 +116,56 @@ class StateAccess:
         async def clear() -> None:
             counts.append(await self.store.clear())
 
-        return counts[0] if await self._write(clear) else None
+        await self._begin(clear).done.wait()
+        return counts[0] if counts else None
 
-    async def _put(
-        self, names: Sequence[str], encode: Callable[[], Mapping[str, bytes]], size: int, done: trio.Event
-    ) -> None:
-        async def put() -> None:
-            await self.store.put(await self.offload(encode), self.kept_s)
-            for name in names:
-                self._unwritten.pop(name, None)
-
-        try:
-            # Shielded: a response that has just ended is stored also if the server stops.
-            with trio.CancelScope(shield=True):
-                await self._write(put)
-        finally:
-            self._writes -= 1
-            self._bytes -= size
-            done.set()
-
-    async def _write(self, writing: Callable[[], Awaitable[object]]) -> bool:
-        problem = f"not written within {WRITE_S:g} s"
-        with trio.move_on_after(WRITE_S):
+    def _begin(self, work: Callable[[], Awaitable[object]], size: int = 0) -> _Write:
+        write = _Write(work, size, trio.current_time() + WRITE_S)
+        is_too_large = sum(each.size for each in self._writes) + size > MAX_WRITING_BYTES
+        if len(self._writes) >= MAX_WRITES or is_too_large:
+            self._note("write", _TOO_SLOW, _TOO_SLOW)
+            write.done.set()
+            return write
+        self._writes.append(write)
+        if len(self._writes) == 1:
             try:
-                async with self._order:
-                    await writing()
-                problem = ""
+                self.nursery().start_soon(self._do_writes, name="writes of state")
+            except (
+                RuntimeError
+            ):  # the nursery has ended: the server stops, and a slow client reads the end of its answer
+                self._writes.clear()
+                write.done.set()
+        return write
+
+    async def _do_writes(self) -> None:
+        # Shielded: a response that has just ended is stored also if the server stops.
+        with trio.CancelScope(shield=True):
+            while self._writes:
+                write = self._writes[0]
+                write.succeeded = await self._within(WRITE_S, write.deadline, "write", write.work)
+                self._writes.popleft()
+                write.done.set()
+
+    async def _within(self, limit_s: float, deadline: float, kind: str, work: Callable[[], Awaitable[object]]) -> bool:
+        """Access the store for a bounded time, and note whether that was possible. Return it."""
+        problem = text = f"no answer within {limit_s * 1000:g} ms"
+        with trio.CancelScope(deadline=deadline):
+            try:
+                await work()
+                problem = text = ""
             except StateError as error:
-                problem = str(error)
-        self._note("write", problem)
+                problem, text = error.reason, str(error)
+            except NoThreadError as error:
+                problem = text = str(error)
+        self._note(kind, problem, text)
         return not problem
 
-    def _note(self, kind: str, problem: str) -> None:
-        """Log the first failure of a kind of access, and its first success after it."""
+    def _note(self, kind: str, problem: str, text: str) -> None:
+        """Log the first failure of a kind of access, and its first success after it; `text` is the problem there."""
         before = self._problems.pop(kind, "")
         if problem:
             self._problems[kind] = problem
         if problem and not before:
-            self.log.warning(f"state.{kind}_failed", reason=problem)
+            self.log.warning(f"state.{kind}_failed", reason=text)
         elif before and not problem:
             self.log.info(f"state.{kind}_again")

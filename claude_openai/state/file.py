@@ -60,7 +60,7 @@ class FileState:
         self._limiter = trio.CapacityLimiter(MAX_THREADS)
 
     async def put(self, values: Mapping[str, bytes], kept_s: float) -> None:
-        """Store values; those that are larger than the file may be are not stored."""
+        """Store values, unless they are larger than the file may be."""
         if sum(map(len, values.values())) < self._max_bytes:
             await self._in_thread(self._put, dict(values), kept_s)
 

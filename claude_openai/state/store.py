@@ -34,7 +34,7 @@ class StateStore(Protocol):
         """Store values for `kept_s` seconds; replace those of the same name."""
 
     async def get(self, names: Sequence[str], kept_s: float) -> list[bytes | None]:
-        """Return the values, None for those that are not stored, and renew their lifetime to `kept_s` seconds."""
+        """Return the values, None for what is not stored, and renew their lifetime to `kept_s` seconds."""
 
     async def delete(self, names: Sequence[str]) -> int:
         """Delete values; return how many were stored."""

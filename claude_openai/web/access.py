@@ -23,7 +23,7 @@ __all__ = ["CONTROL_PREFIX", "Guard", "has_control_routes"]
 
 CONTROL_PREFIX: Final = "/control/"
 # Not for named keys.
-ADMIN_PATHS: Final = ("/metrics", "/control/tickets", "/control/conversations/")
+ADMIN_PATHS: Final = ("/metrics", "/control/tickets", "/control/conversations/", "/control/forget")
 
 PREFLIGHT_MAX_AGE_S = 600
 

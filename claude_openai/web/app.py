@@ -38,6 +38,7 @@ from claude_openai.web.access import CONTROL_PREFIX, Guard, cors_headers, prefli
 from claude_openai.web.background import BackgroundResponses, add_background_routes
 from claude_openai.web.claude_options_access import ClaudeOptionsGuard
 from claude_openai.web.control import add_control_routes
+from claude_openai.web.forgetting import Forgetting, add_forget_route
 from claude_openai.web.http.exchange import Exchange, HttpConnection, exchange_of, route_of
 from claude_openai.web.http.forwarded import TrustedProxies
 from claude_openai.web.http.probes import ProbeCount
@@ -133,6 +134,7 @@ def build_app(
     state_access = None
     if state is not None and config.store:
         state_access = StateAccess(state, config.responses_kept_hours * 3600, lambda: runs.nursery, offload, log)
+        status = partial(_status_with_store, status, state_access)
     stored = stored_responses(offload, state_access)
     lasting = LastingTurns(runs, config.hold_status_ms / 1000, config.comment_interval_ms / 1000, config.store)
     background = BackgroundResponses(runs, lasting, stored, config.max_background)
@@ -163,11 +165,16 @@ def build_app(
     access = page_access(config, runs.keys)
     add_operator_routes(app, config, runs, status, log)
     add_control_routes(app, config, runs, status, access, log)
+    add_forget_route(app, config, Forgetting(stored, lasting.joined, background))
     add_usage_routes(app, config, runs.ledger)
     add_page_routes(app, config, access)
     _install_guard(app, Guard(config, runs.keys), access)
     app.register_error_handler(Exception, partial(_error_response, runs.errors))
     return app
+
+
+def _status_with_store(status: BackendStatus, store: StateAccess) -> Mapping[str, Any]:
+    return {**status(), "store": {"problem": store.problem}}
 
 
 def _install_guard(app: Quart, guard: Guard, access: PageAccess) -> None:

@@ -14,8 +14,9 @@ import trio
 from quart import Quart, Response, request
 from werkzeug.routing import BaseConverter
 
-from claude_openai.errors import QUEUE_FULL_RETRY_AFTER_S, BadRequest, NotFound, QueueFull, RunCancelled
+from claude_openai.errors import QUEUE_FULL_RETRY_AFTER_S, BadRequest, NotFound, QueueFull, RunCancelled, RunsElsewhere
 from claude_openai.protocol.limits.quoting import shorten
+from claude_openai.protocol.openai.responses.stored_form import ENDED
 from claude_openai.protocol.openai.responses.stream import ResponsesStream
 from claude_openai.protocol.wire.bad_request import unsupported_parameter, wrong_value
 from claude_openai.protocol.wire.json_body import load_object
@@ -110,6 +111,8 @@ class BackgroundResponses:
         streamed, index = _streaming()
         run = self._found(response_id)
         if streamed and run is not None:
+            if run.ended and self.stored.shared is not None:
+                await self.stored.retrieve(response_id)  # another server may have deleted it
             exchange_of(request.scope).end_at_disconnect()
             return await self.turns.read(run, stream=True, index=index)
         if run is not None and not run.ended:
@@ -132,7 +135,7 @@ class BackgroundResponses:
         if run is not None:
             await self._end(run)
             return json_response(run.so_far())
-        response = await self.stored.retrieve(response_id)
+        response = await self._ended_response(response_id)
         if not (await response.get_json())["background"]:
             raise BadRequest(
                 f"The response {shorten(response_id)} cannot be cancelled: it was not created with 'background': true",
@@ -147,7 +150,30 @@ class BackgroundResponses:
         if run is not None:
             await self._end(run)
             self._ended.drop(response_id)
+        else:
+            await self._ended_response(response_id)
         return await self.stored.delete(response_id)
+
+    def forget(self) -> int:
+        """Drop the events of responses that have ended; return of how many."""
+        return self._ended.clear()
+
+    async def _ended_response(self, response_id: str) -> Response:
+        """Return a response that has ended.
+
+        Raises:
+            NotFound: it is not stored.
+            RunsElsewhere: another server works on it.
+        """
+        response = await self.stored.retrieve(response_id)
+        if (await response.get_json())["status"] not in ENDED:
+            raise RunsElsewhere(
+                f"Another server works on the response {shorten(response_id)}",
+                hint="Send the request to that server, or wait for the end of the response.",
+                param="response_id",
+                may_retry=False,
+            )
+        return response
 
     def _found(self, response_id: str) -> _BackgroundRun | None:
         run = self._running.get(response_id) or self._ended.get(response_id)
@@ -175,6 +201,9 @@ class BackgroundResponses:
             return opened
 
         self.turns.begin(asked, run, opened, encoder, ends_unread=False)
+        if self.stored.shared is not None:
+            show_life = self.stored.shared.show_life
+            self.runs.nursery.start_soon(show_life, lambda: not run.ended, run.wait_end, name="sign of life")
         return run
 
     async def _end(self, run: _BackgroundRun) -> None:

@@ -123,6 +123,10 @@ class Joined:
         if keep:
             self._ended.put(name, keyed, lasting.size)
 
+    def forget(self) -> int:
+        """Drop the answers that have ended; return how many there were."""
+        return self._ended.clear()
+
     def _lost(self, asked: Joinable) -> Lasting | None:
         running = self._running.get(_place(asked), ()) if asked.is_retry else ()
         return next((each for each in running if each.can_be_joined and not each.readers), None)

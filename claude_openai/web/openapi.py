@@ -254,6 +254,15 @@ _CONTROL: Final = (
         (413, 415),
         {"type": "object"},
     ),
+    Operation(
+        "post",
+        "/control/forget",
+        "forget",
+        "Forget stored responses and kept answers, of all clients.",
+        _json("Forgotten"),
+        (400, 413, 415, 503),
+        {"type": "object"},
+    ),
 )
 
 _PAGE: Final = (

@@ -185,6 +185,9 @@ def schemas() -> JsonObject:
             "minProperties": 1,
         },
         "PageTicket": _all_of(ticket=NAME),
+        "Forgotten": _all_of(
+            object={"const": "forgotten"}, responses=_INTEGER, items=_INTEGER, answers=_INTEGER, stored=_INTEGER
+        ),
         "ClosedConversation": _all_of(id=NAME, closed={"const": True}),
     }
 

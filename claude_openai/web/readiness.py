@@ -44,6 +44,7 @@ _WARNINGS: Final = {
     "log_not_written": "The log cannot be written: {}. Make room, or start the server with another --log-file.",
     "usage_not_saved": "The figures of usage cannot be saved, and are kept in memory: {}. Make room, start the "
     "server with another --usage-file, or see to the Redis of --state-url.",
+    "store_not_reached": "The store of responses cannot be read or written, and they are kept in memory: {}.",
 }
 
 
@@ -93,6 +94,7 @@ def _warnings(runs: Runs, status: Mapping[str, Any], log: Log) -> Iterator[tuple
         "limit_high": bool(runs.ledger.header),
         "log_not_written": log.problem,
         "usage_not_saved": runs.ledger.problem,
+        "store_not_reached": status.get("store", {}).get("problem"),
     }
     for reason, detail in details.items():
         if detail:

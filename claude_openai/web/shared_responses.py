@@ -2,11 +2,18 @@
 
 The store is asked first, since another server may have deleted or changed a response. Memory alone answers while the
 store cannot be reached, and for what could not be written to it.
+
+A response that has not ended is stored with the server that works on it. While this server has such responses, it shows
+in the store that it lives. If it shows that no more, its responses have failed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import filterfalse
 from typing import Final, TypeVar
 
 import trio
@@ -22,7 +29,11 @@ from claude_openai.protocol.openai.responses.stored_form import (
 )
 from claude_openai.state.access import StateAccess
 
-__all__ = ["SharedResponses"]
+__all__ = ["ALIVE_S", "BEAT_S", "SharedResponses"]
+
+# How often a server shows that it lives, and how long it counts as alive without.
+BEAT_S: Final = 15.0
+ALIVE_S: Final = 60.0
 
 # How many responses that could not be stored are tried again at once.
 MAX_AGAIN: Final = 8
@@ -38,11 +49,15 @@ class SharedResponses:
         access: the store of state.
         items: the items in memory.
         responses: the responses in memory.
+        owner: an id of this server.
+        now: returns the Unix time.
     """
 
     access: StateAccess
     items: ItemStore
     responses: ResponseStore
+    owner: str = field(default_factory=lambda: uuid.uuid4().hex)
+    now: Callable[[], float] = time.time
 
     async def refresh(
         self, caller: str, response_id: str | None, item_ids: Sequence[str] = (), *, chain: bool = False
@@ -76,16 +91,25 @@ class SharedResponses:
 
     def write(self, caller: str, response_id: str) -> trio.Event | None:
         """Begin to store a response of the memory, and its items; return what is set when that has ended."""
-        form = self.responses.form(response_id)
+        form = self.responses.form(response_id, self.owner)
         if form is None:
             return None
         items = {item_name(caller, item["id"]): item for item in form.output if item["type"] != "reasoning"}
         name = response_name(caller, response_id)
 
-        def encoded() -> dict[str, bytes]:
-            return {name: form.encode(), **{each: encode_item(item) for each, item in items.items()}}
+        signs = self._sign_of_life() if form.owner else {}
 
-        return self.access.put([name, *items], encoded, 2 * len(form.json) + len(form.input.json))
+        def encoded() -> dict[str, bytes]:
+            return {name: form.encode(), **{each: encode_item(item) for each, item in items.items()}, **signs}
+
+        return self.access.put([name, *items, *signs], encoded, 2 * len(form.json) + len(form.input.json))
+
+    async def show_life(self, is_needed: Callable[[], bool], wait: Callable[[], Awaitable[object]]) -> None:
+        """Show that this server lives, as long as that is needed; `wait` may return when it is not any more."""
+        while is_needed():
+            with trio.move_on_after(BEAT_S):
+                await wait()
+            self.access.put([_server_name(self.owner)], self._sign_of_life, 0)
 
     def write_again(self, caller: str, response_id: str) -> None:
         """Begin to store responses before one, which could not be stored when they ended."""
@@ -102,28 +126,60 @@ class SharedResponses:
     async def _read(self, caller: str, ids: Sequence[str], item_ids: Sequence[str]) -> list[StoredForm]:
         responses = {response_name(caller, each): each for each in ids}
         items = {item_name(caller, each): each for each in item_ids}
+        # These are newer in memory, even if they are written during the read.
+        newer = set(filterfalse(self.access.is_written, [*responses, *items]))
         values = await self.access.get([*responses, *items])
         forms, found = await self.access.offload(
             lambda: (_decoded(values, responses, StoredForm.decode), _decoded(values, items, decode_item))
         )
-        # What is not written yet is newer in memory.
+        await self._fail_lost(forms)
         for name, response_id in reversed(responses.items()):
-            if name in forms and self.access.is_written(name):
+            if name in newer:
+                continue
+            if name in forms:
                 self.responses.restore(forms[name], caller, trio.current_time())
-            elif values[name] is None and self.access.is_written(name):
+            elif values[name] is None:
                 self.responses.forget(response_id, caller)
         for name, item_id in items.items():
+            if name in newer:
+                continue
             if name in found:
                 self.items.remember(found[name], caller)
-            elif values[name] is None and self.access.is_written(name):
+            elif values[name] is None:
                 self.items.forget(item_id, caller)
         return list(forms.values())
+
+    async def _fail_lost(self, forms: dict[str, StoredForm]) -> None:
+        """Replace responses whose server has ended before them."""
+        others = {_server_name(form.owner) for form in forms.values()} - {_server_name(""), _server_name(self.owner)}
+        signs = await self.access.get(sorted(others)) if others else {}
+        for name, form in forms.items():
+            if form.owner == self.owner:
+                lives = self.responses.form(form.id) is not None
+            else:
+                lives = not form.owner or self.now() - _shown_at(signs[_server_name(form.owner)]) < ALIVE_S
+            if not lives:
+                forms[name] = form.failed()
+
+    def _sign_of_life(self) -> dict[str, bytes]:
+        return {_server_name(self.owner): str(self.now()).encode()}
+
+
+def _server_name(owner: str) -> str:
+    return f"server:{owner}"
+
+
+def _shown_at(value: bytes | None) -> float:
+    try:
+        return float(value or b"-inf")
+    except ValueError:
+        return -math.inf
 
 
 def _decoded(
     values: Mapping[str, bytes | None], ids: Mapping[str, str], decode: Callable[[bytes, str], T]
 ) -> dict[str, T]:
-    """Return what the values are, without those that are damaged or of another version."""
+    """Return what the values are, without what is damaged or of another version."""
     found = {}
     for name, each in ids.items():
         value = values[name]

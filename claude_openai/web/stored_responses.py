@@ -35,7 +35,7 @@ from claude_openai.web.shared_responses import SharedResponses
 __all__ = ["Keeping", "StoredResponses", "add_stored_routes", "stored_responses"]
 
 _UNREACHED: Final = (
-    "The store of responses cannot be reached now, so only those that are in the memory of this server are found. Try "
+    "The store of responses cannot be reached now, so only what is in the memory of this server is found. Try "
     "again later."
 )
 _LOST: Final = frozenset({"previous_response_not_found", "response_not_found"})
@@ -100,16 +100,12 @@ class StoredResponses:
         """
         caller = exchange_of(request.scope).caller
         with _explaining(await self._refresh(caller, response_id)):
-            await self.drop(response_id, caller)
-        return _json(encode_json({"id": response_id, "object": "response", "deleted": True}))
-
-    async def drop(self, response_id: str, caller: str) -> None:
-        """Do the work of `delete`, for this caller."""
-        items = self.responses.delete(response_id, caller, trio.current_time())
+            items = self.responses.delete(response_id, caller, trio.current_time())
         for item_id in items:
             self.items.forget(item_id, caller)
         if self.shared is not None and not await self.shared.delete(caller, response_id, items):
             raise Overloaded("The response may still be stored, since the store cannot be reached", hint="Try again.")
+        return _json(encode_json({"id": response_id, "object": "response", "deleted": True}))
 
     async def _refresh(self, caller: str, response_id: str, *, chain: bool = False) -> bool:
         return self.shared is None or await self.shared.refresh(caller, response_id, chain=chain)
@@ -121,24 +117,24 @@ class Keeping:
 
     Attributes:
         stored: where.
-        given: its input; None if it is not to be stored.
+        input: its input; None if it is not to be stored.
         caller: as in `Exchange`.
     """
 
     stored: StoredResponses
-    given: KeptInput | None
+    input: KeptInput | None
     caller: str
     _written: trio.Event | None = None
 
     def remember(self, item: Mapping[str, Any]) -> None:
         """Store a finished item."""
-        if self.given is not None:
+        if self.input is not None:
             self.stored.items.remember(item, self.caller)
 
     def keep(self, response: Mapping[str, Any]) -> None:
         """Store the response, or its next state."""
-        if self.given is not None:
-            self.stored.responses.keep(response, self.given, self.caller, trio.current_time())
+        if self.input is not None:
+            self.stored.responses.keep(response, self.input, self.caller, trio.current_time())
             if self.stored.shared is not None:
                 self.stored.shared.write_again(self.caller, response["id"])
                 self._written = self.stored.shared.write(self.caller, response["id"])

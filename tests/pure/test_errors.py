@@ -22,6 +22,7 @@ TABLE: dict[type[ApiError], tuple[int, str, str | None]] = {
     errors.RunNotFound: (404, "invalid_request_error", "run_not_found"),
     errors.IdempotencyKeyReused: (409, "invalid_request_error", "idempotency_key_reused"),
     errors.RunEnded: (409, "invalid_request_error", "run_ended"),
+    errors.RunsElsewhere: (409, "invalid_request_error", "runs_elsewhere"),
     errors.RunCancelled: (410, "cancelled_error", "run_cancelled"),
     errors.MethodNotAllowed: (405, "invalid_request_error", "method_not_allowed"),
     errors.RequestTooLarge: (413, "invalid_request_error", "request_too_large"),

@@ -117,7 +117,7 @@ def _folders(config: Config, environ: Mapping[str, str]) -> list[Finding]:
             checks.append(Finding("home", "FAIL", reason, mend))
     if not checks:
         checks.append(Finding("home", "ok", f"{' and '.join(str(folder) for folder in wanted)}: writable"))
-    return [*checks, _log(config), _output(config), _usage(config)]
+    return [*checks, _log(config), _output(config), _usage(config), *_responses(config)]
 
 
 def _log(config: Config) -> Finding:
@@ -143,6 +143,17 @@ def _usage(config: Config) -> Finding:
         found = f"{str(path)!r} cannot be written: {reason}"
         return Finding("usage", "warning", found, "use another --usage-file, or none")
     return Finding("usage", "ok", f"figures are kept in {str(path)!r}")
+
+
+def _responses(config: Config) -> list[Finding]:
+    path = config.responses_file
+    if path is None or not config.store:
+        return []
+    reason = log_file_obstacle(path) or obstacle(path.parent)
+    if reason:
+        found = f"{str(path)!r} cannot be written: {reason}"
+        return [Finding("responses", "warning", found, "use another --responses-file")]
+    return [Finding("responses", "ok", f"stored responses are kept in {str(path)!r}")]
 
 
 def _output(config: Config) -> Finding:

@@ -1,15 +1,20 @@
 """Stored responses in a store of state: found by another server, deleted by it, and answered without it if it fails."""
 
+import time
 from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from claude_openai.protocol.turn.events import ReasoningDelta, ToolCall
 from claude_openai.state.access import WRITE_S
 from claude_openai.state.store import ACCESS_S
+from claude_openai.testing import Pause
+from claude_openai.web.shared_responses import ALIVE_S
 from tests.memory.client import Answer
 from tests.memory.harness import Server, serving
+from tests.openai_schema import validate_response
 from tests.scripted_backend import full_turn
 from tests.sse_reader import parse_typed_sse
 from tests.state_in_memory import StateInMemory
@@ -193,3 +198,98 @@ async def test_nothing_is_stored_without_store() -> None:
         await response_of(one)
         await response_of(other, store=False)
         assert not state.values
+
+
+async def in_background(server: Server) -> str:
+    """The id of a response in the background whose turn has begun."""
+    response = await response_of(server, background=True)
+    await server.backend.wait_for_turn(1)
+    await wait_all_tasks_blocked()
+    return str(response["id"])
+
+
+async def status_of(server: Server, name: str) -> str:
+    return str((await server.get(f"{PATH}/{name}")).json()["status"])
+
+
+async def test_a_response_in_the_background_is_polled_at_another_server() -> None:
+    state = StateInMemory()
+    async with serving(full_turn("Hel", Pause(1.5 * ALIVE_S), "lo"), state=state) as one, serving(state=state) as other:
+        name = await in_background(one)
+        (sign,) = (each for each in state.values if each.startswith("server:"))
+        for _ in range(4):
+            shown = state.values[sign]
+            assert await status_of(other, name) in ("queued", "in_progress")
+            await trio.sleep(ALIVE_S / 3)
+            assert state.values[sign] != shown
+        target = f"{PATH}/{name}"
+        refusals = [
+            await other.ask("POST", f"{target}/cancel", b"{}", headers={"content-type": "application/json"}),
+            await other.get(target, "DELETE"),
+        ]
+        assert [refused(answer) for answer in refusals] == [(409, "runs_elsewhere", "response_id")] * 2
+        await trio.sleep(ALIVE_S)
+        assert (await other.get(target)).json() == (await one.get(target)).json()
+        assert await status_of(other, name) == "completed"
+        assert (await one.get(f"{target}?stream=true")).status == 200
+        assert (await other.get(target, "DELETE")).status == 200
+        assert refused(await one.get(f"{target}?stream=true")) == NOT_FOUND
+
+
+async def test_a_response_whose_server_has_ended_before_it_has_failed() -> None:
+    state = StateInMemory()
+    async with serving(full_turn("Hel", Pause(1), "lo"), state=state) as one:
+        name = await in_background(one)
+        left = dict(state.values)
+    state.values = left
+    async with serving(state=state) as other:
+        (sign,) = (each for each in left if each.startswith("server:"))
+        assert await status_of(other, name) == "queued"
+        for old in (b"%f" % (time.time() - ALIVE_S), b"?", None):
+            state.values = {**left, sign: old} if old else {each: left[each] for each in left if each != sign}
+            response = (await other.get(f"{PATH}/{name}")).json()
+            validate_response(response)
+            assert (response["status"], response["error"]["code"]) == ("failed", "server_error")
+            assert (await ask(other, previous_response_id=name)).status == 400
+        assert (await other.get(f"{PATH}/{name}", "DELETE")).status == 200
+
+
+async def test_forgetting_empties_the_store_and_the_memory() -> None:
+    state = StateInMemory()
+    async with serving(state=state, control_key="control") as one, serving(state=state) as other:
+        first = await response_of(one)
+        background = await response_of(one, background=True)
+        await one.backend.wait_for_turn(2)
+        await wait_all_tasks_blocked()
+        await one.post({"model": "claude-sonnet", "input": "Hi", "store": False}, PATH, idempotency_key="k")
+        stored = len(state.values)
+        assert (await one.post({}, "/control/forget")).status == 401
+        answer = await one.post({}, "/control/forget", authorization="Bearer control")
+        counts = {"object": "forgotten", "responses": 2, "items": 2, "answers": 2, "stored": stored}
+        assert (answer.status, answer.json(), state.values) == (200, counts, {})
+        for server in (one, other):
+            for each in (first, background):
+                assert refused(await server.get(f"{PATH}/{each['id']}?stream=true")) == NOT_FOUND
+                assert refused(await ask(server, previous_response_id=each["id"])) == NOT_CONTINUED
+        again = await one.post({"model": "claude-sonnet", "input": "Hi", "store": False}, PATH, idempotency_key="k")
+        assert "x-claude-openai-joined" not in again.headers
+
+
+async def test_forgetting_with_a_store_that_fails_says_that_values_are_left() -> None:
+    state = StateInMemory()
+    async with serving(state=state, control_key="control") as one:
+        await response_of(one)
+        state.problem = "It is gone."
+        answer = await one.post({}, "/control/forget", authorization="Bearer control")
+        assert (answer.status, answer.error()["code"]) == (503, "store_not_reached")
+        warnings = (await one.get("/ready")).json()["warnings"]
+        assert [each["reason"] for each in warnings] == ["store_not_reached"]
+        assert (await one.get("/health")).json()["store"] == {"problem": "It is gone."}
+
+
+async def test_forgetting_without_a_store_empties_the_memory() -> None:
+    async with serving(control_key="control") as one:
+        first = await response_of(one)
+        answer = await one.post({}, "/control/forget", authorization="Bearer control")
+        assert answer.json() == {"object": "forgotten", "responses": 1, "items": 1, "answers": 0, "stored": 0}
+        assert refused(await one.get(f"{PATH}/{first['id']}")) == NOT_FOUND

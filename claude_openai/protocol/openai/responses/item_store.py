@@ -47,6 +47,13 @@ class ItemStore:
         if found is not None:
             self._chars -= item_chars(found)
 
+    def clear(self) -> int:
+        """Drop all items; return how many there were."""
+        count = len(self._items)
+        self._items.clear()
+        self._chars = 0
+        return count
+
 
 def item_chars(item: Mapping[str, Any]) -> int:
     """Return the number of characters in the texts of an item, or in the arguments of a call."""

@@ -94,13 +94,9 @@ def parse_chat_body(body: bytes, catalog: ModelCatalog) -> TurnRequest:
 def references(fields: Mapping[str, Any]) -> tuple[str | None, list[str]]:
     """Return the id of the response that a body continues, and those of the items to which it refers."""
     previous, items = fields.get("previous_response_id"), fields.get("input")
-    ids = (
-        (item.get("id") for item in items if isinstance(item, dict) and is_reference(item))
-        if isinstance(items, list)
-        else ()
-    )
-    named = [each for each in ids if isinstance(each, str)]
-    return previous if isinstance(previous, str) else None, named
+    found = [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    ids = [item.get("id") for item in found if is_reference(item)]
+    return previous if isinstance(previous, str) else None, [each for each in ids if isinstance(each, str)]
 
 
 def read_responses_request(

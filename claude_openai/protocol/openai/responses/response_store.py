@@ -105,12 +105,17 @@ class ResponseStore:
         self._drop_excess(now)
 
     def form(self, response_id: str, owner: str = "") -> StoredForm | None:
-        """Return a response as it is stored elsewhere, with the server that works on it; None if it is not stored."""
+        """Return a response as it is stored elsewhere, None if it is not stored here.
+
+        Args:
+            response_id: its id.
+            owner: the server that works on it, unless it has ended.
+        """
         entry = self._entries.get(response_id)
         if entry is None:
             return None
         earlier = tuple(islice(self._known_before(entry), MAX_EARLIER))
-        return replace(entry.form, earlier=earlier, owner=owner)
+        return replace(entry.form, earlier=earlier, owner="" if entry.form.status in ENDED else owner)
 
     def known_chain(self, response_id: str) -> list[str]:
         """Return the id, and the ids of the responses before it as far as they are known."""
@@ -122,6 +127,13 @@ class ResponseStore:
         entry = self._entries.get(response_id)
         if entry is not None and entry.caller == caller:
             self._drop(response_id)
+
+    def clear(self) -> int:
+        """Drop all responses; return how many there were."""
+        count = len(self._entries)
+        self._entries.clear()
+        self._size = 0
+        return count
 
     def conversation(self, response_id: str, caller: str, now: float) -> Conversation:
         """Return the conversation up to a response, its output included.

@@ -266,8 +266,9 @@ async def test_secrets_are_kept_by_rules_alone_in_every_mode(
 
 
 @pytest.mark.parametrize("is_first_wall_open", [False, True], ids=["both walls", "the second wall alone"])
-async def test_usage_file_in_an_allowed_folder_is_kept_from_the_tools(
-    tmp_path: Path, is_first_wall_open: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("setting", ["usage_file", "responses_file"])
+async def test_file_of_a_setting_in_an_allowed_folder_is_kept_from_the_tools(
+    tmp_path: Path, is_first_wall_open: bool, setting: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if is_first_wall_open:
         let_through(monkeypatch)
@@ -286,7 +287,7 @@ async def test_usage_file_in_an_allowed_folder_is_kept_from_the_tools(
         ("Read", {"file_path": str(work / "open.txt")}),
     ]
     claude = Obedient(*uses)
-    settings: dict[str, Any] = {"allowed_working_directory_prefixes": (work,), "usage_file": file}
+    settings: dict[str, Any] = {"allowed_working_directory_prefixes": (work,), setting: file}
     async with serving(tmp_path, claude, **settings) as served:
         await ask(served, {"toolMode": "safe", "permissionMode": "acceptEdits", "workingDirectory": str(work)})
     *kept, opened = (claude.told[f"toolu_{n}"] for n in range(len(uses)))

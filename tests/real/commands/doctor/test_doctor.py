@@ -182,9 +182,10 @@ async def test_a_bad_flag_is_one_failed_check_and_the_others_are_made(tmp_path: 
 @needs("/proc")
 async def test_folders_in_which_even_root_cannot_write_are_found(tmp_path: Path) -> None:
     async with untouched(tmp_path) as type_:
-        flags = ("--output-dir", "/proc/x", "--usage-file", "/proc/x/usage.db", "--log-file", "/proc/x/log")
-        doctor = await visit(type_, *flags, env={"HOME": "/proc/none"})
-        assert doctor.states == {"home": "FAIL", "log": "FAIL", "output": "warning", "usage": "warning"}
+        files = ("--usage-file", "/proc/x/usage.db", "--responses-file", "/proc/x/r.db", "--log-file", "/proc/x/log")
+        doctor = await visit(type_, "--output-dir", "/proc/x", *files, env={"HOME": "/proc/none"})
+        warned = dict.fromkeys(("output", "usage", "responses"), "warning")
+        assert doctor.states == {"home": "FAIL", "log": "FAIL", **warned}
         for name in doctor.states:
             assert "'/proc" in doctor.found(name)
 

@@ -8,8 +8,8 @@ import pytest
 
 from claude_openai.errors import ApiError, BadRequest, NotFound
 from claude_openai.protocol.openai.responses.input_items import input_item_list
-from claude_openai.protocol.openai.responses.response_store import ENTRY_BYTES, ResponseStore
-from claude_openai.protocol.openai.responses.stored_form import KeptInput
+from claude_openai.protocol.openai.responses.response_store import ENTRY_BYTES, MAX_EARLIER, ResponseStore
+from claude_openai.protocol.openai.responses.stored_form import KeptInput, StoredForm
 
 ME, OTHER = "me", "other"
 
@@ -224,3 +224,58 @@ def test_input_items_have_ids_and_types_and_their_texts_are_parts() -> None:
         },
         {"id": "item_1_in2", "status": "completed", **call},
     ]
+
+
+def test_a_response_read_from_elsewhere_is_continued_as_here() -> None:
+    one, other = ResponseStore(), ResponseStore()
+    keep(one, "a", text="One")
+    keep(one, "b", "a", text="Two")
+    for name in one.known_chain("b")[::-1]:
+        form = one.form(name, "a server")
+        assert form is not None
+        assert form.owner == ""
+        other.restore(StoredForm.decode(form.encode(), name), ME, 0)
+    assert other.conversation("b", ME, 0) == one.conversation("b", ME, 0)
+    assert other.response("a", ME, 0) == one.response("a", ME, 0)
+    assert (one.form("none"), one.known_chain("none")) == (None, ["none"])
+
+
+def test_a_value_names_the_nearest_responses_before_it() -> None:
+    store = ResponseStore()
+    for number in range(MAX_EARLIER + 5):
+        keep(store, str(number), str(number - 1) if number else None)
+    form = store.form(str(MAX_EARLIER + 4))
+    assert form is not None
+    assert form.earlier == tuple(str(number) for number in range(MAX_EARLIER + 3, 3, -1))
+
+
+def test_a_circle_of_responses_is_not_restored() -> None:
+    store = ResponseStore()
+    keep(store, "a", "b")
+    keep(store, "b", "a")
+    keep(store, "c", "c")
+    assert kept(store, "a", "b", "c") == ["a"]
+
+
+def test_a_response_that_has_ended_is_not_replaced_by_its_earlier_state() -> None:
+    store = ResponseStore()
+    keep(store, "a", status="in_progress")
+    begun = store.form("a", "a server")
+    keep(store, "a")
+    assert begun is not None
+    assert begun.owner == "a server"
+    store.restore(begun, ME, 0)
+    assert json.loads(store.response("a", ME, 0))["status"] == "completed"
+
+
+def test_only_the_caller_of_a_response_forgets_it_and_all_are_forgotten_at_once() -> None:
+    store = ResponseStore(max_bytes=5 * (ENTRY_BYTES + 500))
+    keep(store, "a")
+    keep(store, "b", caller=OTHER)
+    for name in ("a", "b", "none"):
+        store.forget(name, OTHER)
+    assert kept(store, "a") == ["a"]
+    assert [store.clear(), store.clear()] == [1, 0]
+    for name in "abc":
+        keep(store, name)
+    assert kept(store, "a", "b", "c") == ["a", "b", "c"]

@@ -16,7 +16,12 @@ from claude_openai.protocol.openai.chat.request import parse_chat_request
 from claude_openai.protocol.openai.responses.fields import RESPONSES_FIELDS
 from claude_openai.protocol.openai.responses.item_store import ItemStore
 from claude_openai.protocol.openai.responses.objects import ResponsesHead
-from claude_openai.protocol.openai.responses.request import ResponsesRequest, parse_chat_body, parse_responses_request
+from claude_openai.protocol.openai.responses.request import (
+    ResponsesRequest,
+    parse_chat_body,
+    parse_responses_request,
+    references,
+)
 from claude_openai.protocol.openai.responses.response_store import ResponseStore
 from claude_openai.protocol.turn.blocks import (
     MediaBlock,
@@ -673,6 +678,23 @@ def test_an_item_of_an_earlier_answer_may_be_named_by_its_id() -> None:
     body = {"model": "opus", "input": [user(), *references, OUTPUT]}
     asked = parse_responses_request(json.dumps(body).encode(), CATALOG, lambda name: given.recall(name, "me"))
     assert asked.chat == parse([user(), said, CALL, OUTPUT], model="opus").chat
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ({}, (None, [])),
+        ({"input": "Hi", "previous_response_id": "resp_1"}, ("resp_1", [])),
+        (
+            {"input": [{"type": "item_reference", "id": "msg_1"}, {"id": "msg_2"}, "x", user()]},
+            (None, ["msg_1", "msg_2"]),
+        ),
+        ({"input": [{"type": "item_reference", "id": 1}, {"id": None}], "previous_response_id": 1}, (None, [])),
+        ({"input": {"id": "msg_1"}}, (None, [])),
+    ],
+)
+def test_references_of_any_body_are_found(body: dict[str, Any], found: tuple[str | None, list[str]]) -> None:
+    assert references(body) == found
 
 
 def test_an_item_is_that_of_its_caller_alone() -> None:

@@ -1,0 +1,177 @@
+"""What is read from a store of state into memory, and what is forgotten there: the newer of both is kept."""
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from claude_openai.logs.log import NULL_LOG
+from claude_openai.protocol.openai.responses.item_store import ItemStore
+from claude_openai.protocol.openai.responses.response_store import MAX_EARLIER, ResponseStore
+from claude_openai.protocol.openai.responses.stored_form import KeptInput
+from claude_openai.state.access import StateAccess
+from claude_openai.web.shared_responses import ALIVE_S, BEAT_S, SharedResponses
+from tests.state_in_memory import StateInMemory
+
+T = TypeVar("T")
+ME = "me"
+
+
+@pytest.fixture
+def autojump_clock() -> MockClock:
+    return MockClock(autojump_threshold=0)
+
+
+async def here(work: Callable[[], T]) -> T:
+    return work()
+
+
+@asynccontextmanager
+async def sharing(*states: StateInMemory) -> AsyncIterator[list[SharedResponses]]:
+    """Servers with these stores, which have the time of the test."""
+    async with trio.open_nursery() as nursery:
+        yield [
+            SharedResponses(
+                StateAccess(state, 60, lambda: nursery, here, NULL_LOG),
+                ItemStore(),
+                ResponseStore(),
+                now=trio.current_time,
+            )
+            for state in states
+        ]
+
+
+async def keep(server: SharedResponses, name: str, previous: str | None = None, status: str = "completed") -> None:
+    output: list[dict[str, Any]] = [
+        {"id": f"{kind}_{name}", "type": kind, "content": []} for kind in ("message", "reasoning")
+    ]
+    response = {"id": name, "status": status, "output": output, "previous_response_id": previous}
+    server.responses.keep(response, KeptInput.of([name]), ME, 0)
+    written = server.write(ME, name)
+    assert written is not None
+    await written.wait()
+
+
+def status_of(server: SharedResponses, name: str) -> str:
+    return str(json.loads(server.responses.response(name, ME, 0))["status"])
+
+
+def said(server: SharedResponses, name: str) -> list[Any]:
+    """The inputs of a conversation."""
+    items: Any = server.responses.conversation(name, ME, 0).items
+    return [item for item in items if isinstance(item, str)]
+
+
+async def test_a_conversation_longer_than_one_value_has_room_for_is_read_whole(autojump_clock: MockClock) -> None:
+    state, count = StateInMemory(), 2 * MAX_EARLIER + 10
+    async with sharing(state, state) as (one, other):
+        for number in range(count):
+            await keep(one, str(number), str(number - 1) if number else None)
+        last = str(count - 1)
+        assert await other.refresh(ME, last, chain=True)
+        assert said(other, last) == [str(number) for number in range(count)]
+        assert len(state.gets) == 4
+        assert not set(state.gets[-1]) & {name for names in state.gets[:-1] for name in names}
+
+
+async def test_items_but_no_reasoning_are_read_by_their_ids(autojump_clock: MockClock) -> None:
+    state = StateInMemory()
+    async with sharing(state, state) as (one, other):
+        await keep(one, "a")
+        assert await other.refresh(ME, None, ["message_a", "reasoning_a", "message_b"])
+        found = [other.items.recall(name, ME) for name in ("message_a", "reasoning_a", "message_b")]
+        assert found == [{"id": "message_a", "type": "message", "content": []}, None, None]
+        assert other.items.recall("message_a", "other") is None
+
+
+async def test_what_is_deleted_is_forgotten_by_all_at_their_next_request(autojump_clock: MockClock) -> None:
+    state = StateInMemory()
+    async with sharing(state, state) as (one, other):
+        await keep(one, "a")
+        one.items.remember({"id": "message_a", "type": "message", "content": []}, ME)
+        assert await other.delete(ME, "a", ["message_a"])
+        assert state.values == {}
+        assert await one.refresh(ME, "a", ["message_a"])
+        assert (one.responses.form("a"), one.items.recall("message_a", ME)) == (None, None)
+
+
+async def test_what_is_written_during_a_read_is_not_forgotten(autojump_clock: MockClock) -> None:
+    state = StateInMemory()
+    state.takes_s = 0.01
+    async with sharing(state) as (one,):
+        one.items.remember({"id": "message_a", "type": "message", "content": []}, ME)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep, one, "a")
+            await trio.sleep(0.005)
+            assert await one.refresh(ME, "a", ["message_a"])
+        assert one.access.is_written(f"response:{ME}:a")
+        assert status_of(one, "a") == "completed"
+        assert one.items.recall("message_a", ME) is not None
+
+
+async def test_what_could_not_be_written_is_not_replaced_by_what_was(autojump_clock: MockClock) -> None:
+    state = StateInMemory()
+    async with sharing(state) as (one,):
+        await keep(one, "a", status="in_progress")
+        state.problem = "The disk is full."
+        await keep(one, "a")
+        state.problem = ""
+        assert await one.refresh(ME, "a")
+        assert status_of(one, "a") == "completed"
+
+
+async def test_a_store_that_fails_or_is_damaged_changes_nothing_in_memory(autojump_clock: MockClock) -> None:
+    state = StateInMemory()
+    async with sharing(state, state) as (one, other):
+        await keep(one, "a")
+        state.values = dict.fromkeys(state.values, b"damaged")
+        for server in (one, other):
+            assert await server.refresh(ME, "a", ["message_a"], chain=True)
+        state.problem = "It is gone."
+        assert not await one.refresh(ME, "a")
+        assert not await one.delete(ME, "a", [])
+        assert (status_of(one, "a"), other.responses.form("a")) == ("completed", None)
+        assert one.write(ME, "none") is None
+
+
+async def test_a_response_has_failed_when_its_server_shows_no_life_any_more(autojump_clock: MockClock) -> None:
+    state = StateInMemory()
+    async with sharing(state, state) as (one, other):
+        await keep(one, "a", status="in_progress")
+        ended = trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one.show_life, lambda: not ended.is_set(), ended.wait)
+            for _ in range(5):
+                await trio.sleep(ALIVE_S / 2)
+                assert await other.refresh(ME, "a")
+                assert status_of(other, "a") == "in_progress"
+            ended.set()
+        await trio.sleep(ALIVE_S - BEAT_S)
+        assert await other.refresh(ME, "a")
+        assert status_of(other, "a") == "in_progress"
+        await trio.sleep(2 * BEAT_S)
+        assert await other.refresh(ME, "a")
+        assert await one.refresh(ME, "a")
+        assert (status_of(one, "a"), status_of(other, "a")) == ("in_progress", "failed")
+        one.responses.clear()
+        assert await one.refresh(ME, "a")
+        assert status_of(one, "a") == "failed"
+
+
+@pytest.mark.parametrize("sign", [None, b"", b"soon", b"nan"])
+async def test_a_response_of_a_server_without_a_sign_of_life_has_failed(
+    autojump_clock: MockClock, sign: bytes | None
+) -> None:
+    state = StateInMemory()
+    async with sharing(state, state) as (one, other):
+        await keep(one, "a", status="queued")
+        name = f"server:{one.owner}"
+        state.values |= {name: sign} if sign is not None else {}
+        if sign is None:
+            del state.values[name]
+        assert await other.refresh(ME, "a")
+        assert status_of(other, "a") == "failed"

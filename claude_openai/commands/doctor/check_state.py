@@ -14,13 +14,12 @@ __all__ = ["state_checks"]
 
 def state_checks(config: Config) -> list[Finding]:
     """Check the store of `config.state_url`, if there is one, by reading from it."""
-    if config.state_url is None:
-        return []
     try:
         store = open_state(config, NULL_LOG)
     except StartError as error:
         return [Finding("state", "FAIL", error.problem, error.hint)]
-    assert store is not None
+    if store is None:
+        return []
     problem = trio.run(_problem, store)
     if problem:
         mend = "start it, or correct --state-url or --state-password-file; until then a server uses its memory only"

@@ -13,7 +13,6 @@ from dataclasses import asdict
 from typing import Final
 
 from claude_openai.commands import command_parser, has_flag
-from claude_openai.commands.doctor.check_state import state_checks
 from claude_openai.commands.doctor.checks import Finding, machine_checks
 from claude_openai.commands.doctor.checks_claude import claude_checks, confinement_check, program_check
 from claude_openai.commands.doctor.checks_server import port_check, server_checks
@@ -74,7 +73,12 @@ def _checks(flags: Sequence[str], environ: Mapping[str, str], *, ask: bool) -> l
     server, instance = server_checks(environ)
     checks += [*machine_checks(config, flags, environ), *claude_checks(config, environ)]
     checks += [confinement_check(config, environ), *server]
-    checks += [*state_checks(config), port_check(config, instance)]
+    if config.state_url is not None:
+        # Imported here: the parsers of commands load no trio.
+        from claude_openai.commands.doctor.check_state import state_checks
+
+        checks += state_checks(config)
+    checks.append(port_check(config, instance))
     if ask and complaint is None:
         from claude_openai.commands.doctor.round_trip import STARTED, asked_server, round_trip
 

@@ -9,7 +9,7 @@ import trio
 
 from claude_openai.logs.log import Log
 from claude_openai.offload import Offload
-from claude_openai.state.store import ACCESS_S, StateError, StateStore
+from claude_openai.state.store import StateError, StateStore
 from claude_openai.threads import NoThreadError
 
 __all__ = ["StateAccess"]
@@ -74,8 +74,9 @@ class StateAccess:
         return dict(zip(names, await self.store.get(names, self.kept_s), strict=True))
 
     async def read(self, reading: Callable[[], Awaitable[object]]) -> bool:
-        """Read from the store, within `ACCESS_S` in all. Return whether it has answered."""
-        return await self._within(ACCESS_S, trio.current_time() + ACCESS_S, "read", reading)
+        """Read from the store, within its `read_s` in all. Return whether it has answered."""
+        limit_s = self.store.read_s
+        return await self._within(limit_s, trio.current_time() + limit_s, "read", reading)
 
     def put(self, names: Sequence[str], encode: Callable[[], Mapping[str, bytes]], size: int) -> trio.Event:
         """Begin to store values.
@@ -130,9 +131,8 @@ class StateAccess:
         if len(self._writes) == 1:
             try:
                 self.nursery().start_soon(self._do_writes, name="writes of state")
-            except (
-                RuntimeError
-            ):  # the nursery has ended: the server stops, and a slow client reads the end of its answer
+            except RuntimeError:
+                # The nursery has ended: the server stops, and a slow client reads the end of its answer.
                 self._writes.clear()
                 write.done.set()
         return write
@@ -166,6 +166,6 @@ class StateAccess:
         if problem:
             self._problems[kind] = problem
         if problem and not before:
-            self.log.warning(f"state.{kind}_failed", reason=text)
+            self.log.warning("state.failed", access=kind, reason=text)
         elif before and not problem:
-            self.log.info(f"state.{kind}_again")
+            self.log.info("state.works_again", access=kind)

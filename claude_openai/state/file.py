@@ -51,6 +51,9 @@ class FileState:
         now: returns the Unix time.
     """
 
+    # Longer than for Redis: without what is only in its file, a server that was restarted has no answer.
+    read_s = 1.0
+
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES, now: Callable[[], float] = time.time) -> None:
         self.path = path
         self._file = PrivateDatabase(

@@ -19,7 +19,7 @@ from coredis.retry import NoRetryPolicy
 from claude_openai.config.redis_url import RedisUrl
 from claude_openai.logs.log import Log
 from claude_openai.state.cipher import Cipher
-from claude_openai.state.store import StateError
+from claude_openai.state.store import ACCESS_S, StateError
 
 __all__ = ["PREFIX", "RedisStore", "with_redis"]
 
@@ -118,6 +118,8 @@ class RedisStore:
     Attributes:
         problem: why there is no connection; "" if there is one.
     """
+
+    read_s = ACCESS_S
 
     def __init__(self, url: RedisUrl, password: str | None, cipher: Cipher, log: Log) -> None:
         self._url = url

@@ -8,7 +8,7 @@ import trio
 
 __all__ = ["ACCESS_S", "StateError", "StateStore"]
 
-# The longest time in seconds that a request waits for a store.
+# The longest time in seconds that a request waits for a store on another machine, and for a write to any.
 ACCESS_S: Final = 0.05
 
 
@@ -30,7 +30,12 @@ class StateStore(Protocol):
 
     A value that is stored is found by all servers that use the same store, until its lifetime has passed since its
     last use, or the bounds of the store are exceeded, the least recently used first.
+
+    Attributes:
+        read_s: the longest time in seconds that a request waits for what it reads.
     """
+
+    read_s: float
 
     async def put(self, values: Mapping[str, bytes], kept_s: float) -> None:
         """Store values for `kept_s` seconds; replace those of the same name."""

@@ -12,7 +12,7 @@ import trio
 from quart import Quart, Response, request
 from quart_trio.wrappers import TrioResponse
 
-from claude_openai.errors import ApiError, BadRequest, NotFound, Overloaded
+from claude_openai.errors import BadRequest, NotFound, Overloaded
 from claude_openai.offload import Offload
 from claude_openai.protocol.openai.responses.input_items import input_item_list
 from claude_openai.protocol.openai.responses.item_store import ItemStore
@@ -34,10 +34,6 @@ from claude_openai.web.shared_responses import SharedResponses
 
 __all__ = ["Keeping", "StoredResponses", "add_stored_routes", "stored_responses"]
 
-_UNREACHED: Final = (
-    "The store of responses cannot be reached now, so only what is in the memory of this server is found. Try "
-    "again later."
-)
 _LOST: Final = frozenset({"previous_response_not_found", "response_not_found"})
 
 
@@ -108,7 +104,11 @@ class StoredResponses:
         for item_id in items:
             self.items.forget(item_id, caller)
         if self.shared is not None and not await self.shared.delete(caller, response_id, items):
-            raise Overloaded("The response may still be stored, since the store cannot be reached", hint="Try again.")
+            raise Overloaded(
+                "The response may still be stored, since the store cannot be reached",
+                hint="Try again.",
+                code="store_not_reached",
+            )
         return _json(encode_json({"id": response_id, "object": "response", "deleted": True}))
 
     async def _refresh(self, caller: str, response_id: str, *, chain: bool = False) -> bool:
@@ -160,14 +160,22 @@ def stored_responses(offload: Offload, access: StateAccess | None) -> StoredResp
 
 @contextmanager
 def _explaining(reached: bool, missing: Sequence[str] = ()) -> Iterator[None]:
-    """Say so in the error for what is not found, if the store could not be reached."""
+    """Raise another error for what is not found if the store, which may have it, could not be reached.
+
+    Raises:
+        Overloaded: so it is. Client libraries and balancers send such a request again.
+    """
     try:
         yield
     except (NotFound, BadRequest) as error:
         if reached or not (error.code in _LOST or missing):
             raise
-        kind: type[ApiError] = type(error)
-        raise kind(error.problem, hint=_UNREACHED, code=error.code, param=error.param) from None
+        raise Overloaded(
+            f"{error.problem}, and the store of responses cannot be reached now",
+            hint="Try again, or send the whole conversation in 'input'.",
+            code="store_not_reached",
+            param=error.param,
+        ) from None
 
 
 def _json(body: bytes) -> Response:

@@ -34,7 +34,7 @@ async def accessing(state: StateInMemory) -> AsyncIterator[tuple[StateAccess, li
 
     def note(line: bytes) -> None:
         record: dict[str, Any] = json.loads(line)
-        events.append(f"{record['event']}: {record.get('reason')}")
+        events.append(f"{record['event']}: {record['access']}, {record.get('reason')}")
 
     async with trio.open_nursery() as nursery:
         yield StateAccess(state, 60, lambda: nursery, here, Log(Level.TRACE, note, Redactor())), events
@@ -75,10 +75,10 @@ async def test_an_access_to_a_store_that_hangs_ends_at_its_bound_and_is_logged_o
         assert await access.clear() == 0
     assert access.problem == ""
     assert events == [
-        "state.read_failed: no answer within 50 ms",
-        "state.write_failed: no answer within 3000 ms",
-        "state.read_again: None",
-        "state.write_again: None",
+        "state.failed: read, no answer within 50 ms",
+        "state.failed: write, no answer within 3000 ms",
+        "state.works_again: read, None",
+        "state.works_again: write, None",
     ]
 
 
@@ -91,7 +91,7 @@ async def test_the_reason_of_a_failure_is_logged_with_its_place(autojump_clock: 
         state.problem = ""
         await put(access, "a").wait()
         assert (access.problem, access.is_written("a")) == ("", True)
-    assert events == ["state.write_failed: the store: The disk is full.", "state.write_again: None"]
+    assert events == ["state.failed: write, the store: The disk is full.", "state.works_again: write, None"]
 
 
 async def test_a_write_that_has_begun_is_finished_when_the_server_stops(autojump_clock: MockClock) -> None:
@@ -126,7 +126,7 @@ async def test_too_many_values_at_once_stay_in_memory(autojump_clock: MockClock,
         assert (len(state.values), access.is_written("more")) == (count, False)
         await put(access, "more").wait()
         assert access.is_written("more")
-    assert [event.split(":")[0] for event in events] == ["state.write_failed", "state.write_again"]
+    assert [event.split(":")[0] for event in events] == ["state.failed", "state.works_again"]
 
 
 async def test_the_names_of_what_is_not_written_are_bounded(

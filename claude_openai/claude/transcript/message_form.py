@@ -50,7 +50,7 @@ def message_form(turn: Message, ident: str, calls: Sequence[ToolUseBlock] = ()) 
     message: dict[str, Any] = {"role": turn.role, "content": content}
     if turn.role == "assistant":
         message |= {
-            "id": f"msg_{ident.replace('-', '')[-24:]}",
+            "id": f"msg_{ident.replace('-', '')[:24]}",
             "type": "message",
             # Claude Code omits thinking if its message is from another model.
             "model": next((block.model for block in turn.blocks if isinstance(block, ThinkingBlock)), "claude"),

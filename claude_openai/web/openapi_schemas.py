@@ -110,7 +110,15 @@ def schemas() -> JsonObject:
             content={"type": ["string", "array", "null"], "items": {"type": "object"}},
         ),
         "ChatCompletionRequest": {
-            **_request(FIELDS, "messages", {"messages": {"items": ref("Message")}, "claude": claude}),
+            **_request(
+                FIELDS,
+                "messages",
+                {
+                    "messages": {"items": ref("Message")},
+                    "claude": claude,
+                    "web_search_options": {"description": "A 400 unless the server has --web-search."},
+                },
+            ),
             "required": ["model"],
             # A body of the Responses API is accepted too.
             "anyOf": [{"required": ["messages"]}, {"required": ["input"]}],

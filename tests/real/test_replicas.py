@@ -24,7 +24,7 @@ REPLICAS: Final = ("a", "b", "c")
 # Conversations, and the longest time that they may take: 200 took 7 minutes on two busy cores.
 MANY: Final = int(os.environ.get("CLAUDE_OPENAI_TEST_CONVERSATIONS", "60"))
 MANY_S: Final = 4 * LIMIT_S
-FLAGS: Final = ("--spares", "0", "--max-idle-sessions", "6", "--max-concurrency", "4", "--lame-duck-ms", "6000")
+FLAGS: Final = ("--spares", "0", "--max-idle-sessions", "6", "--max-concurrency", "4", "--lame-duck-ms", "12000")
 
 
 async def test_no_turn_is_lost_or_paid_twice_while_replicas_and_the_balancer_end(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ _HINTS: Final[Mapping[int, str]] = {
     errno.ENOMEM: "free some memory, or lower --max-concurrency, --max-idle-sessions and --spares",
     errno.ENOBUFS: "free some memory",
 }
+# Which file was to be opened when they came is chance.
+_OF_NO_FILE: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 def shortage_hint(error: BaseException) -> str:
@@ -28,4 +30,6 @@ def described(error: BaseException) -> str:
     """Return the text of an error without its number: `No space left on device: '/tmp/x'`."""
     if not isinstance(error, OSError) or not error.strerror:
         return str(error)
-    return error.strerror if error.filename is None else f"{error.strerror}: {error.filename!r}"
+    if error.filename is None or error.errno in _OF_NO_FILE:
+        return error.strerror
+    return f"{error.strerror}: {error.filename!r}"

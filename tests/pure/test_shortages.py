@@ -19,10 +19,14 @@ HINTS = {
 }
 
 
+def error_of(number: int) -> OSError:
+    return OSError(number, os.strerror(number), "/some/path")
+
+
 @pytest.mark.parametrize(("number", "hint"), HINTS.items())
 def test_process_that_cannot_start_is_reported_with_a_remedy(number: int, hint: str) -> None:
-    error = start_error(why_not_started(OSError(number, os.strerror(number), "/some/path")))
-    assert error.message.startswith(f"Claude Code could not be started: {os.strerror(number)}: '/some/path'; ")
+    error = start_error(why_not_started(error_of(number)))
+    assert error.message.startswith(f"Claude Code could not be started: {described(error_of(number))}; ")
     assert hint in error.message
     assert "--claude-command" not in error.message
 
@@ -53,3 +57,8 @@ def test_error_is_shown_without_its_number() -> None:
     assert described(OSError(errno.ENOSPC, "No space left on device")) == "No space left on device"
     assert described(OSError(errno.ENOENT, "No such file", "/x")) == "No such file: '/x'"
     assert described(OSError("odd")) == "odd"
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_error_that_is_no_fault_of_the_file_does_not_name_it(number: int) -> None:
+    assert described(error_of(number)) == os.strerror(number)

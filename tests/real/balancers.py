@@ -18,7 +18,19 @@ from tests.conditions import ENVOY, HAPROXY, NGINX, TRAEFIK
 from tests.real.call import Call
 from tests.real.harness import LIMIT_S
 
-__all__ = ["Balancer", "balancing", "envoy", "free_port", "haproxy", "haproxy_by_name", "naming", "nginx", "traefik"]
+__all__ = [
+    "Balancer",
+    "balancing",
+    "envoy",
+    "free_port",
+    "haproxy",
+    "haproxy_by_name",
+    "naming",
+    "nginx",
+    "replicas_behind",
+    "traefik",
+    "until_behind",
+]
 
 POLL_S: Final = 0.05
 FOLDER: Final = Path(__file__).parents[2] / "docker" / "replicas"
@@ -116,6 +128,22 @@ async def balancing(
         process.send_signal(signal.SIGTERM if kind is nginx else signal.SIGKILL)
         with trio.CancelScope(shield=True):
             await process.wait()
+
+
+async def replicas_behind(port: int) -> set[str]:
+    """The names of the replicas that answer the first requests of twenty sessions."""
+    found = set()
+    for number in range(20):
+        async with Call.open(f"http://127.0.0.1:{port}", None, "/version", x_session_id=str(number)) as call:
+            assert await call.status() == 200
+            found.add(call.headers["x-claude-openai-replica"])
+    return found
+
+
+async def until_behind(port: int, names: set[str]) -> None:
+    with trio.fail_after(LIMIT_S):
+        while await replicas_behind(port) != names:  # noqa: ASYNC110 - there is no event
+            await trio.sleep(POLL_S)
 
 
 @asynccontextmanager

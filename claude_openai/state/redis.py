@@ -18,6 +18,7 @@ from coredis.retry import NoRetryPolicy
 
 from claude_openai.config.redis_url import RedisUrl
 from claude_openai.logs.log import Log
+from claude_openai.shortages import described
 from claude_openai.state.cipher import Cipher
 from claude_openai.state.store import ACCESS_S, StateError
 
@@ -66,8 +67,16 @@ def _redis(url: RedisUrl, password: str | None) -> "Redis[bytes]":
 
 
 def _reason(error: Exception) -> str:
-    """Return why an access failed."""
-    return "it did not answer in time" if isinstance(error, trio.TooSlowError) else str(error) or repr(error)
+    """Return why an access failed. coredis says of a connection that failed only that it did."""
+    if isinstance(error, trio.TooSlowError):
+        return "it did not answer in time"
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    # Of a host with several addresses.
+    if isinstance(cause, BaseExceptionGroup):
+        cause = cause.exceptions[-1]
+    return described(cause) or repr(cause)
 
 
 async def with_redis(

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -148,6 +149,22 @@ async def test_start_without_redis_does_not_fail(tmp_path: Path) -> None:
             with pytest.raises(StateError):
                 await store.clear()
             assert [(each["level"], each["event"]) for each in store.records] == [("warning", "state.lost")]
+
+
+class TwoAddresses(trio.abc.HostnameResolver):
+    """Each name has two addresses, where nothing listens."""
+
+    async def getaddrinfo(self, host: Any, port: Any, *_: Any, **__: Any) -> Any:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (f"127.0.0.{number}", port)) for number in (1, 2)]
+
+    async def getnameinfo(self, sockaddr: Any, flags: int) -> Any:
+        raise NotImplementedError
+
+
+async def test_problem_of_a_host_with_several_addresses_is_that_of_an_address() -> None:
+    trio.socket.set_custom_hostname_resolver(TwoAddresses())
+    async with connected("redis://two.test:1") as store:
+        assert store.problem == "Error connecting to ('127.0.0.2', 1): Connection refused"
 
 
 async def test_wrong_password_is_a_problem_without_the_password(tmp_path: Path) -> None:

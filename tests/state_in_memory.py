@@ -1,5 +1,6 @@
 """A store of state in memory, which several servers of a test share, and which may fail or hang."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import trio
@@ -16,20 +17,25 @@ class StateInMemory:
         values: what is stored.
         problem: why every access fails; "" if they succeed.
         takes_s: how long each access takes.
+        max_bytes: the size of values that are stored at once.
         gets: the names of each `get`.
     """
 
-    read_s = ACCESS_S
+    refresh_s = ACCESS_S
 
     def __init__(self) -> None:
         self.values: dict[str, bytes] = {}
         self.problem = ""
         self.takes_s = 0.0
+        self.max_bytes = math.inf
         self.gets: list[list[str]] = []
 
-    async def put(self, values: Mapping[str, bytes], kept_s: float) -> None:
+    async def put(self, values: Mapping[str, bytes], kept_s: float) -> bool:
         await self._access()
-        self.values |= values
+        is_small = sum(map(len, values.values())) <= self.max_bytes
+        if is_small:
+            self.values |= values
+        return is_small
 
     async def get(self, names: Sequence[str], kept_s: float) -> list[bytes | None]:
         self.gets.append(list(names))

@@ -9,7 +9,7 @@ import trio
 
 from claude_openai.logs.log import Log
 from claude_openai.offload import Offload
-from claude_openai.state.store import StateError, StateStore
+from claude_openai.state.store import READ_S, StateError, StateStore
 from claude_openai.threads import NoThreadError
 
 __all__ = ["StateAccess"]
@@ -73,9 +73,14 @@ class StateAccess:
         """
         return dict(zip(names, await self.store.get(names, self.kept_s), strict=True))
 
-    async def read(self, reading: Callable[[], Awaitable[object]]) -> bool:
-        """Read from the store, within its `read_s` in all. Return whether it has answered."""
-        limit_s = self.store.read_s
+    async def read(self, reading: Callable[[], Awaitable[object]], *, in_memory: bool) -> bool:
+        """Read from the store. Return whether it has answered in time.
+
+        Args:
+            reading: reads, once or more often.
+            in_memory: whether the memory has an answer too, so that the time is short.
+        """
+        limit_s = self.store.refresh_s if in_memory else READ_S
         return await self._within(limit_s, trio.current_time() + limit_s, "read", reading)
 
     def put(self, names: Sequence[str], encode: Callable[[], Mapping[str, bytes]], size: int) -> trio.Event:
@@ -89,20 +94,25 @@ class StateAccess:
         Returns:
             An event that is set when they are stored, or cannot be.
         """
+        mark = self.note_unwritten(names)
+
+        async def put() -> None:
+            if await self.store.put(await self.offload(encode), self.kept_s):
+                for name in names:
+                    if self._unwritten.get(name) is mark:
+                        del self._unwritten[name]
+
+        return self._begin(put, size).done
+
+    def note_unwritten(self, names: Sequence[str]) -> object:
+        """Note that the values of these names are in memory only, until a later `put` has stored them."""
         mark = object()
         for name in names:
             self._unwritten.pop(name, None)
             self._unwritten[name] = mark
         while len(self._unwritten) > MAX_UNWRITTEN:
             del self._unwritten[next(iter(self._unwritten))]
-
-        async def put() -> None:
-            await self.store.put(await self.offload(encode), self.kept_s)
-            for name in names:
-                if self._unwritten.get(name) is mark:
-                    del self._unwritten[name]
-
-        return self._begin(put, size).done
+        return mark
 
     async def delete(self, names: Sequence[str]) -> bool:
         """Delete values, within `WRITE_S`. Return whether the store has answered."""

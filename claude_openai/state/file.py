@@ -5,16 +5,17 @@ accessed in threads only. A thread that waits for a disk that hangs is left behi
 """
 
 import sqlite3
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final, TypeVar, TypeVarTuple
 
 import trio
 
 from claude_openai.private_database import PrivateDatabase
-from claude_openai.state.store import StateError
+from claude_openai.state.store import READ_S, StateError
 from claude_openai.threads import NoThreadError, needing_a_thread
 
 __all__ = ["MAX_BYTES", "FileState"]
@@ -51,8 +52,8 @@ class FileState:
         now: returns the Unix time.
     """
 
-    # Longer than for Redis: without what is only in its file, a server that was restarted has no answer.
-    read_s = 1.0
+    # The disk of a busy machine may be slow, and is no other machine that may be gone.
+    refresh_s = READ_S
 
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES, now: Callable[[], float] = time.time) -> None:
         self.path = path
@@ -63,19 +64,21 @@ class FileState:
         self._now = now
         self._limiter = trio.CapacityLimiter(MAX_THREADS)
 
-    async def put(self, values: Mapping[str, bytes], kept_s: float) -> None:
-        """Store values, unless they are larger than the file may be."""
-        if sum(map(len, values.values())) < self._max_bytes:
-            await self._in_thread(self._put, dict(values), kept_s)
+    async def put(self, values: Mapping[str, bytes], kept_s: float) -> bool:
+        """Store values. Return False if they are larger than the file may be."""
+        fits = sum(map(len, values.values())) < self._max_bytes
+        if fits:
+            await self._write(self._put, dict(values), kept_s)
+        return fits
 
     async def get(self, names: Sequence[str], kept_s: float) -> list[bytes | None]:
         return await self._in_thread(self._get, list(names), kept_s)
 
     async def delete(self, names: Sequence[str]) -> int:
-        return await self._in_thread(self._delete, list(names))
+        return await self._write(self._delete, list(names))
 
     async def clear(self) -> int:
-        return await self._in_thread(self._clear)
+        return await self._write(self._clear)
 
     async def prune(self) -> None:
         """Delete the values whose lifetime has passed."""
@@ -88,6 +91,14 @@ class FileState:
             with suppress(StateError):  # a request that needs the file says so
                 await self.prune()
             await trio.sleep(PRUNE_S)
+
+    async def _write(self, work: Callable[[threading.Event, *Ts], T], *args: *Ts) -> T:
+        """Write in a thread. A thread that is left behind while it waits for other writers writes nothing any more."""
+        given_up = threading.Event()
+        try:
+            return await self._in_thread(work, given_up, *args)
+        finally:
+            given_up.set()
 
     async def _in_thread(self, work: Callable[[*Ts], T], *args: *Ts) -> T:
         def access() -> T:
@@ -102,10 +113,17 @@ class FileState:
 
     # Everything below runs in a thread.
 
-    def _put(self, values: Mapping[str, bytes], kept_s: float) -> None:
+    @contextmanager
+    def _transaction(self, given_up: threading.Event) -> Iterator[sqlite3.Connection]:
+        with self._file.transaction() as database:
+            if given_up.is_set():
+                raise StateError(self.path, "nothing waits for the write any more")
+            yield database
+
+    def _put(self, given_up: threading.Event, values: Mapping[str, bytes], kept_s: float) -> None:
         self._file.create()
         now = self._now()
-        with self._file.transaction() as database:
+        with self._transaction(given_up) as database:
             database.execute("DELETE FROM state WHERE until <= ?", (now,))
             database.executemany(_PUT, [(name, now, now + kept_s, value) for name, value in values.items()])
             while _size(database) > self._max_bytes:
@@ -136,16 +154,16 @@ class FileState:
             database.execute("BEGIN IMMEDIATE")
             database.executemany(_RENEW, [(now, now + kept_s, name) for name in names])
 
-    def _delete(self, names: Sequence[str]) -> int:
+    def _delete(self, given_up: threading.Event, names: Sequence[str]) -> int:
         if not self._file.is_there():
             return 0
-        with self._file.transaction() as database:
+        with self._transaction(given_up) as database:
             return database.executemany("DELETE FROM state WHERE name = ?", [(name,) for name in names]).rowcount
 
-    def _clear(self) -> int:
+    def _clear(self, given_up: threading.Event) -> int:
         if not self._file.is_there():
             return 0
-        with self._file.transaction() as database:
+        with self._transaction(given_up) as database:
             (count,) = database.execute("SELECT count(*) FROM state WHERE until > ?", (self._now(),)).fetchone()
             database.execute("DELETE FROM state WHERE true")  # without a WHERE, SQLite does not overwrite
             return int(count)

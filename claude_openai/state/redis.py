@@ -13,7 +13,6 @@ from typing import Any, Final, Generic, TypeVar, cast
 
 import trio
 from coredis import Redis
-from coredis.exceptions import RedisError
 from coredis.retry import NoRetryPolicy
 
 from claude_openai.config.redis_url import RedisUrl
@@ -37,8 +36,6 @@ LEAST_PAUSE_S: Final = 1.0
 MOST_PAUSE_S: Final = 30.0
 # Values that are together larger are not stored.
 MAX_BYTES: Final = 8 * 1024 * 1024
-
-FAILURES: Final = (RedisError, OSError, trio.TooSlowError)
 
 # A script does all of its work or none, in one command: coredis ends the connection if a transaction is cancelled.
 _PUT: Final = "for i, name in ipairs(KEYS) do redis.call('SET', name, ARGV[i + 1], 'PX', ARGV[1]) end"
@@ -93,7 +90,7 @@ async def with_redis(
         try:
             with trio.fail_after(within_s):
                 return await work(client)
-        except FAILURES as error:
+        except Exception as error:  # noqa: BLE001 - coredis raises whatever its parser raised
             failure = error
     raise StateError(url.text, _reason(failure)) from failure
 
@@ -128,7 +125,7 @@ class RedisStore:
         problem: why there is no connection; "" if there is one.
     """
 
-    read_s = ACCESS_S
+    refresh_s = ACCESS_S
 
     def __init__(self, url: RedisUrl, password: str | None, cipher: Cipher, log: Log) -> None:
         self._url = url
@@ -141,14 +138,15 @@ class RedisStore:
         self._was_unreadable = False
         self.problem = ""
 
-    async def put(self, values: Mapping[str, bytes], kept_s: float) -> None:
-        """Store values, unless they are larger than `MAX_BYTES`."""
+    async def put(self, values: Mapping[str, bytes], kept_s: float) -> bool:
+        """Store values. Return False if they are larger than `MAX_BYTES`."""
         if (size := sum(map(len, values.values()))) > MAX_BYTES:
             self._log.debug("state.too_large", bytes=size)
-            return
+            return False
         names = [STATE + name for name in values]
         stored = [self._cipher.encrypt(name, value) for name, value in values.items()]
         await self._access(lambda redis: redis.eval(_PUT, names, [_ms(kept_s), *stored]))
+        return True
 
     async def get(self, names: Sequence[str], kept_s: float) -> list[bytes | None]:
         """Return values and renew their lifetime. If a value cannot be decrypted, it counts as not stored."""
@@ -199,7 +197,7 @@ class RedisStore:
         try:
             with trio.fail_after(CONNECT_S):
                 await client.eval(_PUT, [TRIED], [_ms(CONNECT_S), b""])
-        except FAILURES as error:
+        except Exception as error:  # noqa: BLE001 - coredis raises whatever its parser raised
             return _reason(error)
         if self.problem:
             self._log.info("state.back", address=self._url.text)
@@ -237,7 +235,7 @@ class RedisStore:
                 answer.value = await command(connection.client)
             answer.error = ""
             self._pause_s = LEAST_PAUSE_S
-        except FAILURES as error:
+        except Exception as error:  # noqa: BLE001 - coredis raises whatever its parser raised
             answer.error = connection.reason = _reason(error)
             connection.failed.set()
         finally:

@@ -6,10 +6,12 @@ from typing import Final, Protocol
 
 import trio
 
-__all__ = ["ACCESS_S", "StateError", "StateStore"]
+__all__ = ["ACCESS_S", "READ_S", "StateError", "StateStore"]
 
-# The longest time in seconds that a request waits for a store on another machine, and for a write to any.
+# The longest time in seconds that a request waits for a store on another machine if the memory has an answer too.
 ACCESS_S: Final = 0.05
+# The same, if only the store may have an answer.
+READ_S: Final = 1.0
 
 
 class StateError(Exception):
@@ -32,13 +34,13 @@ class StateStore(Protocol):
     last use, or the bounds of the store are exceeded, the least recently used first.
 
     Attributes:
-        read_s: the longest time in seconds that a request waits for what it reads.
+        refresh_s: the longest time in seconds that a request waits if the memory has an answer too.
     """
 
-    read_s: float
+    refresh_s: float
 
-    async def put(self, values: Mapping[str, bytes], kept_s: float) -> None:
-        """Store values for `kept_s` seconds; replace those of the same name."""
+    async def put(self, values: Mapping[str, bytes], kept_s: float) -> bool:
+        """Store values for `kept_s` seconds; replace those of the same name. Return False if they are too large."""
 
     async def get(self, names: Sequence[str], kept_s: float) -> list[bytes | None]:
         """Return the values, None for what is not stored, and renew their lifetime to `kept_s` seconds."""

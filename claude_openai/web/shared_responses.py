@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import filterfalse
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import trio
 
@@ -29,7 +29,7 @@ from claude_openai.protocol.openai.responses.stored_form import (
 )
 from claude_openai.state.access import StateAccess
 
-__all__ = ["ALIVE_S", "BEAT_S", "SharedResponses"]
+__all__ = ["ALIVE_S", "BEAT_S", "Collected", "SharedResponses"]
 
 # How often a server shows that it lives, and how long it counts as alive without.
 BEAT_S: Final = 15.0
@@ -39,6 +39,21 @@ ALIVE_S: Final = 60.0
 MAX_AGAIN: Final = 8
 
 T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class Collected:
+    """What a request refers to. The stores in memory may drop it for others before the request has used it.
+
+    Attributes:
+        responses: the response that is continued, and those before it.
+        items: the items by their ids.
+        reached: whether the store has answered in time.
+    """
+
+    responses: ResponseStore
+    items: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    reached: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,35 +74,52 @@ class SharedResponses:
     owner: str = field(default_factory=lambda: uuid.uuid4().hex)
     now: Callable[[], float] = time.time
 
-    async def refresh(
-        self, caller: str, response_id: str | None, item_ids: Sequence[str] = (), *, chain: bool = False
-    ) -> bool:
-        """Read a response and items into memory, or forget them if they are not stored any more.
+    async def refresh(self, caller: str, response_id: str) -> bool:
+        """Read a response into memory, or forget it if it is not stored any more.
 
         Args:
             caller: as in `Exchange`.
-            response_id: the response; None for none.
-            item_ids: the items.
-            chain: whether to read the responses before it too.
+            response_id: its id.
 
         Returns:
             Whether the store has answered in time.
         """
+        in_memory = response_id in self.responses
+        return await self.access.read(lambda: self._read(caller, [response_id], []), in_memory=in_memory)
+
+    async def collect(self, caller: str, response_id: str | None, item_ids: Sequence[str] = ()) -> Collected:
+        """Do the same with all responses of a conversation, and with items.
+
+        Args:
+            caller: as in `Exchange`.
+            response_id: the last response; None for none.
+            item_ids: the items.
+        """
+        ids = [] if response_id is None else self.responses.known_chain(response_id)
+        items = list(item_ids)[:MAX_ITEMS]
+        collected = Collected(self.responses.excerpt(ids))
+        self._add_items(collected, caller, items)
+        if not ids and not items:
+            return collected
 
         async def read() -> None:
-            ids, items = [] if response_id is None else [response_id], list(item_ids)[:MAX_ITEMS]
-            if chain and response_id is not None:
-                ids = self.responses.known_chain(response_id)
             asked: dict[str, None] = {}
-            while ids or items:
-                forms = await self._read(caller, ids, items)
-                asked |= dict.fromkeys(ids)
+            new, new_items = ids, items
+            while new or new_items:
+                forms = await self._read(caller, new, new_items, collected)
+                asked |= dict.fromkeys(new)
                 # The nearest responses have the ids of those further away, as far as one value has room for them.
                 known = dict.fromkeys(each for form in forms for each in (form.previous, *form.earlier) if each)
-                ids = [each for each in known if each not in asked] if chain and len(asked) < MAX_RESPONSES else []
-                items = []
+                new = [each for each in known if each not in asked] if len(asked) < MAX_RESPONSES else []
+                new_items = []
 
-        return await self.access.read(read)
+        in_memory = all(each in collected.responses for each in ids) and len(collected.items) == len(set(items))
+        collected.reached = await self.access.read(read, in_memory=in_memory)
+        return collected
+
+    def note_item(self, caller: str, item_id: str) -> None:
+        """Note that an item is in memory only, until its response is written."""
+        self.access.note_unwritten([item_name(caller, item_id)])
 
     def write(self, caller: str, response_id: str) -> trio.Event | None:
         """Begin to store a response of the memory, and its items; return what is set when that has ended."""
@@ -123,31 +155,43 @@ class SharedResponses:
         names = [response_name(caller, response_id), *(item_name(caller, each) for each in item_ids)]
         return await self.access.delete(names)
 
-    async def _read(self, caller: str, ids: Sequence[str], item_ids: Sequence[str]) -> list[StoredForm]:
+    async def _read(
+        self, caller: str, ids: Sequence[str], item_ids: Sequence[str], collected: Collected | None = None
+    ) -> list[StoredForm]:
         responses = {response_name(caller, each): each for each in ids}
         items = {item_name(caller, each): each for each in item_ids}
-        # These are newer in memory, even if they are written during the read.
+        # What is written during the read, wholly or in part, is newer in memory.
         newer = set(filterfalse(self.access.is_written, [*responses, *items]))
         values = await self.access.get([*responses, *items])
         forms, found = await self.access.offload(
             lambda: (_decoded(values, responses, StoredForm.decode), _decoded(values, items, decode_item))
         )
         await self._fail_lost(forms)
+        newer |= set(filterfalse(self.access.is_written, [*responses, *items]))
         for name, response_id in reversed(responses.items()):
-            if name in newer:
-                continue
-            if name in forms:
+            if name not in newer and name in forms:
                 self.responses.restore(forms[name], caller, trio.current_time())
-            elif values[name] is None:
+            elif name not in newer and values[name] is None:
                 self.responses.forget(response_id, caller)
+            if collected is not None:
+                collected.responses.copy(response_id, self.responses)
         for name, item_id in items.items():
-            if name in newer:
-                continue
-            if name in found:
+            if name not in newer and name in found:
                 self.items.remember(found[name], caller)
-            elif values[name] is None:
+            elif name not in newer and values[name] is None:
                 self.items.forget(item_id, caller)
+            if collected is not None:
+                self._add_items(collected, caller, [item_id])
         return list(forms.values())
+
+    def _add_items(self, collected: Collected, caller: str, item_ids: Sequence[str]) -> None:
+        """Take items of the memory, or leave out what it does not have."""
+        for each in item_ids:
+            item = self.items.recall(each, caller)
+            if item is None:
+                collected.items.pop(each, None)
+            else:
+                collected.items[each] = item
 
     async def _fail_lost(self, forms: dict[str, StoredForm]) -> None:
         """Replace responses whose server has ended before them."""

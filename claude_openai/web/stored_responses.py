@@ -28,9 +28,8 @@ from claude_openai.protocol.wire.json_body import load_object
 from claude_openai.protocol.wire.models import ModelCatalog
 from claude_openai.protocol.wire.sse import encode_json
 from claude_openai.state.access import StateAccess
-from claude_openai.state.store import ACCESS_S
 from claude_openai.web.http.exchange import exchange_of
-from claude_openai.web.shared_responses import SharedResponses
+from claude_openai.web.shared_responses import Collected, SharedResponses
 
 __all__ = ["Keeping", "StoredResponses", "add_stored_routes", "stored_responses"]
 
@@ -51,24 +50,37 @@ class StoredResponses:
         caller, now = exchange_of(request.scope).caller, trio.current_time()
         missing: list[str] = []
 
-        def recall(item_id: str) -> Mapping[str, Any] | None:
-            item = self.items.recall(item_id, caller)
-            if item is None:
-                missing.append(item_id)
-            return item
-
-        stored = (catalog, recall, lambda name: self.responses.conversation(name, caller, now))
         if self.shared is None:
             parsed = await self.offload(
-                lambda: parse_responses_request(body, *stored, may_store=may_store, may_search=may_search)
+                lambda: parse_responses_request(
+                    body,
+                    catalog,
+                    lambda item_id: self.items.recall(item_id, caller),
+                    lambda name: self.responses.conversation(name, caller, now),
+                    may_store=may_store,
+                    may_search=may_search,
+                )
             )
         else:
             fields = await self.offload(lambda: load_object(body))
-            reached = await self.shared.refresh(caller, *references(fields), chain=True)
-            with _explaining(reached, missing):
+            found = await self.shared.collect(caller, *references(fields))
+
+            def recall(item_id: str) -> Mapping[str, Any] | None:
+                item = found.items.get(item_id)
+                if item is None:
+                    missing.append(item_id)
+                return item
+
+            with _explaining(found.reached, missing):
                 parsed = await self.offload(
                     lambda: read_responses_request(
-                        fields, len(body), *stored, may_store=may_store, may_search=may_search
+                        fields,
+                        len(body),
+                        catalog,
+                        recall,
+                        lambda name: found.responses.conversation(name, caller, now),
+                        may_store=may_store,
+                        may_search=may_search,
                     )
                 )
         if parsed.previous_id is not None:
@@ -82,13 +94,16 @@ class StoredResponses:
 
     async def input_items(self, response_id: str) -> Response:
         caller, query = exchange_of(request.scope).caller, request.args.to_dict()
-        reached, now = await self._refresh(caller, response_id, chain=True), trio.current_time()
+        found = Collected(self.responses)
+        if self.shared is not None:
+            found = await self.shared.collect(caller, response_id)
+        now = trio.current_time()
 
         def listed() -> bytes:
-            items = self.responses.input_items(response_id, caller, now)
+            items = found.responses.input_items(response_id, caller, now)
             return encode_json(input_item_list(response_id, items, query))
 
-        with _explaining(reached):
+        with _explaining(found.reached):
             return _json(await self.offload(listed))
 
     async def delete(self, response_id: str) -> Response:
@@ -111,8 +126,8 @@ class StoredResponses:
             )
         return _json(encode_json({"id": response_id, "object": "response", "deleted": True}))
 
-    async def _refresh(self, caller: str, response_id: str, *, chain: bool = False) -> bool:
-        return self.shared is None or await self.shared.refresh(caller, response_id, chain=chain)
+    async def _refresh(self, caller: str, response_id: str) -> bool:
+        return self.shared is None or await self.shared.refresh(caller, response_id)
 
 
 @dataclass(slots=True)
@@ -134,6 +149,8 @@ class Keeping:
         """Store a finished item."""
         if self.input is not None:
             self.stored.items.remember(item, self.caller)
+            if self.stored.shared is not None:
+                self.stored.shared.note_item(self.caller, item["id"])
 
     def keep(self, response: Mapping[str, Any]) -> None:
         """Store the response, or its next state."""
@@ -145,8 +162,8 @@ class Keeping:
 
     async def settle(self) -> None:
         """Wait for a bounded time until other servers find the response."""
-        if self._written is not None:
-            with trio.move_on_after(ACCESS_S):
+        if self._written is not None and self.stored.shared is not None:
+            with trio.move_on_after(self.stored.shared.access.store.refresh_s):
                 await self._written.wait()
 
 

@@ -10,7 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 from claude_openai.protocol.turn.events import ReasoningDelta, ToolCall
 from claude_openai.state.access import WRITE_S
 from claude_openai.state.store import ACCESS_S
-from claude_openai.testing import Pause
+from claude_openai.testing import Hang, Pause
 from claude_openai.web.shared_responses import ALIVE_S
 from tests.memory.client import Answer
 from tests.memory.harness import Server, serving
@@ -148,6 +148,33 @@ async def test_a_slow_write_is_finished_after_the_answer() -> None:
         await trio.sleep(state.takes_s)
         state.takes_s = 0
         await response_of(other, previous_response_id=first["id"])
+
+
+async def test_an_answer_waits_for_its_write_as_long_as_a_read_of_the_store_may_take() -> None:
+    state = StateInMemory()
+    state.refresh_s, state.takes_s = 1, 0.3
+    async with serving(state=state) as one, serving(state=state) as other:
+        first = await response_of(one, stream=True)
+        assert (await other.get(f"{PATH}/{first['id']}")).status == 200
+
+
+async def test_an_item_of_an_interrupted_answer_is_found_by_its_id() -> None:
+    state = StateInMemory()
+    interrupted = (*full_turn("Let me see.", ToolCall("toolu_1", "read", "{}"))[:-1], Hang())
+    async with serving(lambda asked: full_turn() if asked.turns else interrupted, state=state) as one:
+        client = one.connect()
+        await client.post({"model": "claude-sonnet", "input": "Hi", "tools": [READ], "stream": True}, PATH)
+        assert (await client.head())[0] == 200
+        while True:
+            event = await client.event()
+            assert isinstance(event, dict)
+            if event["type"] == "response.output_item.done":
+                break
+        client.leave()
+        await one.backend.turns[0].ended.wait()
+        reference = {"type": "item_reference", "id": event["item"]["id"]}
+        given = [{"role": "user", "content": "Hi"}, reference, {"role": "user", "content": "Go on."}]
+        assert (await ask(one, given)).status == 200
 
 
 async def test_what_could_not_be_stored_is_found_in_memory_when_the_store_is_back() -> None:

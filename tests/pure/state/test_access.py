@@ -64,14 +64,14 @@ async def test_an_access_to_a_store_that_hangs_ends_at_its_bound_and_is_logged_o
     async with accessing(state) as (access, events):
         for _ in range(2):
             begin = trio.current_time()
-            assert not await access.read(lambda: access.get(["a"]))
+            assert not await access.read(lambda: access.get(["a"]), in_memory=True)
             assert trio.current_time() - begin == pytest.approx(ACCESS_S)
             assert not await access.delete(["a"])
             assert await access.clear() is None
             assert trio.current_time() - begin == pytest.approx(ACCESS_S + 2 * WRITE_S)
         state.takes_s = 0
         assert access.problem == "no answer within 3000 ms; no answer within 50 ms"
-        assert await access.read(lambda: access.get(["a"]))
+        assert await access.read(lambda: access.get(["a"]), in_memory=True)
         assert await access.clear() == 0
     assert access.problem == ""
     assert events == [

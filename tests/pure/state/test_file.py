@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.lowlevel
 
-from claude_openai.state.file import MAX_THREADS, FileState
+from claude_openai.state.file import BUSY_S, MAX_THREADS, FileState
 from claude_openai.state.store import StateError
 
 HOUR_S = 3600.0
@@ -185,6 +185,22 @@ async def test_values_that_cannot_be_renewed_are_read(path: Path) -> None:
         writer.execute("BEGIN IMMEDIATE")
         assert await state.get(["a"], HOUR_S) == [b"1"]
         writer.execute("ROLLBACK")
+
+
+async def test_a_write_that_was_given_up_while_it_waited_for_another_writer_writes_nothing(path: Path) -> None:
+    state = FileState(path)
+    await state.put({"a": b"1"}, HOUR_S)
+    with closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        with trio.move_on_after(0.1):
+            await state.put({"a": b"2", "b": b"2"}, HOUR_S)
+        assert (given_up := state._limiter.borrowed_tokens) <= 1
+        writer.execute("ROLLBACK")
+    with trio.fail_after(2 * BUSY_S):
+        while state._limiter.borrowed_tokens:
+            await trio.lowlevel.checkpoint()
+    assert given_up == 1
+    assert await state.get(["a", "b"], HOUR_S) == [b"1", None]
 
 
 async def test_a_disk_that_hangs_holds_few_threads_and_cancels_at_once(

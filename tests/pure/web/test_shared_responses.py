@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import pytest
@@ -14,6 +15,7 @@ from claude_openai.protocol.openai.responses.item_store import ItemStore
 from claude_openai.protocol.openai.responses.response_store import MAX_EARLIER, ResponseStore
 from claude_openai.protocol.openai.responses.stored_form import KeptInput
 from claude_openai.state.access import StateAccess
+from claude_openai.state.store import ACCESS_S
 from claude_openai.web.shared_responses import ALIVE_S, BEAT_S, SharedResponses
 from tests.state_in_memory import StateInMemory
 
@@ -72,7 +74,7 @@ async def test_a_conversation_longer_than_one_value_has_room_for_is_read_whole(a
         for number in range(count):
             await keep(one, str(number), str(number - 1) if number else None)
         last = str(count - 1)
-        assert await other.refresh(ME, last, chain=True)
+        assert (await other.collect(ME, last)).reached
         assert said(other, last) == [str(number) for number in range(count)]
         assert len(state.gets) == 4
         assert not set(state.gets[-1]) & {name for names in state.gets[:-1] for name in names}
@@ -82,7 +84,7 @@ async def test_items_but_no_reasoning_are_read_by_their_ids(autojump_clock: Mock
     state = StateInMemory()
     async with sharing(state, state) as (one, other):
         await keep(one, "a")
-        assert await other.refresh(ME, None, ["message_a", "reasoning_a", "message_b"])
+        assert (await other.collect(ME, None, ["message_a", "reasoning_a", "message_b"])).reached
         found = [other.items.recall(name, ME) for name in ("message_a", "reasoning_a", "message_b")]
         assert found == [{"id": "message_a", "type": "message", "content": []}, None, None]
         assert other.items.recall("message_a", "other") is None
@@ -95,7 +97,7 @@ async def test_what_is_deleted_is_forgotten_by_all_at_their_next_request(autojum
         one.items.remember({"id": "message_a", "type": "message", "content": []}, ME)
         assert await other.delete(ME, "a", ["message_a"])
         assert state.values == {}
-        assert await one.refresh(ME, "a", ["message_a"])
+        assert (await one.collect(ME, "a", ["message_a"])).reached
         assert (one.responses.form("a"), one.items.recall("message_a", ME)) == (None, None)
 
 
@@ -107,7 +109,7 @@ async def test_what_is_written_during_a_read_is_not_forgotten(autojump_clock: Mo
         async with trio.open_nursery() as nursery:
             nursery.start_soon(keep, one, "a")
             await trio.sleep(0.005)
-            assert await one.refresh(ME, "a", ["message_a"])
+            assert (await one.collect(ME, "a", ["message_a"])).reached
         assert one.access.is_written(f"response:{ME}:a")
         assert status_of(one, "a") == "completed"
         assert one.items.recall("message_a", ME) is not None
@@ -124,13 +126,78 @@ async def test_what_could_not_be_written_is_not_replaced_by_what_was(autojump_cl
         assert status_of(one, "a") == "completed"
 
 
+async def test_a_response_that_is_too_large_for_the_store_stays_in_memory(autojump_clock: MockClock) -> None:
+    state = StateInMemory()
+    state.max_bytes = 10
+    async with sharing(state, state) as (one, other):
+        await keep(one, "a")
+        assert await one.refresh(ME, "a")
+        assert status_of(one, "a") == "completed"
+        assert await other.refresh(ME, "a")
+        assert "a" not in other.responses
+
+
+async def test_a_read_may_take_longer_if_only_the_store_has_an_answer(autojump_clock: MockClock) -> None:
+    state = StateInMemory()
+    async with sharing(state, state) as (one, other):
+        await keep(one, "a")
+        await keep(one, "b", "a")
+        state.takes_s = 2 * ACCESS_S
+        assert not (await one.collect(ME, "b")).reached
+        found = await other.collect(ME, "b", ["message_a"])
+        assert (found.reached, [*found.items]) == (True, ["message_a"])
+        assert "a" in found.responses
+
+
+async def test_conversations_that_memory_has_no_room_for_at_once_are_each_found_whole(
+    autojump_clock: MockClock,
+) -> None:
+    state = StateInMemory()
+    async with sharing(state, state) as (one, small):
+        other = replace(small, responses=ResponseStore(max_responses=3), items=ItemStore(max_items=1))
+        found = {}
+        for name in ("a", "b"):
+            await keep(one, f"{name}0")
+            await keep(one, f"{name}1", f"{name}0")
+            await keep(one, f"{name}2", f"{name}1")
+
+        async def collect(name: str) -> None:
+            found[name] = await other.collect(ME, f"{name}2", [f"message_{name}0", f"message_{name}1"])
+
+        state.takes_s = ACCESS_S
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(collect, "a")
+            nursery.start_soon(collect, "b")
+        for name, collected in found.items():
+            texts = [item for item in collected.responses.conversation(f"{name}2", ME, 0).items if type(item) is str]
+            assert texts == [f"{name}{number}" for number in range(3)]
+            assert [*collected.items] == [f"message_{name}0", f"message_{name}1"]
+
+
+async def test_an_item_whose_response_was_never_written_is_found_in_memory(autojump_clock: MockClock) -> None:
+    item = {"id": "message_a", "type": "message", "content": []}
+    async with sharing(StateInMemory()) as (one,):
+        one.items.remember(item, ME)
+        one.note_item(ME, "message_a")
+        assert (await one.collect(ME, None, ["message_a"])).items == {"message_a": item}
+
+
+async def test_a_request_that_refers_to_nothing_is_no_sign_that_the_store_works(autojump_clock: MockClock) -> None:
+    state = StateInMemory()
+    state.problem = "It is gone."
+    async with sharing(state) as (one,):
+        assert not await one.refresh(ME, "a")
+        assert (await one.collect(ME, None)).reached
+        assert one.access.problem == "It is gone."
+
+
 async def test_a_store_that_fails_or_is_damaged_changes_nothing_in_memory(autojump_clock: MockClock) -> None:
     state = StateInMemory()
     async with sharing(state, state) as (one, other):
         await keep(one, "a")
         state.values = dict.fromkeys(state.values, b"damaged")
         for server in (one, other):
-            assert await server.refresh(ME, "a", ["message_a"], chain=True)
+            assert (await server.collect(ME, "a", ["message_a"])).reached
         state.problem = "It is gone."
         assert not await one.refresh(ME, "a")
         assert not await one.delete(ME, "a", [])

@@ -5,6 +5,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -165,6 +166,25 @@ async def test_problem_of_a_host_with_several_addresses_is_that_of_an_address() 
     trio.socket.set_custom_hostname_resolver(TwoAddresses())
     async with connected("redis://two.test:1") as store:
         assert store.problem == "Error connecting to ('127.0.0.2', 1): Connection refused"
+
+
+@pytest.mark.parametrize("answer", [b"-ERR \xff\xfe\r\n", b"$abc\r\n", b"*xyz\r\n"])
+async def test_answer_that_is_no_redis_protocol_is_a_problem(answer: bytes) -> None:
+    async def answer_badly(stream: trio.SocketStream) -> None:
+        async for request in stream:
+            if b"HELLO" in request:
+                await stream.send_all(b"%3\r\n$7\r\nversion\r\n$5\r\n7.0.0\r\n$5\r\nproto\r\n:3\r\n$2\r\nid\r\n:5\r\n")
+            else:
+                await stream.send_all(answer if b"GETEX" in request else b"$-1\r\n")
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, answer_badly, 0, host="127.0.0.1"))
+        async with connected(f"redis://127.0.0.1:{listener.socket.getsockname()[1]}") as store:
+            assert store.problem == ""
+            with pytest.raises(StateError):
+                await store.get(["a"], HOUR)
+            await until(lambda: "state.back" in events(store), "it is connected again")
+        nursery.cancel_scope.cancel()
 
 
 async def test_wrong_password_is_a_problem_without_the_password(tmp_path: Path) -> None:

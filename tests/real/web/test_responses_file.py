@@ -29,7 +29,7 @@ WHO = "What is my name?"
 @pytest.fixture
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine a request would go on without the file."""
-    monkeypatch.setattr(FileState, "read_s", LIMIT_S)
+    monkeypatch.setattr(FileState, "refresh_s", LIMIT_S)
     monkeypatch.setattr(access, "WRITE_S", LIMIT_S)
     monkeypatch.setattr(stored_responses, "ACCESS_S", LIMIT_S)
 

@@ -85,6 +85,26 @@ class ResponseStore:
         self._size = 0
         self._hint = _hint(kept)
 
+    def excerpt(self, response_ids: Sequence[str]) -> "ResponseStore":
+        """Return a store of those of these responses that are stored here."""
+        found = ResponseStore(self._max_responses, self._max_bytes, self._kept_s)
+        found._hint = self._hint
+        for each in response_ids:
+            found.copy(each, self)
+        return found
+
+    def copy(self, response_id: str, store: "ResponseStore") -> None:
+        """Store a response of another store, or forget it if that has none."""
+        if response_id in self._entries:
+            self._drop(response_id)
+        entry = store._entries.get(response_id)
+        if entry is not None:
+            self._entries[response_id] = entry
+            self._size += entry.size
+
+    def __contains__(self, response_id: str) -> bool:
+        return response_id in self._entries
+
     def keep(self, response: Mapping[str, Any], given: KeptInput, caller: str, now: float) -> None:
         """Store a response, or its next state, unless it is larger than all that may be stored."""
         self.restore(StoredForm.of(response, given), caller, now)

@@ -75,10 +75,10 @@ def test_indices_count_code_points_of_the_whole_text() -> None:
 
 def test_a_text_before_the_first_search_is_counted_and_not_cited() -> None:
     citations = Citations()
-    before = citations.sources, citations.feed("[a](https://trio.readthedocs.io/)")
+    before = citations.has_sources, citations.feed("[a](https://trio.readthedocs.io/)")
     assert before == (False, [])
     citations.add([TRIO])
-    assert citations.sources
+    assert citations.has_sources
     (citation,) = citations.feed("[b](https://trio.readthedocs.io/)")
     assert (citation.start, citation.end) == (33, 66)
 

@@ -1,4 +1,4 @@
-"""The interface of the stores of state: values by name, each with a lifetime."""
+"""The interface of state stores: values by name, each with a lifetime."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ import trio
 
 __all__ = ["ACCESS_S", "StateError", "StateStore"]
 
-# The longest time in seconds that a request waits for a store on another machine, and for a write to any.
+# The longest time in seconds that a request waits for a read from Redis, or for a write to any store.
 ACCESS_S: Final = 0.05
 
 
@@ -26,13 +26,13 @@ class StateError(Exception):
 
 
 class StateStore(Protocol):
-    """Values by name. Each method raises StateError, does nothing or all of its work, and may be cancelled.
+    """Values by name. Each method may be cancelled or raise StateError, and does all of its work or nothing.
 
     A value that is stored is found by all servers that use the same store, until its lifetime has passed since its
     last use, or the bounds of the store are exceeded, the least recently used first.
 
     Attributes:
-        read_s: the longest time in seconds that a request waits for what it reads.
+        read_s: the longest time in seconds that a request waits for a read.
     """
 
     read_s: float
@@ -41,7 +41,7 @@ class StateStore(Protocol):
         """Store values for `kept_s` seconds; replace those of the same name."""
 
     async def get(self, names: Sequence[str], kept_s: float) -> list[bytes | None]:
-        """Return the values, None for what is not stored, and renew their lifetime to `kept_s` seconds."""
+        """Return the values, None for those not stored, and renew their lifetime to `kept_s` seconds."""
 
     async def delete(self, names: Sequence[str]) -> int:
         """Delete values; return how many were stored."""
@@ -50,4 +50,4 @@ class StateStore(Protocol):
         """Delete all values; return how many there were."""
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Do what the store needs as long as it is used, until cancelled. Start it before the first access."""
+        """Serve the accesses until cancelled. Start it before the first access."""

@@ -1,10 +1,10 @@
-"""Stored responses and items in a store of state, from which a request brings those in memory up to date.
+"""Keeps stored responses and items in a state store too, from which each request updates those in memory.
 
-The store is asked first, since another server may have deleted or changed a response. Memory alone answers while the
-store cannot be reached, and for what could not be written to it.
+The store is read first, since another server may have deleted or changed a response. Memory alone is used while the
+store cannot be reached, and for responses that could not be written to it.
 
-A response that has not ended is stored with the server that works on it. While this server has such responses, it shows
-in the store that it lives. If it shows that no more, its responses have failed.
+A response that has not ended is stored with the id of its server. While a server has such responses, it writes a sign
+of life into the store. If that is older than `ALIVE_S`, its responses count as failed.
 """
 
 import math
@@ -31,11 +31,11 @@ from claude_openai.state.access import StateAccess
 
 __all__ = ["ALIVE_S", "BEAT_S", "SharedResponses"]
 
-# How often a server shows that it lives, and how long it counts as alive without.
+# How often a server writes its sign of life, and how long a server counts as alive after the last one.
 BEAT_S: Final = 15.0
 ALIVE_S: Final = 60.0
 
-# How many responses that could not be stored are tried again at once.
+# Number of responses that could not be stored and are tried again together.
 MAX_AGAIN: Final = 8
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class SharedResponses:
     """See the module.
 
     Attributes:
-        access: the store of state.
+        access: the state store.
         items: the items in memory.
         responses: the responses in memory.
         owner: an id of this server.
@@ -62,16 +62,16 @@ class SharedResponses:
     async def refresh(
         self, caller: str, response_id: str | None, item_ids: Sequence[str] = (), *, chain: bool = False
     ) -> bool:
-        """Read a response and items into memory, or forget them if they are not stored any more.
+        """Read a response and items into memory, or drop them from memory if they are not stored any more.
 
         Args:
             caller: as in `Exchange`.
-            response_id: the response; None for none.
-            item_ids: the items.
-            chain: whether to read the responses before it too.
+            response_id: the id of the response, or None.
+            item_ids: the ids of the items.
+            chain: whether to read the responses too that the response continues.
 
         Returns:
-            Whether the store has answered in time.
+            Whether the store could be read in time.
         """
 
         async def read() -> None:
@@ -82,7 +82,7 @@ class SharedResponses:
             while ids or items:
                 forms = await self._read(caller, ids, items)
                 asked |= dict.fromkeys(ids)
-                # The nearest responses have the ids of those further away, as far as one value has room for them.
+                # Each response has the ids of many earlier ones.
                 known = dict.fromkeys(each for form in forms for each in (form.previous, *form.earlier) if each)
                 ids = [each for each in known if each not in asked] if chain and len(asked) < MAX_RESPONSES else []
                 items = []
@@ -90,7 +90,7 @@ class SharedResponses:
         return await self.access.read(read)
 
     def write(self, caller: str, response_id: str) -> trio.Event | None:
-        """Begin to store a response of the memory, and its items; return what is set when that has ended."""
+        """Begin to store a response and its items; return an event that is set at the end, None if not in memory."""
         form = self.responses.form(response_id, self.owner)
         if form is None:
             return None
@@ -105,28 +105,28 @@ class SharedResponses:
         return self.access.put([name, *items, *signs], encoded, 2 * len(form.json) + len(form.input.json))
 
     async def show_life(self, is_needed: Callable[[], bool], wait: Callable[[], Awaitable[object]]) -> None:
-        """Show that this server lives, as long as that is needed; `wait` may return when it is not any more."""
+        """Write the sign of life while it is needed; `wait` returns when that may have changed."""
         while is_needed():
             with trio.move_on_after(BEAT_S):
                 await wait()
             self.access.put([_server_name(self.owner)], self._sign_of_life, 0)
 
     def write_again(self, caller: str, response_id: str) -> None:
-        """Begin to store responses before one, which could not be stored when they ended."""
+        """Begin to store earlier responses of a conversation that could not be stored when they ended."""
         before = self.responses.known_chain(response_id)[1:]
         unwritten = [each for each in before if not self.access.is_written(response_name(caller, each))]
         for each in unwritten[:MAX_AGAIN]:
             self.write(caller, each)
 
     async def delete(self, caller: str, response_id: str, item_ids: Sequence[str]) -> bool:
-        """Delete a response and its items. Return whether the store has answered."""
+        """Delete a response and its items. Return whether that succeeded."""
         names = [response_name(caller, response_id), *(item_name(caller, each) for each in item_ids)]
         return await self.access.delete(names)
 
     async def _read(self, caller: str, ids: Sequence[str], item_ids: Sequence[str]) -> list[StoredForm]:
         responses = {response_name(caller, each): each for each in ids}
         items = {item_name(caller, each): each for each in item_ids}
-        # These are newer in memory, even if they are written during the read.
+        # Memory has newer values of these, even if they are written during the read.
         newer = set(filterfalse(self.access.is_written, [*responses, *items]))
         values = await self.access.get([*responses, *items])
         forms, found = await self.access.offload(
@@ -150,7 +150,7 @@ class SharedResponses:
         return list(forms.values())
 
     async def _fail_lost(self, forms: dict[str, StoredForm]) -> None:
-        """Replace responses whose server has ended before them."""
+        """Replace the responses whose server does not live any more by failed ones."""
         others = {_server_name(form.owner) for form in forms.values()} - {_server_name(""), _server_name(self.owner)}
         signs = await self.access.get(sorted(others)) if others else {}
         for name, form in forms.items():
@@ -179,7 +179,7 @@ def _shown_at(value: bytes | None) -> float:
 def _decoded(
     values: Mapping[str, bytes | None], ids: Mapping[str, str], decode: Callable[[bytes, str], T]
 ) -> dict[str, T]:
-    """Return what the values are, without what is damaged or of another version."""
+    """Decode values; leave out damaged ones and values of another version."""
     found = {}
     for name, each in ids.items():
         value = values[name]

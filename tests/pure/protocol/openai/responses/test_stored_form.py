@@ -31,7 +31,7 @@ def test_a_value_is_read_as_it_was_written() -> None:
     assert decode_item(encode_item(ITEM), "msg_1") == ITEM
 
 
-def test_names_tell_callers_and_kinds_apart() -> None:
+def test_names_differ_by_caller_and_kind() -> None:
     names = {name(caller, "x") for name in (response_name, item_name) for caller in ("me", "other")}
     assert len(names) == 4
 
@@ -96,7 +96,7 @@ def test_an_item_of_another_form_is_an_error(value: bytes) -> None:
         decode_item(encode_item(ITEM), "msg_2")
 
 
-def test_a_response_whose_server_is_gone_is_failed_and_else_the_same() -> None:
+def test_failed_form_differs_in_status_and_error_only() -> None:
     begun = StoredForm.of({**RESPONSE, "status": "in_progress", "error": None}, FORM.input)
     failed = begun.failed()
     assert (failed.status, failed.output, failed.input) == ("failed", (ITEM,), FORM.input)

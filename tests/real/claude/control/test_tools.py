@@ -212,8 +212,8 @@ async def test_words_beside_results_come_after_them(kept: Served) -> None:
     answer, _ = await ask(kept, ASKED)
     called, result = results(answer, "A")
     block = {"type": "tool_result", "tool_use_id": "toolu_1", "content": result["content"]}
-    received = {"role": "user", "content": [{"type": "text", "text": "Here it is."}, block]}
-    _, way = await ask(kept, [*ASKED, called, received])
+    message = {"role": "user", "content": [{"type": "text", "text": "Here it is."}, block]}
+    _, way = await ask(kept, [*ASKED, called, message])
     assert way == "replayed"
     assert upstream(kept.api.requests[1])[2][1] == [("toolu_1", "A"), "Here it is."]
 

@@ -19,16 +19,16 @@ __all__ = ["PrivateDatabase"]
 
 @dataclass(frozen=True, slots=True)
 class PrivateDatabase:
-    """See the module. It blocks for `busy_s` at most.
+    """The file and its schema. Each method blocks for `busy_s` at most.
 
     Attributes:
         path: the file.
-        schema: the statements that make the tables, separated by semicolons.
-        version: of the schema.
-        error: makes the exception of `converted_errors` from the path and the reason.
+        schema: the statements that create the tables, separated by semicolons.
+        version: the version of the schema.
+        error: makes the exception that `converted_errors` raises, from the path and the reason.
         busy_s: how long an access waits for other writers.
-        pragmas: are set at each access.
-        first_pragmas: are set before the tables are made.
+        pragmas: set at each access.
+        first_pragmas: set before the tables are created.
     """
 
     path: Path
@@ -41,7 +41,7 @@ class PrivateDatabase:
 
     @contextmanager
     def converted_errors(self) -> Iterator[None]:
-        """Raise `error` for those of the system and of SQLite."""
+        """Convert errors of the system and of SQLite to `error`."""
         try:
             yield
         except (OSError, sqlite3.Error, ValueError, TypeError) as error:
@@ -53,7 +53,7 @@ class PrivateDatabase:
         Raises:
             OSError: it is another kind of file, or belongs to another user.
         """
-        # Not opened to look at it: closing a descriptor releases the locks that SQLite holds on the file in this
+        # The file is not opened here: closing a descriptor releases the locks that SQLite holds on the file in this
         # process.
         try:
             found = self.path.lstat()
@@ -74,7 +74,7 @@ class PrivateDatabase:
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
-        """Open the file; its tables are made if it has none."""
+        """Open the file, and create its tables if it has none."""
         with closing(sqlite3.connect(self.path, timeout=self.busy_s, isolation_level=None)) as database:
             for pragma in self.pragmas:
                 database.execute(f"PRAGMA {pragma}")

@@ -17,7 +17,7 @@ _HINTS: Final[Mapping[int, str]] = {
     errno.ENOMEM: "free some memory, or lower --max-concurrency, --max-idle-sessions and --spares",
     errno.ENOBUFS: "free some memory",
 }
-# Which file was to be opened when they came is chance.
+# The file that was being opened is not the cause of these.
 _OF_NO_FILE: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 

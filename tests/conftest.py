@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Keep the collector of garbage from what stays: all modules and tests, which each of its rounds would look at."""
+    """Exempt the modules and tests, which stay, from garbage collections, each of which would traverse them."""
     gc.disable()
     try:
         return (yield)

@@ -1,4 +1,4 @@
-"""A store of state in memory, which several servers of a test share, and which may fail or hang."""
+"""A state store in memory, which several servers of a test share, and which may fail or hang."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -27,7 +27,7 @@ CEILINGS: Final[dict[str, tuple[int, int, int]]] = {
     "it knows": (0, 0, 0),
     "likewise": (0, 0, 0),
     "mend": (1, 0, 2),
-    "nobody": (0, 0, 5),
+    "nobody": (0, 0, 0),
     "one that": (3, 3, 0),
     "said": (2, 0, 12),
     "tell": (1, 0, 16),

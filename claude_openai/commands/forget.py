@@ -1,4 +1,4 @@
-"""`claude-openai forget`: empty the file of stored responses, and what the running server keeps in memory."""
+"""`claude-openai forget`: empty the file of stored responses, and the memory and the store of the running server."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,10 +20,9 @@ def parser() -> Parser:
     """Return the parser of the command's own flags."""
     parser = command_parser(
         "forget",
-        "Forget stored responses and kept answers: those in the memory and the store of the running server, and those "
-        "in a file.",
+        "Forget stored responses and kept answers, in the memory and the store of the running server, and in a file.",
     )
-    help_text = "empty this file too; without a running server, by default that of the variable"
+    help_text = f"empty this file too; without a running server, by default the file of {_SETTING.variables[0]}"
     parser.add_argument(_SETTING.flag, dest=_SETTING.name, metavar=_SETTING.metavar, help=help_text)
     return parser
 
@@ -39,7 +38,7 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         )
     path = _path(options.responses_file, environ) if instance is None or options.responses_file else None
     if path is not None:
-        print(f"{path}: forgot {_emptied(path)} values")
+        print(f"{path}: forgot {_empty(path)} values")
     elif instance is None:
         print(f"no server is running, and no {_SETTING.flag} is set: nothing is stored")
     return 0
@@ -51,7 +50,7 @@ def _path(flag: str | None, environ: Mapping[str, str]) -> Path | None:
     return path
 
 
-def _emptied(path: Path) -> int:
+def _empty(path: Path) -> int:
     # Imported here: the other commands start without trio and SQLite.
     import trio
 

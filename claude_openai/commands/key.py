@@ -64,7 +64,7 @@ def parser() -> Parser:
         "--web-search",
         action="store_const",
         const=True,
-        help="let its requests have Claude search the web, if the server does too (default: no)",
+        help="let its requests have Claude search the web, if the server allows it too (default: no)",
     )
     limits.add_argument("--max-concurrency", metavar="N", help="maximum number of its turns that run or wait")
     limits.add_argument("--max-cost-per-day", metavar="USD", help="dollars of a local day after which turns get a 429")

@@ -12,8 +12,8 @@ class RedisUrl(NamedTuple):
     """An address without its password.
 
     Attributes:
-        text: the whole, for messages.
-        path: of a Unix socket; "" for a host and a port.
+        text: the whole URL, for messages.
+        path: the path of a Unix socket; "" for a host and a port.
     """
 
     text: str
@@ -29,7 +29,7 @@ def parse_redis_url(text: str) -> RedisUrl:
     """Parse a URL.
 
     Raises:
-        ValueError: it is none, or has a password; the text of the error is a predicate, without the URL.
+        ValueError: it is not such a URL, or has a password; the text of the error is a predicate, without the URL.
     """
     form = "is not redis://HOST:PORT/DB, rediss://HOST:PORT/DB or unix:///PATH?db=DB"
     try:

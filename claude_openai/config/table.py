@@ -313,8 +313,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "responses_file",
             file,
             "PATH",
-            "also keep these responses, prompts included, in this file, from which they are found after a restart and "
-            "by other servers that use it",
+            "also keep these responses, prompts included, in this file, for the server after a restart and for other "
+            "servers that use the file",
         ),
         _number(
             "responses_kept_hours",
@@ -335,8 +335,8 @@ SETTINGS: Final[tuple[Setting, ...]] = (
             "state_key_file",
             state_key_in_file,
             "PATH",
-            "file to read the key from that encrypts what is stored in Redis, the same for all replicas; by default it "
-            "is not encrypted",
+            "file to read the key from that encrypts the responses in Redis, the same for all replicas; by default "
+            "they are not encrypted",
             sets="state_key",
         ),
         _number(

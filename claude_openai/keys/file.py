@@ -1,6 +1,6 @@
 """The keys file: JSON, of mode 0600, written by `claude-openai key` and read by the server.
 
-It may also be a file of root's, and a link to a file, as a secret is that Kubernetes mounts.
+The file may belong to root, and its path may be a symbolic link: Kubernetes mounts secrets like this.
 """
 
 import fcntl
@@ -100,7 +100,7 @@ def _check_access(found: os.stat_result) -> None:
         raise ValueError("it is not a plain file")
     if found.st_uid not in (os.geteuid(), 0):
         raise ValueError(f"it belongs to another user (uid {found.st_uid})")
-    # This user can read root's file by its group.
+    # The server reads a file of root through the group of the file.
     expected = 0o600 if found.st_uid == os.geteuid() else 0o640
     mode = stat.S_IMODE(found.st_mode)
     if mode & 0o077 & ~expected:

@@ -16,7 +16,7 @@ from claude_openai.runs.run import Run, lost_end
 
 __all__ = ["LINGER_S", "Answer", "Lasting", "Settle"]
 
-# Waits for a bounded time for what is to be done before an answer ends.
+# Called before an answer ends; waits for a bounded time until the response is stored.
 Settle: TypeAlias = Callable[[], Awaitable[None]]
 
 # How long a run goes on after the last of its readers has left. The client libraries of OpenAI and Anthropic repeat a

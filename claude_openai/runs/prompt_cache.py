@@ -25,7 +25,7 @@ __all__ = ["CacheReport", "Cause", "PromptCache"]
 Cause: TypeAlias = Literal["model", "system", "tools", "history", "age", "process", "unknown"]
 
 KEPT_CONVERSATIONS: Final = 128
-# Claude's cache lives for 5 minutes after its last use, or for an hour where that was asked for.
+# Claude's cache lives for 5 minutes after its last use, or for an hour if the request asked for it.
 LIFETIMES_S: Final[Mapping[CacheTtl | None, float]] = {None: 300.0, "5m": 300.0, "1h": 3600.0}
 # A smaller loss is not one of the prefix: the cache has blocks.
 LOST_SHARE: Final = 0.1

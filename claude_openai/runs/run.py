@@ -215,6 +215,6 @@ class Run:
 def lost_end(run: Run) -> TurnFailed:
     """Return the last event of a run whose channel has ended without one.
 
-    That of a stopped run is lost if its client reads too slowly, because the channel is full.
+    The last event of a stopped run is lost if its client reads too slowly, because the channel is full.
     """
     return TurnFailed(run.error or InternalError("The backend stopped without a final event."))

@@ -160,7 +160,7 @@ class Json:
 
 @dataclass(frozen=True, slots=True)
 class Verbatim:
-    """A content block as it is, such as one of a tool that Claude's API runs."""
+    """A content block that is sent unchanged, for example of a tool that Claude's API runs."""
 
     block: Mapping[str, Any]
 

@@ -1,1 +1,1 @@
-"""Keeps what a server knows and another one needs, or the same one after a restart: in a file, or in Redis."""
+"""Stores state in a file or in Redis, for other servers and for the same server after a restart."""

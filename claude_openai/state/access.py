@@ -1,4 +1,4 @@
-"""What requests do with a store of state. They wait for it for a bounded time, and go on without it."""
+"""Accesses a state store for requests, which wait for a bounded time and go on if the store fails."""
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -14,12 +14,12 @@ from claude_openai.threads import NoThreadError
 
 __all__ = ["StateAccess"]
 
-# How long a write may take, which goes on after its request.
+# How long a write may take. It goes on after the end of its request.
 WRITE_S: Final = 3.0
 # Writes that wait at the same time, and their size; further values stay in memory.
 MAX_WRITES: Final = 100
 MAX_WRITING_BYTES: Final = 64 * 1024 * 1024
-# How many names are remembered whose values are in memory only.
+# Number of remembered names whose values are in memory only.
 MAX_UNWRITTEN: Final = 10_000
 
 _TOO_SLOW: Final = "too many values wait to be stored"
@@ -58,15 +58,15 @@ class StateAccess:
 
     @property
     def problem(self) -> str:
-        """Why the store could not be read or written last, without its place; "" if it could."""
+        """Return why the last read or write failed, without the place of the store; "" if both succeeded."""
         return "; ".join(sorted(set(self._problems.values())))
 
     def is_written(self, name: str) -> bool:
-        """Return whether a value of this server must be in the store, unless it was deleted or its time is over."""
+        """Return False while a value of this name waits to be written, or if it could not be written."""
         return name not in self._unwritten
 
     async def get(self, names: Sequence[str]) -> dict[str, bytes | None]:
-        """Return values by their names, None for what is not stored.
+        """Return values by their names; None for a value that is not stored.
 
         Raises:
             StateError: the store cannot be read.
@@ -88,11 +88,11 @@ class StateAccess:
 
         Args:
             names: their names.
-            encode: returns them.
-            size: about their size in bytes.
+            encode: returns the values.
+            size: their approximate size in bytes.
 
         Returns:
-            An event that is set when they are stored, or cannot be.
+            An event that is set when the values are stored, or cannot be stored.
         """
         mark = self.note_unwritten(names)
 
@@ -115,13 +115,13 @@ class StateAccess:
         return mark
 
     async def delete(self, names: Sequence[str]) -> bool:
-        """Delete values, within `WRITE_S`. Return whether the store has answered."""
+        """Delete values, within `WRITE_S`. Return whether that succeeded."""
         write = self._begin(lambda: self.store.delete(names))
         await write.done.wait()
         return write.succeeded
 
     async def clear(self) -> int | None:
-        """Delete all values, within `WRITE_S`. Return how many there were, None if the store has not answered."""
+        """Delete all values, within `WRITE_S`. Return their number; None if that failed."""
         counts = []
 
         async def clear() -> None:
@@ -140,7 +140,7 @@ class StateAccess:
         self._writes.append(write)
         if len(self._writes) == 1:
             try:
-                self.nursery().start_soon(self._do_writes, name="writes of state")
+                self.nursery().start_soon(self._do_writes, name="writes to the state store")
             except RuntimeError:
                 # The nursery has ended: the server stops, and a slow client reads the end of its answer.
                 self._writes.clear()
@@ -148,7 +148,7 @@ class StateAccess:
         return write
 
     async def _do_writes(self) -> None:
-        # Shielded: a response that has just ended is stored also if the server stops.
+        # Shielded: a response that has just ended is stored even if the server stops.
         with trio.CancelScope(shield=True):
             while self._writes:
                 write = self._writes[0]
@@ -157,7 +157,7 @@ class StateAccess:
                 write.done.set()
 
     async def _within(self, limit_s: float, deadline: float, kind: str, work: Callable[[], Awaitable[object]]) -> bool:
-        """Access the store for a bounded time, and note whether that was possible. Return it."""
+        """Access the store for a bounded time. Note and return whether that succeeded."""
         problem = text = f"no answer within {limit_s * 1000:g} ms"
         with trio.CancelScope(deadline=deadline):
             try:
@@ -171,7 +171,7 @@ class StateAccess:
         return not problem
 
     def _note(self, kind: str, problem: str, text: str) -> None:
-        """Log the first failure of a kind of access, and its first success after it; `text` is the problem there."""
+        """Log the first failure of a kind of access, with `text`, and its first success after that."""
         before = self._problems.pop(kind, "")
         if problem:
             self._problems[kind] = problem

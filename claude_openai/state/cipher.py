@@ -19,14 +19,14 @@ class Cipher:
     """See the module.
 
     Args:
-        secret: the key, a text of any length; None leaves values as they are.
+        secret: the key, a text of any length; None for no encryption.
     """
 
     def __init__(self, secret: str | None) -> None:
         self._aead = None if secret is None else AESGCM(sha256(b"claude-openai state\0" + secret.encode()).digest())
 
     def encrypt(self, name: str, value: bytes) -> bytes:
-        """Return what to store."""
+        """Return the value to store."""
         if self._aead is None:
             return _PLAIN + value
         nonce = os.urandom(_NONCE_BYTES)
@@ -41,5 +41,5 @@ class Cipher:
             return None
         try:
             return self._aead.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], name.encode())
-        except (InvalidTag, ValueError):  # a ValueError: it is too short
+        except (InvalidTag, ValueError):  # ValueError: the stored value is too short
             return None

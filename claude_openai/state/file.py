@@ -1,7 +1,7 @@
-"""A store of state in an SQLite file of the user, which several servers may share.
+"""A state store in an SQLite file of the user, which several servers may share.
 
 What is deleted is overwritten in the file (`secure_delete`), and the file becomes smaller (`auto_vacuum`). The disk is
-accessed in threads only. A thread that waits for a disk that hangs is left behind, and there are few of them.
+accessed in threads only, at most `MAX_THREADS`. If the disk hangs, a thread is abandoned when its access is cancelled.
 """
 
 import sqlite3
@@ -27,7 +27,7 @@ BUSY_S: Final = 3.0
 VERSION: Final = 1
 MAX_THREADS: Final = 4
 PRUNE_S: Final = 600.0
-# How long a value that was used is not noted as used again, so that most reads write nothing.
+# A value is renewed at most this often, so that most reads write nothing.
 RENEW_AFTER_S: Final = 60.0
 
 Ts = TypeVarTuple("Ts")
@@ -52,7 +52,7 @@ class FileState:
         now: returns the Unix time.
     """
 
-    # The disk of a busy machine may be slow, and is no other machine that may be gone.
+    # Longer than for Redis: a disk may be slow, and is there.
     refresh_s = READ_S
 
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES, now: Callable[[], float] = time.time) -> None:
@@ -88,7 +88,7 @@ class FileState:
         """Prune the file from time to time, also if nothing is written any more."""
         task_status.started()
         while True:
-            with suppress(StateError):  # a request that needs the file says so
+            with suppress(StateError):  # requests that need the file report it
                 await self.prune()
             await trio.sleep(PRUNE_S)
 
@@ -144,12 +144,12 @@ class FileState:
                     used.append(name)
             database.execute("COMMIT")
             if used:
-                with suppress(sqlite3.OperationalError):  # the disk is full or read-only, and the values are there
+                with suppress(sqlite3.OperationalError):  # the disk is full or read-only: the values were read
                     self._renew(database, used, now, kept_s)
         return values
 
     def _renew(self, database: sqlite3.Connection, names: Sequence[str], now: float, kept_s: float) -> None:
-        database.execute("PRAGMA busy_timeout = 0")  # a reader waits for no writer
+        database.execute("PRAGMA busy_timeout = 0")  # a reader does not wait for writers
         with database:
             database.execute("BEGIN IMMEDIATE")
             database.executemany(_RENEW, [(now, now + kept_s, name) for name in names])
@@ -165,7 +165,7 @@ class FileState:
             return 0
         with self._transaction(given_up) as database:
             (count,) = database.execute("SELECT count(*) FROM state WHERE until > ?", (self._now(),)).fetchone()
-            database.execute("DELETE FROM state WHERE true")  # without a WHERE, SQLite does not overwrite
+            database.execute("DELETE FROM state WHERE true")  # without a WHERE, SQLite does not overwrite the values
             return int(count)
 
     def _prune(self) -> None:

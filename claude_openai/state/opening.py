@@ -1,4 +1,4 @@
-"""Makes the store that the settings name."""
+"""Makes the state store of the settings."""
 
 from claude_openai.config import Config
 from claude_openai.config.redis_url import parse_redis_url
@@ -11,7 +11,7 @@ __all__ = ["open_state"]
 
 
 def open_state(config: Config, log: Log) -> StateStore | None:
-    """Return the store of `config.state_url` or `config.responses_file`, for its caller to run; None for none.
+    """Return the store of `config.state_url` or `config.responses_file`, for the caller to run; None if neither is set.
 
     Raises:
         StartError: an extra is missing.

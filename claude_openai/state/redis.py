@@ -1,7 +1,7 @@
 """Stores state in Redis or Valkey, which several servers share, through coredis.
 
-`RedisStore.run` holds one connection; while there is none, each access is refused at once. An access goes on without
-its caller. If it fails, or takes `SILENT_S`, the connection is closed; the next attempt to connect comes after a pause.
+`RedisStore.run` holds one connection; while there is none, each access is refused at once. An access goes on if its
+caller is cancelled. If it fails, or takes `SILENT_S`, the connection is closed; the next one is opened after a pause.
 """
 
 import logging
@@ -25,16 +25,16 @@ __all__ = ["PREFIX", "RedisStore", "with_redis"]
 
 T = TypeVar("T")
 
-# Of all names.
+# Prefix of all names in Redis.
 PREFIX: Final = "claude-openai:"
 STATE: Final = f"{PREFIX}state:"
-# A value with which each connection is tried.
+# Written at the start of each connection, to test it.
 TRIED: Final = f"{PREFIX}tried"
 CONNECT_S: Final = 1.0
 SILENT_S: Final = 1.0
 LEAST_PAUSE_S: Final = 1.0
 MOST_PAUSE_S: Final = 30.0
-# Values that are together larger are not stored.
+# Values of one access that are larger in total are not stored.
 MAX_BYTES: Final = 8 * 1024 * 1024
 
 # A script does all of its work or none, in one command: coredis ends the connection if a transaction is cancelled.
@@ -46,8 +46,8 @@ return found"""
 
 
 def _redis(url: RedisUrl, password: str | None) -> "Redis[bytes]":
-    """Return a client, to be entered. It has one connection, and repeats nothing."""
-    # It would log each attempt with a traceback.
+    """Return a client, for use as a context manager. It has one connection, and does not retry."""
+    # coredis would log each failed attempt with a traceback.
     logging.getLogger("coredis").setLevel(logging.CRITICAL)
     place: dict[str, Any] = {"unix_socket_path": url.path} if url.path else {"host": url.host, "port": url.port}
     return Redis(
@@ -85,7 +85,7 @@ async def with_redis(
         StateError: it failed, or took longer than `within_s`.
     """
     failure: Exception | None = None
-    # An error that leaves the block of coredis becomes a group.
+    # Raised outside of the block: coredis has a nursery, which would wrap it in an ExceptionGroup.
     async with _redis(url, password) as client:
         try:
             with trio.fail_after(within_s):
@@ -97,7 +97,7 @@ async def with_redis(
 
 @dataclass(slots=True)
 class _Connection:
-    """A client, a nursery for accesses by it, and its end."""
+    """A client, the nursery of its accesses, and why it failed."""
 
     client: "Redis[bytes]"
     nursery: trio.Nursery
@@ -149,7 +149,7 @@ class RedisStore:
         return True
 
     async def get(self, names: Sequence[str], kept_s: float) -> list[bytes | None]:
-        """Return values and renew their lifetime. If a value cannot be decrypted, it counts as not stored."""
+        """Return values and renew their lifetime. A value that cannot be decrypted counts as not stored."""
         keys = [STATE + name for name in names]
         stored = await self._access(lambda redis: redis.eval(_GET, keys, [_ms(kept_s)]))
         return [
@@ -162,7 +162,7 @@ class RedisStore:
         return await self._access(partial(_unlink, [STATE + name for name in names]))
 
     async def clear(self) -> int:
-        """Delete all values, a part of them after the other; return how many there were."""
+        """Delete all values, in batches; return how many there were."""
         cursor, count = None, 0
         while cursor != 0:
             cursor, names = await self._access(partial(_scan, cursor))

@@ -1,4 +1,4 @@
-"""The interface of the stores of state: values by name, each with a lifetime."""
+"""The interface of state stores: values by name, each with a lifetime."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ class StateError(Exception):
 
 
 class StateStore(Protocol):
-    """Values by name. Each method raises StateError, does nothing or all of its work, and may be cancelled.
+    """Values by name. Each method may be cancelled or raise StateError, and does all of its work or nothing.
 
     A value that is stored is found by all servers that use the same store, until its lifetime has passed since its
     last use, or the bounds of the store are exceeded, the least recently used first.
@@ -43,7 +43,7 @@ class StateStore(Protocol):
         """Store values for `kept_s` seconds; replace those of the same name. Return False if they are too large."""
 
     async def get(self, names: Sequence[str], kept_s: float) -> list[bytes | None]:
-        """Return the values, None for what is not stored, and renew their lifetime to `kept_s` seconds."""
+        """Return the values, None for those not stored, and renew their lifetime to `kept_s` seconds."""
 
     async def delete(self, names: Sequence[str]) -> int:
         """Delete values; return how many were stored."""
@@ -52,4 +52,4 @@ class StateStore(Protocol):
         """Delete all values; return how many there were."""
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Do what the store needs as long as it is used, until cancelled. Start it before the first access."""
+        """Serve the accesses until cancelled. Start it before the first access."""

@@ -122,7 +122,7 @@ def build_app(
         offload: parses the bodies of requests.
         recorder: records the turns; None for no recording.
         tracing: makes the spans of the runs; None for no spans.
-        state: keeps the stored responses besides the memory; None for nothing.
+        state: also stores the responses outside of memory; None for memory only.
     """
     app = App("claude_openai", static_folder=None)
     app.exchange_log, app.metrics, app.probes = log, runs.metrics, ProbeCount(log)

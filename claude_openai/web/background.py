@@ -155,7 +155,7 @@ class BackgroundResponses:
         return await self.stored.delete(response_id)
 
     def forget(self) -> int:
-        """Drop the events of responses that have ended; return of how many."""
+        """Drop the events of responses that have ended; return the number of these responses."""
         return self._ended.clear()
 
     async def _ended_response(self, response_id: str) -> Response:

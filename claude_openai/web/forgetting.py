@@ -1,4 +1,4 @@
-"""The route that forgets what is stored of requests and answers: in memory, and in the store of state."""
+"""The route that deletes stored responses and kept answers, in memory and in the state store."""
 
 from dataclasses import dataclass
 from typing import cast
@@ -19,17 +19,17 @@ __all__ = ["Forgetting", "add_forget_route"]
 
 @dataclass(frozen=True, slots=True)
 class Forgetting:
-    """The view, and what it empties."""
+    """The view, and the stores that it empties."""
 
     stored: StoredResponses
     joined: Joined
     background: BackgroundResponses
 
     async def forget(self) -> Response:
-        """Forget all that has ended, of all callers; return how many there were of each kind.
+        """Delete all responses and answers that have ended, of all callers; return the number of each kind.
 
         Raises:
-            Overloaded: the store of state cannot be reached; what is in memory is forgotten then.
+            Overloaded: the state store cannot be reached; the memory was emptied.
         """
         load_object(cast("bytes", await request.get_data()) or b"{}")
         counts = {

@@ -43,8 +43,8 @@ _WARNINGS: Final = {
     "also if the change revokes them. The log has the reason (keys.not_read).",
     "log_not_written": "The log cannot be written: {}. Make room, or start the server with another --log-file.",
     "usage_not_saved": "The figures of usage cannot be saved, and are kept in memory: {}. Make room, start the "
-    "server with another --usage-file, or see to the Redis of --state-url.",
-    "store_not_reached": "The store of responses cannot be read or written, and they are kept in memory: {}.",
+    "server with another --usage-file, or check the Redis of --state-url.",
+    "store_not_reached": "The store of responses cannot be read or written, so responses are kept in memory: {}.",
 }
 
 

@@ -1,10 +1,10 @@
-"""Stored responses and items in a store of state, from which a request brings those in memory up to date.
+"""Keeps stored responses and items in a state store too, from which each request updates those in memory.
 
-The store is asked first, since another server may have deleted or changed a response. Memory alone answers while the
-store cannot be reached, and for what could not be written to it.
+The store is read first, since another server may have deleted or changed a response. Memory alone is used while the
+store cannot be reached, and for responses that could not be written to it.
 
-A response that has not ended is stored with the server that works on it. While this server has such responses, it shows
-in the store that it lives. If it shows that no more, its responses have failed.
+A response that has not ended is stored with the id of its server. While a server has such responses, it writes a sign
+of life into the store. If that is older than `ALIVE_S`, its responses count as failed.
 """
 
 import math
@@ -31,11 +31,11 @@ from claude_openai.state.access import StateAccess
 
 __all__ = ["ALIVE_S", "BEAT_S", "Collected", "SharedResponses"]
 
-# How often a server shows that it lives, and how long it counts as alive without.
+# How often a server writes its sign of life, and how long a server counts as alive after the last one.
 BEAT_S: Final = 15.0
 ALIVE_S: Final = 60.0
 
-# How many responses that could not be stored are tried again at once.
+# Number of responses that could not be stored and are tried again together.
 MAX_AGAIN: Final = 8
 
 T = TypeVar("T")
@@ -61,7 +61,7 @@ class SharedResponses:
     """See the module.
 
     Attributes:
-        access: the store of state.
+        access: the state store.
         items: the items in memory.
         responses: the responses in memory.
         owner: an id of this server.
@@ -82,7 +82,7 @@ class SharedResponses:
             response_id: its id.
 
         Returns:
-            Whether the store has answered in time.
+            Whether the store could be read in time.
         """
         in_memory = response_id in self.responses
         return await self.access.read(lambda: self._read(caller, [response_id], []), in_memory=in_memory)
@@ -122,7 +122,7 @@ class SharedResponses:
         self.access.note_unwritten([item_name(caller, item_id)])
 
     def write(self, caller: str, response_id: str) -> trio.Event | None:
-        """Begin to store a response of the memory, and its items; return what is set when that has ended."""
+        """Begin to store a response and its items; return an event that is set at the end, None if not in memory."""
         form = self.responses.form(response_id, self.owner)
         if form is None:
             return None
@@ -137,21 +137,21 @@ class SharedResponses:
         return self.access.put([name, *items, *signs], encoded, 2 * len(form.json) + len(form.input.json))
 
     async def show_life(self, is_needed: Callable[[], bool], wait: Callable[[], Awaitable[object]]) -> None:
-        """Show that this server lives, as long as that is needed; `wait` may return when it is not any more."""
+        """Write the sign of life while it is needed; `wait` returns when that may have changed."""
         while is_needed():
             with trio.move_on_after(BEAT_S):
                 await wait()
             self.access.put([_server_name(self.owner)], self._sign_of_life, 0)
 
     def write_again(self, caller: str, response_id: str) -> None:
-        """Begin to store responses before one, which could not be stored when they ended."""
+        """Begin to store earlier responses of a conversation that could not be stored when they ended."""
         before = self.responses.known_chain(response_id)[1:]
         unwritten = [each for each in before if not self.access.is_written(response_name(caller, each))]
         for each in unwritten[:MAX_AGAIN]:
             self.write(caller, each)
 
     async def delete(self, caller: str, response_id: str, item_ids: Sequence[str]) -> bool:
-        """Delete a response and its items. Return whether the store has answered."""
+        """Delete a response and its items. Return whether that succeeded."""
         names = [response_name(caller, response_id), *(item_name(caller, each) for each in item_ids)]
         return await self.access.delete(names)
 
@@ -194,7 +194,7 @@ class SharedResponses:
                 collected.items[each] = item
 
     async def _fail_lost(self, forms: dict[str, StoredForm]) -> None:
-        """Replace responses whose server has ended before them."""
+        """Replace the responses whose server does not live any more by failed ones."""
         others = {_server_name(form.owner) for form in forms.values()} - {_server_name(""), _server_name(self.owner)}
         signs = await self.access.get(sorted(others)) if others else {}
         for name, form in forms.items():
@@ -223,7 +223,7 @@ def _shown_at(value: bytes | None) -> float:
 def _decoded(
     values: Mapping[str, bytes | None], ids: Mapping[str, str], decode: Callable[[bytes, str], T]
 ) -> dict[str, T]:
-    """Return what the values are, without what is damaged or of another version."""
+    """Decode values; leave out damaged ones and values of another version."""
     found = {}
     for name, each in ids.items():
         value = values[name]

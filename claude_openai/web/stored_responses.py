@@ -46,7 +46,7 @@ class StoredResponses:
     shared: SharedResponses | None = None
 
     async def parse(self, body: bytes, catalog: ModelCatalog, *, may_store: bool, may_search: bool) -> ResponsesRequest:
-        """Do the same as `parse_responses_request`, with what is stored for the caller of the current request."""
+        """Parse a body as `parse_responses_request` does, with the stored responses and items of the caller."""
         caller, now = exchange_of(request.scope).caller, trio.current_time()
         missing: list[str] = []
 
@@ -135,8 +135,8 @@ class Keeping:
     """Stores the response to one request.
 
     Attributes:
-        stored: where.
-        input: its input; None if it is not to be stored.
+        stored: the stores.
+        input: the input of the request; None if nothing is to be stored.
         caller: as in `Exchange`.
     """
 
@@ -168,7 +168,7 @@ class Keeping:
 
 
 def stored_responses(offload: Offload, access: StateAccess | None) -> StoredResponses:
-    """Return the stores in memory, with a store of state behind them if there is one."""
+    """Return the stores in memory, with a state store behind them if there is one."""
     if access is None:
         return StoredResponses(offload)
     items, responses = ItemStore(), ResponseStore(kept=f"until {access.kept_s / 3600:g} hours")
@@ -177,10 +177,10 @@ def stored_responses(offload: Offload, access: StateAccess | None) -> StoredResp
 
 @contextmanager
 def _explaining(reached: bool, missing: Sequence[str] = ()) -> Iterator[None]:
-    """Raise another error for what is not found if the store, which may have it, could not be reached.
+    """Convert the errors for missing responses and items if the store, which may have them, was not reached.
 
     Raises:
-        Overloaded: so it is. Client libraries and balancers send such a request again.
+        Overloaded: in their place. Client libraries and balancers send such a request again.
     """
     try:
         yield

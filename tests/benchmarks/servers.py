@@ -79,9 +79,9 @@ async def bare() -> None:
 
 
 async def scripted(output_dir: str = "", responses_file: str = "", state_url: str = "", state_key: str = "") -> None:
-    """Our server over a backend that costs nothing.
+    """Run our server with a backend that costs nothing.
 
-    Runs are captured in the folder, and responses are stored in the file or in Redis, unless these are empty.
+    Runs are captured in the folder, and responses are stored in the file or in Redis, unless the argument is empty.
     """
     config = Config(
         port=0,

@@ -1,7 +1,7 @@
-"""What it costs a turn that its response is also stored in a file, or in Redis, with a backend that costs nothing.
+"""Measures how much more a turn costs if its response is also stored in a file or in Redis.
 
-Each turn continues the response of the turn before it. All stores are measured in turn in one run, against the memory
-alone.
+The backend costs nothing. Each turn continues the response of the previous turn. The stores are measured one after the
+other in one run, and compared with the memory alone.
 """
 
 import http.client
@@ -25,7 +25,7 @@ __all__ = ["shared_store"]
 ROUNDS: Final = 5
 CONVERSATIONS: Final = 10
 TURNS: Final = 10
-# Of a response.
+# The input of each turn.
 PROMPT: Final = "What a file says. " * 200 + "say 200"
 
 

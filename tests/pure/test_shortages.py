@@ -60,5 +60,5 @@ def test_error_is_shown_without_its_number() -> None:
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
-def test_error_that_is_no_fault_of_the_file_does_not_name_it(number: int) -> None:
+def test_shortage_of_descriptors_does_not_name_the_file(number: int) -> None:
     assert described(error_of(number)) == os.strerror(number)

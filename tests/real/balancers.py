@@ -131,7 +131,7 @@ async def balancing(
 
 
 async def replicas_behind(port: int) -> set[str]:
-    """The names of the replicas that answer the first requests of twenty sessions."""
+    """Return the names of the replicas that answer the first requests of twenty sessions."""
     found = set()
     for number in range(20):
         async with Call.open(f"http://127.0.0.1:{port}", None, "/version", x_session_id=str(number)) as call:

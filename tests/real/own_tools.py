@@ -140,25 +140,25 @@ class Obedient:
     def __init__(self, *uses: Use, prefix: str = "toolu") -> None:
         self.uses = uses
         self.prefix = prefix
-        self.told: dict[str, tuple[bool, str]] = {}
+        self.received: dict[str, tuple[bool, str]] = {}
 
     def __call__(self, request: RecordedRequest) -> Reply:
         if is_judge(request):
             return Reply("<block>no")
         in_agent = "Look for it." in str(request.messages[0])
         prefix = f"{self.prefix}_agent" if in_agent else self.prefix
-        mine = {call_id: told for call_id, told in results(request).items() if call_id.startswith(f"{prefix}_")}
-        self.told |= mine
+        mine = {call_id: received for call_id, received in results(request).items() if call_id.startswith(f"{prefix}_")}
+        self.received |= mine
         return Reply("Done.") if mine else Reply("I look.", *calls(prefix, self.uses))
 
     def assert_held(self, place: Place, outs: int, ins: int, *, prefix: str | None = None) -> None:
-        """That the first `outs` of its calls came to nothing, and the next `ins` to what they are for."""
+        """Check that the first `outs` of its calls fail, and that the next `ins` succeed."""
         prefix = prefix or self.prefix
-        told = [self.told[f"{prefix}_{n}"] for n in range(outs + ins)]
-        for use, (succeeded, text) in zip(self.uses[:outs], told[:outs], strict=True):
+        received = [self.received[f"{prefix}_{n}"] for n in range(outs + ins)]
+        for use, (succeeded, text) in zip(self.uses[:outs], received[:outs], strict=True):
             assert not succeeded, (use, text)
             assert SECRET not in text, (use, text)
-        for use, (succeeded, text) in zip(self.uses[outs:], told[outs:], strict=False):
+        for use, (succeeded, text) in zip(self.uses[outs:], received[outs:], strict=False):
             assert succeeded, (use, text)
             assert OWN in text, (use, text)
         place.assert_untouched()

@@ -83,7 +83,7 @@ class RedisServer:
 
 @asynccontextmanager
 async def redis_serving(folder: Path, *flags: str) -> AsyncIterator[RedisServer]:
-    """A running one; killed at the end of the block.
+    """Run a Redis; kill it at the end of the block.
 
     Args:
         folder: of its files.

@@ -22,7 +22,7 @@ __all__ = ["AT_ONCE", "TURNS", "UNREACHED", "Traffic", "answer"]
 AT_ONCE: Final = 5
 # Of each conversation: two calls of a tool, an answer, and the answer to a second question.
 TURNS: Final = 4
-# In an error for what may be stored.
+# Part of the error for a response that may be in the store.
 UNREACHED: Final = "cannot be reached now"
 LIVE: Final = frozenset({"parked", "continued", "rewound"})
 
@@ -173,7 +173,10 @@ class Traffic:
         await until(lambda: self.answered >= count, f"{count} turns are answered", 4 * LIMIT_S)
 
     def check(self, api: MessagesApi, live: float = 0.95) -> None:
-        """No turn is lost, none is paid twice, and this share of follow-ups was live until a replica ended."""
+        """Check the turns.
+
+        No turn is lost or paid twice, and at least the share `live` of follow-ups was live until a replica ended.
+        """
         assert self.answered == self.total
         follow_ups = [way for turn, way in self.ways if turn > 0]
         assert sum(way in LIVE for way in follow_ups) >= live * len(follow_ups), follow_ups

@@ -85,7 +85,7 @@ BODY: Final[dict[str, Any]] = {"model": "claude-sonnet", "input": "Hi"}
 
 
 async def ask(server: Command, **more: Any) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """The status, the answer and the headers of a request to /v1/responses."""
+    """Return the status, the answer and the headers of a request to /v1/responses."""
     while True:
         async with Call.open(server.url, {**BODY, **more}, "/v1/responses") as call:
             status, answer = await call.answer()
@@ -95,7 +95,7 @@ async def ask(server: Command, **more: Any) -> tuple[int, dict[str, Any], dict[s
 
 
 def continued(first: dict[str, Any]) -> list[dict[str, Any]]:
-    """The fields that continue a response by its id, and by that of its item."""
+    """Return the fields that continue a response by its id, and by the id of its item."""
     reference = {"type": "item_reference", "id": first["output"][0]["id"]}
     by_item = [{"role": "user", "content": "Hi"}, reference, {"role": "user", "content": "And?"}]
     return [{"previous_response_id": first["id"], "input": "And?"}, {"input": by_item}]

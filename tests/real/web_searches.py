@@ -1,4 +1,4 @@
-"""Turns in which Claude searches the web: the script of both requests, and what Claude's API answers to a search."""
+"""Scripts of turns with web searches: Claude's calls, and the answers of Claude's API to the searches."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -13,7 +13,7 @@ ANSWER: Final = "Trio is \U0001f600 a [library](https://trio.readthedocs.io#x), 
 
 
 def is_search(request: RecordedRequest) -> bool:
-    """Whether it is a request of Claude Code's tool WebSearch, and not of a turn."""
+    """Return whether a request comes from Claude Code's tool WebSearch, and not from a turn."""
     return request.tools == ["web_search"]
 
 
@@ -22,7 +22,7 @@ def search_call(number: int = 1, query: str = "python trio", **more: Any) -> Too
 
 
 def found(*sources: tuple[str, str], error: str = "") -> Reply:
-    """The answer of Claude's API to a search."""
+    """Return the answer of Claude's API to a search."""
     content: Any = [
         {"type": "web_search_result", "title": title, "url": url, "encrypted_content": "x", "page_age": None}
         for title, url in sources

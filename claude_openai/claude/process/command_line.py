@@ -110,7 +110,7 @@ def claude_argv(
         session: session id; ignored with `resume`, because the file has the id.
         session_file: whether it writes a session file, in its configuration folder.
     """
-    # Of the allowed tools Claude Code asks about none.
+    # Claude Code asks no permission for the allowed tools.
     search = () if options.web_search is None else (WEB_SEARCH,)
     tools = dict.fromkeys((*TOOLS[options.tool_mode], *search))
     argv = [str(claude), *_OPTIONS, "--tools", ",".join(tools), "--allowedTools", ",".join((_OF_CLIENT, *search))]

@@ -36,7 +36,7 @@ def message_form(turn: Message, ident: str, calls: Sequence[ToolUseBlock] = ()) 
 
     Args:
         turn: the message to convert.
-        ident: a UUID of its own.
+        ident: a UUID for the message.
         calls: the calls of the previous message; results are put in their order.
     """
     places = {call.id: place for place, call in enumerate(calls)}

@@ -45,7 +45,7 @@ class ToolGuard:
         files: checks the calls; None for a process without Claude's own tools.
         calls: runs `files`, which blocks.
         log: records denials.
-        search: checks the web searches; None if the request has none, or they are a tool as any other.
+        search: checks the web searches; None if the request does not ask for web search.
 
     Attributes:
         made: called with the name of each file and folder that the process makes in Claude Code's folder for its tools.

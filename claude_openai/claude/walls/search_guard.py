@@ -1,6 +1,6 @@
-"""Decides, before each web search of Claude, whether the request allows it.
+"""Checks each web search of Claude against the limits of the request.
 
-The domains that a request allows are put into the input of the call, because Claude chooses the input.
+The allowed domains are put into the input of the call, because Claude chooses the input.
 """
 
 from collections.abc import Mapping

@@ -36,7 +36,7 @@ class CallJudge:
 
     Args:
         check: see `ArgumentCheck`.
-        is_own: whether a name that is not the client's may be that of a tool of Claude Code, so that it is no error.
+        is_own: whether a name that is not the client's is that of a tool of Claude Code, and so not an error.
     """
 
     def __init__(self, check: ArgumentCheck, *, is_own: Callable[[str], bool]) -> None:

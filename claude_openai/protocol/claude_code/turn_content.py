@@ -80,7 +80,7 @@ class TurnContent:
         return Input.GOES_ON, [*notes, *judged.refused]
 
     def tool_results(self, record: Mapping[str, Any]) -> list[Event]:
-        """Return the ends of the web searches that have their results in a `user` record."""
+        """Return the ends of the web searches whose results are in a `user` record."""
         return [*self._searches.ended(record)] if self.needs_search else []
 
     def result(self, text: str, structured: object) -> list[Effect]:

@@ -107,7 +107,7 @@ class TurnReader:
         self.started = False
         self.asked_again = False
         self._injected = False
-        self._searched: list[Event] = []  # before the answer has begun
+        self._searched: list[Event] = []  # searches that ended before the answer began
 
     @property
     def exact(self) -> bool:
@@ -164,7 +164,7 @@ class TurnReader:
         self._injected = True
 
     def tool_results(self, record: Mapping[str, Any]) -> Sequence[Effect]:
-        """Take a record with results of tools, of which those of web searches are reported."""
+        """Take a record with results of tools. Only those of web searches are reported."""
         ended = self._content.tool_results(record)
         if ended:
             self._usage.unstreamed = True

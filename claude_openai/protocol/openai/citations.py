@@ -34,7 +34,7 @@ class Citations:
     """Finds the citations in a text while it is streamed.
 
     Attributes:
-        sources: whether there are any, so that a text may have citations.
+        has_sources: whether there are results to which the text may link.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Citations:
         self._cited = 0  # index after the last citation
 
     @property
-    def sources(self) -> bool:
+    def has_sources(self) -> bool:
         return bool(self._by_url)
 
     def add(self, sources: Iterable[Source]) -> None:
@@ -77,7 +77,7 @@ class Citations:
         return found
 
     def _ending(self, at: int) -> Citation | None:
-        """Return the citation that ends with the parenthesis at a place of the tail."""
+        """Return the citation that ends with the parenthesis at index `at` of the tail."""
         least = max(0, at + 1 - MAX_LINK_CHARS, self._cited - self._start)
         middle = self._tail.rfind("](", least, at)
         source = None if middle < 0 else self._by_url.get(_key(_url(self._tail[middle + 2 : at])))
@@ -87,7 +87,7 @@ class Citations:
         return None if begin is None else Citation(self._start + begin, self._start + at + 1, source)
 
     def _opening(self, closing: int, least: int) -> int | None:
-        """Return the place of the bracket that the one at `closing` closes."""
+        """Return the index of the bracket that matches the closing bracket at index `closing`."""
         depth = 0
         for place in range(closing, least - 1, -1):
             if self._tail[place] in "[]" and self._tail[max(least, place - 1)] != "\\":
@@ -98,11 +98,11 @@ class Citations:
 
 
 def _url(target: str) -> str:
-    """Return the URL of a link from what is in its parentheses, without a title behind it."""
+    """Return the URL from the text in the parentheses of a link, without the title."""
     url = target.split(maxsplit=1)[0] if target.strip() else ""
     return url[1:-1] if url.startswith("<") and url.endswith(">") else url
 
 
 def _key(url: str) -> str:
-    """Return the URL as it is compared: models write it with another fragment, or without the last slash."""
+    """Return the URL without fragment and last slash, in which the links of models differ from the results."""
     return url.partition("#")[0].rstrip("/")

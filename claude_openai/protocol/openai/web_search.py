@@ -1,7 +1,7 @@
-"""Reads what OpenAI's APIs have for web search: `web_search_options` of a chat, tools of the Responses API.
+"""Reads the fields for web search of OpenAI's APIs: `web_search_options` of a chat, tools of the Responses API.
 
-Claude Code's WebSearch takes a query and domains. A size of the context is only guidance, by OpenAI's documentation,
-and has no effect. A location and a search for pictures alone cannot be passed on, so they are refused.
+Claude Code's WebSearch takes a query and domains. The size of the context is guidance, by OpenAI's documentation, and
+has no effect. A location and a search for pictures only cannot be passed on, and are refused.
 """
 
 import re
@@ -28,7 +28,7 @@ def check_allowed(param: str, *, may_search: bool) -> None:
     """Refuse a web search that the server does not allow.
 
     Raises:
-        BadRequest: it does not.
+        BadRequest: the server does not allow it.
     """
     if not may_search:
         raise unsupported_value(

@@ -61,7 +61,7 @@ class RedisUsageStore:
 
     def read(self, first_day: str) -> tuple[dict[RowKey, Amounts], Account | None]:
         """Return the rows from a day on, and the limits of the account that were seen last."""
-        # The day of another server may have begun.
+        # On the clock of another server the next day may have begun.
         count = (self._today() - date.fromisoformat(first_day)).days + 2
         days = [(date.fromisoformat(first_day) + timedelta(days=each)).isoformat() for each in range(count)]
 
@@ -78,10 +78,10 @@ class RedisUsageStore:
                     add_row(rows, RowKey(day, model, key), Amounts(**{name: number}))
             return rows, None if account is None else Account(**json.loads(account))
         except (ValueError, TypeError, AttributeError) as error:
-            raise StoreError(self._url.text, f"what is stored cannot be read: {error!r}") from error
+            raise StoreError(self._url.text, f"the stored figures are not valid: {error!r}") from error
 
     def prune(self, first_day: str) -> None:
-        """Do nothing: Redis does it."""
+        """Do nothing: Redis deletes each day when it expires."""
 
     def _run(self, work: "Callable[[Redis[bytes]], Awaitable[T]]") -> T:
         try:

@@ -85,7 +85,7 @@ print(json.dumps({name: [tried(function, count) for count in range(12)] for name
 ANSWERED = ["Hello"] * 2
 
 
-def test_a_fake_answers_or_says_that_the_limit_is_too_low_and_in_memory_needs_no_descriptor() -> None:
+def test_fake_with_few_descriptors_answers_or_reports_the_limit() -> None:
     command = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert (done.returncode, done.stderr) == (0, "")

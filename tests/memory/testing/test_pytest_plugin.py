@@ -19,8 +19,8 @@ def test_followed(claude_server):
     assert ask(claude_server)["choices"][0]["message"]["content"] == "Hello"
     assert claude_server.last.prompt == "Hi"
 
-def test_left_over(claude_server):
-    claude_server.answer("for nobody")
+def test_unused(claude_server):
+    claude_server.answer("unused")
 
 def test_beyond(claude_server):
     assert ask(claude_server)["error"]["code"] == "script_failed"
@@ -32,19 +32,19 @@ def test_raises(claude_server):
     ask(claude_server)
 
 def test_fails(claude_server):
-    claude_server.answer("for nobody")
+    claude_server.answer("unused")
     raise ValueError("its own")
 
 def test_fails_by_the_script(claude_server):
     assert "choices" in ask(claude_server), "its own"
 
 def test_skips(claude_server):
-    claude_server.answer("for nobody")
+    claude_server.answer("unused")
     pytest.skip("in the middle")
 
 @pytest.fixture
 def broken(claude_server):
-    claude_server.answer("for nobody")
+    claude_server.answer("unused")
     raise ValueError("before the test")
 
 def test_never_begins(broken): pass
@@ -60,7 +60,7 @@ def test_without(): pass
 """
 OUTCOMES = {
     "followed": ["PASSED"],
-    "left_over": ["FAILED"],
+    "unused": ["FAILED"],
     "beyond": ["FAILED"],
     "raises": ["FAILED"],
     "fails": ["FAILED"],
@@ -72,8 +72,8 @@ OUTCOMES = {
 }
 
 
-SAID = {
-    "left_over": r"E .*answer 1 .*'for nobody'.* was not asked for",
+MESSAGES = {
+    "unused": r"E .*answer 1 .*'unused'.* was not asked for",
     "beyond": r"E .*no answer is left for <request 1: POST /v1/chat/completions 'Hi'",
     "raises": r"E .*KeyError: 'the cause'",
     "fails_by_the_script": r"E .*claude_server: no answer is left for <request 1",
@@ -87,7 +87,7 @@ def section(output: str, test: str) -> str:
     return found[1]
 
 
-def test_each_test_has_the_outcome_that_it_deserves_and_says_what_was_not_followed(tmp_path: Path) -> None:
+def test_plugin_fails_tests_that_do_not_follow_their_script(tmp_path: Path) -> None:
     entry = tomllib.loads(PROJECT.read_text("utf-8"))["project"]["entry-points"]["pytest11"]["claude_openai"]
     output = run_pytest(tmp_path, MODULE, "-p", entry, "-W", "error")
     lines = re.findall(r"::test_(\w+) ([A-Z]+)", output.partition("short test summary")[0])
@@ -95,7 +95,7 @@ def test_each_test_has_the_outcome_that_it_deserves_and_says_what_was_not_follow
     for name, outcome in lines:
         found.setdefault(name, []).append(outcome)
     assert found == OUTCOMES, output
-    for test, words in SAID.items():
-        assert re.search(words, section(output, test)), (test, output)
-    # The answers left over are no news of a test that fails of itself.
+    for test, message in MESSAGES.items():
+        assert re.search(message, section(output, test)), (test, output)
+    # A test that fails for another reason does not report its unused answers.
     assert "was not asked for" not in section(output, "fails")

@@ -145,9 +145,9 @@ async def test_the_items_of_an_answer_go_back_whole_or_by_their_ids(stream: bool
         for items in (output, by_id):
             response = await whole(server, [user, *items, result], tools=[READ])
             assert response["output"][0]["content"][0]["text"] == "Done."
-        _, told, referred = (turn.request for turn in server.backend.turns)
-        assert told == referred
-        assert told.turns[1].text == "Let me see."
+        _, in_full, referred = (turn.request for turn in server.backend.turns)
+        assert in_full == referred
+        assert in_full.turns[1].text == "Let me see."
 
 
 async def test_a_client_that_wants_nothing_stored_cannot_refer_to_anything() -> None:

@@ -1,4 +1,4 @@
-"""Stored responses in a store of state: found by another server, deleted by it, and answered without it if it fails."""
+"""Stored responses in a state store: read and deleted by another server, and used from memory if the store fails."""
 
 import time
 from typing import Any
@@ -42,7 +42,7 @@ async def response_of(server: Server, given: Any = "Hi", key: str = "", **fields
 
 
 async def chained(server: Server, count: int) -> list[str]:
-    """The ids of responses, each of which continues the one before it."""
+    """Return the ids of responses, each of which continues the previous one."""
     ids: list[str] = []
     for number in range(count):
         previous = {"previous_response_id": ids[-1]} if ids else {}
@@ -56,7 +56,7 @@ def refused(answer: Answer) -> tuple[int, str, str]:
 
 
 @streams
-async def test_a_response_is_continued_by_another_server_as_by_its_own(stream: bool) -> None:
+async def test_response_is_continued_by_another_server_as_by_its_own(stream: bool) -> None:
     state = StateInMemory()
     fields: dict[str, Any] = {"tools": [READ], "stream": stream}
     async with serving(CALLING, state=state) as one, serving(state=state) as other:
@@ -66,8 +66,8 @@ async def test_a_response_is_continued_by_another_server_as_by_its_own(stream: b
         user = {"role": "user", "content": "Hi"}
         whole = [user, *first["output"], RESULT, *second["output"], {"role": "user", "content": "Thanks."}]
         await response_of(one, whole, **fields)
-        continued, told = (turn.request for turn in one.backend.turns[1:])
-        assert continued == told
+        continued, whole_request = (turn.request for turn in one.backend.turns[1:])
+        assert continued == whole_request
 
 
 async def test_items_and_their_response_are_found_by_another_server() -> None:
@@ -177,7 +177,7 @@ async def test_an_item_of_an_interrupted_answer_is_found_by_its_id() -> None:
         assert (await ask(one, given)).status == 200
 
 
-async def test_what_could_not_be_stored_is_found_in_memory_when_the_store_is_back() -> None:
+async def test_response_of_a_failed_write_is_found_and_stored_again_later() -> None:
     state = StateInMemory()
     async with serving(state=state) as one, serving(state=state) as other:
         state.problem = "The disk is full."
@@ -194,7 +194,7 @@ async def test_what_could_not_be_stored_is_found_in_memory_when_the_store_is_bac
         assert [event["access"] for event in events].count("write") == 2
 
 
-async def test_a_response_that_cannot_be_deleted_from_the_store_is_an_error() -> None:
+async def test_delete_with_a_store_that_fails_is_an_error() -> None:
     state = StateInMemory()
     async with serving(state=state) as one:
         first = await response_of(one)
@@ -218,7 +218,7 @@ async def test_a_damaged_value_is_not_found(damage: bytes) -> None:
         assert refused(await other.get(f"{PATH}/{first['id']}")) == NOT_FOUND
 
 
-async def test_nothing_is_stored_without_store() -> None:
+async def test_server_or_request_without_store_stores_nothing() -> None:
     state = StateInMemory()
     async with serving(state=state, store=False) as one, serving(state=state) as other:
         await response_of(one)
@@ -227,7 +227,7 @@ async def test_nothing_is_stored_without_store() -> None:
 
 
 async def in_background(server: Server) -> str:
-    """The id of a response in the background whose turn has begun."""
+    """Return the id of a response in the background whose turn has begun."""
     response = await response_of(server, background=True)
     await server.backend.wait_for_turn(1)
     await wait_all_tasks_blocked()
@@ -262,7 +262,7 @@ async def test_a_response_in_the_background_is_polled_at_another_server() -> Non
         assert refused(await one.get(f"{target}?stream=true")) == NOT_FOUND
 
 
-async def test_a_response_whose_server_has_ended_before_it_has_failed() -> None:
+async def test_response_of_a_server_that_ended_before_it_is_failed() -> None:
     state = StateInMemory()
     async with serving(full_turn("Hel", Pause(1), "lo"), state=state) as one:
         name = await in_background(one)
@@ -280,7 +280,7 @@ async def test_a_response_whose_server_has_ended_before_it_has_failed() -> None:
         assert (await other.get(f"{PATH}/{name}", "DELETE")).status == 200
 
 
-async def test_forgetting_empties_the_store_and_the_memory() -> None:
+async def test_forget_empties_the_store_and_the_memory() -> None:
     state = StateInMemory()
     async with serving(state=state, control_key="control") as one, serving(state=state) as other:
         first = await response_of(one)
@@ -301,7 +301,7 @@ async def test_forgetting_empties_the_store_and_the_memory() -> None:
         assert "x-claude-openai-joined" not in again.headers
 
 
-async def test_forgetting_with_a_store_that_fails_says_that_values_are_left() -> None:
+async def test_forget_with_a_store_that_fails_is_an_error() -> None:
     state = StateInMemory()
     async with serving(state=state, control_key="control") as one:
         await response_of(one)
@@ -313,7 +313,7 @@ async def test_forgetting_with_a_store_that_fails_says_that_values_are_left() ->
         assert (await one.get("/health")).json()["store"] == {"problem": "It is gone."}
 
 
-async def test_forgetting_without_a_store_empties_the_memory() -> None:
+async def test_forget_without_a_store_empties_the_memory() -> None:
     async with serving(control_key="control") as one:
         first = await response_of(one)
         answer = await one.post({}, "/control/forget", authorization="Bearer control")

@@ -68,8 +68,8 @@ async def test_a_continued_response_is_the_turn_of_its_whole_conversation(stream
         user = {"role": "user", "content": "Hi"}
         whole = [user, *first["output"], RESULT, *second["output"], {"role": "user", "content": "Thanks."}]
         await response_of(server, whole, **fields)
-        *_, continued, told = (turn.request for turn in server.backend.turns)
-        assert continued == told
+        *_, continued, whole_request = (turn.request for turn in server.backend.turns)
+        assert continued == whole_request
         assert continued.system == ""
 
 

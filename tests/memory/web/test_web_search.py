@@ -41,7 +41,7 @@ async def _status(server: Server, path: str, **headers: str) -> int:
 
 
 @pytest.mark.parametrize("path", ROUTES)
-async def test_a_search_needs_the_permission_of_the_server(path: str) -> None:
+async def test_search_without_the_permission_of_the_server_is_refused(path: str) -> None:
     async with serving() as server:
         answer = await server.post(ROUTES[path], path)
         assert (answer.status, answer.error()["code"]) == (400, "unsupported_value")
@@ -53,7 +53,7 @@ async def test_a_search_needs_the_permission_of_the_server(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", ROUTES)
-async def test_a_named_key_needs_a_permission_of_its_own(tmp_path: Path, path: str) -> None:
+async def test_search_of_a_named_key_without_permission_is_refused(tmp_path: Path, path: str) -> None:
     keys = write_keys(tmp_path / "keys.json", named_key("ann", web_search=True), named_key("bob"))
     async with serving(web_search=True, keys_file=keys) as server:
         assert await _status(server, path, **bearer("ann")) == 200
@@ -106,7 +106,7 @@ async def test_a_response_has_the_same_items_streamed_and_not() -> None:
     assert [event["annotation"] for event in events if event["type"].endswith("annotation.added")] == [citation]
 
 
-async def test_searches_at_once_are_items_one_after_the_other() -> None:
+async def test_parallel_searches_are_items_one_after_the_other() -> None:
     searches = (SearchStarted("s", "q"), SearchStarted("t", "r"), SearchEnded("t", failed=True), FOUND)
     async with serving(full_turn(*searches, "Done."), web_search=True) as server:
         output = (await whole(server, tools=[SEARCH]))["output"]

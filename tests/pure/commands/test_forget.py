@@ -14,7 +14,9 @@ async def fill(path: Path) -> None:
 
 
 @pytest.mark.parametrize("by_flag", [True, False])
-def test_file_is_emptied(tmp_path: Path, capsys: pytest.CaptureFixture[str], by_flag: bool) -> None:
+def test_forget_without_a_server_empties_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], by_flag: bool
+) -> None:
     path = tmp_path / "responses.db"
     trio.run(fill, path)
     flags = ["--responses-file", str(path)] if by_flag else []
@@ -25,7 +27,7 @@ def test_file_is_emptied(tmp_path: Path, capsys: pytest.CaptureFixture[str], by_
     assert b"The prompt" not in path.read_bytes()
 
 
-def test_nothing_is_created_and_a_broken_file_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_forget_creates_no_file_and_fails_on_a_broken_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, environment = tmp_path / "responses.db", {"TMPDIR": str(tmp_path)}
     assert main(["forget"], environment) == 0
     assert capsys.readouterr().out == "no server is running, and no --responses-file is set: nothing is stored\n"

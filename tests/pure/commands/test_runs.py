@@ -77,7 +77,7 @@ def test_a_wide_terminal_shows_all_and_a_narrow_one_the_id_and_the_status() -> N
     assert narrow == [ID, "running", "2.5", "s"]
 
 
-def test_a_terminal_shows_the_keys_of_runs_where_a_run_has_one() -> None:
+def test_terminal_shows_the_key_column_if_a_run_has_a_key() -> None:
     named = RunRecord(ID, "sdk", "claude-sonnet", 1000.0, "running", key="ann")
     unnamed = RunRecord(SIBLING, "sdk", "claude-sonnet", 1000.0, "running")
     head, first, second = table([named, unnamed], 200, colours=False)

@@ -1,4 +1,4 @@
-"""The parts of the address of a Redis; what is none is in `test_config.py`."""
+"""The parts of a Redis URL; invalid URLs are in `test_config.py`."""
 
 import pytest
 
@@ -15,5 +15,5 @@ URLS = [
 
 
 @pytest.mark.parametrize(("text", "parts"), URLS)
-def test_url_is_taken_apart(text: str, parts: tuple[object, ...]) -> None:
+def test_redis_url_is_parsed_into_its_parts(text: str, parts: tuple[object, ...]) -> None:
     assert parse_redis_url(text) == RedisUrl(text, *parts)  # type: ignore[arg-type]

@@ -115,7 +115,7 @@ def test_a_folder_a_missing_file_and_a_loop_of_links_are_refused(path: Path, tmp
         raise AssertionError
 
 
-def test_a_file_of_root_may_be_read_by_a_group_and_no_other_user(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_file_of_root_is_accepted_with_its_group_as_only_reader(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_keys(path, named_key("ann"))
     found = list(path.stat())
 
@@ -139,7 +139,7 @@ def test_a_file_of_root_may_be_read_by_a_group_and_no_other_user(path: Path, mon
                 read_keys(path)
 
 
-def test_a_link_is_followed_and_not_replaced(path: Path, tmp_path: Path) -> None:
+def test_link_is_followed_and_not_replaced(path: Path, tmp_path: Path) -> None:
     write_keys(path, named_key("ann"))
     link = tmp_path / "link"
     link.symlink_to(path)

@@ -37,7 +37,7 @@ async def test_an_answer_is_dropped_after_its_time(autojump_clock: MockClock) ->
 
 
 @pytest.mark.parametrize("name", ["a", "b"])
-async def test_what_is_not_kept_may_be_dropped(name: str) -> None:
+async def test_drop_removes_a_kept_answer_and_ignores_others(name: str) -> None:
     kept: KeptAnswers[str, int] = KeptAnswers()
     kept.put("a", 0, 0)
     kept.drop(name)

@@ -13,7 +13,7 @@ async def cancelled_at(liveness: Liveness) -> float:
     return trio.current_time()
 
 
-async def test_silence_from_the_beginning_cancels(autojump_clock: MockClock) -> None:
+async def test_turn_without_a_sign_of_life_is_cancelled(autojump_clock: MockClock) -> None:
     began, liveness = trio.current_time(), Liveness(10, 0)
     assert await cancelled_at(liveness) == began + 10
     assert liveness.expired is not None
@@ -38,7 +38,7 @@ async def test_the_whole_time_ends_a_turn_with_signs_of_life(autojump_clock: Moc
     assert (liveness.expired.code, liveness.expired.may_retry) == ("turn_timeout", False)
 
 
-async def test_the_wait_for_the_client_is_no_silence(autojump_clock: MockClock) -> None:
+async def test_wait_for_the_client_is_not_silence(autojump_clock: MockClock) -> None:
     began, liveness = trio.current_time(), Liveness(10, 0)
     async with trio.open_nursery() as nursery:
 

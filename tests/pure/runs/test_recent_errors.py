@@ -9,7 +9,7 @@ def recent() -> tuple[RecentErrors, list[None]]:
     return RecentErrors(lambda: changes.append(None)), changes
 
 
-def test_equal_errors_in_a_row_are_one_with_their_number_and_the_last_of_their_runs() -> None:
+def test_equal_errors_in_a_row_are_counted_with_the_last_run() -> None:
     errors, changes = recent()
     for at, run in ((1.0, "a"), (2.0, "b")):
         errors.note(Overloaded("Busy", hint="Wait."), at, run)
@@ -24,14 +24,14 @@ def test_equal_errors_in_a_row_are_one_with_their_number_and_the_last_of_their_r
     assert len(changes) == 3
 
 
-def test_the_message_about_a_field_is_its_name_alone_and_a_long_one_is_cut() -> None:
+def test_message_about_a_field_is_its_name_and_a_long_one_is_cut() -> None:
     errors, _ = recent()
     errors.note(BadRequest("'my secret' is wrong", param="user"), 1.0)
     errors.note(BadRequest("x" * (MESSAGE_CHARS + 1)), 1.0)
     assert [error["message"] for error in errors.to_json(1)] == ["x" * MESSAGE_CHARS, "The field user is invalid"]
 
 
-def test_old_errors_are_not_shown_and_only_so_many_are_kept() -> None:
+def test_old_errors_are_not_shown_and_their_number_is_bounded() -> None:
     errors, _ = recent()
     for number in range(MAX_ERRORS + 1):
         errors.note(Overloaded(str(number)), number)

@@ -1,4 +1,4 @@
-"""How requests use a store: within bounds of time, number and size, in order, and with one line in the log a change."""
+"""Accesses to a state store: bounded in time, number and size, in order, with one log line for each change."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -94,7 +94,7 @@ async def test_the_reason_of_a_failure_is_logged_with_its_place(autojump_clock: 
     assert events == ["state.failed: write, the store: The disk is full.", "state.works_again: write, None"]
 
 
-async def test_a_write_that_has_begun_is_finished_when_the_server_stops(autojump_clock: MockClock) -> None:
+async def test_write_that_has_begun_is_finished_when_the_server_stops(autojump_clock: MockClock) -> None:
     state = StateInMemory()
     state.takes_s = 1
     async with accessing(state) as (access, _):
@@ -104,7 +104,7 @@ async def test_a_write_that_has_begun_is_finished_when_the_server_stops(autojump
     assert state.values == {"a": b"1"}
 
 
-async def test_a_write_after_the_end_of_the_server_is_none(autojump_clock: MockClock) -> None:
+async def test_write_after_the_end_of_the_server_is_not_begun(autojump_clock: MockClock) -> None:
     state = StateInMemory()
     async with accessing(state) as (access, _):
         pass
@@ -129,9 +129,7 @@ async def test_too_many_values_at_once_stay_in_memory(autojump_clock: MockClock,
     assert [event.split(":")[0] for event in events] == ["state.failed", "state.works_again"]
 
 
-async def test_the_names_of_what_is_not_written_are_bounded(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_number_of_unwritten_names_is_bounded(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(access_module, "MAX_UNWRITTEN", 2)
     state = StateInMemory()
     state.problem = "It is gone."

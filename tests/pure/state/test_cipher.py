@@ -1,4 +1,4 @@
-"""What is stored of a value: bound to its name and to the key."""
+"""Encrypted values are bound to their name and to the key."""
 
 import pytest
 
@@ -13,7 +13,7 @@ def test_value_is_the_same_after_encryption_and_decryption(cipher: Cipher, value
     assert cipher.decrypt("name", cipher.encrypt("name", value)) == value
 
 
-def test_encrypted_value_shows_nothing_of_it_and_differs_each_time() -> None:
+def test_encrypted_value_hides_the_value_and_differs_each_time() -> None:
     first, second = KEYED.encrypt("name", b"secret"), KEYED.encrypt("name", b"secret")
     assert b"secret" not in first
     assert first != second

@@ -1,5 +1,5 @@
 # ruff: noqa: ASYNC240
-"""The file of the state: private, bounded, shared, without what was deleted, and an error of each access if broken."""
+"""The state file: private, bounded, shared; deleted values are overwritten; a broken file fails each access."""
 
 import os
 import sqlite3
@@ -41,7 +41,7 @@ async def test_values_are_found_by_another_server_until_they_are_deleted(path: P
     assert [await one.clear(), await one.clear(), await other.delete(["b"])] == [1, 0, 0]
 
 
-async def test_file_is_private_and_the_only_one(path: Path) -> None:
+async def test_file_is_private_and_has_no_other_files_beside_it(path: Path) -> None:
     before = os.umask(0)
     try:
         await FileState(path).put({"a": b"1"}, HOUR_S)
@@ -167,7 +167,7 @@ async def test_a_broken_file_is_an_error_of_each_access(
         assert (raised.value.reason, str(raised.value)) == (reason, f"{path}: {reason}")
 
 
-async def test_a_file_that_was_deleted_is_made_anew(path: Path) -> None:
+async def test_file_that_was_deleted_is_created_again(path: Path) -> None:
     state = FileState(path)
     await state.put({"a": b"1"}, HOUR_S)
     path.unlink()

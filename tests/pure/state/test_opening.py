@@ -1,4 +1,4 @@
-"""The store that the settings name, and the error without the extra."""
+"""The state store of the settings, and the error without the extra."""
 
 import sys
 from pathlib import Path
@@ -14,16 +14,14 @@ from claude_openai.state.opening import open_state
 URL = "redis://127.0.0.1:1"
 
 
-def test_without_a_url_or_a_file_or_with_no_store_there_is_none(tmp_path: Path) -> None:
+def test_settings_without_a_store_open_none(tmp_path: Path) -> None:
     assert open_state(Config(), NULL_LOG) is None
     assert open_state(Config(responses_file=tmp_path / "file", store=False), NULL_LOG) is None
     assert isinstance(open_state(Config(responses_file=tmp_path / "file"), NULL_LOG), FileState)
 
 
 @pytest.mark.parametrize("package", ["coredis", "cryptography.exceptions"])
-def test_without_the_extra_the_error_has_the_command_that_installs_it(
-    package: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_open_without_the_extra_names_the_command_to_install_it(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("cipher", "redis"):
         monkeypatch.delitem(sys.modules, f"claude_openai.state.{name}", raising=False)
     monkeypatch.setitem(sys.modules, package, None)

@@ -28,7 +28,7 @@ HOST = "127.0.0.1:8000"
 
 
 def request(session: PageSession, **more: str) -> Headers:
-    """The headers of a request of the page."""
+    """Return the headers of a request of the page."""
     headers = Headers({"Host": HOST, PAGE_HEADER: session.token})
     headers["Cookie"] = f"theme=dark; {cookie_name(headers)}={session.cookie}"
     for name, value in more.items():
@@ -51,7 +51,7 @@ async def test_a_ticket_begins_one_session(autojump_clock: MockClock) -> None:
             access.log_in("::1", ticket=ticket)
 
 
-async def test_a_ticket_that_is_too_old_begins_none(autojump_clock: MockClock) -> None:
+async def test_expired_ticket_begins_no_session(autojump_clock: MockClock) -> None:
     access = PageAccess(["key"])
     ticket = access.new_ticket()
     await trio.sleep(TICKET_S)
@@ -73,7 +73,7 @@ async def test_after_too_many_wrong_keys_an_address_waits_but_its_tickets_are_ta
     assert access.is_open(access.log_in("::1", key="key"))
 
 
-async def test_failures_of_so_many_addresses_are_remembered(autojump_clock: MockClock) -> None:
+async def test_number_of_remembered_addresses_is_bounded(autojump_clock: MockClock) -> None:
     access = PageAccess(["key"])
     for number in range(MAX_ADDRESSES + 1):
         for _ in range(MAX_FAILURES):

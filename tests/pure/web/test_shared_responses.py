@@ -1,4 +1,4 @@
-"""What is read from a store of state into memory, and what is forgotten there: the newer of both is kept."""
+"""Reading responses from a state store into memory, where the newer state of both is kept."""
 
 import json
 from collections.abc import AsyncIterator, Callable
@@ -16,7 +16,7 @@ from claude_openai.protocol.openai.responses.response_store import MAX_EARLIER, 
 from claude_openai.protocol.openai.responses.stored_form import KeptInput
 from claude_openai.state.access import StateAccess
 from claude_openai.state.store import ACCESS_S
-from claude_openai.web.shared_responses import ALIVE_S, BEAT_S, SharedResponses
+from claude_openai.web.shared_responses import ALIVE_S, BEAT_S, Collected, SharedResponses
 from tests.state_in_memory import StateInMemory
 
 T = TypeVar("T")
@@ -34,7 +34,7 @@ async def here(work: Callable[[], T]) -> T:
 
 @asynccontextmanager
 async def sharing(*states: StateInMemory) -> AsyncIterator[list[SharedResponses]]:
-    """Servers with these stores, which have the time of the test."""
+    """Yield servers with these stores, on the clock of the test."""
     async with trio.open_nursery() as nursery:
         yield [
             SharedResponses(
@@ -62,25 +62,25 @@ def status_of(server: SharedResponses, name: str) -> str:
     return str(json.loads(server.responses.response(name, ME, 0))["status"])
 
 
-def said(server: SharedResponses, name: str) -> list[Any]:
-    """The inputs of a conversation."""
+def inputs_of(server: SharedResponses | Collected, name: str) -> list[Any]:
+    """Return the inputs of a conversation."""
     items: Any = server.responses.conversation(name, ME, 0).items
     return [item for item in items if isinstance(item, str)]
 
 
-async def test_a_conversation_longer_than_one_value_has_room_for_is_read_whole(autojump_clock: MockClock) -> None:
+async def test_conversation_with_more_ids_than_a_value_has_is_read_whole(autojump_clock: MockClock) -> None:
     state, count = StateInMemory(), 2 * MAX_EARLIER + 10
     async with sharing(state, state) as (one, other):
         for number in range(count):
             await keep(one, str(number), str(number - 1) if number else None)
         last = str(count - 1)
         assert (await other.collect(ME, last)).reached
-        assert said(other, last) == [str(number) for number in range(count)]
+        assert inputs_of(other, last) == [str(number) for number in range(count)]
         assert len(state.gets) == 4
         assert not set(state.gets[-1]) & {name for names in state.gets[:-1] for name in names}
 
 
-async def test_items_but_no_reasoning_are_read_by_their_ids(autojump_clock: MockClock) -> None:
+async def test_items_other_than_reasoning_are_read_by_their_ids(autojump_clock: MockClock) -> None:
     state = StateInMemory()
     async with sharing(state, state) as (one, other):
         await keep(one, "a")
@@ -90,7 +90,7 @@ async def test_items_but_no_reasoning_are_read_by_their_ids(autojump_clock: Mock
         assert other.items.recall("message_a", "other") is None
 
 
-async def test_what_is_deleted_is_forgotten_by_all_at_their_next_request(autojump_clock: MockClock) -> None:
+async def test_deleted_response_is_dropped_by_all_servers_when_read(autojump_clock: MockClock) -> None:
     state = StateInMemory()
     async with sharing(state, state) as (one, other):
         await keep(one, "a")
@@ -101,7 +101,7 @@ async def test_what_is_deleted_is_forgotten_by_all_at_their_next_request(autojum
         assert (one.responses.form("a"), one.items.recall("message_a", ME)) == (None, None)
 
 
-async def test_what_is_written_during_a_read_is_not_forgotten(autojump_clock: MockClock) -> None:
+async def test_response_written_during_a_read_is_not_dropped(autojump_clock: MockClock) -> None:
     state = StateInMemory()
     state.takes_s = 0.01
     async with sharing(state) as (one,):
@@ -115,7 +115,7 @@ async def test_what_is_written_during_a_read_is_not_forgotten(autojump_clock: Mo
         assert one.items.recall("message_a", ME) is not None
 
 
-async def test_what_could_not_be_written_is_not_replaced_by_what_was(autojump_clock: MockClock) -> None:
+async def test_unwritten_response_is_not_replaced_by_its_stored_state(autojump_clock: MockClock) -> None:
     state = StateInMemory()
     async with sharing(state) as (one,):
         await keep(one, "a", status="in_progress")
@@ -169,8 +169,7 @@ async def test_conversations_that_memory_has_no_room_for_at_once_are_each_found_
             nursery.start_soon(collect, "a")
             nursery.start_soon(collect, "b")
         for name, collected in found.items():
-            texts = [item for item in collected.responses.conversation(f"{name}2", ME, 0).items if type(item) is str]
-            assert texts == [f"{name}{number}" for number in range(3)]
+            assert inputs_of(collected, f"{name}2") == [f"{name}{number}" for number in range(3)]
             assert [*collected.items] == [f"message_{name}0", f"message_{name}1"]
 
 
@@ -205,7 +204,7 @@ async def test_a_store_that_fails_or_is_damaged_changes_nothing_in_memory(autoju
         assert one.write(ME, "none") is None
 
 
-async def test_a_response_has_failed_when_its_server_shows_no_life_any_more(autojump_clock: MockClock) -> None:
+async def test_response_is_failed_without_a_recent_sign_of_life(autojump_clock: MockClock) -> None:
     state = StateInMemory()
     async with sharing(state, state) as (one, other):
         await keep(one, "a", status="in_progress")
@@ -230,9 +229,7 @@ async def test_a_response_has_failed_when_its_server_shows_no_life_any_more(auto
 
 
 @pytest.mark.parametrize("sign", [None, b"", b"soon", b"nan"])
-async def test_a_response_of_a_server_without_a_sign_of_life_has_failed(
-    autojump_clock: MockClock, sign: bytes | None
-) -> None:
+async def test_response_without_a_valid_sign_of_life_is_failed(autojump_clock: MockClock, sign: bytes | None) -> None:
     state = StateInMemory()
     async with sharing(state, state) as (one, other):
         await keep(one, "a", status="queued")

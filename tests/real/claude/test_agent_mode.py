@@ -236,9 +236,9 @@ async def test_its_own_tools_and_the_clients_share_a_turn_and_its_conversation(t
             _, answer = await call.answer()
             assert call.headers["x-claude-openai-conversation"] == "parked"
         assert answer["choices"][0]["message"]["content"] == "Both read."
-        told = " ".join(_results(served.api.requests[-1]))
-        assert "the words of a" in told
-        assert "remote words" in told
+        received = " ".join(_results(served.api.requests[-1]))
+        assert "the words of a" in received
+        assert "remote words" in received
 
 
 @pytest.mark.long
@@ -255,8 +255,8 @@ async def test_sub_agent_cannot_call_the_clients_tools(tmp_path: Path, work: Pat
         async with Call.open(served.url, chat("Work.", **more)) as call:
             status, answer = await call.answer()
         assert (status, answer["choices"][0]["message"]["content"]) == (200, "It could not.")
-        told = [text for request in served.api.requests for text in _results(request)]
-        assert any("Sub-agents cannot call this tool" in text for text in told)
+        received = [text for request in served.api.requests for text in _results(request)]
+        assert any("Sub-agents cannot call this tool" in text for text in received)
 
 
 @pytest.mark.long

@@ -179,9 +179,9 @@ async def test_no_notes_follow_the_results_of_the_clients_tools(tmp_path: Path) 
     async with serving(tmp_path, calls_once, max_idle_sessions=1) as served:
         # Not every model would get the number of tokens that are left.
         await two_requests(served, model="claude-sonnet-5")
-        *_, calls, told = served.api.requests[-1].messages
-        assert (calls["role"], told["role"]) == ("assistant", "user")
-        assert [block["type"] for block in told["content"]] == ["tool_result"]
+        *_, calls, received = served.api.requests[-1].messages
+        assert (calls["role"], received["role"]) == ("assistant", "user")
+        assert [block["type"] for block in received["content"]] == ["tool_result"]
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""The store on a real Redis: what several servers share, and what is left without it."""
+"""The state store on a real Redis, which several servers share, and which may be lost."""
 
 import json
 import signal
@@ -187,7 +187,7 @@ async def test_answer_that_is_no_redis_protocol_is_a_problem(answer: bytes) -> N
         nursery.cancel_scope.cancel()
 
 
-async def test_wrong_password_is_a_problem_without_the_password(tmp_path: Path) -> None:
+async def test_error_of_a_wrong_password_does_not_show_the_password(tmp_path: Path) -> None:
     async with redis_serving(tmp_path, "--requirepass", "right-password") as redis:
         async with connected(redis.url, password="right-password") as store:
             await store.put({"a": b"1"}, HOUR)

@@ -1,4 +1,4 @@
-"""A server whose Redis is not there: it starts, answers, and says so."""
+"""A server whose Redis cannot be reached starts, answers and reports it."""
 
 from pathlib import Path
 from typing import Any

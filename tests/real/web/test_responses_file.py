@@ -39,15 +39,15 @@ async def call(url: str, body: dict[str, Any] | None, path: str = PATH, **header
         return await request.answer(validated=False)
 
 
-async def ask(url: str, asked: Any, **fields: Any) -> dict[str, Any]:
-    status, response = await call(url, {"model": MODEL, "input": asked, **fields})
+async def ask(url: str, given: Any, **fields: Any) -> dict[str, Any]:
+    status, response = await call(url, {"model": MODEL, "input": given, **fields})
     assert status == 200, response
     return response
 
 
 @pytest.mark.usefixtures("_patient")
 @pytest.mark.parametrize("backend", ["sdk", "cli"])
-async def test_a_restarted_server_continues_a_response_and_knows_its_items(tmp_path: Path, backend: str) -> None:
+async def test_restarted_server_continues_a_response_and_finds_its_items(tmp_path: Path, backend: str) -> None:
     file = tmp_path / "kept" / "responses.db"
     settings: dict[str, Any] = {"responses_file": file, "backend": backend}
     async with serving(tmp_path, Reply("Hello, Alice."), **settings) as served:
@@ -67,7 +67,7 @@ async def test_a_restarted_server_continues_a_response_and_knows_its_items(tmp_p
 
 
 @pytest.mark.usefixtures("_patient")
-async def test_two_servers_share_a_file_and_what_is_deleted(tmp_path: Path) -> None:
+async def test_two_servers_share_a_file_and_its_deletions(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "other").mkdir()
     file = tmp_path / "responses.db"
@@ -91,7 +91,7 @@ async def test_two_servers_share_a_file_and_what_is_deleted(tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("_patient")
-async def test_a_file_of_a_newer_version_is_left_alone_and_memory_answers(tmp_path: Path) -> None:
+async def test_file_of_a_newer_version_is_unchanged_and_memory_is_used(tmp_path: Path) -> None:
     file = tmp_path / "responses.db"
     with closing(sqlite3.connect(file)) as database:
         database.execute("PRAGMA user_version = 99")
@@ -106,7 +106,7 @@ async def test_a_file_of_a_newer_version_is_left_alone_and_memory_answers(tmp_pa
     assert file.read_bytes() == before
 
 
-async def test_forget_empties_the_server_and_its_file_and_a_killed_server_loses_nothing(tmp_path: Path) -> None:
+async def test_forget_empties_server_and_file_after_a_sigkill(tmp_path: Path) -> None:
     async with shell(tmp_path) as user:
         file = user.folder / "responses.db"
         flags = ("--responses-file", str(file))
@@ -123,21 +123,21 @@ async def test_forget_empties_the_server_and_its_file_and_a_killed_server_loses_
 
         while await found() != 200:  # the file was not read in time
             pass
-        told = await user("forget")
-        assert (told.code, told.stderr) == (0, "")
-        assert told.stdout.startswith(f"server (pid {server.pid}): forgot 1 responses, 0 items")
+        done = await user("forget")
+        assert (done.code, done.stderr) == (0, "")
+        assert done.stdout.startswith(f"server (pid {server.pid}): forgot 1 responses, 0 items")
         assert await found() == 404
         assert ALICE.encode() not in file.read_bytes()
 
         await ask(server.base_url, WHO)
         await until(lambda: WHO.encode() in file.read_bytes(), "the response is in the file")
         assert (await user("stop")).code == 0
-        told = await user("forget")
-        assert told.stdout == "no server is running, and no --responses-file is set: nothing is stored\n"
-        told = await user("forget", *flags)
-        assert (told.code, told.stdout) == (0, f"{file}: forgot 2 values\n")
+        done = await user("forget")
+        assert done.stdout == "no server is running, and no --responses-file is set: nothing is stored\n"
+        done = await user("forget", *flags)
+        assert (done.code, done.stdout) == (0, f"{file}: forgot 2 values\n")
         assert WHO.encode() not in file.read_bytes()
         file.write_bytes(b"This is no database. " * 100)
-        told = await user("forget", *flags)
-        assert told.code != 0
-        assert "cannot empty the file" in told.stderr
+        done = await user("forget", *flags)
+        assert done.code != 0
+        assert "cannot empty the file" in done.stderr

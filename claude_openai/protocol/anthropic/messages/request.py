@@ -78,7 +78,7 @@ def _tool(item: Any, where: str, budget: Budget) -> Tool:
     if kind != "custom":
         why = "which Claude Code cannot offer"
         if str(kind).startswith("web_search"):
-            why = "whose results Claude Code does not pass on as this API has them (OpenAI's APIs have web search here)"
+            why = "whose results Claude Code does not pass on in this API's form (OpenAI's APIs have web search here)"
         message = f"Tools of type {shorten(str(kind))} are Anthropic's own, {why}. Omit the tool."
         raise unsupported_value(f"{where}.type", message)
     if item.get("input_schema") is None:

@@ -118,7 +118,7 @@ def added_tools(placed: Placed) -> Iterator[tuple[str, Any]]:
 
 
 def is_reference(item: Mapping[str, Any]) -> bool:
-    """Return whether an item stands for a stored one."""
+    """Return whether an item only refers to a stored item."""
     kind = item.get("type") or None
     is_bare = kind is None and item.get("role") is None and item.keys() <= {"id", "type"}
     return kind == "item_reference" or is_bare

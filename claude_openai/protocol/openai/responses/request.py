@@ -118,7 +118,7 @@ def read_responses_request(
     may_store: bool,
     may_search: bool = False,
 ) -> ResponsesRequest:
-    """Do the same as `parse_responses_request`, with the fields of a body of this size."""
+    """Check the fields of a body of `size` bytes; otherwise as `parse_responses_request`."""
     fields = checked_fields(loaded, RESPONSES_FIELDS, "input", "Send a text, or an array of items.")
     claude_model = catalog.resolve(fields["model"])
     own = placed_items(fields["input"], recall)

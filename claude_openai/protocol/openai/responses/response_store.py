@@ -25,7 +25,7 @@ __all__ = ["MAX_RESPONSES", "NO_CONVERSATION", "Conversation", "Earlier", "Respo
 MAX_RESPONSES: Final = 1000
 MAX_BYTES: Final = 64 * 1024 * 1024
 KEPT_S: Final = 3600.0
-# How many ids of earlier responses are stored with one elsewhere, so that most conversations are read at once.
+# Number of ids of earlier responses in a `StoredForm`, so that most conversations need few reads.
 MAX_EARLIER: Final = 100
 # What an entry takes besides its texts.
 ENTRY_BYTES: Final = 1024
@@ -110,14 +110,14 @@ class ResponseStore:
         self.restore(StoredForm.of(response, given), caller, now)
 
     def restore(self, form: StoredForm, caller: str, now: float) -> None:
-        """Do the same as `keep`, with a response that was stored elsewhere too."""
+        """Store a response that was read from a state store; otherwise as `keep`."""
         size = 2 * len(form.json) + len(form.input.json) + ENTRY_BYTES  # the output is in memory twice
-        is_circle = form.previous is not None and form.id in self.known_chain(form.previous)
-        if size > self._max_bytes or is_circle:
+        is_cycle = form.previous is not None and form.id in self.known_chain(form.previous)
+        if size > self._max_bytes or is_cycle:
             return
         before = self._entries.get(form.id)
         if before is not None:
-            if before.form.status in ENDED and form.status not in ENDED:  # it was read before it ended
+            if before.form.status in ENDED and form.status not in ENDED:  # the state store was read before it ended
                 return
             self._drop(form.id)
         self._entries[form.id] = _Entry(caller, form, size, now + self._kept_s)
@@ -125,7 +125,7 @@ class ResponseStore:
         self._drop_excess(now)
 
     def form(self, response_id: str, owner: str = "") -> StoredForm | None:
-        """Return a response as it is stored elsewhere, None if it is not stored here.
+        """Return a response in the form for a state store; None if it is not in memory.
 
         Args:
             response_id: its id.

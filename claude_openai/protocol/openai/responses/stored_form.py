@@ -1,6 +1,7 @@
 """The form in which responses and items are stored outside of memory, where they may be damaged or of another version.
 
-A value is a line with the version, a line with a JSON object about the rest, and the rest as it was sent.
+A value is a line with the version, a line with a JSON object (the header), and the body: the JSON of a response and its
+input, or of an item.
 """
 
 import json
@@ -32,14 +33,14 @@ class KeptInput:
 
 @dataclass(frozen=True, slots=True)
 class StoredForm:
-    """A response, its input, and where it belongs.
+    """A response, its input, and its place in a conversation.
 
     Attributes:
-        id: of the response.
-        status: of the response.
+        id: the id of the response.
+        status: the status of the response.
         previous: the id of the response that it continues.
         output: its items.
-        json: the whole object as JSON.
+        json: the response object as JSON.
         input: its own input.
         earlier: ids of the responses that it continues, the nearest first; there may be more before them.
         owner: the server that works on it, "" if it has ended.
@@ -60,8 +61,8 @@ class StoredForm:
 
     def encode(self) -> bytes:
         size, count = len(self.json), self.input.count
-        about = {"size": size, "count": count, "earlier": self.earlier, "owner": self.owner}
-        return _sealed(about, self.json + self.input.json)
+        header = {"size": size, "count": count, "earlier": self.earlier, "owner": self.owner}
+        return _with_header(header, self.json + self.input.json)
 
     @classmethod
     def decode(cls, value: bytes, response_id: str) -> "StoredForm":
@@ -70,25 +71,25 @@ class StoredForm:
         Raises:
             ValueError: it is damaged, of another version, or another response.
         """
-        about, rest = _opened(value)
-        size, count, earlier, owner = (about.get(name) for name in ("size", "count", "earlier", "owner"))
+        header, body = _header_and_body(value)
+        size, count, earlier, owner = (header.get(name) for name in ("size", "count", "earlier", "owner"))
         if not (isinstance(size, int) and isinstance(count, int) and isinstance(owner, str)):
             raise ValueError("wrong fields")
         if not (isinstance(earlier, list) and all(isinstance(each, str) for each in earlier)):
             raise ValueError("wrong ids")
-        response = _object(rest[:size])
+        response = _object(body[:size])
         if response.get("id") != response_id or not isinstance(response.get("status"), str):
             raise ValueError("another response")
         if not isinstance(response.get("previous_response_id", 0), str | None):
             raise ValueError("wrong id of the response before it")
         if not isinstance(response.get("output"), list) or not all(map(_is_item, response["output"])):
             raise ValueError("wrong output")
-        form = cls._of(response, rest[:size], KeptInput(rest[size:], count))
+        form = cls._of(response, body[:size], KeptInput(body[size:], count))
         return replace(form, earlier=tuple(earlier), owner=owner)
 
     def failed(self) -> "StoredForm":
         """Return the response as failed, because the server that worked on it has ended."""
-        error = {"code": "server_error", "message": "The server that worked on this response ended before it."}
+        error = {"code": "server_error", "message": "The server stopped before this response was complete."}
         return StoredForm.of({**_object(self.json), "status": "failed", "error": error}, self.input)
 
     @classmethod
@@ -98,17 +99,17 @@ class StoredForm:
 
 
 def response_name(caller: str, response_id: str) -> str:
-    """Return the name of a response in a store of state; a caller finds only its own."""
+    """Return the name of a response in a state store. It has the caller, who finds only its own responses."""
     return f"response:{caller}:{response_id}"
 
 
 def item_name(caller: str, item_id: str) -> str:
-    """Return the name of an item; as `response_name`."""
+    """Return the name of an item in a state store, as `response_name` does."""
     return f"item:{caller}:{item_id}"
 
 
 def encode_item(item: Mapping[str, Any]) -> bytes:
-    return _sealed({}, encode_json(item))
+    return _with_header({}, encode_json(item))
 
 
 def decode_item(value: bytes, item_id: str) -> Mapping[str, Any]:
@@ -117,25 +118,25 @@ def decode_item(value: bytes, item_id: str) -> Mapping[str, Any]:
     Raises:
         ValueError: it is damaged, of another version, or another item.
     """
-    item = _object(_opened(value)[1])
+    item = _object(_header_and_body(value)[1])
     if not _is_item(item) or item["id"] != item_id:
         raise ValueError("another item")
     return item
 
 
-def _sealed(about: Mapping[str, Any], rest: bytes) -> bytes:
-    return b"%s\n%s\n%s" % (VERSION, encode_json({**about, "crc": crc32(rest)}), rest)
+def _with_header(header: Mapping[str, Any], body: bytes) -> bytes:
+    return b"%s\n%s\n%s" % (VERSION, encode_json({**header, "crc": crc32(body)}), body)
 
 
-def _opened(value: bytes) -> tuple[dict[str, Any], bytes]:
-    version, _, rest = value.partition(b"\n")
+def _header_and_body(value: bytes) -> tuple[dict[str, Any], bytes]:
+    version, _, body = value.partition(b"\n")
     if version != VERSION:
         raise ValueError("of another version")
-    head, _, rest = rest.partition(b"\n")
-    about = json.loads(head)
-    if not isinstance(about, dict) or about.get("crc") != crc32(rest):
+    head, _, body = body.partition(b"\n")
+    header = json.loads(head)
+    if not isinstance(header, dict) or header.get("crc") != crc32(body):
         raise ValueError("damaged")
-    return about, rest
+    return header, body
 
 
 def _object(text: bytes) -> dict[str, Any]:

@@ -46,13 +46,13 @@ __all__ = ["Remember", "ResponsesObject", "ResponsesStream"]
 # Called with each finished item of an answer, or with the response at its end.
 Remember: TypeAlias = Callable[[Mapping[str, Any]], None]
 
-# The end of a search that goes on after the answer, whose results Claude gets with those of the client's tools.
-UNKNOWN: Final = SearchEnded("")
+# The end of a search that still runs when the answer ends. Claude gets its results with those of the client's tools.
+STILL_RUNS: Final = SearchEnded("")
 
 
 @dataclass(slots=True)
 class Search:
-    """A web search of the answer; `begun`: its item was begun."""
+    """A web search of the answer. `begun`: whether its item was begun."""
 
     query: str
     begun: bool = False
@@ -71,7 +71,7 @@ class _AnswerSoFar:
         final: the final response object, None before the end of the turn.
         error: why the turn failed; None while it runs and if it completed.
         calls: names of the tools called so far.
-        citations: those of the open text.
+        citations: the citations of the open text.
     """
 
     def __init__(self, head: ResponsesHead, clock: Callable[[], int], remember: Remember) -> None:
@@ -83,7 +83,7 @@ class _AnswerSoFar:
         self._remember = remember
         self._output: list[dict[str, Any]] = []
         self._open: ItemInProgress | None = None
-        self._searches: dict[str, Search] = {}  # that have not ended, or whose items come later
+        self._searches: dict[str, Search] = {}  # those whose items have not ended
         self.citations = Citations()
         self._queued = False
         self._begun = False
@@ -127,7 +127,7 @@ class _AnswerSoFar:
     def open_text(self) -> ItemInProgress | None:
         """Return the open item of text, to which the next text is only a delta; None if there is none."""
         is_open = self.final is None and self._open is not None and self._open.form is MESSAGE
-        return self._open if is_open and not self.citations.sources else None
+        return self._open if is_open and not self.citations.has_sources else None
 
     @property
     def so_far(self) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class _AnswerSoFar:
         """Close the open item, and searches whose end is not part of this answer."""
         yield from self._close(status)
         for search in self._searches.values():
-            search.end = search.end or UNKNOWN
+            search.end = search.end or STILL_RUNS
         yield from self._next_searches()
 
     def _next_searches(self) -> Iterator[UnnumberedEvent]:
@@ -196,7 +196,7 @@ class _AnswerSoFar:
 
     def _search_done(self, query: str, end: SearchEnded) -> Iterator[UnnumberedEvent]:
         index = len(self._output)
-        status = "searching" if end is UNKNOWN else "failed" if end.failed else "completed"
+        status = "searching" if end is STILL_RUNS else "failed" if end.failed else "completed"
         item = self._finished(self._head.web_search_call(query, index, status, end.sources))
         if status == "completed":
             yield {"type": "response.web_search_call.completed", "item_id": item["id"], "output_index": index}

@@ -2,9 +2,9 @@
 
 Functions may be in namespaces, which Codex sends: Claude gets the function under a name with the namespace as prefix,
 and calls are reported with both names. Tools that OpenAI runs, or whose calls have a different format, are rejected,
-because an answer without them would be wrong. Web search is Claude Code's own, if the server allows it. The web search
-that Codex adds to every request is recognized by a key: if it is not allowed, or may use only what OpenAI has stored of
-the web, it is dropped, and the answer lists the tools without it.
+because an answer without them would be wrong. For web search Claude Code's tool is offered, if the server allows it.
+The web search that Codex adds to every request has the key `external_web_access`: if search is not allowed, or the key
+is false, the tool is dropped, and the answer lists the tools without it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -70,7 +70,7 @@ def read_responses_tools(
         choice: the field `tool_choice`.
         budget: the budget of the request.
         may_search: whether web search is allowed.
-        max_searches: the limit of searches.
+        max_searches: the largest number of searches in the answer; None for no limit.
 
     Raises:
         BadRequest: with the invalid field in `param`, like `tools[2].parameters`.
@@ -137,7 +137,7 @@ def _search(searches: Sequence[tuple[str, Mapping[str, Any]]], max_uses: int | N
     for where, item in searches:
         search = read_search_tool(item, where, max_uses)
         if found not in (None, search):
-            raise wrong_value(where, "only one web search, or equal ones")
+            raise wrong_value(where, "one web search, or several that are equal")
         found = search
     return found
 

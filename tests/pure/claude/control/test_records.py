@@ -37,20 +37,20 @@ def synthetic(kind: str, text: str) -> dict[str, Any]:
     return {"type": "assistant", "message": message, "error": kind}
 
 
-def told(*records: dict[str, Any], reader: TurnReader | None = None) -> list[Effect]:
+def read_effects(*records: dict[str, Any], reader: TurnReader | None = None) -> list[Effect]:
     reader = reader or TurnReader(LOGIN)
     return [effect for record in records for effect in effects_of_record(record, reader)]
 
 
 def failure(*records: dict[str, Any]) -> ApiError:
-    (event,) = told(*records)
+    (event,) = read_effects(*records)
     assert isinstance(event, TurnFailed)
     return event.error
 
 
 def test_a_turn_is_its_start_its_deltas_and_its_result() -> None:
     delta = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 5}}
-    assert told(stream(START), stream(TEXT), stream(delta), result()) == [
+    assert read_effects(stream(START), stream(TEXT), stream(delta), result()) == [
         TurnStarted("claude-sonnet-5-5"),
         TextDelta("one"),
         TurnCompleted("stop", Usage(input_tokens=3, output_tokens=5)),
@@ -81,19 +81,22 @@ async def test_only_records_that_end_in_a_check_are_read_in_a_thread(monkeypatch
 
 
 def test_what_a_subagent_streams_is_not_the_answer() -> None:
-    assert told(stream(START, "toolu_1"), stream(TEXT, "toolu_1")) == []
+    assert read_effects(stream(START, "toolu_1"), stream(TEXT, "toolu_1")) == []
 
 
 def test_mark_of_a_broken_stream_names_its_first_void_block() -> None:
     broken = {**stream({"type": "message_stop"}), "abandoned_blocks": {"api_message_id": "m", "from_block_index": 1}}
     again = [stream(START), stream(TEXT), stream({"type": "message_delta", "delta": {"stop_reason": "end_turn"}})]
-    assert told(stream(START), stream(TEXT), broken, *again, result())[1:-1] == [TextDelta("one"), TextDelta("one")]
+    assert read_effects(stream(START), stream(TEXT), broken, *again, result())[1:-1] == [
+        TextDelta("one"),
+        TextDelta("one"),
+    ]
 
 
 def test_status_of_a_failed_call_comes_with_the_synthetic_message() -> None:
     overload = {**synthetic("unknown", "API Error: Overloaded"), "api_error_status": 529}
     broken = {**stream({"type": "message_stop"}), "abandoned_blocks": {"api_message_id": "m", "from_block_index": 0}}
-    (*_, failed) = told(stream(START), stream(TEXT), overload, broken)
+    (*_, failed) = read_effects(stream(START), stream(TEXT), overload, broken)
     assert isinstance(failed, TurnFailed)
     assert "it is too busy" in failed.error.message
 
@@ -102,7 +105,7 @@ def test_a_message_to_claude_that_is_claude_codes_own_makes_the_turn_inexact() -
     record = {"type": "user", "message": {"role": "user", "content": [{"type": "text", "text": "Resume directly."}]}}
     for fields, exact in (({}, True), ({"isSynthetic": True}, False)):
         reader = TurnReader(LOGIN)
-        assert told(stream(START), {**record, **fields}, reader=reader) == [TurnStarted("claude-sonnet-5-5")]
+        assert read_effects(stream(START), {**record, **fields}, reader=reader) == [TurnStarted("claude-sonnet-5-5")]
         assert reader.exact == exact
 
 
@@ -112,7 +115,7 @@ def test_records_of_a_sub_agent_are_not_the_turns() -> None:
     ofs = [{"type": "assistant", "message": message}, synthetic("server_error", "API Error"), {"type": "user"}]
     records = [{**record, "parent_tool_use_id": "toolu_1"} for record in ofs]
     end = result(model_usage_since_last_result={"m": {"inputTokens": 9}})
-    effects = told(stream(START), *records, stream(TEXT), end)
+    effects = read_effects(stream(START), *records, stream(TEXT), end)
     assert [type(effect) for effect in effects] == [TurnStarted, AnswerCall, TextDelta, TurnCompleted]
     assert effects[-1] == TurnCompleted("stop", Usage(input_tokens=9))
 
@@ -128,7 +131,7 @@ def test_records_of_a_sub_agent_are_not_the_turns() -> None:
     ],
 )
 def test_other_records_mean_nothing(record: dict[str, Any]) -> None:
-    assert told(record) == []
+    assert read_effects(record) == []
 
 
 def test_a_failure_that_looks_like_an_answer_is_a_failure() -> None:
@@ -168,7 +171,7 @@ def test_usage_limit_error_has_the_wait() -> None:
 )
 def test_a_record_without_the_fields_of_its_kind_is_an_error_that_names_it(record: dict[str, Any]) -> None:
     with pytest.raises(RecordError, match=record["type"]):
-        told(record)
+        read_effects(record)
 
 
 KINDS = st.sampled_from(["stream_event", "result", "assistant", "system", "rate_limit_event", "text", "message_start"])
@@ -185,7 +188,7 @@ VALUES = st.recursive(
 @given(st.dictionaries(KEYS, VALUES))
 def test_any_record_is_handled_or_a_record_error(record: dict[str, Any]) -> None:
     with suppress(RecordError):
-        told(record)
+        read_effects(record)
 
 
 def logged(line: bytes, level: Level) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:

@@ -58,8 +58,8 @@ def parsed(lines: list[str]) -> list[dict[str, Any]]:
 def messages(history: Sequence[Message]) -> list[dict[str, Any]]:
     """The messages of the file, without what stands between them and before them."""
     entries = parsed(list(transcript_lines("session", Past(tuple(history)), CWD)))
-    told = [entry["message"] for entry in entries if entry["type"] != "attachment" and not entry.get("isVirtual")]
-    return told[bool(history and history[0].role == "assistant") :]
+    received = [entry["message"] for entry in entries if entry["type"] != "attachment" and not entry.get("isVirtual")]
+    return received[bool(history and history[0].role == "assistant") :]
 
 
 def without_ids(content: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -77,9 +77,9 @@ def test_each_turn_is_one_line_of_ascii_with_its_words_unchanged(history: list[M
         assert entry["type"] == entry.get("message", {"role": "attachment"})["role"]
     for turn, message in zip(history, messages(history), strict=True):
         assert message["role"] == turn.role
-        told = [content_block(block) for block in turn.blocks]
-        told.sort(key=lambda block: block["type"] != "tool_result")  # as the API wants it
-        assert without_ids(message["content"]) == without_ids(told)
+        received = [content_block(block) for block in turn.blocks]
+        received.sort(key=lambda block: block["type"] != "tool_result")  # as the API wants it
+        assert without_ids(message["content"]) == without_ids(received)
 
 
 def kinds(past: Past) -> list[str]:
@@ -226,10 +226,10 @@ def tool_turns(*ids: str) -> tuple[Message, Message]:
 )
 def test_each_call_has_an_id_of_its_own_and_each_result_the_id_of_its_call(id_lists: list[list[str]]) -> None:
     history = [turn for ids in id_lists for turn in tool_turns(*ids)]
-    told = messages(history)
-    used = [block["id"] for message in told for block in message["content"] if block["type"] == "tool_use"]
+    received = messages(history)
+    used = [block["id"] for message in received for block in message["content"] if block["type"] == "tool_use"]
     assert len(used) == len(set(used)) == sum(map(len, id_lists))
-    for calling, resulting in zip(told[::2], told[1::2], strict=True):
+    for calling, resulting in zip(received[::2], received[1::2], strict=True):
         ids = [block["id"] for block in calling["content"]]
         given_to = {block["tool_use_id"]: block["content"][0]["text"] for block in resulting["content"]}
         assert given_to == {ident: str(number) for number, ident in enumerate(ids)}

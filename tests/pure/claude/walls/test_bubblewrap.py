@@ -1,4 +1,4 @@
-"""What the command line for bubblewrap shows and hides; the real tests run it."""
+"""The folders that the command line of bubblewrap shows and hides; it is run by tests in `tests/real`."""
 
 import os
 from dataclasses import replace
@@ -37,7 +37,7 @@ def view(top: Path) -> View:
 
 
 def mounts(line: list[str]) -> dict[str, tuple[str, ...]]:
-    """Path -> the flag and the source, in the order of the command line."""
+    """Return path -> the flag and the source, in the order of the command line."""
     found: dict[str, tuple[str, ...]] = {}
     words = iter(line[1 + len(NAMESPACES) : line.index("--chdir")])
     for flag in words:
@@ -50,7 +50,7 @@ def mounts(line: list[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def test_it_runs_the_command_in_its_folder_and_in_namespaces_of_its_own(top: Path, view: View) -> None:
+def test_command_runs_in_its_folder_and_in_its_own_namespaces(top: Path, view: View) -> None:
     line = enclosed(BWRAP, ARGV, {"HOME": str(top / "home")}, view)
     assert line[: 1 + len(NAMESPACES)] == [BWRAP, *NAMESPACES]
     assert line[-5:] == ["--chdir", str(view.cwd), "--", *ARGV]
@@ -72,7 +72,7 @@ def test_folders_of_the_request_are_writable_and_all_else_is_read_only_or_privat
     assert depths == sorted(depths), "what is deeper is mounted later"
 
 
-def test_a_home_that_may_be_worked_in_is_shown_without_its_secrets(top: Path, view: View) -> None:
+def test_home_as_an_allowed_folder_is_shown_without_its_secrets(top: Path, view: View) -> None:
     inside = replace(view, writable=[top / "home"])
     shown = mounts(enclosed(BWRAP, ARGV, {"HOME": str(top / "home")}, inside))
     assert shown[str(top / "home")] == ("--bind-try", str(top / "home"))

@@ -352,7 +352,7 @@ def test_without_tools_and_searches_there_is_no_hook() -> None:
     assert Guarded(None).guard.hooks() == {}
 
 
-def test_searches_alone_have_a_hook_of_their_own() -> None:
+def test_hook_of_a_search_without_tools_is_for_searches_only() -> None:
     (entry,) = searching().guard.hooks()["hooks"]["PreToolUse"]
     assert entry["matcher"] == "WebSearch"
     (entry,) = Guarded().guard.hooks()["hooks"]["PreToolUse"]
@@ -366,7 +366,7 @@ async def test_a_search_gets_the_domains_of_the_request() -> None:
     assert changed == {"query": "q", "allowed_domains": ["a.org"]}
 
 
-async def test_a_search_too_many_is_denied_until_the_next_turn() -> None:
+async def test_search_beyond_the_limit_is_denied_until_the_next_turn() -> None:
     guarded = searching(max_uses=1)
     assert await guarded.ask(**SEARCH) == {}
     assert "No more web searches" in reason(await guarded.ask(**SEARCH))
@@ -374,7 +374,7 @@ async def test_a_search_too_many_is_denied_until_the_next_turn() -> None:
     assert await guarded.ask(**SEARCH) == {}
 
 
-async def test_another_tool_beside_searches_alone_is_denied() -> None:
+async def test_tool_is_denied_if_only_searches_are_offered() -> None:
     assert "could not be checked" in reason(await searching().ask())
 
 

@@ -18,7 +18,7 @@ def test_the_domains_of_the_request_replace_those_of_claude(more: dict[str, list
     assert changed == {"query": "q", "allowed_domains": ["a.org", "c.org"]}
 
 
-def test_each_turn_has_its_number_of_searches() -> None:
+def test_number_of_searches_is_counted_for_each_turn() -> None:
     guard = SearchGuard(WebSearch(max_uses=2))
     for _ in range(2):
         guard.check({"query": "q"})

@@ -92,7 +92,7 @@ def test_equal_sources_are_reported_once() -> None:
 
 
 @pytest.mark.parametrize("arguments", ["", "{", "[]", '{"query": 3}', "{}"])
-def test_a_search_whose_arguments_have_no_query_is_reported_without(arguments: str) -> None:
+def test_search_without_a_query_is_reported_with_an_empty_one(arguments: str) -> None:
     turn = reader()
     effects = follow(turn, message_start(), *use("s0", "WebSearch", arguments), message_delta("tool_use"))
     assert effects[1:] == [SearchStarted("s0", "")]
@@ -125,7 +125,7 @@ def test_the_tokens_of_a_search_are_part_of_the_usage() -> None:
     assert (end.usage.input_tokens, end.usage.output_tokens) == (12, 5)
 
 
-def test_results_of_other_tools_are_no_searches() -> None:
+def test_results_of_other_tools_are_not_searches() -> None:
     turn = reader()
     searches(turn, "q")
     assert effects_of_record(result("other", {"stdout": ""}), turn) == []
@@ -133,7 +133,7 @@ def test_results_of_other_tools_are_no_searches() -> None:
     assert effects_of_record(plain, turn) == []
 
 
-def test_a_search_of_the_tool_mode_is_a_note_as_of_any_tool() -> None:
+def test_search_of_the_tool_mode_is_reported_as_a_tool_note() -> None:
     turn = reader(ClaudeOptions(tool_mode="all"))
     assert searches(turn, "q")[1:] == [ReasoningDelta("\n[WebSearch: q]\n", tool="WebSearch")]
     assert effects_of_record(result("s0", FOUND), turn) == []

@@ -30,18 +30,18 @@ def test_a_schema_without_a_type_is_one_of_an_object() -> None:
 @pytest.mark.parametrize("keyword", ["anyOf", "oneOf", "allOf"])
 def test_alternatives_offer_all_properties_and_describe_the_rest(keyword: str) -> None:
     schema = {"description": "A pet.", "properties": {"name": {"type": "string"}}, keyword: [CAT, DOG]}
-    told = offered(schema)
-    assert told.keys() == {"type", "description", "properties"}
-    assert told["properties"].keys() == {"name", "kind", "lives", "barks"}
-    assert told["description"].startswith("A pet.\n")
-    assert json.dumps({keyword: [CAT, DOG]}, separators=(",", ":")) in told["description"]
+    received = offered(schema)
+    assert received.keys() == {"type", "description", "properties"}
+    assert received["properties"].keys() == {"name", "kind", "lives", "barks"}
+    assert received["description"].startswith("A pet.\n")
+    assert json.dumps({keyword: [CAT, DOG]}, separators=(",", ":")) in received["description"]
 
 
 def test_alternatives_may_stand_among_the_definitions() -> None:
     schema = {"$defs": {"Cat": CAT, "Dog": DOG}, "anyOf": [{"$ref": "#/$defs/Cat"}, {"$ref": "#/$defs/Dog"}]}
-    told = offered(schema)
-    assert told["properties"].keys() == {"kind", "lives", "barks"}
-    assert told["$defs"] == schema["$defs"]
+    received = offered(schema)
+    assert received["properties"].keys() == {"kind", "lives", "barks"}
+    assert received["$defs"] == schema["$defs"]
 
 
 @pytest.mark.parametrize("part", [True, {"$ref": "#"}, {"$ref": "#/nowhere/x"}, {"$ref": "x"}, {"properties": {}}, {}])
@@ -51,6 +51,6 @@ def test_alternatives_that_name_no_properties_offer_none(part: Any) -> None:
 
 @given(object_schemas())
 def test_every_translated_schema_is_valid_for_claudes_api(schema: dict[str, Any]) -> None:
-    told = offered(schema)
-    assert told["type"] == schema.get("type", "object")
-    assert told.keys().isdisjoint(("anyOf", "oneOf", "allOf"))
+    received = offered(schema)
+    assert received["type"] == schema.get("type", "object")
+    assert received.keys().isdisjoint(("anyOf", "oneOf", "allOf"))

@@ -1,4 +1,4 @@
-"""Citations: markdown links to results of searches, in a text that comes in pieces."""
+"""Citations: markdown links to results of searches, in a text that is streamed in pieces."""
 
 from itertools import pairwise
 
@@ -58,7 +58,7 @@ def test_a_link_to_a_result_is_cited_as_a_whole(link: str) -> None:
         f"[{'x' * MAX_LINK_CHARS}](https://trio.readthedocs.io/)",
     ],
 )
-def test_what_is_no_link_to_a_result_is_not_cited(text: str) -> None:
+def test_text_without_a_link_to_a_result_is_not_cited(text: str) -> None:
     assert cited(text) == []
 
 
@@ -75,15 +75,15 @@ def test_indices_count_code_points_of_the_whole_text() -> None:
 
 def test_a_text_before_the_first_search_is_counted_and_not_cited() -> None:
     citations = Citations()
-    before = citations.sources, citations.feed("[a](https://trio.readthedocs.io/)")
+    before = citations.has_sources, citations.feed("[a](https://trio.readthedocs.io/)")
     assert before == (False, [])
     citations.add([TRIO])
-    assert citations.sources
+    assert citations.has_sources
     (citation,) = citations.feed("[b](https://trio.readthedocs.io/)")
     assert (citation.start, citation.end) == (33, 66)
 
 
-def test_another_text_begins_at_0() -> None:
+def test_indices_of_the_next_text_begin_at_0() -> None:
     citations = Citations()
     citations.add([TRIO])
     citations.feed("[a](https://trio.readthedocs.io/) [")

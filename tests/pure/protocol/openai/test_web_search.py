@@ -79,7 +79,7 @@ def test_each_type_of_the_tool_offers_the_search_and_is_repeated(kind: str) -> N
     assert [tool["type"] for tool in asked.echo["tools"]] == [kind, "function"]
 
 
-def test_a_search_without_permission_is_refused_with_what_allows_it() -> None:
+def test_search_without_permission_is_refused_with_the_flag_to_set() -> None:
     with pytest.raises(BadRequest, match="--web-search") as caught:
         respond(SEARCH, may_search=False)
     assert (caught.value.code, caught.value.param) == ("unsupported_value", "tools[0].type")
@@ -164,7 +164,7 @@ def test_a_choice_that_requires_a_search_is_refused(choice: Any) -> None:
     assert refusal(SEARCH, READ, tool_choice=choice) == ("unsupported_value", "tool_choice")
 
 
-def test_a_choice_without_a_list_is_refused_as_without_a_search() -> None:
+def test_choice_with_a_malformed_list_is_refused() -> None:
     assert refusal(SEARCH, READ, tool_choice={**ALLOWED, "tools": 3}) == ("invalid_type", "tool_choice.tools")
 
 

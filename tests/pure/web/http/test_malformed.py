@@ -1,4 +1,4 @@
-"""What is answered to requests that are no HTTP of ours."""
+"""The answers to malformed HTTP requests."""
 
 import json
 
@@ -22,6 +22,6 @@ def test_the_answer_is_an_error_object_with_an_id_by_the_hint_of_h11(hint: int, 
     assert named["x-request-id"].startswith("req_")
 
 
-def test_a_known_error_is_answered_as_it_is() -> None:
+def test_api_error_is_answered_unchanged() -> None:
     status, _, body = malformed_response(400, NULL_LOG, NO_WEBSOCKETS)
     assert (status, json.loads(body)["error"]["message"]) == (403, NO_WEBSOCKETS.message)

@@ -47,7 +47,7 @@ def with_results(message: dict[str, Any]) -> list[dict[str, Any]]:
     return [*ASKED, {"role": "assistant", "content": None, "tool_calls": message["tool_calls"]}, *results]
 
 
-def told(request: RecordedRequest) -> list[tuple[str, bool]]:
+def received(request: RecordedRequest) -> list[tuple[str, bool]]:
     """The results of tools that Claude was sent last: for which call, and whether it is an error."""
     content = request.messages[-1]["content"] if request.messages[-1]["role"] == "user" else []
     return [(b["tool_use_id"], bool(b.get("is_error"))) for b in content if b["type"] == "tool_result"]
@@ -87,10 +87,10 @@ async def test_invalid_value_is_corrected_and_valid_one_is_the_clients(
     message, _ = await ask(kept, ASKED, offered)
     (call,) = message["tool_calls"]
     assert (call["id"], call["function"]["arguments"]) == ("toolu_2", f'{{"v":{right}}}')
-    assert told(kept.api.requests[1]) == [("toolu_1", True)]
+    assert received(kept.api.requests[1]) == [("toolu_1", True)]
     answer, way = await ask(kept, with_results(message), offered)
     assert (answer["content"], way) == ("Done.", "parked")
-    assert told(kept.api.requests[2]) == [("toolu_2", False)]
+    assert received(kept.api.requests[2]) == [("toolu_2", False)]
     assert len(kept.api.requests) == 3
 
 
@@ -125,7 +125,7 @@ async def test_valid_calls_reach_the_client_and_claude_corrects_the_others(kept:
     assert [json.loads(call["function"]["arguments"])["v"] for call in message["tool_calls"]] == [2, 4]
     answer, way = await ask(kept, with_results(message), offered)
     assert (answer["content"], way, len(kept.api.requests)) == ("Done.", "parked", 2)
-    assert sorted(told(kept.api.requests[1])) == [
+    assert sorted(received(kept.api.requests[1])) == [
         ("toolu_1", True),
         ("toolu_2", False),
         ("toolu_3", True),

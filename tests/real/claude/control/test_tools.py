@@ -212,8 +212,8 @@ async def test_words_beside_results_come_after_them(kept: Served) -> None:
     answer, _ = await ask(kept, ASKED)
     called, result = results(answer, "A")
     block = {"type": "tool_result", "tool_use_id": "toolu_1", "content": result["content"]}
-    told = {"role": "user", "content": [{"type": "text", "text": "Here it is."}, block]}
-    _, way = await ask(kept, [*ASKED, called, told])
+    message = {"role": "user", "content": [{"type": "text", "text": "Here it is."}, block]}
+    _, way = await ask(kept, [*ASKED, called, message])
     assert way == "replayed"
     assert upstream(kept.api.requests[1])[2][1] == [("toolu_1", "A"), "Here it is."]
 
@@ -437,8 +437,8 @@ async def test_a_tool_with_alternatives_is_offered_and_its_arguments_are_checked
         status, answer = await call.answer()
     assert status == 200, answer
     assert [call["id"] for call in answer["choices"][0]["message"]["tool_calls"]] == ["toolu_2"]
-    (told,) = kept.api.requests[0].body["tools"]
-    assert told["input_schema"]["properties"].keys() == {"kind", "lives", "barks"}
+    (received,) = kept.api.requests[0].body["tools"]
+    assert received["input_schema"]["properties"].keys() == {"kind", "lives", "barks"}
 
 
 @pytest.mark.long
@@ -452,5 +452,5 @@ async def test_error_result_is_marked_as_an_error(kept: Served, way: str) -> Non
     _, taken = await ask(kept, [*ASKED, said, {"role": "user", "content": [block, *more]}])
     assert taken == way
     blocks = [block for message in kept.api.requests[1].messages for block in message["content"]]
-    (told,) = [block for block in blocks if isinstance(block, dict) and block["type"] == "tool_result"]
-    assert (told["tool_use_id"], told["is_error"]) == ("toolu_1", True)
+    (received,) = [block for block in blocks if isinstance(block, dict) and block["type"] == "tool_result"]
+    assert (received["tool_use_id"], received["is_error"]) == ("toolu_1", True)

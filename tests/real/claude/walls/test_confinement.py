@@ -53,7 +53,7 @@ def work(tmp_path: Path) -> Path:
     return tmp_path / "work"
 
 
-async def told(served: Served, messages: Any = "Work.", **claude: Any) -> list[str]:
+async def received(served: Served, messages: Any = "Work.", **claude: Any) -> list[str]:
     """Ask; return the results of Claude's tools."""
     async with Call.open(served.url, chat(messages, claude={**UNASKED, **claude})) as call:
         status, answer = await call.answer()
@@ -83,7 +83,7 @@ async def test_bash_works_in_its_folder_and_sees_nothing_else_of_the_users(
     settings: dict[str, Any] = {"backend": backend, "allowed_working_directory_prefixes": (work,)}
     async with serving(tmp_path, using(bash(script)), confine="require", **settings) as served:
         assert (await health(served.url))["confined"] is True
-        (said,) = await told(served)
+        (said,) = await received(served)
         assert (work / "by-bash").read_text() == "made\n"
     assert "a secret" not in said
     assert "the words of b" not in said
@@ -108,7 +108,7 @@ async def test_all_of_claudes_tools_are_confined_and_further_folders_are_open(tm
     )
     settings: dict[str, Any] = {"allowed_working_directory_prefixes": (work, other)}
     async with serving(tmp_path, uses, confine="require", **settings) as served:
-        said = await told(served, addDirs=[str(other)])
+        said = await received(served, addDirs=[str(other)])
     assert "a secret" not in str(said)
     assert "the words of b" in said[2]
     assert (other / "by-bash").read_text() == "written\n"
@@ -123,7 +123,7 @@ async def test_bash_cannot_read_a_usage_file_that_lies_in_its_folder(tmp_path: P
     uses = using(bash("cat usage.db; cp usage.db copy; cat copy; rm usage.db; echo done"))
     settings: dict[str, Any] = {"allowed_working_directory_prefixes": (work,), "usage_file": file}
     async with serving(tmp_path, uses, confine="require", **settings) as served:
-        (said,) = await told(served)
+        (said,) = await received(served)
     assert "done" in said
     assert "a-secret-model" not in said
     assert RowKey("2026-11-27", "a-secret-model", "none") in UsageStore(file).read("")[0]
@@ -135,7 +135,7 @@ async def test_a_history_is_resumed_in_there(tmp_path: Path, work: Path, backend
     history = [{"role": role, "content": f"said by {role}"} for role in ("user", "assistant", "user")]
     settings: dict[str, Any] = {"backend": backend, "allowed_working_directory_prefixes": (work,)}
     async with serving(tmp_path, using(bash("echo x > by-bash")), confine="require", **settings) as served:
-        await told(served, history)
+        await received(served, history)
         assert "said by assistant" in str(served.api.requests[0].messages)
         assert (work / "by-bash").exists()
 
@@ -154,7 +154,7 @@ async def test_the_login_is_read_and_everything_else_of_claude_codes_folder_is_o
     plant = 'cat "$CLAUDE_CONFIG_DIR"/*; echo \'{"hooks":{}}\' > "$CLAUDE_CONFIG_DIR/settings.json"'
     settings: dict[str, Any] = {"allowed_working_directory_prefixes": (work,), "extra_env": {"ANTHROPIC_API_KEY": ""}}
     async with serving(tmp_path, using(bash(plant)), confine="require", **settings) as served:
-        (said,) = await told(served)
+        (said,) = await received(served)
         assert served.api.requests[0].headers["authorization"] == "Bearer sk-ant-oat01-file"
     assert "what was typed" not in said
     assert sorted(config.iterdir()) == before
@@ -194,7 +194,7 @@ async def test_where_it_is_not_confined_bash_works_and_health_and_the_log_say_so
     async with serving(tmp_path, uses, **settings) as served:
         found = await health(served.url)
         assert (found["confined"], found["confined_reason"]) == (False, reason)
-        assert await told(served) == ["the words of b"]
+        assert await received(served) == ["the words of b"]
         (line,) = [line for line in (await served.whole_log()).splitlines() if '"confinement.tried"' in line]
     assert {"confined": False, "reason": reason}.items() <= json.loads(line).items()
 

@@ -135,9 +135,9 @@ async def test_a_process_works_in_the_folder_that_was_checked_although_another_h
     async with serving(tmp_path, claude, **settings) as served:
         await ask(served, {"toolMode": "all"})
     assert exchanged.checks == 1
-    assert SECRET not in str(claude.told)
+    assert SECRET not in str(claude.received)
     # It has moved out of what was allowed, so its own files are not read by the tools either.
-    assert [claude.told[f"toolu_{n}"][0] for n in range(3)] == [False] * 3
+    assert [claude.received[f"toolu_{n}"][0] for n in range(3)] == [False] * 3
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["f.txt"]
 
 
@@ -255,7 +255,7 @@ async def test_secrets_are_kept_by_rules_alone_in_every_mode(
     }
     async with serving(tmp_path, claude, **settings) as served:
         await ask(served, {"toolMode": "safe", "permissionMode": mode})
-    *secrets, opened = (claude.told[f"toolu_{n}"] for n in range(len(uses)))
+    *secrets, opened = (claude.received[f"toolu_{n}"] for n in range(len(uses)))
     for use, (_, text) in zip(uses, secrets, strict=False):
         assert SECRET not in text, (use, text)
         assert '"program"' not in text, (use, text)  # of the cassette
@@ -290,7 +290,7 @@ async def test_file_of_a_setting_in_an_allowed_folder_is_kept_from_the_tools(
     settings: dict[str, Any] = {"allowed_working_directory_prefixes": (work,), setting: file}
     async with serving(tmp_path, claude, **settings) as served:
         await ask(served, {"toolMode": "safe", "permissionMode": "acceptEdits", "workingDirectory": str(work)})
-    *kept, opened = (claude.told[f"toolu_{n}"] for n in range(len(uses)))
+    *kept, opened = (claude.received[f"toolu_{n}"] for n in range(len(uses)))
     for use, (succeeded, text) in zip(uses, kept, strict=False):
         assert not succeeded, (use, text)
         assert SECRET not in text, (use, text)
@@ -303,14 +303,14 @@ async def test_file_of_a_setting_in_an_allowed_folder_is_kept_from_the_tools(
 @pytest.mark.long
 async def test_the_private_folder_of_the_server_is_kept_where_it_lies_in_an_allowed_one(tmp_path: Path) -> None:
     """Other clients' histories lie in it while their turns run."""
-    told: list[str] = []
+    received: list[str] = []
 
     def reply(request: RecordedRequest) -> Reply:
         results = [block for m in request.messages if isinstance(m["content"], list) for block in m["content"]]
-        told.extend(str(block["content"]) for block in results if block["type"] == "tool_result")
+        received.extend(str(block["content"]) for block in results if block["type"] == "tool_result")
         (private,) = (path for path in (tmp_path / "tmp").iterdir() if path.is_dir())
         transcript = next(private.glob("*.jsonl"))
-        return Reply("Done.") if told else Reply(ToolUse("Read", {"file_path": str(transcript)}, "toolu_1"))
+        return Reply("Done.") if received else Reply(ToolUse("Read", {"file_path": str(transcript)}, "toolu_1"))
 
     said = [
         {"role": "user", "content": "One."},
@@ -319,8 +319,8 @@ async def test_the_private_folder_of_the_server_is_kept_where_it_lies_in_an_allo
     ]
     async with serving(tmp_path, reply, allowed_working_directory_prefixes=(tmp_path,)) as served:
         await ask(served, {"toolMode": "readonly", "workingDirectory": str(tmp_path)}, said)
-    assert len(told) == 1
-    assert SECRET not in told[0]
+    assert len(received) == 1
+    assert SECRET not in received[0]
 
 
 USES_A_TOOL: Final = r"""

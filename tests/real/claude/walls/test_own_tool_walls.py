@@ -122,23 +122,23 @@ async def test_pipe_or_device_blocks_no_call(tmp_path: Path, place: Place, backe
     async with serving(tmp_path, claude, backend=backend, **place.settings) as served:
         await ask(served, {**place.claude, "toolMode": "safe", "permissionMode": "plan"})
         await until(lambda: '"event":"sdk.own_tool_denied"' in served.log_text(), "the log has it")
-    assert [succeeded for succeeded, _ in claude.told.values()] == [False] * len(uses)
+    assert [succeeded for succeeded, _ in claude.received.values()] == [False] * len(uses)
     # A folder with one in it is searched all the same.
-    assert "not a regular file" in claude.told["toolu_0"][1]
+    assert "not a regular file" in claude.received["toolu_0"][1]
 
 
 @pytest.mark.long
 async def test_a_plan_is_written_where_claude_code_keeps_plans_and_nowhere_else(tmp_path: Path, place: Place) -> None:
-    told: dict[str, tuple[bool, str]] = {}
+    received: dict[str, tuple[bool, str]] = {}
 
     def reply(request: RecordedRequest) -> Reply:
         if is_judge(request):
             return Reply("<block>no")
-        told.update(results(request))
+        received.update(results(request))
         said = str(request.body)
         plan = said.partition("create your plan at ")[2].split()[0]
         plans = str(Path(plan).parent)
-        if told:
+        if received:
             return Reply("Done.")
         return Reply(
             *calls(
@@ -158,8 +158,8 @@ async def test_a_plan_is_written_where_claude_code_keeps_plans_and_nowhere_else(
     (plans / "other.md").write_text(SECRET)
     async with serving(tmp_path, reply, **place.settings) as served:
         await ask(served, {**place.claude, "toolMode": "safe", "permissionMode": "plan"})
-    assert [told[f"toolu_{n}"][0] for n in range(5)] == [True, True, False, False, False]
-    assert "the plan" in told["toolu_1"][1]
+    assert [received[f"toolu_{n}"][0] for n in range(5)] == [True, True, False, False, False]
+    assert "the plan" in received["toolu_1"][1]
     assert [path.read_text() for path in plans.iterdir()] == [SECRET]  # what it made is gone with it
 
 
@@ -170,10 +170,10 @@ async def test_a_result_that_is_too_long_can_be_read_from_its_file(tmp_path: Pat
     many.mkdir()
     for number in range(400):
         (many / f"{number:03}.txt").write_text(f"needle {'x' * 300} {number}\n")
-    told: dict[str, tuple[bool, str]] = {}
+    received: dict[str, tuple[bool, str]] = {}
 
     def reply(request: RecordedRequest) -> Reply:
-        told.update(results(request))
+        received.update(results(request))
         in_agent = "Look for it." in str(request.messages[0])
         mine = [call_id for call_id in results(request) if call_id.startswith("agent" if in_agent else "toolu")]
         prefix = "agent" if in_agent else "toolu"
@@ -181,7 +181,7 @@ async def test_a_result_that_is_too_long_can_be_read_from_its_file(tmp_path: Pat
             grep = {"pattern": "needle", "output_mode": "content", "head_limit": 0}
             return Reply(ToolUse("Grep", grep, f"{prefix}_1"))
         if len(mine) == 1:
-            saved = told[f"{prefix}_1"][1].partition("saved to: ")[2].split("\\n")[0].split()[0]
+            saved = received[f"{prefix}_1"][1].partition("saved to: ")[2].split("\\n")[0].split()[0]
             return Reply(ToolUse("Read", {"file_path": saved, "limit": 3}, f"{prefix}_2"))
         if in_agent or "toolu_3" in mine:
             return Reply("Done.")
@@ -191,9 +191,9 @@ async def test_a_result_that_is_too_long_can_be_read_from_its_file(tmp_path: Pat
     async with serving(tmp_path, reply, backend=backend, **place.settings) as served:
         await ask(served, {**place.claude, "toolMode": "all", "permissionMode": "acceptEdits"})
     for prefix in ("toolu", "agent"):
-        assert "Output too large" in told[f"{prefix}_1"][1]
-        assert told[f"{prefix}_2"][0], told
-        assert "needle" in told[f"{prefix}_2"][1]
+        assert "Output too large" in received[f"{prefix}_1"][1]
+        assert received[f"{prefix}_2"][0], received
+        assert "needle" in received[f"{prefix}_2"][1]
 
 
 def hostile_repository(work: Path, hits: Path) -> None:
@@ -252,7 +252,7 @@ async def test_a_hostile_repository_runs_none_of_its_programs_where_not_everythi
     claude = Obedient(*(("Bash", {"command": command, "description": "x"}) for command in GIT), ("Agent", worktree))
     async with serving(tmp_path, claude, **place.settings) as served:
         await ask(served, {**place.claude, "toolMode": "all", "permissionMode": mode})
-    assert {call_id: succeeded for call_id, (succeeded, _) in claude.told.items() if succeeded} == {}
-    assert len(claude.told) == len(GIT) + 1
+    assert {call_id: succeeded for call_id, (succeeded, _) in claude.received.items() if succeeded} == {}
+    assert len(claude.received) == len(GIT) + 1
     assert list(hits.iterdir()) == []
     assert not (place.work / ".claude").exists()

@@ -1,4 +1,4 @@
-"""What `doctor` finds about the store that replicas share."""
+"""The findings of `doctor` about the store that replicas share."""
 
 from pathlib import Path
 

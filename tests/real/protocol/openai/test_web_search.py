@@ -24,8 +24,8 @@ FUNCTION: Final[dict[str, Any]] = {"type": "function", **cast("dict[str, Any]", 
 LINK: Final = "[library](https://trio.readthedocs.io#x)"
 
 
-async def respond(served: Served, said: Any, **fields: Any) -> tuple[dict[str, Any], str]:
-    body = {"model": MODEL, "input": said, "tools": [SEARCH], **fields}
+async def respond(served: Served, given: Any, **fields: Any) -> tuple[dict[str, Any], str]:
+    body = {"model": MODEL, "input": given, "tools": [SEARCH], **fields}
     async with Call.open(served.url, body, "/v1/responses") as call:
         status, answer = await call.answer()
         assert status == 200, answer
@@ -33,7 +33,7 @@ async def respond(served: Served, said: Any, **fields: Any) -> tuple[dict[str, A
 
 
 def own(requests: Any) -> list[Any]:
-    """The requests of turns, without those of searches."""
+    """Return the requests of turns, without those of searches."""
     return [request for request in requests if not is_search(request)]
 
 
@@ -130,16 +130,16 @@ async def test_the_next_turn_continues_the_conversation_that_has_searched(tmp_pa
     async with serving(tmp_path, reply, **KEPT) as served:
         first, way = await respond(served, "What is trio?")
         assert way == "new"
-        said = [{"role": "user", "content": "What is trio?"}, *first["output"], {"role": "user", "content": "Sure?"}]
-        second, way = await respond(served, said)
+        history = [{"role": "user", "content": "What is trio?"}, *first["output"], {"role": "user", "content": "Sure?"}]
+        second, way = await respond(served, history)
         assert (second["output"][-1]["content"][0]["text"], way) == ("Yes.", "continued")
         assert "Web search results" in str(own(served.api.requests)[-1].messages)
-        edited = [*said[:-1], {"role": "user", "content": "Really?"}]
+        edited = [*history[:-1], {"role": "user", "content": "Really?"}]
         _, way = await respond(served, edited)
         assert way == "rewound"
         assert "Web search results" in str(own(served.api.requests)[-1].messages)
         # Without the tool it is another conversation, which has the texts only.
-        _, way = await respond(served, said, tools=[])
+        _, way = await respond(served, history, tools=[])
         assert way == "replayed"
         answer = "".join(upstream(served.api.requests[-1])[1][1])
         assert answer == WHOLE
@@ -153,9 +153,9 @@ async def test_claude_searches_and_then_calls_a_function_of_the_client(tmp_path:
         first, _ = await respond(served, "What is trio?", tools=tools)
         kinds = [item["type"] for item in first["output"]]
         assert kinds == ["message", "web_search_call", "message", "function_call"]
-        said = [{"role": "user", "content": "What is trio?"}, *first["output"]]
+        history = [{"role": "user", "content": "What is trio?"}, *first["output"]]
         result = {"type": "function_call_output", "call_id": first["output"][-1]["call_id"], "output": "it is"}
-        second, way = await respond(served, [*said, result], tools=tools)
+        second, way = await respond(served, [*history, result], tools=tools)
         assert way == "parked"
         assert second["output"][-1]["content"][0]["text"] == ANSWER
 
@@ -167,9 +167,9 @@ async def test_a_search_beside_a_call_of_the_client_ends_with_the_next_answer(tm
         first, _ = await respond(served, "What is trio?", tools=tools)
         search, call = first["output"][1:]
         assert (search["type"], search["status"], call["type"]) == ("web_search_call", "searching", "function_call")
-        said = [{"role": "user", "content": "What is trio?"}, *first["output"]]
+        history = [{"role": "user", "content": "What is trio?"}, *first["output"]]
         result = {"type": "function_call_output", "call_id": call["call_id"], "output": "it is"}
-        second, way = await respond(served, [*said, result], tools=tools)
+        second, way = await respond(served, [*history, result], tools=tools)
         assert way == "parked"
         (message,) = second["output"]
         assert [each["title"] for each in message["content"][0]["annotations"]] == ["Trio"]
@@ -177,7 +177,7 @@ async def test_a_search_beside_a_call_of_the_client_ends_with_the_next_answer(tm
 
 @pytest.mark.long
 @pytest.mark.parametrize("error", ["max_uses_exceeded", "unavailable"])
-async def test_a_failed_search_has_failed_and_the_answer_goes_on(tmp_path: Path, error: str) -> None:
+async def test_failed_search_has_the_status_failed_and_the_answer_goes_on(tmp_path: Path, error: str) -> None:
     reply = searching(search_call(), results=found(error=error), answers=[Reply(ANSWER)])
     async with serving(tmp_path, reply, **KEPT) as served:
         answer, _ = await respond(served, "What is trio?")
@@ -189,7 +189,7 @@ async def test_a_failed_search_has_failed_and_the_answer_goes_on(tmp_path: Path,
 
 @pytest.mark.long
 @on_both_backends
-async def test_the_allowed_domains_and_the_number_of_searches_hold(tmp_path: Path, backend: str) -> None:
+async def test_search_obeys_allowed_domains_and_max_tool_calls(tmp_path: Path, backend: str) -> None:
     calls = [search_call(1, blocked_domains=["docs.python.org"]), search_call(2)]
     reply = searching(*calls, answers=[Reply(ANSWER)] * 2)
     tool = {"type": "web_search", "filters": {"allowed_domains": ["trio.readthedocs.io"]}}
@@ -217,7 +217,7 @@ async def test_a_client_that_leaves_during_a_search_ends_its_process(tmp_path: P
 
 
 @pytest.mark.long
-async def test_structured_output_may_be_searched_for(tmp_path: Path) -> None:
+async def test_structured_output_after_a_search_is_the_answer(tmp_path: Path) -> None:
     schema = {
         "type": "object",
         "properties": {"a": {"type": "string"}},
@@ -232,7 +232,7 @@ async def test_structured_output_may_be_searched_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-async def test_a_tool_mode_and_a_search_are_offered_together(tmp_path: Path) -> None:
+async def test_search_with_a_tool_mode_offers_both(tmp_path: Path) -> None:
     (tmp_path / "work").mkdir()
     reply = searching(search_call(), answers=[Reply(ANSWER)])
     settings: dict[str, Any] = {"allowed_working_directory_prefixes": (tmp_path / "work",), "web_search": True}
@@ -244,7 +244,7 @@ async def test_a_tool_mode_and_a_search_are_offered_together(tmp_path: Path) -> 
 
 
 @pytest.mark.long
-async def test_where_claude_code_has_no_web_search_the_request_is_refused(tmp_path: Path) -> None:
+async def test_search_is_refused_if_claude_code_has_none(tmp_path: Path) -> None:
     provider = {"CLAUDE_CODE_USE_BEDROCK": "1", "CLAUDE_CODE_SKIP_BEDROCK_AUTH": "1", "AWS_REGION": "us-east-1"}
     nowhere = {"ANTHROPIC_BEDROCK_BASE_URL": "http://127.0.0.1:9"}
     async with serving(tmp_path, extra_env={**provider, **nowhere}, **KEPT) as served:

@@ -226,7 +226,7 @@ def test_input_items_have_ids_and_types_and_their_texts_are_parts() -> None:
     ]
 
 
-def test_a_response_read_from_elsewhere_is_continued_as_here() -> None:
+def test_restored_response_is_continued_like_a_kept_one() -> None:
     one, other = ResponseStore(), ResponseStore()
     keep(one, "a", text="One")
     keep(one, "b", "a", text="Two")
@@ -240,7 +240,7 @@ def test_a_response_read_from_elsewhere_is_continued_as_here() -> None:
     assert (one.form("none"), one.known_chain("none")) == (None, ["none"])
 
 
-def test_a_value_names_the_nearest_responses_before_it() -> None:
+def test_stored_form_has_the_ids_of_the_nearest_earlier_responses() -> None:
     store = ResponseStore()
     for number in range(MAX_EARLIER + 5):
         keep(store, str(number), str(number - 1) if number else None)
@@ -249,7 +249,7 @@ def test_a_value_names_the_nearest_responses_before_it() -> None:
     assert form.earlier == tuple(str(number) for number in range(MAX_EARLIER + 3, 3, -1))
 
 
-def test_a_circle_of_responses_is_not_restored() -> None:
+def test_cycle_of_responses_is_not_restored() -> None:
     store = ResponseStore()
     keep(store, "a", "b")
     keep(store, "b", "a")
@@ -268,7 +268,7 @@ def test_a_response_that_has_ended_is_not_replaced_by_its_earlier_state() -> Non
     assert json.loads(store.response("a", ME, 0))["status"] == "completed"
 
 
-def test_only_the_caller_of_a_response_forgets_it_and_all_are_forgotten_at_once() -> None:
+def test_forget_needs_the_caller_and_clear_drops_all() -> None:
     store = ResponseStore(max_bytes=5 * (ENTRY_BYTES + 500))
     keep(store, "a")
     keep(store, "b", caller=OTHER)

@@ -697,7 +697,7 @@ def test_references_of_any_body_are_found(body: dict[str, Any], found: tuple[str
     assert references(body) == found
 
 
-def test_an_item_is_that_of_its_caller_alone() -> None:
+def test_item_is_found_by_its_caller_only() -> None:
     given = ItemStore()
     mine, other = ({"id": "msg_1", **assistant(text)} for text in ("mine", "other"))
     given.remember(mine, "me")

@@ -1,4 +1,4 @@
-"""The form of values outside of memory: they are read as they were written, and what is damaged is an error by name."""
+"""The form of stored responses and items outside of memory: reading, writing, and damaged values."""
 
 import json
 from dataclasses import replace
@@ -31,7 +31,7 @@ def test_a_value_is_read_as_it_was_written() -> None:
     assert decode_item(encode_item(ITEM), "msg_1") == ITEM
 
 
-def test_names_tell_callers_and_kinds_apart() -> None:
+def test_names_differ_by_caller_and_kind() -> None:
     names = {name(caller, "x") for name in (response_name, item_name) for caller in ("me", "other")}
     assert len(names) == 4
 
@@ -44,7 +44,7 @@ def test_a_value_with_another_byte_is_an_error(index: int, change: int) -> None:
         read = StoredForm.decode(bytes(damaged), "resp_1")
     except ValueError:
         return
-    # Only the line about the rest may differ, in what has no meaning without the rest.
+    # The checksum covers the body, not the header.
     assert (read.json, read.input.json, read.output) in [(FORM.json, FORM.input.json, FORM.output)]
 
 
@@ -54,15 +54,15 @@ def test_a_value_that_was_cut_off_is_an_error(size: int) -> None:
         StoredForm.decode(VALUE[:size], "resp_1")
 
 
-def sealed(rest: bytes, **about: Any) -> bytes:
-    return b"1\n%s\n%s" % (json.dumps({"crc": crc32(rest), **about}).encode(), rest)
+def value_of(body: bytes, **header: Any) -> bytes:
+    return b"1\n%s\n%s" % (json.dumps({"crc": crc32(body), **header}).encode(), body)
 
 
 ABOUT: dict[str, Any] = {"count": 0, "earlier": [], "owner": ""}
 
 
 @pytest.mark.parametrize(
-    ("response", "about"),
+    ("response", "header"),
     [
         (RESPONSE, {"count": "0"}),
         (RESPONSE, {"owner": None}),
@@ -78,16 +78,16 @@ ABOUT: dict[str, Any] = {"count": 0, "earlier": [], "owner": ""}
         ({name: value for name, value in RESPONSE.items() if name != "previous_response_id"}, {}),
     ],
 )
-def test_a_value_of_another_form_is_an_error(response: Any, about: dict[str, Any]) -> None:
-    rest = json.dumps(response).encode()
-    whole = sealed(json.dumps(RESPONSE).encode(), size=len(json.dumps(RESPONSE)), **ABOUT)
+def test_a_value_of_another_form_is_an_error(response: Any, header: dict[str, Any]) -> None:
+    body = json.dumps(response).encode()
+    whole = value_of(json.dumps(RESPONSE).encode(), size=len(json.dumps(RESPONSE)), **ABOUT)
     assert StoredForm.decode(whole, "resp_1").output == (ITEM,)
     with pytest.raises(ValueError):  # noqa: PT011 - that of JSON too
-        StoredForm.decode(sealed(rest, **{"size": len(rest), **ABOUT, **about}), "resp_1")
+        StoredForm.decode(value_of(body, **{"size": len(body), **ABOUT, **header}), "resp_1")
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b"1", b"2\n{}\n{}", b"1\n[]\n{}", sealed(b"[]"), sealed(b'{"id": "msg_1"}'), VALUE]
+    "value", [b"", b"1", b"2\n{}\n{}", b"1\n[]\n{}", value_of(b"[]"), value_of(b'{"id": "msg_1"}'), VALUE]
 )
 def test_an_item_of_another_form_is_an_error(value: bytes) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - that of JSON too
@@ -96,7 +96,7 @@ def test_an_item_of_another_form_is_an_error(value: bytes) -> None:
         decode_item(encode_item(ITEM), "msg_2")
 
 
-def test_a_response_whose_server_is_gone_is_failed_and_else_the_same() -> None:
+def test_failed_form_differs_in_status_and_error_only() -> None:
     begun = StoredForm.of({**RESPONSE, "status": "in_progress", "error": None}, FORM.input)
     failed = begun.failed()
     assert (failed.status, failed.output, failed.input) == ("failed", (ITEM,), FORM.input)

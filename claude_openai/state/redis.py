@@ -121,7 +121,7 @@ class RedisStore:
     Args:
         url: the address.
         password: its password.
-        cipher: encrypts the values.
+        cipher: encrypts the values, and hides their names.
         log: for the loss of the store, and its return.
 
     Attributes:
@@ -146,13 +146,13 @@ class RedisStore:
         if (size := sum(map(len, values.values()))) > MAX_BYTES:
             self._log.debug("state.too_large", bytes=size)
             return
-        names = [STATE + name for name in values]
+        names = list(map(self._name, values))
         stored = [self._cipher.encrypt(name, value) for name, value in values.items()]
         await self._access(lambda redis: redis.eval(_PUT, names, [_ms(kept_s), *stored]))
 
     async def get(self, names: Sequence[str], kept_s: float) -> list[bytes | None]:
         """Return values and renew their lifetime. If a value cannot be decrypted, it counts as not stored."""
-        keys = [STATE + name for name in names]
+        keys = list(map(self._name, names))
         stored = await self._access(lambda redis: redis.eval(_GET, keys, [_ms(kept_s)]))
         return [
             None if value is None else self._decrypted(name, value)
@@ -161,7 +161,7 @@ class RedisStore:
 
     async def delete(self, names: Sequence[str]) -> int:
         """Delete values; return how many were stored."""
-        return await self._access(partial(_unlink, [STATE + name for name in names]))
+        return await self._access(partial(_unlink, list(map(self._name, names))))
 
     async def clear(self) -> int:
         """Delete all values, a part of them after the other; return how many there were."""
@@ -242,6 +242,9 @@ class RedisStore:
             connection.failed.set()
         finally:
             answer.done.set()
+
+    def _name(self, name: str) -> str:
+        return STATE + self._cipher.hide(name)
 
     def _decrypted(self, name: str, stored: bytes) -> bytes | None:
         value = self._cipher.decrypt(name, stored)

@@ -74,8 +74,10 @@ class PrivateDatabase:
 
     @contextmanager
     def connection(self) -> Iterator[sqlite3.Connection]:
-        """Open the file, and create its tables if it has none."""
-        with closing(sqlite3.connect(self.path, timeout=self.busy_s, isolation_level=None)) as database:
+        """Open the file, which must exist; create its tables if it has none."""
+        # It creates no file: one of SQLite's would not be private.
+        uri = f"{self.path.absolute().as_uri()}?mode=rw"
+        with closing(sqlite3.connect(uri, timeout=self.busy_s, isolation_level=None, uri=True)) as database:
             for pragma in self.pragmas:
                 database.execute(f"PRAGMA {pragma}")
             self._prepare(database)

@@ -1,10 +1,11 @@
-"""`claude-openai usage`: tokens, dollars, and the windows of the plan. From the running server, or from its file."""
+"""`claude-openai usage`: tokens, dollars, and the windows of the plan. From the running server, or from its store."""
 
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from claude_openai.commands import command_parser
 from claude_openai.commands.cache_table import cache_lines, cache_report
@@ -12,11 +13,16 @@ from claude_openai.commands.figures import clock_time, dollars
 from claude_openai.commands.instance import control_client as control
 from claude_openai.commands.instance.record import find_instance, instance_folder
 from claude_openai.commands.state.run_source import runs_of, visible
+from claude_openai.commands.state.store_flags import add_redis_flags, redis_in
 from claude_openai.config import SETTINGS
 from claude_openai.config.setting import Parser
 from claude_openai.errors import StartError
 from claude_openai.logs.log import NULL_LOG
 from claude_openai.runs.capture.files import MAX_LISTED
+from claude_openai.runs.usage.rows import DAYS_SHOWN
+
+if TYPE_CHECKING:
+    from claude_openai.runs.usage.book import Store
 
 __all__ = ["parser", "run"]
 
@@ -36,6 +42,7 @@ def parser() -> Parser:
     )
     help_text = "read this file; by default ask the running server, or read its file"
     parser.add_argument(_SETTING.flag, dest=_SETTING.name, metavar=_SETTING.metavar, help=help_text)
+    add_redis_flags(parser, "read this Redis; without a running server, by default that of the variable")
     return parser
 
 
@@ -45,9 +52,12 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         report = cache_report(runs_of(None, environ).list(MAX_LISTED))
         print(json.dumps(report, indent=2) if options.json else "\n".join(cache_lines(report)))
         return 0
-    instance = find_instance(instance_folder(environ)) if options.usage_file is None else None
+    names_store = options.usage_file is not None or options.state_url is not None
+    instance = None if names_store else find_instance(instance_folder(environ))
     if instance is None:
-        usage = _usage_in(_path(options.usage_file, environ))
+        # As in a server, Redis replaces the file of the variable.
+        redis = redis_in(options, environ) if options.usage_file is None else None
+        usage = _usage_in(_path(options.usage_file, environ) if redis is None else redis)
     else:
         usage = control.get_json(instance, "/control/usage")
     if usage["problem"]:
@@ -64,20 +74,32 @@ def _path(flag: str | None, environ: Mapping[str, str]) -> Path:
     return path
 
 
-def _usage_in(path: Path) -> dict[str, Any]:
+def _usage_in(place: Path | tuple[str, str | None]) -> dict[str, Any]:
     # Imported here: the other commands start without SQLite.
     from claude_openai.runs.usage.book import StoreError
     from claude_openai.runs.usage.ledger import Ledger, book_of
-    from claude_openai.runs.usage.store import UsageStore
 
     try:
-        rows, account = UsageStore(path).read("")
+        rows, account = _store_of(place).read((date.today() - timedelta(days=DAYS_SHOWN)).isoformat())
     except StoreError as error:
         raise StartError(f"cannot read the figures: {error}") from None
     book = book_of(None, NULL_LOG)
     if account is not None:
         book.put_account(account)
     return Ledger(book=book).report(rows, None)
+
+
+def _store_of(place: Path | tuple[str, str | None]) -> "Store":
+    if isinstance(place, Path):
+        from claude_openai.runs.usage.store import UsageStore
+
+        return UsageStore(place)
+    from claude_openai.config.redis_url import parse_redis_url
+    from claude_openai.state.opening import needing_extra
+
+    with needing_extra():
+        from claude_openai.runs.usage.redis_store import RedisUsageStore
+    return RedisUsageStore(parse_redis_url(place[0]), place[1], date.today)
 
 
 def _lines(usage: Mapping[str, Any]) -> Iterator[str]:

@@ -6,6 +6,7 @@ The other packages get settings from a `Config`, never from flags or the environ
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from os.path import realpath
 from pathlib import Path
 
 from claude_openai.config.addresses import Address, TcpAddress, parse_address
@@ -155,6 +156,13 @@ class Config:
                     "--state-url / CLAUDE_OPENAI_STATE_URL: --responses-file and --state-url exclude each other",
                     hint="omit --responses-file to keep the responses in Redis",
                 )
+        responses, usage = self.responses_file, self.usage_file
+        if responses is not None and usage is not None and realpath(responses) == realpath(usage):
+            raise ConfigError(
+                f"--responses-file / CLAUDE_OPENAI_RESPONSES_FILE: {str(responses)!r} is also the file of "
+                f"--usage-file, {str(usage)!r}; expected a file of its own",
+                hint="choose another file for one of them",
+            )
         if self.replica is not None:
             _check("replica", header_text, self.replica)
         self.catalog()

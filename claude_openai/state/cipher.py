@@ -1,5 +1,9 @@
-"""Encrypts values for a store. A value is bound to its name: it cannot be read under another one."""
+"""Encrypts values for a store. A value is bound to its name: it cannot be read under another one.
 
+Names contain hashes of keys of callers, from which a weak key can be guessed. So they are hidden too.
+"""
+
+import hmac
 import os
 from hashlib import sha256
 from typing import Final
@@ -19,11 +23,16 @@ class Cipher:
     """See the module.
 
     Args:
-        secret: the key, a text of any length; None for no encryption.
+        secret: the key, a text of any length; None leaves values and names as they are.
     """
 
     def __init__(self, secret: str | None) -> None:
         self._aead = None if secret is None else AESGCM(sha256(b"claude-openai state\0" + secret.encode()).digest())
+        self._name_key = None if secret is None else sha256(b"claude-openai names\0" + secret.encode()).digest()
+
+    def hide(self, name: str) -> str:
+        """Return under which name to store a value."""
+        return name if self._name_key is None else hmac.digest(self._name_key, name.encode(), "sha256").hex()
 
     def encrypt(self, name: str, value: bytes) -> bytes:
         """Return the value to store."""

@@ -1,5 +1,8 @@
 """Makes the state store of the settings."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from claude_openai.config import Config
 from claude_openai.config.redis_url import parse_redis_url
 from claude_openai.errors import StartError
@@ -7,7 +10,7 @@ from claude_openai.extras import install_command
 from claude_openai.logs.log import Log
 from claude_openai.state.store import StateStore
 
-__all__ = ["open_state"]
+__all__ = ["needing_extra", "open_state"]
 
 
 def open_state(config: Config, log: Log) -> StateStore | None:
@@ -23,12 +26,23 @@ def open_state(config: Config, log: Log) -> StateStore | None:
         return FileState(config.responses_file)
     if config.state_url is None:
         return None
-    try:
+    with needing_extra():
         from claude_openai.state.cipher import Cipher
         from claude_openai.state.redis import RedisStore
+    return RedisStore(parse_redis_url(config.state_url), config.state_password, Cipher(config.state_key), log)
+
+
+@contextmanager
+def needing_extra() -> Iterator[None]:
+    """Import a module that needs the extra of Redis.
+
+    Raises:
+        StartError: the extra is missing.
+    """
+    try:
+        yield
     except ImportError as error:
         raise StartError(
             f"--state-url needs coredis and cryptography, which are not installed: {error}",
             hint=f"install them with: {install_command('replicas')}",
         ) from error
-    return RedisStore(parse_redis_url(config.state_url), config.state_password, Cipher(config.state_key), log)

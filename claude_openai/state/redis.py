@@ -118,7 +118,7 @@ class RedisStore:
     Args:
         url: the address.
         password: its password.
-        cipher: encrypts the values.
+        cipher: encrypts the values, and hides their names.
         log: for the loss of the store, and its return.
 
     Attributes:
@@ -143,14 +143,14 @@ class RedisStore:
         if (size := sum(map(len, values.values()))) > MAX_BYTES:
             self._log.debug("state.too_large", bytes=size)
             return False
-        names = [STATE + name for name in values]
+        names = list(map(self._name, values))
         stored = [self._cipher.encrypt(name, value) for name, value in values.items()]
         await self._access(lambda redis: redis.eval(_PUT, names, [_ms(kept_s), *stored]))
         return True
 
     async def get(self, names: Sequence[str], kept_s: float) -> list[bytes | None]:
         """Return values and renew their lifetime. A value that cannot be decrypted counts as not stored."""
-        keys = [STATE + name for name in names]
+        keys = list(map(self._name, names))
         stored = await self._access(lambda redis: redis.eval(_GET, keys, [_ms(kept_s)]))
         return [
             None if value is None else self._decrypted(name, value)
@@ -159,7 +159,7 @@ class RedisStore:
 
     async def delete(self, names: Sequence[str]) -> int:
         """Delete values; return how many were stored."""
-        return await self._access(partial(_unlink, [STATE + name for name in names]))
+        return await self._access(partial(_unlink, list(map(self._name, names))))
 
     async def clear(self) -> int:
         """Delete all values, in batches; return how many there were."""
@@ -240,6 +240,9 @@ class RedisStore:
             connection.failed.set()
         finally:
             answer.done.set()
+
+    def _name(self, name: str) -> str:
+        return STATE + self._cipher.hide(name)
 
     def _decrypted(self, name: str, stored: bytes) -> bytes | None:
         value = self._cipher.decrypt(name, stored)

@@ -30,9 +30,10 @@ def test_forget_without_a_server_empties_the_file(
 def test_forget_creates_no_file_and_fails_on_a_broken_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path, environment = tmp_path / "responses.db", {"TMPDIR": str(tmp_path)}
     assert main(["forget"], environment) == 0
-    assert capsys.readouterr().out == "no server is running, and no --responses-file is set: nothing is stored\n"
+    nothing = "no server is running, and neither --responses-file nor --state-url is set: nothing was deleted\n"
+    assert capsys.readouterr().out == nothing
     assert main(["forget", "--responses-file", str(path)], environment) == 0
     assert not path.exists()
     path.write_bytes(b"This is no database. " * 100)
     assert main(["forget", "--responses-file", str(path)], environment) != 0
-    assert f"cannot empty the file: {path}: file is not a database" in capsys.readouterr().err
+    assert f"cannot empty the store: {path}: file is not a database" in capsys.readouterr().err

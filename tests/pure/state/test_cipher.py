@@ -1,5 +1,7 @@
 """Encrypted values are bound to their name and to the key."""
 
+import re
+
 import pytest
 
 from claude_openai.state.cipher import Cipher
@@ -33,3 +35,14 @@ def test_value_is_not_decrypted_under_another_name_with_another_key_or_after_a_c
 
 def test_value_that_was_stored_without_a_key_is_not_accepted_with_one() -> None:
     assert KEYED.decrypt("name", PLAIN.encrypt("name", b"forged")) is None
+
+
+def test_name_is_hidden_by_the_key_and_the_same_each_time() -> None:
+    hidden = KEYED.hide("response:hash:resp_1")
+    assert hidden == Cipher("k" * 32).hide("response:hash:resp_1")
+    assert len({hidden, Cipher("l" * 32).hide("response:hash:resp_1"), KEYED.hide("response:hash:resp_2")}) == 3
+    assert re.fullmatch("[0-9a-f]{64}", hidden)
+
+
+def test_name_without_a_key_is_as_it_is() -> None:
+    assert PLAIN.hide("response:hash:resp_1") == "response:hash:resp_1"

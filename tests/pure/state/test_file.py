@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.lowlevel
 
+from claude_openai.private_database import PrivateDatabase
 from claude_openai.state.file import BUSY_S, MAX_THREADS, FileState
 from claude_openai.state.store import StateError
 
@@ -174,6 +175,25 @@ async def test_file_that_was_deleted_is_created_again(path: Path) -> None:
     assert await state.get(["a"], HOUR_S) == [None]
     await state.put({"b": b"2"}, HOUR_S)
     assert await state.get(["a", "b"], HOUR_S) == [None, b"2"]
+
+
+async def test_a_file_that_is_deleted_during_an_access_is_not_made_by_sqlite(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = FileState(path)
+    await state.put({"a": b"1"}, HOUR_S)
+    path.unlink()
+    monkeypatch.setattr(PrivateDatabase, "is_there", lambda _: True)
+    with pytest.raises(StateError, match="unable to open database file"):
+        await state.get(["a"], HOUR_S)
+    assert not path.exists()
+
+
+async def test_name_of_the_file_may_have_any_characters(tmp_path: Path) -> None:
+    path = tmp_path / "50%41 #1?mode=ro&é.db"
+    await FileState(path).put({"a": b"1"}, HOUR_S)
+    assert await FileState(path).get(["a"], HOUR_S) == [b"1"]
+    assert list(tmp_path.iterdir()) == [path]
 
 
 async def test_values_that_cannot_be_renewed_are_read(path: Path) -> None:

@@ -35,6 +35,18 @@ def test_a_file_and_redis_exclude_each_other(tmp_path: Path) -> None:
         Config(state_url=URL, responses_file=tmp_path)
 
 
+def test_one_file_for_responses_and_usage_is_refused_by_any_spelling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(tmp_path)
+    for other in (tmp_path / "file", Path("file"), tmp_path / "link" / "file", tmp_path / "none" / ".." / "file"):
+        with pytest.raises(ConfigError, match="--responses-file") as caught:
+            Config(responses_file=tmp_path / "file", usage_file=other)
+        assert f"{str(tmp_path / 'file')!r} is also the file of --usage-file, {str(other)!r}" in str(caught.value)
+    Config(responses_file=tmp_path / "file", usage_file=tmp_path / "other")
+
+
 def test_a_password_in_the_url_is_refused_and_not_shown() -> None:
     with pytest.raises(ConfigError, match="--state-password-file") as caught:
         Config(state_url="redis://:hidden@h")

@@ -101,18 +101,25 @@ async def test_values_with_a_key_are_not_readable_in_redis_or_under_another_name
     async with redis_serving(tmp_path) as redis, connected(redis.url, KEY) as store:
         await store.put({"a": b"the secret", "b": b"another"}, HOUR)
         assert await store.get(["a", "b"], HOUR) == [b"the secret", b"another"]
-        stored = await redis.ask(
-            "EVAL", "return redis.call('GET', KEYS[1]):find('secret') or 0", "1", "claude-openai:state:a"
-        )
+        one, other = (f"claude-openai:state:{Cipher(KEY).hide(name)}" for name in ("a", "b"))
+        stored = await redis.ask("EVAL", "return redis.call('GET', KEYS[1]):find('secret') or 0", "1", one)
         assert stored == b":0"
-        await redis.ask("RENAME", "claude-openai:state:b", "claude-openai:state:a")
+        await redis.ask("RENAME", other, one)
         assert await store.get(["a"], HOUR) == [None]
-        async with connected(redis.url, KEY + "2") as other, connected(redis.url) as plain:
+        async with connected(redis.url, KEY + "2") as another, connected(redis.url) as plain:
             await store.put({"a": b"1"}, HOUR)
-            assert (await other.get(["a"], HOUR), await plain.get(["a"], HOUR)) == ([None], [None])
+            assert (await another.get(["a"], HOUR), await plain.get(["a"], HOUR)) == ([None], [None])
             await plain.put({"p": b"1"}, HOUR)
             assert await store.get(["p"], HOUR) == [None]
-            assert (events(store), events(other)) == (["state.not_decrypted"], ["state.not_decrypted"])
+            assert (events(store), events(another)) == (["state.not_decrypted"], [])
+
+
+async def test_names_with_a_key_are_not_readable_in_redis_and_values_are_deleted_by_them(tmp_path: Path) -> None:
+    async with redis_serving(tmp_path) as redis, connected(redis.url, KEY) as store:
+        await store.put({"response:caller:1": b"1", "response:caller:2": b"2", "response:caller:3": b"3"}, HOUR)
+        assert await redis.ask("EVAL", "return #redis.call('KEYS', '*caller*')", "0") == b":0"
+        assert await store.delete(["response:caller:1"]) == 1
+        assert await store.clear() == 2
 
 
 async def test_values_that_are_too_large_are_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from coredis.retry import NoRetryPolicy
 
 from claude_openai.config.redis_url import RedisUrl
 from claude_openai.logs.log import Log
+from claude_openai.offload import in_thread
 from claude_openai.shortages import described
 from claude_openai.state.cipher import Cipher
 from claude_openai.state.store import ACCESS_S, StateError
@@ -36,6 +37,8 @@ LEAST_PAUSE_S: Final = 1.0
 MOST_PAUSE_S: Final = 30.0
 # Values of one access that are larger in total are not stored.
 MAX_BYTES: Final = 8 * 1024 * 1024
+# AES takes a millisecond for a megabyte, on a slow machine.
+MIN_OFFLOADED_BYTES: Final = 1024 * 1024
 
 # A script does all of its work or none, in one command: coredis ends the connection if a transaction is cancelled.
 _PUT: Final = "for i, name in ipairs(KEYS) do redis.call('SET', name, ARGV[i + 1], 'PX', ARGV[1]) end"
@@ -144,18 +147,23 @@ class RedisStore:
             self._log.debug("state.too_large", bytes=size)
             return False
         names = list(map(self._name, values))
-        stored = [self._cipher.encrypt(name, value) for name, value in values.items()]
+        stored = await _offloaded(size, lambda: [self._cipher.encrypt(name, value) for name, value in values.items()])
         await self._access(lambda redis: redis.eval(_PUT, names, [_ms(kept_s), *stored]))
         return True
 
     async def get(self, names: Sequence[str], kept_s: float) -> list[bytes | None]:
         """Return values and renew their lifetime. A value that cannot be decrypted counts as not stored."""
         keys = list(map(self._name, names))
-        stored = await self._access(lambda redis: redis.eval(_GET, keys, [_ms(kept_s)]))
-        return [
-            None if value is None else self._decrypted(name, value)
-            for name, value in zip(names, cast("list[bytes | None]", stored), strict=True)
-        ]
+        stored = cast("list[bytes | None]", await self._access(lambda redis: redis.eval(_GET, keys, [_ms(kept_s)])))
+        pairs = list(zip(names, stored, strict=True))
+        values = await _offloaded(
+            sum(len(value or b"") for value in stored),
+            lambda: [None if value is None else self._cipher.decrypt(name, value) for name, value in pairs],
+        )
+        if not self._was_unreadable and values.count(None) > stored.count(None):
+            self._was_unreadable = True
+            self._log.warning("state.not_decrypted", address=self._url.text)
+        return values
 
     async def delete(self, names: Sequence[str]) -> int:
         """Delete values; return how many were stored."""
@@ -244,12 +252,10 @@ class RedisStore:
     def _name(self, name: str) -> str:
         return STATE + self._cipher.hide(name)
 
-    def _decrypted(self, name: str, stored: bytes) -> bytes | None:
-        value = self._cipher.decrypt(name, stored)
-        if value is None and not self._was_unreadable:
-            self._was_unreadable = True
-            self._log.warning("state.not_decrypted", address=self._url.text)
-        return value
+
+async def _offloaded(size: int, work: Callable[[], T]) -> T:
+    """Call a function that encrypts or decrypts so many bytes, in a thread if that takes long."""
+    return work() if size < MIN_OFFLOADED_BYTES else await in_thread(work)
 
 
 async def _scan(cursor: int | None, redis: "Redis[bytes]") -> tuple[int, tuple[bytes, ...]]:

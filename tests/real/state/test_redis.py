@@ -1,6 +1,7 @@
 """The state store on a real Redis, which several servers share, and which may be lost."""
 
 import json
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator
@@ -101,6 +102,9 @@ async def test_values_with_a_key_are_not_readable_in_redis_or_under_another_name
     async with redis_serving(tmp_path) as redis, connected(redis.url, KEY) as store:
         await store.put({"a": b"the secret", "b": b"another"}, HOUR)
         assert await store.get(["a", "b"], HOUR) == [b"the secret", b"another"]
+        large = os.urandom(2 * redis_module.MIN_OFFLOADED_BYTES)
+        await store.put({"large": large}, HOUR)
+        assert await store.get(["large"], HOUR) == [large]
         one, other = (f"claude-openai:state:{Cipher(KEY).hide(name)}" for name in ("a", "b"))
         stored = await redis.ask("EVAL", "return redis.call('GET', KEYS[1]):find('secret') or 0", "1", one)
         assert stored == b":0"

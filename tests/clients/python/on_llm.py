@@ -8,6 +8,7 @@ from cases import (
     BROKEN,
     DESCRIBE,
     HELLO,
+    MODEL,
     NO_MODEL,
     POPULATION,
     SAID,
@@ -24,11 +25,16 @@ from cases import (
 )
 
 FOLDER = {"LLM_USER_PATH": str(Path.cwd() / "llm")}
-# A model of the user's, beside the one of `connect`.
-OTHER = f"""
+COMPLETION = "completion"
+# Models of the user's, beside the one of `connect`.
+OTHERS = f"""
 - model_id: {NO_MODEL}
   model_name: {NO_MODEL}
   api_base: {URL}
+- model_id: {COMPLETION}
+  model_name: {MODEL}
+  api_base: {URL}
+  completion: true
 """
 FUNCTION = '''
 def weather(city: str) -> str:
@@ -50,11 +56,13 @@ def refused(prompt, *arguments, model="claude-code"):
 
 
 def text():
-    assert llm(HELLO, "--no-stream") == SAID
+    for model in ("claude-code", COMPLETION):
+        assert llm(HELLO, "--no-stream", model=model) == SAID
 
 
 def stream():
-    assert llm(SLOWLY, slowly=True) == SAID
+    for model in ("claude-code", COMPLETION):
+        assert llm(SLOWLY, model=model, slowly=True) == SAID
 
 
 def tools():
@@ -98,5 +106,5 @@ def error_in_a_stream():
 
 connect("llm", **FOLDER)
 with (Path.cwd() / "llm" / "extra-openai-models.yaml").open("a") as file:
-    file.write(OTHER)
+    file.write(OTHERS)
 run(text, stream, tools, stream_tools, structured, stream_structured, error, error_in_a_stream)

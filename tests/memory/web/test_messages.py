@@ -24,6 +24,7 @@ from tests.sse_reader import parse_typed_sse
 
 PATH = "/v1/messages"
 VERSION = {"anthropic_version": "2023-06-01"}
+UNKNOWN_BETA = {"anthropic_beta": "unknown-2030-01-01"}
 READ = {"name": "read", "input_schema": {"type": "object"}}
 ADAPTIVE = {"type": "adaptive"}
 CALL = ToolCall("toolu_1", "read", '{"a":1}')
@@ -60,7 +61,7 @@ def refused(answer: Answer, status: int, kind: str) -> str:
 async def test_an_answer_that_is_not_streamed_is_one_message() -> None:
     thought = (ReasoningDelta("Hm"), ReasoningEnd("sig"))
     async with serving(full_turn(*thought, "Hel", "lo", CALL, finish_reason="tool_calls")) as server:
-        answer = await server.post(body(tools=[READ], thinking=ADAPTIVE), PATH, **VERSION)
+        answer = await server.post(body(tools=[READ], thinking=ADAPTIVE), PATH, **VERSION, **UNKNOWN_BETA)
         message = strict_anthropic_message(answer.json())
         assert [block.type for block in message.content] == ["thinking", "text", "tool_use"]
         assert (message.stop_reason, message.usage.output_tokens, message.model) == ("tool_use", 5, "claude-sonnet")

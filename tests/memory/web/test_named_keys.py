@@ -10,6 +10,7 @@ from claude_openai.config import Config
 from claude_openai.errors import ConfigError
 from claude_openai.keys.key import iso
 from claude_openai.keys.keyring import Keyring
+from claude_openai.server import REVOKED_WITHIN_S, _end_revoked
 from claude_openai.testing import Hang
 from tests.memory.harness import BEGIN, chat, serving
 from tests.named_keys import bearer, named_key, secret_of, write_keys
@@ -132,6 +133,21 @@ async def test_the_turns_of_a_revoked_key_are_cancelled_and_no_others(path: Path
             assert (answer.status, answer.error()["message"]) == (401, "The API key of 'ann' was revoked")
             assert answer.headers["x-should-retry"] == "false"
         assert (server.admission.running, server.admission.queued) == (1, 0)
+
+
+async def test_a_running_server_ends_the_turns_of_a_revoked_key_within_a_second(path: Path) -> None:
+    closing = trio.Event()
+    async with serving(full_turn(Hang()), keys_file=path) as server, trio.open_nursery() as nursery:
+        nursery.start_soon(_end_revoked, server.runs, closing)
+        client = server.connect()
+        await client.post(chat(), **ANN)
+        await trio.sleep(REVOKED_WITHIN_S * 3 + 0.01)  # just after the loop has looked
+        assert server.admission.running == 1
+        write_keys(path, named_key("bob"))
+        with trio.fail_after(1):
+            answer = await client.answer()
+        assert (answer.status, answer.error()["message"]) == (401, "The API key of 'ann' was revoked")
+        closing.set()
 
 
 async def test_the_last_good_keys_stay_while_a_changed_file_cannot_be_used(path: Path) -> None:

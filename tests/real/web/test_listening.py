@@ -87,11 +87,18 @@ async def refusal(**settings: Any) -> str:
     return str(refused.value)
 
 
+def other_group() -> grp.struct_group:
+    """A group that new files do not have by themselves, or else that of the process: it can give no other."""
+    groups = grp.getgrall()
+    may_give = [group for group in groups if os.geteuid() == 0 or group.gr_gid in os.getgroups()]
+    return next((group for group in may_give if group.gr_gid != os.getegid()), grp.getgrgid(os.getegid()))
+
+
 async def test_mode_and_group_are_those_of_the_settings(tmp_path: Path) -> None:
     path = tmp_path / "s"
-    name = grp.getgrgid(os.getegid()).gr_name
-    async with listening(listen=(f"unix:{path}",), unix_mode="0660", unix_group=name):
-        assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_gid) == (0o660, os.getegid())
+    group = other_group()
+    async with listening(listen=(f"unix:{path}",), unix_mode="0660", unix_group=group.gr_name):
+        assert (stat.S_IMODE(path.stat().st_mode), path.stat().st_gid) == (0o660, group.gr_gid)
     assert "no group 'unknown-group'" in await refusal(listen=(f"unix:{path}",), unix_group="unknown-group")
     assert not path.exists()
 

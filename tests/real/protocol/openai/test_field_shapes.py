@@ -1,6 +1,6 @@
 """Shapes of fields that real clients send although OpenAI's API does not have them, taken from public bug reports.
 
-Each test checks what the bundled CLI sends to Claude for one, by both APIs.
+Each test checks what the bundled CLI sends to Claude for one, over chat, and over Responses where that API has it too.
 """
 
 from collections.abc import AsyncIterator
@@ -19,7 +19,7 @@ from tests.pictures import PNG, drawn
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, serving
 from tests.real.heard import is_statement_of_effort
-from tests.real.responses_form import CHAT, RESPONSES
+from tests.real.responses_form import CHAT, RESPONSES, as_responses
 
 pytestmark = needs_claude
 
@@ -125,6 +125,22 @@ SHAPES: Final[dict[str, tuple[list[dict[str, Any]], list[tuple[str, list[Any]]]]
         [SAID_GO, CALLED, ("user", [["result", "document"]])],
     ),
 }
+
+
+OF_RESPONSES_TOO: Final = (
+    "a call never got a result",
+    "a message stands between a call and its result",
+    "the system speaks between a call and its result",
+    "the system speaks last",
+)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("shape", OF_RESPONSES_TOO)
+async def test_a_shape_reaches_claude_over_responses_as_over_chat(served: Served, shape: str) -> None:
+    messages, expected = SHAPES[shape]
+    await ask(served, as_responses(chat(messages, tools=[PEEK])), RESPONSES)
+    assert sent(served) == expected
 
 
 @pytest.mark.long

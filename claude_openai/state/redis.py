@@ -93,7 +93,7 @@ async def with_redis(
         try:
             with trio.fail_after(within_s):
                 return await work(client)
-        except Exception as error:  # noqa: BLE001 - coredis raises whatever its parser raised
+        except Exception as error:  # noqa: BLE001 - coredis passes on those of its parser
             failure = error
     raise StateError(url.text, _reason(failure)) from failure
 
@@ -205,7 +205,7 @@ class RedisStore:
         try:
             with trio.fail_after(CONNECT_S):
                 await client.eval(_PUT, [TRIED], [_ms(CONNECT_S), b""])
-        except Exception as error:  # noqa: BLE001 - coredis raises whatever its parser raised
+        except Exception as error:  # noqa: BLE001 - coredis passes on those of its parser
             return _reason(error)
         if self.problem:
             self._log.info("state.back", address=self._url.text)
@@ -243,7 +243,7 @@ class RedisStore:
                 answer.value = await command(connection.client)
             answer.error = ""
             self._pause_s = LEAST_PAUSE_S
-        except Exception as error:  # noqa: BLE001 - coredis raises whatever its parser raised
+        except Exception as error:  # noqa: BLE001 - coredis passes on those of its parser
             answer.error = connection.reason = _reason(error)
             connection.failed.set()
         finally:

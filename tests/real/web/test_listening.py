@@ -88,7 +88,7 @@ async def refusal(**settings: Any) -> str:
 
 
 def other_group() -> grp.struct_group:
-    """A group that new files do not have by themselves, or else that of the process: it can give no other."""
+    """A group that new files do not get, if the process may give one."""
     groups = grp.getgrall()
     may_give = [group for group in groups if os.geteuid() == 0 or group.gr_gid in os.getgroups()]
     return next((group for group in may_give if group.gr_gid != os.getegid()), grp.getgrgid(os.getegid()))

@@ -64,5 +64,5 @@ async def test_store_without_redis_raises_and_works_once_redis_is_there(tmp_path
         await redis.start()
         await trio.to_thread.run_sync(store.add, {KEY: ONE}, None)
         await redis.ask("HSET", f"claude-openai:usage:{KEY.day}", "of another form", "1")
-        with pytest.raises(StoreError, match="cannot be read"):
+        with pytest.raises(StoreError, match="are not valid"):
             await trio.to_thread.run_sync(store.read, KEY.day)

@@ -12,7 +12,6 @@ import pytest
 from claude_openai.state import access
 from claude_openai.state.file import FileState
 from claude_openai.testing import Reply
-from claude_openai.web import stored_responses
 from tests.real.call import MODEL, Call
 from tests.real.command import shell
 from tests.real.harness import LIMIT_S, OK, needs_claude, serving, until
@@ -31,7 +30,7 @@ def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine a request would go on without the file."""
     monkeypatch.setattr(FileState, "refresh_s", LIMIT_S)
     monkeypatch.setattr(access, "WRITE_S", LIMIT_S)
-    monkeypatch.setattr(stored_responses, "ACCESS_S", LIMIT_S)
+    monkeypatch.setattr(access, "READ_S", LIMIT_S)
 
 
 async def call(url: str, body: dict[str, Any] | None, path: str = PATH, **headers: str) -> tuple[int, dict[str, Any]]:
@@ -133,11 +132,11 @@ async def test_forget_empties_server_and_file_after_a_sigkill(tmp_path: Path) ->
         await until(lambda: WHO.encode() in file.read_bytes(), "the response is in the file")
         assert (await user("stop")).code == 0
         done = await user("forget")
-        assert done.stdout == "no server is running, and no --responses-file is set: nothing is stored\n"
+        assert done.stdout.endswith("neither --responses-file nor --state-url is set: nothing was deleted\n")
         done = await user("forget", *flags)
         assert (done.code, done.stdout) == (0, f"{file}: forgot 2 values\n")
         assert WHO.encode() not in file.read_bytes()
         file.write_bytes(b"This is no database. " * 100)
         done = await user("forget", *flags)
         assert done.code != 0
-        assert "cannot empty the file" in done.stderr
+        assert "cannot empty the store" in done.stderr

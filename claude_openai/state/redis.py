@@ -5,6 +5,7 @@ caller is cancelled. If it fails, or takes `SILENT_S`, the connection is closed;
 """
 
 import logging
+import os
 import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -67,7 +68,10 @@ def _redis(url: RedisUrl, password: str | None) -> "Redis[bytes]":
 
 
 def _reason(error: Exception) -> str:
-    """Return why an access failed. coredis says of a connection that failed only that it did."""
+    """Return why an access failed, without the address, for `/ready`.
+
+    coredis says of a connection that failed only that it did.
+    """
     if isinstance(error, trio.TooSlowError):
         return "it did not answer in time"
     cause: BaseException = error
@@ -76,6 +80,9 @@ def _reason(error: Exception) -> str:
     # Of a host with several addresses.
     if isinstance(cause, BaseExceptionGroup):
         cause = cause.exceptions[-1]
+    # The system's own text: that of trio has the address. The number of an SSLError is not one of the system.
+    if isinstance(cause, OSError) and not isinstance(cause, ssl.SSLError) and cause.errno and cause.errno > 0:
+        return os.strerror(cause.errno)
     return described(cause) or repr(cause)
 
 

@@ -89,7 +89,7 @@ async def test_forget_without_its_redis_is_an_error_with_the_reason(tmp_path: Pa
         await redis.stop()
         code, out, err = await run("forget", STATE_URL=redis.url)
     assert (code, out) == (1, "")
-    assert err.startswith(f"claude-openai: cannot empty the store: {redis.url}: Error connecting to")
+    assert err.startswith(f"claude-openai: cannot empty the store: {redis.url}: Connection refused")
     assert "its values may still be there; correct --state-url, or try again later" in err
 
 

@@ -176,7 +176,7 @@ class TwoAddresses(trio.abc.HostnameResolver):
 async def test_problem_of_a_host_with_several_addresses_is_that_of_an_address() -> None:
     trio.socket.set_custom_hostname_resolver(TwoAddresses())
     async with connected("redis://two.test:1") as store:
-        assert store.problem == "Error connecting to ('127.0.0.2', 1): Connection refused"
+        assert store.problem == "Connection refused"
 
 
 @pytest.mark.parametrize("answer", [b"-ERR \xff\xfe\r\n", b"$abc\r\n", b"*xyz\r\n"])

@@ -2,8 +2,8 @@
 
 import signal
 import subprocess
-from collections.abc import Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -98,6 +98,48 @@ async def free_slots(replica: Command) -> int:
         _, found = await call.answer(validated=False)
         free: int = found["slots"]["free"]
         return free
+
+
+@asynccontextmanager
+async def three_replicas(kind: Kind, folder: Path) -> AsyncIterator[int]:
+    """A load balancer that knows replicas `a`, `b` and `c`: its port."""
+    port = await free_port()
+    async with AsyncExitStack() as stack:
+        replicas = [
+            await stack.enter_async_context(running(folder / name, *FLAGS, "--replica", name)) for name in "abc"
+        ]
+        await stack.enter_async_context(balancing(kind, folder, port, addresses(replicas)))
+        await until_behind(port, {"a", "b", "c"})
+        yield port
+
+
+async def replica_of(port: int, **headers: str) -> tuple[str, str]:
+    """The replica that answers a request, and the cookie that comes with the answer, or "" for none."""
+    async with Call.open(f"http://127.0.0.1:{port}", None, "/version", **headers) as call:
+        assert await call.status() == 200
+        return call.headers["x-claude-openai-replica"], call.headers.get("set-cookie", "").partition(";")[0]
+
+
+@needs_claude
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [each for each in ALL if each.id != "traefik"])
+async def test_requests_of_one_key_without_a_session_go_to_one_replica(kind: Kind, tmp_path: Path) -> None:
+    async with three_replicas(kind, tmp_path) as port:
+        for header, value in (("authorization", "Bearer {}"), ("x_api_key", "{}")):
+            found = [{(await replica_of(port, **{header: value.format(key)}))[0] for _ in range(3)} for key in range(9)]
+            assert {len(each) for each in found} == {1}
+            assert len(set.union(*found)) > 1
+
+
+@needs_claude
+@pytest.mark.long
+@pytest.mark.parametrize("kind", [each for each in ALL if each.id in ("haproxy", "traefik")])
+async def test_client_that_keeps_cookies_stays_at_its_replica_with_any_key(kind: Kind, tmp_path: Path) -> None:
+    async with three_replicas(kind, tmp_path) as port:
+        first, cookie = await replica_of(port)
+        assert cookie
+        others = {(await replica_of(port, cookie=cookie, authorization=f"Bearer {key}"))[0] for key in range(9)}
+        assert others == {first}
 
 
 @needs_claude

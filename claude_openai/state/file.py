@@ -117,7 +117,7 @@ class FileState:
     def _transaction(self, given_up: threading.Event) -> Iterator[sqlite3.Connection]:
         with self._file.transaction() as database:
             if given_up.is_set():
-                raise StateError(self.path, "nothing waits for the write any more")
+                raise StateError(self.path, "the write took too long and was abandoned")
             yield database
 
     def _put(self, given_up: threading.Event, values: Mapping[str, bytes], kept_s: float) -> None:

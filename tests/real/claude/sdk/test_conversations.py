@@ -19,7 +19,7 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 import pytest
 import trio
@@ -73,16 +73,19 @@ class Kind:
         kept: how many conversations wait at most.
         expire: they end at once, unless the next request is faster.
         has_tools: it can offer tools to Claude.
+        ways: that the turns of the drawn examples go, at least; the others are in tests of their own.
     """
 
     kept: int
     settings: Mapping[str, Any]
+    ways: frozenset[str] = frozenset({"new"})
     expire: bool = False
     has_tools: bool = True
 
 
-KEEPING: Final = Kind(3, {"max_idle_sessions": 3, "spares": 1})
-EXPIRING: Final = Kind(3, {**KEEPING.settings, "session_ttl_ms": 1, "tool_result_ttl_ms": 1}, expire=True)
+REPLAYING: Final = frozenset({"new", "replayed"})
+KEEPING: Final = Kind(3, {"max_idle_sessions": 3, "spares": 1}, REPLAYING | {"continued"})
+EXPIRING: Final = Kind(3, {**KEEPING.settings, "session_ttl_ms": 1, "tool_result_ttl_ms": 1}, REPLAYING, expire=True)
 CLI: Final = Kind(0, {"backend": "cli"}, has_tools=False)
 
 READ_OTHERWISE: Final = {"type": "function", "function": {"name": "read", "description": "Read a page"}}
@@ -241,7 +244,12 @@ class Waiting:
 
 
 class ConversationPool(RuleBasedStateMachine):
-    """`waiting` is the model, the least recently used first; `held` all that any conversation of this server has."""
+    """`waiting` is the model, the least recently used first; `held` all that any conversation of this server has.
+
+    `all_ways` are those of the turns of all pools.
+    """
+
+    all_ways: ClassVar[set[str]]
 
     def __init__(self, stage: Stage, kind: Kind, folder: Path) -> None:
         super().__init__()
@@ -477,6 +485,7 @@ class ConversationPool(RuleBasedStateMachine):
                 await self.served.api.wait_for_request(before + len(bodies))
                 self.gate.set()
         ways, messages = zip(*(answers[number] for number in range(len(bodies))), strict=True)
+        self.all_ways.update(ways)
         self._check(bodies, self.served.api.requests[before:])
         # A conversation that surely waits is taken; a conversation that cannot wait is not.
         live = [way in ("continued", "parked") for way in ways]
@@ -539,15 +548,18 @@ def continues(body: Mapping[str, Any]) -> bool:
     return len({kind == "result" for kind, *_ in meant(body).turns[-1][1]}) == 1
 
 
-async def on_stage(folders: pytest.TempPathFactory, kind: Kind, run: Callable[[Any], None]) -> None:
-    """Run something in a thread that sets up machines, while this program runs their servers."""
+async def on_stage(folders: pytest.TempPathFactory, kind: Kind, run: Callable[[Any], None]) -> set[str]:
+    """Run something in a thread that sets up machines, while this program runs their servers; return the ways."""
     async with Stage.open() as stage:
 
         class OnStage(ConversationPool):
+            all_ways: ClassVar[set[str]] = set()
+
             def __init__(self) -> None:
                 super().__init__(stage, kind, folders.mktemp("conversations"))
 
         await trio.to_thread.run_sync(run, OnStage)
+        return OnStage.all_ways
 
 
 @pytest.mark.long
@@ -570,7 +582,8 @@ async def test_claude_gets_the_request_and_nothing_else(
         suppress_health_check=list(HealthCheck),
         phases=(Phase.generate, Phase.shrink) if EXAMPLES else (Phase.generate,),
     )
-    await on_stage(tmp_path_factory, kind, lambda machine: run_state_machine_as_test(machine, settings=chosen))
+    ways = await on_stage(tmp_path_factory, kind, lambda machine: run_state_machine_as_test(machine, settings=chosen))
+    assert ways >= kind.ways
 
 
 def results_come_after_a_restart_and_more_is_said(machine: ConversationPool) -> None:
@@ -593,6 +606,30 @@ def everything_that_tells_conversations_apart_changes(machine: ConversationPool)
     for name in FIELDS:
         machine.goes_on_with_what_another_was_told(0, 1, PLANS[0])
         machine.changes_something_and_goes_on(1, name, 1, PLANS[0])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("kind", "ways"),
+    [
+        pytest.param(KEEPING, {"new", "continued", "rewound"}, id="conversations are kept"),
+        pytest.param(CLI, {"new", "replayed"}, id="each turn is a process of its own"),
+    ],
+)
+async def test_answer_that_is_wanted_again_and_an_edited_message_reach_claude_exactly(
+    tmp_path_factory: pytest.TempPathFactory, kind: Kind, ways: set[str]
+) -> None:
+    def run(machine: Callable[[], ConversationPool]) -> None:
+        conversations = machine()
+        try:
+            conversations.two_ask_the_same_and_differ_in_one_thing_at_most(("user", "other"), "Hi", PLANS[0])
+            conversations.says(0, SECRET, NOTHING, PLANS[0])
+            conversations.regenerates(0, NOTHING, True, PLANS[1])
+            conversations.edits(0, 1, "Hi", PLANS[4])
+        finally:
+            conversations.teardown()
+
+    assert await on_stage(tmp_path_factory, kind, run) == ways
 
 
 @pytest.mark.long

@@ -16,7 +16,6 @@ client that still reads gets an error. An exchange without a turn is answered.
 """
 
 import re
-import uuid
 from collections.abc import Iterable, Sequence
 from contextlib import AsyncExitStack
 from enum import Enum, auto
@@ -41,6 +40,7 @@ from claude_openai.web.http.affinity import affinity_of
 from claude_openai.web.http.caller import caller_of
 from claude_openai.web.http.malformed import NOT_STARTED
 from claude_openai.web.http.probes import ProbeCount, is_probe
+from claude_openai.web.http.request_id import new_request_id
 
 __all__ = ["Exchange", "HttpConnection", "exchange_of", "route_of"]
 
@@ -86,7 +86,7 @@ class Exchange:
     """
 
     def __init__(self, log: Log, headers: Sequence[tuple[bytes, bytes]], path: str = "") -> None:
-        self.id = f"req_{uuid.uuid4().hex}"
+        self.id = new_request_id()
         self.log = log.bind(request_id=self.id, **_client_ids(headers))
         self.caller = caller_of(headers)
         self.key: Key | None = None

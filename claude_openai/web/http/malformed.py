@@ -3,13 +3,13 @@
 Like the app's errors they have an error object, a request id, and a line in the log.
 """
 
-import uuid
 from collections.abc import Mapping
 from typing import Final
 
 from claude_openai.errors import ApiError, BadRequest, Forbidden
 from claude_openai.logs.log import Log
 from claude_openai.protocol.wire.sse import encode_json
+from claude_openai.web.http.request_id import new_request_id
 
 __all__ = ["NOT_STARTED", "NO_WEBSOCKETS", "malformed_response"]
 
@@ -54,7 +54,7 @@ def malformed_response(
         error: the error; by default the one for `hint`.
     """
     status, problem = (error.status, error) if error else _REASONS.get(hint, (400, _MALFORMED))
-    request_id = f"req_{uuid.uuid4().hex}"
+    request_id = new_request_id()
     log.bind(request_id=request_id).debug(
         "http.error", status=status, message=problem.message, code=problem.code, param=problem.param
     )

@@ -8,7 +8,7 @@ the same notes, each rendered as a blank, sends only the client's conversation (
 The content of the notes depends on the CLI, the working folder and the model, so they are learnt: the CLI runs one turn
 against a stand-in for Claude's API on loopback, and the notes are read from its session file. This takes about half a
 second for each model, once a day, and makes no call to Claude. A second turn, primed with the notes, then checks that
-the CLI adds nothing.
+the CLI adds nothing. If it does, the notes are learnt and checked once more.
 """
 
 import json
@@ -91,6 +91,7 @@ class Primer:
         self._known: dict[_Key, Notes] = {}
         self._failed_at: dict[_Key, float] = {}
         self._learning: dict[_Key, trio.Event] = {}
+        self._learnt_again: set[_Key] = set()
         self._last_version = ""
         self._version: tuple[Version, tuple[object, ...]] | None = None
         self._to_learn, self._wanted = trio.open_memory_channel[_Key](math.inf)
@@ -143,12 +144,17 @@ class Primer:
         """
         key = self._key(model)
         if key not in self._known and trio.current_time() >= self._failed_at.get(key, -math.inf) + PRIMING_RETRY_S:
-            if key not in self._learning:
-                self._learning[key] = trio.Event()
-                self._to_learn.send_nowait(key)
+            learnt = self._request(key)
             with trio.move_on_after(WAIT_S):
-                await self._learning[key].wait()
+                await learnt.wait()
         return self._known.get(key, ())
+
+    def _request(self, key: _Key) -> trio.Event:
+        """Have notes learnt; return an event that is set after the attempt."""
+        if key not in self._learning:
+            self._learning[key] = trio.Event()
+            self._to_learn.send_nowait(key)
+        return self._learning[key]
 
     async def _check_all(self) -> None:
         async for key in self._learnt:
@@ -160,6 +166,9 @@ class Primer:
                 self._note_failure(key, group)
             if added:
                 self._log.warning("priming.incomplete", model=key[0], added=added)
+                if key not in self._learnt_again:
+                    self._learnt_again = {again for again in self._learnt_again if again in self._known} | {key}
+                    self._request(key)
 
     def _key(self, model: str) -> _Key:
         """Return everything that the notes depend on and that can change while the server runs."""

@@ -13,6 +13,7 @@ import pytest
 from claude_openai.claude import priming
 from claude_openai.claude.process.program import find_claude
 from claude_openai.claude.sdk import live_process
+from claude_openai.claude.transcript.session_file import Notes
 from claude_openai.errors import ClaudeMissing
 from claude_openai.testing import RecordedRequest
 from tests.conditions import needs
@@ -144,9 +145,38 @@ async def test_notes_that_do_not_help_are_reported(tmp_path: Path, monkeypatch: 
     async with serving(tmp_path, learns=True) as served:
         request = await ask(served, [ONE])
         assert sent(request)[0] == SAID_ONE
-        await until(lambda: bool(events(served, "priming.incomplete")), "it is reported")
-        (report,) = await served.logged("priming.incomplete")
-        assert "# Environment" in report["added"][0]
+        await until(lambda: len(events(served, "priming.incomplete")) == 2, "it is reported for both attempts")
+        for report in await served.logged("priming.incomplete"):
+            assert "# Environment" in report["added"][0]
+
+
+@pytest.mark.long
+async def test_notes_that_do_not_help_are_learnt_and_checked_once_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, found = priming._notes_in, list[int]()
+
+    def stale_at_first(folder: Path) -> Notes:
+        found.append(1)
+        return () if len(found) == 1 else read(folder)
+
+    checked = []
+    added = priming.Primer._added
+
+    async def noted(primer: priming.Primer, model: str, notes: Notes) -> list[str]:
+        checked.append(await added(primer, model, notes))
+        return checked[-1]
+
+    monkeypatch.setattr(priming, "CHECK_DELAY_S", 0.0)
+    monkeypatch.setattr(priming, "_notes_in", stale_at_first)
+    monkeypatch.setattr(priming.Primer, "_added", noted)
+    async with serving(tmp_path, learns=True) as served:
+        await ask(served, [ONE])
+        await until(lambda: len(checked) == 2, "they are checked again")
+        assert checked[0]
+        assert not checked[1]
+        assert sent(await ask(served, [{"role": "user", "content": "two"}])) == [("user", [("text", "two")])]
+        assert len(events(served, "priming.incomplete")) == 1
 
 
 @pytest.mark.long

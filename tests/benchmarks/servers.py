@@ -19,7 +19,7 @@ from quart_trio import QuartTrio
 from claude_openai import Config, serve
 from claude_openai.claude.backend import Backend, Emit
 from claude_openai.claude.process.command_line import stand_in_environment
-from claude_openai.commands.serve import SWITCH_INTERVAL_S
+from claude_openai.commands.serve import tune_interpreter
 from claude_openai.logs.log import Log
 from claude_openai.protocol.openai.chat.chunks import ChunkStream
 from claude_openai.protocol.openai.chat.completion import ResponseHead
@@ -111,7 +111,7 @@ async def real(upstream: str, folder: str, backend: str = "sdk", idle: str = "4"
         hold_status_ms=60_000,
         extra_env=env,
     )
-    sys.setswitchinterval(SWITCH_INTERVAL_S)  # as the command has it
+    tune_interpreter()  # as the command has it
     async with trio.open_nursery() as nursery:
         print((await nursery.start(partial(serve, config, on_loaded=gc.freeze)))[0], flush=True)
 

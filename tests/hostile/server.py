@@ -12,7 +12,7 @@ from functools import partial
 import trio
 
 from claude_openai import Config, serve
-from claude_openai.commands.serve import SWITCH_INTERVAL_S
+from claude_openai.commands.serve import tune_interpreter
 from tests.scripted_backend import ScriptedBackend
 
 
@@ -39,7 +39,7 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    tune_interpreter()
     step = LongestStep()
     trio.run(main, instruments=[step])
     print(f"{step.longest_s * 1000:.1f}", flush=True)

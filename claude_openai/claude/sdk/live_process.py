@@ -90,14 +90,20 @@ class LiveProcess:
             task_status.started()
         self._log.debug("conversation.gone")
 
-    async def bind(self, request: TurnRequest, within_s: float = inf) -> None:
-        """Bind the process to its first request; return when there is a client or a failure.
+    def begin_to_bind(self, request: TurnRequest) -> None:
+        """Begin to bind the process to its first request; `bound` waits for it. Call once.
 
         Args:
             request: gives the system prompt, the tools and the output format; it is not sent.
-            within_s: seconds after which a process that does not answer is ended.
         """
         self._bind.send_nowait(request)
+
+    async def bound(self, within_s: float = inf) -> None:
+        """Return when there is a client or a failure.
+
+        Args:
+            within_s: seconds after which a process that does not answer is ended.
+        """
         with trio.move_on_after(within_s) as waiting:
             await self._ready.wait()
         if waiting.cancelled_caught:

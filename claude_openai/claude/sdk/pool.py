@@ -160,9 +160,10 @@ class ConversationPool:
 
     async def _bind(self, lease: Lease, request: TurnRequest, past: Past, files: AsyncExitStack) -> None:
         process = lease.conversation.process
+        process.begin_to_bind(request)  # while the past is written
         if process.spec.give_past is not None:
             await files.enter_async_context(process.spec.give_past(past))
-        await process.bind(request, self._settings.bind_wait_s if lease.replaceable else inf)
+        await process.bound(self._settings.bind_wait_s if lease.replaceable else inf)
 
     def _spare(self, request: TurnRequest, past: Past) -> LiveProcess | None:
         if request.options.needs_own_process or (past.turns and not self._settings.late_transcripts):
@@ -189,7 +190,8 @@ class ConversationPool:
         # Not primed, it would send Claude Code's notes.
         spare = await self._start_ahead(model, waits_for_past=False, must_be_primed=True)
         if spare is not None and spare.alive:
-            await spare.bind(binding.request, self._settings.bind_wait_s)
+            spare.begin_to_bind(binding.request)
+            await spare.bound(self._settings.bind_wait_s)
             self._log.debug("spare.bound", pid=spare.pid)
         return spare
 

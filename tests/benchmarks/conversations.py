@@ -4,7 +4,7 @@ Each round asks the raw CLI and the server the same, in turn: the same history i
 that go on from it. A message was edited, or another answer is wanted, by the same request with the last message
 changed, or not.
 What the server adds is the time of a follow-up through it, less the time of the same turn of a raw CLI that
-is open.
+is open. A raw CLI that was started before, and gets the history with the question, shows what of a replay is its own.
 """
 
 import json
@@ -227,8 +227,10 @@ def _fresh(measured: Measured, mark: str, client: Client, upstream: str, folder:
 def _round(measured: Measured, client: Client, upstream: str, folder: Path) -> None:
     question = {"role": "user", "content": "question"}
     request = parse_chat_request(client.body([*client.messages, question]), Config().catalog())
+    answers = measured.answers
+    with RawClaude.asked(request, upstream, folder, waits_s=SPARE_WAIT_S) as raw:
+        answers["raw, waiting"].append(raw.answer)
     with RawClaude.asked(request, upstream, folder) as raw:
-        answers = measured.answers
         answers["raw"].append(raw.answer)
         wait_for_spares(client.url)
         answers["replay"].append(client.say("question", "replayed"))
@@ -242,6 +244,8 @@ def _round(measured: Measured, client: Client, upstream: str, folder: Path) -> N
 
 def _report(size: str, measured: Measured) -> None:
     report(f"{size}: raw CLI, resumed", _ms(measured, "raw"))
+    floor = measured.median("raw, waiting") / measured.median("raw")
+    report(f"{size}: raw CLI, waiting for the history", f"{_ms(measured, 'raw, waiting')}, {floor:.2f} of the raw CLI")
     _report_ratio(f"{size}: replay, a spare waiting", measured, "replay")
     report(f"{size}: follow-up of the raw CLI", _ms(measured, "raw follow-up"))
     report(f"{size}: follow-up", _ms(measured, "follow-up"))

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from claude_openai.claude.control.frames import message_of, user_frame
 from claude_openai.claude.control.mcp_server import ToolServer
@@ -43,20 +43,20 @@ class RawClaude:
 
     @classmethod
     @contextmanager
-    def asked(cls, request: TurnRequest, upstream: str, folder: Path) -> "Iterator[RawClaude]":
+    def asked(cls, request: TurnRequest, upstream: str, folder: Path, *, waits_s: float = 0.0) -> "Iterator[RawClaude]":
         """Start a process that resumes from the history of a request, ask it, and end it with the block.
 
         Args:
             request: what to ask.
             upstream: base URL of the stand-in `clock`.
             folder: for its configuration and the transcript.
+            waits_s: seconds for which the process waits before it gets the history and the question, like a spare of
+                the server; the time of the answer begins after them.
         """
         settings, cwd = TurnSettings.of(request), folder / "cwd"
         cwd.mkdir(exist_ok=True)
         session = str(uuid.uuid4())
         transcript = folder / f"{session}.jsonl" if request.turns else None
-        if transcript is not None:
-            write_private(transcript, transcript_lines(session, Past(request.turns), cwd))
         argv = claude_argv(
             find_claude(None), model=request.claude_model, settings=settings, resume=transcript, session=session
         )
@@ -66,16 +66,21 @@ class RawClaude:
         bind = {"subtype": "initialize", "hooks": None, "systemPrompt": [request.system], **toolbox.bind()}
         lines.append(_line({"type": "control_request", "request_id": "req_1", "request": bind}))
         lines.append(_line(user_frame(message_of(request.prompt))))
-        started = time.perf_counter()
-        with subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env | settings.environment, cwd=cwd
-        ) as process:
-            try:
-                yield cls(process, toolbox, lines, started)
-            finally:
-                process.kill()
-        if transcript is not None:
-            transcript.unlink()
+        with _Transcript(
+            transcript, list(transcript_lines(session, Past(request.turns), cwd)), late=waits_s > 0
+        ) as past:
+            started = time.perf_counter()
+            with subprocess.Popen(
+                argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env | settings.environment, cwd=cwd
+            ) as process:
+                try:
+                    if waits_s:
+                        time.sleep(waits_s)
+                        started = time.perf_counter()
+                        past.give()
+                    yield cls(process, toolbox, lines, started)
+                finally:
+                    process.kill()
 
     def ask(self, text: str) -> Answer:
         """Ask for another turn."""
@@ -107,6 +112,36 @@ class RawClaude:
         self._process.stdin.write("".join(self._lines).encode())
         self._process.stdin.flush()
         self._lines.clear()
+
+
+class _Transcript:
+    """The transcript of a process, if it has one, for the length of the block; with `late` only from `give` on."""
+
+    def __init__(self, path: Path | None, lines: list[str], *, late: bool) -> None:
+        self._path = path
+        self._lines = lines
+        self._late = late
+
+    def __enter__(self) -> Self:
+        if self._path is not None and self._late:
+            os.mkfifo(self._path.with_suffix(".fifo"))
+            os.link(self._path.with_suffix(".fifo"), self._path)
+        elif self._path is not None:
+            write_private(self._path, self._lines)
+        return self
+
+    def give(self) -> None:
+        """Write it, for a process that waits, as `LateTranscript` does."""
+        assert self._path is not None
+        write_private(self._path.with_suffix(".new"), self._lines)
+        self._path.with_suffix(".new").rename(self._path)
+        with self._path.with_suffix(".fifo").open("w") as fifo:
+            fifo.writelines(self._lines)
+
+    def __exit__(self, *_: object) -> None:
+        if self._path is not None:
+            self._path.unlink()
+            self._path.with_suffix(".fifo").unlink(missing_ok=True)
 
 
 def _line(frame: dict[str, Any]) -> str:

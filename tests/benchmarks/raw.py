@@ -135,7 +135,12 @@ class _Transcript:
         assert self._path is not None
         write_private(self._path.with_suffix(".new"), self._lines)
         self._path.with_suffix(".new").rename(self._path)
-        with self._path.with_suffix(".fifo").open("w") as fifo:
+        try:
+            fd = os.open(self._path.with_suffix(".fifo"), os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:  # not opened by the process, which will open the file
+            return
+        os.set_blocking(fd, True)
+        with os.fdopen(fd, "w") as fifo:
             fifo.writelines(self._lines)
 
     def __exit__(self, *_: object) -> None:

@@ -4,11 +4,14 @@ The duration of an example does not fail a test, nor does the shell from which t
 a name (`conditions.py`) skips a test.
 """
 
+import argparse
 import gc
 import os
 import signal
+from collections import defaultdict
 from collections.abc import Generator
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from hypothesis import settings
@@ -46,12 +49,44 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME,...",
         help="fail what would be skipped because this machine lacks anything but these, of: " + ", ".join(CONDITIONS),
     )
+    parser.addoption(
+        "--part",
+        metavar="K/N",
+        type=_part,
+        help="run the Kth of N parts of the cases of each parametrized test, or the first case if none is in it",
+    )
+
+
+def _part(text: str) -> tuple[int, int]:
+    number, _, parts = text.partition("/")
+    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected K/N with K from 1 to N")
+    return int(number), int(parts)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*names): conditions of tests/conditions.py without which it is skipped")
     if unknown := set(may_lack(config) or ()) - CONDITIONS.keys():
         raise pytest.UsageError(f"--may-lack: {', '.join(sorted(unknown))}; expected some of {', '.join(CONDITIONS)}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    part: tuple[int, int] | None = config.getoption("part")
+    if part is None:
+        return
+    number, parts = part
+    cases: dict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        cases[item.nodeid.partition("[")[0]].append(item)
+    # By a hash, because the order of the cases often has one of two values in each second case.
+    kept = [
+        item
+        for group in cases.values()
+        for item in [case for case in group if crc32(case.nodeid.encode()) % parts == number - 1] or group[:1]
+    ]
+    deselected = set(items).difference(kept)
+    config.hook.pytest_deselected(items=list(deselected))
+    items[:] = kept
 
 
 @pytest.hookimpl(wrapper=True)

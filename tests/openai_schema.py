@@ -47,8 +47,11 @@ EXTENSIONS = {
     # Open Responses demands these; the SDKs raise an error event that has its object.
     "Response": ("presence_penalty", "frequency_penalty", "store"),
     "ResponseErrorEvent": ("error",),
-    # OpenRouter's, which clients ask for what a model takes, and the levels of `reasoning_effort` that it has.
-    "Model": ("context_length", "max_output_tokens", "input_modalities", "output_modalities", "reasoning_efforts"),
+    # OpenRouter's, which clients ask for what a model takes, the levels of `reasoning_effort`, and fast mode.
+    "Model": (
+        *("context_length", "max_output_tokens", "input_modalities", "output_modalities"),
+        *("reasoning_efforts", "fast_mode"),
+    ),
 }
 _TYPES: dict[str, Any] = {
     **{key: {"type": "string"} for key in ("reasoning_content", "reasoning")},
@@ -58,7 +61,7 @@ _TYPES: dict[str, Any] = {
         key: {"type": "array", "items": {"type": "string"}}
         for key in ("input_modalities", "output_modalities", "reasoning_efforts")
     },
-    "store": {"type": "boolean"},
+    **{key: {"type": "boolean"} for key in ("store", "fast_mode")},
     "annotations": {"$ref": "#/components/schemas/ChatCompletionResponseMessage/properties/annotations"},
     "error": {"$ref": "#/components/schemas/Error"},
 }

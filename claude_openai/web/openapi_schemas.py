@@ -59,6 +59,7 @@ _MODEL: Final = _object(
     input_modalities=_MODALITIES,
     output_modalities=_MODALITIES,
     reasoning_efforts={"type": "array", "items": STRING},
+    fast_mode={"type": "boolean"},
 )
 
 
@@ -100,6 +101,7 @@ def schemas() -> JsonObject:
                 toolMode={"enum": [*get_args(ToolMode), None]},
                 permissionMode={"enum": [*PERMISSION_MODES, None]},
                 effort=effort,
+                fastMode={"type": ["boolean", "null"]},
                 resetSession={"type": ["boolean", "null"]},
             ),
             "additionalProperties": False,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from claude_openai.claude.process.environment import inherited_environment
-from claude_openai.claude.process.turn_settings import CACHE_TTL, TurnSettings
+from claude_openai.claude.process.turn_settings import CACHE_TTL, FAST_MODE, TurnSettings
 from claude_openai.claude.walls.own_tools import TOOLS
 from claude_openai.protocol.claude_code.web_searches import WEB_SEARCH
 from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, ClaudeOptions
@@ -118,7 +118,8 @@ def claude_argv(
     argv += ["--permission-mode", options.permission_mode or "dontAsk"]
     if options.has_tools:
         argv += ["--permission-prompt-tool", "stdio"]  # permission prompts come as control requests
-    own = {"permissions": rules, CACHE_TTL: settings and settings.cache_ttl}
+    settled = settings or TurnSettings()
+    own = {"permissions": rules, CACHE_TTL: settled.cache_ttl, FAST_MODE: settled.fast_mode}
     if any(own.values()):
         argv += ["--settings", json.dumps({key: value for key, value in own.items() if value})]
     for folder in options.add_dirs:

@@ -7,10 +7,11 @@ from typing import Any, Final
 
 from claude_openai.protocol.turn.request import CacheTtl, TurnRequest
 
-__all__ = ["CACHE_TTL", "TurnSettings"]
+__all__ = ["CACHE_TTL", "FAST_MODE", "TurnSettings"]
 
-# The key of Claude Code's settings.
+# The keys of Claude Code's settings.
 CACHE_TTL: Final = "promptCacheTtl"
+FAST_MODE: Final = "fastMode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class TurnSettings:
         long_context: whether more than 200,000 tokens may be used. Must be set before the first call: after it a
             process continues to request the 1M context of a model with `[1m]` (2.1.332).
         cache_ttl: how long prompts stay in Claude's cache. The operator's own variables for that have precedence.
+        fast_mode: whether to ask for fast mode. Claude Code does so only for a model that has it.
         trace_context: the parent of Claude Code's own traces; not compared, because it is another for each request.
     """
 
@@ -30,6 +32,7 @@ class TurnSettings:
     max_tokens: int | None = None
     long_context: bool = True
     cache_ttl: CacheTtl | None = None
+    fast_mode: bool = False
     trace_context: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
@@ -39,6 +42,7 @@ class TurnSettings:
             request.max_tokens,
             request.long_context,
             request.cache_ttl,
+            request.options.fast_mode,
             request.trace_context,
         )
 
@@ -55,7 +59,8 @@ class TurnSettings:
 
     def frame(self) -> dict[str, Any]:
         """Return the control request that applies the settings to a running process before a turn."""
-        settings = {"effortLevel": self.level, CACHE_TTL: self.cache_ttl, "env": self.environment}
+        kept = {CACHE_TTL: self.cache_ttl, FAST_MODE: self.fast_mode or None}
+        settings = {"effortLevel": self.level, **kept, "env": self.environment}
         request = {"subtype": "apply_flag_settings", "settings": settings}
         return {"type": "control_request", "request_id": f"settings_{uuid.uuid4().hex}", "request": request}
 

@@ -179,7 +179,7 @@ def identity_of(request: TurnRequest) -> Identity:
         request.parallel_tool_calls,
         request.output,
         request.long_context,
-        replace(request.options, reset_session=False),
+        replace(request.options, reset_session=False, fast_mode=False),
     )
 
 

@@ -1,4 +1,4 @@
-"""Options of Claude Code in a request: its own tools, their folders, the effort."""
+"""Options of Claude Code in a request: its own tools, their folders, the effort, fast mode."""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, get_args
@@ -63,6 +63,7 @@ class ClaudeOptions:
         tool_mode: which of Claude Code's tools are enabled.
         permission_mode: what the tools may do without permission; None for the default of the tool mode.
         effort: the level of thinking; None for `reasoning_effort`.
+        fast_mode: use fast mode, which costs more, if the account has it.
         reset_session: do not continue a live conversation.
         show_tool_use: whether the client gets notes about the use of tools; set by the server's configuration.
         roots: the working folder and the further ones as they were checked; the tools stay inside of them.
@@ -75,6 +76,7 @@ class ClaudeOptions:
     tool_mode: ToolMode = "disabled"
     permission_mode: PermissionMode | None = None
     effort: ReasoningEffort | None = None
+    fast_mode: bool = False
     reset_session: bool = False
     show_tool_use: bool = True
     roots: tuple[Root, ...] = ()

@@ -11,8 +11,9 @@ __all__ = ["MAX_NAME_CHARS", "ChoiceMode", "Tool", "ToolChoice"]
 
 
 ChoiceMode: TypeAlias = Literal["auto", "none", "required"]
-# Claude's API accepts 128 characters, including the prefix of the MCP server.
-MAX_NAME_CHARS: Final = 112
+# Claude's API accepts 128 characters, including the 13 of `mcp__openai__`. Claude Code silently leaves out a tool
+# with a longer name (2.1.332).
+MAX_NAME_CHARS: Final = 115
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from claude_openai.protocol.turn.claude_options import (
     ReasoningEffort,
     ToolMode,
 )
-from claude_openai.protocol.wire.bad_request import wrong_type, wrong_value
+from claude_openai.protocol.wire.bad_request import unsupported_value, wrong_type, wrong_value
 
 __all__ = ["MAX_ADD_DIRS", "read_claude_options"]
 
@@ -23,8 +23,12 @@ __all__ = ["MAX_ADD_DIRS", "read_claude_options"]
 MAX_ADD_DIRS: Final = 64
 
 
-def read_claude_options(value: Mapping[str, Any]) -> ClaudeOptions:
+def read_claude_options(value: Mapping[str, Any], *, has_fast_mode: bool = False) -> ClaudeOptions:
     """Check the `claude` object.
+
+    Args:
+        value: the object.
+        has_fast_mode: whether the model of the request has fast mode.
 
     Raises:
         BadRequest: a key is unknown or malformed; `param` names it, like `claude.addDirs[1]`.
@@ -35,9 +39,13 @@ def read_claude_options(value: Mapping[str, Any]) -> ClaudeOptions:
             known = ", ".join(_KEYS)
             message = f"Unknown parameter: 'claude.{key[:64]}'. The keys of 'claude' are {known}."
             raise BadRequest(message, code="unknown_parameter", param=f"claude.{key[:64]}")
-    reset = options.get("resetSession", False)
-    if not isinstance(reset, bool):
-        raise wrong_type("claude.resetSession", "true or false", reset)
+    for key in ("fastMode", "resetSession"):
+        if not isinstance(options.get(key, False), bool):
+            raise wrong_type(f"claude.{key}", "true or false", options[key])
+    is_fast = options.get("fastMode", False)
+    if is_fast and not has_fast_mode:
+        message = "The model is not known to have fast mode; GET /v1/models lists the models with 'fast_mode'."
+        raise unsupported_value("claude.fastMode", message)
     folders = options.get("addDirs", [])
     if not isinstance(folders, list):
         raise wrong_type("claude.addDirs", "an array of folders", folders)
@@ -50,11 +58,12 @@ def read_claude_options(value: Mapping[str, Any]) -> ClaudeOptions:
         tool_mode=cast("ToolMode", _choice(options, "toolMode", get_args(ToolMode)) or "disabled"),
         permission_mode=cast("PermissionMode | None", _choice(options, "permissionMode", PERMISSION_MODES)),
         effort=cast("ReasoningEffort | None", _choice(options, "effort", get_args(ReasoningEffort))),
-        reset_session=reset,
+        fast_mode=is_fast,
+        reset_session=options.get("resetSession", False),
     )
 
 
-_KEYS: Final = ("workingDirectory", "addDirs", "toolMode", "permissionMode", "effort", "resetSession")
+_KEYS: Final = ("workingDirectory", "addDirs", "toolMode", "permissionMode", "effort", "fastMode", "resetSession")
 
 
 def _choice(options: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> str | None:

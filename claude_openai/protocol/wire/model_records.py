@@ -27,11 +27,13 @@ class Model:
         name: an alias or an id, as accepted by `--model`.
         resolved: the id to which the name resolves; "" if unknown.
         efforts: the supported levels of `reasoning_effort`, from the lowest; empty if there are none.
+        fast: whether it has fast mode.
     """
 
     name: str
     resolved: str = ""
     efforts: tuple[str, ...] = ()
+    fast: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ def _model(entry: object) -> Model | None:
         resolved if isinstance(resolved, str) and is_safe_name(resolved) else "",
         # Levels that a request cannot contain are useless to clients.
         tuple(each for each in get_args(ReasoningEffort) if each in efforts) if isinstance(efforts, list) else (),
+        entry.get("supportsFastMode") is True,
     )
 
 

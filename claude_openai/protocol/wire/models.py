@@ -34,7 +34,8 @@ _RESOLVED: Final = {
     "haiku": "claude-haiku-5-5",
     "fable": "claude-fable-5-2",
 }
-_START: Final = tuple(Model(alias, resolved, _EFFORTS) for alias, resolved in _RESOLVED.items())
+_FAST: Final = ("opus", "fable")
+_START: Final = tuple(Model(alias, resolved, _EFFORTS, alias in _FAST) for alias, resolved in _RESOLVED.items())
 USUAL_LIMITS: Final = Limits(1_000_000, 128_000)
 _START_LIMITS: Final = dict.fromkeys(_RESOLVED.values(), USUAL_LIMITS)
 
@@ -117,7 +118,7 @@ class ModelCatalog:
     def model_object(self, asked: str, created: int) -> dict[str, Any]:
         """Return the model object of `/v1/models`; `created` is in whole seconds since 1970.
 
-        Besides OpenAI's keys it has the limits, modalities and levels of effort, if they are known.
+        Besides OpenAI's keys it has the limits, modalities, levels of effort and fast mode, if they are known.
 
         Raises:
             ModelNotFound: see `resolve`.
@@ -133,6 +134,8 @@ class ModelCatalog:
             known |= MODALITIES
         if model is not None and model.efforts:
             known["reasoning_efforts"] = list(model.efforts)
+        if model is not None:
+            known["fast_mode"] = model.fast
         return known
 
     def model_list(self, created: int) -> dict[str, Any]:
@@ -144,6 +147,11 @@ class ModelCatalog:
         short = name.removesuffix(_LONG)
         named = {model.name: model.resolved for model in self.models}
         return (named.get(name) or named.get(short) or short).removesuffix(_LONG)
+
+    def has_fast_mode(self, name: str) -> bool:
+        """Return whether the model of a resolved name is known to have fast mode."""
+        full = self.full_id(name)
+        return any(model.fast and self.full_id(model.name) == full for model in self.models)
 
     def _lookup(self, name: str) -> str | None:
         short = name.removesuffix(_LONG)

@@ -37,7 +37,7 @@ def parse_messages_request(body: bytes, catalog: ModelCatalog) -> TurnRequest:
     budget = request_budget(len(body))
     tools = _tools(fields.get("tools", ()), budget)
     choice = read_tool_choice(fields.get("tool_choice", "auto"), tools)
-    options = read_claude_options(fields.get("claude", {}))
+    options = read_claude_options(fields.get("claude", {}), has_fast_mode=catalog.has_fast_mode(claude_model))
     system = system_texts(fields.get("system"), "system")
     transcript = read_messages(fields["messages"], system, catalog.full_id(claude_model))
     return TurnRequest(

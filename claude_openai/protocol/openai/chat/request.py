@@ -51,7 +51,7 @@ def read_chat_request(
     claude_model = catalog.resolve(fields["model"])
     budget = request_budget(size)
     tools, choice, functions = _tools(fields, budget)
-    options = read_claude_options(fields.get("claude", {}))
+    options = read_claude_options(fields.get("claude", {}), has_fast_mode=catalog.has_fast_mode(claude_model))
     if "web_search_options" in fields:
         check_allowed("web_search_options", may_search=may_search)
         options = replace(options, web_search=WebSearch())

@@ -134,7 +134,8 @@ def read_responses_request(
         may_search=may_search,
         max_searches=whole_number(fields.get("max_tool_calls")),
     )
-    options = replace(read_claude_options(fields.get("claude", {})), web_search=tools.search)
+    options = read_claude_options(fields.get("claude", {}), has_fast_mode=catalog.has_fast_mode(claude_model))
+    options = replace(options, web_search=tools.search)
     transcript = read_input(items, system_fields(fields), budget)
     chat = TurnRequest(
         model=fields["model"],

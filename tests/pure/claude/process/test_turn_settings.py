@@ -15,6 +15,13 @@ def test_trace_context_makes_no_difference() -> None:
     assert TurnSettings() == TRACED
 
 
+def test_fast_mode_is_a_setting_that_the_next_turn_resets() -> None:
+    fast = TurnSettings(fast_mode=True)
+    assert fast != TurnSettings()
+    asked, reset = (settings.frame()["request"]["settings"] for settings in (fast, TurnSettings()))
+    assert (asked["fastMode"], reset["fastMode"]) == (True, None)
+
+
 def test_the_lifetime_of_the_cache_is_a_setting_that_the_next_turn_resets() -> None:
     hour = TurnSettings(cache_ttl="1h")
     assert hour != TurnSettings()

@@ -1,7 +1,9 @@
 """The `claude` object: its form, the folders and the modes that it may name."""
 
+import json
 import os
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,13 @@ from trio.testing import MockClock
 from claude_openai.claude.walls.folders import HeldFolder
 from claude_openai.config import Config
 from claude_openai.errors import BadRequest, ConfigError, Forbidden
+from claude_openai.protocol.anthropic.messages.request import parse_messages_request
 from claude_openai.protocol.openai.chat.request import parse_chat_request
+from claude_openai.protocol.openai.responses.request import parse_responses_request
 from claude_openai.protocol.turn.claude_options import NO_CLAUDE_OPTIONS, PERMISSION_MODES, ClaudeOptions
 from claude_openai.protocol.turn.request import TurnRequest
 from claude_openai.protocol.wire.claude_options import read_claude_options
+from claude_openai.protocol.wire.models import ModelCatalog
 from claude_openai.web.claude_options_access import ClaudeOptionsGuard
 from tests.named_keys import named_key
 
@@ -24,6 +29,19 @@ BODY = b'{"model":"claude","messages":[{"role":"user","content":"Hi"}]}'
 
 def chat(**options: Any) -> TurnRequest:
     return replace(parse_chat_request(BODY, Config().catalog()), options=ClaudeOptions(**options))
+
+
+def fast(model: str, *, asked: bool = True) -> bytes:
+    """A body of each API."""
+    said = [{"role": "user", "content": "Hi"}]
+    body = {"model": model, "messages": said, "input": said, "max_tokens": 9, "claude": {"fastMode": asked}}
+    return json.dumps(body).encode()
+
+
+def parse_responses(body: bytes, catalog: ModelCatalog) -> TurnRequest:
+    fields = json.loads(body)
+    del fields["messages"]
+    return parse_responses_request(json.dumps(fields).encode(), catalog, lambda _: None).chat
 
 
 def checked(config: Config, **options: Any) -> ClaudeOptions:
@@ -58,7 +76,9 @@ def test_without_the_object_or_with_nulls_nothing_is_asked() -> None:
     assert parse_chat_request(BODY, Config().catalog()).options == NO_CLAUDE_OPTIONS
     assert read_claude_options({}) == NO_CLAUDE_OPTIONS
     assert (
-        read_claude_options(dict.fromkeys(["workingDirectory", "addDirs", "toolMode", "effort", "resetSession"]))
+        read_claude_options(
+            dict.fromkeys(["workingDirectory", "addDirs", "toolMode", "effort", "fastMode", "resetSession"])
+        )
         == NO_CLAUDE_OPTIONS
     )
 
@@ -70,9 +90,24 @@ def test_every_key_is_read() -> None:
         "toolMode": "safe",
         "permissionMode": "plan",
         "effort": "high",
+        "fastMode": True,
         "resetSession": True,
     }
-    assert read_claude_options(given) == ClaudeOptions("/w", ("/x", "/y"), "safe", "plan", "high", True)
+    expected = ClaudeOptions("/w", ("/x", "/y"), "safe", "plan", "high", fast_mode=True, reset_session=True)
+    assert read_claude_options(given, has_fast_mode=True) == expected
+
+
+@pytest.mark.parametrize("parse", [parse_chat_request, parse_messages_request, parse_responses])
+@pytest.mark.parametrize("model", ["sonnet", "claude-haiku", "claude-opus-4-8", "best"])
+def test_fast_mode_is_refused_for_a_model_that_is_not_known_to_have_it(
+    parse: Callable[[bytes, ModelCatalog], TurnRequest], model: str
+) -> None:
+    with pytest.raises(BadRequest) as raised:
+        parse(fast(model), Config().catalog())
+    assert (raised.value.code, raised.value.param) == ("unsupported_value", "claude.fastMode")
+    for name in ("opus", "claude-opus[1m]", "claude-opus-5-5", "claude-fable"):
+        assert parse(fast(name), Config().catalog()).options.fast_mode
+    assert not parse(fast(model, asked=False), Config().catalog()).options.fast_mode
 
 
 def test_its_effort_wins_over_the_one_of_openai() -> None:
@@ -96,6 +131,7 @@ def test_its_effort_wins_over_the_one_of_openai() -> None:
         ({"toolMode": True}, "invalid_type", "claude.toolMode"),
         ({"permissionMode": "yolo"}, "invalid_value", "claude.permissionMode"),
         ({"effort": "huge"}, "invalid_value", "claude.effort"),
+        ({"fastMode": 1}, "invalid_type", "claude.fastMode"),
         ({"resetSession": "yes"}, "invalid_type", "claude.resetSession"),
     ],
 )

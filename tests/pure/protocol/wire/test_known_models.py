@@ -52,7 +52,7 @@ def started() -> KnownModels:
 
 def test_a_list_is_read_without_the_default() -> None:
     efforts = ("low", "medium", "high", "xhigh", "max")
-    assert read_models([DEFAULT, OPUS]) == (Model("opus", "claude-opus-5-5", efforts),)
+    assert read_models([DEFAULT, OPUS]) == (Model("opus", "claude-opus-5-5", efforts, fast=True),)
     assert read_models([{"value": "haiku"}]) == (Model("haiku"),)
     assert read_models([{"value": "haiku", "supportedEffortLevels": ["max", [], "ultra", "low"]}]) == (
         Model("haiku", "", ("low", "max")),

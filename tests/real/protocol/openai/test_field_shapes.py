@@ -266,6 +266,26 @@ async def test_a_long_name_is_the_same_in_the_offer_and_in_the_history(served: S
 
 
 @pytest.mark.long
+async def test_the_longest_names_are_called_in_a_live_conversation_and_from_a_namespace(served: Served) -> None:
+    name = "n" * MAX_NAME_CHARS
+    served.api.enqueue(Reply(ToolUse(f"mcp__openai__{name}", {}, "toolu_1")))
+    tools = [{"type": "function", "function": {"name": name}}]
+    await ask(served, chat([GO], tools=tools))
+    call = {"id": "toolu_1", "type": "function", "function": {"name": name, "arguments": "{}"}}
+    history: list[dict[str, Any]] = [GO, {"role": "assistant", "tool_calls": [call]}, result("toolu_1")]
+    assert await ask(served, chat(history, tools=tools)) == "parked"
+    assert sent(served)[1:] == [("assistant", [(name, {})]), ("user", [["result", "R"]])]
+    short = name[len("agents__") :]
+    served.api.enqueue(Reply(ToolUse(f"mcp__openai__agents__{short}", {}, "toolu_2")))
+    space = {"type": "namespace", "name": "agents", "tools": [{"type": "function", "name": short}]}
+    async with Call.open(served.url, {"model": "claude-sonnet", "input": [GO], "tools": [space]}, RESPONSES) as called:
+        status, answer = await called.answer()
+    (item,) = answer["output"]
+    assert (status, item["type"], item["namespace"], item["name"]) == (200, "function_call", "agents", short)
+    assert served.api.requests[-1].tools == [f"mcp__openai__agents__{short}"]
+
+
+@pytest.mark.long
 async def test_a_session_of_codex_that_was_begun_elsewhere_goes_on(served: Served) -> None:
     items = [
         GO,

@@ -499,7 +499,7 @@ def test_the_tools_that_claude_is_to_see_are_those_of_the_choice(
             "tools[0].tools[0].type",
         ),
         (
-            [{"type": "namespace", "name": "n" * 100, "tools": [{"name": "a" * 20}]}],
+            [{"type": "namespace", "name": "n" * 100, "tools": [{"name": "a" * 14}]}],
             "auto",
             "invalid_value",
             "tools[0].tools[0].name",

@@ -43,7 +43,7 @@ CLAIMS: Final = (
     ),
     Shown(
         "No note of a new date after midnight: live conversations and spares end; the next turn is a replay",
-        ("real/claude/test_priming.py::test_after_midnight_a_conversation_goes_on_in_a_new_process",),
+        ("real/claude/test_priming.py::test_after_midnight_conversations_and_spares_end_and_notes_are_learnt_anew",),
     ),
     Shown(
         "One upstream call per turn, also if a process dies",

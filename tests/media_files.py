@@ -7,7 +7,7 @@ from claude_openai.protocol.wire.image_files import picture_kind
 from claude_openai.testing import RecordedRequest
 from tests.pictures import PNG
 
-__all__ = ["PDF", "PICTURE", "sent"]
+__all__ = ["FILES", "PDF", "PICTURE", "sent"]
 
 
 PDF = b"%PDF-1.4\n1 0 obj<</Type/Catalog/Pages 2 0 R>>endobj\n2 0 obj<</Type/Pages/Kids[]/Count 0>>endobj\n"
@@ -18,6 +18,10 @@ def _url(raw: bytes, kind: str) -> str:
 
 
 PICTURE = {"type": "image_url", "image_url": {"url": _url(PNG, "image/png")}}
+FILES = tuple(
+    {"type": "file", "file": {"filename": name, "file_data": _url(raw, kind)}}
+    for name, raw, kind in (("a.pdf", PDF, "application/pdf"), ("a.txt", b"some text", "text/plain"))
+)
 
 
 def sent(request: RecordedRequest, index: int) -> list[tuple[str, str]]:

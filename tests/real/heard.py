@@ -12,10 +12,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import groupby
+from itertools import dropwhile, groupby, takewhile
 from typing import Any, Final, TypeAlias
 
 from claude_openai.protocol.claude_code.call_policies import MUST_CALL
+from claude_openai.protocol.claude_code.structured_output import STRUCTURED_OUTPUT
 from claude_openai.testing import RecordedRequest
 
 __all__ = [
@@ -23,12 +24,15 @@ __all__ = [
     "Heard",
     "Message",
     "blocks",
+    "form_of",
     "heard",
+    "is_of_system",
     "is_statement_of_effort",
     "meant",
     "must_call",
     "offered",
     "sent",
+    "split_url",
     "system_prompt",
     "turns_of",
 ]
@@ -49,7 +53,7 @@ LONG, LONG_BETA = "[1m]", "context-1m"
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A whole request. `effort` and `max_tokens` are None where they are the model's own."""
+    """A whole request. `effort` and `max_tokens` are None where they are the model's own, `form` for plain text."""
 
     model: str
     system: tuple[str, ...]
@@ -57,6 +61,7 @@ class Heard:
     turns: tuple[Message, ...]
     max_tokens: int | None
     effort: str | None
+    form: str | None = None
 
 
 def heard(request: RecordedRequest, *, bounds: Iterable[int], efforts: Iterable[str] = ()) -> Heard:
@@ -70,7 +75,12 @@ def heard(request: RecordedRequest, *, bounds: Iterable[int], efforts: Iterable[
     body = request.body
     messages = [message for message in request.messages if not is_statement_of_effort(message)]
     assert {message["role"] for message in messages} <= {"user", "assistant"}, request.messages
-    tools = [_tool(tool["name"], tool["description"], tool["input_schema"]) for tool in body.get("tools", ())]
+    schemas = {tool["name"]: tool["input_schema"] for tool in body.get("tools", ())}
+    tools = [
+        _tool(tool["name"], tool["description"], tool["input_schema"])
+        for tool in body.get("tools", ())
+        if tool["name"] != STRUCTURED_OUTPUT
+    ]
     effort = body.get("output_config", {}).get("effort")
     return Heard(
         model=request.model.split("-")[1] + LONG * (LONG_BETA in request.headers.get("anthropic-beta", "")),
@@ -79,6 +89,7 @@ def heard(request: RecordedRequest, *, bounds: Iterable[int], efforts: Iterable[
         turns=_joined((m["role"], map(_sent_block, _without_thoughts(m))) for m in messages),
         max_tokens=body["max_tokens"] if body["max_tokens"] in bounds else None,
         effort=effort if effort in efforts else None,
+        form=_schema(schemas.get(STRUCTURED_OUTPUT)),
     )
 
 
@@ -89,7 +100,7 @@ def is_statement_of_effort(message: Mapping[str, Any]) -> bool:
 
 def meant(body: Mapping[str, Any]) -> Heard:
     """What a chat request says that Claude is to hear."""
-    system = [message["content"] for message in body["messages"] if message["role"] == "system"]
+    system = [message["content"] for message in takewhile(is_of_system, body["messages"])]
     return Heard(
         model=body["model"].split("-")[1] + LONG * body["model"].endswith(LONG),
         system=(*(["\n\n".join(system)] if system else []), *([MUST_CALL] if must_call(body) else [])),
@@ -97,7 +108,18 @@ def meant(body: Mapping[str, Any]) -> Heard:
         turns=turns_of(body["messages"]),
         max_tokens=body.get("max_completion_tokens"),
         effort=body.get("reasoning_effort"),
+        form=_schema(form_of(body)),
     )
+
+
+def is_of_system(message: Mapping[str, Any]) -> bool:
+    return message["role"] in ("system", "developer")
+
+
+def form_of(body: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The JSON Schema of the answer that a chat request demands; a call that it demands comes before."""
+    form = body.get("response_format")
+    return None if form is None or must_call(body) else form["json_schema"]["schema"]
 
 
 def must_call(body: Mapping[str, Any]) -> bool:
@@ -114,14 +136,20 @@ def offered(body: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def turns_of(messages: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
-    """The turns that messages of a chat stand for."""
-    return _joined((_side(message["role"]), _said(message)) for message in messages)
+    """The turns that messages of a chat stand for, without the system prompt."""
+    said = []
+    for side, group in groupby(dropwhile(is_of_system, messages), key=_side):
+        turn = list(group)
+        are_all_of_system = all(map(is_of_system, turn))
+        for message in turn:
+            is_reminder = is_of_system(message) and not are_all_of_system
+            said.append((side, [_reminder(message["content"])] if is_reminder else _said(message)))
+    return _joined(said)
 
 
 def _joined(said: Iterable[tuple[str, Iterable[Block]]]) -> tuple[Message, ...]:
-    others = [(role, tuple(blocks)) for role, blocks in said if role != "system"]
     turns = []
-    for role, group in groupby(others, key=lambda pair: pair[0]):
+    for role, group in groupby(said, key=lambda pair: pair[0]):
         blocks = [block for _, part in group for block in part]
         # Results have ids, so their order means nothing.
         results = sorted(block for block in blocks if block[0] == "result")
@@ -129,8 +157,13 @@ def _joined(said: Iterable[tuple[str, Iterable[Block]]]) -> tuple[Message, ...]:
     return tuple(turns)
 
 
-def _side(role: str) -> str:
-    return "user" if role == "tool" else role
+def _side(message: Mapping[str, Any]) -> str:
+    return "assistant" if message["role"] == "assistant" else "user"
+
+
+def _reminder(text: str) -> Block:
+    """A message of the system within the user's turn."""
+    return ("text", f"<system-reminder>\n{text}\n</system-reminder>")
 
 
 def _said(message: Mapping[str, Any]) -> Iterator[Block]:
@@ -148,8 +181,16 @@ def _said(message: Mapping[str, Any]) -> Iterator[Block]:
 def _part(part: Mapping[str, Any]) -> Block:
     if part["type"] == "text":
         return ("text", part["text"])
-    head, _, data = part["image_url"]["url"].partition(",")
-    return _picture(head.removeprefix("data:").removesuffix(";base64"), data)
+    if part["type"] == "file":
+        kind, data = split_url(part["file"]["file_data"])
+        return _document(part["file"]["filename"], kind, base64.b64decode(data))
+    return _picture(*split_url(part["image_url"]["url"]))
+
+
+def split_url(url: str) -> tuple[str, str]:
+    """The media type and the base64 of a `data:` URL."""
+    head, _, data = url.partition(",")
+    return head.removeprefix("data:").removesuffix(";base64"), data
 
 
 def _without_thoughts(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -166,6 +207,10 @@ def _sent_block(block: Mapping[str, Any]) -> Block:
             return ("text", block["text"])
         case "image":
             return _picture(block["source"]["media_type"], block["source"]["data"])
+        case "document":
+            source = block["source"]
+            raw = source["data"].encode() if source["type"] == "text" else base64.b64decode(source["data"])
+            return _document(block.get("title", ""), source["media_type"], raw)
         case "tool_use":
             return _call(block["id"], block["name"], block["input"])
         case "tool_result":
@@ -188,9 +233,17 @@ def _picture(kind: str, data: str) -> Block:
     return ("picture", kind, sha256(raw).hexdigest()[:8])
 
 
+def _document(name: str, kind: str, raw: bytes) -> Block:
+    return ("document", name, kind, sha256(raw).hexdigest()[:8])
+
+
 def _function(function: Mapping[str, Any]) -> str:
     schema = function.get("parameters", {"type": "object", "properties": {}})
     return _tool(PREFIX + function["name"], function.get("description", ""), schema)
+
+
+def _schema(schema: Mapping[str, Any] | None) -> str | None:
+    return None if schema is None else json.dumps(schema, sort_keys=True)
 
 
 def _tool(name: str, description: str, schema: Mapping[str, Any]) -> str:

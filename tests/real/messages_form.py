@@ -1,8 +1,11 @@
 """A chat request in the form of Claude's Messages API, and the answer of that as a message of a chat."""
 
+import base64
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
+
+from tests.real.heard import is_of_system, split_url
 
 __all__ = ["MESSAGES", "as_messages", "chat_message"]
 
@@ -29,9 +32,11 @@ def as_messages(body: Mapping[str, Any]) -> dict[str, Any]:
             **named,
             "disable_parallel_tool_use": not body.get("parallel_tool_calls", True),
         }
+    if "response_format" in body:
+        asked["output_format"] = {"type": "json_schema", "schema": body["response_format"]["json_schema"]["schema"]}
     messages = list(body["messages"])
     system = []
-    while messages and messages[0]["role"] == "system":
+    while messages and is_of_system(messages[0]):
         system.append({"type": "text", "text": messages.pop(0)["content"]})
     return {**asked, **({"system": system} if system else {}), "messages": [_message(each) for each in messages]}
 
@@ -63,7 +68,7 @@ def _message(message: Mapping[str, Any]) -> dict[str, Any]:
         result = {"type": "tool_result", "tool_use_id": message["tool_call_id"], "content": parts}
         return {"role": "user", "content": [result]}
     if not message.get("tool_calls"):
-        return {"role": message["role"], "content": parts}
+        return {"role": "system" if is_of_system(message) else message["role"], "content": parts}
     text = [{"type": "text", "text": parts}] if isinstance(parts, str) else parts or []
     return {"role": "assistant", "content": [*text, *_calls(message)]}
 
@@ -82,6 +87,11 @@ def _calls(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _block(part: Mapping[str, Any]) -> dict[str, Any]:
     if part["type"] == "text":
         return {"type": "text", "text": part["text"]}
-    head, _, data = part["image_url"]["url"].partition(",")
-    kind = head.removeprefix("data:").removesuffix(";base64")
+    if part["type"] == "file":
+        kind, data = split_url(part["file"]["file_data"])
+        source = {"type": "base64", "media_type": kind, "data": data}
+        if kind == "text/plain":
+            source = {"type": "text", "media_type": kind, "data": base64.b64decode(data).decode()}
+        return {"type": "document", "source": source, "title": part["file"]["filename"]}
+    kind, data = split_url(part["image_url"]["url"])
     return {"type": "image", "source": {"type": "base64", "media_type": kind, "data": data}}

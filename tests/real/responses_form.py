@@ -19,6 +19,8 @@ def as_responses(body: Mapping[str, Any]) -> dict[str, Any]:
         asked["reasoning"] = {"effort": body["reasoning_effort"]}
     if "tools" in body:
         asked["tools"] = [{"type": "function", **tool["function"]} for tool in body["tools"]]
+    if "response_format" in body:
+        asked["text"] = {"format": {"type": "json_schema", **body["response_format"]["json_schema"]}}
     if "tool_choice" in body:
         choice = body["tool_choice"]
         asked["tool_choice"] = choice if isinstance(choice, str) else {"type": "function", **choice["function"]}
@@ -52,4 +54,6 @@ def _items(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def _part(part: Mapping[str, Any]) -> dict[str, Any]:
     if part["type"] == "text":
         return {"type": "input_text", "text": part["text"]}
+    if part["type"] == "file":
+        return {"type": "input_file", **part["file"]}
     return {"type": "input_image", "image_url": part["image_url"]["url"]}

@@ -51,6 +51,11 @@ class TurnContent:
         self.needs_search = options.web_search is not None
         self._searches = WebSearches()
 
+    @property
+    def has_output(self) -> bool:
+        """Return whether Claude has called the tool of structured output."""
+        return self._form is not None and bool(self._form.text)
+
     def show(self, pieces: Sequence[AnswerDelta]) -> list[Event]:
         """Return the events for the client of some deltas of a message."""
         events: list[Event] = []

@@ -111,8 +111,12 @@ class TurnReader:
 
     @property
     def exact(self) -> bool:
-        """Return whether Claude's view of the turn equals the client's: no rejected call, and no added message."""
-        return not (self.asked_again or self._injected or self._content.refused)
+        """Return whether Claude's view of the turn equals the client's.
+
+        It does not if a call was rejected, a message was added, or the answer was the call of a tool that the client
+        does not have, as structured output is.
+        """
+        return not (self.asked_again or self._injected or self._content.refused or self._content.has_output)
 
     @property
     def ended(self) -> bool:

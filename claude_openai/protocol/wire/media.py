@@ -22,8 +22,8 @@ __all__ = ["anthropic_media", "file_part", "image_part"]
 
 # A picture as sent by the client; a document may be as large as the whole request.
 MAX_IMAGE_BYTES: Final = 20 * 1024 * 1024
-# A picture as sent to Claude: its API accepts 5 MiB of base64, and Claude Code 2,000 pixels a side.
-MAX_SENT_IMAGE_BYTES: Final = 5 * 1024 * 1024 * 3 // 4
+# A picture as sent to Claude: of a larger one Claude Code makes another, but only in a prompt.
+MAX_SENT_IMAGE_BYTES: Final = 512_000
 MAX_SIDE: Final = 2000
 MAX_FILE_BYTES: Final = 32 * 1024 * 1024
 

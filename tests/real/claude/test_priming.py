@@ -4,7 +4,8 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,9 @@ import pytest
 
 from claude_openai.claude import priming
 from claude_openai.claude.process.program import find_claude
-from claude_openai.claude.sdk import live_process
 from claude_openai.claude.transcript.session_file import Notes
 from claude_openai.errors import ClaudeMissing
-from claude_openai.testing import RecordedRequest
+from claude_openai.testing import RecordedRequest, Reply, ToolUse
 from tests.conditions import needs
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, on_both_backends, serving, until
@@ -124,18 +124,55 @@ async def test_replayed_conversation_continues_live_and_exact(tmp_path: Path) ->
         assert len(await served.logged("process.start")) <= 2  # one may have learnt the notes
 
 
+@pytest.fixture
+def next_day(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+    """Set the time zone of the server and of new processes; the function sets another, where it is always a later day.
+
+    A process that runs keeps its time zone.
+    """
+
+    def live_in(zone: str) -> None:
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    def end_the_day() -> None:
+        before = priming.today()
+        live_in("Etc/GMT-14")
+        assert priming.today() > before
+
+    live_in("Etc/GMT+12")
+    yield end_the_day
+    monkeypatch.undo()
+    time.tzset()
+
+
 @pytest.mark.long
-async def test_after_midnight_a_conversation_goes_on_in_a_new_process(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_after_midnight_conversations_and_spares_end_and_notes_are_learnt_anew(
+    tmp_path: Path, next_day: Callable[[], None]
 ) -> None:
-    async with serving(tmp_path, max_idle_sessions=1) as served:
+    go_on = [{"role": "assistant", "content": "ok"}, {"role": "user", "content": "And?"}]
+    went_on = [("assistant", [("text", "ok")]), ("user", [("text", "And?")])]
+    messages, expected = CONVERSATIONS["results"]
+
+    def two_wait_beside_a_spare() -> bool:
+        return len(pids(served, "start")) - len(pids(served, "exit")) == 3
+
+    async with serving(tmp_path, max_idle_sessions=2, spares=1) as served:
         await ask(served, [ONE])
-        # Claude Code would add the new date, which cannot be taken out of a live process.
-        monkeypatch.setattr(live_process, "today", lambda: "2000-01-01")
-        follow_up = [ONE, {"role": "assistant", "content": "ok"}, {"role": "user", "content": "And?"}]
-        request = await ask(served, follow_up)
-        assert sent(request) == [SAID_ONE, ("assistant", [("text", "ok")]), ("user", [("text", "And?")])]
-        assert [record["way"] for record in await served.logged("conversation.taken")] == ["new", "replayed"]
+        served.api.enqueue(Reply("Let me see.", ToolUse("mcp__openai__look", {"at": "x"}, "c1")))
+        await ask(served, [ONE], tools=[LOOK])
+        await until(two_wait_beside_a_spare, "a spare waits")
+        before = {*pids(served, "start")}
+        next_day()
+        # A live process would add the new date, which cannot be taken out.
+        assert sent(await ask(served, [ONE, *go_on])) == [SAID_ONE, *went_on]
+        assert sent(await ask(served, messages, tools=[LOOK])) == expected
+        assert sent(await ask(served, [ONE])) == [SAID_ONE]
+        ways = [record["way"] for record in await served.logged("conversation.taken")]
+        assert ways == ["new", "new", "replayed", "replayed", "new"]
+        assert len(await served.logged("priming.learnt")) == 2
+        await until(lambda: before <= {*pids(served, "exit")}, "all processes of the day before have ended")
+        await until(two_wait_beside_a_spare, "another spare waits")
 
 
 @pytest.mark.long

@@ -265,7 +265,7 @@ def test_a_picture_that_is_too_large_is_made_as_small_as_claude_takes_wherever_i
     assert picture_kind(data) == block.media_type
     before, after = picture_size(picture_kind(raw), raw), picture_size(block.media_type, data)
     assert max(after) <= media.MAX_SIDE
-    assert len(block.data) <= 5 * 1024 * 1024
+    assert len(data) <= media.MAX_SENT_IMAGE_BYTES
     assert after[0] / after[1] == pytest.approx(before[0] / before[1], rel=0.2)
     anthropic = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": b64(raw)}}
     assert blocks(anthropic) == blocks(file(file_data=url(raw))) == (block,)

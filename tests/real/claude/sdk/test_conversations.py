@@ -28,14 +28,17 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from claude_openai.protocol.claude_code.call_policies import MUST_CALL
+from claude_openai.protocol.claude_code.structured_output import STRUCTURED_OUTPUT
 from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text, Thinking, ToolUse
-from tests.media_files import PICTURE
+from tests.media_files import FILES, PICTURE
 from tests.real.call import Call
 from tests.real.harness import Served, needs_claude, until
 from tests.real.heard import (
     PREFIX,
     Message,
+    form_of,
     heard,
+    is_of_system,
     meant,
     must_call,
     offered,
@@ -96,6 +99,18 @@ TOOLS: Final[dict[str, list[Any]]] = {
     "two in another order": [LIST, READ],
     "another description": [READ_OTHERWISE],
 }
+FORM: Final = {
+    "type": "json_schema",
+    "json_schema": {
+        "name": "answer",
+        "schema": {
+            "type": "object",
+            "properties": {"said": {"type": "string"}},
+            "required": ["said"],
+            "additionalProperties": False,
+        },
+    },
+}
 ONLY_READ: Final = {"type": "function", "function": {"name": "read"}}
 # What may be asked for beside the messages; None leaves it out.
 FIELDS: Final[dict[str, Sequence[Any]]] = {
@@ -107,6 +122,7 @@ FIELDS: Final[dict[str, Sequence[Any]]] = {
     "parallel_tool_calls": (None, False),
     "max_completion_tokens": (None, 1234, 2345),
     "reasoning_effort": (None, "low", "max"),
+    "response_format": (None, FORM),
 }
 BOUNDS: Final = tuple(bound for bound in FIELDS["max_completion_tokens"] if bound)
 EFFORTS: Final = tuple(effort for effort in FIELDS["reasoning_effort"] if effort)
@@ -122,6 +138,7 @@ CONTENTS: Final[tuple[Any, ...]] = (
     "What is in @/etc/hostname?\n",
     [{"type": "text", "text": "Look at this."}, PICTURE],
     [{"type": "text", "text": "Hi"}, {"type": "text", "text": "And bye"}],
+    [*FILES, {"type": "text", "text": "What do they say?"}],
 )
 RESULTS: Final[tuple[Any, ...]] = (
     "A",
@@ -130,7 +147,9 @@ RESULTS: Final[tuple[Any, ...]] = (
     '{"files": []}',
     [{"type": "text", "text": "A"}, {"type": "text", "text": "B"}],
     [{"type": "text", "text": "A picture:"}, PICTURE],
+    [{"type": "text", "text": "Files:"}, *FILES],
 )
+REMINDER: Final = {"role": "developer", "content": "Plan mode is on."}
 
 
 @dataclass(frozen=True)
@@ -165,7 +184,9 @@ EVENTS: Final = ("the server is started again", "a process dies", "strangers com
 plans = st.sampled_from((*PLANS, *THINKING))
 events = st.sampled_from([NOTHING] * 6 + list(EVENTS))
 AS_CALLED, BACKWARDS = "in the order of the calls", "backwards"
-ways = st.sampled_from([AS_CALLED, BACKWARDS, "with a word more"])
+ways = st.sampled_from([AS_CALLED, BACKWARDS, "with a word more", "with a reminder more"])
+BEFORE, AFTER, INSTEAD = "before it", "after it", "instead"
+reminders = st.sampled_from([NOTHING] * 3 + [BEFORE, AFTER, INSTEAD])
 result_pairs = st.tuples(st.sampled_from(RESULTS), st.sampled_from(RESULTS))
 contents = st.sampled_from(CONTENTS)
 clients = st.integers(0, len(NAMES) - 1)
@@ -217,7 +238,7 @@ class Key:
     @classmethod
     def of(cls, body: Mapping[str, Any], turns: tuple[Message, ...]) -> "Key":
         said = body["model"], body.get("user"), meant(body).system, offered(body)
-        options = str(body.get("tool_choice", "auto")), body.get("parallel_tool_calls", True)
+        options = str(body.get("tool_choice", "auto")), body.get("parallel_tool_calls", True), form_of(body) is None
         # In the middle of its turn it keeps the effort and the bound that the turn began with.
         settings = (meant(body).effort, meant(body).max_tokens) if ends_in_calls(turns) else ()
         return cls((*said, *options, *settings), turns)
@@ -273,7 +294,10 @@ class ConversationPool(RuleBasedStateMachine):
     def reply(self, request: RecordedRequest) -> Reply:
         # Equal histories get equal ids, and in one history each is new.
         number = sum(message["role"] == "assistant" for message in request.messages)
-        text, calls = self.plan.answer(request.tools, number, must_call=MUST_CALL in request.system_text)
+        tools = [tool for tool in request.tools if tool != STRUCTURED_OUTPUT]
+        text, calls = self.plan.answer(tools, number, must_call=MUST_CALL in request.system_text)
+        if not calls and STRUCTURED_OUTPUT in request.tools:
+            text, calls = "", [(f"toolu_{number}", STRUCTURED_OUTPUT, {"said": text})]
         waits = [] if self.gate is None else [Pause(self.gate)]
         uses = [ToolUse(name, arguments, call) for call, name, arguments in calls]
         thinking = [Thinking(self.plan.thought)] if self.plan.thought else []
@@ -291,13 +315,16 @@ class ConversationPool(RuleBasedStateMachine):
             client.messages.append({"role": "user", "content": client.put(content)})
             self._ask(plan, client)
 
-    @rule(which=clients, content=contents, meanwhile=events, plan=plans)
-    def says(self, which: int, content: Any, meanwhile: str, plan: Plan) -> None:
+    @rule(which=clients, content=contents, meanwhile=events, plan=plans, reminder=reminders)
+    def says(self, which: int, content: Any, meanwhile: str, plan: Plan, reminder: str = NOTHING) -> None:
         """Calls that wait for results are cancelled."""
         client = self.clients[which]
         if client.calls:
             client.messages.pop()
-        client.messages.append({"role": "user", "content": client.put(content)})
+        said = [{"role": "user", "content": client.put(content)}]
+        if client.messages:  # else it would be the system prompt
+            said = {BEFORE: [REMINDER, *said], AFTER: [*said, REMINDER], INSTEAD: [REMINDER]}.get(reminder, said)
+        client.messages += said
         self._happens(meanwhile)
         self._ask(plan, client)
 
@@ -310,6 +337,8 @@ class ConversationPool(RuleBasedStateMachine):
         self._answer_calls(client, results, backwards=how == BACKWARDS)
         if how == "with a word more":
             client.messages.append({"role": "user", "content": "And hurry."})
+        if how == "with a reminder more":
+            client.messages.append(REMINDER)
         self._happens(meanwhile)
         self._ask(plan, client)
         if goes_on:
@@ -498,8 +527,10 @@ class ConversationPool(RuleBasedStateMachine):
                 self._take_back(body)
         for client, body, message in zip(asking, bodies, messages, strict=True):
             self._check_answer(body, message)
-            self._keep(body, message, sure=len(asking) == 1)
-            client.messages = [*(m for m in body["messages"] if m["role"] != "system"), message]
+            # Claude has seen a call and a result where the client has an answer in its form.
+            if form_of(body) is None or "tool_calls" in message:
+                self._keep(body, message, sure=len(asking) == 1)
+            client.messages = [*itertools.dropwhile(is_of_system, body["messages"]), message]
         kept = 0 if self.kind.expire else self.kind.kept
         await until(
             lambda: len(self.served.processes.claudes()) <= kept + SPARES, "the processes that are not kept are gone"
@@ -528,6 +559,8 @@ class ConversationPool(RuleBasedStateMachine):
         number = sum(role == "assistant" for role, _ in meant(body).turns)
         tools = [json.loads(tool)[0] for tool in offered(body)]
         text, calls = self.plan.answer(tools, number, must_call=must_call(body))
+        if form_of(body) is not None and not calls:
+            text = json.dumps({"said": text})
         assert message["content"] == (text or None)
         assert [
             (call["id"], PREFIX + call["function"]["name"], json.loads(call["function"]["arguments"]))
@@ -544,8 +577,11 @@ def ends_in_results(body: Mapping[str, Any]) -> bool:
 
 
 def continues(body: Mapping[str, Any]) -> bool:
-    """Whether the end of a request can go to a waiting conversation: results of tools, or no such."""
-    return len({kind == "result" for kind, *_ in meant(body).turns[-1][1]}) == 1
+    """Whether the end of a request can go to a waiting conversation: results of tools without files, or no such."""
+    said = meant(body).turns[-1][1]
+    results = [block for block in said if block[0] == "result"]
+    has_files = any(part[0] == "document" for *_, parts in results for part in parts)
+    return len(results) in (0, len(said)) and not has_files
 
 
 async def on_stage(folders: pytest.TempPathFactory, kind: Kind, run: Callable[[Any], None]) -> set[str]:
@@ -608,6 +644,27 @@ def everything_that_tells_conversations_apart_changes(machine: ConversationPool)
         machine.changes_something_and_goes_on(1, name, 1, PLANS[0])
 
 
+def system_messages_keep_their_place(machine: ConversationPool) -> None:
+    machine.two_ask_the_same_and_differ_in_one_thing_at_most(("user", "other"), "Hi", PLANS[0])
+    machine.says(0, "Hi", NOTHING, PLANS[3], BEFORE)
+    machine.brings_results(0, RESULTS[:2], "with a reminder more", NOTHING, True, PLANS[0])
+    machine.says(0, SECRET, NOTHING, PLANS[0], INSTEAD)
+    machine.says(0, SECRET, "the server is started again", PLANS[0], AFTER)
+
+
+def files_come_in_words_and_in_results(machine: ConversationPool) -> None:
+    machine.two_ask_the_same_and_differ_in_one_thing_at_most(("user", "other"), CONTENTS[-1], PLANS[2])
+    machine.brings_results(0, RESULTS[-1:], AS_CALLED, NOTHING, True, PLANS[0])
+    machine.says(1, CONTENTS[-1], "the server is started again", PLANS[0])
+
+
+def answers_have_a_form(machine: ConversationPool) -> None:
+    machine.two_ask_the_same_and_differ_in_one_thing_at_most(("response_format", FORM), "Hi", PLANS[0])
+    machine.says(1, "Hi", NOTHING, PLANS[3])
+    machine.brings_results(1, RESULTS[:2], AS_CALLED, NOTHING, True, PLANS[0])
+    machine.changes_something_and_goes_on(1, "response_format", 0, PLANS[0])
+
+
 @pytest.mark.long
 @pytest.mark.parametrize(
     ("kind", "ways"),
@@ -634,15 +691,18 @@ async def test_answer_that_is_wanted_again_and_an_edited_message_reach_claude_ex
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "sequence",
+    ("sequence", "ways"),
     [
-        results_come_after_a_restart_and_more_is_said,
-        claude_thinks_between_its_calls,
-        everything_that_tells_conversations_apart_changes,
+        (results_come_after_a_restart_and_more_is_said, {"new", "replayed"}),
+        (claude_thinks_between_its_calls, {"new", "replayed"}),
+        (everything_that_tells_conversations_apart_changes, {"new", "replayed"}),
+        (system_messages_keep_their_place, {"new", "continued", "replayed"}),
+        (files_come_in_words_and_in_results, {"new", "continued", "replayed"}),
+        (answers_have_a_form, {"new", "parked", "replayed"}),
     ],
 )
-async def test_sequence_that_once_failed_keeps_to_the_model(
-    tmp_path_factory: pytest.TempPathFactory, sequence: Callable[[ConversationPool], None]
+async def test_fixed_sequence_keeps_to_the_model(
+    tmp_path_factory: pytest.TempPathFactory, sequence: Callable[[ConversationPool], None], ways: set[str]
 ) -> None:
     def run(machine: Callable[[], ConversationPool]) -> None:
         conversations = machine()
@@ -651,4 +711,4 @@ async def test_sequence_that_once_failed_keeps_to_the_model(
         finally:
             conversations.teardown()
 
-    await on_stage(tmp_path_factory, KEEPING, run)
+    assert await on_stage(tmp_path_factory, KEEPING, run) >= ways

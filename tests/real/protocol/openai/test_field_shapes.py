@@ -3,7 +3,10 @@
 Each test checks what the bundled CLI sends to Claude for one, over chat, and over Responses where that API has it too.
 """
 
-from collections.abc import AsyncIterator
+import base64
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -11,6 +14,8 @@ from urllib.parse import quote
 import pytest
 
 from claude_openai.protocol.turn.tools import MAX_NAME_CHARS
+from claude_openai.protocol.wire.image_files import picture_kind, picture_size
+from claude_openai.protocol.wire.media import MAX_SENT_IMAGE_BYTES, MAX_SIDE
 from claude_openai.protocol.wire.turns import NO_RESULT, reminder
 from claude_openai.testing import Reply, ToolUse
 from tests.media_files import PDF
@@ -24,7 +29,6 @@ from tests.real.responses_form import CHAT, RESPONSES, as_responses
 pytestmark = needs_claude
 
 PNG_URL: Final = data_url(PNG, "image/png")
-LARGE: Final = drawn("RGB", (9000, 40), "PNG")
 SCHEMA: Final = {"type": "object", "properties": {"q": {"type": "string"}}}
 PEEK: Final = {"type": "function", "function": {"name": "peek", "description": "look at a thing", "parameters": SCHEMA}}
 GO: Final = {"role": "user", "content": "go"}
@@ -248,6 +252,53 @@ async def test_blocks_of_claudes_api_come_with_its_tools(served: Served) -> None
     assert sent(served) == [SAID_GO, CALLED, ("user", [["result", "R"]])]
 
 
+PAIR: Final = '{"items":[{"type":"number"},{"type":"number"}],"additionalItems":false}'
+# The draft, the properties by it and as Claude gets them, arguments that break the draft, and arguments that fit.
+OF_OLDER_DRAFTS: Final[Sequence[tuple[str, Any, Any, Any, Any]]] = (
+    (
+        "draft-07",
+        {"at": {"type": "array", **json.loads(PAIR)}},
+        {"at": {"type": "array", "description": f"(JSON Schema: {PAIR})"}},
+        {"at": [1, 2, 3]},
+        {"at": [1, 2]},
+    ),
+    (
+        "draft-04",
+        {"ttl": {"type": "integer", "minimum": 0, "exclusiveMinimum": True}},
+        {"ttl": {"type": "integer", "exclusiveMinimum": 0}},
+        {"ttl": 0},
+        {"ttl": 1},
+    ),
+    (
+        "draft-03",
+        {"q": {"type": "string", "required": True}},
+        {"q": {"type": "string", "description": '(JSON Schema: {"required":true})'}},
+        {},
+        {"q": "x"},
+    ),
+)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("draft", "properties", "translated", "bad", "good"), OF_OLDER_DRAFTS)
+async def test_schema_of_an_older_draft_reaches_claude_translated_and_a_call_is_checked_by_the_draft(
+    served: Served, draft: str, properties: Any, translated: Any, bad: Any, good: Any
+) -> None:
+    schema = {"$schema": f"http://json-schema.org/{draft}/schema#", "type": "object", "properties": properties}
+    tool = {"type": "function", "function": {"name": "geo", "parameters": schema}}
+    served.api.enqueue(*(Reply(ToolUse("mcp__openai__geo", each)) for each in (bad, good)))
+    async with Call.open(served.url, chat([GO], tools=[tool])) as call:
+        _, answer = await call.answer()
+    (made,) = answer["choices"][0]["message"]["tool_calls"]
+    assert json.loads(made["function"]["arguments"]) == good
+    (offered,) = served.api.requests[0].body["tools"]
+    assert offered["input_schema"]["properties"] == translated
+    _, refused, (_, ((_, problem),)) = sent(served)
+    assert refused == ("assistant", [("geo", bad)])
+    assert "do not match" in problem
+    assert len(served.api.requests) == 2
+
+
 @pytest.mark.long
 async def test_as_many_tools_as_mcp_servers_have_are_offered_with_long_names(served: Served) -> None:
     names = [f"{number:03}_{'x' * (MAX_NAME_CHARS - 4)}" for number in range(200)]
@@ -316,8 +367,18 @@ async def test_pdf_for_a_parked_turn_is_sent_with_the_whole_history(served: Serv
 
 
 @pytest.mark.long
-async def test_a_picture_is_the_same_in_a_prompt_a_history_and_a_result(served: Served) -> None:
-    large = [{"type": "image_url", "image_url": {"url": data_url(LARGE, "image/png")}}]
+@pytest.mark.parametrize(
+    "draw",
+    [
+        pytest.param(partial(drawn, "RGB", (9000, 40), "PNG"), id="wide"),
+        pytest.param(partial(drawn, "RGB", (1900, 1900), "PNG", noise=True, compress_level=1), id="of 5 MB"),
+        pytest.param(partial(drawn, "RGB", (1000, 1000), "JPEG", noise=True, quality=85), id="of 0.7 MB"),
+    ],
+)
+async def test_a_picture_is_the_same_in_a_prompt_a_history_and_a_result(
+    served: Served, draw: Callable[[], bytes]
+) -> None:
+    large = [{"type": "image_url", "image_url": {"url": data_url(draw(), "image/png")}}]
     served.api.enqueue(Reply("ok"), Reply(ToolUse("mcp__openai__peek", {"q": "x"}, "toolu_1")))
     messages = [says("user", large)]
     await ask(served, chat(messages, tools=[PEEK]))
@@ -330,7 +391,10 @@ async def test_a_picture_is_the_same_in_a_prompt_a_history_and_a_result(served: 
     assert await ask(served, chat(messages, tools=[PEEK], user="another")) == "replayed"
     pictures.append(pictures_of(served))
     assert [len(each) for each in pictures] == [1, 2, 2]
-    assert len({data for each in pictures for data in each}) == 1
+    (data,) = {data for each in pictures for data in each}
+    raw = base64.b64decode(data)
+    assert len(raw) <= MAX_SENT_IMAGE_BYTES
+    assert max(picture_size(picture_kind(raw), raw)) <= MAX_SIDE
     assert sent(served)[0] == ("user", ["image"])  # with no text of Claude Code's about its size
 
 

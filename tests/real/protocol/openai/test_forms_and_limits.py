@@ -11,6 +11,7 @@ from tests.http_client import texts
 from tests.openai_schema import strict_openai_completion, validate
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, on_both_backends, serving
+from tests.real.heard import sent
 from tests.real.tool_turns import KEPT, READ, results, use
 
 pytestmark = needs_claude
@@ -96,13 +97,18 @@ async def test_json_mode_is_any_object(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-async def test_a_conversation_goes_on_live_after_an_answer_that_had_a_form(tmp_path: Path) -> None:
+async def test_an_answer_that_had_a_form_is_text_for_claude_when_the_conversation_goes_on(tmp_path: Path) -> None:
     asked = [{"role": "user", "content": "Write."}]
     async with serving(tmp_path, Reply(output(1, to="a@b")), max_idle_sessions=2, spares=1) as served:
         choice, _ = await ask(served, asked, response_format=FORM)
         more = [*asked, choice["message"], {"role": "user", "content": "Again."}]
         choice, way = await ask(served, more, response_format=FORM)
-        assert way == "continued"
+        assert way == "replayed"  # the live process has a call and a result there
+        assert sent(served.api.requests[1]) == [
+            ("user", [("text", "Write.")]),
+            ("assistant", [("text", '{"to": "a@b"}')]),
+            ("user", [("text", "Again.")]),
+        ]
         assert json.loads(choice["message"]["content"]) == {"to": "a@b"}
 
 

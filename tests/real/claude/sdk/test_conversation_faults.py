@@ -20,6 +20,7 @@ from claude_openai.claude.process.guardian import Link
 from claude_openai.claude.process.supervised import _unread
 from claude_openai.claude.sdk.transport import ProcessTransport
 from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text, ToolUse
+from tests.conditions import needs
 from tests.real.call import Call, chat
 from tests.real.harness import OK, Served, needs_claude, serving, until, until_one
 from tests.real.tool_turns import ASKED, KEPT, LIST, READ, ask, refused, results, upstream, use
@@ -315,6 +316,7 @@ async def test_a_process_that_dies_in_its_answer_is_an_error_and_never_an_end(
 
 
 @pytest.mark.long
+@needs("ordered-claude")
 async def test_results_that_are_not_all_or_not_asked_for_leave_the_turn_waiting(kept: Served) -> None:
     kept.api.enqueue(CALLS)
     await ask(kept, ASKED)

@@ -25,7 +25,7 @@ from tests.real.call import Call, chat
 from tests.real.harness import OK, Served, needs_claude, serving, until, until_one
 from tests.real.tool_turns import ASKED, KEPT, LIST, READ, ask, refused, results, upstream, use
 
-pytestmark = needs_claude
+pytestmark = [needs_claude, needs("ordered-claude")]
 
 CALLS = Reply("Let me see.", use(1), use(2))
 ANSWERED: list[tuple[str, Any]] = [
@@ -316,7 +316,6 @@ async def test_a_process_that_dies_in_its_answer_is_an_error_and_never_an_end(
 
 
 @pytest.mark.long
-@needs("ordered-claude")
 async def test_results_that_are_not_all_or_not_asked_for_leave_the_turn_waiting(kept: Served) -> None:
     kept.api.enqueue(CALLS)
     await ask(kept, ASKED)

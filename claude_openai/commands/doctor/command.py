@@ -54,8 +54,9 @@ def run(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     if options.json:
         print(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}, indent=2))
     else:
+        width = max(len(check.name) for check in checks)
         for check in checks:
-            _show(check)
+            _show(check, width)
         print(_summary(checks))
     return 1 if failed else 0
 
@@ -119,10 +120,10 @@ def _settings(config: Config) -> str:
     return f"{'demo' if config.demo else config.backend} backend; models {models}"
 
 
-def _show(check: Finding) -> None:
-    _print_wrapped(f"{check.state:<8} {check.name:<12} ", check.found)
+def _show(check: Finding, width: int) -> None:
+    _print_wrapped(f"{check.state:<8} {check.name:<{width}} ", check.found)
     if check.mend:
-        _print_wrapped(f"{'':<8} {'':<12} -> ", check.mend)
+        _print_wrapped(f"{'':<8} {'':<{width}} -> ", check.mend)
 
 
 def _print_wrapped(start: str, text: str) -> None:

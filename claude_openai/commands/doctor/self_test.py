@@ -16,33 +16,25 @@ from urllib.parse import urlsplit
 import trio
 
 from claude_openai.claude.process.command_line import stand_in_environment
-from claude_openai.claude.process.version import LEAST_EXACT, LEAST_ONE_CALL, RENEW, Version
+from claude_openai.claude.process.version import LEAST_EXACT, LEAST_ONE_CALL, LEAST_ORDERED, RENEW, Version
 from claude_openai.commands.doctor.checks import Finding
-from claude_openai.commands.doctor.self_test_turns import (
-    START,
-    SYSTEM,
-    Kind,
-    Said,
-    answer_in,
-    kinds,
-    said_to_claude,
-    system_prompt,
-)
+from claude_openai.commands.doctor.self_test_reading import added_text, answer_in, has_moved_results
+from claude_openai.commands.doctor.self_test_turns import START, Kind, kinds
 from claude_openai.commands.instance.control_client import error_message
 from claude_openai.config import Config
 from claude_openai.errors import ConfigError, StartError, leaves
 from claude_openai.server import serve
-from claude_openai.standin.recorded import RecordedRequest
+from claude_openai.standin.script import Reply
 from claude_openai.standin.server import MessagesApi
 
 __all__ = ["self_test"]
 
-# All turns together take less than ten seconds; these limits are for a busy machine.
+# All turns together take about ten seconds; these limits are for a busy machine.
 TURN_S: Final = 60.0
 ALL_S: Final = 240.0
 # The server learns from its first turns what Claude Code adds, and a turn does not wait for that without a limit.
 START_TURNS: Final = 3
-ADDED_CHARS: Final = 100
+UNEXPECTED: Final = Reply("This call was not expected.")
 OTHER_RELEASE: Final = (
     "this claude-openai and this Claude Code are not compatible; update one of them: pip install -U claude-openai, "
     "npm install -g @anthropic-ai/claude-code"
@@ -58,11 +50,19 @@ _FAILURES: Final = (_Failed, OSError, http.client.HTTPException)
 
 @dataclass(frozen=True, slots=True)
 class _Turn:
-    """A turn's route, its number of calls of Claude's API, and the text that was sent besides the conversation."""
+    """A turn's route and the calls of Claude's API that it took.
+
+    Attributes:
+        way: the route.
+        calls: the number of calls.
+        added: the text that was sent besides the conversation.
+        is_moved: whether results of parallel calls were not in order.
+    """
 
     way: str
     calls: int
     added: str
+    is_moved: bool
 
 
 def self_test(config: Config, version: Version) -> list[Finding]:
@@ -87,9 +87,14 @@ def self_test(config: Config, version: Version) -> list[Finding]:
 
 async def _run(config: Config, version: Version, folder: Path, checks: list[Finding]) -> None:
     with trio.move_on_after(ALL_S) as bound:
-        async with MessagesApi.serving() as api, trio.open_nursery() as nursery:
+        # The reply to the next call; a turn that does not make its call must not leave its reply to the next turn.
+        replies: list[Reply] = []
+        async with (
+            MessagesApi.serving(lambda _: replies.pop() if replies else UNEXPECTED) as api,
+            trio.open_nursery() as nursery,
+        ):
             (url,) = await nursery.start(serve, _alone(config, api.base_url, folder))
-            tested = _Tested(url, api, version)
+            tested = _Tested(url, api, replies, version)
             try:
                 await tested.start()
             except _FAILURES as error:
@@ -117,7 +122,7 @@ def _alone(config: Config, base_url: str, folder: Path) -> Config:
         usage_file=None,
         record=None,
         spares=0,
-        max_idle_sessions=2,
+        max_idle_sessions=1,
         pass_env=(),
         extra_env=stand_in_environment(base_url, folder / "config"),
     )
@@ -126,9 +131,10 @@ def _alone(config: Config, base_url: str, folder: Path) -> Config:
 class _Tested:
     """The server under test, and the requests of its Claude Code."""
 
-    def __init__(self, url: str, api: MessagesApi, version: Version) -> None:
+    def __init__(self, url: str, api: MessagesApi, replies: list[Reply], version: Version) -> None:
         self._url = url
         self._api = api
+        self._replies = replies
         self._version = version
 
     async def start(self) -> None:
@@ -154,6 +160,8 @@ class _Tested:
             wrong.append((f"{turn.calls} calls of Claude's API; expected 1", LEAST_ONE_CALL))
         if turn.added:
             wrong.append((f"Claude also gets {turn.added!r}", LEAST_EXACT))
+        if turn.is_moved:
+            wrong.append(("results of parallel calls change places", LEAST_ORDERED))
         if wrong:
             found = "; ".join((found, *(text for text, _ in wrong)))
             if all(self._version < least for _, least in wrong):
@@ -165,12 +173,16 @@ class _Tested:
 
     async def _turn(self, kind: Kind) -> _Turn:
         before = len(self._api.requests)
-        self._api.enqueue(kind.reply)
+        self._replies[:] = [kind.reply]
         way = await self._ask(kind)
         requests = self._api.requests[before:]
         if not requests:
             raise _Failed("Claude's API was not called")
-        return _Turn(way, len(requests), _added(kind, requests[0]))
+        try:
+            added = added_text(kind, requests[0])
+        except ValueError as error:
+            raise _Failed(str(error)) from error
+        return _Turn(way, len(requests), added, has_moved_results(requests[0]))
 
     async def _ask(self, kind: Kind) -> str:
         """Send the request, and return the route that the server took.
@@ -205,23 +217,3 @@ def _post(url: str, kind: Kind) -> tuple[int, str, bytes]:
         return response.status, response.getheader("x-claude-openai-conversation", ""), response.read()
     finally:
         connection.close()
-
-
-def _added(kind: Kind, request: RecordedRequest) -> str:
-    """Return the beginning of the text that Claude was sent besides the conversation.
-
-    Raises:
-        _Failed: a part of the conversation is missing.
-    """
-    system = system_prompt(request)
-    if system != SYSTEM:
-        raise _Failed(f"wrong system prompt: {system[:ADDED_CHARS]!r}; expected {SYSTEM!r}")
-    sent = said_to_claude(request)
-    remaining, added = list(sent), list[Said]()
-    for said in kind.said:
-        if said not in remaining:
-            raise _Failed(f"block {said[1]!r} is missing or out of order: Claude gets {str(sent)[-3 * ADDED_CHARS :]}")
-        place = remaining.index(said)
-        added += remaining[:place]
-        del remaining[: place + 1]
-    return " ".join(str(block) for _, block in (*added, *remaining))[:ADDED_CHARS]

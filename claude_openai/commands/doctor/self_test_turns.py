@@ -1,28 +1,25 @@
-"""The turns of `--self-test`: the request of a client, the reply of the stand-in, and the answer that is expected.
-
-Also the functions that read the answer, and the request that Claude Code made.
-"""
+"""The turns of `--self-test`: the request of a client, the reply of the stand-in, and the answer that is expected."""
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
-from claude_openai.standin.recorded import RecordedRequest
+from claude_openai.protocol.wire.turns import reminder
 from claude_openai.standin.script import Reply, Text, ToolUse
 
-__all__ = ["START", "Kind", "Said", "answer_in", "kinds", "said_to_claude", "system_prompt"]
+__all__ = ["PREFIX", "START", "SYSTEM", "Kind", "Said", "kinds"]
 
-# A role and a block: a text, a call (id, name, arguments as JSON), or a result (id of the call, text).
+# A role and a block: a text, a call (id, name, arguments as JSON), a result (id of the call, text), or a picture (its
+# type).
 Said: TypeAlias = tuple[str, str | tuple[str, ...]]
 
 CHAT: Final = "/v1/chat/completions"
 RESPONSES: Final = "/v1/responses"
+MESSAGES: Final = "/v1/messages"
 MODEL: Final = "claude"
 SYSTEM: Final = "You are a test."
 PREFIX: Final = "mcp__openai__"
-# Claude Code's own blocks come before those of the client.
-_OWN_SYSTEM_BLOCKS: Final = 2
 
 _OBJECT: Final = {
     "type": "object",
@@ -32,7 +29,8 @@ _OBJECT: Final = {
 }
 _TOOL: Final = {"type": "function", "function": {"name": "look", "description": "Look.", "parameters": _OBJECT}}
 _FORM: Final = {"type": "json_schema", "json_schema": {"name": "number", "schema": _OBJECT, "strict": True}}
-_CALL: Final = ("toolu_1", "look", '{"n": 1}')
+# One black dot.
+_PNG: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class Kind:
         answer: the answer that the client must get: a text, or the arguments of a call.
         way: the route that the server must take: the value of `x-claude-openai-conversation`.
         fields: more fields of the request.
-        path: the path of the API; a request to the Responses API has one text.
+        path: the path of the API; only a request for a chat completion has more than texts.
     """
 
     name: str
@@ -59,15 +57,38 @@ class Kind:
 
     @property
     def body(self) -> bytes:
+        messages = _messages(self.said)
         if self.path == RESPONSES:
-            conversation: dict[str, Any] = {"instructions": SYSTEM, "input": self.said[0][1]}
+            conversation: dict[str, Any] = {"instructions": SYSTEM, "input": messages}
+        elif self.path == MESSAGES:
+            conversation = {"system": SYSTEM, "messages": messages}
         else:
-            conversation = {"messages": [{"role": "system", "content": SYSTEM}, *map(_message, self.said)]}
+            conversation = {"messages": [{"role": "system", "content": SYSTEM}, *messages]}
         return json.dumps({"model": MODEL, **conversation, **self.fields}).encode()
+
+    @property
+    def sent(self) -> list[Said]:
+        """The conversation as Claude must get it."""
+        return [
+            ("user", reminder(said).text) if role == "system" and isinstance(said, str) else (role, said)
+            for role, said in self.said
+        ]
 
 
 def _texts(*texts: str) -> tuple[Said, ...]:
     return tuple(("assistant" if n % 2 else "user", text) for n, text in enumerate(texts))
+
+
+def _messages(conversation: Iterable[Said]) -> list[dict[str, Any]]:
+    """Return the messages of a chat; calls that follow each other are of one message."""
+    found: list[dict[str, Any]] = []
+    for said in conversation:
+        message = _message(said)
+        if found and "tool_calls" in message and "tool_calls" in found[-1]:
+            found[-1]["tool_calls"] += message["tool_calls"]
+        else:
+            found.append(message)
+    return found
 
 
 def _message(said: Said) -> dict[str, Any]:
@@ -79,17 +100,65 @@ def _message(said: Said) -> dict[str, Any]:
             return {"role": "assistant", "content": None, "tool_calls": [call]}
         case (_, (ident, text)):
             return {"role": "tool", "tool_call_id": ident, "content": text}
-    raise ValueError(f"invalid message: {said!r}; expected a text, a call or a result")
+        case (role, (kind,)):
+            picture = {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{_PNG}"}}
+            return {"role": role, "content": [picture]}
+    raise ValueError(f"invalid message: {said!r}; expected a text, a call, a result or a picture")
+
+
+def _arguments(n: int) -> str:
+    return json.dumps({"n": n})
+
+
+def _call(n: int) -> Said:
+    return "assistant", (f"toolu_{n}", "look", _arguments(n))
+
+
+def _result(n: int, text: str) -> Said:
+    return "user", (f"toolu_{n}", text)
+
+
+def _calling(*numbers: int) -> Reply:
+    return Reply(*(ToolUse(f"{PREFIX}look", {"n": n}, f"toolu_{n}") for n in numbers))
 
 
 _STREAM: Final = {"stream": True}
-_RESULT: Final = (*_texts("look"), ("assistant", _CALL), ("user", (_CALL[0], "seen")))
+_TOOLS: Final = {"tools": [_TOOL], **_STREAM}
+# Each of these conversations goes on with the turns of the next.
+_CALLED: Final = (*_texts("look"), _call(1), _result(1, "seen"))
+_ASKED_TWICE: Final = (*_CALLED, ("assistant", "It is."), ("user", "look twice"))
+_CALLED_TWICE: Final = (*_ASKED_TWICE, _call(2), _call(3), _result(2, "left"), _result(3, "right"))
+_LEFT: Final = (*_CALLED_TWICE, ("assistant", "Both."), ("user", "I am back."))
+_COUNTED: Final = _texts("count", "1 2", "go on")
+_COUNTED_ON: Final = _texts("count", "1 2", "go on", "3", "and on")
+_PICTURED: Final = (*_COUNTED_ON, ("assistant", "45"), ("user", ("image/png",)), ("user", "What is this?"))
+_REMINDED: Final = (*_PICTURED, ("assistant", "A dot."), ("system", "Be brief."), ("user", "Thanks."))
 
 START: Final = Kind("start", _texts("Are you there?"), Reply("Yes."), "Yes.")
 _NEW: Final = Kind("new", _texts("one"), Reply("two"), "two")
+_ON_SDK: Final = (
+    Kind("follow-up", _texts("one", "two", "three"), Reply("four"), "four", "continued"),
+    Kind("edit", _texts("one", "two", "other"), Reply("five"), "five", "rewound"),
+    Kind("tool call", _texts("look"), _calling(1), _arguments(1), fields=_TOOLS),
+    Kind("tool result", _CALLED, Reply("It is."), "It is.", "parked", _TOOLS),
+    Kind("parallel calls", _ASKED_TWICE, _calling(2, 3), _arguments(2) + _arguments(3), "continued", _TOOLS),
+    Kind("parallel results", _CALLED_TWICE, Reply("Both."), "Both.", "parked", _TOOLS),
+    Kind(
+        "result and text",
+        (*_texts("look first"), _call(4), _result(4, "seen"), ("user", "And now?")),
+        Reply("Now."),
+        "Now.",
+        "replayed",
+        _TOOLS,
+    ),
+)
 _ON_BOTH_BACKENDS: Final = (
     Kind("history", _texts("a", "b", "c"), Reply("d"), "d", "replayed"),
     Kind("stream", _texts("count"), Reply(Text("1 ", "2")), "1 2", fields=_STREAM),
+    Kind("Messages", _COUNTED, Reply("3"), "3", "continued", {"max_tokens": 1000, **_STREAM}, MESSAGES),
+    Kind("Responses", _COUNTED_ON, Reply(Text("4", "5")), "45", "continued", _STREAM, RESPONSES),
+    Kind("picture", _PICTURED, Reply("A dot."), "A dot.", "continued"),
+    Kind("system message", _REMINDED, Reply("Yes."), "Yes.", "continued"),
     Kind(
         "JSON schema",
         _texts("number"),
@@ -97,79 +166,14 @@ _ON_BOTH_BACKENDS: Final = (
         '{"n": 2}',
         fields={"response_format": _FORM},
     ),
-    Kind("Responses", _texts("respond"), Reply(Text("a", "b")), "ab", fields=_STREAM, path=RESPONSES),
 )
-_ON_SDK: Final = (
-    Kind("follow-up", _texts("one", "two", "three"), Reply("four"), "four", "continued"),
-    Kind("edit", _texts("one", "two", "other"), Reply("five"), "five", "rewound"),
-    Kind(
-        "tool call",
-        _texts("look"),
-        Reply(ToolUse(PREFIX + _CALL[1], {"n": 1}, _CALL[0])),
-        '{"n": 1}',
-        fields={"tools": [_TOOL], **_STREAM},
-    ),
-    Kind("tool result", _RESULT, Reply("It is."), "It is.", "parked", {"tools": [_TOOL], **_STREAM}),
-)
+# The server has ended its process, because it keeps only the last conversation open.
+_RETURN: Final = Kind("return", _LEFT, Reply("Welcome."), "Welcome.", "replayed", _TOOLS)
 
 
 def kinds(backend: str) -> tuple[Kind, ...]:
     """Return the turns that a backend can run, in order. They run after `START`."""
-    return (_NEW, *_ON_SDK, *_ON_BOTH_BACKENDS) if backend == "sdk" else (_NEW, *_ON_BOTH_BACKENDS)
-
-
-def said_to_claude(request: RecordedRequest) -> list[Said]:
-    """Return all blocks of a request's messages. A block that is not a text, call or result is returned as JSON."""
-    found: list[Said] = []
-    for message in request.messages:
-        role, content = str(message.get("role")), message.get("content")
-        blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
-        found += [(role, _block(block)) for block in blocks]
-    return found
-
-
-def _block(block: Mapping[str, Any]) -> str | tuple[str, ...]:
-    match block:
-        case {"type": "text", "text": str(text)}:
-            return text
-        case {"type": "tool_use", "id": ident, "name": name, "input": arguments}:
-            return ident, name.removeprefix(PREFIX), json.dumps(arguments)
-        case {"type": "tool_result", "tool_use_id": ident, "content": content}:
-            return ident, content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
-    return json.dumps(block)
-
-
-def system_prompt(request: RecordedRequest) -> str:
-    """Return the client's part of the system prompt."""
-    return "\n".join(request.system_text.splitlines()[_OWN_SYSTEM_BLOCKS:])
-
-
-def answer_in(body: bytes, *, stream: bool) -> str:
-    """Return the text of an answer, or the arguments of its call.
-
-    Args:
-        body: of a chat completion; of either API if it is a stream.
-        stream: whether it is a stream.
-
-    Raises:
-        ValueError: the body is an error, or not an answer.
-    """
-    try:
-        if not stream:
-            return str(json.loads(body)["choices"][0]["message"]["content"])
-        lines = [line.removeprefix(b"data: ") for line in body.splitlines() if line.startswith(b"data: {")]
-        return "".join(part for line in lines for part in _parts(json.loads(line)))
-    except (LookupError, TypeError) as error:
-        raise ValueError(f"invalid answer: {body[:200]!r}") from error
-
-
-def _parts(event: Mapping[str, Any]) -> Iterator[str]:
-    if event.get("type") == "response.output_text.delta":
-        yield event["delta"]
-    if "error" in event:
-        raise ValueError(event["error"]["message"])
-    for choice in event.get("choices", ()):
-        delta = choice["delta"]
-        yield delta.get("content") or ""
-        for call in delta.get("tool_calls", ()):
-            yield call["function"].get("arguments", "")
+    if backend == "sdk":
+        return _NEW, *_ON_SDK, *_ON_BOTH_BACKENDS, _RETURN
+    # The CLI backend keeps no conversation open.
+    return _NEW, *(replace(kind, way=kind.way.replace("continued", "replayed")) for kind in _ON_BOTH_BACKENDS)

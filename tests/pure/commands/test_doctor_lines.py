@@ -16,7 +16,7 @@ def test_line_breaks_between_words_on_a_terminal_only(
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
     monkeypatch.setenv("COLUMNS", "60")
-    command._show(Finding("log", "FAIL", FOUND, "use another --log-file"))
+    command._show(Finding("log", "FAIL", FOUND, "use another --log-file"), width=12)
     lines = capsys.readouterr().out.splitlines()
     if not is_terminal:
         assert lines == [f"FAIL     log          {FOUND}", f"{' ' * 22}-> use another --log-file"]

@@ -20,11 +20,12 @@ from claude_openai.claude.process.guardian import Link
 from claude_openai.claude.process.supervised import _unread
 from claude_openai.claude.sdk.transport import ProcessTransport
 from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text, ToolUse
+from tests.conditions import needs
 from tests.real.call import Call, chat
 from tests.real.harness import OK, Served, needs_claude, serving, until, until_one
 from tests.real.tool_turns import ASKED, KEPT, LIST, READ, ask, refused, results, upstream, use
 
-pytestmark = needs_claude
+pytestmark = [needs_claude, needs("ordered-claude")]
 
 CALLS = Reply("Let me see.", use(1), use(2))
 ANSWERED: list[tuple[str, Any]] = [

@@ -30,6 +30,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from claude_openai.protocol.claude_code.call_policies import MUST_CALL
 from claude_openai.protocol.claude_code.structured_output import STRUCTURED_OUTPUT
 from claude_openai.testing import Hang, Pause, RecordedRequest, Reply, Text, Thinking, ToolUse
+from tests.conditions import needs
 from tests.media_files import FILES, PICTURE
 from tests.real.call import Call
 from tests.real.harness import Served, needs_claude, until
@@ -49,7 +50,7 @@ from tests.real.responses_form import CHAT, RESPONSES, as_message, as_responses
 from tests.real.stage import Stage
 from tests.real.tool_turns import LIST, READ
 
-pytestmark = needs_claude
+pytestmark = [needs_claude, needs("exact-claude")]
 
 T = TypeVar("T")
 Wire: TypeAlias = dict[str, Any]

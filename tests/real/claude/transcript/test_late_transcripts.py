@@ -13,11 +13,12 @@ import trio
 from claude_openai.claude.transcript.fifo import LateTranscript
 from claude_openai.claude.transcript.session_file import Past
 from claude_openai.protocol.turn.blocks import Message, TextBlock
+from tests.conditions import needs
 from tests.real.call import Call, chat
 from tests.real.harness import LIMIT_S, Served, needs_claude, read_proc, serving, until, until_one
 from tests.real.tool_turns import ask, upstream
 
-pytestmark = [needs_claude, pytest.mark.long]
+pytestmark = [needs_claude, needs("exact-claude"), pytest.mark.long]
 
 WAITING: dict[str, Any] = {"spares": 1, "max_idle_sessions": 0}
 LONG = "of many words, " * 100_000 + "and an end"  # more than a pipe holds

@@ -14,6 +14,7 @@ from typing import Any, Final
 import pytest
 
 from claude_openai.testing import RecordedRequest, Reply, Text, Thinking, ToolUse
+from tests.conditions import needs
 from tests.media_files import PICTURE
 from tests.real.call import Call, chat
 from tests.real.harness import Served, needs_claude, serving
@@ -21,7 +22,7 @@ from tests.real.heard import PREFIX, heard, is_statement_of_effort, meant
 from tests.real.messages_form import MESSAGES, as_messages
 from tests.real.responses_form import CHAT, RESPONSES, as_responses
 
-pytestmark = needs_claude
+pytestmark = [needs_claude, needs("exact-claude")]
 
 Message = dict[str, Any]
 

@@ -15,6 +15,7 @@ import trio
 from claude_openai.config import BACKENDS
 from claude_openai.testing import AUTHENTICATION_ERROR, Answer, Reply, Script
 from tests.conditions import needs
+from tests.real.changed_claude import changed_claude
 from tests.real.command import Shell, shell
 from tests.real.fake_cli import ANSWER, fake_cli
 from tests.real.harness import OK, needs_claude
@@ -337,7 +338,9 @@ async def test_running_server_has_no_findings_and_is_asked_with_its_key(tmp_path
         assert len(type_.api.requests) == 1
 
 
-KINDS = ["new", "follow-up", "edit", "tool call", "tool result", "history", "stream", "JSON schema", "Responses"]
+ON_SDK = ["follow-up", "edit", "tool call", "tool result", "parallel calls", "parallel results", "result and text"]
+ON_BOTH = ["history", "stream", "Messages", "Responses", "picture", "system message", "JSON schema"]
+KINDS = {"sdk": ["new", *ON_SDK, *ON_BOTH, "return"], "cli": ["new", *ON_BOTH]}
 
 
 @pytest.mark.long
@@ -353,12 +356,62 @@ async def test_a_self_test_tries_each_kind_of_turn_without_an_account(tmp_path: 
         }
         before = sorted(path for path in type_.home.rglob("*"))
         doctor = await visit(type_, "--self-test", "--backend", backend, env=strange)
-        assert doctor.states == {}
-        without_tools = [name for name in KINDS if name not in ("follow-up", "edit", "tool call", "tool result")]
-        assert list(doctor.checks) == ["Claude Code", *(KINDS if backend == "sdk" else without_tools)]
+        assert doctor.states == {}, doctor.checks
+        assert list(doctor.checks) == ["Claude Code", *KINDS[backend]]
         assert all("gets only the client's conversation" in doctor.found(name) for name in list(doctor.checks)[1:])
         assert type_.api.requests == []
         assert sorted(path for path in type_.home.rglob("*")) == before
+
+
+def last_blocks(body: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The client's last message in a turn of the self-test after the first; empty for other requests."""
+    said = json.dumps(body)
+    if "You are a test." not in said or "Are you there?" in said:
+        return []
+    *_, message = (message for message in body["messages"] if message["role"] == "user")
+    if isinstance(message["content"], str):
+        message["content"] = [{"type": "text", "text": message["content"]}]
+    blocks: list[dict[str, Any]] = message["content"]
+    return blocks
+
+
+def change_the_last_words(body: dict[str, Any]) -> None:
+    for block in last_blocks(body)[-1:]:
+        block["text" if block["type"] == "text" else "content"] = "other words"
+
+
+def change_what_only_some_turns_have(body: dict[str, Any]) -> None:
+    blocks = last_blocks(body)
+    match [block["type"] for block in blocks]:
+        case ["tool_result", "tool_result"]:
+            blocks.reverse()
+        case ["tool_result", "text"] | ["text", "text"]:
+            del blocks[-1 if blocks[0]["type"] == "tool_result" else 0]
+        case ["image", "text"]:
+            del blocks[0]
+
+
+@pytest.mark.long
+async def test_each_turn_of_a_self_test_fails_where_claude_gets_other_words(tmp_path: Path) -> None:
+    async with untouched(tmp_path) as type_:
+        with changed_claude(tmp_path, change_the_last_words) as changed:
+            doctor = await visit(type_, "--self-test", "--claude-command", changed)
+        assert doctor.states == dict.fromkeys(KINDS["sdk"], "FAIL")
+        for name in doctor.states:
+            assert "is missing or out of order" in doctor.found(name)
+
+
+@pytest.mark.long
+async def test_self_test_of_a_claude_without_pictures_reminders_and_order_fails_these_turns(tmp_path: Path) -> None:
+    async with untouched(tmp_path) as type_:
+        with changed_claude(tmp_path, change_what_only_some_turns_have) as changed:
+            doctor = await visit(type_, "--self-test", "--claude-command", changed)
+        failing = ("parallel results", "result and text", "picture", "system message")
+        assert doctor.states == dict.fromkeys(failing, "FAIL")
+        assert "results of parallel calls change places" in doctor.found("parallel results")
+        assert "block 'And now?' is missing" in doctor.found("result and text")
+        assert "block ('image/png',) is missing" in doctor.found("picture")
+        assert "Be brief." in doctor.found("system message")
 
 
 @pytest.mark.long

@@ -7,8 +7,17 @@ turn, and with the tests that need a condition `...-claude` of `tests/conditions
 import re
 from typing import Final, TypeAlias
 
-__all__ = ["LACKS", "LEAST", "LEAST_CACHE_TTL", "LEAST_COMPLETE", "LEAST_EXACT", "LEAST_LONG", "LEAST_ONE_CALL"]
-__all__ += ["LEAST_ORDERED", "LEAST_REWINDING", "LEAST_VERBATIM", "RENEW", "Version", "parse_version", "shortcoming"]
+__all__ = ["LACKS", "LEAST", "LEAST_CACHE_TTL", "LEAST_COMPLETE", "LEAST_DESCRIBED", "LEAST_EXACT", "LEAST_LONG"]
+__all__ += [
+    "LEAST_ONE_CALL",
+    "LEAST_ORDERED",
+    "LEAST_REWINDING",
+    "LEAST_VERBATIM",
+    "RENEW",
+    "Version",
+    "parse_version",
+    "shortcoming",
+]
 __all__ += ["show_version"]
 
 Version: TypeAlias = tuple[int, ...]
@@ -25,6 +34,8 @@ LEAST_CACHE_TTL: Final[Version] = (2, 1, 242)
 LEAST_VERBATIM: Final[Version] = (2, 1, 248)
 # 2.1.185 does not support `rewind_conversation`; 2.1.245 does, but not in a conversation that began with a history.
 LEAST_REWINDING: Final[Version] = (2, 1, 250)
+# 2.1.278 cuts the descriptions of tools, 2.1.280 sends them whole; 2.1.279 is not on npm.
+LEAST_DESCRIBED: Final[Version] = (2, 1, 280)
 # 2.1.260 puts the date before the first message, 2.1.280 sends its environment beside results of live tools.
 LEAST_EXACT: Final[Version] = (2, 1, 282)
 # 2.1.284 refuses a prompt of 1 MB, because it knows a context of 200,000 tokens only.
@@ -35,6 +46,7 @@ RENEW: Final = "update it with `npm install -g @anthropic-ai/claude-code`, or le
 LACKS: Final = (
     (LEAST_LONG, "a prompt of 1 MB is refused as too long"),
     (LEAST_EXACT, "Claude gets the date before each conversation"),
+    (LEAST_DESCRIBED, "long descriptions of tools are cut"),
     (LEAST_REWINDING, "an edited conversation needs a new process"),
     (LEAST_VERBATIM, "a prompt like `/help` is not sent to Claude"),
     (LEAST_CACHE_TTL, "no request can set how long its prompt stays cached"),

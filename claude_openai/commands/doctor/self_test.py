@@ -29,7 +29,7 @@ from claude_openai.standin.server import MessagesApi
 
 __all__ = ["self_test"]
 
-# All turns together take about ten seconds; these limits are for a busy machine.
+# All turns together take about 15 seconds; these limits are for a busy machine.
 TURN_S: Final = 60.0
 ALL_S: Final = 240.0
 # The server learns from its first turns what Claude Code adds, and a turn does not wait for that without a limit.

@@ -159,16 +159,30 @@ class Primer:
     async def _check_all(self) -> None:
         async for key in self._learnt:
             await trio.sleep(CHECK_DELAY_S)
+            notes = self._known.get(key)
+            if notes is None or not self._is_current(key):
+                continue
             added: list[str] = []
             try:
-                added = await self._added(key[0], self._known.get(key, ()))
+                added = await self._added(key[0], notes)
             except* Exception as group:  # noqa: BLE001 - see `_learn`
                 self._note_failure(key, group)
-            if added:
+            if added and self._is_current(key):
                 self._log.warning("priming.incomplete", model=key[0], added=added)
-                if key not in self._learnt_again:
-                    self._learnt_again = {again for again in self._learnt_again if again in self._known} | {key}
-                    self._request(key)
+                self._learn_again(key)
+
+    def _learn_again(self, key: _Key) -> None:
+        """Have notes learnt and checked once more, but not a third time."""
+        if key not in self._learnt_again:
+            self._learnt_again = {again for again in self._learnt_again if again[1:] == key[1:]} | {key}
+            self._request(key)
+
+    def _is_current(self, key: _Key) -> bool:
+        """Return whether the notes of a key are still used: not those of a replaced program or an earlier day."""
+        try:
+            return key == self._key(key[0])
+        except ClaudeMissing:
+            return False
 
     def _key(self, model: str) -> _Key:
         """Return everything that the notes depend on and that can change while the server runs."""
@@ -191,6 +205,8 @@ class Primer:
         began = trio.current_time()
         try:
             notes = await self._probe(key[0])
+            if not self._is_current(key):
+                return  # each request from now on has another key
             # Drop the notes of earlier days and of replaced programs: they are not used again.
             current = [learnt for learnt in self._known if learnt[1:] == key[1:]]
             self._known = {learnt: self._known[learnt] for learnt in current[1 - MAX_MODELS :]}

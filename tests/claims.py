@@ -156,6 +156,14 @@ EXCEPTIONS: Final = (
         ),
     ),
     Shown(
+        "After structured output, whose call the client does not have, the next request is a replay with the answer as"
+        " text, without Claude's thinking of that answer",
+        (
+            "real/protocol/openai/test_forms_and_limits.py"
+            "::test_an_answer_that_had_a_form_is_text_for_claude_when_the_conversation_goes_on",
+        ),
+    ),
+    Shown(
         "A Claude Code that does not answer within 5 s, or an untested version, may send its notes; the log reports it"
         " (`priming.failed`, `priming.incomplete`)",
         (

@@ -70,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(f"--may-lack: {', '.join(sorted(unknown))}; expected some of {', '.join(CONDITIONS)}")
 
 
+@pytest.hookimpl(trylast=True)  # after `-m`
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     part: tuple[int, int] | None = config.getoption("part")
     if part is None:

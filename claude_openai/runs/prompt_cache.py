@@ -67,7 +67,8 @@ class _Prompt:
     @classmethod
     def of(cls, request: TurnRequest) -> "_Prompt":
         parts: tuple[tuple[Cause, object], ...] = (
-            ("model", (request.claude_model, request.long_context)),
+            # Each speed of a model has a cache of its own.
+            ("model", (request.claude_model, request.long_context, request.options.fast_mode)),
             ("tools", request.tools),
             ("system", request.system),
         )

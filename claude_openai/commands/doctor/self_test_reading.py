@@ -67,8 +67,8 @@ def _block(block: Mapping[str, Any]) -> str | tuple[str, ...]:
             return ident, name.removeprefix(PREFIX), json.dumps(arguments)
         case {"type": "tool_result", "tool_use_id": ident, "content": content}:
             return ident, content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
-        case {"type": "image", "source": {"media_type": str(kind)}}:
-            return (kind,)
+        case {"type": "image", "source": {"media_type": kind, "data": data}}:
+            return (f"data:{kind};base64,{data}",)
     return json.dumps(block)
 
 

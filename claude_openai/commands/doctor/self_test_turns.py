@@ -11,7 +11,7 @@ from claude_openai.standin.script import Reply, Text, ToolUse
 __all__ = ["PREFIX", "START", "SYSTEM", "Kind", "Said", "kinds"]
 
 # A role and a block: a text, a call (id, name, arguments as JSON), a result (id of the call, text), or a picture (its
-# type).
+# `data:` URL).
 Said: TypeAlias = tuple[str, str | tuple[str, ...]]
 
 CHAT: Final = "/v1/chat/completions"
@@ -30,7 +30,10 @@ _OBJECT: Final = {
 _TOOL: Final = {"type": "function", "function": {"name": "look", "description": "Look.", "parameters": _OBJECT}}
 _FORM: Final = {"type": "json_schema", "json_schema": {"name": "number", "schema": _OBJECT, "strict": True}}
 # One black dot.
-_PNG: Final = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=="
+_PNG: Final = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAA"
+    "AABJRU5ErkJggg=="
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +103,8 @@ def _message(said: Said) -> dict[str, Any]:
             return {"role": "assistant", "content": None, "tool_calls": [call]}
         case (_, (ident, text)):
             return {"role": "tool", "tool_call_id": ident, "content": text}
-        case (role, (kind,)):
-            picture = {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{_PNG}"}}
-            return {"role": role, "content": [picture]}
+        case (role, (url,)):
+            return {"role": role, "content": [{"type": "image_url", "image_url": {"url": url}}]}
     raise ValueError(f"invalid message: {said!r}; expected a text, a call, a result or a picture")
 
 
@@ -131,7 +133,7 @@ _CALLED_TWICE: Final = (*_ASKED_TWICE, _call(2), _call(3), _result(2, "left"), _
 _LEFT: Final = (*_CALLED_TWICE, ("assistant", "Both."), ("user", "I am back."))
 _COUNTED: Final = _texts("count", "1 2", "go on")
 _COUNTED_ON: Final = _texts("count", "1 2", "go on", "3", "and on")
-_PICTURED: Final = (*_COUNTED_ON, ("assistant", "45"), ("user", ("image/png",)), ("user", "What is this?"))
+_PICTURED: Final = (*_COUNTED_ON, ("assistant", "45"), ("user", (_PNG,)), ("user", "What is this?"))
 _REMINDED: Final = (*_PICTURED, ("assistant", "A dot."), ("system", "Be brief."), ("user", "Thanks."))
 
 START: Final = Kind("start", _texts("Are you there?"), Reply("Yes."), "Yes.")

@@ -44,7 +44,7 @@ def read_claude_options(value: Mapping[str, Any], *, has_fast_mode: bool = False
             raise wrong_type(f"claude.{key}", "true or false", options[key])
     is_fast = options.get("fastMode", False)
     if is_fast and not has_fast_mode:
-        message = "The model is not known to have fast mode; GET /v1/models lists the models with 'fast_mode'."
+        message = "The model is not known to have fast mode; GET /v1/models lists the models with 'fast_mode': true."
         raise unsupported_value("claude.fastMode", message)
     folders = options.get("addDirs", [])
     if not isinstance(folders, list):

@@ -134,8 +134,9 @@ class ModelCatalog:
             known |= MODALITIES
         if model is not None and model.efforts:
             known["reasoning_efforts"] = list(model.efforts)
-        if model is not None:
-            known["fast_mode"] = model.fast
+        has_fast_mode = self.has_fast_mode(name)
+        if model is not None or has_fast_mode:
+            known["fast_mode"] = has_fast_mode
         return known
 
     def model_list(self, created: int) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from claude_openai.protocol.limits.bounded_cache import Kept
 __all__ = ["CannotBeShrunk", "shrunk"]
 
 # The quality is reduced before the sides: text stays legible.
-QUALITIES: Final = (85, 70, 50)
+QUALITIES: Final = (85, 70)
+LEAST_QUALITY: Final = 50
 # Factor by which the sides are reduced, repeatedly, while the file has too many bytes.
 STEP: Final = 0.75
 KEPT_BYTES: Final = 16 * 1024 * 1024
@@ -57,6 +58,7 @@ def _shrunk(raw: bytes, max_side: int, max_bytes: int) -> tuple[str, bytes]:
             image = opened if opened.mode == mode else opened.convert(mode)
             image.thumbnail((max_side, max_side))
             ImageOps.exif_transpose(image, in_place=True)
+            image.info.pop("comment", None)  # the format that is written may not hold it
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise CannotBeShrunk(str(error)) from error
     if not is_photo:  # a PNG keeps drawings and text sharp, if it is small enough
@@ -64,12 +66,10 @@ def _shrunk(raw: bytes, max_side: int, max_bytes: int) -> tuple[str, bytes]:
         if len(kept_whole) <= max_bytes:
             return "image/png", kept_whole
     form = "WEBP" if has_alpha else "JPEG"
-    while True:
-        for quality in QUALITIES:
-            data = _written(image, form, quality=quality)
-            if len(data) <= max_bytes:
-                return f"image/{form.lower()}", data
+    while len(smallest := _written(image, form, quality=LEAST_QUALITY)) > max_bytes:
         image = image.resize([max(1, int(side * STEP)) for side in image.size])
+    better = (_written(image, form, quality=quality) for quality in QUALITIES)
+    return f"image/{form.lower()}", next((data for data in better if len(data) <= max_bytes), smallest)
 
 
 def _written(image: Image.Image, form: str, **options: Any) -> bytes:

@@ -1,6 +1,6 @@
 """How often notes are learnt and checked, on a clock of the test."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -82,11 +82,11 @@ async def test_notes_of_more_models_than_are_kept_are_learnt_at_most_twice() -> 
 
 
 @pytest.fixture
-def days(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def days(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The date is the last of these."""
     dates = ["2000-01-01"]
     monkeypatch.setattr(priming, "today", lambda: dates[-1])
-    yield dates
+    return dates
 
 
 async def test_notes_of_yesterday_are_not_checked_nor_learnt_again(days: list[str]) -> None:

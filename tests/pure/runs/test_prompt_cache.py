@@ -84,11 +84,12 @@ def test_share_is_that_of_all_prompts_of_the_conversation() -> None:
     ("request_", "causes"),
     [
         (replace(SECOND, claude_model="another"), ("model",)),
+        (replace(SECOND, options=replace(SECOND.options, fast_mode=True)), ("model",)),
         (replace(SECOND, system="be rude"), ("system",)),
         (replace(SECOND, tools=(tool("b"),)), ("tools",)),
         (replace(SECOND, tools=(tool("a"), tool("b")), system="be rude"), ("tools", "system")),
     ],
-    ids=["model", "system", "tools", "tools and system"],
+    ids=["model", "fast mode", "system", "tools", "tools and system"],
 )
 def test_changed_part_is_the_cause_of_a_loss(request_: TurnRequest, causes: tuple[str, ...]) -> None:
     known, _ = cache()

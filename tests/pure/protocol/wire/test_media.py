@@ -250,6 +250,7 @@ LARGE: dict[str, Callable[[], bytes]] = {
     "one of both": partial(drawn, "RGB", (2400, 2300), "JPEG", noise=True, quality=100),
     "one with transparency": partial(drawn, "RGBA", (2100, 2100), "PNG", noise=True, compress_level=1),
     "one of a palette": partial(drawn, "P", (3000, 10), "GIF"),
+    "one with a long comment": partial(drawn, "RGB", (900, 900), "GIF", noise=True, comment=b"x" * 70_000),
     "a grey one": partial(drawn, "L", (10, 3000), "WEBP"),
 }
 
@@ -276,6 +277,12 @@ def test_a_picture_that_is_too_large_is_made_as_small_as_claude_takes_wherever_i
 def test_a_picture_that_is_small_enough_stays_as_it_is() -> None:
     raw = drawn("RGB", (2000, 2000), "PNG")
     assert blocks(image(url(raw))) == (MediaBlock("image", "image/png", b64(raw)),)
+
+
+def test_picture_of_too_many_bytes_keeps_its_sides_at_a_lower_quality() -> None:
+    (block,) = blocks(image(url(drawn("RGB", (1000, 1000), "JPEG", noise=True, quality=100))))
+    assert isinstance(block, MediaBlock)
+    assert picture_size("image/jpeg", base64.b64decode(block.data)) == (1000, 1000)
 
 
 def test_rotated_photo_is_rotated_before_it_is_encoded_again() -> None:

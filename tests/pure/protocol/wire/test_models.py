@@ -155,6 +155,10 @@ def test_the_list_of_models_is_one_of_the_schema_and_keeps_its_order() -> None:
         }
 
 
+def test_full_id_of_a_model_with_fast_mode_is_shown_with_it() -> None:
+    assert ModelCatalog("sonnet").model_object("claude-opus-5-5", 0)["fast_mode"] is True
+
+
 MYTHOS = Model("mythos", "claude-mythos-1", ("low", "high"))
 BEDROCK = Model("us.anthropic.claude-opus-4-6-v1[1m]", "us.anthropic.claude-opus-4-6-v1[1m]")
 

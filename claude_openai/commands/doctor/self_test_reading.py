@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from claude_openai.commands.doctor.self_test_turns import PREFIX, SYSTEM, Kind, Said
+from claude_openai.protocol.limits.quoting import shorten
 from claude_openai.standin.recorded import RecordedRequest
 
 __all__ = ["added_text", "answer_in", "has_moved_results"]
@@ -29,7 +30,7 @@ def added_text(kind: Kind, request: RecordedRequest) -> str:
     for said in kind.sent:
         if said not in remaining:
             raise ValueError(
-                f"block {said[1]!r} is missing or out of order: Claude gets {str(sent)[-3 * SHOWN_CHARS :]}"
+                f"block {shorten(str(said[1]))} is missing or out of order: Claude gets {str(sent)[-3 * SHOWN_CHARS :]}"
             )
         place = remaining.index(said)
         added += remaining[:place]

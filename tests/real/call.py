@@ -16,7 +16,7 @@ import trio
 from tests.http_client import HttpClient
 from tests.openai_schema import validate_known
 
-__all__ = ["MODEL", "Call", "chat"]
+__all__ = ["MODEL", "Call", "asked_way", "chat"]
 
 MODEL: Final = "claude-sonnet"
 
@@ -98,3 +98,11 @@ class Call(HttpClient):
 
     async def receive(self) -> bytes:
         return bytes(await self._stream.receive_some())
+
+
+async def asked_way(url: str, body: dict[str, Any], path: str = "/v1/chat/completions") -> str:
+    """Ask, and return the way of the conversation."""
+    async with Call.open(url, body, path) as call:
+        status, answer = await call.answer()
+        assert status == 200, answer
+        return call.headers["x-claude-openai-conversation"]

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from claude_openai.testing import MessagesApi
-from tests.real.call import Call, chat
+from tests.real.call import Call, asked_way, chat
 from tests.real.harness import Served, needs_claude, on_both_backends, serving
 
 pytestmark = needs_claude
@@ -25,10 +25,7 @@ def speed(api: MessagesApi) -> str | None:
 
 async def ask(served: Served, *messages: dict[str, Any], model: str = "claude-opus", **fields: Any) -> str:
     """How the request came to its conversation."""
-    async with Call.open(served.url, chat([*messages], model=model, **fields)) as call:
-        status, answer = await call.answer()
-        assert status == 200, answer
-        return call.headers["x-claude-openai-conversation"]
+    return await asked_way(served.url, chat([*messages], model=model, **fields))
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from claude_openai.testing import Reply, ToolUse
 from tests.media_files import PDF
 from tests.media_files import _url as data_url
 from tests.pictures import PNG, drawn
-from tests.real.call import Call, chat
+from tests.real.call import Call, asked_way, chat
 from tests.real.harness import Served, needs_claude, serving
 from tests.real.heard import is_statement_of_effort
 from tests.real.responses_form import CHAT, RESPONSES, as_responses
@@ -72,10 +72,7 @@ def sent(served: Served) -> list[tuple[str, list[Any]]]:
 
 async def ask(served: Served, body: dict[str, Any], path: str = CHAT) -> str:
     """How the request came to its conversation."""
-    async with Call.open(served.url, body, path) as call:
-        status, answer = await call.answer()
-        assert status == 200, answer
-        return call.headers["x-claude-openai-conversation"]
+    return await asked_way(served.url, body, path)
 
 
 @pytest.fixture
